@@ -1,0 +1,45 @@
+# make train, make test: everything a fresh machine with Python 3.11+ needs. `make help` lists all.
+PYTHON ?= python3
+VENV ?= .venv
+# Extras of the jax wheel: make train JAX=cuda13 for NVIDIA GPUs
+JAX ?= cpu
+ARGS ?=
+
+BIN := $(VENV)/bin
+READY := $(VENV)/ready-$(JAX)
+
+.PHONY: help train test test-all lint format setup clean
+
+help:
+	@echo "make train [ARGS='--config.epochs=5']   set up, then train the default net on digits"
+	@echo "make test | test-all | lint | format     set up, then check"
+	@echo "make setup JAX=cuda13                    an environment for NVIDIA GPUs"
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; use make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt 'jax[$(JAX)]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+setup: $(READY)
+
+train: $(READY)
+	$(BIN)/python -m alexnet.train --config=configs/digits.py --workdir=runs/digits $(ARGS)
+
+test: $(READY) lint
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(READY) lint
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV)

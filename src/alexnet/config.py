@@ -1,0 +1,200 @@
+"""Reads `--config=configs/X.py[:variant]` and its `--config.a.b=value` overrides.
+
+The syntax is that of ml_collections' config_flags, but every mistake is one clear line, also those
+that it passes over in silence: stray arguments, repeated flags, `--config.a value`.
+"""
+
+import ast
+import inspect
+import json
+import math
+import runpy
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+
+from alexnet.errors import UserError, nearest
+
+
+def parse(
+    argv: Sequence[str], options: Mapping[str, str | None]
+) -> tuple[ml_collections.ConfigDict, dict[str, str]]:
+    """The config with its overrides, and the command's other options.
+
+    Args:
+        argv: without the program's name.
+        options: the command's own options and their defaults; None means required.
+
+    Raises:
+        UserError: for any mistake in them.
+    """
+    given = arguments(argv)
+    file = given.pop("config", None)
+    if file is None:
+        raise UserError("which config? add --config=configs/digits.py, or another file there")
+    config = load(file)
+    found = dict(options)
+    for name, text in given.items():
+        if name in options:
+            found[name] = text
+        elif name.startswith("config."):
+            override(config, name.removeprefix("config."), text)
+        else:
+            known = ["config", *options]
+            raise UserError(f"--{name}: no such option{nearest(name, known)}")
+    for name, value in found.items():
+        if value is None:
+            raise UserError(f"--{name} is missing: add --{name}=...")
+    return config, found
+
+
+def arguments(argv: Sequence[str]) -> dict[str, str]:
+    """`--name=value` arguments as a dict.
+
+    Raises:
+        UserError: for a stray, valueless or repeated one.
+    """
+    found = {}
+    for argument in argv:
+        name, equals, value = argument.removeprefix("--").partition("=")
+        if not argument.startswith("--"):
+            raise UserError(f"stray argument {argument!r}: write --name=value, without a space")
+        if not equals:
+            raise UserError(f"{argument}: write {argument}=value, without a space")
+        if name in found:
+            raise UserError(f"--{name} is given twice; keep one")
+        found[name] = value
+    return found
+
+
+def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
+    """Sets `config.a.b.c` for key "a.b.c" from text, keeping the type it has.
+
+    Raises:
+        UserError: for an unknown key (naming the nearest) or a value of another type.
+    """
+    *sections, name = key.split(".")
+    section = config
+    for depth, part in enumerate(sections):
+        if part not in section or not isinstance(section[part], ml_collections.ConfigDict):
+            raise _no_setting(config, key, ".".join(sections[: depth + 1]))
+        section = section[part]
+    if name not in section:
+        raise _no_setting(config, key, key)
+    old = section[name]
+    if isinstance(old, ml_collections.ConfigDict):
+        inside = ", ".join(f"config.{key}.{part}" for part in old) or "nothing"
+        raise UserError(f"--config.{key}={text}: a section; set what is in it: {inside}")
+    try:
+        section[name] = _typed(text, old)
+    except (ValueError, SyntaxError, KeyError):
+        kind = {bool: "true or false", int: "a whole number", float: "a number"}.get(
+            type(old), f"a tuple such as {old or '((20, 0.001),)'}"
+        )
+        raise UserError(f"--config.{key}={text}: expected {kind}") from None
+
+
+def _no_setting(config: ml_collections.ConfigDict, key: str, unknown: str) -> UserError:
+    keys = _flat(config.to_dict())
+    close = nearest(key, keys).replace("'", "'--config.", 1)
+    return UserError(f"--config.{key}: the config has no {unknown!r}{close}")
+
+
+def _typed(text: str, old: Any) -> Any:
+    match old:
+        case bool():
+            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+        case int():
+            return int(text)
+        case float():
+            value = float(text)
+            if not math.isfinite(value):
+                raise ValueError
+            return value
+        case tuple() | list():
+            value = ast.literal_eval(text)
+            if not isinstance(value, tuple | list):
+                raise ValueError
+            return tuple(value)
+    return text
+
+
+def load(file_and_variant: str) -> ml_collections.ConfigDict:
+    """`get_config(variant)` of a config file, locked.
+
+    Raises:
+        UserError: if there is no such file or variant.
+    """
+    file, _, variant = file_and_variant.partition(":")
+    if not Path(file).is_file():
+        raise UserError(f"--config={file}: no such file; the configs are in configs/")
+    get_config = runpy.run_path(file).get("get_config")
+    if get_config is None:
+        raise UserError(f"--config={file}: it defines no get_config()")
+    try:
+        config = get_config(variant) if variant else get_config()
+    except (KeyError, ValueError) as error:
+        reason = error.args[0] if error.args else error
+        raise UserError(f"--config={file}:{variant}: {reason}") from None
+    return config.lock()
+
+
+def call(function: Callable[..., Any], section: str, config: Mapping[str, Any], **more) -> Any:
+    """Calls `function` with a section of the config as its keyword arguments.
+
+    Raises:
+        UserError: for a key that `function` does not take, or one that it lacks.
+    """
+    parameters = inspect.signature(function).parameters
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    for name in config:
+        if name not in parameters and not takes_any:
+            raise UserError(f"config.{section}.{name}: no such setting{nearest(name, parameters)}")
+    arguments = dict(config) | more
+    for name, parameter in parameters.items():
+        plain = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        if plain and parameter.default is parameter.empty and name not in arguments:
+            raise UserError(f"config.{section}.{name} is missing")
+    return function(**arguments)
+
+
+def save(config: ml_collections.ConfigDict, workdir: Path) -> None:
+    """Writes `<workdir>/config.json`."""
+    (workdir / "config.json").write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+
+
+def saved(workdir: Path) -> ml_collections.ConfigDict:
+    """The config of the run in `workdir`.
+
+    Raises:
+        UserError: if there is no run.
+    """
+    path = workdir / "config.json"
+    if not path.is_file():
+        raise UserError(f"{workdir} holds no run (no config.json); train with --workdir={workdir}")
+    return ml_collections.ConfigDict(json.loads(path.read_text())).lock()
+
+
+def differences(
+    old: ml_collections.ConfigDict, new: ml_collections.ConfigDict
+) -> list[tuple[str, Any, Any]]:
+    """(key, old value, new value) wherever two configs differ; None stands for no such key."""
+    flat_old, flat_new = (_flat(json.loads(json.dumps(c.to_dict()))) for c in (old, new))
+    keys = [*flat_old, *(key for key in flat_new if key not in flat_old)]
+    return [
+        (key, flat_old.get(key), flat_new.get(key))
+        for key in keys
+        if flat_old.get(key) != flat_new.get(key)
+    ]
+
+
+def _flat(tree: dict, prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,172 @@
+"""A dataset's name -> its raw data.
+
+digits: from scikit-learn, no download. folder:/path: one sub-folder per class. Any other name
+(cifar10, imagenette/160px-v2, imagenet2012, ...) is TFDS's, of labelled images.
+"""
+
+import contextlib
+import tarfile
+
+from alexnet.data import folder
+from alexnet.data.raw import RawData
+from alexnet.data.store import root_dir
+from alexnet.errors import UserError, nearest
+
+FOLDER = "folder:"
+# The imagenet2012 builder goes on without a split whose archive is absent.
+IMAGENET = "imagenet2012"
+IMAGENET_ARCHIVES = {
+    "train": "ILSVRC2012_img_train.tar",
+    "validation": "ILSVRC2012_img_val.tar",
+}
+UNSPLIT = {"train": "train[:90%]", "validation": "train[90%:]"}
+
+
+class TfdsSplit:
+    """One TFDS split: (encoded image, label) by index."""
+
+    def __init__(self, source, name: str):
+        self._source = source
+        self._name = name
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> tuple[bytes, int]:
+        example = self._source[index]
+        return example["image"], int(example["label"])
+
+    def where(self, index: int) -> str:
+        return f"example {index} of {self._name}"
+
+
+def is_local(name: str, data_dir: str) -> bool:
+    """Whether `load` would need neither a download nor archives."""
+    if name.startswith(FOLDER) or name == "digits":
+        return True
+    return _builder(name, data_dir).data_path.exists()
+
+
+def load(name: str, data_dir: str) -> RawData:
+    """Splits "train" and "validation"; runs TFDS's download_and_prepare where its data is absent.
+
+    TFDS's "test" stands in for a missing "validation"; without either, the last tenth of "train"
+    does. Raises UserError for whatever the user can mend: names, archives, network, TensorFlow.
+    """
+    if name.startswith(FOLDER):
+        return folder.load(name.removeprefix(FOLDER))
+    builder = _builder(name, data_dir)
+    if not builder.data_path.exists():
+        _download_and_prepare(builder, name)
+    _check_imagenet_splits(builder)
+    splits = {"train": "train", "validation": "validation"}
+    if "validation" not in builder.info.splits:
+        splits = splits | {"validation": "test"} if "test" in builder.info.splits else UNSPLIT
+    if "train" not in builder.info.splits:
+        raise UserError(f"dataset {name!r} has no split 'train': {list(builder.info.splits)}")
+    return RawData(
+        classes=tuple(builder.info.features["label"].names),
+        splits={split: _open_split(builder, source) for split, source in splits.items()},
+    )
+
+
+def _builder(name: str, data_dir: str):
+    """The TFDS builder of a dataset of images with labels."""
+    # Training reads stores only and must not load these.
+    import tensorflow_datasets as tfds
+
+    from alexnet.data import digits  # noqa: F401  importing it registers the builder
+
+    try:
+        builder = tfds.builder(name, data_dir=root_dir(data_dir))
+    except tfds.core.DatasetNotFoundError:
+        near = nearest(name, tfds.list_builders(with_community_datasets=False))
+        raise UserError(f"unknown dataset {name!r}{near}") from None
+    except (ValueError, AssertionError, ImportError) as error:  # a wrong variant or version
+        known = tfds.list_builders(with_community_datasets=False)
+        dataset = name.partition("/")[0]
+        variants = tfds.builder_cls(dataset).builder_configs if dataset in known else ()
+        near = nearest(name, [f"{dataset}/{variant}" for variant in variants])
+        near = near or f": {_one_line(error)}"
+        raise UserError(f"unknown dataset {name!r}{near}") from error
+    features = builder.info.features
+    if not (
+        isinstance(features, tfds.features.FeaturesDict)
+        and {"image", "label"} <= set(features)
+        and isinstance(features["image"], tfds.features.Image)
+        and isinstance(features["label"], tfds.features.ClassLabel)
+    ):
+        raise UserError(f"dataset {name!r} is not one of images with one class label each")
+    return builder
+
+
+def _download_and_prepare(builder, name: str) -> None:
+    import tensorflow_datasets as tfds
+
+    if builder.name == IMAGENET:
+        _check_imagenet_archives(builder)
+    try:
+        # TFDS prints banners; its progress bars go to stderr and stay.
+        with contextlib.redirect_stdout(None):
+            builder.download_and_prepare(
+                file_format="array_record",
+                download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+            )
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] != "tensorflow":
+            raise
+        raise UserError(
+            f"preparing {name!r} needs TensorFlow, training does not: pip install tensorflow-cpu "
+            "(here, or in another environment with the same data_dir)"
+        ) from error
+    except (
+        OSError,  # the network, too: requests' errors are OSErrors
+        AssertionError,  # archives that must be downloaded by hand
+        tarfile.TarError,
+        tfds.download.DownloadError,
+    ) as error:
+        raise UserError(
+            f"TFDS could not prepare dataset {name!r} in {builder.data_path}: {_one_line(error)}"
+        ) from error
+
+
+def _check_imagenet_archives(builder) -> None:
+    manual = builder.data_path.parents[1] / "downloads" / "manual"
+    missing = [file for file in IMAGENET_ARCHIVES.values() if not (manual / file).exists()]
+    if missing:
+        raise UserError(
+            f"{builder.name} needs {' and '.join(missing)} in {manual}; "
+            "download them from https://image-net.org/download-images"
+        )
+
+
+def _check_imagenet_splits(builder) -> None:
+    if builder.name != IMAGENET:
+        return
+    for split, file in IMAGENET_ARCHIVES.items():
+        if split not in builder.info.splits:
+            raise UserError(
+                f"{builder.data_path} was prepared without {file}: delete it, put the archive in "
+                f"{builder.data_path.parents[1] / 'downloads' / 'manual'} and prepare again"
+            )
+
+
+def _open_split(builder, split: str) -> TfdsSplit:
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    images = [key for key in features if isinstance(features[key], tfds.features.Image)]
+    try:
+        source = builder.as_data_source(
+            split, decoders={key: tfds.decode.SkipDecoding() for key in images}
+        )
+    except NotImplementedError as error:
+        raise UserError(
+            f"{builder.data_path} is not in TFDS's array_record format: delete it, or choose "
+            "another data_dir, and prepare again"
+        ) from error
+    return TfdsSplit(source, f"split {split!r} of {builder.info.full_name}")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

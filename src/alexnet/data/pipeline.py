@@ -1,0 +1,92 @@
+"""From a store to batches: shuffled and endless for training, each example once for evaluation."""
+
+import functools
+import sys
+from collections.abc import Iterator
+
+import grain
+import numpy as np
+
+from alexnet.data.store import Store
+from alexnet.errors import UserError
+
+THREADS = 4
+
+Batch = dict[str, np.ndarray]  # "image" uint8 (b, S, S, 3), "label" int32 (b,)
+
+
+def train_batches(
+    store: Store,
+    *,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    threads: int = THREADS,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
+    """Batches without end from step `start_step` on; every example once an epoch.
+
+    Each epoch has its own order, a function of (seed, epoch); batches go on over its end. Process
+    p of P gets rows p*b to (p+1)*b of the global batch, b = batch_size / P, so neither processes
+    nor threads change what a step sees.
+    """
+    per_process = _per_process(batch_size, process_count)
+    count = store.counts["train"]
+
+    @functools.lru_cache(maxsize=2)  # a batch may straddle two epochs
+    def epoch_order(epoch: int) -> np.ndarray:
+        return np.random.default_rng([seed, epoch]).permutation(count)
+
+    def read(step: int) -> Batch:
+        first = step * batch_size + process_index * per_process
+        places = (divmod(place, count) for place in range(first, first + per_process))
+        indices = [epoch_order(epoch)[row] for epoch, row in places]
+        images, labels = store.read("train", indices)
+        return {"image": images, "label": labels}
+
+    return _in_threads(grain.MapDataset.range(start_step, sys.maxsize).map(read), threads)
+
+
+def eval_batches(
+    store: Store,
+    split: str,
+    *,
+    batch_size: int,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
+    """Every example of `split` once, in order; the last batch is filled up to `batch_size`.
+
+    Filling is black images with label -1. Processes share each batch as in training, and all get
+    the same number of batches.
+    """
+    per_process = _per_process(batch_size, process_count)
+    count = store.counts[split]
+
+    def read(step: int) -> Batch:
+        first = step * batch_size + process_index * per_process
+        images, labels = store.read(split, range(first, min(first + per_process, count)))
+        fill = per_process - len(labels)
+        return {
+            "image": np.pad(images, ((0, fill), (0, 0), (0, 0), (0, 0))),
+            "label": np.pad(labels, (0, fill), constant_values=-1),
+        }
+
+    steps = -(-count // batch_size)
+    return _in_threads(grain.MapDataset.range(steps).map(read), THREADS)
+
+
+def _in_threads(batches: grain.MapDataset, threads: int) -> Iterator[Batch]:
+    """Read ahead by `threads` threads: decoding releases Python's lock."""
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+    return iter(batches.to_iter_dataset(options))
+
+
+def _per_process(batch_size: int, process_count: int) -> int:
+    if batch_size < 1 or batch_size % process_count:
+        raise UserError(
+            f"batch_size must be a multiple of the {process_count} processes, at least "
+            f"{process_count}, not {batch_size}"
+        )
+    return batch_size // process_count

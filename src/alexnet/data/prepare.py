@@ -1,0 +1,158 @@
+"""Makes a dataset's store: every image decoded, resized and cropped once."""
+
+import argparse
+import collections
+import contextlib
+import fcntl
+import functools
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from pathlib import Path
+
+from tqdm import tqdm
+
+from alexnet import errors
+from alexnet.data import builders, images, store
+from alexnet.data.raw import RawData, Split
+from alexnet.data.statistics import Accumulator
+from alexnet.errors import UserError
+
+PAPER_SIZE = 256
+SMALL_SIZE = 32  # for images this small, which larger would only be blurred
+CHUNK = 32  # images a task: enough to hide its overhead
+
+
+def prepare(
+    name: str,
+    data_dir: str = "",
+    image_size: int | None = None,
+    quality: int = store.QUALITY,
+    progress: bool = True,
+) -> store.Store:
+    """Makes the store if there is none, or if it is of a folder that has changed since.
+
+    `image_size` None: 256, or 32 if the images are that small. Downloads what TFDS can download.
+    Raises UserError.
+    """
+    if image_size is not None:
+        store.store_path(name, data_dir, image_size, quality)  # a wrong size, before a download
+    try:
+        with _lock(name, data_dir):
+            raw = builders.load(name, data_dir)
+            size = _default_size(raw.splits["train"]) if image_size is None else image_size
+            path = store.store_path(name, data_dir, size, quality)
+            made = store.load_store(path)
+            if made is None or made.digest != raw.digest:
+                _make(raw, path, name, size, quality, progress)
+            return store.load_store(path)
+    except OSError as error:
+        root = store.root_dir(data_dir)
+        raise UserError(f"cannot prepare {name!r} in {root}: {error}") from error
+
+
+def ensure(name: str, data_dir: str, image_size: int, quality: int = store.QUALITY) -> store.Store:
+    """The store, made on the spot where that takes no download; UserError otherwise."""
+    path = store.store_path(name, data_dir, image_size, quality)
+    is_folder = name.startswith(builders.FOLDER)  # may have changed since
+    if is_folder or (store.load_store(path) is None and builders.is_local(name, data_dir)):
+        return prepare(name, data_dir, image_size, quality)
+    return store.open_store(name, data_dir, image_size, quality)
+
+
+def _make(
+    raw: RawData, path: Path, name: str, image_size: int, quality: int, progress: bool
+) -> None:
+    partial = path.with_name(path.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a preparation that was killed
+    partial.mkdir()
+    quality = store.stored_quality(image_size, quality)
+    statistics = Accumulator(image_size)
+
+    def records(split: str) -> Iterator[bytes]:
+        examples = raw.splits[split]
+        work = functools.partial(_records, examples, image_size, quality, raw.upright)
+        hidden = None if progress else True  # None: hidden only where there is no terminal
+        with tqdm(total=len(examples), desc=f"{name} {split}", disable=hidden) as bar:
+            for chunk, part in _in_chunks(work, len(examples)):
+                if split == "train":
+                    statistics.merge(part)
+                bar.update(len(chunk))
+                yield from chunk
+
+    for split in raw.splits:
+        store.write_records(partial, split, records(split))
+    store.save_info(
+        store.Store(
+            path=partial,
+            name=name,
+            image_size=image_size,
+            quality=quality,
+            classes=raw.classes,
+            counts={split: len(examples) for split, examples in raw.splits.items()},
+            digest=raw.digest,
+            statistics=statistics.result(),
+        )
+    )
+    shutil.rmtree(path, ignore_errors=True)
+    os.replace(partial, path)
+
+
+def _records(
+    examples: Split, image_size: int, quality: int, upright: bool, indices: range
+) -> tuple[list[bytes], Accumulator]:
+    records, statistics = [], Accumulator(image_size)
+    for index in indices:
+        encoded, label = examples[index]
+        try:
+            image = images.square_pixels(encoded, image_size, upright)
+        except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
+            raise UserError(f"cannot read the image {examples.where(index)}: {error}") from error
+        records.append(store.pack(image, label, quality))
+        statistics.add(image)
+    return records, statistics
+
+
+def _in_chunks(work: Callable[[range], tuple], count: int) -> Iterator[tuple]:
+    """`work` on consecutive ranges up to `count`, in threads; results in order, few in flight."""
+    threads = os.cpu_count() or 1
+    pending = collections.deque()
+    with futures.ThreadPoolExecutor(threads) as pool:
+        for start in range(0, count, CHUNK):
+            pending.append(pool.submit(work, range(start, min(start + CHUNK, count))))
+            if len(pending) > 2 * threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+def _default_size(examples: Split) -> int:
+    small = images.shorter_side(examples[0][0]) <= SMALL_SIZE
+    return SMALL_SIZE if small else PAPER_SIZE
+
+
+@contextlib.contextmanager
+def _lock(name: str, data_dir: str) -> Iterator[None]:
+    """One process prepares a dataset, others wait for it; a killed process frees the lock."""
+    stores = store.stores_dir(data_dir)
+    stores.mkdir(parents=True, exist_ok=True)
+    with open(stores / f"{store.safe_name(name)}.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m alexnet.data.prepare", description=__doc__)
+    parser.add_argument("name", help="digits, folder:/path, or any TFDS name of labelled images")
+    parser.add_argument("--image_size", type=int, help="default 256; 32 if the images are small")
+    parser.add_argument("--data_dir", default="", help="default $TFDS_DATA_DIR or TFDS's own")
+    parser.add_argument("--quality", type=int, default=store.QUALITY, help="of JPEG; 0: raw pixels")
+    made = prepare(**vars(parser.parse_args()))
+    counts = ", ".join(f"{count:,} {split}" for split, count in made.counts.items())
+    names = ", ".join(made.classes[:10]) + (", ..." if len(made.classes) > 10 else "")
+    print(f"{made.path}: {counts} images; {len(made.classes)} classes: {names}")
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,29 @@
+"""The one exception for mistakes a user can mend, and how commands end with it."""
+
+import difflib
+import sys
+from collections.abc import Callable, Iterable
+
+
+class UserError(Exception):
+    """One line for the user: what was wrong, where, and what to do about it.
+
+    Anything else that escapes a command is a bug and keeps its traceback.
+    """
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A suffix for a message: "; did you mean 'conv4'?", or "" when nothing is near."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def run(command: Callable[[], None]) -> None:
+    """Runs a command; a UserError becomes one line on stderr and exit status 2."""
+    try:
+        command()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

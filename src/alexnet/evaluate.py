@@ -1,0 +1,51 @@
+"""Top-1 and top-5 error of a trained run.
+
+python -m alexnet.evaluate --workdir=DIR [--views=ten_crop] [--checkpoint=best|last|STEP]
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from alexnet import checkpoint, config
+from alexnet.augment import VIEWS
+from alexnet.errors import UserError, nearest, run
+from alexnet.run import assemble, make_evaluation, put_params
+
+OPTIONS = {"workdir": None, "views": "centre", "checkpoint": "best", "split": "validation"}
+
+
+def main(argv: Sequence[str]) -> None:
+    """Evaluates and prints one line."""
+    argv = ["--views=ten_crop" if argument == "--ten_crop" else argument for argument in argv]
+    given = config.arguments(argv)
+    for name in given:
+        if name not in OPTIONS:
+            raise UserError(f"--{name}: no such option{nearest(name, OPTIONS)}")
+    options = OPTIONS | given
+    workdir, views, split = options["workdir"], options["views"], options["split"]
+    if workdir is None:
+        raise UserError("which run? add --workdir=DIR")
+    if views not in VIEWS:
+        raise UserError(f"--views={views}: choose one of {', '.join(VIEWS)}")
+    step = options["checkpoint"]
+    if step not in ("best", "last"):
+        if not step.isdigit():
+            raise UserError(f"--checkpoint={step}: choose best, last or a step")
+        step = int(step)
+    saved = config.saved(Path(workdir))
+    params, metadata = checkpoint.load(workdir, step)
+    this = assemble(saved)
+    if split not in this.store.counts:
+        raise UserError(f"--split={split}: choose one of {', '.join(this.store.counts)}")
+    means = make_evaluation(this, split, views)(put_params(this, params))
+    print(
+        f"{workdir} after {metadata['epoch']:.2f} epochs, {this.store.name} {split}, "
+        f"{views.replace('_', '-')} ({VIEWS[views]} view{'s' if VIEWS[views] > 1 else ''}): "
+        f"top-1 error {means.top1_error:.2%}, top-5 error {means.top5_error:.2%}, "
+        f"loss {means.loss:.4f}, {means.count} images"
+    )
+
+
+if __name__ == "__main__":
+    run(lambda: main(sys.argv[1:]))

@@ -1,0 +1,93 @@
+"""Devices -> mesh, and what is split over it: images over "data", parameters over "tower"."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from alexnet.errors import UserError
+
+
+def make(*, towers: int, batch_size: int, data: int = 0, tower: int = 0) -> Mesh:
+    """A mesh of data x tower devices; `config.mesh` holds `data` and `tower`.
+
+    Args:
+        towers: of the net.
+        batch_size: of all devices together.
+        data: devices that the batch is split over; 0 takes as many as there are.
+        tower: devices that the towers are split over; 0 gives each tower a device of its own if
+            there are enough, as in the paper.
+
+    Raises:
+        UserError: if the devices, the towers or the batch do not divide so.
+    """
+    devices = jax.devices()
+    if not tower:
+        tower = towers if len(devices) % towers == 0 else 1
+    if tower < 1 or towers % tower:
+        raise UserError(
+            f"config.mesh.tower={tower}: the net has {towers} tower(s), which do not divide over it"
+        )
+    if not data:
+        available = len(devices) // tower
+        data = max(n for n in range(1, max(available, 1) + 1) if batch_size % n == 0)
+    if data < 1 or batch_size % data:
+        raise UserError(
+            f"config.mesh.data={data}: does not divide the batch of {batch_size} images "
+            "(config.batch_size)"
+        )
+    if data * tower > len(devices):
+        raise UserError(
+            f"config.mesh: {data} x {tower} (data x tower) needs {data * tower} devices, but jax "
+            f"sees {len(devices)}: {devices[0].platform}"
+        )
+    # Neighbours hold the towers of one replica: they communicate most.
+    grid = np.array(devices[: data * tower]).reshape(data, tower)
+    return Mesh(grid, ("data", "tower"), axis_types=(AxisType.Auto, AxisType.Auto))
+
+
+def state_shardings(mesh: Mesh, state: Any) -> Any:
+    """Shardings of a state: scalars everywhere, everything else by its leading tower axis."""
+
+    def sharding(leaf):
+        return NamedSharding(mesh, P("tower") if leaf.ndim else P())
+
+    return jax.tree.map(sharding, state)
+
+
+def shapes(mesh: Mesh, state: Any) -> Any:
+    """Shapes, dtypes and shardings of a state, to restore a checkpoint into."""
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        state,
+        state_shardings(mesh, state),
+    )
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Images and labels: split over "data", the same on every tower."""
+    return NamedSharding(mesh, P("data"))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The same on every device."""
+    return NamedSharding(mesh, P())
+
+
+def put(mesh: Mesh, batches: Iterable[dict[str, np.ndarray]]) -> Iterable[dict[str, jax.Array]]:
+    """Moves each process's rows of the batches to the devices, one batch ahead of their use."""
+    sharding = batch_sharding(mesh)
+    ahead = None
+    for batch in batches:
+        on_device = {
+            name: jax.make_array_from_process_local_data(sharding, rows)
+            for name, rows in batch.items()
+        }
+        if ahead is not None:
+            yield ahead
+        ahead = on_device
+    if ahead is not None:
+        yield ahead

@@ -1,0 +1,238 @@
+"""Turns a table into init and apply: logits and every named activation. The only Flax Linen file.
+
+A device holds one or more towers, each the program of one of the paper's GPUs. Parameters carry a
+leading tower axis; every layer runs its local towers in a Python loop (no grouped convolutions) and
+the towers meet only where a row reads "all": conv3, fc6, fc7 and fc8 in the paper. There, towers on
+one device are concatenated and towers on several are gathered over the mesh axis "tower".
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from alexnet import ops, table
+
+Params = dict[str, dict[str, jax.Array]]
+Activations = dict[str, jax.Array]
+
+_ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "relu": jax.nn.relu,
+    "tanh": jnp.tanh,
+    "sigmoid": jax.nn.sigmoid,
+    "none": lambda x: x,
+}
+
+
+class Weights(nn.Module):
+    """The kernel and bias of one row: [towers here, ...], N(0, std) and constant (section 5)."""
+
+    layer: table.Layer
+    towers: int
+
+    def setup(self) -> None:
+        row, *_, features = self.layer.row, *self.layer.output_shape
+        if isinstance(row, table.Dense):
+            fan_in = 1
+            for side in self.layer.input_shape:
+                fan_in *= side
+            shape, bias_shape = (fan_in, features), (features,)
+        elif isinstance(row, table.Local):
+            place = self.layer.output_shape[:2]
+            shape = (*place, row.size**2, self.layer.input_shape[-1], features)
+            bias_shape = (*place, features)
+        else:
+            shape = (row.size, row.size, self.layer.input_shape[-1], features)
+            bias_shape = (features,)
+        normal = nn.initializers.normal(row.std)
+        self.kernel = self.param("kernel", normal, (self.towers, *shape))
+        constant = nn.initializers.constant(row.bias)
+        self.bias = self.param("bias", constant, (self.towers, *bias_shape))
+
+    def __call__(self, tower: int, x: jax.Array) -> jax.Array:
+        """What one local tower gives for its input [B, H, W, C] or [B, features]."""
+        row, kernel, bias = self.layer.row, self.kernel[tower], self.bias[tower]
+        match row:
+            case table.Dense():
+                return x.reshape(x.shape[0], -1) @ kernel + bias
+            case table.Local():
+                return ops.local(x, kernel, row.size, (table.padding(row),) * 2) + bias
+            case table.Conv():
+                return ops.conv(x, kernel, row.stride, (table.padding(row),) * 2) + bias
+
+
+class Network(nn.Module):
+    """Interprets a table for the towers on this device.
+
+    Attributes:
+        net: the table.
+        local: number of towers on this device.
+        axis: mesh axis along which the other towers are, or None if all are here.
+        conv_chunk: images that go through the convolutional stage at a time, 0 for all; the result
+            is the same, the memory traffic is not (see `alexnet.platform`).
+    """
+
+    net: table.Net
+    local: int
+    axis: str | None = None
+    conv_chunk: int = 0
+
+    def setup(self) -> None:
+        for layer in table.layers(self.net):
+            if isinstance(layer.row, table.Weighted):
+                setattr(self, layer.row.name, Weights(layer, self.local))
+
+    def __call__(
+        self,
+        x_BHWC: jax.Array,
+        *,
+        train: bool = False,
+        dropout_key: jax.Array | None = None,
+        examples_B: jax.Array | None = None,
+    ) -> tuple[jax.Array, Activations]:
+        """Runs the table.
+
+        Args:
+            x_BHWC: float32 images with the mean subtracted.
+            train: whether dropout drops.
+            dropout_key: needed when `train` and the table has dropout.
+            examples_B: each image's number in the global batch, so that dropout does not depend on
+                how the batch is spread over devices; 0..B-1 if None.
+
+        Returns:
+            logits of the local towers' share of the classes, and the output of every row by name,
+            the local towers' maps side by side in the last axis.
+        """
+        if examples_B is None:
+            examples_B = jnp.arange(x_BHWC.shape[0])
+        rows = self.net.rows
+        first_dense = next(i for i, row in enumerate(rows) if isinstance(row, table.Dense))
+        run = functools.partial(self._run, train=train, dropout_key=dropout_key)
+
+        batch = x_BHWC.shape[0]
+        chunk = self.conv_chunk if 0 < self.conv_chunk < batch else batch
+        pieces = []
+        # A Python loop, not lax.scan: XLA runs a loop's body on one thread.
+        for start in range(0, batch, chunk):
+            piece = slice(start, start + chunk)
+            xs = [x_BHWC[piece]] * self.local
+            pieces.append(run(rows[:first_dense], xs, 0, examples_B[piece]))
+        xs = [_join(parts) for parts in zip(*(xs for xs, _ in pieces), strict=True)]
+        named = {name: _join([seen[name] for _, seen in pieces]) for name in pieces[0][1]}
+        xs, named_fc = run(rows[first_dense:], xs, first_dense, examples_B)
+        return jnp.concatenate(xs, -1), named | named_fc
+
+    def _run(self, rows, xs, first_row, examples_B, train, dropout_key):
+        """Applies `rows` to the list of the local towers' inputs."""
+        named = {}
+        for number, row in enumerate(rows, first_row):
+            if isinstance(row, table.Weighted):
+                layer = getattr(self, row.name)
+                if layer.layer.input_shape[-1] > xs[0].shape[-1]:
+                    xs = [self._all_towers(xs)] * self.local
+                xs = [layer(tower, x) for tower, x in enumerate(xs)]
+            elif isinstance(row, table.Dropout):
+                key = jax.random.fold_in(dropout_key, number) if train else None
+                xs = self._dropout(row, xs, key, examples_B)
+            else:
+                xs = [_UNWEIGHTED[type(row)](row, x) for x in xs]
+            named[row.name] = jnp.concatenate(xs, -1) if len(xs) > 1 else xs[0]
+        return xs, named
+
+    def _all_towers(self, xs: list[jax.Array]) -> jax.Array:
+        """Section 3.2: the only places where the GPUs communicate."""
+        x = jnp.concatenate(xs, -1) if len(xs) > 1 else xs[0]
+        if self.axis is None:
+            return x
+        return jax.lax.all_gather(x, self.axis, axis=x.ndim - 1, tiled=True)
+
+    def _dropout(self, row: table.Dropout, xs, key, examples_B):
+        keep = 1 - row.rate
+        if key is None:
+            return xs if row.inverted else [x * keep for x in xs]
+        # A key for each tower and each example: no two share a mask, on any mesh.
+        first = 0 if self.axis is None else jax.lax.axis_index(self.axis) * self.local
+        masked = []
+        for tower, x in enumerate(xs):
+            tower_key = jax.random.fold_in(key, first + tower)
+            keys = jax.vmap(jax.random.fold_in, (None, 0))(tower_key, examples_B)
+            mask = jax.vmap(lambda k, x=x: jax.random.bernoulli(k, keep, x.shape[1:]))(keys)
+            masked.append(jnp.where(mask, x / keep if row.inverted else x, 0))
+        return masked
+
+
+def _join(parts: list[jax.Array]) -> jax.Array:
+    return jnp.concatenate(parts) if len(parts) > 1 else parts[0]
+
+
+def _pool(row: table.Pool, x: jax.Array) -> jax.Array:
+    return (ops.max_pool if row.kind == "max" else ops.avg_pool)(x, row.size, row.stride)
+
+
+_UNWEIGHTED: dict[type, Callable[[Any, jax.Array], jax.Array]] = {
+    table.Activation: lambda row, x: _ACTIVATIONS[row.kind](x),
+    table.Norm: lambda row, x: ops.response_norm(x, row.size, row.k, row.scale, row.beta, row.over),
+    table.Pool: _pool,
+}
+
+
+def init(net: table.Net, key: jax.Array) -> Params:
+    """Parameters of all towers: {layer: {"kernel": [towers, ...], "bias": [towers, ...]}}."""
+    image = jnp.zeros((1, net.image_size, net.image_size, 3))
+    return Network(net, net.towers).init(key, image)["params"]
+
+
+def apply(
+    net: table.Net,
+    params: Params,
+    x_BHWC: jax.Array,
+    *,
+    train: bool = False,
+    dropout_key: jax.Array | None = None,
+    conv_chunk: int = 0,
+) -> tuple[jax.Array, Activations]:
+    """All towers on one device: (logits_BK, every row's output by name). See `Network`."""
+    network = Network(net, net.towers, None, conv_chunk)
+    logits, named = network.apply({"params": params}, x_BHWC, train=train, dropout_key=dropout_key)
+    return logits[:, : net.classes], named
+
+
+def on_mesh(net: table.Net, mesh: Mesh, conv_chunk: int = 0) -> Callable[..., jax.Array]:
+    """`apply` over a mesh with axes "data" and "tower": f(params, x_BHWC, dropout_key) -> logits_BK.
+
+    dropout_key None means testing. Images are split over "data" and parameters over "tower"; the
+    logits come out split over both. Take the loss and the gradient OUTSIDE: inside shard_map the
+    gradients would be summed over the towers once too often.
+    """
+    towers_apart = mesh.shape["tower"] > 1
+    local = net.towers // mesh.shape["tower"]
+    network = Network(net, local, "tower" if towers_apart else None, conv_chunk)
+
+    def here(params, x_BHWC, dropout_key=None):
+        batch = x_BHWC.shape[0]
+        examples_B = jax.lax.axis_index("data") * batch + jnp.arange(batch)
+        logits, _ = network.apply(
+            {"params": params},
+            x_BHWC,
+            train=dropout_key is not None,
+            dropout_key=dropout_key,
+            examples_B=examples_B,
+        )
+        return logits
+
+    def everywhere(params, x_BHWC, dropout_key=None):
+        keys = () if dropout_key is None else (dropout_key,)
+        logits = jax.shard_map(
+            here,
+            mesh=mesh,
+            in_specs=(P("tower"), P("data"), *(P() for _ in keys)),
+            out_specs=P("data", "tower"),
+        )(params, x_BHWC, *keys)
+        return logits[:, : net.classes]
+
+    return everywhere

@@ -1,0 +1,78 @@
+"""Section 5's update rule: v <- 0.9 v - 0.0005 eps w - eps <dL/dw>, w <- w + v.
+
+The learning rate eps is inside the velocity, so after a drop of the rate old velocity keeps its
+size; `optax.sgd` scales the whole velocity by the new rate and is not the same from the first drop
+on. Decay is multiplied by the rate, too.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import optax
+
+from alexnet.errors import UserError, nearest
+
+Rates = dict[str, dict[str, Any]]  # {layer: {"kernel": eps, "bias": eps}}, scalars
+
+
+def momentum_sgd(
+    params: Any,
+    *,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0005,
+    bias_decay: float = 0.0,
+    layer_decay: Sequence[tuple[str, float]] = (),
+) -> optax.GradientTransformationExtraArgs:
+    """The paper's optimiser; `config.optimizer` holds these arguments.
+
+    Args:
+        params: the parameters or their shapes, {layer: {"kernel": ..., "bias": ...}}.
+        momentum: 0.9.
+        weight_decay: of every kernel that `layer_decay` does not name. As in the text and the
+            source it is not a regulariser added to the loss but a term of the update.
+        bias_decay: the source decays no bias; the text does not say.
+        layer_decay: (layer, weight decay) of single layers (cuda-convnet's `wc`).
+
+    Returns:
+        update(gradients, velocity, params, rates=Rates) -> (change, velocity).
+
+    Raises:
+        UserError: for an impossible value or an unknown layer.
+    """
+    for pair in layer_decay:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise UserError(f"config.optimizer.layer_decay: {pair!r} is not (layer, decay)")
+    layer_decay = dict(layer_decay)
+    if not 0 <= momentum < 1:
+        raise UserError(f"config.optimizer.momentum={momentum}: from 0 up to, not including, 1")
+    decays = {"weight_decay": weight_decay, "bias_decay": bias_decay} | {
+        f"layer_decay[{name!r}]": value for name, value in layer_decay.items()
+    }
+    for name, value in decays.items():
+        if not value >= 0:
+            raise UserError(f"config.optimizer.{name}={value}: must be 0 or more")
+    for name in layer_decay:
+        if name not in params:
+            raise UserError(
+                f"config.optimizer.layer_decay: the net has no layer {name!r}"
+                f"{nearest(name, params)}"
+            )
+    decay = {
+        name: {"kernel": layer_decay.get(name, weight_decay), "bias": bias_decay} for name in params
+    }
+
+    def decayed(gradients, state, params, **_):
+        return jax.tree.map(lambda g, w, d: g + d * w, gradients, params, decay), state
+
+    def times_rate(gradients, state, params=None, *, rates: Rates):
+        return jax.tree.map(lambda g, eps: -eps * g, gradients, rates), state
+
+    def stateless(_):
+        return optax.EmptyState()
+
+    return optax.chain(
+        optax.GradientTransformationExtraArgs(stateless, decayed),
+        optax.GradientTransformationExtraArgs(stateless, times_rate),
+        optax.trace(decay=momentum),
+    )

@@ -1,0 +1,117 @@
+"""From a config to the functions and arrays of a run: what training and evaluation share."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from alexnet import config as configs
+from alexnet import mesh as meshes
+from alexnet import metrics, model, nets, platform
+from alexnet.augment import Augmentation
+from alexnet.data import pipeline, prepare
+from alexnet.data.statistics import Statistics
+from alexnet.data.store import Store
+from alexnet.errors import UserError
+from alexnet.step import Apply, make_eval_step
+from alexnet.table import Net
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A config made real."""
+
+    config: ConfigDict
+    store: Store  # the prepared images
+    net: Net
+    mesh: Mesh
+    how: Augmentation
+    apply: Apply
+    statistics: Statistics  # on the devices
+
+
+def assemble(config: ConfigDict) -> Run:
+    """Opens the data, builds the net and the mesh.
+
+    Raises:
+        UserError: for whatever in the config cannot be.
+    """
+    if config.batch_size < 1:
+        raise UserError(f"config.batch_size={config.batch_size}: must be at least 1")
+    store = configs.call(prepare.ensure, "data", config.data)
+    net = configs.call(nets.build, "net", config.net, classes=len(store.classes))
+    if net.image_size > store.image_size:
+        raise UserError(
+            f"net {net.name} sees {net.image_size} pixels, more than the stored "
+            f"{store.image_size} (config.data.image_size)"
+        )
+    how = configs.call(Augmentation, "augment", config.augment, crop=net.image_size)
+    mesh = configs.call(
+        meshes.make, "mesh", config.mesh, towers=net.towers, batch_size=config.batch_size
+    )
+    chunk = platform.conv_chunk(config.conv_chunk, mesh, config.batch_size)
+    statistics = jax.device_put(store.statistics, meshes.replicated(mesh))
+    return Run(config, store, net, mesh, how, model.on_mesh(net, mesh, chunk), statistics)
+
+
+def train_batches(run: Run, start_step: int) -> Iterator[dict[str, jax.Array]]:
+    """Endless batches on the devices, from the one that step `start_step` takes."""
+    batches = pipeline.train_batches(
+        run.store,
+        batch_size=run.config.batch_size,
+        seed=run.config.seed,
+        start_step=start_step,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    return meshes.put(run.mesh, batches)
+
+
+def make_evaluation(
+    run: Run, split: str = "validation", views: str = "centre"
+) -> Callable[[model.Params], metrics.Means]:
+    """evaluate(params) -> loss and errors over a split, every example exactly once."""
+    eval_step = make_eval_step(run.apply, run.how, run.mesh, views)
+    add = jax.jit(metrics.add)
+    count = run.store.counts[split]
+
+    def evaluate(params: model.Params) -> metrics.Means:
+        batches = pipeline.eval_batches(
+            run.store,
+            split,
+            batch_size=run.config.batch_size,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        total = None
+        for batch in meshes.put(run.mesh, batches):
+            sums = eval_step(params, batch, run.statistics)
+            total = sums if total is None else add(total, sums)
+        means = metrics.means(total)
+        assert means.count == count, f"{means.count} of {count} examples of {split} were counted"
+        return means
+
+    return evaluate
+
+
+def put_params(run: Run, params: dict[str, dict[str, np.ndarray]]) -> model.Params:
+    """Parameters from a checkpoint, in their place on the mesh.
+
+    Raises:
+        UserError: if they are not those of the config's net.
+    """
+    expected = jax.eval_shape(lambda: model.init(run.net, jax.random.key(0)))
+    here, there = (
+        {jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree.leaves_with_path(tree)}
+        for tree in (expected, params)
+    )
+    for name in here | there:
+        if here.get(name) != there.get(name):
+            raise UserError(
+                f"{name} is {there.get(name, 'missing')} in the checkpoint and "
+                f"{here.get(name, 'missing')} in net {run.net.name}"
+            )
+    return jax.device_put(params, meshes.state_shardings(run.mesh, params))

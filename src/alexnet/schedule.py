@@ -1,0 +1,178 @@
+"""Learning rates over time (section 5), per-layer rates, and when the colour noise ends.
+
+A schedule is a pure function of (epochs done, validation errors so far), so that a resumed run
+needs nothing but its own history. `config.schedule` holds `kind`, one of SCHEDULES, and that
+class's arguments.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from alexnet.errors import UserError, nearest
+from alexnet.optimizer import Rates
+
+
+class Knobs(NamedTuple):
+    """What a training step is told anew each time: scalars, so that nothing is recompiled."""
+
+    rates: Rates
+    colour_noise: np.float32  # 1 on, 0 off
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """One rate for all kernels, `bias_factor` times it for all biases, and events.
+
+    Attributes:
+        rate: eps at the start.
+        bias_factor: the source's biases learn at twice the rate.
+        bias_drops: False leaves the biases at rate * bias_factor when the kernels' rate drops, as
+            the final `layer-params-145-2010.cfg` shows (epsB .002 beside epsW .00001).
+        events: (epoch, name, value), each in force from that epoch on. A layer's name gives it a
+            rate of its own (0 freezes it); "colour_noise" is 1 or 0.
+    """
+
+    rate: float
+    bias_factor: float = 2.0
+    bias_drops: bool = True
+    events: Sequence[tuple[float, str, float]] = ()
+
+    def __post_init__(self) -> None:
+        """Raises UserError for an impossible value."""
+        for name in ("rate", "bias_factor"):
+            if not getattr(self, name) >= 0:
+                raise UserError(f"config.schedule.{name}={getattr(self, name)}: must be 0 or more")
+        for event in self.events:
+            if not _is(event, float, str, float) or event[2] < 0:
+                raise UserError(
+                    f"config.schedule.events: {event!r} is not (epoch, layer or 'colour_noise', "
+                    "value of 0 or more)"
+                )
+
+    def base_rate(self, epoch: float, errors: Sequence[float]) -> float:
+        """eps after `epoch` epochs, given the validation top-1 errors so far."""
+        return self.rate
+
+    def __call__(self, epoch: float, errors: Sequence[float], layers: Iterable[str]) -> Knobs:
+        """The knobs after `epoch` epochs.
+
+        Raises:
+            UserError: if an event names a layer that is not among `layers`.
+        """
+        eps = self.base_rate(epoch, errors)
+        names = [*layers, "colour_noise"]
+        values = {"colour_noise": 1.0}
+        for at, name, value in self.events:
+            if name not in names:
+                raise UserError(
+                    f"config.schedule.events: no layer {name!r} in the net{nearest(name, names)}"
+                )
+            if epoch >= at:
+                values[name] = value
+        rates = {}
+        for name in names[:-1]:
+            kernel = values.get(name, eps)
+            bias = kernel if self.bias_drops or name in values else self.rate
+            rates[name] = {
+                "kernel": np.float32(kernel),
+                "bias": np.float32(bias * self.bias_factor),
+            }
+        return Knobs(rates, np.float32(values["colour_noise"]))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Milestones(Schedule):
+    """Rates by epoch, as the source's logs note them; none at all is a constant rate.
+
+    Attributes:
+        milestones: (epoch, rate), in force from that epoch on.
+    """
+
+    milestones: Sequence[tuple[float, float]] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for milestone in self.milestones:
+            if not _is(milestone, float, float) or min(milestone) < 0:
+                raise UserError(
+                    f"config.schedule.milestones: {milestone!r} is not (epoch, rate), both 0 or more"
+                )
+        if list(self.milestones) != sorted(self.milestones, key=lambda milestone: milestone[0]):
+            raise UserError("config.schedule.milestones: list them in the order of their epochs")
+
+    def base_rate(self, epoch: float, errors: Sequence[float]) -> float:
+        eps = self.rate
+        for at, rate in self.milestones:
+            if epoch >= at:
+                eps = rate
+        return eps
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plateau(Schedule):
+    """ "Divide the learning rate by 10 when the validation error stopped improving", three times.
+
+    Attributes:
+        factor: what the rate is divided by.
+        drops: how many times at most.
+        patience: validations in a row without a new best that count as "stopped improving"; the
+            text does not say.
+        improvement: by how much (a fraction, 0.001 is 0.1%) an error must fall to count as new best.
+    """
+
+    factor: float = 10.0
+    drops: int = 3
+    patience: int = 5
+    improvement: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, least in (("factor", 1), ("drops", 0), ("patience", 1), ("improvement", 0)):
+            if not getattr(self, name) >= least:
+                raise UserError(
+                    f"config.schedule.{name}={getattr(self, name)}: must be at least {least}"
+                )
+
+    def base_rate(self, epoch: float, errors: Sequence[float]) -> float:
+        best, stale, dropped = float("inf"), 0, 0
+        for error in errors:
+            if error < best - self.improvement:
+                best, stale = error, 0
+            else:
+                stale += 1
+            if stale == self.patience and dropped < self.drops:
+                dropped, stale = dropped + 1, 0
+        return self.rate / self.factor**dropped
+
+
+def _is(values: object, *types: type) -> bool:
+    """Whether a config's tuple holds these types; whole numbers pass for float."""
+    if not isinstance(values, tuple | list) or len(values) != len(types):
+        return False
+    return all(
+        isinstance(value, int | float if kind is float else kind)
+        for value, kind in zip(values, types, strict=True)
+    )
+
+
+SCHEDULES: dict[str, type[Schedule]] = {"milestones": Milestones, "plateau": Plateau}
+
+
+def build(kind: str, **options) -> Schedule:
+    """The schedule of `config.schedule`.
+
+    Raises:
+        UserError: for an unknown kind or option, or an impossible value.
+    """
+    if kind not in SCHEDULES:
+        raise UserError(f"config.schedule.kind={kind!r}: choose one of {', '.join(SCHEDULES)}")
+    known = [field.name for field in dataclasses.fields(SCHEDULES[kind])]
+    for name in options:
+        if name not in known:
+            raise UserError(
+                f"config.schedule.{name}: schedule {kind!r} has no such option{nearest(name, known)}"
+            )
+    return SCHEDULES[kind](**options)

@@ -1,0 +1,282 @@
+"""What a network is: a table with one row per layer, and the shapes that follow from it.
+
+A net is data, a tuple of small rows; `alexnet.nets` writes the networks down and `alexnet.model`
+interprets them. Sizes count the whole net, over all towers: a `Conv` of 256 kernels in two towers
+is 128 in each. Nothing here needs JAX.
+"""
+
+import dataclasses
+import math
+from typing import Literal
+
+from alexnet.errors import UserError
+
+# Which towers a layer reads: its own tower only, or all of them (the paper's "takes input from all
+# kernel maps in layer 2"). The image is seen by every tower.
+Reads = Literal["own", "all"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Conv:
+    """Convolution of `kernels` square filters; weights ~ N(0, std), biases constant."""
+
+    name: str
+    kernels: int
+    size: int
+    stride: int = 1
+    pad: int | tuple[int, int] = 0  # pixels of zeros (before, after), the same in both directions
+    reads: Reads = "own"
+    std: float = 0.01
+    bias: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Local:
+    """Locally-connected layer: a convolution, stride 1, whose filters differ at each position."""
+
+    name: str
+    kernels: int
+    size: int
+    pad: int = 0
+    reads: Reads = "own"
+    std: float = 0.04
+    bias: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Dense:
+    """Fully-connected layer."""
+
+    name: str
+    neurons: int
+    reads: Reads = "all"
+    std: float = 0.01
+    bias: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Activation:
+    """The nonlinearity, relu, tanh, sigmoid or none."""
+
+    name: str
+    kind: str = "relu"
+
+
+@dataclasses.dataclass(frozen=True)
+class Norm:
+    """Response normalisation (section 3.3): b = a / (k + alpha * sum of a^2 over size)^beta.
+
+    The sum runs over `size` adjacent kernel maps of the same tower (`over="maps"`), or over a
+    size x size neighbourhood within each map (`over="space"`). The text multiplies the sum by
+    alpha; the source divides alpha by the number of terms first (`alpha_divided`).
+    """
+
+    name: str
+    size: int = 5
+    k: float = 2.0
+    alpha: float = 1e-4
+    beta: float = 0.75
+    alpha_divided: bool = True
+    over: Literal["maps", "space"] = "maps"
+
+    @property
+    def scale(self) -> float:
+        """What the sum of squares is multiplied by."""
+        terms = self.size if self.over == "maps" else self.size**2
+        return self.alpha / terms if self.alpha_divided else self.alpha
+
+
+@dataclasses.dataclass(frozen=True)
+class Pool:
+    """Pooling, window `size` (the paper's z), `stride` s; overlapping when s < z (section 3.4).
+
+    Windows may hang over the right and lower edge (the output size is rounded up); an average
+    there divides by what lies inside the map, as in cuda-convnet.
+    """
+
+    name: str
+    size: int = 3
+    stride: int = 2
+    kind: Literal["max", "avg"] = "max"
+
+
+@dataclasses.dataclass(frozen=True)
+class Dropout:
+    """Zeroes each output with probability `rate` in training (section 4.2).
+
+    As in the paper, outputs are multiplied by 1 - rate at test time; `inverted` divides by it in
+    training instead, as today's libraries do.
+    """
+
+    name: str
+    rate: float = 0.5
+    inverted: bool = False
+
+
+Row = Conv | Local | Dense | Activation | Norm | Pool | Dropout
+Weighted = Conv | Local | Dense
+
+
+@dataclasses.dataclass(frozen=True)
+class Net:
+    """A table: `rows` applied to images of image_size x image_size x 3, split over `towers`."""
+
+    name: str
+    image_size: int
+    classes: int
+    towers: int
+    rows: tuple[Row, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """A row in its place: shapes as one tower sees them, sizes summed over all towers."""
+
+    row: Row
+    input_shape: tuple[int, ...]  # (H, W, C) or (features,), what ONE tower reads
+    output_shape: tuple[int, ...]  # what one tower gives
+    neurons: int
+    parameters: int
+    multiply_adds: int  # forward, one image
+
+
+def layers(net: Net) -> tuple[Layer, ...]:
+    """Follows the shapes through the table.
+
+    Raises:
+        UserError: naming the row that does not fit its input.
+    """
+    shape, reads_image = (net.image_size, net.image_size, 3), True
+    traced = []
+    for row in net.rows:
+        source = shape
+        if isinstance(row, Weighted) and row.reads == "all" and not reads_image:
+            source = (*shape[:-1], shape[-1] * net.towers)
+        shape = _output_shape(net, row, source)
+        weights = biases = positions = 0
+        if isinstance(row, Weighted):
+            reads_image = False
+            positions = math.prod(shape[:-1])
+            fan_in = math.prod(source)
+            if not isinstance(row, Dense):
+                fan_in = row.size**2 * source[-1]
+            weights, biases = fan_in * shape[-1], shape[-1]
+            if isinstance(row, Local):
+                weights, biases = weights * positions, biases * positions
+        count = math.prod(shape) * net.towers
+        multiply_adds = net.towers * (weights if isinstance(row, Local) else weights * positions)
+        parameters = net.towers * (weights + biases)
+        if row is net.rows[-1]:  # towers share the classes; an odd one out is no real neuron
+            used = net.classes / count
+            count, parameters = net.classes, round(parameters * used)
+            multiply_adds = round(multiply_adds * used)
+        traced.append(Layer(row, source, shape, count, parameters, multiply_adds))
+    return tuple(traced)
+
+
+def _output_shape(net: Net, row: Row, shape: tuple[int, ...]) -> tuple[int, ...]:
+    def misfit(reason: str) -> UserError:
+        size = "x".join(map(str, shape))
+        return UserError(f"net {net.name}: {row.name} cannot read {size}: {reason}")
+
+    if isinstance(row, Conv | Local | Pool | Norm) and len(shape) != 3:
+        raise misfit("it needs maps, and a fully-connected layer comes before it")
+    if isinstance(row, Weighted):
+        out = row.neurons if isinstance(row, Dense) else row.kernels
+        if out < 1:
+            raise misfit(f"it has {out} outputs; it needs at least 1")
+        if row is not net.rows[-1] and out % net.towers:
+            raise misfit(f"its {out} outputs do not divide over {net.towers} towers")
+        features = math.ceil(out / net.towers)
+    if isinstance(row, Dense):
+        return (features,)
+    if isinstance(row, Conv | Local):
+        pad = sum(padding(row))
+        side = (shape[0] + pad - row.size) // getattr(row, "stride", 1) + 1
+        if side < 1:
+            raise misfit(
+                f"its {row.size}x{row.size} kernels are larger than the padded map; "
+                "remove a pooling layer after it, or feed a larger image"
+            )
+        return (side, side, features)
+    if isinstance(row, Pool):
+        if shape[0] < row.size:
+            raise misfit(
+                f"its {row.size}x{row.size} window is larger than the map; "
+                "keep fewer pooling layers, or feed a larger image"
+            )
+        side = math.ceil((shape[0] - row.size) / row.stride) + 1
+        return (side, side, shape[-1])
+    return shape
+
+
+def padding(row: Conv | Local) -> tuple[int, int]:
+    """Pixels of zeros (before, after) each spatial direction."""
+    return row.pad if isinstance(row.pad, tuple) else (row.pad, row.pad)
+
+
+def describe(net: Net) -> str:
+    """The table as text: what each row is, its output over all towers, and its sizes."""
+    table = [("layer", "what", "output", "neurons", "parameters", "multiply-adds")]
+    traced = layers(net)
+    for layer in traced:
+        row = layer.row
+        weighted = isinstance(row, Weighted)
+        *space, channels = layer.output_shape
+        total = net.classes if row is net.rows[-1] else channels * net.towers
+        sizes = (layer.neurons, layer.parameters, layer.multiply_adds) if weighted else (0, 0, 0)
+        output = "x".join(map(str, (*space, total)))
+        table.append((row.name, _what(net, row), output, *(f"{n:,}" if n else "" for n in sizes)))
+    weighted = [layer for layer in traced if isinstance(layer.row, Weighted)]
+    inputs = net.image_size**2 * 3
+    totals = (
+        sum(layer.neurons for layer in weighted),
+        sum(layer.parameters for layer in weighted),
+        sum(layer.multiply_adds for layer in weighted),
+    )
+    table.append(("total", "", "", *(f"{n:,}" for n in totals)))
+    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
+    text = [
+        "  ".join(
+            cell.rjust(width) if i > 2 else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in table
+    ]
+    rule = "-" * max(map(len, text))
+    towers = f"{net.towers} towers" if net.towers > 1 else "1 tower"
+    title = (
+        f"{net.name}: {towers}, input {net.image_size}x{net.image_size}x3 ({inputs:,} numbers), "
+        f"{net.classes} classes"
+    )
+    return "\n".join([title, rule, text[0], rule, *text[1:-1], rule, text[-1]])
+
+
+def _what(net: Net, row: Row) -> str:
+    split = f", {net.towers} x {{}}" if net.towers > 1 else ""
+    reads = ", reads all towers" if net.towers > 1 and getattr(row, "reads", "") == "all" else ""
+    match row:
+        case Conv():
+            before, after = padding(row)
+            pad = f" pad {before}" if before == after else f" pad {before}+{after}"
+            stride = f" stride {row.stride}" if row.stride > 1 else ""
+            per_tower = split.format(row.kernels // net.towers)
+            pad = pad if before + after else ""
+            return f"conv {row.size}x{row.size}{stride}{pad}{per_tower}{reads}"
+        case Local():
+            per_tower = split.format(row.kernels // net.towers)
+            return f"local {row.size}x{row.size} pad {row.pad}{per_tower}{reads}"
+        case Dense():
+            return f"fully connected{reads}"
+        case Activation():
+            return row.kind
+        case Norm():
+            return (
+                f"response norm over {row.size} maps"
+                if row.over == "maps"
+                else (f"response norm over {row.size}x{row.size} pixels")
+            )
+        case Pool():
+            return f"{row.kind} pool {row.size}x{row.size} stride {row.stride}"
+        case Dropout():
+            return f"dropout {row.rate}"

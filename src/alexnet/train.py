@@ -1,0 +1,211 @@
+"""Trains a net: the story from top to bottom.
+
+    python -m alexnet.train --config=configs/digits.py --workdir=runs/digits [--config.a.b=value]
+
+The same command again goes on exactly where the run was.
+"""
+
+import math
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+from ml_collections import ConfigDict
+
+from alexnet import config as configs
+from alexnet import mesh as meshes
+from alexnet import metrics, model, optimizer, schedule
+from alexnet.checkpoint import Checkpoints
+from alexnet.errors import UserError, run
+from alexnet.log import Log
+from alexnet.run import Run, assemble, make_evaluation, train_batches
+from alexnet.step import init_state, make_train_step
+from alexnet.table import layers
+
+# What may change when a run is resumed; anything else would make it another run.
+MAY_CHANGE = (
+    "epochs",
+    "schedule.",
+    "mesh.",
+    "conv_chunk",
+    "log_every",
+    "checkpoint_every",
+    "data.",
+)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Reads the flags and trains."""
+    config, options = configs.parse(argv, {"workdir": None})
+    train(config, Path(options["workdir"]))
+
+
+def train(config: ConfigDict, workdir: Path) -> list[float]:
+    """Trains to `config.epochs`, from scratch or from the last checkpoint in `workdir`.
+
+    Returns:
+        the top-1 error of each validation.
+
+    Raises:
+        UserError: for a config that cannot be, or a loss that is no longer a number.
+        SystemExit: when interrupted, after a checkpoint.
+    """
+    this = assemble(config)
+    images = this.store.counts["train"]
+    total_steps = check(config, images)
+    shapes = jax.eval_shape(lambda: model.init(this.net, jax.random.key(0)))
+    eps = configs.call(schedule.build, "schedule", config.schedule)
+    eps(0.0, [], shapes)  # a mistake in it shows now rather than at its epoch
+    sgd = configs.call(optimizer.momentum_sgd, "optimizer", config.optimizer, params=shapes)
+    claim(workdir, config)
+
+    state = init_state(lambda key: model.init(this.net, key), sgd, this.mesh, config.seed)
+    train_step = make_train_step(this.apply, sgd, this.how, this.mesh, config.seed)
+    evaluate = make_evaluation(this)
+
+    with Checkpoints(workdir / "checkpoints") as checkpoints, Interruption() as interruption:
+        restored = checkpoints.restore(meshes.shapes(this.mesh, state))
+        state, start, history = restored or (state, 0, {"validation_errors": []})
+        errors = history["validation_errors"]
+        resumed = start if restored else None
+        first = jax.process_index() == 0
+        with Log(
+            workdir, total_steps, config.batch_size, resume_step=resumed, enabled=first
+        ) as log:
+            log.message(introduction(this, workdir, start, total_steps))
+            batches = train_batches(this, start)
+            window, running = [], None
+            for step in range(start + 1, total_steps + 1):
+                before, epoch = ((n * config.batch_size) / images for n in (step - 1, step))
+                knobs = eps(before, errors, shapes)
+                state, sums = train_step(state, next(batches), knobs, this.statistics)
+                # The numbers of the step before are fetched while this one runs.
+                window, running = [*window, *fetched(running)], (step, sums)
+
+                validate = math.floor(epoch) > math.floor(before) or step == total_steps
+                save = validate or step % config.checkpoint_every == 0 or interruption.signal
+                if save or step % config.log_every == 0:
+                    window, running = [*window, *fetched(running)], None
+                    log.train(step, epoch, *averages(window), rate=eps.base_rate(before, errors))
+                    window = []
+                if save:
+                    with log.pause():
+                        if validate:
+                            means = evaluate(state.params)
+                            errors = [*errors, means.top1_error]
+                            log.validation(step, epoch, *means)
+                        history = {"epoch": epoch, "validation_errors": errors}
+                        checkpoints.save(step, state, history, errors[-1] if validate else None)
+                if interruption.signal:
+                    checkpoints.wait()
+                    log.message(f"stopped at step {step}; the same command goes on from there")
+                    raise SystemExit(128 + interruption.signal)
+            checkpoints.wait()
+            log.message(conclusion(workdir, errors))
+    return errors
+
+
+def check(config: ConfigDict, images: int) -> int:
+    """The number of steps, once the settings of the loop are seen to be possible."""
+    if not config.epochs > 0:
+        raise UserError(f"config.epochs={config.epochs}: must be more than 0")
+    for name in ("log_every", "checkpoint_every"):
+        if config[name] < 1:
+            raise UserError(f"config.{name}={config[name]}: a number of steps, at least 1")
+    return math.ceil(config.epochs * images / config.batch_size)
+
+
+def claim(workdir: Path, config: ConfigDict) -> None:
+    """Makes the workdir this run's own.
+
+    Raises:
+        UserError: if it cannot be written, or holds a run with another config.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        if (workdir / "config.json").exists():
+            for key, old, new in configs.differences(configs.saved(workdir), config):
+                if not key.startswith(MAY_CHANGE):
+                    raise UserError(
+                        f"{workdir} holds a run with config.{key}={old!r}, not {new!r}: choose "
+                        "another --workdir, or delete it"
+                    )
+        configs.save(config, workdir)
+    except OSError as error:
+        raise UserError(f"--workdir={workdir}: cannot write there: {error.strerror}") from None
+
+
+def introduction(run: Run, workdir: Path, start: int, total_steps: int) -> str:
+    """What is about to happen."""
+    data, tower = run.mesh.devices.shape
+    device = run.mesh.devices.flat[0].device_kind
+    parameters = sum(layer.parameters for layer in layers(run.net))
+    counts = ", ".join(f"{count:,} {split}" for split, count in run.store.counts.items())
+    begin = f"resuming at step {start:,}" if start else "starting"
+    return (
+        f"{run.net.name}: {parameters:,} parameters in {run.net.towers} tower(s); "
+        f"{data * tower} x {device} (data {data} x tower {tower})\n"
+        f"{run.store.name}: {counts} images, {len(run.store.classes)} classes\n"
+        f"{begin}, {total_steps:,} steps in all; logs and checkpoints in {workdir}"
+    )
+
+
+def conclusion(workdir: Path, errors: Sequence[float]) -> str:
+    """What was reached and what to do next."""
+    best = min(range(len(errors)), key=errors.__getitem__)
+    return (
+        f"done: best validation top-1 error {errors[best]:.2%} (validation {best + 1} of "
+        f"{len(errors)}), last {errors[-1]:.2%}\n"
+        f"next: python -m alexnet.evaluate --workdir={workdir} --views=ten_crop\n"
+        f"      tensorboard --logdir={workdir}    (pip install tensorboard)"
+    )
+
+
+def fetched(running: tuple[int, metrics.Sums] | None) -> list[metrics.Means]:
+    """The numbers of a step that was dispatched, if there is one.
+
+    Raises:
+        UserError: if its loss is not a number.
+    """
+    if running is None:
+        return []
+    step, sums = running
+    means = metrics.means(sums)
+    if not math.isfinite(means.loss):
+        raise UserError(
+            f"the loss is {means.loss} at step {step}: training diverged; start again in another "
+            "--workdir with a smaller --config.schedule.rate"
+        )
+    return [means]
+
+
+def averages(window: Sequence[metrics.Means]) -> tuple[float, float, float]:
+    """Loss, top-1 and top-5 error over the steps since the last row of the log."""
+    loss, top1, top5, _ = (sum(column) / len(window) for column in zip(*window, strict=True))
+    return loss, top1, top5
+
+
+class Interruption:
+    """Ctrl-C or SIGTERM asks the loop to save and stop; a second one stops at once."""
+
+    signal = 0
+
+    def __enter__(self) -> "Interruption":
+        self.before = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *exception) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, _) -> None:
+        if self.signal:
+            raise KeyboardInterrupt
+        self.signal = number
+        print("stopping after this step ...", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    run(lambda: main(sys.argv[1:]))

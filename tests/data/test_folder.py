@@ -1,0 +1,82 @@
+import shutil
+
+import pytest
+from PIL import Image
+
+from alexnet.data import folder
+from alexnet.errors import UserError
+
+
+def names(split: folder.Files) -> list[str]:
+    return [split.where(index).split("pets/")[1] for index in range(len(split))]
+
+
+def test_every_tenth_image_is_held_out(pets):
+    raw = folder.load(str(pets))
+    train, validation = (names(raw.splits[split]) for split in ("train", "validation"))
+    assert (len(train), len(validation)) == (32, 5)
+    assert len([name for name in validation if name.startswith("cats")]) == 2
+    assert not set(train) & set(validation)
+    assert names(folder.load(str(pets)).splits["validation"]) == validation
+    assert raw.classes == ("cats", "dogs")
+
+
+def test_examples_are_the_files_and_their_class(pets):
+    split = folder.load(str(pets)).splits["train"]
+    for index, name in enumerate(names(split)):
+        encoded, label = split[index]
+        assert encoded == (pets / name).read_bytes()
+        assert label == ["cats", "dogs"].index(name.split("/")[0])
+
+
+@pytest.mark.parametrize("name", ["val", "validation", "test"])
+def test_splits_of_its_own(pets, name):
+    for split in ("train", name):
+        shutil.copytree(pets / "cats", pets / split / "cats")
+        shutil.copytree(pets / "dogs", pets / split / "dogs")
+    (pets / name / "dogs" / "00.png").unlink()
+    raw = folder.load(str(pets))
+    assert raw.classes == ("cats", "dogs")
+    assert {split: len(files) for split, files in raw.splits.items()} == {
+        "train": 37,
+        "validation": 36,
+    }
+    assert all(path.startswith(f"{name}/") for path in names(raw.splits["validation"]))
+
+
+def test_other_files_do_not_count(pets):
+    before = len(folder.load(str(pets)).splits["train"])
+    (pets / "cats" / "notes.txt").write_text("mew")
+    (pets / "cats" / "._00.png").write_bytes(b"")
+    (pets / ".hidden").mkdir()
+    assert len(folder.load(str(pets)).splits["train"]) == before
+
+
+def test_validation_class_unknown_to_training(pets):
+    shutil.copytree(pets / "cats", pets / "train" / "cats")
+    shutil.copytree(pets / "dogs", pets / "train" / "dogs")
+    shutil.copytree(pets / "dogs", pets / "val" / "dogs")
+    shutil.copytree(pets / "dogs", pets / "val" / "fish")
+    with pytest.raises(UserError, match=r"val has classes that .*train has not: \['fish'\]"):
+        folder.load(str(pets))
+
+
+def test_mistakes(pets, tmp_path):
+    with pytest.raises(UserError, match=r"folder .*nowhere does not exist"):
+        folder.load(str(tmp_path / "nowhere"))
+    (pets / "birds").mkdir()
+    with pytest.raises(UserError, match=r"class folder .*birds holds no images .*\.jpeg \.jpg"):
+        folder.load(str(pets))
+    (pets / "birds").rmdir()
+    shutil.rmtree(pets / "dogs")
+    with pytest.raises(UserError, match="holds a single class, 'cats'"):
+        folder.load(str(pets))
+    shutil.rmtree(pets / "cats")
+    Image.new("RGB", (8, 8)).save(pets / "lost.png")
+    with pytest.raises(UserError, match=r"no images in the sub-folders .*\.bmp \.gif"):
+        folder.load(str(pets))
+    for name in ("cats", "dogs"):
+        (pets / name).mkdir()
+        Image.new("RGB", (8, 8)).save(pets / name / "only.png")
+    with pytest.raises(UserError, match=r"every class in .* has a single image"):
+        folder.load(str(pets))

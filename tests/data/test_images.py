@@ -1,0 +1,92 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alexnet.data.images import shorter_side, square_pixels
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def smooth(height: int, width: int) -> np.ndarray:
+    """A picture without fine detail: uint8 (height, width, 3)."""
+    y, x = np.mgrid[:height, :width]
+    channels = [np.sin(x / 37 + y / 53), np.cos(x / 41), np.sin(y / 47)]
+    return (127.5 + 120 * np.stack(channels, -1)).astype(np.uint8)
+
+
+def keys_cubic(x: np.ndarray) -> np.ndarray:
+    """Keys's cubic convolution kernel with a = -0.5."""
+    x = np.abs(x)
+    near, far = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    return np.where(x < 1, near, np.where(x < 2, far, 0))
+
+
+def resize_matrix(length: int, target: int) -> np.ndarray:
+    """(target, length): each row the cubic's weights, widened where it shrinks."""
+    scale = length / target
+    centres = (np.arange(target) + 0.5) * scale - 0.5
+    weights = keys_cubic((np.arange(length) - centres[:, None]) / max(scale, 1))
+    return weights / weights.sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize(("height", "width"), [(60, 90), (90, 60), (20, 20), (45, 101)])
+def test_resize_and_central_crop(height, width):
+    # Pillow clips between its two passes: values that never leave 0-255 show the same as one.
+    noise = np.random.default_rng(0).integers(90, 160, (height, width, 3), dtype=np.uint8)
+    size = 30
+    rows, columns = (round(side * size / min(height, width)) for side in (height, width))
+    scaled = np.einsum("ih,hwc,jw->ijc", resize_matrix(height, rows), noise,
+                       resize_matrix(width, columns))  # fmt: skip
+    top, left = (rows - size) // 2, (columns - size) // 2
+    expected = scaled[top : top + size, left : left + size]
+    pixels = square_pixels(encoded(Image.fromarray(noise)), size)
+    assert np.abs(pixels - expected).max() <= 1.5  # two roundings to 8 bits
+
+
+def test_jpeg_drafts_are_close_to_full_decoding():
+    picture = smooth(700, 1000)
+    jpeg = square_pixels(encoded(Image.fromarray(picture), "JPEG", quality=95), 64)
+    png = square_pixels(encoded(Image.fromarray(picture)), 64)
+    assert np.abs(jpeg.astype(int) - png).mean() < 1
+
+
+def test_grey_palette_alpha_and_cmyk_become_rgb():
+    picture = Image.fromarray(smooth(40, 40))
+    expected = np.asarray(picture)
+    with_alpha = picture.copy()
+    with_alpha.putalpha(128)
+    np.testing.assert_array_equal(square_pixels(encoded(with_alpha), 40), expected)
+    grey = square_pixels(encoded(picture.convert("L")), 40)
+    np.testing.assert_array_equal(grey, np.asarray(picture.convert("L").convert("RGB")))
+    palette = square_pixels(encoded(picture.quantize(256), transparency=bytes([7, 9])), 40)
+    assert np.abs(palette.astype(int) - expected).mean() < 12
+    cmyk = encoded(picture.convert("CMYK"), "JPEG", quality=95)
+    assert np.abs(square_pixels(cmyk, 40).astype(int) - expected).mean() < 4
+
+
+def test_16_bit_grey_keeps_its_upper_byte():
+    deep = np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32)
+    pixels = square_pixels(encoded(Image.fromarray(deep)), 32)
+    np.testing.assert_array_equal(pixels, np.repeat((deep >> 8)[..., None], 3, axis=2))
+
+
+def test_exif_orientation_is_followed_only_when_asked():
+    picture = Image.fromarray(smooth(48, 48))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown after a quarter turn clockwise
+    turned = np.rot90(np.asarray(picture), -1)
+    png = encoded(picture, exif=exif)
+    np.testing.assert_array_equal(square_pixels(png, 48), np.asarray(picture))
+    np.testing.assert_array_equal(square_pixels(png, 48, upright=True), turned)
+    jpeg = encoded(picture, "JPEG", quality=95, exif=exif)
+    assert np.abs(square_pixels(jpeg, 48, upright=True).astype(int) - turned).mean() < 4
+
+
+def test_shorter_side():
+    assert shorter_side(encoded(Image.new("RGB", (31, 77)))) == 31

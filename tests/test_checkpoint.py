@@ -1,0 +1,414 @@
+"""alexnet.checkpoint: nothing is lost, nothing damaged is believed."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from alexnet import checkpoint
+from alexnet.checkpoint import Checkpoints
+from alexnet.errors import UserError
+
+
+class Trace(NamedTuple):
+    trace: dict
+
+
+@jax.tree_util.register_dataclass
+@dataclass
+class TrainState:
+    step: jax.Array
+    params: dict
+    velocity: Any
+
+
+def make_state(step: int, width: int = 64) -> TrainState:
+    """A state that differs from step to step, in every leaf."""
+    kernel, bias, velocity = jax.random.split(jax.random.key(step), 3)
+    params = {
+        "conv1": {"kernel": jax.random.normal(kernel, (2, width, 8))},
+        "fc8": {"bias": jax.random.normal(bias, (2, 5))},
+    }
+    trace = {
+        "conv1": {"kernel": jax.random.normal(velocity, (2, width, 8))},
+        "fc8": {"bias": jnp.zeros((2, 5))},
+    }
+    return TrainState(jnp.int32(step), params, (Trace(trace), ()))
+
+
+def like(state: Any) -> Any:
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
+    )
+
+
+def save(directory: Path, errors: dict[int, float | None]) -> None:
+    with Checkpoints(directory) as checkpoints:
+        for step, error in errors.items():
+            checkpoints.save(step, make_state(step), {"epoch": step}, error)
+
+
+def steps(directory: Path) -> list[int]:
+    return sorted(int(path.name) for path in directory.iterdir())
+
+
+def assert_same(a: Any, b: Any) -> None:
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        assert x.dtype == y.dtype
+        np.testing.assert_array_equal(np.asarray(x), np.asarray(y), strict=True)
+
+
+def largest_file(directory: Path) -> Path:
+    return max((p for p in directory.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+
+
+def flip_bit(directory: Path, where: float = 0.5) -> None:
+    path = largest_file(directory)
+    data = bytearray(path.read_bytes())
+    data[int(len(data) * where)] ^= 1
+    path.write_bytes(data)
+
+
+def truncate(directory: Path) -> None:
+    path = largest_file(directory)
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def test_restore_is_bitwise(tmp_path):
+    state = make_state(7)
+    state.params["fc8"]["bias"] = jnp.array([[jnp.nan, -0.0, jnp.inf, 1e-45, 3]] * 2)
+    metadata = {"epoch": 3, "validation_errors": [0.5, None, 1 / 3], "name": "one"}
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(7, state, metadata, None)
+    with Checkpoints(tmp_path) as checkpoints:
+        restored, step, restored_metadata = checkpoints.restore(like(state))
+    assert_same(restored, state)
+    assert np.signbit(restored.params["fc8"]["bias"][0, 1])
+    assert (step, restored_metadata) == (7, metadata)
+
+
+def test_nothing_to_restore(tmp_path):
+    with Checkpoints(tmp_path / "new") as checkpoints:
+        assert checkpoints.restore(like(make_state(0))) is None
+
+
+def test_training_may_reuse_the_buffers_at_once(tmp_path):
+    @partial(jax.jit, donate_argnums=0)
+    def train_step(state):
+        return jax.tree.map(lambda x: x + 1, state)
+
+    state = make_state(1, width=100_000)
+    expected = jax.tree.map(np.array, state)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state, {}, None)
+        for _ in range(20):
+            state = train_step(state)
+        restored, _, _ = checkpoints.restore(like(state))
+    assert_same(restored, expected)
+
+
+@pytest.mark.parametrize(
+    ("errors", "kept"),
+    [
+        ({1: 0.9, 2: 0.8, 3: 0.7}, [3]),
+        ({1: 0.7, 2: 0.8, 3: 0.9}, [1, 3]),
+        ({1: 0.9, 2: 0.7, 3: 0.8, 4: 0.75}, [2, 4]),
+        ({1: 0.9, 2: 0.7, 3: 0.7}, [3]),
+        ({1: None, 2: None, 3: None}, [3]),
+        ({1: 0.5, 2: None, 3: None}, [1, 3]),
+        ({1: None, 2: 0.5, 3: None, 4: 0.4}, [4]),
+    ],
+)
+def test_best_and_last_are_kept(tmp_path, errors, kept):
+    save(tmp_path, errors)
+    assert steps(tmp_path) == kept
+
+
+def test_best_is_remembered_across_runs(tmp_path):
+    save(tmp_path, {1: 0.3, 2: 0.5})
+    save(tmp_path, {3: 0.4, 4: 0.6})
+    assert steps(tmp_path) == [1, 4]
+
+
+def test_previous_checkpoint_outlives_the_save(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, make_state(1), {}, 0.5)
+        checkpoints.wait()
+        checkpoints.save(2, make_state(2), {}, 0.4)
+        assert (tmp_path / "1").is_dir()
+    assert steps(tmp_path) == [2]
+
+
+def test_steps_only_go_forward(tmp_path):
+    save(tmp_path, {5: None})
+    with pytest.raises(UserError, match="already holds step 5, so step 5 cannot be saved"):
+        save(tmp_path, {5: None})
+    with pytest.raises(UserError, match="choose another workdir"):
+        save(tmp_path, {4: None})
+    assert steps(tmp_path) == [5]
+
+
+def damage_record(directory: Path) -> None:
+    path = directory / "_CHECKPOINT_METADATA"
+    path.write_text(path.read_text().replace('"epoch": 3', '"epoch": 2'))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        flip_bit,
+        partial(flip_bit, where=0.1),
+        truncate,
+        damage_record,
+        lambda directory: largest_file(directory).unlink(),
+        lambda directory: (directory / "_CHECKPOINT_METADATA").unlink(),
+        lambda directory: shutil.rmtree(directory / "state"),
+    ],
+    ids=["bit", "early bit", "truncated", "record", "data gone", "record gone", "all gone"],
+)
+def test_damaged_falls_back(tmp_path, damage, capfd):
+    save(tmp_path, {1: 0.1, 3: 0.2})
+    damage(tmp_path / "3")
+    with Checkpoints(tmp_path) as checkpoints:
+        restored, step, metadata = checkpoints.restore(like(make_state(0)))
+        assert_same(restored, make_state(1))
+        assert (step, metadata) == (1, {"epoch": 1})
+        last_line = capfd.readouterr().err.splitlines()[-1]
+        assert last_line.startswith(f"checkpoint {tmp_path}/3 is damaged (")
+        assert last_line.endswith("): trying the one before")
+        checkpoints.save(2, make_state(2), {"epoch": 2}, None)
+    assert {path.name for path in tmp_path.iterdir()} == {"1", "2", "3.damaged"}
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.restore(like(make_state(0)))[1] == 2
+
+
+def test_every_single_file_matters_or_not(tmp_path):
+    """Whichever file is lost, the restored state is a saved one."""
+    save(tmp_path / "intact", {1: 0.1, 3: 0.2})
+    files = [p for p in (tmp_path / "intact" / "3").rglob("*") if p.is_file()]
+    for index, path in enumerate(files):
+        copy = shutil.copytree(tmp_path / "intact", tmp_path / str(index))
+        (copy / path.relative_to(tmp_path / "intact")).unlink()
+        with Checkpoints(copy) as checkpoints:
+            restored, step, _ = checkpoints.restore(like(make_state(0)))
+        assert_same(restored, make_state(step))
+
+
+def test_all_damaged(tmp_path):
+    save(tmp_path, {1: 0.1, 3: 0.2})
+    flip_bit(tmp_path / "1")
+    truncate(tmp_path / "3")
+    for _ in range(2):  # nothing was renamed, so the next start does not begin from scratch
+        with Checkpoints(tmp_path) as checkpoints, pytest.raises(UserError, match="is damaged"):
+            checkpoints.restore(like(make_state(0)))
+
+
+def test_other_leaves_are_named(tmp_path, capfd):
+    save(tmp_path, {1: 0.1, 3: 0.2})
+    wide, half, more, fewer = (make_state(0) for _ in range(4))
+    wide.params["fc8"]["bias"] = jnp.zeros((2, 7))
+    half.params["fc8"]["bias"] = jnp.zeros((2, 5), jnp.bfloat16)
+    more.params["fc9"] = {"bias": jnp.zeros(3)}
+    del fewer.params["conv1"]
+    there = rf"in checkpoint {tmp_path}/3 and"
+    with Checkpoints(tmp_path) as checkpoints:
+        for state, message in {
+            "wide": (wide, rf"params/fc8/bias is float32\[2, 5\] {there} float32\[2, 7\] in this"),
+            "half": (half, rf"params/fc8/bias is float32\[2, 5\] {there} bfloat16\[2, 5\] in this"),
+            "more": (more, rf"params/fc9/bias is missing {there} float32\[3\] in this"),
+            "fewer": (
+                fewer,
+                rf"params/conv1/kernel is float32\[2, 64, 8\] {there} missing in this",
+            ),
+        }.values():
+            with pytest.raises(UserError, match=message):
+                checkpoints.restore(like(state))
+    assert "damaged" not in capfd.readouterr().err
+    assert steps(tmp_path) == [1, 3]
+
+
+def test_leftovers_are_removed(tmp_path):
+    save(tmp_path, {1: 0.1})
+    for name in ("2.orbax-checkpoint-tmp", "0.deleted"):
+        shutil.copytree(tmp_path / "1", tmp_path / name)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert [path.name for path in tmp_path.iterdir()] == ["1"]
+        assert checkpoints.restore(like(make_state(0)))[1] == 1
+
+
+def test_other_dtypes(tmp_path):
+    state = {
+        "half": jnp.arange(7, dtype=jnp.bfloat16),
+        "byte": jnp.arange(7, dtype=jnp.uint8),
+        "flag": jnp.array([True, False]),
+    }
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state, {}, None)
+        assert_same(checkpoints.restore(like(state))[0], state)
+    assert_same(checkpoint.load(tmp_path, "last")[0], jax.tree.map(np.asarray, state))
+
+
+def test_load(tmp_path):
+    save(tmp_path / "checkpoints", {1: 0.4, 2: 0.1, 3: 0.2})
+    for where in (tmp_path, tmp_path / "checkpoints"):
+        for step, wanted in {"best": 2, "last": 3, 2: 2}.items():
+            params, metadata = checkpoint.load(where, step)
+            assert_same(params, jax.tree.map(np.asarray, make_state(wanted).params))
+            assert all(type(leaf) is np.ndarray for leaf in jax.tree.leaves(params))
+            assert metadata == {"epoch": wanted}
+
+
+def test_load_does_not_read_the_velocity(tmp_path):
+    def bytes_read() -> int:
+        return int(Path("/proc/self/io").read_text().split()[1])
+
+    width = 200_000
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, make_state(1, width), {}, None)
+        before = bytes_read()
+        checkpoints.restore(like(make_state(1, width)))
+        restored = bytes_read() - before
+    before = bytes_read()
+    checkpoint.load(tmp_path, "last")
+    loaded = bytes_read() - before
+    leaf = 2 * width * 8 * 4
+    assert 2 * leaf <= restored < 2.5 * leaf
+    assert leaf <= loaded < 1.5 * leaf
+
+
+def test_load_says_what_is_wrong(tmp_path):
+    with pytest.raises(UserError, match="there is no checkpoint in"):
+        checkpoint.load(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="there is no checkpoint in"):
+        checkpoint.load(tmp_path)
+    save(tmp_path, {1: None})
+    with pytest.raises(UserError, match="was evaluated: ask for step='last'"):
+        checkpoint.load(tmp_path)
+    with pytest.raises(UserError, match=r"there is no step 2 in .*, only \[1\]"):
+        checkpoint.load(tmp_path, 2)
+    flip_bit(tmp_path / "1", where=0.1)
+    with pytest.raises(UserError, match=r"1 is damaged \(ValueError: params/conv1/kernel changed"):
+        checkpoint.load(tmp_path, "last")
+
+
+def run(function: str, *arguments: Any, devices: int = 1) -> subprocess.Popen:
+    """Call a function of this file in a process of its own."""
+    code = (
+        f"import jax; jax.config.update('jax_num_cpu_devices', {devices})\n"
+        f"import test_checkpoint; test_checkpoint.{function}(*{arguments!r})"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "JAX_PLATFORMS": "cpu"}
+    return subprocess.Popen([sys.executable, "-c", code], env=environment)
+
+
+def save_forever(directory: str, first: int) -> None:
+    with Checkpoints(directory) as checkpoints:
+        for step in range(first, 10_000):
+            checkpoints.save(step, make_state(step, width=20_000), {"epoch": step}, None)
+
+
+def test_killed_while_saving(tmp_path):
+    last = 0
+    for _ in range(3):
+        process = run("save_forever", str(tmp_path), last + 1)
+        while not list(tmp_path.glob(f"{last + 3}.orbax-checkpoint-tmp")):
+            assert process.poll() is None
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        with Checkpoints(tmp_path) as checkpoints:
+            state, step, metadata = checkpoints.restore(like(make_state(0, width=20_000)))
+        assert step >= last + 2
+        assert metadata == {"epoch": step}
+        assert_same(state, make_state(step, width=20_000))
+        last = step
+
+
+def sharded(state: TrainState, mesh: jax.sharding.Mesh) -> TrainState:
+    """`like`, the leading axis of all but the step over the towers."""
+
+    def put(leaf):
+        spec = jax.P("tower") if leaf.ndim else jax.P()
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=jax.NamedSharding(mesh, spec))
+
+    return jax.tree.map(put, state)
+
+
+def make_mesh(data: int, tower: int) -> jax.sharding.Mesh:
+    axis_types = (jax.sharding.AxisType.Auto,) * 2
+    return jax.make_mesh(
+        (data, tower), ("data", "tower"), axis_types, devices=jax.devices()[: data * tower]
+    )
+
+
+def cross_meshes(directory: str) -> None:
+    state = make_state(1)
+    meshes = [(1, 1), (1, 2), (2, 1), (2, 2), (1, 1)]
+    with Checkpoints(directory) as checkpoints:
+        for step, shape in enumerate(meshes):
+            target = sharded(make_state(1), make_mesh(*shape))
+            if step:
+                state, _, _ = checkpoints.restore(target)
+            state = jax.device_put(state, jax.tree.map(lambda leaf: leaf.sharding, target))
+            kernel = state.params["conv1"]["kernel"]
+            assert kernel.sharding.mesh.devices.shape == shape
+            assert_same(state, make_state(1))
+            checkpoints.save(step, state, {}, None)
+
+
+def test_any_mesh_to_any_other(tmp_path):
+    assert run("cross_meshes", str(tmp_path), devices=4).wait() == 0
+    with Checkpoints(tmp_path) as checkpoints:
+        assert_same(checkpoints.restore(like(make_state(0)))[0], make_state(1))
+
+
+def two_processes(directory: str, address: str, process: int) -> None:
+    jax.distributed.initialize(address, num_processes=2, process_id=process)
+    target = sharded(make_state(0), make_mesh(1, 2))
+
+    def place(leaf, like):
+        return jax.make_array_from_callback(
+            leaf.shape, like.sharding, lambda i: np.asarray(leaf)[i]
+        )
+
+    with Checkpoints(directory) as checkpoints:
+        for step in (1, 2, 3):
+            state = jax.tree.map(place, make_state(step), target)
+            assert not state.params["conv1"]["kernel"].is_fully_addressable
+            checkpoints.save(step, state, {}, 0.1 * step)
+    multihost = jax.experimental.multihost_utils
+    multihost.sync_global_devices("saved")
+    if process == 0:
+        flip_bit(Path(directory) / "3", where=0.1)
+    multihost.sync_global_devices("damaged")
+    with Checkpoints(directory) as checkpoints:
+        restored, step, _ = checkpoints.restore(target)
+        assert step == 1
+        kernel = multihost.process_allgather(restored.params["conv1"]["kernel"], tiled=True)
+        np.testing.assert_array_equal(kernel, make_state(1).params["conv1"]["kernel"])
+        checkpoints.save(2, jax.tree.map(place, make_state(2), target), {}, None)
+
+
+def test_two_processes(tmp_path):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+    processes = [run("two_processes", str(tmp_path), address, i) for i in range(2)]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    with Checkpoints(tmp_path) as checkpoints:
+        state, step, _ = checkpoints.restore(like(make_state(0)))
+    assert step == 2
+    assert_same(state, make_state(2))
