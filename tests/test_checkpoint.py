@@ -123,16 +123,16 @@ def test_training_may_reuse_the_buffers_at_once(tmp_path):
 @pytest.mark.parametrize(
     ("errors", "kept"),
     [
-        ({1: 0.9, 2: 0.8, 3: 0.7}, [3]),
-        ({1: 0.7, 2: 0.8, 3: 0.9}, [1, 3]),
-        ({1: 0.9, 2: 0.7, 3: 0.8, 4: 0.75}, [2, 4]),
-        ({1: 0.9, 2: 0.7, 3: 0.7}, [3]),
-        ({1: None, 2: None, 3: None}, [3]),
-        ({1: 0.5, 2: None, 3: None}, [1, 3]),
-        ({1: None, 2: 0.5, 3: None, 4: 0.4}, [4]),
+        ({1: 0.9, 2: 0.8, 3: 0.7}, [2, 3]),
+        ({1: 0.7, 2: 0.8, 3: 0.9, 4: 0.8}, [1, 3, 4]),
+        ({1: 0.9, 2: 0.7, 3: 0.8, 4: 0.75}, [2, 3, 4]),
+        ({1: 0.9, 2: 0.7, 3: 0.7}, [2, 3]),
+        ({1: None, 2: None, 3: None}, [2, 3]),
+        ({1: 0.5, 2: None, 3: None, 4: None}, [1, 3, 4]),
+        ({1: None, 2: 0.5, 3: None, 4: 0.4}, [3, 4]),
     ],
 )
-def test_best_and_last_are_kept(tmp_path, errors, kept):
+def test_best_and_last_two_are_kept(tmp_path, errors, kept):
     save(tmp_path, errors)
     assert steps(tmp_path) == kept
 
@@ -140,7 +140,7 @@ def test_best_and_last_are_kept(tmp_path, errors, kept):
 def test_best_is_remembered_across_runs(tmp_path):
     save(tmp_path, {1: 0.3, 2: 0.5})
     save(tmp_path, {3: 0.4, 4: 0.6})
-    assert steps(tmp_path) == [1, 4]
+    assert steps(tmp_path) == [1, 3, 4]
 
 
 def test_previous_checkpoint_outlives_the_save(tmp_path):
@@ -148,8 +148,10 @@ def test_previous_checkpoint_outlives_the_save(tmp_path):
         checkpoints.save(1, make_state(1), {}, 0.5)
         checkpoints.wait()
         checkpoints.save(2, make_state(2), {}, 0.4)
+        checkpoints.wait()
+        checkpoints.save(3, make_state(3), {}, 0.3)
         assert (tmp_path / "1").is_dir()
-    assert steps(tmp_path) == [2]
+    assert steps(tmp_path) == [2, 3]
 
 
 def test_steps_only_go_forward(tmp_path):

@@ -1,4 +1,4 @@
-"""Checkpoints: written while training goes on, verified when read, the best and the last kept.
+"""Checkpoints: written while training goes on, verified when read; the best and the last two kept.
 
 Orbax writes and reads one directory per step, `<workdir>/checkpoints/<step>/`; which of them
 exist is decided here. A state is stored flat, one array per leaf under its path
@@ -57,8 +57,8 @@ class Checkpoints:
         """Start saving `state`, a pytree of arrays; return once they are copied to the host.
 
         `metadata` is any JSON dict; `error` is the validation top-1 error, a fraction, or None
-        when this step was not evaluated. Older checkpoints but the best are deleted once this one
-        is complete. Raises UserError if `step` is not after the last one saved.
+        when this step was not evaluated. Once this one is complete, all are deleted but it, the
+        one before and the best. Raises UserError if `step` is not after the last one saved.
         """
         self.wait()
         if self._errors and step <= max(self._errors):
@@ -80,7 +80,9 @@ class Checkpoints:
         (step, error, response), self._saving = self._saving, None
         response.result()
         self._errors[step] = error
-        for step in self._errors.keys() - {max(self._errors), _best(self._errors)}:
+        # The last two, not one: the newest may turn out damaged.
+        kept = {*sorted(self._errors)[-2:], _best(self._errors)}
+        for step in self._errors.keys() - kept:
             self._remove(step)
 
     def close(self) -> None:

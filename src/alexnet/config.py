@@ -9,6 +9,7 @@ import inspect
 import json
 import math
 import runpy
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,11 @@ def load(file_and_variant: str) -> ml_collections.ConfigDict:
     file, _, variant = file_and_variant.partition(":")
     if not Path(file).is_file():
         raise UserError(f"--config={file}: no such file; the configs are in configs/")
-    get_config = runpy.run_path(file).get("get_config")
+    sys.path.insert(0, str(Path(file).parent))  # a config may start from the one beside it
+    try:
+        get_config = runpy.run_path(file).get("get_config")
+    finally:
+        sys.path.pop(0)
     if get_config is None:
         raise UserError(f"--config={file}: it defines no get_config()")
     try:

@@ -203,9 +203,9 @@ def apply(
 
 
 def on_mesh(net: table.Net, mesh: Mesh, conv_chunk: int = 0) -> Callable[..., jax.Array]:
-    """`apply` over a mesh with axes "data" and "tower": f(params, x_BHWC, dropout_key) -> logits_BK.
+    """`apply` over a mesh (data, tower): f(params, x_BHWC, dropout_key or None) -> logits_BK.
 
-    dropout_key None means testing. Images are split over "data" and parameters over "tower"; the
+    Without a key nothing is dropped. Images are split over "data" and parameters over "tower"; the
     logits come out split over both. Take the loss and the gradient OUTSIDE: inside shard_map the
     gradients would be summed over the towers once too often.
     """

@@ -52,7 +52,7 @@ def assemble(config: ConfigDict) -> Run:
     mesh = configs.call(
         meshes.make, "mesh", config.mesh, towers=net.towers, batch_size=config.batch_size
     )
-    chunk = platform.conv_chunk(config.conv_chunk, mesh, config.batch_size)
+    chunk = platform.conv_chunk(config.conv_chunk, net, mesh, config.batch_size)
     statistics = jax.device_put(store.statistics, meshes.replicated(mesh))
     return Run(config, store, net, mesh, how, model.on_mesh(net, mesh, chunk), statistics)
 

@@ -30,9 +30,10 @@ class Schedule:
         rate: eps at the start.
         bias_factor: the source's biases learn at twice the rate.
         bias_drops: False leaves the biases at rate * bias_factor when the kernels' rate drops, as
-            the final `layer-params-145-2010.cfg` shows (epsB .002 beside epsW .00001).
-        events: (epoch, name, value), each in force from that epoch on. A layer's name gives it a
-            rate of its own (0 freezes it); "colour_noise" is 1 or 0.
+            the source did: the final `layer-params-145.cfg` has epsB .02 beside epsW .00001.
+        events: (epoch, name, value), each in force from that epoch on. A layer's name, such as
+            "conv1", gives its kernel that rate and its bias `bias_factor` times it, 0 freezes it;
+            "conv1.kernel" and "conv1.bias" set one; "colour_noise" is 1 or 0.
     """
 
     rate: float
@@ -63,23 +64,24 @@ class Schedule:
             UserError: if an event names a layer that is not among `layers`.
         """
         eps = self.base_rate(epoch, errors)
-        names = [*layers, "colour_noise"]
+        bias_eps = (eps if self.bias_drops else self.rate) * self.bias_factor
         values = {"colour_noise": 1.0}
+        for name in layers:
+            values |= {f"{name}.kernel": eps, f"{name}.bias": bias_eps}
         for at, name, value in self.events:
-            if name not in names:
+            changes = {name: value}
+            if f"{name}.kernel" in values:
+                changes = {f"{name}.kernel": value, f"{name}.bias": value * self.bias_factor}
+            elif name not in values:
                 raise UserError(
-                    f"config.schedule.events: no layer {name!r} in the net{nearest(name, names)}"
+                    f"config.schedule.events: the net has no {name!r}{nearest(name, values)}"
                 )
             if epoch >= at:
-                values[name] = value
-        rates = {}
-        for name in names[:-1]:
-            kernel = values.get(name, eps)
-            bias = kernel if self.bias_drops or name in values else self.rate
-            rates[name] = {
-                "kernel": np.float32(kernel),
-                "bias": np.float32(bias * self.bias_factor),
-            }
+                values |= changes
+        rates = {
+            name: {part: np.float32(values[f"{name}.{part}"]) for part in ("kernel", "bias")}
+            for name in layers
+        }
         return Knobs(rates, np.float32(values["colour_noise"]))
 
 
@@ -98,7 +100,7 @@ class Milestones(Schedule):
         for milestone in self.milestones:
             if not _is(milestone, float, float) or min(milestone) < 0:
                 raise UserError(
-                    f"config.schedule.milestones: {milestone!r} is not (epoch, rate), both 0 or more"
+                    f"config.schedule.milestones: {milestone!r} is not (epoch, rate of 0 or more)"
                 )
         if list(self.milestones) != sorted(self.milestones, key=lambda milestone: milestone[0]):
             raise UserError("config.schedule.milestones: list them in the order of their epochs")
@@ -120,7 +122,7 @@ class Plateau(Schedule):
         drops: how many times at most.
         patience: validations in a row without a new best that count as "stopped improving"; the
             text does not say.
-        improvement: by how much (a fraction, 0.001 is 0.1%) an error must fall to count as new best.
+        improvement: by how much an error (a fraction of 1) must fall to count as a new best.
     """
 
     factor: float = 10.0
@@ -173,6 +175,6 @@ def build(kind: str, **options) -> Schedule:
     for name in options:
         if name not in known:
             raise UserError(
-                f"config.schedule.{name}: schedule {kind!r} has no such option{nearest(name, known)}"
+                f"config.schedule.{name}: {kind!r} has no such option{nearest(name, known)}"
             )
     return SCHEDULES[kind](**options)

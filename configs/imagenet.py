@@ -1,0 +1,122 @@
+"""AlexNet on ImageNet (ILSVRC-2012, 1000 classes): the paper and the runs of its authors' source.
+
+    python -m alexnet.data.prepare imagenet2012
+    python -m alexnet.train --config=configs/imagenet.py:original --workdir=runs/original
+
+Each variant is one experiment of the paper; the errors are top-1 / top-5 on the 2012 validation set
+unless noted, as the paper or the log of the source's run gives them. None was run here: 90 epochs
+took the authors five to six days on two GPUs.
+
+    original            run 145, the two-tower net                               40.7 / 18.2
+    paper               the same net and training as the paper's text has them
+    one_gpu             run 145-half: one tower, half the kernels                39.2 / 18.2 (2010)
+    no_lrn              run 148: without response normalisation                  42.0 / 19.4
+    nonoverlapping_pool run 147: pooling with z = s = 2                          41.1 / 18.5
+    no_communication    run 150: the towers meet in fc8 only                     41.8 / 19.3
+    six_conv            run 146's net: a sixth convolution over pool5
+"""
+
+from ml_collections import ConfigDict
+
+VARIANTS = {
+    "original": {},
+    "paper": {},
+    "one_gpu": {"towers": 1, "kernels": (48, 128, 192, 192, 256)},
+    "no_lrn": {"norm": False},
+    "nonoverlapping_pool": {"overlapping_pool": False},
+    "no_communication": {
+        "communicate": False,
+        "kernels": (96, 320, 384, 384, 256),
+        "hidden": (8192, 4096),
+    },
+    "six_conv": {"sixth_conv": 256},
+}
+
+
+def get_config(variant: str = "original") -> ConfigDict:
+    if variant not in VARIANTS:
+        raise ValueError(f"no variant {variant!r}: choose one of {', '.join(VARIANTS)}")
+    text = variant == "paper"
+    config = ConfigDict()
+    config.seed = 0
+    config.batch_size = 128
+    config.epochs = 90.0 if text else 91.0
+    config.data = ConfigDict(
+        {"name": "imagenet2012", "data_dir": "", "image_size": 256, "quality": 95}
+    )
+    config.net = ConfigDict(
+        {
+            "name": "alexnet",
+            "preset": "paper" if text else "original",
+            "init": "",  # the preset's
+            "towers": 2,
+            "image_size": 224,
+            "kernels": (96, 256, 384, 384, 256),
+            "hidden": (4096, 4096),
+            "communicate": True,
+            "overlapping_pool": True,
+            "sixth_conv": 0,
+            "activation": "relu",
+            "norm": True,
+            "dropout": 0.5,
+            "remove": "",
+        }
+        | VARIANTS[variant]
+    )
+    config.augment = ConfigDict(
+        {
+            "random_crop": True,
+            "flip": True,
+            "colour_noise": 0.1,
+            "colour_scale": "deviation",
+            "divide_by_noise": not text,
+            "crop_chunk": 1 if text else 32,
+            "mean": "crop" if text else "centre",
+        }
+    )
+    config.optimizer = ConfigDict(
+        {
+            "momentum": 0.9,
+            "weight_decay": 0.0005,
+            "bias_decay": 0.0005 if text else 0.0,
+            "layer_decay": (),
+        }
+    )
+    config.schedule = ConfigDict(text_schedule() if text else run_145())
+    config.mesh = ConfigDict({"data": 0, "tower": 0})  # 0: as the devices allow
+    config.conv_chunk = -1
+    config.log_every = 50
+    config.checkpoint_every = 2000
+    return config
+
+
+def text_schedule() -> dict:
+    """Section 5: divide by 10 when the validation error stops improving, three times."""
+    return {
+        "kind": "plateau",
+        "rate": 0.01,
+        "bias_factor": 1.0,
+        "bias_drops": True,
+        "events": (),
+        "factor": 10.0,
+        "drops": 3,
+        "patience": 5,
+        "improvement": 0.0,
+    }
+
+
+def run_145() -> dict:
+    """What the comments of `layer-params-145.cfg` log."""
+    return {
+        "kind": "milestones",
+        "rate": 0.01,
+        "bias_factor": 2.0,
+        "bias_drops": False,
+        "milestones": ((25, 0.001), (51, 0.0001), (79, 0.00001)),
+        "events": (
+            (67, "conv1.kernel", 0.00001),
+            (67, "conv1.bias", 0.002),  # as in layer-params-149.cfg
+            (67, "colour_noise", 0.0),
+            (72, "conv1", 0.0),
+        ),
+    }

@@ -1,0 +1,139 @@
+"""Configs and their overrides."""
+
+import pytest
+from conftest import ROOT
+from ml_collections import ConfigDict
+
+from alexnet import config as configs
+from alexnet import model, nets, optimizer, schedule
+from alexnet.augment import Augmentation
+from alexnet.errors import UserError
+
+VARIANTS = {
+    "digits": [""],
+    "cifar10": ["80sec", "19pct", "18pct", "conv-local-13pct", "conv-local-11pct"],
+    "imagenet": [
+        *("original", "paper", "one_gpu", "no_lrn", "nonoverlapping_pool"),
+        *("no_communication", "six_conv"),
+    ],
+    "imagenette": ["original", "paper"],
+    "folder": ["original", "paper"],
+}
+
+
+def test_every_config_file_is_listed_here():
+    assert {path.stem for path in (ROOT / "configs").glob("*.py")} == set(VARIANTS)
+
+
+@pytest.mark.parametrize(
+    ("file", "variant"), [(file, variant) for file in VARIANTS for variant in VARIANTS[file]]
+)
+def test_every_section_is_its_functions_arguments(file, variant):
+    import jax
+
+    config = configs.load(f"{ROOT}/configs/{file}.py{':' if variant else ''}{variant}")
+    net = configs.call(nets.build, "net", config.net, classes=10)
+    configs.call(Augmentation, "augment", config.augment, crop=net.image_size)
+    shapes = jax.eval_shape(lambda: model.init(net, jax.random.key(0)))
+    configs.call(optimizer.momentum_sgd, "optimizer", config.optimizer, params=shapes)
+    eps = configs.call(schedule.build, "schedule", config.schedule)
+    rates = eps(0.0, [], shapes).rates
+    assert set(rates) == set(shapes)
+    assert set(config) == {
+        *("seed", "batch_size", "epochs", "data", "net", "augment", "optimizer", "schedule"),
+        *("mesh", "conv_chunk", "log_every", "checkpoint_every"),
+    }
+
+
+@pytest.mark.parametrize("file", [file for file in VARIANTS if VARIANTS[file] != [""]])
+def test_an_unknown_variant_names_the_known_ones(file):
+    with pytest.raises(
+        UserError, match=f"no variant 'nothing': choose one of .*{VARIANTS[file][0]}"
+    ):
+        configs.load(f"{ROOT}/configs/{file}.py:nothing")
+
+
+@pytest.fixture
+def config() -> ConfigDict:
+    return ConfigDict(
+        {"n": 1, "f": 0.5, "b": True, "s": "x", "t": ((1, 2.0),), "net": {"towers": 2}}
+    ).lock()
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("n", "2", 2),
+        ("f", "2", 2.0),
+        ("f", "1e-3", 0.001),
+        ("b", "false", False),
+        ("b", "1", True),
+        ("s", "3", "3"),
+        ("s", "", ""),
+        ("t", "((3,.1),)", ((3, 0.1),)),
+        ("t", "()", ()),
+        ("net.towers", "1", 1),
+    ],
+)
+def test_an_override_keeps_the_type(config, key, text, value):
+    configs.override(config, key, text)
+    found = config
+    for part in key.split("."):
+        found = found[part]
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "message"),
+    [
+        ("m", "2", "the config has no 'm'"),
+        ("net.tower", "2", "did you mean '--config.net.towers'?"),
+        ("nett.towers", "2", "the config has no 'nett'; did you mean '--config.net.towers'?"),
+        ("n.x", "2", "the config has no 'n'"),
+        ("n", "2.5", "expected a whole number"),
+        ("n", "two", "expected a whole number"),
+        ("f", "nan", "expected a number"),
+        ("b", "maybe", "expected true or false"),
+        ("t", "3", "expected a tuple such as"),
+        ("t", "((1,2)", "expected a tuple such as"),
+        ("net", "3", "a section; set what is in it: config.net.towers"),
+    ],
+)
+def test_a_wrong_override_is_one_clear_line(config, key, text, message):
+    with pytest.raises(UserError) as error:
+        configs.override(config, key, text)
+    assert message in str(error.value)
+    assert str(error.value).startswith(f"--config.{key}")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["stray"], "stray argument 'stray'"),
+        (["--config.b", "false"], "--config.b: write --config.b=value"),
+        (["--a=1", "--a=2"], "--a is given twice"),
+        (["config.epochs=3"], "stray argument 'config.epochs=3'"),
+    ],
+)
+def test_silent_mistakes_of_other_parsers_are_loud(argv, message):
+    with pytest.raises(UserError, match=message):
+        configs.arguments(argv)
+
+
+def test_a_config_survives_json(config, tmp_path):
+    configs.save(config, tmp_path)
+    assert configs.differences(configs.saved(tmp_path), config) == []
+    config.net.towers = 1
+    assert configs.differences(configs.saved(tmp_path), config) == [("net.towers", 2, 1)]
+
+
+def test_call_names_an_unknown_or_missing_setting():
+    def function(rate, momentum=0.9):
+        return rate, momentum
+
+    assert configs.call(function, "optimizer", {"rate": 1}) == (1, 0.9)
+    with pytest.raises(UserError, match=r"config.optimizer.momntum: .* 'momentum'"):
+        configs.call(function, "optimizer", {"rate": 1, "momntum": 2})
+    with pytest.raises(UserError, match=r"config.optimizer.rate is missing"):
+        configs.call(function, "optimizer", {})
