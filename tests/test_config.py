@@ -5,7 +5,7 @@ from conftest import ROOT
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
-from alexnet import model, nets, optimizer, schedule
+from alexnet import model, nets, optimizer, options, schedule
 from alexnet.augment import Augmentation
 from alexnet.errors import UserError
 
@@ -118,7 +118,7 @@ def test_a_wrong_override_is_one_clear_line(config, key, text, message):
 )
 def test_silent_mistakes_of_other_parsers_are_loud(argv, message):
     with pytest.raises(UserError, match=message):
-        configs.arguments(argv)
+        options.arguments(argv)
 
 
 def test_a_config_survives_json(config, tmp_path):

@@ -4,10 +4,8 @@ The syntax is that of ml_collections' config_flags, but every mistake is one cle
 that it passes over in silence: stray arguments, repeated flags, `--config.a value`.
 """
 
-import ast
 import inspect
 import json
-import math
 import runpy
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +15,7 @@ from typing import Any
 import ml_collections
 
 from alexnet.errors import UserError, nearest
+from alexnet.options import arguments, typed
 
 
 def parse(
@@ -51,25 +50,6 @@ def parse(
     return config, found
 
 
-def arguments(argv: Sequence[str]) -> dict[str, str]:
-    """`--name=value` arguments as a dict.
-
-    Raises:
-        UserError: for a stray, valueless or repeated one.
-    """
-    found = {}
-    for argument in argv:
-        name, equals, value = argument.removeprefix("--").partition("=")
-        if not argument.startswith("--"):
-            raise UserError(f"stray argument {argument!r}: write --name=value, without a space")
-        if not equals:
-            raise UserError(f"{argument}: write {argument}=value, without a space")
-        if name in found:
-            raise UserError(f"--{name} is given twice; keep one")
-        found[name] = value
-    return found
-
-
 def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
     """Sets `config.a.b.c` for key "a.b.c" from text, keeping the type it has.
 
@@ -88,38 +68,13 @@ def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
     if isinstance(old, ml_collections.ConfigDict):
         inside = ", ".join(f"config.{key}.{part}" for part in old) or "nothing"
         raise UserError(f"--config.{key}={text}: a section; set what is in it: {inside}")
-    try:
-        section[name] = _typed(text, old)
-    except (ValueError, SyntaxError, KeyError):
-        kind = {bool: "true or false", int: "a whole number", float: "a number"}.get(
-            type(old), f"a tuple such as {old or '((20, 0.001),)'}"
-        )
-        raise UserError(f"--config.{key}={text}: expected {kind}") from None
+    section[name] = typed(f"config.{key}", text, old)
 
 
 def _no_setting(config: ml_collections.ConfigDict, key: str, unknown: str) -> UserError:
     keys = _flat(config.to_dict())
     close = nearest(key, keys).replace("'", "'--config.", 1)
     return UserError(f"--config.{key}: the config has no {unknown!r}{close}")
-
-
-def _typed(text: str, old: Any) -> Any:
-    match old:
-        case bool():
-            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
-        case int():
-            return int(text)
-        case float():
-            value = float(text)
-            if not math.isfinite(value):
-                raise ValueError
-            return value
-        case tuple() | list():
-            value = ast.literal_eval(text)
-            if not isinstance(value, tuple | list):
-                raise ValueError
-            return tuple(value)
-    return text
 
 
 def load(file_and_variant: str) -> ml_collections.ConfigDict:

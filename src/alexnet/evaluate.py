@@ -10,6 +10,7 @@ from pathlib import Path
 from alexnet import checkpoint, config
 from alexnet.augment import VIEWS
 from alexnet.errors import UserError, nearest, run
+from alexnet.options import arguments
 from alexnet.run import assemble, make_evaluation, put_params
 
 OPTIONS = {"workdir": None, "views": "centre", "checkpoint": "best", "split": "validation"}
@@ -18,7 +19,7 @@ OPTIONS = {"workdir": None, "views": "centre", "checkpoint": "best", "split": "v
 def main(argv: Sequence[str]) -> None:
     """Evaluates and prints one line."""
     argv = ["--views=ten_crop" if argument == "--ten_crop" else argument for argument in argv]
-    given = config.arguments(argv)
+    given = arguments(argv)
     for name in given:
         if name not in OPTIONS:
             raise UserError(f"--{name}: no such option{nearest(name, OPTIONS)}")

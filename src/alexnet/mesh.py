@@ -72,6 +72,20 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P("data"))
 
 
+def my_part(mesh: Mesh) -> tuple[int, int]:
+    """(part, parts): which part of each batch this process's devices take, of how many.
+
+    Where a tower of the same images sits in another process, both take the same part.
+    """
+    here = jax.process_index()
+    rows = [
+        number
+        for number, towers in enumerate(mesh.devices)
+        if any(device.process_index == here for device in towers)
+    ]
+    return rows[0] // len(rows), mesh.shape["data"] // len(rows)
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     """The same on every device."""
     return NamedSharding(mesh, P())

@@ -6,13 +6,14 @@ only.
     python -m alexnet.nets alexnet --towers=1      prints a table with shapes and sizes
 """
 
-import argparse
 import dataclasses
 import inspect
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from alexnet.errors import UserError, nearest, run
+from alexnet.options import arguments, typed
 from alexnet.table import (
     Activation,
     Conv,
@@ -312,63 +313,47 @@ def build(
 
 
 def _remove(net: Net, names: Sequence[str]) -> list[Row]:
-    rows = list(net.rows)
+    known = [row.name for row in net.rows]
+    gone, layer_is_gone = set(names), False
     for name in names:
-        at = [row.name for row in rows].index(name) if name in {row.name for row in rows} else None
-        if at is None:
-            known = [row.name for row in net.rows]
+        if name not in known:
             raise UserError(
                 f"config.net.remove: net {net.name} has no layer {name!r}{nearest(name, known)}"
             )
-        end = at + 1
-        if isinstance(rows[at], Weighted):
-            # In `original`, norm1 and pool1 stand between conv1 and its ReLU.
-            for follower in range(at + 1, len(rows)):
-                if isinstance(rows[follower], Weighted):
-                    break
-                end = follower + 1
-        own = [row for row in rows[at + 1 : end] if isinstance(row, Activation | Dropout)]
-        rows = [row for row in rows if row is not rows[at] and row not in own]
-    return rows
+    for row in net.rows:
+        # A layer's nonlinearity and dropout are those before the next layer: in `original`, norm1
+        # and pool1 stand between conv1 and its ReLU.
+        if isinstance(row, Weighted):
+            layer_is_gone = row.name in gone
+        elif isinstance(row, Activation | Dropout) and layer_is_gone:
+            gone.add(row.name)
+    return [row for row in net.rows if row.name not in gone]
 
 
 def _choice(key: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
-        raise UserError(f"config.{key}={value!r}: choose one of {', '.join(allowed)}")
+        choices = ", ".join(allowed)
+        raise UserError(f"config.{key}={value!r}: choose one of {choices}{nearest(value, allowed)}")
+
+
+def defaults(name: str) -> dict[str, Any]:
+    """The options of a net with their defaults: those of `build` and of its own function."""
+    _choice("net.name", name, tuple(NETS))
+    parameters = [p for f in (build, NETS[name]) for p in inspect.signature(f).parameters.values()]
+    options = {p.name: p.default for p in parameters if p.default is not p.empty}
+    return options | {"classes": 1000 if name == "alexnet" else 10}
 
 
 def main(argv: Sequence[str]) -> None:
-    """Prints the table of a net; every argument of its function is a flag."""
-    parser = argparse.ArgumentParser(prog="python -m alexnet.nets", description=main.__doc__)
-    parser.add_argument("name", help=", ".join(NETS))
-    parser.add_argument("--classes", type=int, help="default 1000 for alexnet, else 10")
-    known, rest = parser.parse_known_args(argv)
-    _choice("net.name", known.name, tuple(NETS))
-    signature = {
-        **inspect.signature(build).parameters,
-        **inspect.signature(NETS[known.name]).parameters,
-    }
-    options = {}
-    for argument in rest:
-        key, separator, text = argument.removeprefix("--").partition("=")
-        if not separator or key not in signature or not argument.startswith("--"):
-            raise UserError(
-                f"{argument}: not an option, write --option=value{nearest(key, signature)}"
-            )
-        options[key] = _parse(key, text, signature[key].default)
-    classes = known.classes or (1000 if known.name == "alexnet" else 10)
-    print(describe(build(known.name, classes=classes, **options)))
-
-
-def _parse(key: str, text: str, default):
-    try:
-        if isinstance(default, bool):
-            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
-        if isinstance(default, tuple):
-            return tuple(int(part) for part in text.strip("()").split(","))
-        return type(default)(text)
-    except (KeyError, ValueError):
-        raise UserError(f"--{key}={text}: expected something like {default!r}") from None
+    """Prints the table of the net named first; its options follow as --name=value."""
+    if not argv or argv[0].startswith("-"):
+        raise UserError(f"which net? write one of {', '.join(NETS)} first")
+    name, options = argv[0], defaults(argv[0])
+    for key, text in arguments(argv[1:]).items():
+        if key not in options:
+            raise UserError(f"--{key}: net {name} has no such option{nearest(key, options)}")
+        options[key] = typed(key, text, options[key])
+    print(describe(build(name, **options)))
 
 
 if __name__ == "__main__":

@@ -59,13 +59,14 @@ def assemble(config: ConfigDict) -> Run:
 
 def train_batches(run: Run, start_step: int) -> Iterator[dict[str, jax.Array]]:
     """Endless batches on the devices, from the one that step `start_step` takes."""
+    part, parts = meshes.my_part(run.mesh)
     batches = pipeline.train_batches(
         run.store,
         batch_size=run.config.batch_size,
         seed=run.config.seed,
         start_step=start_step,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        part=part,
+        parts=parts,
     )
     return meshes.put(run.mesh, batches)
 
@@ -77,14 +78,11 @@ def make_evaluation(
     eval_step = make_eval_step(run.apply, run.how, run.mesh, views)
     add = jax.jit(metrics.add)
     count = run.store.counts[split]
+    part, parts = meshes.my_part(run.mesh)
 
     def evaluate(params: model.Params) -> metrics.Means:
         batches = pipeline.eval_batches(
-            run.store,
-            split,
-            batch_size=run.config.batch_size,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
+            run.store, split, batch_size=run.config.batch_size, part=part, parts=parts
         )
         total = None
         for batch in meshes.put(run.mesh, batches):

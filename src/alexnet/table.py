@@ -196,7 +196,7 @@ def _output_shape(net: Net, row: Row, shape: tuple[int, ...]) -> tuple[int, ...]
         if side < 1:
             raise misfit(
                 f"its {row.size}x{row.size} kernels are larger than the padded map; "
-                "remove a pooling layer after it, or feed a larger image"
+                "remove a pooling layer before it, or feed a larger image"
             )
         return (side, side, features)
     if isinstance(row, Pool):

@@ -14,9 +14,9 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
+from alexnet import cluster, metrics, model, optimizer, schedule
 from alexnet import config as configs
 from alexnet import mesh as meshes
-from alexnet import metrics, model, optimizer, schedule
 from alexnet.checkpoint import Checkpoints
 from alexnet.errors import UserError, run
 from alexnet.log import Log
@@ -38,8 +38,11 @@ MAY_CHANGE = (
 
 def main(argv: Sequence[str]) -> None:
     """Reads the flags and trains."""
-    config, options = configs.parse(argv, {"workdir": None})
-    train(config, Path(options["workdir"]))
+    config, options = configs.parse(argv, {"workdir": None} | cluster.OPTIONS)
+    workdir = Path(options.pop("workdir"))
+    cluster.join(**options)
+    with cluster.ends_clearly():
+        train(config, workdir)
 
 
 def train(config: ConfigDict, workdir: Path) -> list[float]:
@@ -85,8 +88,10 @@ def train(config: ConfigDict, workdir: Path) -> list[float]:
                 window, running = [*window, *fetched(running)], (step, sums)
 
                 validate = math.floor(epoch) > math.floor(before) or step == total_steps
-                save = validate or step % config.checkpoint_every == 0 or interruption.signal
-                if save or step % config.log_every == 0:
+                log_now = step % config.log_every == 0
+                stop = interruption.agreed(ask_others=log_now)
+                save = validate or step % config.checkpoint_every == 0 or stop
+                if save or log_now:
                     window, running = [*window, *fetched(running)], None
                     log.train(step, epoch, *averages(window), rate=eps.base_rate(before, errors))
                     window = []
@@ -98,10 +103,10 @@ def train(config: ConfigDict, workdir: Path) -> list[float]:
                             log.validation(step, epoch, *means)
                         history = {"epoch": epoch, "validation_errors": errors}
                         checkpoints.save(step, state, history, errors[-1] if validate else None)
-                if interruption.signal:
+                if stop:
                     checkpoints.wait()
                     log.message(f"stopped at step {step}; the same command goes on from there")
-                    raise SystemExit(128 + interruption.signal)
+                    raise SystemExit(128 + stop)
             checkpoints.wait()
             log.message(conclusion(workdir, errors))
     return errors
@@ -132,7 +137,8 @@ def claim(workdir: Path, config: ConfigDict) -> None:
                         f"{workdir} holds a run with config.{key}={old!r}, not {new!r}: choose "
                         "another --workdir, or delete it"
                     )
-        configs.save(config, workdir)
+        if jax.process_index() == 0:
+            configs.save(config, workdir)
     except OSError as error:
         raise UserError(f"--workdir={workdir}: cannot write there: {error.strerror}") from None
 
@@ -199,6 +205,12 @@ class Interruption:
     def __exit__(self, *exception) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
+
+    def agreed(self, ask_others: bool) -> int:
+        """The signal that all processes stop for, or 0; together they only stop when asked."""
+        if jax.process_count() == 1:
+            return self.signal
+        return cluster.agreed(self.signal) if ask_others else 0
 
     def _ask(self, number: int, _) -> None:
         if self.signal:

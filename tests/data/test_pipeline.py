@@ -76,7 +76,7 @@ def test_processes_share_the_same_global_batches(digits):
     whole = take(train_batches(digits, batch_size=BATCH, seed=0), 16)
     parts = [
         take(
-            train_batches(digits, batch_size=BATCH, seed=0, process_index=index, process_count=4),
+            train_batches(digits, batch_size=BATCH, seed=0, part=index, parts=4),
             16,
         )
         for index in range(4)
@@ -98,8 +98,8 @@ def test_evaluation_sees_every_example_once(digits, processes):
                 digits,
                 "validation",
                 batch_size=BATCH,
-                process_index=index,
-                process_count=processes,
+                part=index,
+                parts=processes,
             )
         )
         for index in range(processes)
@@ -117,9 +117,7 @@ def test_evaluation_sees_every_example_once(digits, processes):
 
 
 def test_a_process_may_have_filling_only(digits):
-    batch = next(
-        eval_batches(digits, "validation", batch_size=800, process_index=1, process_count=2)
-    )
+    batch = next(eval_batches(digits, "validation", batch_size=800, part=1, parts=2))
     assert batch["image"].shape == (400, 8, 8, 3)
     assert (batch["label"] == -1).all()
 
@@ -127,6 +125,6 @@ def test_a_process_may_have_filling_only(digits):
 @pytest.mark.parametrize(("batch_size", "processes"), [(0, 1), (-4, 2), (10, 3)])
 def test_batch_sizes_that_cannot_be(digits, batch_size, processes):
     with pytest.raises(UserError, match=f"multiple of the {processes} processes.*not {batch_size}"):
-        train_batches(digits, batch_size=batch_size, seed=0, process_count=processes)
+        train_batches(digits, batch_size=batch_size, seed=0, parts=processes)
     with pytest.raises(UserError, match="batch_size"):
-        eval_batches(digits, "train", batch_size=batch_size, process_count=processes)
+        eval_batches(digits, "train", batch_size=batch_size, parts=processes)

@@ -22,8 +22,8 @@ def train_batches(
     seed: int,
     start_step: int = 0,
     threads: int = THREADS,
-    process_index: int = 0,
-    process_count: int = 1,
+    part: int = 0,
+    parts: int = 1,
 ) -> Iterator[Batch]:
     """Batches without end from step `start_step` on; every example once an epoch.
 
@@ -31,7 +31,7 @@ def train_batches(
     p of P gets rows p*b to (p+1)*b of the global batch, b = batch_size / P, so neither processes
     nor threads change what a step sees.
     """
-    per_process = _per_process(batch_size, process_count)
+    per_part = _per_part(batch_size, parts)
     count = store.counts["train"]
 
     @functools.lru_cache(maxsize=2)  # a batch may straddle two epochs
@@ -39,8 +39,8 @@ def train_batches(
         return np.random.default_rng([seed, epoch]).permutation(count)
 
     def read(step: int) -> Batch:
-        first = step * batch_size + process_index * per_process
-        places = (divmod(place, count) for place in range(first, first + per_process))
+        first = step * batch_size + part * per_part
+        places = (divmod(place, count) for place in range(first, first + per_part))
         indices = [epoch_order(epoch)[row] for epoch, row in places]
         images, labels = store.read("train", indices)
         return {"image": images, "label": labels}
@@ -53,21 +53,21 @@ def eval_batches(
     split: str,
     *,
     batch_size: int,
-    process_index: int = 0,
-    process_count: int = 1,
+    part: int = 0,
+    parts: int = 1,
 ) -> Iterator[Batch]:
     """Every example of `split` once, in order; the last batch is filled up to `batch_size`.
 
     Filling is black images with label -1. Processes share each batch as in training, and all get
     the same number of batches.
     """
-    per_process = _per_process(batch_size, process_count)
+    per_part = _per_part(batch_size, parts)
     count = store.counts[split]
 
     def read(step: int) -> Batch:
-        first = step * batch_size + process_index * per_process
-        images, labels = store.read(split, range(first, min(first + per_process, count)))
-        fill = per_process - len(labels)
+        first = step * batch_size + part * per_part
+        images, labels = store.read(split, range(first, min(first + per_part, count)))
+        fill = per_part - len(labels)
         return {
             "image": np.pad(images, ((0, fill), (0, 0), (0, 0), (0, 0))),
             "label": np.pad(labels, (0, fill), constant_values=-1),
@@ -83,10 +83,10 @@ def _in_threads(batches: grain.MapDataset, threads: int) -> Iterator[Batch]:
     return iter(batches.to_iter_dataset(options))
 
 
-def _per_process(batch_size: int, process_count: int) -> int:
-    if batch_size < 1 or batch_size % process_count:
+def _per_part(batch_size: int, parts: int) -> int:
+    if batch_size < 1 or batch_size % parts:
         raise UserError(
-            f"batch_size must be a multiple of the {process_count} processes, at least "
-            f"{process_count}, not {batch_size}"
+            f"batch_size must be a multiple of the {parts} parts that processes take, at least "
+            f"{parts}, not {batch_size}"
         )
-    return batch_size // process_count
+    return batch_size // parts

@@ -1,0 +1,112 @@
+"""Several processes as one run: joining them, agreeing, and ending clearly when one is lost.
+
+--coordinator=HOST:PORT --processes=2 --process=0     by hand, with --process=1 on the other
+--coordinator=auto                                    under SLURM, Open MPI, Kubernetes, ...
+--cpu_devices=2                                       one process, pretending to have devices
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from alexnet.errors import UserError
+
+OPTIONS = {"coordinator": "", "processes": "", "process": "", "cpu_devices": ""}
+HEARTBEAT_SECONDS = 60  # without a sign of life for so long, a process counts as lost
+JOIN_SECONDS = 300
+LOST = (
+    "another process of this run ended or cannot be reached; start all of them again with the same "
+    "command, and the run goes on from its last checkpoint"
+)
+
+
+def join(coordinator: str, processes: str, process: str, cpu_devices: str) -> None:
+    """Makes this process one of several, and virtual CPU devices; before the first use of jax.
+
+    Raises:
+        UserError: for options that do not go together, or if the others cannot be found.
+    """
+    numbers = {"processes": processes, "process": process, "cpu_devices": cpu_devices}
+    for name, text in numbers.items():
+        if text and not text.isdigit():
+            raise UserError(f"--{name}={text}: expected a whole number")
+    if cpu_devices:
+        if int(cpu_devices) < 1:
+            raise UserError(f"--cpu_devices={cpu_devices}: must be at least 1")
+        jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_num_cpu_devices", int(cpu_devices))
+    if not coordinator:
+        if processes or process:
+            raise UserError("--processes and --process need --coordinator=HOST:PORT")
+        return
+    if coordinator == "auto":
+        where = {}
+    else:
+        if not (processes and process):
+            raise UserError(f"--coordinator={coordinator} needs --processes=N and --process=0..N-1")
+        if int(process) >= int(processes):
+            raise UserError(f"--process={process}: numbers go from 0 to {int(processes) - 1}")
+        where = {
+            "coordinator_address": coordinator,
+            "num_processes": int(processes),
+            "process_id": int(process),
+        }
+    _explain_abort()
+    try:
+        jax.distributed.initialize(
+            **where,
+            initialization_timeout=JOIN_SECONDS,
+            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+        )
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--coordinator={coordinator}: could not join the run: {reason}") from None
+
+
+@contextlib.contextmanager
+def ends_clearly() -> Iterator[None]:
+    """Turns the loss of another process into one line and exit status 2, at once.
+
+    An ordinary exit would wait for the lost process.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        reason = str(error).splitlines()[0]
+        print(f"error: process {jax.process_index()}: {LOST} ({reason})", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(2)
+
+
+def agreed(number: int) -> int:
+    """The largest of all processes' numbers; they must all ask."""
+    if jax.process_count() == 1:
+        return number
+    return int(np.max(multihost_utils.process_allgather(np.int32(number))))
+
+
+def _explain_abort() -> None:
+    """When jax misses the heartbeat of another process it aborts this one, past Python's reach.
+
+    So a small child waits for the end and says what happened. It hears of SIGABRT through its
+    standard input: the wake-up file, to which the C handler writes the number of every signal.
+    """
+    child = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+        "received = sys.stdin.buffer.read(); "
+        f"received.endswith(bytes([{int(signal.SIGABRT)}])) and print({'error: ' + LOST!r}, "
+        "file=sys.stderr)"
+    )
+    watcher = subprocess.Popen([sys.executable, "-c", child], stdin=subprocess.PIPE)
+    os.set_blocking(watcher.stdin.fileno(), False)
+    signal.signal(signal.SIGABRT, signal.default_int_handler)
+    signal.set_wakeup_fd(watcher.stdin.fileno(), warn_on_full_buffer=False)

@@ -1,0 +1,402 @@
+"""alexnet.model: tables become the paper's computation, on one device or on several alike.
+
+Run as a program, this file writes what four virtual devices find, for the tests below.
+"""
+
+import dataclasses
+import functools
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+import pytest
+import reference
+import scipy.stats
+
+from alexnet import mesh as meshes
+from alexnet import model, nets, optimizer, step, table
+from alexnet.augment import Augmentation
+from alexnet.data.statistics import Statistics
+from alexnet.schedule import Milestones
+
+PRESETS = ["paper", "original"]
+LABELS = np.array([3, 0, 6])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compile_quickly():
+    """Random numbers and gradients compile for minutes when XLA optimises them."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def thin(preset: str = "original", **options) -> table.Net:
+    """The paper's net with few kernels, for images of 67 pixels: maps of 15, 7, 3 and 1."""
+    sizes = {"kernels": (8, 12, 16, 12, 8), "hidden": (12, 8), "image_size": 67, "classes": 7}
+    return nets.build("alexnet", preset=preset, **(sizes | options))
+
+
+def strong(net: table.Net) -> reference.Params:
+    """float64 parameters under which every layer matters: norms divide, half the ReLUs are off."""
+    random = np.random.default_rng(0)
+    shapes = jax.eval_shape(lambda: model.init(net, jax.random.key(0)))
+    return {
+        name: {
+            "kernel": random.normal(size=layer["kernel"].shape)
+            / np.sqrt(np.prod(layer["kernel"].shape[-4:-1] if "conv" in name else 25)),
+            "bias": random.normal(size=layer["bias"].shape),
+        }
+        for name, layer in shapes.items()
+    }
+
+
+def pixels(net: table.Net, batch: int) -> np.ndarray:
+    """Images with the mean subtracted: between -128 and 127."""
+    shape = (batch, net.image_size, net.image_size, 3)
+    return np.random.default_rng(1).integers(-128, 128, shape).astype(float)
+
+
+def float32(tree):
+    return jax.tree.map(np.float32, tree)
+
+
+def assert_close(found: jax.Array, expected: np.ndarray, tolerance: float = 1e-5) -> None:
+    """Relative to the largest."""
+    assert found.shape == expected.shape
+    atol = tolerance * np.abs(expected).max()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=atol)
+
+
+@functools.partial(jax.jit, static_argnums=0, static_argnames=("train", "conv_chunk"))
+def apply(net, params, x, **options):
+    return model.apply(net, params, x, **options)
+
+
+init = jax.jit(model.init, static_argnums=0)
+
+
+# --- Against the paper's definitions --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_activation_is_the_papers(preset):
+    net = thin(preset)
+    params, x = strong(net), pixels(net, 3)
+    expected = reference.alexnet(params, x, preset)
+    logits, found = apply(net, float32(params), np.float32(x))
+    assert set(found) == set(expected) == {row.name for row in net.rows}
+    for name, value in expected.items():
+        wide = value.shape[-1]  # of fc8's 2 x 4 outputs the last is no class
+        assert_close(found[name][..., :wide], value)
+    assert logits.shape == (3, 7)
+    assert_close(logits, expected["fc8"][:, :7])
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_gradient_is_that_of_the_papers_definition(preset):
+    """Along a random direction of each kernel and bias, by central differences in float64."""
+    net = thin(preset)
+    params, x = strong(net), pixels(net, 3)
+
+    def loss(params):
+        logits = reference.alexnet(params, x, preset)["fc8"][:, :7]
+        return reference.cross_entropy(logits, LABELS)
+
+    def fast_loss(params):
+        logits, _ = model.apply(net, params, x)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, LABELS).mean()
+
+    with jax.enable_x64(True):
+        value, gradient = jax.jit(jax.value_and_grad(fast_loss))(params)
+    assert value == pytest.approx(loss(params), rel=1e-12)
+
+    random = np.random.default_rng(2)
+    for layer in params:
+        for leaf in ("kernel", "bias"):
+            direction = random.normal(size=params[layer][leaf].shape)
+            slope = np.vdot(gradient[layer][leaf], direction)
+            size = np.linalg.norm(gradient[layer][leaf])
+            assert size > 0, f"nothing flows to {layer}"
+
+            def along(distance, layer=layer, leaf=leaf, direction=direction):
+                moved = params[layer] | {leaf: params[layer][leaf] + distance * direction}
+                return loss(params | {layer: moved})
+
+            expected = (along(1e-7) - along(-1e-7)) / 2e-7
+            assert slope == pytest.approx(expected, abs=1e-5 * size), f"{layer} {leaf}"
+
+
+@pytest.mark.parametrize("with_norm", [False, True])
+def test_the_conv_local_nets_are_cuda_convnets(with_norm):
+    net = nets.build(f"cifar_conv_local_{11 if with_norm else 13}pct", classes=10)
+    params, x = strong(net), pixels(net, 2)
+    logits, _ = apply(net, float32(params), np.float32(x))
+    assert_close(logits, reference.cifar_conv_local(params, x, with_norm))
+
+
+def test_the_18pct_net_is_cuda_convnets():
+    net = nets.build("cifar_18pct", classes=10)
+    params, x = strong(net), pixels(net, 2)
+    logits, _ = apply(net, float32(params), np.float32(x))
+    assert_close(logits, reference.cifar_18pct(params, x))
+
+
+# --- Towers ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_tower_is_heard_by_the_other_from_conv3_on(preset):
+    net = thin(preset)
+    params, x = float32(strong(net)), np.float32(pixels(net, 2))
+    changed = jax.tree.map(np.copy, params)
+    changed["conv2"]["kernel"][0] += 0.1
+    changed["conv2"]["bias"][0] += 100  # beyond any ReLU
+    _, before = apply(net, params, x)
+    _, after = apply(net, changed, x)
+    names = [row.name for row in net.rows]
+    for name in names:
+        half = before[name].shape[-1] // 2
+        first, second = (
+            not np.array_equal(before[name][..., part], after[name][..., part])
+            for part in (slice(0, half), slice(half, None))
+        )
+        assert first == (names.index(name) >= names.index("conv2")), name
+        assert second == (names.index(name) >= names.index("conv3")), name
+
+
+def test_without_communication_the_towers_meet_in_fc8_only():
+    net = thin(communicate=False, hidden=(64, 64))
+    params, x = float32(strong(net)), np.float32(pixels(net, 2))
+    changed = jax.tree.map(np.copy, params)
+    changed["conv1"]["kernel"][0] *= -1
+    _, before = apply(net, params, x)
+    _, after = apply(net, changed, x)
+    second = [
+        name
+        for name in before
+        if not np.array_equal(*(np.split(seen[name], 2, -1)[1] for seen in (before, after)))
+    ]
+    assert second == ["fc8"]
+
+
+def test_conv_chunk_changes_nothing():
+    net = thin()
+    params, x = float32(strong(net)), np.float32(pixels(net, 5))
+    logits, named = apply(net, params, x)
+    in_chunks, named_in_chunks = apply(net, params, x, conv_chunk=2)  # 2, 2 and 1
+    assert_close(in_chunks, logits, 1e-6)
+    assert named.keys() == named_in_chunks.keys()
+    for name, value in named.items():
+        assert_close(named_in_chunks[name], value, 1e-6)
+
+
+# --- Initialisation -------------------------------------------------------------------------------
+
+
+def test_initial_values_are_the_tables():
+    net = thin(kernels=(32, 32, 32, 32, 32), hidden=(128, 128))
+    params = init(net, jax.random.key(0))
+    for layer in table.layers(net):
+        if not isinstance(layer.row, table.Weighted):
+            continue
+        kernel, bias = (np.array(params[layer.row.name][leaf]) for leaf in ("kernel", "bias"))
+        assert (bias == layer.row.bias).all()
+        scaled = kernel.ravel() / layer.row.std
+        five_sigma = 5 / math.sqrt(scaled.size)
+        assert abs(scaled.mean()) < five_sigma
+        assert abs(scaled.std() - 1) < five_sigma / math.sqrt(2)
+        # neither truncated nor uniform: a normal's kurtosis is 3
+        assert abs(scipy.stats.kurtosis(scaled)) < five_sigma * math.sqrt(24)
+        # the towers are drawn apart
+        assert abs(np.corrcoef(kernel[0].ravel(), kernel[1].ravel())[0, 1]) < 2 * five_sigma
+
+
+def test_layers_are_drawn_apart_and_a_key_tells_all():
+    rows = (*(table.Dense(name, 20) for name in ("fc1", "fc2", "fc3")), table.Dense("fc4", 2))
+    net = table.Net("alike", 2, 2, 2, rows)
+    first, again, other = (init(net, jax.random.key(key)) for key in (0, 0, 1))
+    jax.tree.map(np.testing.assert_array_equal, first, again)
+    kernels = [params[name]["kernel"] for name in ("fc2", "fc3") for params in (first, other)]
+    kernels = np.array(kernels).reshape(4, -1)
+    assert np.abs(np.corrcoef(kernels) - np.eye(4)).max() < 5 / math.sqrt(kernels.shape[1])
+
+
+# --- Dropout --------------------------------------------------------------------------------------
+
+
+def dropping(**how) -> table.Net:
+    """fc1 of 2 x 100, all ones, dropped twice; fc2 sums them for a linear end."""
+    rows = (
+        table.Conv("conv1", 2, 1),
+        table.Dense("fc1", 200, bias=1.0),
+        table.Dropout("drop1", **how),
+        table.Dense("fc2", 200, bias=1.0),
+        table.Dropout("drop2", **how),
+        table.Dense("fc3", 2),
+    )
+    return table.Net("dropping", 2, 2, 2, rows)
+
+
+def dropped(net: table.Net, batch: int, key: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """What is left of ones: [batch, tower, neuron] after drop1 and drop2."""
+    params = init(net, jax.random.key(0))
+    params = {name: layer | {"kernel": 0 * layer["kernel"]} for name, layer in params.items()}
+    x = np.zeros((batch, 2, 2, 3), np.float32)
+    _, named = apply(net, params, x, train=True, dropout_key=jax.random.key(key))
+    return tuple(np.array(named[name]).reshape(batch, 2, 100) for name in ("drop1", "drop2"))
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.2])
+def test_dropout_drops_at_its_rate_and_scales_nothing(rate):
+    left, _ = dropped(dropping(rate=rate), 100)
+    assert set(np.unique(left)) == {0, 1}
+    assert abs((left == 0).mean() - rate) < 5 * math.sqrt(rate * (1 - rate) / left.size)
+
+
+def test_inverted_dropout_divides_in_training():
+    left, _ = dropped(dropping(rate=0.2, inverted=True), 10)
+    assert set(np.unique(left)) == {0, np.float32(1 / 0.8)}
+
+
+def test_every_mask_is_its_own():
+    first, second = dropped(dropping(), 20)
+    masks = np.concatenate([first, second]).reshape(-1, 100)  # layers, examples, towers
+    assert len(np.unique(masks, axis=0)) == len(masks)
+    correlations = np.corrcoef(masks) - np.eye(len(masks))
+    assert np.abs(correlations).max() < 0.55  # 5.5 sigma of 100 coins
+
+
+def test_masks_depend_on_the_key_alone():
+    once, again, other = (dropped(dropping(), 5, key)[0] for key in (3, 3, 4))
+    np.testing.assert_array_equal(once, again)
+    assert not np.array_equal(once, other)
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_test_time_is_the_mean_over_masks(inverted):
+    net = dropping(rate=0.2, inverted=inverted)
+    rows = tuple(row for row in net.rows if row.name not in ("fc2", "drop2"))
+    net = dataclasses.replace(net, rows=rows)
+    params = init(net, jax.random.key(0))
+    x = np.ones((4000, 2, 2, 3), np.float32)
+    logits, named = apply(net, params, x)
+    np.testing.assert_allclose(named["drop1"], named["fc1"] * (1 if inverted else 0.8), rtol=1e-6)
+    sampled, _ = apply(net, params, x, train=True, dropout_key=jax.random.key(1))
+    five_sigma = 5 * np.std(sampled, 0) / math.sqrt(len(x))
+    assert (five_sigma > 0).all()
+    assert (np.abs(np.mean(sampled, 0) - logits[0]) < five_sigma).all()
+
+
+# --- Meshes ---------------------------------------------------------------------------------------
+
+
+def test_on_a_mesh_of_one_device_it_is_apply():
+    net = thin()
+    params, x = float32(strong(net)), np.float32(pixels(net, 3))
+    mesh = meshes.make(towers=2, batch_size=3, data=1, tower=1)
+    key = jax.random.key(0)
+    everywhere = jax.jit(model.on_mesh(net, mesh, conv_chunk=2))
+    np.testing.assert_allclose(everywhere(params, x), apply(net, params, x)[0], rtol=1e-5)
+    expected, _ = apply(net, params, x, train=True, dropout_key=key)
+    np.testing.assert_allclose(everywhere(params, x, key), expected, rtol=1e-5)
+
+
+MESHES = ["1x1", "1x2", "2x1", "2x2"]  # data x tower
+BATCH = 4
+
+
+def on_four_devices(directory: Path) -> None:
+    """For each mesh: <mesh>.npz with logits, losses, velocity; and the compiled forward pass."""
+    net = thin()
+    params, x = float32(strong(net)), np.float32(pixels(net, BATCH))
+    statistics = Statistics(
+        np.full((70, 70, 3), 120, np.float32), np.float32([9, 4, 1]), np.eye(3, dtype=np.float32)
+    )
+    images = np.random.default_rng(3).integers(0, 256, (BATCH, 70, 70, 3), np.uint8)
+    images = {"image": images, "label": np.arange(BATCH, dtype=np.int32)}
+    how = Augmentation(crop=67, crop_chunk=3)
+    knobs = Milestones(rate=3e-5)(0, [], params)
+    sgd = optimizer.momentum_sgd(params)
+    for name in MESHES:
+        data, tower = map(int, name.split("x"))
+        mesh = meshes.make(towers=2, batch_size=BATCH, data=data, tower=tower)
+        everywhere = model.on_mesh(net, mesh)
+        logits = jax.jit(everywhere)(params, x, jax.random.key(5))
+        born = step.init_state(lambda key: model.init(net, key), sgd, mesh, seed=0)
+        state = step.TrainState(
+            born.step, jax.device_put(params, meshes.state_shardings(mesh, params)), born.velocity
+        )
+        train_step = step.make_train_step(everywhere, sgd, how, mesh, seed=0)
+        losses = []
+        for _ in range(5):
+            batch = jax.device_put(images, meshes.batch_sharding(mesh))
+            state, sums = train_step(state, batch, knobs, statistics)
+            losses.append(sums.loss)
+            if len(losses) == 1:  # nothing but the gradient, and a little decay
+                velocity = flat(state.velocity)
+        np.savez(
+            directory / name,
+            born=flat(born.params),
+            logits=logits,
+            gradient=velocity,
+            losses=np.array(losses),
+        )
+
+    net = thin(classes=6)
+    mesh = meshes.make(towers=2, batch_size=BATCH, data=1, tower=2)
+    shapes = jax.eval_shape(lambda: model.init(net, jax.random.key(0)))
+    forward = jax.jit(model.on_mesh(net, mesh)).lower(meshes.shapes(mesh, shapes), x).compile()
+    (directory / "forward.hlo").write_text(forward.as_text())
+
+
+def flat(tree) -> np.ndarray:
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+
+@pytest.fixture(scope="module")
+def four_devices(tmp_path_factory) -> Path:
+    directory = tmp_path_factory.mktemp("four_devices")
+    line = [sys.executable, __file__, str(directory)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    return directory
+
+
+@pytest.mark.parametrize("mesh", MESHES[1:])
+@pytest.mark.parametrize("what", ["born", "logits", "gradient", "losses"])
+def test_all_meshes_agree(four_devices, mesh, what):
+    expected, found = (np.load(four_devices / f"{name}.npz")[what] for name in ("1x1", mesh))
+    assert len(np.unique(expected)) > 4
+    assert np.isfinite(expected).all()
+    assert_close(found, expected, 1e-5)
+
+
+def test_the_towers_communicate_four_times_and_only_what_the_paper_says(four_devices):
+    hlo = re.sub(r"/\*.*?\*/", "", (four_devices / "forward.hlo").read_text())
+    pattern = r"= .*?\w+\[([\d,]*)\].* (all-\w+|reduce-scatter|collective-\w+)(?:-start)?\("
+    found = [
+        (name.removesuffix("-start"), math.prod(map(int, shape.split(","))))
+        for shape, name in re.findall(pattern, hlo)
+    ]
+    maps, fc6, fc7 = 3 * 3 * 12, 12, 8  # pool2's 12 maps, and what fc6 and fc7 give
+    expected = [BATCH * size for size in (maps, 8, fc6, fc7)]
+    assert sorted(found) == sorted(("all-gather", size) for size in expected)
+
+
+def test_there_are_no_grouped_convolutions(four_devices):
+    hlo = (four_devices / "forward.hlo").read_text()
+    assert "convolution" in hlo
+    assert "feature_group_count" not in hlo
+    assert "batch_group_count" not in hlo
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_num_cpu_devices", 4)
+    jax.config.update("jax_disable_most_optimizations", True)  # else it compiles for minutes
+    on_four_devices(Path(sys.argv[1]))

@@ -1,0 +1,151 @@
+"""alexnet.optimizer: v <- .9 v - decay eps w - eps g; w <- w + v, against a float64 loop."""
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from alexnet import optimizer
+from alexnet.errors import UserError
+
+STEPS, DROP = 12, 5  # the rate is divided by 10 after five steps
+
+
+def start(seed: int = 0) -> dict[str, dict[str, np.ndarray]]:
+    random = np.random.default_rng(seed)
+    return {
+        name: {"kernel": random.normal(size=(2, 3)), "bias": random.normal(size=(2,))}
+        for name in ("conv1", "conv2", "fc8")
+    }
+
+
+def rates(eps: float, **layers: float) -> optimizer.Rates:
+    return {
+        name: {"kernel": layers.get(name, eps), "bias": 2 * layers.get(name, eps)}
+        for name in start()
+    }
+
+
+def dropping(step: int) -> optimizer.Rates:
+    return rates(0.1 if step < DROP else 0.01)
+
+
+def by_hand(decay_of, rates_at, momentum: float = 0.9):
+    """Parameters after STEPS steps, from the formula of section 5."""
+    w = start()
+    v = {name: dict.fromkeys(layer, 0.0) for name, layer in w.items()}
+    for step in range(STEPS):
+        gradients = start(seed=step + 1)
+        for name, layer in w.items():
+            for leaf in layer:
+                eps, decay = rates_at(step)[name][leaf], decay_of(name, leaf)
+                v[name][leaf] = (
+                    momentum * v[name][leaf]
+                    - decay * eps * w[name][leaf]
+                    - eps * gradients[name][leaf]
+                )
+                w[name][leaf] = w[name][leaf] + v[name][leaf]
+    return w
+
+
+def run(rates_at, **options):
+    """The same with alexnet.optimizer; [parameters after each step]."""
+    params = jax.tree.map(np.float32, start())
+    sgd = optimizer.momentum_sgd(params, **options)
+
+    @jax.jit
+    def update(gradients, velocity, params, rates):
+        change, velocity = sgd.update(gradients, velocity, params, rates=rates)
+        return optax.apply_updates(params, change), velocity
+
+    velocity, history = sgd.init(params), []
+    for step in range(STEPS):
+        gradients = jax.tree.map(np.float32, start(seed=step + 1))
+        params, velocity = update(gradients, velocity, params, rates_at(step))
+        history.append(params)
+    return history
+
+
+def distance(a, b) -> float:
+    return max(jax.tree.leaves(jax.tree.map(lambda x, y: np.abs(x - y).max(), a, b)))
+
+
+def test_the_papers_rule_over_a_drop_of_the_rate():
+    expected = by_hand(lambda _, leaf: 0.0005 if leaf == "kernel" else 0.0, dropping)
+    assert distance(run(dropping)[-1], expected) < 1e-5
+
+
+def test_decay_by_kind_and_by_layer():
+    decays = {"weight_decay": 0.1, "bias_decay": 0.3, "layer_decay": (("fc8", 1.0), ("conv1", 0.0))}
+
+    def decay_of(name, leaf):
+        return 0.3 if leaf == "bias" else {"fc8": 1.0, "conv1": 0.0, "conv2": 0.1}[name]
+
+    assert distance(run(dropping, **decays)[-1], by_hand(decay_of, dropping)) < 1e-5
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_momentum(momentum):
+    found = run(dropping, momentum=momentum, weight_decay=0.0)[-1]
+    assert distance(found, by_hand(lambda *_: 0.0, dropping, momentum)) < 1e-5
+
+
+def test_a_layer_has_a_rate_of_its_own():
+    def slow_conv1(_):
+        return rates(0.1, conv1=0.001)
+
+    found = run(slow_conv1, weight_decay=0.0)[-1]
+    assert distance(found, by_hand(lambda *_: 0.0, slow_conv1)) < 1e-5
+
+
+def test_a_layer_frozen_from_the_start_never_moves():
+    for params in run(lambda _: rates(0.1, conv1=0.0), weight_decay=0.5, bias_decay=0.5):
+        assert distance(params["conv1"], start()["conv1"]) < 1e-6
+        assert distance(params["fc8"], start()["fc8"]) > 0.01
+
+
+def test_a_layer_frozen_in_flight_stays_where_it_is():
+    """As in the source (Weights.update does nothing where eps is 0): no coasting on velocity."""
+
+    def frozen(step):
+        return rates(0.1, conv1=0.1 if step < DROP else 0.0)
+
+    history = run(frozen)
+    assert distance(history[-1]["conv1"], history[DROP - 1]["conv1"]) == 0
+    assert distance(history[-1]["fc8"], history[DROP - 1]["fc8"]) > 0.01
+
+
+def test_optax_sgd_is_another_rule_from_the_first_drop_on():
+    """It keeps gradients in the velocity and scales all of it by the new rate."""
+    params = jax.tree.map(np.float32, start())
+    schedule = optax.piecewise_constant_schedule(0.1, {DROP: 0.1})
+    theirs = optax.chain(optax.add_decayed_weights(0.0005), optax.sgd(schedule, momentum=0.9))
+    state, apart = theirs.init(params), []
+
+    def same_for_biases(step):
+        return jax.tree.map(lambda _: 0.1 if step < DROP else 0.01, start())
+
+    for step, ours in enumerate(run(same_for_biases, bias_decay=0.0005)):
+        gradients = jax.tree.map(np.float32, start(seed=step + 1))
+        change, state = theirs.update(gradients, state, params)
+        params = optax.apply_updates(params, change)
+        apart.append(distance(params, ours))
+    assert max(apart[:DROP]) < 1e-5
+    assert min(apart[DROP:]) > 0.01
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"momentum": 1.0}, "config.optimizer.momentum=1.0: from 0 up to"),
+        ({"momentum": -0.1}, "config.optimizer.momentum=-0.1"),
+        ({"weight_decay": -1}, "config.optimizer.weight_decay=-1: must be 0 or more"),
+        ({"bias_decay": float("nan")}, "config.optimizer.bias_decay=nan: must be 0 or more"),
+        ({"layer_decay": (("fc8", -1),)}, "layer_decay.'fc8'.=-1: must be 0 or more"),
+        ({"layer_decay": (("fc9", 1),)}, "no layer 'fc9'; did you mean 'fc8'"),
+        ({"layer_decay": ("fc8", 1)}, "'fc8' is not .layer, decay."),
+    ],
+)
+def test_what_cannot_be_is_a_clear_error(options, message):
+    with pytest.raises(UserError, match=message):
+        optimizer.momentum_sgd(start(), **options)

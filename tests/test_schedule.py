@@ -1,0 +1,190 @@
+"""alexnet.schedule: rates and events at their exact epochs, from the history alone."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alexnet import schedule
+from alexnet.errors import UserError
+from alexnet.schedule import Knobs, Milestones, Plateau
+
+LAYERS = ["conv1", "conv2", "fc8"]
+
+# Run 145-2010: .01; 23 -> .001; 51 -> .0001; 68: conv1 -> 1e-5 and colour noise off; 72: conv1
+# frozen; 78 -> 1e-5.
+RUN_145_2010 = {
+    "rate": 0.01,
+    "milestones": ((23, 1e-3), (51, 1e-4), (78, 1e-5)),
+    "events": ((68, "conv1", 1e-5), (68, "colour_noise", 0), (72, "conv1", 0)),
+}
+
+
+def rate(knobs: Knobs, layer: str = "fc8", leaf: str = "kernel") -> float:
+    return float(knobs.rates[layer][leaf])
+
+
+@pytest.mark.parametrize(
+    ("epoch", "fc8", "conv1", "noise"),
+    [
+        (0, 1e-2, 1e-2, 1),
+        (22.999, 1e-2, 1e-2, 1),
+        (23, 1e-3, 1e-3, 1),
+        (50.999, 1e-3, 1e-3, 1),
+        (51, 1e-4, 1e-4, 1),
+        (67.999, 1e-4, 1e-4, 1),
+        (68, 1e-4, 1e-5, 0),
+        (71.999, 1e-4, 1e-5, 0),
+        (72, 1e-4, 0, 0),
+        (78, 1e-5, 0, 0),
+        (93, 1e-5, 0, 0),
+    ],
+)
+def test_run_145_2010_epoch_by_epoch(epoch, fc8, conv1, noise):
+    knobs = Milestones(**RUN_145_2010)(epoch, [], LAYERS)
+    assert rate(knobs) == rate(knobs, "conv2") == pytest.approx(fc8)
+    assert rate(knobs, "conv1") == pytest.approx(conv1)
+    assert rate(knobs, "fc8", "bias") == pytest.approx(2 * fc8)
+    assert rate(knobs, "conv1", "bias") == pytest.approx(2 * conv1)
+    assert knobs.colour_noise == noise
+
+
+def test_knobs_are_float32_scalars_for_every_layer():
+    knobs = Milestones(rate=0.01)(0, [], LAYERS)
+    assert list(knobs.rates) == LAYERS
+    leaves = [leaf for layer in knobs.rates.values() for leaf in layer.values()]
+    assert len(leaves) == 6
+    assert all(type(leaf) is np.float32 for leaf in [*leaves, knobs.colour_noise])
+
+
+def test_no_milestones_is_a_constant_rate():
+    assert {Milestones(rate=0.3).base_rate(epoch, [0.5] * 50) for epoch in range(90)} == {0.3}
+
+
+def test_biases_that_do_not_drop():
+    """The final layer-params-145-2010.cfg has epsB .002 beside epsW .00001."""
+    eps = Milestones(**(RUN_145_2010 | {"rate": 1e-3}), bias_drops=False)
+    knobs = eps(90, [], LAYERS)
+    assert rate(knobs) == pytest.approx(1e-5)
+    assert rate(knobs, "fc8", "bias") == pytest.approx(2e-3)
+    assert rate(knobs, "conv1", "bias") == 0  # frozen all the same
+
+
+def test_bias_factor():
+    knobs = Milestones(rate=0.01, bias_factor=1.5)(0, [], LAYERS)
+    assert rate(knobs, "conv2", "bias") == pytest.approx(0.015)
+
+
+def test_an_event_for_one_part_of_a_layer_and_the_later_event_wins():
+    events = ((1, "conv1.bias", 0.5), (2, "conv1.kernel", 0.0), (3, "conv1", 0.1))
+    eps = Milestones(rate=0.01, events=events)
+    found = [
+        (rate(knobs, "conv1", "kernel"), rate(knobs, "conv1", "bias"))
+        for knobs in (eps(epoch, [], LAYERS) for epoch in (0.5, 1, 2, 3))
+    ]
+    expected = [(0.01, 0.02), (0.01, 0.5), (0, 0.5), (0.1, 0.2)]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+# --- Plateau --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("errors", "drops"),
+    [
+        ([], 0),
+        ([0.5, 0.4, 0.4], 0),
+        ([0.5, 0.4, 0.4, 0.4], 1),  # two in a row no better than .4
+        ([0.5, 0.4, 0.45, 0.39, 0.45], 0),  # .39 came in time
+        ([0.5, 0.4, 0.45, 0.39, 0.45, 0.45], 1),
+        ([0.5, 0.4, 0.41, 0.42, 0.3], 1),  # a later best does not undo a drop
+        ([0.5, 0.4, 0.41, 0.42, 0.405, 0.404], 2),  # the best counts for good
+        ([0.5, 0.4, 0.41, 0.42, 0.405], 1),  # patience starts anew after a drop
+        ([0.5] * 5, 2),
+        ([0.5] * 7, 3),
+        ([0.5] * 50, 3),  # at most three
+        ([0.5, float("nan"), float("nan")], 1),
+    ],
+)
+def test_plateau_by_hand(errors, drops):
+    eps = Plateau(rate=0.01, patience=2)
+    assert eps.base_rate(0, errors) == pytest.approx(0.01 / 10**drops)
+
+
+def test_plateau_improvement_factor_and_drops():
+    errors = [0.5, 0.495, 0.492]
+    assert Plateau(rate=1, patience=2).base_rate(0, errors) == 1
+    strict = Plateau(rate=1, patience=2, improvement=0.01, factor=4, drops=1)
+    assert strict.base_rate(0, errors) == 1 / 4
+    assert strict.base_rate(0, [*errors, 0.5, 0.5, 0.5]) == 1 / 4
+    # many small steps together are an improvement over the best
+    assert strict.base_rate(0, [0.5, 0.495, 0.489, 0.485]) == 1
+
+
+@given(st.lists(st.floats(0, 1), max_size=60), st.integers(1, 6))
+@settings(derandomize=True, deadline=None, max_examples=50)
+def test_plateau_only_falls_and_at_most_three_times(errors, patience):
+    eps = Plateau(rate=1.0, patience=patience)
+    rates = [eps.base_rate(0, errors[:n]) for n in range(len(errors) + 1)]
+    assert rates == sorted(rates, reverse=True)
+    assert set(rates) <= {1, 0.1, 0.01, 0.001}
+
+
+def test_events_hold_over_a_plateau():
+    eps = Plateau(rate=0.01, patience=1, events=((2, "conv1", 0.0),))
+    knobs = eps(2, [0.5, 0.5], LAYERS)
+    assert (rate(knobs), rate(knobs, "conv1")) == (pytest.approx(0.001), 0)
+
+
+def test_a_schedule_is_a_pure_function_of_its_arguments():
+    eps, errors = Plateau(rate=0.01, patience=2), [0.5, 0.5, 0.5, 0.4]
+    first = [eps(3.5, errors[:n], LAYERS) for n in range(5)]
+    again = [eps(3.5, errors[:n], LAYERS) for n in reversed(range(5))]
+    assert first == again[::-1]
+    assert errors == [0.5, 0.5, 0.5, 0.4]
+
+
+# --- What cannot be -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "cosine"}, "config.schedule.kind='cosine': choose one of milestones, plateau"),
+        ({"kind": "plateau", "patient": 3}, "config.schedule.patient: .* did you mean 'patience'"),
+        ({"kind": "milestones", "drops": 3}, "config.schedule.drops: 'milestones' has no such"),
+        ({"kind": "milestones", "rate": -0.1}, "config.schedule.rate=-0.1: must be 0 or more"),
+        ({"kind": "milestones", "rate": float("nan")}, "config.schedule.rate=nan"),
+        ({"kind": "milestones", "bias_factor": -2}, "config.schedule.bias_factor=-2"),
+        ({"kind": "milestones", "milestones": ((3, -1),)}, r"milestones: \(3, -1\) is not"),
+        ({"kind": "milestones", "milestones": (3, 0.1)}, "milestones: 3 is not"),
+        ({"kind": "milestones", "milestones": ((3, "x"),)}, r"milestones: \(3, 'x'\) is not"),
+        ({"kind": "milestones", "milestones": ((3, 0.1), (2, 0.01))}, "in the order"),
+        ({"kind": "milestones", "events": ((3, "conv1"),)}, r"events: \(3, 'conv1'\) is not"),
+        ({"kind": "milestones", "events": (("conv1", 3, 0),)}, "events: .* is not"),
+        ({"kind": "milestones", "events": ((3, "conv1", -1),)}, "events: .* is not"),
+        ({"kind": "plateau", "factor": 0.5}, "config.schedule.factor=0.5: must be at least 1"),
+        ({"kind": "plateau", "drops": -1}, "config.schedule.drops=-1: must be at least 0"),
+        ({"kind": "plateau", "patience": 0}, "config.schedule.patience=0: must be at least 1"),
+        ({"kind": "plateau", "improvement": -1}, "improvement=-1: must be at least 0"),
+        ({"kind": "plateau", "events": ((3, "conv1", -1),)}, "events: .* is not"),
+    ],
+)
+def test_what_cannot_be_is_a_clear_error(options, message):
+    with pytest.raises(UserError, match=message):
+        schedule.build(**({"rate": 0.01} | options))
+
+
+def test_an_event_for_an_unknown_layer_is_an_error_from_the_start():
+    eps = schedule.build("milestones", rate=0.01, events=((50, "conv9", 0),))
+    with pytest.raises(UserError, match="the net has no 'conv9'; did you mean 'conv"):
+        eps(0, [], LAYERS)
+
+
+def test_layers_may_come_from_an_iterator():
+    assert list(Milestones(rate=0.01)(0, [], iter(LAYERS)).rates) == LAYERS
+
+
+def test_build_builds():
+    assert schedule.build("plateau", rate=0.1, drops=2) == Plateau(rate=0.1, drops=2)
+    assert schedule.build("milestones", rate=0.1) == Milestones(rate=0.1)
