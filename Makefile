@@ -28,10 +28,10 @@ train: $(READY)
 	$(BIN)/python -m alexnet.train --config=configs/digits.py --workdir=runs/digits $(ARGS)
 
 test: $(READY) lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-all: $(READY) lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -48,7 +48,9 @@ def get_config() -> ConfigDict:
         }
     )
     config.mesh = ConfigDict({"data": 0, "tower": 0})
-    config.conv_chunk = -1
+    config.dtype = "float32"  # or bfloat16: mixed precision
+    config.accumulate = 1  # parts that a batch is taken in, to save memory
+    config.conv_chunk = -1  # as the platform likes it
     config.log_every = 10
     config.checkpoint_every = 1000
     return config

@@ -84,7 +84,9 @@ def get_config(variant: str = "original") -> ConfigDict:
     )
     config.schedule = ConfigDict(text_schedule() if text else run_145())
     config.mesh = ConfigDict({"data": 0, "tower": 0})  # 0: as the devices allow
-    config.conv_chunk = -1
+    config.dtype = "float32"  # or bfloat16: mixed precision
+    config.accumulate = 1  # parts that a batch is taken in, to save memory
+    config.conv_chunk = -1  # as the platform likes it
     config.log_every = 50
     config.checkpoint_every = 2000
     return config

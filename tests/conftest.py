@@ -1,5 +1,6 @@
 """What several tests share: the digits, prepared once, and a config small enough for seconds."""
 
+import os
 from pathlib import Path
 
 import jax
@@ -14,8 +15,13 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="session", autouse=True)
 def compile_once(tmp_path_factory) -> None:
     """Runs of the same config share their compiled steps."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("jax")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    cache = str(tmp_path_factory.mktemp("jax"))
+    for name, value in (
+        ("jax_compilation_cache_dir", cache),
+        ("jax_persistent_cache_min_compile_time_secs", 0),
+    ):
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)  # for the commands that tests start
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,7 @@ def test_every_section_is_its_functions_arguments(file, variant):
     assert set(rates) == set(shapes)
     assert set(config) == {
         *("seed", "batch_size", "epochs", "data", "net", "augment", "optimizer", "schedule"),
-        *("mesh", "conv_chunk", "log_every", "checkpoint_every"),
+        *("mesh", "dtype", "accumulate", "conv_chunk", "log_every", "checkpoint_every"),
     }
 
 

@@ -33,8 +33,8 @@ class Augmentation:
         divide_by_noise: the source divides the noisy image by 1 + colour_noise, to keep its scale
             near that of the test images (`convdata_jpeg.py`, get_next_batch).
         crop_chunk: consecutive images that share one crop and flip: 1, or the source's 32.
-        mean: subtract the mean image at the "crop"'s own place, as the text says, or always its
-            "centre" crop, as the source does.
+        mean: subtract the mean image at the "crop"'s own place, before any reflection, as the text
+            says; or always its "centre" crop, after the reflection, as the source does.
     """
 
     crop: int
@@ -100,14 +100,13 @@ def training_inputs(
     else:
         corners_B2 = jnp.full((images_BSSC.shape[0], 2), border // 2)
     crops = _crops(images_BSSC, corners_B2, how.crop).astype(jnp.float32)
+    means = _centre(statistics.mean_HWC[None], how.crop)
     if how.mean == "crop" and how.random_crop:
         means = jax.vmap(lambda at: _crop(statistics.mean_HWC, at, how.crop))(corners_B2)
-    else:
-        means = _centre(statistics.mean_HWC[None], how.crop)
-    x = crops - means
+    flip_B = jnp.zeros(images_BSSC.shape[0], bool)
     if how.flip:
         flip_B = jax.vmap(jax.random.bernoulli)(_keys(flip_key, chunks_B))
-        x = jnp.where(flip_B[:, None, None, None], x[:, :, ::-1], x)
+    x = _without_mean(crops, means, flip_B, how)
     if how.colour_noise:
         alphas_BC = how.colour_noise * jax.vmap(lambda key: jax.random.normal(key, (3,)))(
             _keys(noise_key, examples_B)
@@ -147,8 +146,17 @@ def evaluation_inputs(
     at = (slice(None), slice(y, y + how.crop), slice(x, x + how.crop))
     mean = statistics.mean_HWC[None]
     mean = mean[at] if how.mean == "crop" else _centre(mean, how.crop)
-    inputs = images_BSSC[at].astype(jnp.float32) - mean
-    return inputs[:, :, ::-1] if view >= len(corners) else inputs
+    flip_B = jnp.full(images_BSSC.shape[0], view >= len(corners))
+    return _without_mean(images_BSSC[at].astype(jnp.float32), mean, flip_B, how)
+
+
+def _without_mean(crops_BHWC, means_BHWC, flip_B, how: Augmentation) -> jax.Array:
+    def reflected(x_BHWC):
+        return jnp.where(flip_B[:, None, None, None], x_BHWC[:, :, ::-1], x_BHWC)
+
+    if how.mean == "crop":
+        return reflected(crops_BHWC - means_BHWC)
+    return reflected(crops_BHWC) - means_BHWC
 
 
 def _keys(key: jax.Array, numbers_B: jax.Array) -> jax.Array:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from alexnet import checkpoint, config
+from alexnet import checkpoint, config, platform
 from alexnet.augment import VIEWS
 from alexnet.errors import UserError, nearest, run
 from alexnet.options import arguments
@@ -35,6 +35,7 @@ def main(argv: Sequence[str]) -> None:
             raise UserError(f"--checkpoint={step}: choose best, last or a step")
         step = int(step)
     saved = config.saved(Path(workdir))
+    platform.cache_compilations()
     params, metadata = checkpoint.load(workdir, step)
     this = assemble(saved)
     if split not in this.store.counts:

@@ -7,6 +7,7 @@ one device are concatenated and towers on several are gathered over the mesh axi
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -34,14 +35,12 @@ class Weights(nn.Module):
 
     layer: table.Layer
     towers: int
+    dtype: jnp.dtype
 
     def setup(self) -> None:
         row, *_, features = self.layer.row, *self.layer.output_shape
         if isinstance(row, table.Dense):
-            fan_in = 1
-            for side in self.layer.input_shape:
-                fan_in *= side
-            shape, bias_shape = (fan_in, features), (features,)
+            shape, bias_shape = (math.prod(self.layer.input_shape), features), (features,)
         elif isinstance(row, table.Local):
             place = self.layer.output_shape[:2]
             shape = (*place, row.size**2, self.layer.input_shape[-1], features)
@@ -56,7 +55,8 @@ class Weights(nn.Module):
 
     def __call__(self, tower: int, x: jax.Array) -> jax.Array:
         """What one local tower gives for its input [B, H, W, C] or [B, features]."""
-        row, kernel, bias = self.layer.row, self.kernel[tower], self.bias[tower]
+        row = self.layer.row
+        x, kernel, bias = (a.astype(self.dtype) for a in (x, self.kernel[tower], self.bias[tower]))
         match row:
             case table.Dense():
                 return x.reshape(x.shape[0], -1) @ kernel + bias
@@ -75,17 +75,20 @@ class Network(nn.Module):
         axis: mesh axis along which the other towers are, or None if all are here.
         conv_chunk: images that go through the convolutional stage at a time, 0 for all; the result
             is the same, the memory traffic is not (see `alexnet.platform`).
+        dtype: of kernels and activations while they are computed with. Parameters, response norms'
+            sums and logits are float32 always.
     """
 
     net: table.Net
     local: int
     axis: str | None = None
     conv_chunk: int = 0
+    dtype: jnp.dtype = jnp.float32
 
     def setup(self) -> None:
         for layer in table.layers(self.net):
             if isinstance(layer.row, table.Weighted):
-                setattr(self, layer.row.name, Weights(layer, self.local))
+                setattr(self, layer.row.name, Weights(layer, self.local, self.dtype))
 
     def __call__(
         self,
@@ -125,7 +128,7 @@ class Network(nn.Module):
         xs = [_join(parts) for parts in zip(*(xs for xs, _ in pieces), strict=True)]
         named = {name: _join([seen[name] for _, seen in pieces]) for name in pieces[0][1]}
         xs, named_fc = run(rows[first_dense:], xs, first_dense, examples_B)
-        return jnp.concatenate(xs, -1), named | named_fc
+        return jnp.concatenate(xs, -1).astype(jnp.float32), named | named_fc
 
     def _run(self, rows, xs, first_row, examples_B, train, dropout_key):
         """Applies `rows` to the list of the local towers' inputs."""
@@ -170,13 +173,18 @@ def _join(parts: list[jax.Array]) -> jax.Array:
     return jnp.concatenate(parts) if len(parts) > 1 else parts[0]
 
 
+def _norm(row: table.Norm, x: jax.Array) -> jax.Array:
+    y = ops.response_norm(x.astype(jnp.float32), row.size, row.k, row.scale, row.beta, row.over)
+    return y.astype(x.dtype)
+
+
 def _pool(row: table.Pool, x: jax.Array) -> jax.Array:
     return (ops.max_pool if row.kind == "max" else ops.avg_pool)(x, row.size, row.stride)
 
 
 _UNWEIGHTED: dict[type, Callable[[Any, jax.Array], jax.Array]] = {
     table.Activation: lambda row, x: _ACTIVATIONS[row.kind](x),
-    table.Norm: lambda row, x: ops.response_norm(x, row.size, row.k, row.scale, row.beta, row.over),
+    table.Norm: _norm,
     table.Pool: _pool,
 }
 
@@ -202,37 +210,43 @@ def apply(
     return logits[:, : net.classes], named
 
 
-def on_mesh(net: table.Net, mesh: Mesh, conv_chunk: int = 0) -> Callable[..., jax.Array]:
-    """`apply` over a mesh (data, tower): f(params, x_BHWC, dropout_key or None) -> logits_BK.
+def on_mesh(
+    net: table.Net, mesh: Mesh, conv_chunk: int = 0, dtype: jnp.dtype = jnp.float32
+) -> Callable[..., jax.Array]:
+    """`apply` over a mesh (data, tower): f(params, x_BHWC[, dropout_key, examples_B]) -> logits_BK.
 
-    Without a key nothing is dropped. Images are split over "data" and parameters over "tower"; the
-    logits come out split over both. Take the loss and the gradient OUTSIDE: inside shard_map the
-    gradients would be summed over the towers once too often.
+    Without a key nothing is dropped. `examples_B` is each image's number in the batch, 0..B-1 if
+    None. Images are split over "data" and parameters over "tower"; the logits come out split over
+    both. Take the loss and the gradient OUTSIDE: inside shard_map the gradients would be summed
+    over the towers once too often.
     """
     towers_apart = mesh.shape["tower"] > 1
     local = net.towers // mesh.shape["tower"]
-    network = Network(net, local, "tower" if towers_apart else None, conv_chunk)
+    network = Network(net, local, "tower" if towers_apart else None, conv_chunk, dtype)
 
-    def here(params, x_BHWC, dropout_key=None):
-        batch = x_BHWC.shape[0]
-        examples_B = jax.lax.axis_index("data") * batch + jnp.arange(batch)
+    def here(params, x_BHWC, *dropout):
+        dropout_key, examples_B = dropout or (None, None)
         logits, _ = network.apply(
             {"params": params},
             x_BHWC,
-            train=dropout_key is not None,
+            train=bool(dropout),
             dropout_key=dropout_key,
             examples_B=examples_B,
         )
         return logits
 
-    def everywhere(params, x_BHWC, dropout_key=None):
-        keys = () if dropout_key is None else (dropout_key,)
+    def everywhere(params, x_BHWC, dropout_key=None, examples_B=None):
+        dropout, specs = (), ()
+        if dropout_key is not None:
+            if examples_B is None:
+                examples_B = jnp.arange(x_BHWC.shape[0])
+            dropout, specs = (dropout_key, examples_B), (P(), P("data"))
         logits = jax.shard_map(
             here,
             mesh=mesh,
-            in_specs=(P("tower"), P("data"), *(P() for _ in keys)),
+            in_specs=(P("tower"), P("data"), *specs),
             out_specs=P("data", "tower"),
-        )(params, x_BHWC, *keys)
+        )(params, x_BHWC, *dropout)
         return logits[:, : net.classes]
 
     return everywhere

@@ -2,13 +2,15 @@
 
 The learning rate eps is inside the velocity, so after a drop of the rate old velocity keeps its
 size; `optax.sgd` scales the whole velocity by the new rate and is not the same from the first drop
-on. Decay is multiplied by the rate, too.
+on. Decay is multiplied by the rate, too. At rate 0 a layer is frozen: as in the source (`Weights`),
+neither its weights nor its velocity change.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from alexnet.errors import UserError, nearest
@@ -46,10 +48,10 @@ def momentum_sgd(
     layer_decay = dict(layer_decay)
     if not 0 <= momentum < 1:
         raise UserError(f"config.optimizer.momentum={momentum}: from 0 up to, not including, 1")
-    decays = {"weight_decay": weight_decay, "bias_decay": bias_decay} | {
+    given = {"weight_decay": weight_decay, "bias_decay": bias_decay} | {
         f"layer_decay[{name!r}]": value for name, value in layer_decay.items()
     }
-    for name, value in decays.items():
+    for name, value in given.items():
         if not value >= 0:
             raise UserError(f"config.optimizer.{name}={value}: must be 0 or more")
     for name in layer_decay:
@@ -58,21 +60,20 @@ def momentum_sgd(
                 f"config.optimizer.layer_decay: the net has no layer {name!r}"
                 f"{nearest(name, params)}"
             )
-    decay = {
+    decays = {
         name: {"kernel": layer_decay.get(name, weight_decay), "bias": bias_decay} for name in params
     }
 
-    def decayed(gradients, state, params, **_):
-        return jax.tree.map(lambda g, w, d: g + d * w, gradients, params, decay), state
+    def init(params):
+        return jax.tree.map(jnp.zeros_like, params)
 
-    def times_rate(gradients, state, params=None, *, rates: Rates):
-        return jax.tree.map(lambda g, eps: -eps * g, gradients, rates), state
+    def update(gradients, velocity, params, *, rates: Rates):
+        def new_velocity(v, w, gradient, decay, eps):
+            moved = momentum * v - eps * (gradient + decay * w)
+            return jnp.where(eps > 0, moved, v)
 
-    def stateless(_):
-        return optax.EmptyState()
+        velocity = jax.tree.map(new_velocity, velocity, params, gradients, decays, rates)
+        change = jax.tree.map(lambda v, eps: jnp.where(eps > 0, v, 0), velocity, rates)
+        return change, velocity
 
-    return optax.chain(
-        optax.GradientTransformationExtraArgs(stateless, decayed),
-        optax.GradientTransformationExtraArgs(stateless, times_rate),
-        optax.trace(decay=momentum),
-    )
+    return optax.GradientTransformationExtraArgs(init, update)

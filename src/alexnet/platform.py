@@ -1,5 +1,9 @@
 """The one place where the kind of device decides anything, and only about speed."""
 
+import os
+from pathlib import Path
+
+import jax
 from jax.sharding import Mesh
 
 from alexnet.table import Net, layers
@@ -19,3 +23,10 @@ def conv_chunk(asked: int, net: Net, mesh: Mesh, batch_size: int) -> int:
         return 0
     fits = CPU_CHUNK_NEURONS // max(layer.neurons for layer in layers(net))
     return max(fits, -(-batch_size // CPU_CHUNKS_AT_MOST))
+
+
+def cache_compilations() -> None:
+    """Keeps compiled steps between commands, where the user has not chosen a place for them."""
+    if not jax.config.jax_compilation_cache_dir:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "alexnet"
+        jax.config.update("jax_compilation_cache_dir", str(cache))

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -52,9 +53,20 @@ def assemble(config: ConfigDict) -> Run:
     mesh = configs.call(
         meshes.make, "mesh", config.mesh, towers=net.towers, batch_size=config.batch_size
     )
-    chunk = platform.conv_chunk(config.conv_chunk, net, mesh, config.batch_size)
+    parts = config.accumulate * mesh.shape["data"]
+    if config.accumulate < 1 or config.batch_size % parts:
+        raise UserError(
+            f"config.accumulate={config.accumulate}: the batch of {config.batch_size} images does "
+            f"not divide into so many parts on {mesh.shape['data']} device(s)"
+        )
+    chunk = platform.conv_chunk(
+        config.conv_chunk, net, mesh, config.batch_size // config.accumulate
+    )
+    if config.dtype not in ("float32", "bfloat16"):
+        raise UserError(f"config.dtype={config.dtype!r}: choose float32 or bfloat16")
+    apply = model.on_mesh(net, mesh, chunk, jnp.dtype(config.dtype))
     statistics = jax.device_put(store.statistics, meshes.replicated(mesh))
-    return Run(config, store, net, mesh, how, model.on_mesh(net, mesh, chunk), statistics)
+    return Run(config, store, net, mesh, how, apply, statistics)
 
 
 def train_batches(run: Run, start_step: int) -> Iterator[dict[str, jax.Array]]:

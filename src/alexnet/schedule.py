@@ -64,6 +64,7 @@ class Schedule:
             UserError: if an event names a layer that is not among `layers`.
         """
         eps = self.base_rate(epoch, errors)
+        layers = tuple(layers)
         bias_eps = (eps if self.bias_drops else self.rate) * self.bias_factor
         values = {"colour_noise": 1.0}
         for name in layers:

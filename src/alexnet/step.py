@@ -5,7 +5,7 @@
 Everything is passed in as functions and arrays; nothing here knows the network.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +20,8 @@ from alexnet.augment import VIEWS, Augmentation, evaluation_inputs, training_inp
 from alexnet.data.statistics import Statistics
 from alexnet.schedule import Knobs
 
-Apply = Callable[..., jax.Array]  # (params, x_BHWC, dropout_key or None) -> logits_BK
+# (params, x_BHWC, dropout_key, examples_B) -> logits_BK; without the last two nothing is dropped
+Apply = Callable[..., jax.Array]
 
 
 class TrainState(NamedTuple):
@@ -54,10 +55,13 @@ def make_train_step(
     how: Augmentation,
     mesh: Mesh,
     seed: int,
+    accumulate: int = 1,
 ) -> Callable[..., tuple[TrainState, metrics.Sums]]:
     """train_step(state, batch, knobs, statistics) -> (state, sums over the batch); eats `state`.
 
-    The randomness of a step depends on `seed` and the step's number alone.
+    The randomness of a step depends on `seed` and the step's number alone. With `accumulate` > 1
+    the batch goes through the net in so many parts, for devices with little memory: the gradient
+    is the same, up to rounding.
     """
 
     def train_step(
@@ -65,21 +69,27 @@ def make_train_step(
     ) -> tuple[TrainState, metrics.Sums]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         augment_key, dropout_key = jax.random.split(key)
+        batch_size = batch["label"].shape[0]
 
         def inputs(images, examples, key, noise_on, statistics):
             return training_inputs(images, key, how, statistics, noise_on, examples)
 
-        x_BHWC = _over_data(mesh, inputs)(
-            batch["image"], augment_key, knobs.colour_noise, statistics
-        )
+        def mean_loss(params, part):
+            x_BHWC = _over_data(mesh, inputs, shared=3)(
+                part["image"], part["example"], augment_key, knobs.colour_noise, statistics
+            )
+            logits_BK = apply(params, x_BHWC, dropout_key, part["example"])
+            sums = metrics.sums(jax.nn.log_softmax(logits_BK), part["label"])
+            return sums.loss / batch_size, sums
 
-        def mean_loss(params):
-            logits_BK = apply(params, x_BHWC, dropout_key)
-            log_probs_BK = jax.nn.log_softmax(logits_BK)
-            sums = metrics.sums(log_probs_BK, batch["label"])
-            return sums.loss / batch["label"].shape[0], sums
-
-        gradients, sums = jax.grad(mean_loss, has_aux=True)(state.params)
+        gradient = jax.grad(mean_loss, has_aux=True)
+        total = None
+        for part in _parts(batch | {"example": jnp.arange(batch_size)}, mesh, accumulate):
+            if total is not None:  # one part after the other, or nothing would be saved
+                part, total = jax.lax.optimization_barrier((part, total))
+            found = gradient(state.params, part)
+            total = found if total is None else jax.tree.map(jnp.add, total, found)
+        gradients, sums = total
         change, velocity = optimizer.update(
             gradients, state.velocity, state.params, rates=knobs.rates
         )
@@ -89,16 +99,28 @@ def make_train_step(
     return jax.jit(train_step, donate_argnums=0)
 
 
+def _parts(batch: dict[str, jax.Array], mesh: Mesh, count: int) -> Iterator[dict[str, jax.Array]]:
+    """The batch in `count` parts; each takes from every device some of the images it has."""
+    data = mesh.shape["data"]
+    for number in range(count):
+
+        def part(rows, number=number):
+            per_device = rows.reshape(data, count, -1, *rows.shape[1:])
+            return per_device[:, number].reshape(-1, *rows.shape[1:])
+
+        yield batch if count == 1 else jax.tree.map(part, batch)
+
+
 def make_eval_step(
     apply: Apply, how: Augmentation, mesh: Mesh, views: str = "centre"
 ) -> Callable[..., metrics.Sums]:
     """eval_step(params, batch, statistics) -> sums; averages the softmax over `views`."""
 
     def inputs(images, statistics, view):
-        def crop(images, _, statistics):
+        def crop(images, statistics):
             return evaluation_inputs(images, how, statistics, views, view)
 
-        return _over_data(mesh, crop)(images, statistics)
+        return _over_data(mesh, crop, shared=1)(images, statistics)
 
     inputs = jax.jit(inputs, static_argnums=2)
     log_softmax = jax.jit(lambda params, x_BHWC: jax.nn.log_softmax(apply(params, x_BHWC)))
@@ -117,16 +139,12 @@ def make_eval_step(
     return eval_step
 
 
-def _over_data(mesh: Mesh, f: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    """f(images, their numbers in the global batch, *rest), each device on its own images."""
+def _over_data(mesh: Mesh, f: Callable[..., jax.Array], shared: int) -> Callable:
+    """f, each device on its own images; the last `shared` arguments are the same for all."""
 
-    def here(images, *rest):
-        batch = images.shape[0]
-        examples = jax.lax.axis_index("data") * batch + jnp.arange(batch)
-        return f(images, examples, *rest)
-
-    def everywhere(images, *rest):
-        specs = (P("data"), *(P() for _ in rest))
-        return jax.shard_map(here, mesh=mesh, in_specs=specs, out_specs=P("data"))(images, *rest)
+    def everywhere(*arguments):
+        own = len(arguments) - shared
+        specs = (*(P("data"),) * own, *(P(),) * shared)
+        return jax.shard_map(f, mesh=mesh, in_specs=specs, out_specs=P("data"))(*arguments)
 
     return everywhere

@@ -199,7 +199,11 @@ def _output_shape(net: Net, row: Row, shape: tuple[int, ...]) -> tuple[int, ...]
                 "remove a pooling layer before it, or feed a larger image"
             )
         return (side, side, features)
+    if isinstance(row, Norm) and row.size % 2 == 0:
+        raise misfit(f"its window of {row.size} has no centre; its size must be odd")
     if isinstance(row, Pool):
+        if row.stride > row.size:
+            raise misfit(f"its stride {row.stride} would skip over what its {row.size} cannot see")
         if shape[0] < row.size:
             raise misfit(
                 f"its {row.size}x{row.size} window is larger than the map; "

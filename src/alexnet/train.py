@@ -14,7 +14,7 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from alexnet import cluster, metrics, model, optimizer, schedule
+from alexnet import cluster, metrics, model, optimizer, platform, schedule
 from alexnet import config as configs
 from alexnet import mesh as meshes
 from alexnet.checkpoint import Checkpoints
@@ -25,15 +25,7 @@ from alexnet.step import init_state, make_train_step
 from alexnet.table import layers
 
 # What may change when a run is resumed; anything else would make it another run.
-MAY_CHANGE = (
-    "epochs",
-    "schedule.",
-    "mesh.",
-    "conv_chunk",
-    "log_every",
-    "checkpoint_every",
-    "data.",
-)
+MAY_CHANGE = ("epochs", "schedule.", "mesh.", "accumulate", "conv_chunk", "log_", "checkpoint_")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -41,6 +33,7 @@ def main(argv: Sequence[str]) -> None:
     config, options = configs.parse(argv, {"workdir": None} | cluster.OPTIONS)
     workdir = Path(options.pop("workdir"))
     cluster.join(**options)
+    platform.cache_compilations()
     with cluster.ends_clearly():
         train(config, workdir)
 
@@ -65,7 +58,9 @@ def train(config: ConfigDict, workdir: Path) -> list[float]:
     claim(workdir, config)
 
     state = init_state(lambda key: model.init(this.net, key), sgd, this.mesh, config.seed)
-    train_step = make_train_step(this.apply, sgd, this.how, this.mesh, config.seed)
+    train_step = make_train_step(
+        this.apply, sgd, this.how, this.mesh, config.seed, config.accumulate
+    )
     evaluate = make_evaluation(this)
 
     with Checkpoints(workdir / "checkpoints") as checkpoints, Interruption() as interruption:

@@ -1,0 +1,160 @@
+"""Several processes as one run, on this machine."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT
+
+from alexnet import cluster, log
+from alexnet.errors import UserError
+
+
+def command(workdir, data_dir, *more: str) -> list[str]:
+    """A small run that rounding does not lead astray: at a low rate nothing is amplified."""
+    return [
+        *(sys.executable, "-m", "alexnet.train", f"--config={ROOT}/configs/digits.py"),
+        *(f"--workdir={workdir}", f"--config.data.data_dir={data_dir}"),
+        *("--config.data.image_size=20", "--config.net.image_size=18"),
+        *("--config.net.remove=conv4,conv5,fc7", "--config.schedule.rate=0.0005"),
+        *("--config.batch_size=256", "--config.log_every=1", "--config.epochs=3"),
+        *more,
+    ]
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def start(arguments: list[str], **environment: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        arguments,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | environment,
+    )
+
+
+def losses(workdir) -> dict[int, float]:
+    return {row["step"]: row["train/loss"] for row in log.read(workdir) if "train/loss" in row}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory, data_dir):
+    """The losses of one process on one device, by step."""
+    workdir = tmp_path_factory.mktemp("alone")
+    subprocess.run(command(workdir, data_dir), check=True, capture_output=True)
+    return losses(workdir)
+
+
+def test_two_processes_are_one_run(alone, data_dir, tmp_path):
+    where = f"--coordinator=127.0.0.1:{free_port()}"
+    runs = [
+        start(command(tmp_path, data_dir, where, "--processes=2", f"--process={n}")) for n in (0, 1)
+    ]
+    ends = [run.communicate(timeout=300) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], ends
+    assert "data 1 x tower 2" in ends[0][0]
+    assert "done: best validation" in ends[0][0]
+    assert "done" not in ends[1][0]  # one of them speaks
+    assert losses(tmp_path) == pytest.approx(alone, rel=1e-3)
+    assert len(alone) == 17
+    assert alone[17] < 0.9 * alone[1]
+    # what two processes saved, one goes on from, on one device
+    more = [*command(tmp_path, data_dir), "--config.mesh.tower=1"]
+    more = [argument.replace("epochs=3", "epochs=4") for argument in more]
+    resumed = subprocess.run(more, check=True, capture_output=True, text=True)
+    assert "resuming at step 17" in resumed.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mesh", [(1, 2), (2, 1), (2, 2), (4, 1)])
+def test_meshes_follow_the_same_losses(alone, data_dir, tmp_path, mesh):
+    data, tower = mesh
+    flags = ("--cpu_devices=4", f"--config.mesh.data={data}", f"--config.mesh.tower={tower}")
+    subprocess.run(command(tmp_path, data_dir, *flags), check=True, capture_output=True)
+    assert losses(tmp_path) == pytest.approx(alone, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_two_processes_split_the_batch(alone, data_dir, tmp_path):
+    flags = ("--config.mesh.data=2", "--config.mesh.tower=1", "--processes=2")
+    where = f"--coordinator=127.0.0.1:{free_port()}"
+    runs = [start(command(tmp_path, data_dir, where, *flags, f"--process={n}")) for n in (0, 1)]
+    ends = [run.communicate(timeout=300) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], ends
+    assert losses(tmp_path) == pytest.approx(alone, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_slurm_is_detected(data_dir, tmp_path):
+    job = {
+        "SLURM_JOB_ID": str(free_port()),
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NTASKS": "2",
+        "SLURM_STEP_NUM_TASKS": "2",
+    }
+    runs = [
+        start(
+            command(tmp_path, data_dir, "--coordinator=auto"),
+            **job,
+            SLURM_PROCID=str(n),
+            SLURM_LOCALID="0",
+        )
+        for n in (0, 1)
+    ]
+    ends = [run.communicate(timeout=300) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], ends
+    assert "2 x cpu" in ends[0][0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_the_loss_of_a_process_ends_the_other_clearly(data_dir, tmp_path, victim):
+    def both(epochs: int) -> list[subprocess.Popen]:
+        where = f"--coordinator=127.0.0.1:{free_port()}"
+        arguments = command(tmp_path, data_dir, where, "--processes=2")
+        arguments = [a.replace("epochs=3", f"epochs={epochs}") for a in arguments]
+        return [start([*arguments, f"--process={n}"]) for n in (0, 1)]
+
+    runs = both(epochs=1000)
+    while not [path for path in (tmp_path / "checkpoints").glob("*") if path.name.isdigit()]:
+        assert all(run.poll() is None for run in runs)
+        time.sleep(0.2)
+    runs[victim].send_signal(signal.SIGKILL)
+    killed = time.monotonic()
+    _, said = runs[1 - victim].communicate(timeout=120)
+    assert time.monotonic() - killed < 120
+    assert runs[1 - victim].returncode != 0
+    assert cluster.LOST in said
+    runs[victim].communicate()
+
+    runs = both(epochs=8)
+    ends = [run.communicate(timeout=300) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], ends
+    assert "resuming at step" in ends[0][0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cpu_devices": "two"}, "--cpu_devices=two: expected a whole number"),
+        ({"cpu_devices": "0"}, "must be at least 1"),
+        ({"processes": "2"}, "need --coordinator=HOST:PORT"),
+        ({"coordinator": "localhost:1"}, "needs --processes=N and --process"),
+        (
+            {"coordinator": "localhost:1", "processes": "2", "process": "2"},
+            "--process=2: numbers go from 0 to 1",
+        ),
+    ],
+)
+def test_options_that_do_not_go_together(options, message):
+    with pytest.raises(UserError, match=message):
+        cluster.join(**cluster.OPTIONS | options)
