@@ -47,7 +47,7 @@ def get_config() -> ConfigDict:
             "events": (),
         }
     )
-    config.mesh = ConfigDict({"data": 0, "tower": 0})
+    config.mesh = ConfigDict({"data": 0, "tower": 0, "hybrid": False})
     config.dtype = "float32"  # or bfloat16: mixed precision
     config.accumulate = 1  # parts that a batch is taken in, to save memory
     config.conv_chunk = -1  # as the platform likes it

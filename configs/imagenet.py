@@ -83,7 +83,7 @@ def get_config(variant: str = "original") -> ConfigDict:
         }
     )
     config.schedule = ConfigDict(text_schedule() if text else run_145())
-    config.mesh = ConfigDict({"data": 0, "tower": 0})  # 0: as the devices allow
+    config.mesh = ConfigDict({"data": 0, "tower": 0, "hybrid": False})  # 0: as the devices allow
     config.dtype = "float32"  # or bfloat16: mixed precision
     config.accumulate = 1  # parts that a batch is taken in, to save memory
     config.conv_chunk = -1  # as the platform likes it

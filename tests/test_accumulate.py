@@ -18,7 +18,7 @@ def steps(config, count: int = 3):
     init = functools.partial(model.init, run.net)
     shapes = jax.eval_shape(init, jax.random.key(0))
     sgd = optimizer.momentum_sgd(shapes)
-    state = step.init_state(init, sgd, run.mesh, 0)
+    state = step.init_state(init, sgd, run.places, 0)
     train_step = step.make_train_step(run.apply, sgd, run.how, run.mesh, 0, config.accumulate)
     knobs = schedule.build("milestones", rate=0.0005)(0.0, [], shapes)
     losses = []

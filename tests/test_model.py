@@ -5,6 +5,7 @@ Run as a program, this file writes what four virtual devices find, for the tests
 
 import dataclasses
 import functools
+import json
 import math
 import re
 import subprocess
@@ -12,6 +13,7 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -328,10 +330,9 @@ def on_four_devices(directory: Path) -> None:
         mesh = meshes.make(towers=2, batch_size=BATCH, data=data, tower=tower)
         everywhere = model.on_mesh(net, mesh)
         logits = jax.jit(everywhere)(params, x, jax.random.key(5))
-        born = step.init_state(lambda key: model.init(net, key), sgd, mesh, seed=0)
-        state = step.TrainState(
-            born.step, jax.device_put(params, meshes.state_shardings(mesh, params)), born.velocity
-        )
+        places = step.state_places(mesh, model.params_specs(net))
+        born = step.init_state(functools.partial(model.init, net), sgd, places, seed=0)
+        state = born._replace(params=jax.device_put(params, places.params))
         train_step = step.make_train_step(everywhere, sgd, how, mesh, seed=0)
         losses = []
         for _ in range(5):
@@ -351,8 +352,44 @@ def on_four_devices(directory: Path) -> None:
     net = thin(classes=6)
     mesh = meshes.make(towers=2, batch_size=BATCH, data=1, tower=2)
     shapes = jax.eval_shape(lambda: model.init(net, jax.random.key(0)))
-    forward = jax.jit(model.on_mesh(net, mesh)).lower(meshes.shapes(mesh, shapes), x).compile()
+    where = meshes.shardings(mesh, model.params_specs(net))
+    forward = jax.jit(model.on_mesh(net, mesh)).lower(meshes.shapes(shapes, where), x).compile()
     (directory / "forward.hlo").write_text(forward.as_text())
+    mesh = meshes.make(towers=2, batch_size=BATCH, data=1, tower=1)
+    where = meshes.shardings(mesh, model.params_specs(net))
+    alone = jax.jit(model.on_mesh(net, mesh)).lower(meshes.shapes(shapes, where), x).compile()
+    flops = [compiled.cost_analysis()["flops"] for compiled in (alone, forward)]
+    (directory / "flops.json").write_text(json.dumps(flops))
+
+    net = thin(classes=6, communicate=False)
+    params = model.init(net, jax.random.key(1))
+    for tower in (1, 2):
+        mesh = meshes.make(towers=2, batch_size=BATCH, data=1, tower=tower)
+        where = meshes.shardings(mesh, model.params_specs(net))
+        forward = jax.jit(model.on_mesh(net, mesh)).lower(meshes.shapes(params, where), x).compile()
+        np.save(directory / f"apart-{tower}", forward(jax.device_put(params, where), x))
+        (directory / f"apart-{tower}.hlo").write_text(forward.as_text())
+
+    # Krizhevsky's 2014 hybrid, of a net of one tower
+    net = dataclasses.replace(thin(classes=8), towers=1)
+    params = model.init(net, jax.random.key(1))
+    labels = images["label"] % 8
+    for devices, hybrid in ((1, False), (4, False), (4, True)):
+        mesh = meshes.make(towers=1, batch_size=BATCH, data=devices, hybrid=hybrid)
+        specs = model.params_specs(net, hybrid)
+        everywhere = model.on_mesh(net, mesh, hybrid=hybrid)
+
+        def mean_loss(params, x, everywhere=everywhere):
+            log_probs = jax.nn.log_softmax(everywhere(params, x, jax.random.key(5)))
+            return -jnp.take_along_axis(log_probs, labels[:, None], axis=1).mean()
+
+        where = meshes.shardings(mesh, specs)
+        step_ = jax.jit(jax.value_and_grad(mean_loss), out_shardings=(None, where))
+        compiled = step_.lower(meshes.shapes(params, where), x).compile()
+        loss, gradient = compiled(jax.device_put(params, where), x)
+        name = f"hybrid-{devices}-{hybrid}"
+        np.savez(directory / name, loss=loss, gradient=flat(gradient))
+        (directory / f"{name}.hlo").write_text(compiled.as_text())
 
 
 def flat(tree) -> np.ndarray:
@@ -387,6 +424,40 @@ def test_the_towers_communicate_four_times_and_only_what_the_paper_says(four_dev
     maps, fc6, fc7 = 3 * 3 * 12, 12, 8  # pool2's 12 maps, and what fc6 and fc7 give
     expected = [BATCH * size for size in (maps, 8, fc6, fc7)]
     assert sorted(found) == sorted(("all-gather", size) for size in expected)
+
+
+def test_without_communication_the_towers_meet_in_fc8_only(four_devices):
+    alone, together = (np.load(four_devices / f"apart-{tower}.npy") for tower in (1, 2))
+    assert_close(together, alone, 1e-5)
+    hlo = (four_devices / "apart-2.hlo").read_text()
+    assert len(re.findall(r" all-gather(?:-start)?\(", hlo)) == 1
+    assert not re.search(r" (all-reduce|reduce-scatter|collective-permute|all-to-all)\(", hlo)
+
+
+def test_each_device_does_half_the_work(four_devices):
+    alone, together = json.loads((four_devices / "flops.json").read_text())
+    assert together == pytest.approx(alone / 2, rel=0.02)
+
+
+def collective_bytes(path: Path) -> int:
+    """Bytes of the results of a compiled program's collectives, of numbers of 4 bytes."""
+    hlo = re.sub(r"/\*.*?\*/", "", path.read_text())
+    lines = re.findall(r"= (.*?) (?:all-\w+|reduce-scatter|collective-\w+)(?:-start)?\(", hlo)
+    shapes = [shape for line in lines for shape in re.findall(r"\w+\[([\d,]*)\]", line)]
+    return sum(4 * math.prod(int(n) for n in shape.split(",") if n) for shape in shapes)
+
+
+def test_the_hybrid_of_2014_is_the_same_net_for_fewer_bytes(four_devices):
+    alone, data, hybrid = (
+        np.load(four_devices / f"hybrid-{name}.npz") for name in ("1-False", "4-False", "4-True")
+    )
+    for found in (data, hybrid):
+        assert_close(found["loss"], alone["loss"], 1e-5)
+        assert_close(found["gradient"], alone["gradient"], 1e-4)
+    data, hybrid = (
+        collective_bytes(four_devices / f"hybrid-4-{name}.hlo") for name in (False, True)
+    )
+    assert 0 < hybrid < data
 
 
 def test_there_are_no_grouped_convolutions(four_devices):

@@ -1,5 +1,7 @@
 """alexnet.step: a step is augment, apply, the gradient of the loss and the update; no more."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -70,7 +72,9 @@ class Tiny:
         shapes = jax.eval_shape(lambda: model.init(net, jax.random.key(0)))
         self.sgd = optimizer.momentum_sgd(shapes, weight_decay=0.1)
         self.how = how or Augmentation(CROP)
-        self.init = lambda: step.init_state(lambda key: model.init(net, key), self.sgd, mesh, seed)
+        places = step.state_places(mesh, model.params_specs(net))
+        init = functools.partial(model.init, net)
+        self.init = lambda: step.init_state(init, self.sgd, places, seed)
         self.train_step = step.make_train_step(self.apply, self.sgd, self.how, mesh, seed)
 
     def knobs(self, rate: float = 0.01, noise: float = 1.0) -> Knobs:

@@ -11,8 +11,10 @@ from jax.sharding import PartitionSpec as P
 from alexnet.errors import UserError
 
 
-def make(*, towers: int, batch_size: int, data: int = 0, tower: int = 0) -> Mesh:
-    """A mesh of data x tower devices; `config.mesh` holds `data` and `tower`.
+def make(
+    *, towers: int, batch_size: int, data: int = 0, tower: int = 0, hybrid: bool = False
+) -> Mesh:
+    """A mesh of data x tower devices; `config.mesh` holds `data`, `tower`, `hybrid`.
 
     Args:
         towers: of the net.
@@ -20,6 +22,8 @@ def make(*, towers: int, batch_size: int, data: int = 0, tower: int = 0) -> Mesh
         data: devices that the batch is split over; 0 takes as many as there are.
         tower: devices that the towers are split over; 0 gives each tower a device of its own if
             there are enough, as in the paper.
+        hybrid: whether a net of one tower has its fully-connected layers divided over "data", as
+            in Krizhevsky's "One weird trick" (2014).
 
     Raises:
         UserError: if the devices, the towers or the batch do not divide so.
@@ -31,6 +35,8 @@ def make(*, towers: int, batch_size: int, data: int = 0, tower: int = 0) -> Mesh
         raise UserError(
             f"config.mesh.tower={tower}: the net has {towers} tower(s), which do not divide over it"
         )
+    if hybrid and towers > 1:
+        raise UserError(f"config.mesh.hybrid: for nets of one tower, this one has {towers}")
     if not data:
         available = len(devices) // tower
         data = max(n for n in range(1, max(available, 1) + 1) if batch_size % n == 0)
@@ -49,21 +55,17 @@ def make(*, towers: int, batch_size: int, data: int = 0, tower: int = 0) -> Mesh
     return Mesh(grid, ("data", "tower"), axis_types=(AxisType.Auto, AxisType.Auto))
 
 
-def state_shardings(mesh: Mesh, state: Any) -> Any:
-    """Shardings of a state: scalars everywhere, everything else by its leading tower axis."""
-
-    def sharding(leaf):
-        return NamedSharding(mesh, P("tower") if leaf.ndim else P())
-
-    return jax.tree.map(sharding, state)
+def shardings(mesh: Mesh, specs: Any) -> Any:
+    """A tree of PartitionSpecs as places on the mesh."""
+    return jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs)
 
 
-def shapes(mesh: Mesh, state: Any) -> Any:
-    """Shapes, dtypes and shardings of a state, to restore a checkpoint into."""
+def shapes(tree: Any, places: Any) -> Any:
+    """Shapes, dtypes and shardings of a tree, to restore a checkpoint into."""
     return jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        state,
-        state_shardings(mesh, state),
+        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+        tree,
+        places,
     )
 
 

@@ -36,9 +36,10 @@ class Weights(nn.Module):
     layer: table.Layer
     towers: int
     dtype: jnp.dtype
+    shares: int = 1  # devices that the neurons are divided over
 
     def setup(self) -> None:
-        row, *_, features = self.layer.row, *self.layer.output_shape
+        row, features = self.layer.row, self.layer.output_shape[-1] // self.shares
         if isinstance(row, table.Dense):
             shape, bias_shape = (math.prod(self.layer.input_shape), features), (features,)
         elif isinstance(row, table.Local):
@@ -77,6 +78,9 @@ class Network(nn.Module):
             is the same, the memory traffic is not (see `alexnet.platform`).
         dtype: of kernels and activations while they are computed with. Parameters, response norms'
             sums and logits are float32 always.
+        hybrid: Krizhevsky's 2014 scheme for a net of one tower: ("data", devices) divides the
+            neurons of the fully-connected layers over the devices of that axis. They see all
+            images, gathered where the convolutional stage ends, which is split by images.
     """
 
     net: table.Net
@@ -84,11 +88,14 @@ class Network(nn.Module):
     axis: str | None = None
     conv_chunk: int = 0
     dtype: jnp.dtype = jnp.float32
+    hybrid: tuple[str, int] | None = None
 
     def setup(self) -> None:
         for layer in table.layers(self.net):
             if isinstance(layer.row, table.Weighted):
-                setattr(self, layer.row.name, Weights(layer, self.local, self.dtype))
+                divided = self.hybrid and isinstance(layer.row, table.Dense)
+                shares = self.hybrid[1] if divided else 1
+                setattr(self, layer.row.name, Weights(layer, self.local, self.dtype, shares))
 
     def __call__(
         self,
@@ -127,6 +134,10 @@ class Network(nn.Module):
             pieces.append(run(rows[:first_dense], xs, 0, examples_B[piece]))
         xs = [_join(parts) for parts in zip(*(xs for xs, _ in pieces), strict=True)]
         named = {name: _join([seen[name] for _, seen in pieces]) for name in pieces[0][1]}
+        if self.hybrid:
+            axis, _ = self.hybrid
+            gather = functools.partial(jax.lax.all_gather, axis_name=axis, tiled=True)
+            xs, examples_B = [gather(x) for x in xs], gather(examples_B)
         xs, named_fc = run(rows[first_dense:], xs, first_dense, examples_B)
         return jnp.concatenate(xs, -1).astype(jnp.float32), named | named_fc
 
@@ -150,9 +161,10 @@ class Network(nn.Module):
     def _all_towers(self, xs: list[jax.Array]) -> jax.Array:
         """Section 3.2: the only places where the GPUs communicate."""
         x = jnp.concatenate(xs, -1) if len(xs) > 1 else xs[0]
-        if self.axis is None:
+        axis = self.hybrid[0] if self.hybrid else self.axis
+        if axis is None:
             return x
-        return jax.lax.all_gather(x, self.axis, axis=x.ndim - 1, tiled=True)
+        return jax.lax.all_gather(x, axis, axis=x.ndim - 1, tiled=True)
 
     def _dropout(self, row: table.Dropout, xs, key, examples_B):
         keep = 1 - row.rate
@@ -164,9 +176,20 @@ class Network(nn.Module):
         for tower, x in enumerate(xs):
             tower_key = jax.random.fold_in(key, first + tower)
             keys = jax.vmap(jax.random.fold_in, (None, 0))(tower_key, examples_B)
-            mask = jax.vmap(lambda k, x=x: jax.random.bernoulli(k, keep, x.shape[1:]))(keys)
+            mask = self._mask(keys, keep, x.shape[1:])
             masked.append(jnp.where(mask, x / keep if row.inverted else x, 0))
         return masked
+
+    def _mask(self, keys_B: jax.Array, keep: float, shape: tuple[int, ...]) -> jax.Array:
+        """Whether each neuron is kept: [B, *shape], this device's share of a layer's mask."""
+        *places, features = shape
+        axis, shares = self.hybrid or (None, 1)
+        whole = (*places, features * shares)
+        mask = jax.vmap(lambda key: jax.random.bernoulli(key, keep, whole))(keys_B)
+        if axis is None:
+            return mask
+        start = jax.lax.axis_index(axis) * features
+        return jax.lax.dynamic_slice_in_dim(mask, start, features, axis=mask.ndim - 1)
 
 
 def _join(parts: list[jax.Array]) -> jax.Array:
@@ -210,19 +233,38 @@ def apply(
     return logits[:, : net.classes], named
 
 
+def params_specs(net: table.Net, hybrid: bool = False) -> dict[str, Any]:
+    """What the mesh divides of each parameter: its towers, and in the hybrid fc neurons."""
+    specs = {}
+    for row in net.rows:
+        if isinstance(row, table.Weighted):
+            divided = hybrid and isinstance(row, table.Dense)
+            specs[row.name] = {
+                "kernel": P("tower", None, "data") if divided else P("tower"),
+                "bias": P("tower", "data") if divided else P("tower"),
+            }
+    return specs
+
+
 def on_mesh(
-    net: table.Net, mesh: Mesh, conv_chunk: int = 0, dtype: jnp.dtype = jnp.float32
+    net: table.Net,
+    mesh: Mesh,
+    conv_chunk: int = 0,
+    dtype: jnp.dtype = jnp.float32,
+    hybrid: bool = False,
 ) -> Callable[..., jax.Array]:
     """`apply` over a mesh (data, tower): f(params, x_BHWC[, dropout_key, examples_B]) -> logits_BK.
 
     Without a key nothing is dropped. `examples_B` is each image's number in the batch, 0..B-1 if
     None. Images are split over "data" and parameters over "tower"; the logits come out split over
-    both. Take the loss and the gradient OUTSIDE: inside shard_map the gradients would be summed
-    over the towers once too often.
+    both; with `hybrid` (see `Network`) by class alone. Take the loss and the gradient OUTSIDE:
+    inside shard_map the gradients would be summed over the towers once too often.
     """
     towers_apart = mesh.shape["tower"] > 1
     local = net.towers // mesh.shape["tower"]
-    network = Network(net, local, "tower" if towers_apart else None, conv_chunk, dtype)
+    shares = ("data", mesh.shape["data"]) if hybrid else None
+    specs = params_specs(net, hybrid)
+    network = Network(net, local, "tower" if towers_apart else None, conv_chunk, dtype, shares)
 
     def here(params, x_BHWC, *dropout):
         dropout_key, examples_B = dropout or (None, None)
@@ -236,16 +278,16 @@ def on_mesh(
         return logits
 
     def everywhere(params, x_BHWC, dropout_key=None, examples_B=None):
-        dropout, specs = (), ()
+        dropout, dropout_specs = (), ()
         if dropout_key is not None:
             if examples_B is None:
                 examples_B = jnp.arange(x_BHWC.shape[0])
-            dropout, specs = (dropout_key, examples_B), (P(), P("data"))
+            dropout, dropout_specs = (dropout_key, examples_B), (P(), P("data"))
         logits = jax.shard_map(
             here,
             mesh=mesh,
-            in_specs=(P("tower"), P("data"), *specs),
-            out_specs=P("data", "tower"),
+            in_specs=(specs, P("data"), *dropout_specs),
+            out_specs=P(None, ("tower", "data")) if hybrid else P("data", "tower"),
         )(params, x_BHWC, *dropout)
         return logits[:, : net.classes]
 

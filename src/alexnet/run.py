@@ -17,8 +17,8 @@ from alexnet.data import pipeline, prepare
 from alexnet.data.statistics import Statistics
 from alexnet.data.store import Store
 from alexnet.errors import UserError
-from alexnet.step import Apply, make_eval_step
-from alexnet.table import Net
+from alexnet.step import Apply, TrainState, make_eval_step, state_places
+from alexnet.table import Dense, Net
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Run:
     mesh: Mesh
     how: Augmentation
     apply: Apply
+    places: TrainState  # shardings
     statistics: Statistics  # on the devices
 
 
@@ -64,9 +65,22 @@ def assemble(config: ConfigDict) -> Run:
     )
     if config.dtype not in ("float32", "bfloat16"):
         raise UserError(f"config.dtype={config.dtype!r}: choose float32 or bfloat16")
-    apply = model.on_mesh(net, mesh, chunk, jnp.dtype(config.dtype))
+    hybrid = config.mesh.hybrid
+    if hybrid:
+        _check_hybrid(net, mesh.shape["data"])
+    apply = model.on_mesh(net, mesh, chunk, jnp.dtype(config.dtype), hybrid)
+    places = state_places(mesh, model.params_specs(net, hybrid))
     statistics = jax.device_put(store.statistics, meshes.replicated(mesh))
-    return Run(config, store, net, mesh, how, apply, statistics)
+    return Run(config, store, net, mesh, how, apply, places, statistics)
+
+
+def _check_hybrid(net: Net, devices: int) -> None:
+    for row in net.rows:
+        if isinstance(row, Dense) and row.neurons % devices:
+            raise UserError(
+                f"config.mesh.hybrid: the {row.neurons} neurons of {row.name} do not divide over "
+                f"{devices} devices"
+            )
 
 
 def train_batches(run: Run, start_step: int) -> Iterator[dict[str, jax.Array]]:
@@ -124,4 +138,4 @@ def put_params(run: Run, params: dict[str, dict[str, np.ndarray]]) -> model.Para
                 f"{name} is {there.get(name, 'missing')} in the checkpoint and "
                 f"{here.get(name, 'missing')} in net {run.net.name}"
             )
-    return jax.device_put(params, meshes.state_shardings(run.mesh, params))
+    return jax.device_put(params, run.places.params)

@@ -32,21 +32,25 @@ class TrainState(NamedTuple):
     velocity: Any  # the optimiser's
 
 
+def state_places(mesh: Mesh, params_specs: Any) -> TrainState:
+    """Where on the mesh a state is: velocity with the parameters, the step's number everywhere."""
+    params = meshes.shardings(mesh, params_specs)
+    return TrainState(meshes.replicated(mesh), params, params)
+
+
 def init_state(
     init: Callable[[jax.Array], Any],
     optimizer: optax.GradientTransformation,
-    mesh: Mesh,
+    places: TrainState,
     seed: int,
 ) -> TrainState:
-    """Step 0, born in its place on the mesh; the values do not depend on the mesh."""
+    """Step 0, born in its places on the mesh; the values do not depend on the mesh."""
 
     def start(key):
         params = init(key)
         return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
 
-    key = jax.random.key(seed)
-    shardings = meshes.state_shardings(mesh, jax.eval_shape(start, key))
-    return jax.jit(start, out_shardings=shardings)(key)
+    return jax.jit(start, out_shardings=places)(jax.random.key(seed))
 
 
 def make_train_step(
