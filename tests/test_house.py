@@ -10,8 +10,8 @@ from conftest import ROOT
 LEVELS = [
     {"errors"},
     {"table", "options"},
-    {"nets", "ops", "platform", "data", "config", "checkpoint", "log", "cluster"},
-    {"model", "mesh", "augment", "optimizer", "schedule", "metrics"},
+    {"nets", "ops", "platform", "data", "config", "checkpoint", "log", "cluster", "mesh"},
+    {"model", "augment", "optimizer", "schedule", "metrics"},
     {"step"},
     {"run"},
     {"train", "evaluate", "roofline"},

@@ -426,7 +426,7 @@ def test_the_towers_communicate_four_times_and_only_what_the_paper_says(four_dev
     assert sorted(found) == sorted(("all-gather", size) for size in expected)
 
 
-def test_without_communication_the_towers_meet_in_fc8_only(four_devices):
+def test_without_communication_one_collective_is_left(four_devices):
     alone, together = (np.load(four_devices / f"apart-{tower}.npy") for tower in (1, 2))
     assert_close(together, alone, 1e-5)
     hlo = (four_devices / "apart-2.hlo").read_text()

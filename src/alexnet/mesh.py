@@ -1,6 +1,6 @@
 """Devices -> mesh, and what is split over it: images over "data", parameters over "tower"."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -53,6 +53,23 @@ def make(
     # Neighbours hold the towers of one replica: they communicate most.
     grid = np.array(devices[: data * tower]).reshape(data, tower)
     return Mesh(grid, ("data", "tower"), axis_types=(AxisType.Auto, AxisType.Auto))
+
+
+def split(mesh: Mesh, f: Callable[..., Any], in_specs: Any, out_specs: Any) -> Callable[..., Any]:
+    """`jax.shard_map` over the axes that have more than one device; f itself where none has.
+
+    Over an axis of one device XLA (on CPU) would still sum the gradients, copying them all.
+    """
+    axes = {name for name, size in mesh.shape.items() if size > 1}
+    if not axes:
+        return f
+
+    def only(spec: P) -> P:
+        parts = (part if isinstance(part, tuple) else (part,) for part in spec)
+        return P(*(tuple(name for name in part if name in axes) or None for part in parts))
+
+    in_specs, out_specs = jax.tree.map(only, (in_specs, out_specs))
+    return jax.shard_map(f, mesh=mesh, in_specs=in_specs, out_specs=out_specs, axis_names=axes)
 
 
 def shardings(mesh: Mesh, specs: Any) -> Any:

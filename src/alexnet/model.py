@@ -17,6 +17,7 @@ from flax import linen as nn
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
+from alexnet import mesh as meshes
 from alexnet import ops, table
 
 Params = dict[str, dict[str, jax.Array]]
@@ -262,7 +263,7 @@ def on_mesh(
     """
     towers_apart = mesh.shape["tower"] > 1
     local = net.towers // mesh.shape["tower"]
-    shares = ("data", mesh.shape["data"]) if hybrid else None
+    shares = ("data", mesh.shape["data"]) if hybrid and mesh.shape["data"] > 1 else None
     specs = params_specs(net, hybrid)
     network = Network(net, local, "tower" if towers_apart else None, conv_chunk, dtype, shares)
 
@@ -283,9 +284,9 @@ def on_mesh(
             if examples_B is None:
                 examples_B = jnp.arange(x_BHWC.shape[0])
             dropout, dropout_specs = (dropout_key, examples_B), (P(), P("data"))
-        logits = jax.shard_map(
+        logits = meshes.split(
+            mesh,
             here,
-            mesh=mesh,
             in_specs=(specs, P("data"), *dropout_specs),
             out_specs=P(None, ("tower", "data")) if hybrid else P("data", "tower"),
         )(params, x_BHWC, *dropout)

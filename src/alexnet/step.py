@@ -149,6 +149,6 @@ def _over_data(mesh: Mesh, f: Callable[..., jax.Array], shared: int) -> Callable
     def everywhere(*arguments):
         own = len(arguments) - shared
         specs = (*(P("data"),) * own, *(P(),) * shared)
-        return jax.shard_map(f, mesh=mesh, in_specs=specs, out_specs=P("data"))(*arguments)
+        return meshes.split(mesh, f, specs, P("data"))(*arguments)
 
     return everywhere
