@@ -5,6 +5,7 @@
 The same command again goes on exactly where the run was.
 """
 
+import functools
 import math
 import signal
 import sys
@@ -57,15 +58,16 @@ def train(config: ConfigDict, workdir: Path) -> list[float]:
     sgd = configs.call(optimizer.momentum_sgd, "optimizer", config.optimizer, params=shapes)
     claim(workdir, config)
 
-    state = init_state(lambda key: model.init(this.net, key), sgd, this.places, config.seed)
+    init = functools.partial(model.init, this.net)
+    fresh = functools.partial(init_state, init, sgd, this.places, config.seed)
     train_step = make_train_step(
         this.apply, sgd, this.how, this.mesh, config.seed, config.accumulate
     )
     evaluate = make_evaluation(this)
 
     with Checkpoints(workdir / "checkpoints") as checkpoints, Interruption() as interruption:
-        restored = checkpoints.restore(meshes.shapes(state, this.places))
-        state, start, history = restored or (state, 0, {"validation_errors": []})
+        restored = checkpoints.restore(meshes.shapes(jax.eval_shape(fresh), this.places))
+        state, start, history = restored or (fresh(), 0, {"validation_errors": []})
         errors = history["validation_errors"]
         resumed = start if restored else None
         first = jax.process_index() == 0
