@@ -8,7 +8,10 @@ unless noted, as the paper or the log of the source's run gives them. None was r
 took the authors five to six days on two GPUs.
 
     original            run 145, the two-tower net                               40.7 / 18.2
-    paper               the same net and training as the paper's text has them
+    paper               the same net and training as the text has them; where it leaves a choice:
+                        conv1 pads 3 pixels at one side, colour noise scales with deviations (the
+                        eigenvalues themselves would be absurd), 5 validations without gain drop
+                        the rate
     one_gpu             run 145-half: one tower, half the kernels                39.2 / 18.2 (2010)
     no_lrn              run 148: without response normalisation                  42.0 / 19.4
     nonoverlapping_pool run 147: pooling with z = s = 2                          41.1 / 18.5

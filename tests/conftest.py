@@ -1,15 +1,13 @@
 """What several tests share: the digits, prepared once, and a config small enough for seconds."""
 
 import os
-from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # also where there are GPUs: before jax
 
 import jax
 import pytest
 from ml_collections import ConfigDict
-
-from alexnet import config as configs
-
-ROOT = Path(__file__).parent.parent
+from tiny import tiny_config
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,16 +32,3 @@ def data_dir(tmp_path_factory) -> str:
 def tiny(data_dir) -> ConfigDict:
     """The digits config, cut down to three small epochs of a net that compiles in seconds."""
     return tiny_config(data_dir)
-
-
-def tiny_config(data_dir: str) -> ConfigDict:
-    config = configs.load(str(ROOT / "configs/digits.py"))
-    config.data.data_dir = data_dir
-    config.data.image_size = 20
-    config.net.image_size = 18
-    config.net.remove = "conv4,conv5,fc7"
-    config.epochs = 3.0
-    config.batch_size = 256
-    config.conv_chunk = 0
-    config.log_every = 2
-    return config

@@ -5,7 +5,7 @@ import functools
 import jax
 import numpy as np
 import pytest
-from conftest import tiny_config
+from tiny import tiny_config
 
 from alexnet import mesh as meshes
 from alexnet import model, optimizer, schedule, step

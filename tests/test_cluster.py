@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT
+from tiny import ROOT
 
 from alexnet import cluster, log
 from alexnet.errors import UserError

@@ -1,8 +1,8 @@
 """Configs and their overrides."""
 
 import pytest
-from conftest import ROOT
 from ml_collections import ConfigDict
+from tiny import ROOT
 
 from alexnet import config as configs
 from alexnet import model, nets, optimizer, options, schedule

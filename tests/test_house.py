@@ -4,7 +4,7 @@ import ast
 import subprocess
 import sys
 
-from conftest import ROOT
+from tiny import ROOT
 
 # Each file may import from the levels below its own.
 LEVELS = [

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from tiny import ROOT
 
 from alexnet import nets, roofline
 from alexnet.errors import UserError

@@ -9,7 +9,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT, tiny_config
+from tiny import ROOT, tiny_config
 
 from alexnet import checkpoint, evaluate, log, train
 from alexnet import config as configs

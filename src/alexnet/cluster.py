@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 
 import jax
@@ -21,10 +22,14 @@ from alexnet.errors import UserError
 OPTIONS = {"coordinator": "", "processes": "", "process": "", "cpu_devices": ""}
 HEARTBEAT_SECONDS = 60  # without a sign of life for so long, a process counts as lost
 JOIN_SECONDS = 300
+UNREACHABLE = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "Unable to initialize backend")
 LOST = (
     "another process of this run ended or cannot be reached; start all of them again with the same "
     "command, and the run goes on from its last checkpoint"
 )
+
+
+_watcher = None
 
 
 def join(coordinator: str, processes: str, process: str, cpu_devices: str) -> None:
@@ -72,17 +77,26 @@ def join(coordinator: str, processes: str, process: str, cpu_devices: str) -> No
 
 @contextlib.contextmanager
 def ends_clearly() -> Iterator[None]:
-    """Turns the loss of another process into one line and exit status 2, at once.
+    """Ends a process of several at once and with its reason; the others then notice and end too.
 
-    An ordinary exit would wait for the lost process.
+    An ordinary exit would wait minutes for the others, who would wait for this one. A SystemExit is
+    one that all agreed on.
     """
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() == 1:
+    except SystemExit:
+        raise
+    except BaseException as error:
+        if not jax.distributed.is_initialized():
             raise
-        reason = str(error).splitlines()[0]
-        print(f"error: process {jax.process_index()}: {LOST} ({reason})", file=sys.stderr)
+        if isinstance(error, UserError):
+            print(f"error: {error}", file=sys.stderr)
+        elif any(word in str(error) for word in UNREACHABLE):
+            reason = str(error).splitlines()[0]
+            print(f"error: {LOST} ({reason})", file=sys.stderr)
+        else:
+            traceback.print_exc()
+        sys.stdout.flush()
         sys.stderr.flush()
         os._exit(2)
 
@@ -106,7 +120,8 @@ def _explain_abort() -> None:
         f"received.endswith(bytes([{int(signal.SIGABRT)}])) and print({'error: ' + LOST!r}, "
         "file=sys.stderr)"
     )
-    watcher = subprocess.Popen([sys.executable, "-c", child], stdin=subprocess.PIPE)
-    os.set_blocking(watcher.stdin.fileno(), False)
+    global _watcher  # it lives as long as this process
+    _watcher = subprocess.Popen([sys.executable, "-c", child], stdin=subprocess.PIPE)
+    os.set_blocking(_watcher.stdin.fileno(), False)
     signal.signal(signal.SIGABRT, signal.default_int_handler)
-    signal.set_wakeup_fd(watcher.stdin.fileno(), warn_on_full_buffer=False)
+    signal.set_wakeup_fd(_watcher.stdin.fileno(), warn_on_full_buffer=False)

@@ -6,6 +6,7 @@ that it passes over in silence: stray arguments, repeated flags, `--config.a val
 
 import inspect
 import json
+import os
 import runpy
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -93,6 +94,8 @@ def load(file_and_variant: str) -> ml_collections.ConfigDict:
         sys.path.pop(0)
     if get_config is None:
         raise UserError(f"--config={file}: it defines no get_config()")
+    if variant and not inspect.signature(get_config).parameters:
+        raise UserError(f"--config={file}:{variant}: this config has no variants")
     try:
         config = get_config(variant) if variant else get_config()
     except (KeyError, ValueError) as error:
@@ -122,7 +125,9 @@ def call(function: Callable[..., Any], section: str, config: Mapping[str, Any], 
 
 def save(config: ml_collections.ConfigDict, workdir: Path) -> None:
     """Writes `<workdir>/config.json`."""
-    (workdir / "config.json").write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+    partial = workdir / "config.json.partial"
+    partial.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+    os.replace(partial, workdir / "config.json")  # never half a file
 
 
 def saved(workdir: Path) -> ml_collections.ConfigDict:

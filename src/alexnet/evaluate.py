@@ -1,6 +1,7 @@
 """Top-1 and top-5 error of a trained run.
 
-python -m alexnet.evaluate --workdir=DIR [--views=ten_crop] [--checkpoint=best|last|STEP]
+python -m alexnet.evaluate --workdir=DIR [--ten_crop | --views=centre|ten_crop|nine_crop]
+    [--checkpoint=best|last|STEP] [--split=validation|train] [--data_dir=DIR]
 """
 
 import sys

@@ -28,9 +28,9 @@ def make(
     Raises:
         UserError: if the devices, the towers or the batch do not divide so.
     """
-    devices = jax.devices()
+    devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
     if not tower:
-        tower = towers if len(devices) % towers == 0 else 1
+        tower = towers if max(data, 1) * towers <= len(devices) else 1
     if tower < 1 or towers % tower:
         raise UserError(
             f"config.mesh.tower={tower}: the net has {towers} tower(s), which do not divide over it"
@@ -102,7 +102,16 @@ def my_part(mesh: Mesh) -> tuple[int, int]:
         for number, towers in enumerate(mesh.devices)
         if any(device.process_index == here for device in towers)
     ]
-    return rows[0] // len(rows), mesh.shape["data"] // len(rows)
+    if not rows:
+        raise UserError(
+            f"config.mesh: {mesh.shape['data']} x {mesh.shape['tower']} (data x tower) leaves "
+            f"process {here} without a device; start fewer processes or choose another mesh"
+        )
+    parts, rest = divmod(mesh.shape["data"], len(rows))
+    part, offset = divmod(rows[0], len(rows))
+    if rest or offset or rows[-1] - rows[0] + 1 != len(rows):
+        raise UserError(f"config.mesh: process {here} has rows {rows} of the batch, no even part")
+    return part, parts
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

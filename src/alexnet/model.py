@@ -36,7 +36,7 @@ class Weights(nn.Module):
 
     layer: table.Layer
     towers: int
-    dtype: jnp.dtype
+    dtype: jnp.dtype | None  # None: the parameters' own
     shares: int = 1  # devices that the neurons are divided over
 
     def setup(self) -> None:
@@ -58,7 +58,8 @@ class Weights(nn.Module):
     def __call__(self, tower: int, x: jax.Array) -> jax.Array:
         """What one local tower gives for its input [B, H, W, C] or [B, features]."""
         row = self.layer.row
-        x, kernel, bias = (a.astype(self.dtype) for a in (x, self.kernel[tower], self.bias[tower]))
+        kernel, bias = self.kernel[tower], self.bias[tower]
+        x, kernel, bias = (a.astype(self.dtype or kernel.dtype) for a in (x, kernel, bias))
         match row:
             case table.Dense():
                 return x.reshape(x.shape[0], -1) @ kernel + bias
@@ -77,8 +78,8 @@ class Network(nn.Module):
         axis: mesh axis along which the other towers are, or None if all are here.
         conv_chunk: images that go through the convolutional stage at a time, 0 for all; the result
             is the same, the memory traffic is not (see `alexnet.platform`).
-        dtype: of kernels and activations while they are computed with. Parameters, response norms'
-            sums and logits are float32 always.
+        dtype: of kernels and activations while they are computed with. Parameters, response norms,
+            the last layer and so the logits are float32 always.
         hybrid: Krizhevsky's 2014 scheme for a net of one tower: ("data", devices) divides the
             neurons of the fully-connected layers over the devices of that axis. They see all
             images, gathered where the convolutional stage ends, which is split by images.
@@ -88,7 +89,7 @@ class Network(nn.Module):
     local: int
     axis: str | None = None
     conv_chunk: int = 0
-    dtype: jnp.dtype = jnp.float32
+    dtype: jnp.dtype | None = None
     hybrid: tuple[str, int] | None = None
 
     def setup(self) -> None:
@@ -96,7 +97,8 @@ class Network(nn.Module):
             if isinstance(layer.row, table.Weighted):
                 divided = self.hybrid and isinstance(layer.row, table.Dense)
                 shares = self.hybrid[1] if divided else 1
-                setattr(self, layer.row.name, Weights(layer, self.local, self.dtype, shares))
+                dtype = None if layer.row is self.net.rows[-1] else self.dtype
+                setattr(self, layer.row.name, Weights(layer, self.local, dtype, shares))
 
     def __call__(
         self,
@@ -140,7 +142,7 @@ class Network(nn.Module):
             gather = functools.partial(jax.lax.all_gather, axis_name=axis, tiled=True)
             xs, examples_B = [gather(x) for x in xs], gather(examples_B)
         xs, named_fc = run(rows[first_dense:], xs, first_dense, examples_B)
-        return jnp.concatenate(xs, -1).astype(jnp.float32), named | named_fc
+        return jnp.concatenate(xs, -1), named | named_fc
 
     def _run(self, rows, xs, first_row, examples_B, train, dropout_key):
         """Applies `rows` to the list of the local towers' inputs."""
@@ -198,7 +200,8 @@ def _join(parts: list[jax.Array]) -> jax.Array:
 
 
 def _norm(row: table.Norm, x: jax.Array) -> jax.Array:
-    y = ops.response_norm(x.astype(jnp.float32), row.size, row.k, row.scale, row.beta, row.over)
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    y = ops.response_norm(wide, row.size, row.k, row.scale, row.beta, row.over)
     return y.astype(x.dtype)
 
 
@@ -251,7 +254,7 @@ def on_mesh(
     net: table.Net,
     mesh: Mesh,
     conv_chunk: int = 0,
-    dtype: jnp.dtype = jnp.float32,
+    dtype: jnp.dtype | None = None,
     hybrid: bool = False,
 ) -> Callable[..., jax.Array]:
     """`apply` over a mesh (data, tower): f(params, x_BHWC[, dropout_key, examples_B]) -> logits_BK.

@@ -1,8 +1,7 @@
 """The paper's operations as pure functions, in fast formulations, with their gradients.
 
 Arrays are NHWC: x_BHWC is float32 [images, height, width, kernel maps]. Convolutions read HWIO
-kernels. Each custom gradient is the exact derivative of the plain definition in its docstring; the
-speed of each is measured by `experiments/benchmarks`.
+kernels. Each custom gradient is the exact derivative of the plain definition in its docstring.
 """
 
 import functools

@@ -16,9 +16,14 @@ from alexnet.augment import Augmentation
 from alexnet.data import pipeline, prepare
 from alexnet.data.statistics import Statistics
 from alexnet.data.store import Store
-from alexnet.errors import UserError
+from alexnet.errors import UserError, nearest
 from alexnet.step import Apply, TrainState, make_eval_step, state_places
 from alexnet.table import Dense, Net
+
+SETTINGS = (
+    *("seed", "batch_size", "epochs", "data", "net", "augment", "optimizer", "schedule", "mesh"),
+    *("dtype", "accumulate", "conv_chunk", "log_every", "checkpoint_every"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +46,11 @@ def assemble(config: ConfigDict) -> Run:
     Raises:
         UserError: for whatever in the config cannot be.
     """
+    for name in {*config, *SETTINGS}:
+        if name not in config:
+            raise UserError(f"config.{name} is missing")
+        if name not in SETTINGS:
+            raise UserError(f"config.{name}: no such setting{nearest(name, SETTINGS)}")
     if config.batch_size < 1:
         raise UserError(f"config.batch_size={config.batch_size}: must be at least 1")
     store = configs.call(prepare.ensure, "data", config.data)

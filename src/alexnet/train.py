@@ -5,6 +5,7 @@
 The same command again goes on exactly where the run was.
 """
 
+import fcntl
 import functools
 import math
 import signal
@@ -26,7 +27,10 @@ from alexnet.step import init_state, make_train_step
 from alexnet.table import layers
 
 # What may change when a run is resumed; anything else would make it another run.
-MAY_CHANGE = ("epochs", "schedule.", "mesh.", "accumulate", "conv_chunk", "log_", "checkpoint_")
+MAY_CHANGE = (
+    *("epochs", "schedule.", "mesh.", "accumulate", "conv_chunk", "log_", "checkpoint_"),
+    "data.data_dir",
+)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -105,12 +109,14 @@ def train(config: ConfigDict, workdir: Path) -> list[float]:
                     log.message(f"stopped at step {step}; the same command goes on from there")
                     raise SystemExit(128 + stop)
             checkpoints.wait()
-            log.message(conclusion(workdir, errors))
+            log.message(conclusion(workdir, errors, config.augment.flip))
     return errors
 
 
 def check(config: ConfigDict, images: int) -> int:
     """The number of steps, once the settings of the loop are seen to be possible."""
+    if not 0 <= config.seed < 2**32:
+        raise UserError(f"config.seed={config.seed}: from 0 to 2^32 - 1")
     if not config.epochs > 0:
         raise UserError(f"config.epochs={config.epochs}: must be more than 0")
     for name in ("log_every", "checkpoint_every"):
@@ -127,6 +133,8 @@ def claim(workdir: Path, config: ConfigDict) -> None:
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
+        if jax.process_index() == 0:
+            _lock(workdir)
         if (workdir / "config.json").exists():
             for key, old, new in configs.differences(configs.saved(workdir), config):
                 if not key.startswith(MAY_CHANGE):
@@ -138,6 +146,23 @@ def claim(workdir: Path, config: ConfigDict) -> None:
             configs.save(config, workdir)
     except OSError as error:
         raise UserError(f"--workdir={workdir}: cannot write there: {error.strerror}") from None
+
+
+def _lock(workdir: Path) -> None:
+    """Two runs in one workdir would delete each other's checkpoints."""
+    if not (workdir / "config.json").exists() and any(
+        (workdir / name).exists() for name in ("metrics.jsonl", "tensorboard", "checkpoints")
+    ):
+        raise UserError(f"{workdir} holds logs but no run (no config.json): choose another")
+    lock = (workdir / ".lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(f"another run is using {workdir}: let it end, or choose another") from None
+    _locks.append(lock)  # held until this process ends
+
+
+_locks = []
 
 
 def introduction(run: Run, workdir: Path, start: int, total_steps: int) -> str:
@@ -155,13 +180,15 @@ def introduction(run: Run, workdir: Path, start: int, total_steps: int) -> str:
     )
 
 
-def conclusion(workdir: Path, errors: Sequence[float]) -> str:
-    """What was reached and what to do next."""
+def conclusion(workdir: Path, errors: Sequence[float], flipped: bool) -> str:
+    """What was reached and what to do next; ten-crop if the net has seen reflections."""
+    if not errors:
+        return "nothing left to do, and nothing was validated; raise --config.epochs to go on"
     best = min(range(len(errors)), key=errors.__getitem__)
     return (
         f"done: best validation top-1 error {errors[best]:.2%} (validation {best + 1} of "
         f"{len(errors)}), last {errors[-1]:.2%}\n"
-        f"next: python -m alexnet.evaluate --workdir={workdir} --views=ten_crop\n"
+        f"next: python -m alexnet.evaluate --workdir={workdir}{' --ten_crop' if flipped else ''}\n"
         f"      tensorboard --logdir={workdir}    (pip install tensorboard)"
     )
 

@@ -32,8 +32,8 @@ def load(path: str) -> RawData:
     """Reads the listing of folder `path`; the images themselves are read later.
 
     With train/ and one of val/, validation/, test/ inside, these are the splits and the classes
-    are their sub-folders. Otherwise the classes are the sub-folders of `path`, and every tenth
-    image of each class is held out for validation.
+    are their sub-folders. Otherwise the classes are the sub-folders of `path`, and a
+    tenth of the images, chosen by a hash of their names, is held out for validation.
 
     Raises UserError: no such folder, no images, an empty class, fewer than two classes, a
     validation class that training does not have.
@@ -51,11 +51,17 @@ def load(path: str) -> RawData:
         files = _files_by_class(root)
         splits = {"train": {}, "validation": {}}
         for name, paths in files.items():
-            held_out = set(_shuffled(paths, root)[1::HELD_OUT])
+            held_out = {path for path in paths if _hash(path, root) % HELD_OUT == 0}
             splits["train"][name] = [path for path in paths if path not in held_out]
             splits["validation"][name] = [path for path in paths if path in held_out]
         if not any(splits["validation"].values()):
-            raise UserError(f"every class in {root} has a single image: none is left to validate")
+            raise UserError(
+                f"{root} has too few images to hold some out for validation; make train/ and "
+                "validation/ folders in it"
+            )
+        for name, paths in splits["train"].items():
+            if not paths:
+                raise UserError(f"class folder {root / name} has too few images to train on")
     labels = {name: label for label, name in enumerate(files)}
     return RawData(
         classes=tuple(files),
@@ -94,9 +100,9 @@ def _files_by_class(folder: Path) -> dict[str, list[Path]]:
     return files
 
 
-def _shuffled(paths: list[Path], root: Path) -> list[Path]:
-    """An order that depends on the file names alone, not on what they begin with."""
-    return sorted(paths, key=lambda path: hashlib.sha1(_relative(path, root)).digest())
+def _hash(path: Path, root: Path) -> int:
+    """Depends on the name alone: images that come later do not move it to the other split."""
+    return int.from_bytes(hashlib.sha1(_relative(path, root)).digest())
 
 
 def _digest(root: Path, splits: dict[str, dict[str, list[Path]]]) -> str:
