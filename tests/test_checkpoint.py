@@ -400,8 +400,8 @@ def two_processes(directory: str, address: str, process: int) -> None:
         restored, step, _ = checkpoints.restore(target)
         assert step == 2
         kernel = multihost.process_allgather(restored.params["conv1"]["kernel"], tiled=True)
-        np.testing.assert_array_equal(kernel, make_state(1).params["conv1"]["kernel"])
-        checkpoints.save(2, jax.tree.map(place, make_state(2), target), {}, None)
+        np.testing.assert_array_equal(kernel, make_state(2).params["conv1"]["kernel"])
+        checkpoints.save(3, jax.tree.map(place, make_state(3), target), {}, None)
 
 
 def test_two_processes(tmp_path):
@@ -412,5 +412,5 @@ def test_two_processes(tmp_path):
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
     with Checkpoints(tmp_path) as checkpoints:
         state, step, _ = checkpoints.restore(like(make_state(0)))
-    assert step == 2
-    assert_same(state, make_state(2))
+    assert step == 3
+    assert_same(state, make_state(3))

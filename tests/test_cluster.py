@@ -142,6 +142,21 @@ def test_the_loss_of_a_process_ends_the_other_clearly(data_dir, tmp_path, victim
     assert "resuming at step" in ends[0][0]
 
 
+@pytest.mark.slow
+def test_the_mistake_of_one_process_ends_both(data_dir, tmp_path):
+    where = (f"--coordinator=127.0.0.1:{free_port()}", "--processes=2")
+    good = start(command(tmp_path, data_dir, *where, "--process=0"))
+    bad = start(command(tmp_path, tmp_path / "nowhere", *where, "--process=1", "--config.seed=-1"))
+    began = time.monotonic()
+    _, said = bad.communicate(timeout=120)
+    assert bad.returncode == 2
+    assert "config.seed=-1" in said
+    _, said = good.communicate(timeout=120)
+    assert good.returncode != 0
+    assert cluster.LOST in said
+    assert time.monotonic() - began < 120
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -33,7 +33,7 @@ def finished(tmp_path_factory, data_dir):
 
 def test_a_run_leaves_config_metrics_tensorboard_and_checkpoints(finished):
     workdir, errors = finished
-    names = {path.name for path in workdir.iterdir()}
+    names = {path.name for path in workdir.iterdir() if path.name[0] != "."}
     assert names == {"config.json", "metrics.jsonl", "tensorboard", "checkpoints"}
     assert json.loads((workdir / "config.json").read_text())["net"]["name"] == "pocket"
     assert len(errors) == 3
@@ -182,6 +182,24 @@ def test_a_run_with_another_config_is_not_touched(finished):
     ):
         train.train(config, workdir)
     assert (workdir / "config.json").read_text() == before
+
+
+def test_one_run_a_workdir(tiny, tmp_path):
+    with (
+        train.claimed(tmp_path, tiny),
+        pytest.raises(UserError, match="another run is using"),
+        train.claimed(tmp_path, tiny),
+    ):
+        pass
+    with train.claimed(tmp_path, tiny):
+        pass
+
+
+def test_a_folder_of_something_else_is_not_touched(tiny, tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("mine")
+    with pytest.raises(UserError, match="holds metrics.jsonl but no run"):
+        train.train(tiny, tmp_path)
+    assert (tmp_path / "metrics.jsonl").read_text() == "mine"
 
 
 def test_an_unwritable_workdir(tiny, tmp_path):

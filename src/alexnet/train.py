@@ -5,12 +5,13 @@
 The same command again goes on exactly where the run was.
 """
 
+import contextlib
 import fcntl
 import functools
 import math
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -60,7 +61,6 @@ def train(config: ConfigDict, workdir: Path) -> list[float]:
     eps = configs.call(schedule.build, "schedule", config.schedule)
     eps(0.0, [], shapes)  # a mistake in it shows now rather than at its epoch
     sgd = configs.call(optimizer.momentum_sgd, "optimizer", config.optimizer, params=shapes)
-    claim(workdir, config)
 
     init = functools.partial(model.init, this.net)
     fresh = functools.partial(init_state, init, sgd, this.places, config.seed)
@@ -69,7 +69,11 @@ def train(config: ConfigDict, workdir: Path) -> list[float]:
     )
     evaluate = make_evaluation(this)
 
-    with Checkpoints(workdir / "checkpoints") as checkpoints, Interruption() as interruption:
+    with (
+        claimed(workdir, config),
+        Checkpoints(workdir / "checkpoints") as checkpoints,
+        Interruption() as interruption,
+    ):
         restored = checkpoints.restore(meshes.shapes(jax.eval_shape(fresh), this.places))
         state, start, history = restored or (fresh(), 0, {"validation_errors": []})
         errors = history["validation_errors"]
@@ -125,44 +129,47 @@ def check(config: ConfigDict, images: int) -> int:
     return math.ceil(config.epochs * images / config.batch_size)
 
 
-def claim(workdir: Path, config: ConfigDict) -> None:
-    """Makes the workdir this run's own.
+@contextlib.contextmanager
+def claimed(workdir: Path, config: ConfigDict) -> Iterator[None]:
+    """Makes the workdir this run's own, for as long as it trains.
 
     Raises:
-        UserError: if it cannot be written, or holds a run with another config.
+        UserError: if it cannot be written, another run is using it or it holds another run.
     """
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
         if jax.process_index() == 0:
-            _lock(workdir)
-        if (workdir / "config.json").exists():
-            for key, old, new in configs.differences(configs.saved(workdir), config):
-                if not key.startswith(MAY_CHANGE):
-                    raise UserError(
-                        f"{workdir} holds a run with config.{key}={old!r}, not {new!r}: choose "
-                        "another --workdir, or delete it"
-                    )
-        if jax.process_index() == 0:
-            configs.save(config, workdir)
-    except OSError as error:
-        raise UserError(f"--workdir={workdir}: cannot write there: {error.strerror}") from None
+            try:
+                workdir.mkdir(parents=True, exist_ok=True)
+                lock = stack.enter_context((workdir / ".lock").open("w"))
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                check_same_run(workdir, config)
+                configs.save(config, workdir)
+            except BlockingIOError:
+                raise UserError(
+                    f"another run is using {workdir}: let it end, or choose another --workdir"
+                ) from None
+            except OSError as error:
+                reason = error.strerror
+                raise UserError(f"--workdir={workdir}: cannot write there: {reason}") from None
+        cluster.agreed(0)  # the others wait for the first
+        yield
 
 
-def _lock(workdir: Path) -> None:
-    """Two runs in one workdir would delete each other's checkpoints."""
-    if not (workdir / "config.json").exists() and any(
-        (workdir / name).exists() for name in ("metrics.jsonl", "tensorboard", "checkpoints")
-    ):
-        raise UserError(f"{workdir} holds logs but no run (no config.json): choose another")
-    lock = (workdir / ".lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UserError(f"another run is using {workdir}: let it end, or choose another") from None
-    _locks.append(lock)  # held until this process ends
-
-
-_locks = []
+def check_same_run(workdir: Path, config: ConfigDict) -> None:
+    """Raises UserError if the workdir holds another run, or something else."""
+    if not (workdir / "config.json").exists():
+        for name in ("metrics.jsonl", "tensorboard", "checkpoints"):
+            if (workdir / name).exists():
+                raise UserError(
+                    f"{workdir} holds {name} but no run (no config.json): choose another --workdir"
+                )
+        return
+    for key, old, new in configs.differences(configs.saved(workdir), config):
+        if not key.startswith(MAY_CHANGE):
+            raise UserError(
+                f"{workdir} holds a run with config.{key}={old!r}, not {new!r}: choose another "
+                "--workdir, or delete it"
+            )
 
 
 def introduction(run: Run, workdir: Path, start: int, total_steps: int) -> str:

@@ -11,14 +11,27 @@ def names(split: folder.Files) -> list[str]:
     return [split.where(index).split("pets/")[1] for index in range(len(split))]
 
 
-def test_every_tenth_image_is_held_out(pets):
+def test_a_tenth_is_held_out(pets):
+    for number in range(300):
+        Image.new("RGB", (8, 8)).save(pets / "dogs" / f"more{number}.png")
     raw = folder.load(str(pets))
     train, validation = (names(raw.splits[split]) for split in ("train", "validation"))
-    assert (len(train), len(validation)) == (32, 5)
-    assert len([name for name in validation if name.startswith("cats")]) == 2
+    assert len(train) + len(validation) == 12 + 25 + 300
     assert not set(train) & set(validation)
-    assert names(folder.load(str(pets)).splits["validation"]) == validation
+    # binomial, 337 x 0.1: 34 +- 5.5
+    assert 17 < len(validation) < 51
+    assert any(name.startswith("cats") for name in validation)
     assert raw.classes == ("cats", "dogs")
+
+
+def test_images_that_come_later_move_none_to_the_other_split(pets):
+    before = {split: set(names(files)) for split, files in folder.load(str(pets)).splits.items()}
+    for number in range(100):
+        Image.new("RGB", (8, 8)).save(pets / "dogs" / f"{number:02}-more.png")
+    after = {split: set(names(files)) for split, files in folder.load(str(pets)).splits.items()}
+    dogs = {name for name in before["validation"] | before["train"] if name.startswith("dogs")}
+    for split in ("train", "validation"):
+        assert after[split] & dogs == before[split] & dogs
 
 
 def test_examples_are_the_files_and_their_class(pets):

@@ -139,7 +139,11 @@ def test_command_prints_what_it_made(pets, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     store = open_store(f"folder:{pets}", str(tmp_path), 80, 90)
-    assert done.stdout == f"{store.path}: 32 train, 5 validation images; 2 classes: cats, dogs\n"
+    train, held_out = store.counts["train"], store.counts["validation"]
+    assert train + held_out == 37
+    assert done.stdout == (
+        f"{store.path}: {train} train, {held_out} validation images; 2 classes: cats, dogs\n"
+    )
     assert store.path.name.endswith("-80px-q90")
 
 

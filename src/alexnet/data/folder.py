@@ -51,17 +51,11 @@ def load(path: str) -> RawData:
         files = _files_by_class(root)
         splits = {"train": {}, "validation": {}}
         for name, paths in files.items():
-            held_out = {path for path in paths if _hash(path, root) % HELD_OUT == 0}
+            held_out = _held_out(paths, root)
             splits["train"][name] = [path for path in paths if path not in held_out]
             splits["validation"][name] = [path for path in paths if path in held_out]
         if not any(splits["validation"].values()):
-            raise UserError(
-                f"{root} has too few images to hold some out for validation; make train/ and "
-                "validation/ folders in it"
-            )
-        for name, paths in splits["train"].items():
-            if not paths:
-                raise UserError(f"class folder {root / name} has too few images to train on")
+            raise UserError(f"every class in {root} has a single image: none is left to validate")
     labels = {name: label for label, name in enumerate(files)}
     return RawData(
         classes=tuple(files),
@@ -100,9 +94,15 @@ def _files_by_class(folder: Path) -> dict[str, list[Path]]:
     return files
 
 
-def _hash(path: Path, root: Path) -> int:
-    """Depends on the name alone: images that come later do not move it to the other split."""
-    return int.from_bytes(hashlib.sha1(_relative(path, root)).digest())
+def _held_out(paths: list[Path], root: Path) -> set[Path]:
+    """A tenth of a class by a hash of the names, so that images that come later move none."""
+    hashes = {
+        path: int.from_bytes(hashlib.sha1(_relative(path, root)).digest(), "big") for path in paths
+    }
+    chosen = {path for path in paths if hashes[path] % HELD_OUT == 0}
+    if len(paths) > 1 and len(chosen) in (0, len(paths)):  # a class needs images in both
+        chosen = {min(paths, key=hashes.__getitem__)}
+    return chosen
 
 
 def _digest(root: Path, splits: dict[str, dict[str, list[Path]]]) -> str:
