@@ -27,10 +27,10 @@ setup: $(READY)
 train: $(READY)
 	$(BIN)/python -m alexnet.train --config=configs/digits.py --workdir=runs/digits $(ARGS)
 
-test: $(READY) lint
+test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
-test-all: $(READY) lint
+test-all: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY)

@@ -197,7 +197,7 @@ def test_one_run_a_workdir(tiny, tmp_path):
 
 def test_a_folder_of_something_else_is_not_touched(tiny, tmp_path):
     (tmp_path / "metrics.jsonl").write_text("mine")
-    with pytest.raises(UserError, match="holds metrics.jsonl but no run"):
+    with pytest.raises(UserError, match=r"holds metrics\.jsonl but no run"):
         train.train(tiny, tmp_path)
     assert (tmp_path / "metrics.jsonl").read_text() == "mine"
 
