@@ -8,6 +8,9 @@ Variants and cuda-convnet's test error: "80sec" 26%; "19pct" 19%; "18pct" 18%; "
 tested them over nine crops (`python -m alexnet.evaluate --views=nine_crop`), and trained the last
 for ~350 epochs on four fifths of the images and ~150 on all, here 500 on all.
 
+Reached: "80sec" 26.13% top-1 error on the 10,000 test images after its 10 epochs (seed 0, n = 1;
+the images had been through JPEG).
+
 Figure 1 (a four-layer net on CIFAR-10, ReLU against tanh) fits "19pct" without weight decay:
 
     --config.optimizer.weight_decay=0 --config.optimizer.layer_decay='()'

@@ -76,6 +76,11 @@ def train(config: ConfigDict, workdir: Path) -> list[float]:
     ):
         restored = checkpoints.restore(meshes.shapes(jax.eval_shape(fresh), this.places))
         state, start, history = restored or (fresh(), 0, {"validation_errors": []})
+        if cluster.agreed(start) != start:
+            raise UserError(
+                f"process {jax.process_index()} finds step {start} the last good one in {workdir}, "
+                "another a later one: is it one file system for all?"
+            )
         errors = history["validation_errors"]
         resumed = start if restored else None
         first = jax.process_index() == 0
