@@ -3,8 +3,8 @@
     python -m alexnet.train --config=configs/folder.py --workdir=runs/mine \
         --config.data.name=folder:/path/to/images
 
-Without a validation/ folder, every tenth image of each class is held out. It has the variants of
-`configs/imagenet.py`.
+Without a validation/ folder, a tenth of each class is held out, by a hash of the file names. It has
+the variants of `configs/imagenet.py`.
 """
 
 from imagenet import get_config as imagenet

@@ -10,7 +10,7 @@ from tiny import ROOT
 LEVELS = [
     {"errors"},
     {"table", "options"},
-    {"nets", "ops", "platform", "data", "config", "checkpoint", "log", "cluster", "mesh"},
+    {"nets", "ops", "platform", "data", "config", "checkpoint", "log", "cluster", "mesh", "cost"},
     {"model", "augment", "optimizer", "schedule", "metrics"},
     {"step"},
     {"run"},

@@ -7,9 +7,10 @@ import sys
 import pytest
 from tiny import ROOT
 
-from alexnet import nets, roofline
+from alexnet import cost, nets, roofline
+from alexnet.cost import Collective, Machine
 from alexnet.errors import UserError
-from alexnet.roofline import MIB, Collective, Machine
+from alexnet.roofline import MIB
 from alexnet.table import Dense, layers
 
 FULLY_CONNECTED = ["fc6", "fc7", "fc8"]
@@ -19,8 +20,8 @@ def alexnet(**options):
     return nets.build("alexnet", classes=1000, **options)
 
 
-def cost(name: str, batch: int = 128, **options) -> roofline.Cost:
-    return next(row for row in roofline.costs(alexnet(**options), batch) if row.name == name)
+def cost_of(name: str, batch: int = 128, **options) -> cost.Cost:
+    return next(row for row in cost.costs(alexnet(**options), batch) if row.name == name)
 
 
 def sent(exchange) -> float:
@@ -39,7 +40,7 @@ def gtx_580(**changes) -> Machine:
 
 
 def test_conv3_by_hand():
-    conv3 = cost("conv3")
+    conv3 = cost_of("conv3")
     assert conv3.forward == 2 * 128 * 13 * 13 * 192 * 3 * 3 * 256
     assert conv3.training == 3 * conv3.forward
     assert conv3.weights == (3 * 3 * 256 * 192 + 192) * 4
@@ -50,7 +51,7 @@ def test_conv3_by_hand():
 
 
 def test_conv1_needs_no_input_gradient():
-    conv1 = cost("conv1")
+    conv1 = cost_of("conv1")
     assert conv1.forward == 2 * 128 * 55 * 55 * 48 * 11 * 11 * 3
     assert conv1.training == 2 * conv1.forward
     weights = 11 * 11 * 3 * 48 + 48
@@ -58,18 +59,18 @@ def test_conv1_needs_no_input_gradient():
 
 
 def test_unweighted_rows_by_hand():
-    assert cost("norm1").traffic == 5 * 128 * 55 * 55 * 48 * 4
-    assert cost("pool1").traffic == 128 * (3 * 55 * 55 + 2 * 27 * 27) * 48 * 4
-    assert cost("pool2").kept == 128 * 13 * 13 * 128 * 4
+    assert cost_of("norm1").traffic == 5 * 128 * 55 * 55 * 48 * 4
+    assert cost_of("pool1").traffic == 128 * (3 * 55 * 55 + 2 * 27 * 27) * 48 * 4
+    assert cost_of("pool2").kept == 128 * 13 * 13 * 128 * 4
     for name in ("relu1", "relu3", "drop6"):
-        row = cost(name)
+        row = cost_of(name)
         assert (row.forward, row.weights, row.kept, row.traffic) == (0, 0, 0, 0)
 
 
 @pytest.mark.parametrize("towers", [1, 2, 4])
 def test_totals_are_the_tables(towers):
     net = alexnet(towers=towers)
-    rows, traced = roofline.costs(net, 128), layers(net)
+    rows, traced = cost.costs(net, 128), layers(net)
     multiply_adds = sum(layer.multiply_adds for layer in traced)
     conv1 = traced[0].multiply_adds
     assert towers * sum(row.forward for row in rows) == 2 * 128 * multiply_adds
@@ -78,8 +79,8 @@ def test_totals_are_the_tables(towers):
 
 
 def test_a_single_tower_receives_nothing():
-    assert sum(row.received for row in roofline.costs(alexnet(towers=1), 128)) == 0
-    no_talk = roofline.costs(alexnet(communicate=False), 128)
+    assert sum(row.received for row in cost.costs(alexnet(towers=1), 128)) == 0
+    no_talk = cost.costs(alexnet(communicate=False), 128)
     assert [row.name for row in no_talk if row.received] == ["fc8"]
 
 
@@ -95,18 +96,18 @@ def test_collectives():
 
 
 def test_towers_meet_where_the_paper_says():
-    exchange = roofline.tower_exchange(alexnet(), 128, 2)
+    exchange = cost.tower_exchange(alexnet(), 128, 2)
     inputs = [13 * 13 * 256, 6 * 6 * 256, 4096, 4096]  # of conv3, fc6, fc7, fc8
     sizes = [128 * numbers * 4 for numbers in inputs]
     assert [c.size for c in exchange if c.kind == "all-gather"] == sizes
     assert [c.size for c in exchange if c.kind == "reduce-scatter"] == sizes[::-1]
-    received = sum(row.received for row in roofline.costs(alexnet(), 128))
+    received = sum(row.received for row in cost.costs(alexnet(), 128))
     assert sent(c for c in exchange if c.kind == "all-gather") == received
 
 
 def test_towers_explain_the_compiled_step():
     """Compiled HLO: 29.6 MiB of results forward, 44.4 with backward, on each of two devices."""
-    exchange = roofline.tower_exchange(alexnet(), 128, 2)
+    exchange = cost.tower_exchange(alexnet(), 128, 2)
     forward = [c for c in exchange if c.kind == "all-gather"]
     assert round(results(forward) / MIB, 1) == 29.6
     assert round(results(exchange) / MIB, 1) == 44.4
@@ -116,18 +117,18 @@ def test_towers_explain_the_compiled_step():
 def test_hybrid_explains_the_compiled_step():
     """Compiled HLO, 4 workers, batch 512: 238 MiB data parallel; 82 hybrid, with all-reduces."""
     net = alexnet(towers=1)
-    assert round(results(roofline.gradient_exchange(net, 4)) / MIB) == 238
-    exchange = roofline.hybrid_exchange(net, 512, 4)
+    assert round(results(cost.gradient_exchange(net, 4)) / MIB) == 238
+    exchange = cost.hybrid_exchange(net, 512, 4)
     compiled = [
         Collective("all-reduce", c.size, 4) if c.kind == "reduce-scatter" else c for c in exchange
     ]
     assert round(results(compiled) / MIB) == 82
     assert round(sent(compiled) / MIB, 1) == 97.9  # docs/scaling.md
-    assert sent(exchange) < sent(compiled) < sent(roofline.gradient_exchange(net, 4))
+    assert sent(exchange) < sent(compiled) < sent(cost.gradient_exchange(net, 4))
 
 
 def test_hybrid_by_hand():
-    exchange = roofline.hybrid_exchange(alexnet(), 128, 2)
+    exchange = cost.hybrid_exchange(alexnet(), 128, 2)
     convolutional = 34_944 + 307_456 + 885_120 + 663_936 + 442_624
     inputs = 128 * (9216 + 4096 + 4096)
     assert sent(exchange) == (convolutional + inputs / 2 + inputs / 2) * 4
@@ -135,25 +136,25 @@ def test_hybrid_by_hand():
 
 def test_data_parallel_is_all_gradients_and_knows_no_batch():
     for devices, factor in ((2, 1), (4, 1.5), (8, 1.75)):
-        exchange = roofline.gradient_exchange(alexnet(), devices)
+        exchange = cost.gradient_exchange(alexnet(), devices)
         assert sent(exchange) == factor * 60_965_224 * 4
-    assert roofline.gradient_exchange(alexnet(), 1) == ()
+    assert cost.gradient_exchange(alexnet(), 1) == ()
 
 
 def test_towers_and_hybrid_grow_with_the_batch():
     net = alexnet()
-    small, large = (roofline.tower_exchange(net, batch, 2) for batch in (128, 256))
+    small, large = (cost.tower_exchange(net, batch, 2) for batch in (128, 256))
     assert sent(large) == 2 * sent(small)
-    small, large = (roofline.hybrid_exchange(net, batch, 2) for batch in (128, 256))
+    small, large = (cost.hybrid_exchange(net, batch, 2) for batch in (128, 256))
     assert sent(large[1:]) == 2 * sent(small[1:])
     assert large[0] == small[0]
 
 
 def test_two_devices_break_even_at_1005_images():
     net = alexnet()
-    data_parallel = sent(roofline.gradient_exchange(net, 2))
-    assert sent(roofline.tower_exchange(net, 1004, 2)) < data_parallel
-    assert sent(roofline.tower_exchange(net, 1005, 2)) > data_parallel
+    data_parallel = sent(cost.gradient_exchange(net, 2))
+    assert sent(cost.tower_exchange(net, 1004, 2)) < data_parallel
+    assert sent(cost.tower_exchange(net, 1005, 2)) > data_parallel
 
 
 def test_fully_connected_layers_hold_96_percent_of_the_weights():
@@ -177,22 +178,22 @@ def test_fully_connected_layers_hold_96_percent_of_the_weights():
     ],
 )
 def test_mesh(batch, devices, towers, expected):
-    assert roofline.mesh(alexnet(towers=towers), batch, devices) == expected
+    assert cost.mesh(alexnet(towers=towers), batch, devices) == expected
 
 
 def test_an_arithmetic_limit_and_a_memory_limit():
     net = alexnet()
-    rows = roofline.costs(net, 128)
-    slow = roofline.step(net, 128, gtx_580(memory_gbs=1e9))
+    rows = cost.costs(net, 128)
+    slow = cost.step(net, 128, gtx_580(memory_gbs=1e9))
     assert slow.device == pytest.approx(2 * sum(row.training for row in rows) / 1.58e12)
-    starved = roofline.step(net, 128, gtx_580(tflops=1e9))
+    starved = cost.step(net, 128, gtx_580(tflops=1e9))
     assert starved.device == pytest.approx(2 * sum(row.traffic for row in rows) / 192e9)
-    half = roofline.step(net, 128, gtx_580(memory_gbs=1e9, utilisation=0.5))
+    half = cost.step(net, 128, gtx_580(memory_gbs=1e9, utilisation=0.5))
     assert half.device == pytest.approx(2 * slow.device)
 
 
 def test_the_papers_machine():
-    found = roofline.step(alexnet(), 128, gtx_580(devices=2))
+    found = cost.step(alexnet(), 128, gtx_580(devices=2))
     assert found.link == pytest.approx(2 * 128 * 30_336 * 4 / 8e9)  # 30,336 numbers an image
     assert found.apart == found.device + found.link
     assert found.overlapped == found.device
@@ -201,10 +202,10 @@ def test_the_papers_machine():
 def test_implied_utilisation_inverts_the_time():
     """At the utilisation that 5.5 days imply, 90 epochs of arithmetic take 5.5 days."""
     net, pair = alexnet(), gtx_580(devices=2, memory_gbs=1e9)
-    share = roofline.implied_utilisation(net, pair, 5.5)
+    share = cost.implied_utilisation(net, pair, 5.5)
     assert 0.29 < share < 0.35
-    found = roofline.step(net, 128, gtx_580(devices=2, memory_gbs=1e9, utilisation=share))
-    assert roofline.training_seconds(found.device, 128) == pytest.approx(5.5 * 86_400)
+    found = cost.step(net, 128, gtx_580(devices=2, memory_gbs=1e9, utilisation=share))
+    assert cost.training_seconds(found.device, 128) == pytest.approx(5.5 * 86_400)
 
 
 def test_several_hosts_by_hand():
@@ -214,13 +215,13 @@ def test_several_hosts_by_hand():
     gradients = 60_965_224 * 4
     inside = 2 * 3 / 4 * gradients / 2 / 450e9
     between = 2 * 3 / 4 * gradients / 50e9  # what leaves a host: both towers, once
-    found = roofline.step(alexnet(), 128, machine)
+    found = cost.step(alexnet(), 128, machine)
     assert found.link == pytest.approx(towers + inside + between)
 
 
 def test_one_host_of_eight_has_no_other_to_wait_for():
     slow, fast = (gtx_580(devices=8, host_gbs=rate) for rate in (1, 1e9))
-    assert roofline.step(alexnet(), 128, slow) == roofline.step(alexnet(), 128, fast)
+    assert cost.step(alexnet(), 128, slow) == cost.step(alexnet(), 128, fast)
 
 
 # --- The command ----------------------------------------------------------------------------------

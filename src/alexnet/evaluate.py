@@ -10,7 +10,7 @@ from pathlib import Path
 
 from alexnet import checkpoint, config, platform
 from alexnet.augment import VIEWS
-from alexnet.errors import UserError, nearest, run
+from alexnet.errors import UserError, run
 from alexnet.options import arguments
 from alexnet.run import assemble, make_evaluation, put_params
 
@@ -20,11 +20,7 @@ OPTIONS = {"workdir": None, "views": "centre", "checkpoint": "best", "split": "v
 def main(argv: Sequence[str]) -> None:
     """Evaluates and prints one line."""
     argv = ["--views=ten_crop" if argument == "--ten_crop" else argument for argument in argv]
-    given = arguments(argv)
-    for name in given:
-        if name not in OPTIONS:
-            raise UserError(f"--{name}: no such option{nearest(name, OPTIONS)}")
-    options = OPTIONS | given
+    options = OPTIONS | arguments(argv, OPTIONS)
     workdir, views, split = options["workdir"], options["views"], options["split"]
     if workdir is None:
         raise UserError("which run? add --workdir=DIR")

@@ -2,17 +2,17 @@
 
 import ast
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from alexnet.errors import UserError
+from alexnet.errors import UserError, nearest
 
 
-def arguments(argv: Sequence[str]) -> dict[str, str]:
+def arguments(argv: Sequence[str], known: Iterable[str] | None = None) -> dict[str, str]:
     """`--name=value` arguments as a dict.
 
     Raises:
-        UserError: for a stray, valueless or repeated one.
+        UserError: for a stray, valueless or repeated one, or one that is not among `known`.
     """
     found = {}
     for argument in argv:
@@ -23,6 +23,8 @@ def arguments(argv: Sequence[str]) -> dict[str, str]:
             raise UserError(f"{argument}: write {argument}=value, without a space")
         if name in found:
             raise UserError(f"--{name} is given twice; keep one")
+        if known is not None and name not in known:
+            raise UserError(f"--{name}: no such option{nearest(name, known)}")
         found[name] = value
     return found
 

@@ -78,8 +78,11 @@ def make_train_step(
         def inputs(images, examples, key, noise_on, statistics):
             return training_inputs(images, key, how, statistics, noise_on, examples)
 
+        own, same = P("data"), P()
+        split_inputs = meshes.split(mesh, inputs, (own, own, same, same, same), own)
+
         def mean_loss(params, part):
-            x_BHWC = _over_data(mesh, inputs, shared=3)(
+            x_BHWC = split_inputs(
                 part["image"], part["example"], augment_key, knobs.colour_noise, statistics
             )
             logits_BK = apply(params, x_BHWC, dropout_key, part["example"])
@@ -124,7 +127,7 @@ def make_eval_step(
         def crop(images, statistics):
             return evaluation_inputs(images, how, statistics, views, view)
 
-        return _over_data(mesh, crop, shared=1)(images, statistics)
+        return meshes.split(mesh, crop, (P("data"), P()), P("data"))(images, statistics)
 
     inputs = jax.jit(inputs, static_argnums=2)
     log_softmax = jax.jit(lambda params, x_BHWC: jax.nn.log_softmax(apply(params, x_BHWC)))
@@ -141,14 +144,3 @@ def make_eval_step(
         return sums(total - jnp.log(float(VIEWS[views])), batch["label"])
 
     return eval_step
-
-
-def _over_data(mesh: Mesh, f: Callable[..., jax.Array], shared: int) -> Callable:
-    """f, each device on its own images; the last `shared` arguments are the same for all."""
-
-    def everywhere(*arguments):
-        own = len(arguments) - shared
-        specs = (*(P("data"),) * own, *(P(),) * shared)
-        return meshes.split(mesh, f, specs, P("data"))(*arguments)
-
-    return everywhere
