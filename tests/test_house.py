@@ -14,7 +14,7 @@ LEVELS = [
     {"model", "augment", "optimizer", "schedule", "metrics"},
     {"step"},
     {"run"},
-    {"train", "evaluate", "roofline"},
+    {"train", "evaluate", "roofline", "profile"},
 ]
 SAME_LEVEL = {("schedule", "optimizer")}  # the type of the rates
 

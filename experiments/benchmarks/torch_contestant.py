@@ -37,7 +37,7 @@ class StockNorm(nn.Module):
 
 
 class BandNorm(nn.Module):
-    """The same by hand: the sum over maps as a 1x1 convolution with a band of ones, -.75 by roots."""
+    """The same by hand: the sum as a 1x1 convolution with a band of ones, ^-.75 by roots."""
 
     def __init__(self, row: table.Norm, maps: int, towers: int):
         super().__init__()
@@ -67,7 +67,7 @@ class Local(nn.Module):
         return y.unflatten(2, (self.side, self.side)) + self.bias
 
 
-def build(net: table.Net, band: bool) -> nn.Sequential:
+def build(net: table.Net, by_hand: bool) -> nn.Sequential:
     """The table as modules; towers are groups of a convolution."""
     modules, maps = [], 3
     for layer in table.layers(net):
@@ -79,9 +79,8 @@ def build(net: table.Net, band: bool) -> nn.Sequential:
                     modules.append(nn.ZeroPad2d((before, after, before, after)))
                 pad = before if before == after else 0
                 groups = maps // inputs[-1]
-                name = f"{row.name}"
                 conv = nn.Conv2d(maps, row.kernels, row.size, row.stride, pad, groups=groups)
-                modules.append((name, conv))
+                modules.append((row.name, conv))
                 maps = row.kernels
             case table.Local():
                 modules.append((row.name, Local(row, inputs[-1], inputs[0])))
@@ -91,8 +90,8 @@ def build(net: table.Net, band: bool) -> nn.Sequential:
                     modules.append(nn.Flatten())
                 modules.append((row.name, nn.Linear(math.prod(inputs), row.neurons)))
             case table.Norm():
-                by_hand = band and row.over == "maps"
-                norm = BandNorm(row, maps, net.towers) if by_hand else StockNorm(row, net.towers)
+                band = by_hand and row.over == "maps"
+                norm = BandNorm(row, maps, net.towers) if band else StockNorm(row, net.towers)
                 modules.append(norm)
             case table.Pool(kind="max"):
                 modules.append(nn.MaxPool2d(row.size, row.stride, ceil_mode=True))
@@ -140,40 +139,43 @@ def main(task: dict) -> None:
     torch.manual_seed(0)
     net = work.net(task["net"])
     images, labels = work.batch(net, task["batch"])
-    x = torch.from_numpy(images).permute(0, 3, 1, 2).float().sub_(120).contiguous()
+    x = torch.from_numpy(work.inputs(images)).permute(0, 3, 1, 2).contiguous()
     y = torch.from_numpy(labels).long()
-    model = build(net, task["norm"] == "band")
-    load(model, net, task["weights"])
+    model = build(net, by_hand=task["norm"] == "by hand")
+    if task["work"] == "check":
+        load(model, net, task["weights"])
+        with torch.no_grad():
+            work.serve(loss=functional.cross_entropy(model.eval()(x), y).item())
+        return
     if task["mode"] == "channels_last":
         model, x = (a.to(memory_format=torch.channels_last) for a in (model, x))
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=0.0001, momentum=0.9, weight_decay=0.0005, fused=True
-    )
-    with torch.no_grad():
-        first = functional.cross_entropy(model.eval()(x), y).item()
     called = torch.compile(model) if task["mode"] == "compile" else model
     bfloat16 = torch.autocast("cpu", torch.bfloat16, enabled=task["dtype"] == "bfloat16")
 
-    def forward() -> None:
-        with torch.inference_mode(), bfloat16:
-            called(x)
+    if task["work"] == "forward":
+        model.eval()
 
-    def train() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        with bfloat16:
-            loss = functional.cross_entropy(called(x), y)
-        loss.backward()
-        optimizer.step()
-        loss.item()
+        def run() -> None:
+            with torch.inference_mode(), bfloat16:
+                called(x)
+    else:
+        model.train()
+        optimizer = torch.optim.SGD(
+            model.parameters(), lr=work.RATE, momentum=0.9, weight_decay=0.0005, fused=True
+        )
 
-    training = task["work"] == "train"
-    model.train(training)
-    run = train if training else forward
+        def run() -> None:
+            optimizer.zero_grad(set_to_none=True)
+            with bfloat16:
+                loss = functional.cross_entropy(called(x), y)
+            loss.backward()
+            optimizer.step()
+            loss.item()
+
     compiling = time.perf_counter()
     run()
-    compile_seconds = time.perf_counter() - compiling  # and the first run
-    said = {"compile": compile_seconds, "start": time.time() - task["started"], "loss": first}
-    work.serve(run, **said)
+    compile_seconds = time.perf_counter() - compiling  # with the first run
+    work.serve(run, compile=compile_seconds, start=time.time() - task["started"])
 
 
 if __name__ == "__main__":

@@ -28,6 +28,10 @@ NETS = {
 }
 
 
+MEAN = 120  # subtracted from the pixels
+RATE = 0.0001
+
+
 def net(name: str) -> Net:
     """One of NETS; with inverted dropout, which PyTorch has and which costs the same."""
     function, options = NETS[name]
@@ -47,7 +51,12 @@ def batch(table: Net, size: int) -> tuple[np.ndarray, np.ndarray]:
     return images, random.integers(0, table.classes, size, dtype=np.int32)
 
 
-def serve(run: Callable[[], None], **said: object) -> None:
+def inputs(images: np.ndarray) -> np.ndarray:
+    """float32 pixels, what the nets read."""
+    return images - np.float32(MEAN)
+
+
+def serve(run: Callable[[], None] | None = None, **said: object) -> None:
     """Says what was found while building, then runs on demand; ends with the standard input."""
     print(json.dumps(said), flush=True)
     for line in sys.stdin:

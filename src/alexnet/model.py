@@ -55,18 +55,23 @@ class Weights(nn.Module):
         constant = nn.initializers.constant(row.bias)
         self.bias = self.param("bias", constant, (self.towers, *bias_shape))
 
-    def __call__(self, tower: int, x: jax.Array) -> jax.Array:
-        """What one local tower gives for its input [B, H, W, C] or [B, features]."""
-        row = self.layer.row
-        kernel, bias = self.kernel[tower], self.bias[tower]
-        x, kernel, bias = (a.astype(self.dtype or kernel.dtype) for a in (x, kernel, bias))
-        match row:
-            case table.Dense():
-                return x.reshape(x.shape[0], -1) @ kernel + bias
-            case table.Local():
-                return ops.local(x, kernel, row.size, (table.padding(row),) * 2) + bias
-            case table.Conv():
-                return ops.conv(x, kernel, row.stride, (table.padding(row),) * 2) + bias
+    def __call__(self, xs: list[jax.Array]) -> list[jax.Array]:
+        """What each local tower gives for its input [B, H, W, C] or [B, features]."""
+        row, dtype = self.layer.row, self.dtype or self.kernel.dtype
+        xs = [x.astype(dtype) for x in xs]
+        kernel, bias = self.kernel.astype(dtype), self.bias.astype(dtype)
+        if isinstance(row, table.Dense):
+            # One batched product reads the kernels where they are; a tower's slice is a copy.
+            x_TBI = jnp.stack([x.reshape(x.shape[0], -1) for x in xs])
+            wide = jnp.promote_types(dtype, jnp.float32)
+            y_TBO = jnp.einsum("tbi,tio->tbo", x_TBI, kernel, preferred_element_type=wide)
+            return list(y_TBO.astype(dtype) + bias[:, None])
+        padding = (table.padding(row),) * 2
+        if isinstance(row, table.Local):
+            ys = [ops.local(x, kernel[t], row.size, padding) for t, x in enumerate(xs)]
+        else:
+            ys = [ops.conv(x, kernel[t], row.stride, padding) for t, x in enumerate(xs)]
+        return [y + bias[t] for t, y in enumerate(ys)]
 
 
 class Network(nn.Module):
@@ -148,17 +153,18 @@ class Network(nn.Module):
         """Applies `rows` to the list of the local towers' inputs."""
         named = {}
         for number, row in enumerate(rows, first_row):
-            if isinstance(row, table.Weighted):
-                layer = getattr(self, row.name)
-                if layer.layer.input_shape[-1] > xs[0].shape[-1]:
-                    xs = [self._all_towers(xs)] * self.local
-                xs = [layer(tower, x) for tower, x in enumerate(xs)]
-            elif isinstance(row, table.Dropout):
-                key = jax.random.fold_in(dropout_key, number) if train else None
-                xs = self._dropout(row, xs, key, examples_B)
-            else:
-                xs = [_UNWEIGHTED[type(row)](row, x) for x in xs]
-            named[row.name] = jnp.concatenate(xs, -1) if len(xs) > 1 else xs[0]
+            with jax.named_scope(row.name):  # for profiles
+                if isinstance(row, table.Weighted):
+                    layer = getattr(self, row.name)
+                    if layer.layer.input_shape[-1] > xs[0].shape[-1]:
+                        xs = [self._all_towers(xs)] * self.local
+                    xs = layer(xs)
+                elif isinstance(row, table.Dropout):
+                    key = jax.random.fold_in(dropout_key, number) if train else None
+                    xs = self._dropout(row, xs, key, examples_B)
+                else:
+                    xs = [_UNWEIGHTED[type(row)](row, x) for x in xs]
+                named[row.name] = jnp.concatenate(xs, -1) if len(xs) > 1 else xs[0]
         return xs, named
 
     def _all_towers(self, xs: list[jax.Array]) -> jax.Array:

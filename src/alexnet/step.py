@@ -20,6 +20,8 @@ from alexnet.augment import VIEWS, Augmentation, evaluation_inputs, training_inp
 from alexnet.data.statistics import Statistics
 from alexnet.schedule import Knobs
 
+SCOPES = ("augment", "loss", "update")  # names of a step's parts in profiles, beside the layers
+
 # (params, x_BHWC, dropout_key, examples_B) -> logits_BK; without the last two nothing is dropped
 Apply = Callable[..., jax.Array]
 
@@ -76,7 +78,8 @@ def make_train_step(
         batch_size = batch["label"].shape[0]
 
         def inputs(images, examples, key, noise_on, statistics):
-            return training_inputs(images, key, how, statistics, noise_on, examples)
+            with jax.named_scope("augment"):
+                return training_inputs(images, key, how, statistics, noise_on, examples)
 
         own, same = P("data"), P()
         split_inputs = meshes.split(mesh, inputs, (own, own, same, same, same), own)
@@ -86,7 +89,8 @@ def make_train_step(
                 part["image"], part["example"], augment_key, knobs.colour_noise, statistics
             )
             logits_BK = apply(params, x_BHWC, dropout_key, part["example"])
-            sums = metrics.sums(jax.nn.log_softmax(logits_BK), part["label"])
+            with jax.named_scope("loss"):
+                sums = metrics.sums(jax.nn.log_softmax(logits_BK), part["label"])
             return sums.loss / batch_size, sums
 
         gradient = jax.grad(mean_loss, has_aux=True)
@@ -97,10 +101,11 @@ def make_train_step(
             found = gradient(state.params, part)
             total = found if total is None else jax.tree.map(jnp.add, total, found)
         gradients, sums = total
-        change, velocity = optimizer.update(
-            gradients, state.velocity, state.params, rates=knobs.rates
-        )
-        params = optax.apply_updates(state.params, change)
+        with jax.named_scope("update"):
+            change, velocity = optimizer.update(
+                gradients, state.velocity, state.params, rates=knobs.rates
+            )
+            params = optax.apply_updates(state.params, change)
         return TrainState(state.step + 1, params, velocity), sums
 
     return jax.jit(train_step, donate_argnums=0)

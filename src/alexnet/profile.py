@@ -1,0 +1,183 @@
+"""Where the time of a training step goes, layer by layer.
+
+    python -m alexnet.profile --config=configs/imagenette.py [--steps=3] [--trace=DIR]
+        [--config.a.b=value]
+
+A few steps on real batches run under jax.profiler; every operation that XLA made is put down to the
+layer that its metadata names. XLA fuses neighbours, so a bias or a ReLU may count with the layer
+before it or the one after it, and operations that run at the same time add up to more than the
+step. The floor is the time of a layer's multiply-adds at the rate of a large matrix product,
+measured first. The trace in --trace opens in TensorBoard or Perfetto.
+"""
+
+import collections
+import functools
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Container, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from alexnet import config as configs
+from alexnet import cost, model, optimizer, platform, schedule
+from alexnet.errors import UserError, run
+from alexnet.run import assemble, train_batches
+from alexnet.step import SCOPES, init_state, make_train_step
+from alexnet.table import Net
+
+OPTIONS = {"steps": "3", "trace": ""}
+Spent = dict[str, dict[str, float]]  # {layer: {"forward": ms a step, "gradient": ms a step}}
+
+_INSTRUCTION = re.compile(r"^ +(?:ROOT )?%(?P<name>[\w.\-]+) = ")
+_COMPUTATION = re.compile(r"^(?:ENTRY )?%(?P<name>[\w.\-]+) \(")
+_OP_NAME = re.compile(r'op_name="([^"]*)"')
+_OPERAND = re.compile(r"%([\w.\-]+)")
+_VELOCITY = re.compile(r"%state_velocity__(\w+?)____")
+_CALLS = re.compile(r"calls=%([\w.\-]+)")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs, measures and prints."""
+    config, options = configs.parse(argv, OPTIONS)
+    if not options["steps"].isdigit() or options["steps"] == "0":
+        raise UserError(f"--steps={options['steps']}: expected a whole number of at least 1")
+    steps = int(options["steps"])
+    platform.tune_allocator()
+    platform.cache_compilations()
+    this = assemble(config)
+    shapes = jax.eval_shape(lambda: model.init(this.net, jax.random.key(0)))
+    sgd = configs.call(optimizer.momentum_sgd, "optimizer", config.optimizer, params=shapes)
+    knobs = configs.call(schedule.build, "schedule", config.schedule)(0.0, [], shapes)
+    state = init_state(lambda key: model.init(this.net, key), sgd, this.places, config.seed)
+    train_step = make_train_step(
+        this.apply, sgd, this.how, this.mesh, config.seed, config.accumulate
+    )
+    batches = train_batches(this, 0)
+    program = train_step.lower(state, next(batches), knobs, this.statistics).compile()
+    inputs = [next(batches) for _ in range(steps + 2)]
+
+    def step(batch) -> None:
+        nonlocal state
+        state, sums = program(state, batch, knobs, this.statistics)
+        jax.block_until_ready((state, sums))
+
+    for batch in inputs[steps:]:  # warm up
+        step(batch)
+    rate = matmul_rate()
+    start = time.perf_counter()
+    for batch in inputs[:steps]:
+        step(batch)
+    seconds = (time.perf_counter() - start) / steps
+    with tempfile.TemporaryDirectory() as folder:
+        trace = Path(options["trace"] or folder)
+        with jax.profiler.trace(str(trace)):
+            for batch in inputs[:steps]:
+                step(batch)
+        rows = {row.name for row in this.net.rows} | set(SCOPES)
+        spent = by_layer(times(trace), owners(program.as_text(), rows), steps)
+    print(describe(this.net, config.batch_size, spent, seconds, rate))
+
+
+def matmul_rate(side: int = 2048) -> float:
+    """FLOP a second of a float32 matrix product, the best of ten: what the machine can do."""
+    product, a = jax.jit(jnp.matmul), jnp.ones((side, side))
+    seconds = []
+    for _ in range(10):
+        start = time.perf_counter()
+        jax.block_until_ready(product(a, a))
+        seconds.append(time.perf_counter() - start)
+    return 2 * side**3 / min(seconds)
+
+
+def owners(hlo: str, names: Container[str]) -> dict[str, tuple[str, str]]:
+    """{operation of a compiled program: (one of `names` or "other", "forward" or "gradient")}."""
+    lines, users, inside = {}, collections.defaultdict(list), {}
+    computation = ""
+    for line in hlo.splitlines():
+        if match := _COMPUTATION.match(line):
+            computation = match["name"]
+        elif match := _INSTRUCTION.match(line):
+            lines[match["name"]] = line
+            for operand in _OPERAND.findall(line[match.end() :]):
+                users[operand].append(match["name"])
+            if scope := _OP_NAME.search(line):
+                inside[computation] = scope[1]
+
+    @functools.cache
+    def owner(name: str) -> tuple[str, str]:
+        line = lines[name]
+        scope, called = _OP_NAME.search(line), _CALLS.search(line)
+        # A fusion may not say, but what is in it does.
+        scope = scope[1] if scope else inside.get(called[1] if called else "", "")
+        parts = re.split(r"[/()]", scope)
+        if found := [part for part in parts if part in names]:
+            return found[0], "gradient" if "transpose" in parts else "forward"
+        # XLA makes weight gradients anew, without a name: they end in their layer's velocity.
+        for user in users[name]:
+            if parameter := _VELOCITY.search(lines[user]):
+                return parameter[1], "gradient"
+            if (found := owner(user))[0] != "other":
+                return found
+        return "other", "forward"
+
+    return {name: owner(name) for name in lines}
+
+
+def times(trace: Path) -> dict[str, float]:
+    """{operation: ms} of the newest profile in a folder, over all threads and devices."""
+    file = max(trace.rglob("*.xplane.pb"), key=lambda path: path.stat().st_mtime)
+    spent = collections.Counter()
+    for plane in jax.profiler.ProfileData.from_file(str(file)).planes:
+        for thread in plane.lines:
+            for event in thread.events:
+                name = dict(event.stats).get("hlo_op")
+                if name is not None:
+                    spent[name] += event.duration_ns / 1e6
+    return spent
+
+
+def by_layer(spent: dict[str, float], owner: dict[str, tuple[str, str]], steps: int) -> Spent:
+    """The times of all operations, per step, gathered by layer and direction."""
+    found = collections.defaultdict(lambda: {"forward": 0.0, "gradient": 0.0})
+    for name, ms in spent.items():
+        layer, direction = owner.get(name, ("other", "forward"))
+        found[layer][direction] += ms / steps
+    return found
+
+
+def describe(net: Net, batch: int, spent: Spent, seconds: float, rate: float) -> str:
+    """The table: times, work, and how near the layer comes to the floor."""
+    costs = {row.name: row.training * net.towers for row in cost.costs(net, batch)}
+    total = sum(sum(ms.values()) for ms in spent.values())
+    lines = [("layer", "forward ms", "gradient ms", "share", "GFLOP", "GFLOP/s", "of the floor's")]
+    for name in [*costs, *SCOPES, "other"]:
+        if name not in spent:
+            continue
+        ms, flop = spent[name], costs.get(name, 0)
+        both = sum(ms.values())
+        figures = [f"{ms['forward']:,.1f}", f"{ms['gradient']:,.1f}", f"{both / total:.1%}"]
+        if flop:
+            speed = flop / both * 1e3
+            figures += [f"{flop / 1e9:,.1f}", f"{speed / 1e9:,.0f}", f"{speed / rate:.0%}"]
+        lines.append((name, *figures, *[""] * (6 - len(figures))))
+    widths = [max(len(line[i]) for line in lines) for i in range(7)]
+    text = [
+        "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in pairs).rstrip()
+        for pairs in (enumerate(zip(line, widths, strict=True)) for line in lines)
+    ]
+    floor = sum(costs.values()) / rate
+    title = (
+        f"{net.name}, batch {batch}: {seconds * 1e3:,.0f} ms a step, {batch / seconds:,.0f} "
+        f"images/s; the floor at {rate / 1e9:,.0f} GFLOP/s is {floor * 1e3:,.0f} ms "
+        f"({floor / seconds:.0%})"
+    )
+    footer = f"all operations: {total:,.0f} ms a step, those at the same time added up"
+    return "\n".join([title, *text, footer])
+
+
+if __name__ == "__main__":
+    run(lambda: main(sys.argv[1:]))
