@@ -144,6 +144,9 @@ def test_optax_sgd_is_another_rule_from_the_first_drop_on():
         ({"layer_decay": (("fc8", -1),)}, "layer_decay.'fc8'.=-1: must be 0 or more"),
         ({"layer_decay": (("fc9", 1),)}, "no layer 'fc9'; did you mean 'fc8'"),
         ({"layer_decay": ("fc8", 1)}, "'fc8' is not .layer, decay."),
+        ({"layer_decay": (("fc8", "1"),)}, "'fc8', '1'. is not .layer, decay."),
+        ({"layer_decay": ((["fc8"], 1),)}, "'fc8'., 1. is not .layer, decay."),
+        ({"layer_decay": (("fc8", 1, 2),)}, "'fc8', 1, 2. is not .layer, decay."),
     ],
 )
 def test_what_cannot_be_is_a_clear_error(options, message):
