@@ -1,8 +1,7 @@
 """Parity with PyTorch: the same weights give the same outputs and gradients, and the same steps.
 
 The torch nets are written out by hand from the paper and the authors' layer files, with torch's own
-layers: grouped convolutions, LocalResponseNorm, ceil_mode. Run by `make test-all`; skipped without
-PyTorch (`requirements-torch.txt`).
+layers: grouped convolutions, local_response_norm, ceil_mode. Skipped where there is no PyTorch.
 """
 
 import functools
@@ -23,11 +22,10 @@ pytestmark = pytest.mark.slow
 
 Weights = dict[str, tuple["torch.Tensor", "torch.Tensor"]]  # {layer: (weight, bias)}
 
-# Both compute the same sums in another order: in float64 they agree to nearly all digits. In
-# float32, 1e-7 a rounding, some of the 290,400 activations of conv1 are so near to 0 or to their
-# neighbour in a pooling window that a ReLU or a maximum goes the other way, and the gradient of one
-# position with it.
-FLOAT64, FLOAT32 = (np.float64, 1e-10), (np.float32, 1e-3)
+# Of the largest. Both compute the same sums in another order, and come within 1e-14 in float64 and
+# 3e-6 in float32. The rest is room for machines where rounding tips a ReLU or a maximum over, and
+# with it the gradient at one position.
+FLOAT64, FLOAT32 = (np.float64, 1e-12), (np.float32, 1e-4)
 
 
 # --- The same weights, images and comparison for all ----------------------------------------------
@@ -102,16 +100,20 @@ def assert_parity(
     theirs: Callable[[Weights, "torch.Tensor", dict], "torch.Tensor"],
     precision: tuple[type, float],
     batch: int = 2,
-    drops: tuple[str, ...] = (),
 ) -> None:
-    """Logits, loss and the gradient of every weight; with `drops` in training, on our masks."""
+    """Logits, loss and the gradient of every weight.
+
+    In float64 in training, where theirs drops what ours has dropped; in float32 at test time.
+    """
     dtype, tolerance = precision
+    training = dtype is np.float64
     params, x = strong(net), pixels(net, batch)
     labels = np.arange(batch) % net.classes
-    key = jax.random.key(0) if drops else None
+    key = jax.random.key(0) if training else None
     with jax.enable_x64(dtype is np.float64):
         arrays = jax.tree.map(dtype, (params, x))
         (loss, (logits, seen)), gradient = jax.device_get(ours(net, *arrays, labels, key))
+    drops = [row.name for row in net.rows if isinstance(row, Dropout) and training]
     # what a ReLU has zeroed tells nothing of its mask, and its mask changes nothing
     masks = {name: torch.tensor(seen[name] != 0) for name in drops}
 
@@ -250,27 +252,23 @@ def conv_local(across_maps: bool, of: Weights, x, masks: dict):
 # --- Nets -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("precision", [FLOAT64, FLOAT32], ids=["float64", "float32"])
+PRECISION = pytest.mark.parametrize("precision", [FLOAT64, FLOAT32], ids=["float64", "float32"])
+
+
+@PRECISION
 @pytest.mark.parametrize("preset", ["paper", "original"])
 def test_the_full_net_of_two_towers(preset, precision):
     net = nets.build("alexnet", classes=1000, preset=preset)
     assert_parity(net, functools.partial(two_towers, preset), precision)
 
 
-@pytest.mark.parametrize("preset", ["paper", "original"])
-def test_the_full_net_of_two_towers_with_dropout(preset):
-    net = nets.build("alexnet", classes=1000, preset=preset)
-    assert_parity(net, functools.partial(two_towers, preset), FLOAT64, drops=("drop6", "drop7"))
-
-
 def test_torchvisions_alexnet_has_61100840_parameters():
     assert sum(layer.parameters for layer in table.layers(TORCHVISION)) == 61_100_840
 
 
-@pytest.mark.parametrize("precision", [FLOAT64, FLOAT32], ids=["float64", "float32"])
-@pytest.mark.parametrize("drops", [(), ("drop5", "drop6")])
-def test_torchvisions_alexnet(precision, drops):
-    assert_parity(TORCHVISION, torchvision, precision, drops=drops)
+@PRECISION
+def test_torchvisions_alexnet(precision):
+    assert_parity(TORCHVISION, torchvision, precision)
 
 
 def test_torchvision_itself():
