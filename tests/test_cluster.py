@@ -173,3 +173,17 @@ def test_the_mistake_of_one_process_ends_both(data_dir, tmp_path):
 def test_options_that_do_not_go_together(options, message):
     with pytest.raises(UserError, match=message):
         cluster.join(**cluster.OPTIONS | options)
+
+
+def test_auto_without_a_cluster_says_what_to_write_instead():
+    clusters = ("SLURM_", "OMPI_", "KUBERNETES_", "JAX_COORDINATOR")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(clusters)}
+    code = (
+        "from alexnet import cluster, errors; errors.run(lambda: cluster.join('auto', '', '', ''))"
+    )
+    line = [sys.executable, "-c", code]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    [said] = done.stderr.splitlines()
+    assert said.startswith("error: --coordinator=auto: nothing here says where the other processes")
+    assert said.endswith("write --coordinator=HOST:PORT --processes=N --process=0..N-1")

@@ -91,7 +91,7 @@ init = jax.jit(model.init, static_argnums=0)
 def test_every_activation_is_the_papers(preset):
     net = thin(preset)
     params, x = strong(net), pixels(net, 3)
-    expected = reference.alexnet(params, x, preset)
+    expected, _ = reference.alexnet(params, x, preset)
     logits, found = apply(net, float32(params), np.float32(x))
     assert set(found) == set(expected) == {row.name for row in net.rows}
     for name, value in expected.items():
@@ -101,38 +101,60 @@ def test_every_activation_is_the_papers(preset):
     assert_close(logits, expected["fc8"][:, :7])
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_the_gradient_is_that_of_the_papers_definition(preset):
-    """Along a random direction of each kernel and bias, by central differences in float64."""
-    net = thin(preset)
-    params, x = strong(net), pixels(net, 3)
+@functools.partial(jax.jit, static_argnums=0)
+def loss_and_gradient(net, params, x, dropout_key):
+    """((mean loss, every output), gradient), in the floats of `params`; without a key test time."""
 
     def loss(params):
-        logits = reference.alexnet(params, x, preset)["fc8"][:, :7]
-        return reference.cross_entropy(logits, LABELS)
+        train = dropout_key is not None
+        logits, seen = model.apply(net, params, x, train=train, dropout_key=dropout_key)
+        entropy = optax.softmax_cross_entropy_with_integer_labels(logits, LABELS)
+        return entropy.mean(), seen
 
-    def fast_loss(params):
-        logits, _ = model.apply(net, params, x)
-        return optax.softmax_cross_entropy_with_integer_labels(logits, LABELS).mean()
+    return jax.value_and_grad(loss, has_aux=True)(params)
 
-    with jax.enable_x64(True):
-        value, gradient = jax.jit(jax.value_and_grad(fast_loss))(params)
-    assert value == pytest.approx(loss(params), rel=1e-12)
 
-    random = np.random.default_rng(2)
-    for layer in params:
-        for leaf in ("kernel", "bias"):
-            direction = random.normal(size=params[layer][leaf].shape)
-            slope = np.vdot(gradient[layer][leaf], direction)
+@pytest.mark.parametrize("dropout", [False, True])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_loss_and_its_gradient_are_the_papers(preset, dropout):
+    net = thin(preset)
+    params, x = strong(net), pixels(net, 3)
+    key = jax.random.key(0) if dropout else None
+    # float32 is what training does; in float64 no wrong digit can hide behind rounding
+    dtype, tolerance = (np.float64, 1e-11) if dropout else (np.float32, 1e-5)
+    with jax.enable_x64(dtype is np.float64):
+        arrays = jax.tree.map(dtype, (params, x))
+        (loss, seen), gradient = jax.device_get(loss_and_gradient(net, *arrays, key))
+    # what a ReLU has zeroed tells nothing of its mask, and its mask changes nothing
+    masks = {name: seen[name] != 0 for name in ("drop6", "drop7")} if dropout else None
+    expected_loss, expected = reference.alexnet_loss(params, x, LABELS, 7, preset, masks)
+    assert loss == pytest.approx(expected_loss, rel=tolerance)
+    for layer, leaves in expected.items():
+        for leaf, value in leaves.items():
+            assert gradient[layer][leaf].dtype == dtype
+            assert_close(gradient[layer][leaf], value, tolerance)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_references_gradient_is_the_slope_of_its_loss(preset):
+    """Along a random direction of each kernel and bias, under random masks."""
+    net, random = thin(preset), np.random.default_rng(2)
+    params, x = strong(net), pixels(net, 3)
+    masks = {name: random.random((3, width)) > 0.5 for name, width in (("drop6", 12), ("drop7", 8))}
+    _, gradient = reference.alexnet_loss(params, x, LABELS, 7, preset, masks)
+    for layer, leaves in params.items():
+        for leaf, value in leaves.items():
+            direction = random.normal(size=value.shape)
+
+            def along(distance, layer=layer, leaf=leaf, value=value, direction=direction):
+                moved = params[layer] | {leaf: value + distance * direction}
+                moved = params | {layer: moved}
+                return reference.alexnet_loss(moved, x, LABELS, 7, preset, masks)[0]
+
             size = np.linalg.norm(gradient[layer][leaf])
-            assert size > 0, f"nothing flows to {layer}"
-
-            def along(distance, layer=layer, leaf=leaf, direction=direction):
-                moved = params[layer] | {leaf: params[layer][leaf] + distance * direction}
-                return loss(params | {layer: moved})
-
-            expected = (along(1e-7) - along(-1e-7)) / 2e-7
-            assert slope == pytest.approx(expected, abs=1e-5 * size), f"{layer} {leaf}"
+            assert size > 0, f"nothing flows to {layer} {leaf}"
+            slope, expected = np.vdot(gradient[layer][leaf], direction), along(1e-7) - along(-1e-7)
+            assert slope == pytest.approx(expected / 2e-7, abs=1e-5 * size), f"{layer} {leaf}"
 
 
 @pytest.mark.parametrize("with_norm", [False, True])

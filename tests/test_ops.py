@@ -11,7 +11,7 @@ import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet import ops
+from alexnet import ops, table
 
 
 def random(*shape: int, scale: float = 1.0, seed: int = 0) -> np.ndarray:
@@ -26,35 +26,34 @@ def assert_close(actual: jax.Array, expected: np.ndarray) -> None:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _value_and_gradient(f, x, dy):
-    y, pull = jax.vjp(f, x)
-    return y, pull(dy)[0]
+def _value_and_gradients(f, inputs, dy):
+    y, pull = jax.vjp(f, *inputs)
+    return y, *pull(dy)
 
 
-def value_and_gradient(f, x: np.ndarray, dy: np.ndarray) -> tuple[jax.Array, jax.Array]:
-    """f(x), and what dy becomes on its way back; in float32."""
-    return _value_and_gradient(f, np.float32(x), np.float32(dy))
+def value_and_gradients(f, *inputs_and_dy: np.ndarray) -> tuple[jax.Array, ...]:
+    """f(inputs), and for each input what dy becomes on its way back; in float32."""
+    *inputs, dy = map(np.float32, inputs_and_dy)
+    return _value_and_gradients(f, inputs, dy)
 
 
-NORMS = [(3, 0.75), (5, 0.75), (9, 0.75), (5, 1.1)]
+many_sizes = settings(derandomize=True, deadline=None, max_examples=12)
 
 
-@pytest.mark.parametrize("over", ["maps", "space"])
-@pytest.mark.parametrize(("size", "beta"), NORMS)
-def test_response_norm_and_its_gradient_are_those_of_the_definition(size, beta, over):
+@given(
+    over=st.sampled_from(["maps", "space"]),
+    size=st.sampled_from([1, 3, 5, 9]),  # 9 is wider than most of these maps
+    beta=st.sampled_from([0.75, 1.1]),
+    shape=st.tuples(*[st.integers(1, 7)] * 3),
+)
+@many_sizes
+def test_response_norm_and_its_gradient_are_those_of_the_definition(over, size, beta, shape):
     # Activations of 100 with alpha 1e-4: the sum weighs as much as k, so that each term is seen.
-    shape = (2, 2, 2, 11) if over == "maps" else (2, 6, 7, 2)
-    x, dy = random(*shape, scale=100), random(*shape, seed=1)
-
-    def definition(x):
-        return reference.norm(x, size, 2.0, 1e-4, beta, over)
-
-    found, gradient = value_and_gradient(
-        lambda x: ops.response_norm(x, size, 2.0, 1e-4, beta, over), x, dy
-    )
-    assert_close(found, definition(x))
-    expected = reference.numerical_gradient(lambda x: (dy * definition(x)).sum(), x, step=1e-3)
-    assert_close(gradient, expected)
+    x, dy = random(2, *shape, scale=100), random(2, *shape, seed=1)
+    how = (size, 2.0, 1e-4, beta, over)
+    found, gradient = value_and_gradients(lambda x: ops.response_norm(x, *how), x, dy)
+    assert_close(found, reference.norm(x, *how))
+    assert_close(gradient, reference.norm_gradient(x, dy, *how))
 
 
 def test_response_norm_of_three_maps_by_hand():
@@ -64,31 +63,30 @@ def test_response_norm_of_three_maps_by_hand():
     np.testing.assert_allclose(found, [1 / 6, 2 / 15, 3 / 14], rtol=1e-6)
 
 
-@pytest.mark.parametrize("over", ["maps", "space"])
-def test_the_window_may_be_wider_than_the_map(over):
-    x = random(1, 2, 2, 2, scale=100)
-    found = ops.response_norm(np.float32(x), 9, 2.0, 1e-4, 0.75, over)
-    assert_close(found, reference.norm(x, 9, 2.0, 1e-4, 0.75, over))
-
-
-@pytest.mark.parametrize(
-    ("size", "stride", "height", "width"),
-    [(3, 2, 7, 7), (3, 2, 8, 8), (3, 2, 3, 10), (2, 2, 6, 7), (2, 2, 7, 2), (3, 3, 7, 6)],
+@given(
+    window=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    beyond=st.tuples(st.integers(0, 6), st.integers(0, 6)),
 )
-def test_pools_and_their_gradients_are_those_of_the_definition(size, stride, height, width):
-    x = random(2, height, width, 3)
-    y = reference.pool(x, size, stride)
-    dy = random(*y.shape, seed=1)
-    found, gradient = value_and_gradient(lambda x: ops.max_pool(x, size, stride), x, dy)
-    assert_close(found, y)
-    assert_close(gradient, reference.max_pool_gradient(x, dy, size, stride))
+@many_sizes
+def test_pools_and_their_gradients_are_those_of_the_definition(window, beyond):
+    size, stride = max(window), min(window)
+    x = random(2, size + beyond[0], size + beyond[1], 3)
+    for pool, f, f_gradient in (
+        (ops.max_pool, np.max, reference.max_pool_gradient),
+        (ops.avg_pool, np.mean, reference.mean_pool_gradient),
+    ):
+        y = reference.pool(x, size, stride, f)
+        dy = random(*y.shape, seed=1)
+        found, gradient = value_and_gradients(lambda x, pool=pool: pool(x, size, stride), x, dy)
+        assert_close(found, y)
+        assert_close(gradient, f_gradient(x, dy, size, stride))
 
-    found, gradient = value_and_gradient(lambda x: ops.avg_pool(x, size, stride), x, dy)
-    assert_close(found, reference.pool(x, size, stride, np.mean))
-    expected = reference.numerical_gradient(
-        lambda x: (dy * reference.pool(x, size, stride, np.mean)).sum(), x
-    )
-    assert_close(gradient, expected)
+
+def test_with_z_equal_to_s_windows_tile_the_map():
+    x = np.float32(random(2, 6, 8, 3))
+    tiles = x.reshape(2, 3, 2, 4, 2, 3)
+    np.testing.assert_array_equal(ops.max_pool(x, 2, 2), tiles.max((2, 4)))
+    np.testing.assert_allclose(ops.avg_pool(x, 2, 2), tiles.mean((2, 4)), rtol=1e-5, atol=1e-6)
 
 
 def max_pool_3_2(x):
@@ -101,14 +99,14 @@ def test_max_pool_with_many_ties(values):
     x = np.array(values, float).reshape(1, 6, 8, 1)
     expected = reference.pool(x)
     dy = 2.0 ** np.arange(expected.size).reshape(expected.shape)  # every sum tells its terms
-    found, gradient = value_and_gradient(max_pool_3_2, x, dy)
+    found, gradient = value_and_gradients(max_pool_3_2, x, dy)
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(gradient, reference.max_pool_gradient(x, dy, 3, 2))
 
 
 def test_of_equal_maxima_the_gradient_goes_to_the_first():
     x, dy = np.zeros((1, 4, 4, 1)), np.array([[1.0, 2], [3, 4]]).reshape(1, 2, 2, 1)
-    _, gradient = value_and_gradient(lambda x: ops.max_pool(x, 2, 2), x, dy)
+    _, gradient = value_and_gradients(lambda x: ops.max_pool(x, 2, 2), x, dy)
     expected = [[1, 0, 2, 0], [0, 0, 0, 0], [3, 0, 4, 0], [0, 0, 0, 0]]
     np.testing.assert_array_equal(gradient[0, :, :, 0], expected)
 
@@ -128,10 +126,37 @@ def test_sides_after_pooling():
     assert [ops.pooled_side(side, 3, 2) for side in cifar] == [16, 8, 4, 12, 6]
 
 
-def test_a_nan_survives_max_pool_wherever_it_is():
-    x = random(9, 3, 3, 1)
-    x.reshape(9, 9)[np.arange(9), np.arange(9)] = np.nan
-    assert np.isnan(ops.max_pool(np.float32(x), 3, 2)).all()
+def test_windows_cover_maps_of_every_side_and_none_begins_beyond():
+    for size in range(1, 12):
+        for stride in range(1, size + 1):
+            for side in range(size, 100):
+                expected = len(reference.windows(side, size, stride))
+                assert ops.pooled_side(side, size, stride) == expected
+                net = table.Net("one pool", side, 3, 1, (table.Pool("pool", size, stride),))
+                assert table.layers(net)[0].output_shape == (expected, expected, 3)
+
+
+@pytest.mark.parametrize(("pool", "f"), [(ops.max_pool, np.max), (ops.avg_pool, np.mean)])
+def test_a_nan_is_seen_by_exactly_the_windows_that_hold_it(pool, f):
+    x = random(30, 5, 6, 1)
+    x.reshape(30, 30)[np.arange(30), np.arange(30)] = np.nan
+    found = np.isnan(pool(np.float32(x), 3, 2))
+    np.testing.assert_array_equal(found, np.isnan(reference.pool(x, 3, 2, f)))
+
+
+def test_pools_of_infinities():
+    x = random(400, 6, 5, 1)
+    which = np.random.default_rng(1).integers(0, 8, x.shape)
+    x[which == 0], x[which == 1] = np.inf, -np.inf
+    x[0] = -np.inf
+    largest = reference.pool(x)
+    dy = random(*largest.shape, seed=1)
+    found, gradient = value_and_gradients(max_pool_3_2, x, dy)
+    np.testing.assert_array_equal(found, np.float32(largest))
+    assert_close(gradient, reference.max_pool_gradient(x, dy, 3, 2))
+    with np.errstate(invalid="ignore"):  # inf - inf
+        mean = reference.pool(x, f=np.mean)
+    np.testing.assert_allclose(ops.avg_pool(np.float32(x), 3, 2), mean, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +175,46 @@ def test_conv_is_scipys_correlation(side, size, stride, pad):
     np.testing.assert_allclose(reference.conv(x, kernel, stride, pad), expected)
 
 
+@given(
+    size=st.integers(1, 5),
+    beyond=st.integers(0, 4),
+    stride=st.integers(1, 4),
+    pad=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    maps=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+)
+@many_sizes
+def test_conv_and_its_gradients_are_those_of_the_definition(size, beyond, stride, pad, maps):
+    side = size + beyond
+    x, kernel = random(2, side, side, maps[0]), random(size, size, *maps, seed=1)
+    y = reference.conv(x, kernel, stride, pad)
+    dy = random(*y.shape, seed=2)
+    found = value_and_gradients(lambda *a: ops.conv(*a, stride, (pad, pad)), x, kernel, dy)
+    for one, expected in zip(
+        found, (y, *reference.conv_gradient(x, kernel, dy, stride, pad)), strict=True
+    ):
+        assert_close(one, expected)
+
+
+@given(
+    size=st.integers(1, 3),
+    beyond=st.integers(0, 3),
+    pad=st.integers(0, 1),
+    maps=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+)
+@many_sizes
+def test_local_and_its_gradients_are_those_of_the_definition(size, beyond, pad, maps):
+    side = size + beyond
+    out = beyond + 2 * pad + 1
+    x, kernel = random(2, side, side, maps[0]), random(out, out, size**2, *maps, seed=1)
+    y = reference.local(x, kernel, size, pad)
+    dy = random(*y.shape, seed=2)
+    found = value_and_gradients(lambda *a: ops.local(*a, size, ((pad, pad),) * 2), x, kernel, dy)
+    for one, expected in zip(
+        found, (y, *reference.local_gradient(x, kernel, dy, size, pad)), strict=True
+    ):
+        assert_close(one, expected)
+
+
 def test_conv1_sees_zeros_below_and_right_only():
     x = np.zeros((1, 224, 224, 1), np.float32)
     x[0, 0, 0] = x[0, 223, 223] = 1
@@ -161,9 +226,6 @@ def test_conv1_sees_zeros_below_and_right_only():
 
 
 def test_local_has_a_filter_for_each_position():
-    x, kernel = random(2, 5, 5, 3), random(5, 5, 9, 3, 4, seed=1)
-    found = ops.local(np.float32(x), np.float32(kernel), 3, ((1, 1), (1, 1)))
-    assert_close(found, reference.local(x, kernel, 3, 1))
     kernel = np.zeros((2, 2, 9, 1, 1), np.float32)
     kernel[0, 0, 1] = kernel[1, 0, 8] = 1  # what is above here, what is below and right there
     x = np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1)
@@ -177,3 +239,41 @@ def test_local_with_equal_filters_is_a_convolution():
     pad = ((1, 1), (1, 1))
     found = ops.local(x, everywhere, 3, pad)
     np.testing.assert_allclose(found, ops.conv(x, kernel, 1, pad), rtol=1e-5, atol=1e-5)
+
+
+BFLOAT16 = {  # of [2, 6, 7, 4] images, by float64 numpy
+    "max_pool": (max_pool_3_2, reference.pool),
+    "avg_pool": (lambda x: ops.avg_pool(x, 3, 2), lambda x: reference.pool(x, f=np.mean)),
+    **{
+        f"norm over {over}": (
+            lambda x, over=over: ops.response_norm(x, 5, 2.0, 0.1, 0.75, over),
+            lambda x, over=over: reference.norm(x, 5, 2.0, 0.1, over=over),
+        )
+        for over in ("maps", "space")
+    },
+}
+
+
+@pytest.mark.parametrize("op", BFLOAT16)
+def test_bfloat16_passes_through_with_its_two_to_three_digits(op):
+    fast, definition = BFLOAT16[op]
+    x = jnp.asarray(random(2, 6, 7, 4), jnp.bfloat16)
+    y, pull = jax.vjp(fast, x)
+    assert y.dtype == jnp.bfloat16
+    np.testing.assert_allclose(np.float64(y), definition(np.float64(x)), rtol=0.03, atol=0.01)
+    [dx] = pull(jnp.ones_like(y))
+    assert dx.dtype == jnp.bfloat16
+    assert np.isfinite(np.float64(dx)).all()
+
+
+def test_convolutions_in_bfloat16():
+    x = jnp.asarray(random(2, 5, 5, 3), jnp.bfloat16)
+    kernel = jnp.asarray(random(3, 3, 3, 4, seed=1), jnp.bfloat16)
+    filters = jnp.asarray(random(5, 5, 9, 3, 4, seed=1), jnp.bfloat16)
+    pads = ((1, 1), (1, 1))
+    for found, expected in (
+        (ops.conv(x, kernel, 1, pads), reference.conv(*map(np.float64, (x, kernel)), 1, (1, 1))),
+        (ops.local(x, filters, 3, pads), reference.local(*map(np.float64, (x, filters)), 3, 1)),
+    ):
+        assert found.dtype == jnp.bfloat16
+        np.testing.assert_allclose(np.float64(found), expected, rtol=0, atol=0.1)

@@ -71,6 +71,12 @@ def join(coordinator: str, processes: str, process: str, cpu_devices: str) -> No
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
         )
     except (ValueError, RuntimeError) as error:
+        if coordinator == "auto" and isinstance(error, ValueError):
+            raise UserError(
+                "--coordinator=auto: nothing here says where the other processes are (no SLURM, "
+                "Open MPI, Kubernetes, ...); write --coordinator=HOST:PORT --processes=N "
+                "--process=0..N-1"
+            ) from None
         reason = str(error).splitlines()[0]
         raise UserError(f"--coordinator={coordinator}: could not join the run: {reason}") from None
 

@@ -65,8 +65,10 @@ def alexnet(
     _choice("net.preset", preset, ("paper", "original"))
     init = init or preset
     _choice("net.init", init, ("paper", "original", "caffe"))
-    if len(kernels) != 5 or len(hidden) != 2:
-        raise UserError("config.net: kernels lists conv1..conv5, hidden lists fc6, fc7")
+    lists = {"kernels": (kernels, 5, "conv1..conv5"), "hidden": (hidden, 2, "fc6, fc7")}
+    for key, (values, count, of) in lists.items():
+        if [type(value) for value in values] != [int] * count:
+            raise UserError(f"config.net.{key}={values!r}: expected {count} whole numbers, of {of}")
     across: Reads = "all" if communicate else "own"
     middle_std = 0.03 if init == "original" else 0.01  # conv3..conv6
     hidden_std = 0.005 if init == "caffe" else 0.01

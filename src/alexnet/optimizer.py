@@ -43,8 +43,11 @@ def momentum_sgd(
         UserError: for an impossible value or an unknown layer.
     """
     for pair in layer_decay:
-        if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise UserError(f"config.optimizer.layer_decay: {pair!r} is not (layer, decay)")
+        match pair:
+            case [str(), int() | float()]:
+                pass
+            case _:
+                raise UserError(f"config.optimizer.layer_decay: {pair!r} is not (layer, decay)")
     layer_decay = dict(layer_decay)
     if not 0 <= momentum < 1:
         raise UserError(f"config.optimizer.momentum={momentum}: from 0 up to, not including, 1")
