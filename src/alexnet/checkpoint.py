@@ -130,6 +130,15 @@ class Checkpoints:
             shutil.rmtree(target)
 
 
+def which(text: str) -> Literal["best", "last"] | int:
+    """What `--checkpoint=text` asks `load` for. Raises UserError."""
+    if text in ("best", "last"):
+        return text
+    if not text.isdigit():
+        raise UserError(f"--checkpoint={text}: choose best, last or a step")
+    return int(text)
+
+
 def load(directory: str | Path, step: Literal["best", "last"] | int = "best") -> tuple[dict, dict]:
     """(params, metadata) of a checkpoint, for evaluation and notebooks; writes nothing.
 
