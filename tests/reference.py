@@ -196,7 +196,7 @@ def cifar_conv_local(params: Params, x: Array, with_norm: bool) -> Array:
     return x.reshape(len(x), -1) @ of["fc10"][0] + of["fc10"][1]
 
 
-# --- The AlexNets of other frameworks, from uint8 RGB images, weights as their files hold them ------
+# --- The AlexNets of other frameworks: uint8 RGB images, weights as their files hold them ---------
 
 
 def grouped_conv(

@@ -38,27 +38,17 @@ def test_parameters_layer_by_layer(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "order"),
+    ("name", "first", "second", "fc6", "fc7"),
     [
-        (
-            "torchvision_alexnet",
-            "conv1 relu1 pool1 conv2 relu2 pool2 conv3 relu3 conv4 relu4 conv5 relu5 pool5"
-            " drop5 fc6 relu6 drop6 fc7 relu7 fc8",
-        ),
-        (
-            "caffe_alexnet",
-            "conv1 relu1 norm1 pool1 conv2 relu2 norm2 pool2 conv3 relu3 conv4 relu4 conv5 relu5"
-            " pool5 fc6 relu6 drop6 fc7 relu7 drop7 fc8",
-        ),
-        (
-            "caffenet",
-            "conv1 relu1 pool1 norm1 conv2 relu2 pool2 norm2 conv3 relu3 conv4 relu4 conv5 relu5"
-            " pool5 fc6 relu6 drop6 fc7 relu7 drop7 fc8",
-        ),
+        ("torchvision_alexnet", "relu1 pool1", "relu2 pool2", "drop5 fc6", "drop6 fc7 relu7"),
+        ("caffe_alexnet", "relu1 norm1 pool1", "relu2 norm2 pool2", "fc6", "drop6 fc7 relu7 drop7"),
+        ("caffenet", "relu1 pool1 norm1", "relu2 pool2 norm2", "fc6", "drop6 fc7 relu7 drop7"),
     ],
 )
-def test_rows(name, order):
-    assert " ".join(row.name for row in nets.build(name, classes=1000).rows) == order
+def test_rows(name, first, second, fc6, fc7):
+    middle = "conv3 relu3 conv4 relu4 conv5 relu5 pool5"
+    expected = f"conv1 {first} conv2 {second} {middle} {fc6} relu6 {fc7} fc8"
+    assert " ".join(row.name for row in nets.build(name, classes=1000).rows) == expected
 
 
 @pytest.mark.parametrize("name", ["caffe_alexnet", "caffenet"])
