@@ -154,7 +154,9 @@ def load(directory: str | Path, step: Literal["best", "last"] | int = "best") ->
         raise UserError(f"there is no checkpoint in {directory}")
     wanted = {"best": _best(errors), "last": max(errors)}.get(step, step)
     if wanted is None:
-        raise UserError(f"no checkpoint in {directory} was evaluated: ask for step='last'")
+        raise UserError(
+            f"no checkpoint in {directory} was evaluated: ask for step='last' (--checkpoint=last)"
+        )
     if wanted not in errors:
         raise UserError(f"there is no step {wanted} in {directory}, only {sorted(errors)}")
     path = directory / str(wanted)

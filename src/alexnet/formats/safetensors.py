@@ -9,7 +9,7 @@ from alexnet.errors import UserError, one_line
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """(float32 arrays, metadata). Raises UserError for a damaged file or another number type."""
+    """(float32 arrays, metadata). Raises UserError for a damaged file or numbers numpy lacks."""
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
