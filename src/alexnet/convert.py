@@ -71,13 +71,14 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
     check_settings(config)
     if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
         raise UserError(f"--workdir={workdir} is there already: choose another")
-    if not source.is_file():
-        raise UserError(f"--source={source}: no such file")
+    if not os.access(source, os.R_OK) or source.is_dir():
+        raise UserError(f"--source={source}: no such file, or it cannot be read")
     net, params = read(config, source)
     sgd = configs.call(optimizer.momentum_sgd, "optimizer", config.optimizer, params=params)
     state = TrainState(jnp.zeros((), jnp.int32), jax.tree.map(jnp.asarray, params), None)
     state = state._replace(velocity=sgd.init(state.params))
 
+    workdir = workdir.absolute()
     partial = workdir.with_name(workdir.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)  # of a command that was killed
     try:
@@ -114,25 +115,15 @@ def read(config: ConfigDict, source: Path) -> tuple[table.Net, layout.Params]:
             arrays = torch.read(source)
         case _:
             raise UserError(f"--source={source}: end it in .caffemodel, .safetensors, .pth or .pt")
-    classes = configs.call(prepare.class_count, "data", config.data)
     if OURS in metadata:
-        exported = json.loads(metadata[OURS])
-        _check_same_net(config, exported["config"], source)
-        net = configs.call(nets.build, "net", config.net, classes=classes or exported["classes"])
-        params = {}
-        for name, array in arrays.items():
-            layer, _, part = name.rpartition(".")
-            params.setdefault(layer, {})[part] = array
-        model.check(net, params, str(source))
-        return net, params
-
+        return _ours(config, source, arrays, json.loads(metadata[OURS]))
     if config.net.name not in framework.NETS:
         raise UserError(
             f"{source} is for net {' or '.join(framework.NETS)}, not "
             f"config.net.name={config.net.name!r}: see the variants of configs/imagenet.py"
         )
     last = arrays.get(f"{framework.NAMES['fc8']}.bias", np.empty(1000))
-    net = configs.call(nets.build, "net", config.net, classes=classes or last.size)
+    net = _net(config, last.size)
     found = {name: array.shape for name, array in arrays.items()}
     table.check_shapes(net, layout.shapes(net, framework.NAMES), found, str(source))
     if framework is caffe:
@@ -140,11 +131,26 @@ def read(config: ConfigDict, source: Path) -> tuple[table.Net, layout.Params]:
     return net, layout.ours(net, framework.NAMES, arrays)
 
 
-def _check_same_net(config: ConfigDict, exported: dict, source: Path) -> None:
-    """Nets with the same shapes may compute different things."""
-    here, there = (ConfigDict({"net": c["net"]}) for c in (config, exported))
+def _ours(
+    config: ConfigDict, source: Path, arrays: layout.Arrays, exported: dict
+) -> tuple[table.Net, layout.Params]:
+    """`read` of a file that this command wrote; `exported` is what its metadata say."""
+    # Nets with the same shapes may compute different things.
+    here, there = (ConfigDict({"net": c["net"]}) for c in (config, exported["config"]))
     for key, old, new in configs.differences(there, here):
         raise UserError(f"{source} was exported with config.{key}={old!r}, not {new!r}")
+    net = _net(config, exported["classes"])
+    params = {}
+    for name, array in arrays.items():
+        layer, _, part = name.rpartition(".")
+        params.setdefault(layer, {})[part] = array
+    model.check(net, params, str(source))
+    return net, params
+
+
+def _net(config: ConfigDict, in_file: int) -> table.Net:
+    classes = configs.call(prepare.class_count, "data", config.data)
+    return configs.call(nets.build, "net", config.net, classes=classes or in_file)
 
 
 # --- Out ------------------------------------------------------------------------------------------
