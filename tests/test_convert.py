@@ -117,6 +117,7 @@ def test_evaluation_of_what_came_in_is_the_frameworks(imported, folder, name, ca
     assert found == pytest.approx(loss, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_what_came_in(imported, tmp_path):
     """At rate 0 the weights stay the file's."""
     workdir = tmp_path / "run"
