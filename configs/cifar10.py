@@ -69,6 +69,7 @@ def get_config(variant: str = "80sec") -> ConfigDict:
             "divide_by_noise": False,
             "crop_chunk": 1,
             "mean": "crop",
+            "mean_pixel": (),
         }
     )
     config.optimizer = ConfigDict(

@@ -35,6 +35,7 @@ def get_config() -> ConfigDict:
             "divide_by_noise": False,
             "crop_chunk": 1,
             "mean": "crop",
+            "mean_pixel": (),
         }
     )
     config.optimizer = ConfigDict(

@@ -17,6 +17,14 @@ took the authors five to six days on two GPUs.
     nonoverlapping_pool run 147: pooling with z = s = 2                          41.1 / 18.5
     no_communication    run 150: the towers meet in fc8 only                     41.8 / 19.3
     six_conv            run 146's net: a sixth convolution over pool5
+
+The AlexNets of other frameworks, trained as their scripts and solvers say; `alexnet.convert` reads
+the weights that they publish. Centre crop of the 2012 validation set, top-1 error as published:
+
+    torchvision         single tower, no response normalisation (its random resized crops are
+                        random crops of 256 pixels here)                         43.5
+    caffe_alexnet       bvlc_alexnet                                             42.9 / 19.8
+    caffenet            bvlc_reference_caffenet                                  42.6
 """
 
 from ml_collections import ConfigDict
@@ -34,11 +42,15 @@ VARIANTS = {
     },
     "six_conv": {"sixth_conv": 256},
 }
+FRAMEWORKS = ("torchvision", "caffe_alexnet", "caffenet")
 
 
 def get_config(variant: str = "original") -> ConfigDict:
+    if variant in FRAMEWORKS:
+        return framework(variant)
     if variant not in VARIANTS:
-        raise ValueError(f"no variant {variant!r}: choose one of {', '.join(VARIANTS)}")
+        names = ", ".join((*VARIANTS, *FRAMEWORKS))
+        raise ValueError(f"no variant {variant!r}: choose one of {names}")
     text = variant == "paper"
     config = ConfigDict()
     config.seed = 0
@@ -75,6 +87,7 @@ def get_config(variant: str = "original") -> ConfigDict:
             "divide_by_noise": not text,
             "crop_chunk": 1 if text else 32,
             "mean": "crop" if text else "centre",
+            "mean_pixel": (),
         }
     )
     config.optimizer = ConfigDict(
@@ -92,6 +105,42 @@ def get_config(variant: str = "original") -> ConfigDict:
     config.conv_chunk = -1  # as the platform likes it
     config.log_every = 50
     config.checkpoint_every = 2000
+    return config
+
+
+def framework(variant: str) -> ConfigDict:
+    """torchvision's references/classification, Caffe's solver.prototxt: 450,000 batches of 256."""
+    torch = variant == "torchvision"
+    config = get_config("paper")
+    config.batch_size = 256
+    config.net = ConfigDict(
+        {
+            "name": "torchvision_alexnet" if torch else variant,
+            "image_size": 224 if torch else 227,
+            "activation": "relu",
+            "dropout": 0.5,
+            "remove": "",
+        }
+        | ({} if torch else {"norm": True})
+    )
+    config.augment.colour_noise = 0.0
+    config.augment.mean = "pixel"
+    # torchvision's 255 x (.485, .456, .406); the mean over the pixels of Caffe's mean image
+    config.augment.mean_pixel = (123.675, 116.28, 103.53) if torch else (122.679, 116.669, 104.007)
+    config.optimizer.weight_decay = 0.0001 if torch else 0.0005
+    config.optimizer.bias_decay = 0.0001 if torch else 0.0
+    config.schedule = ConfigDict(
+        {
+            "kind": "milestones",
+            "rate": 0.01,
+            "bias_factor": 1.0 if torch else 2.0,
+            "bias_drops": True,
+            "milestones": ((30, 1e-3), (60, 1e-4))
+            if torch
+            else ((20, 1e-3), (40, 1e-4), (60, 1e-5), (80, 1e-6)),
+            "events": (),
+        }
+    )
     return config
 
 

@@ -333,3 +333,63 @@ def cifar_conv_local(params: Params, x: Array, with_norm: bool) -> Array:
     x = relu(local(x, of["local3"][0], 3, 1) + of["local3"][1])
     x = relu(local(x, of["local4"][0], 3, 1) + of["local4"][1])
     return x.reshape(len(x), -1) @ of["fc10"][0] + of["fc10"][1]
+
+
+# --- The AlexNets of other frameworks: uint8 RGB images, weights as their files hold them ---------
+
+
+def grouped_conv(
+    x: Array, weight_OIHW: Array, bias: Array, groups: int = 1, stride: int = 1, pad: int = 0
+) -> Array:
+    """Caffe's and PyTorch's: each group of outputs reads its own group of channels."""
+    kernels = np.split(weight_OIHW.transpose(2, 3, 1, 0), groups, -1)
+    parts = zip(np.split(x, groups, -1), kernels, strict=True)
+    return np.concatenate([conv(part, k, stride, (pad, pad)) for part, k in parts], -1) + bias
+
+
+def connected(x: Array, weight: Array, bias: Array) -> Array:
+    """Maps are flattened channel by channel."""
+    if x.ndim == 4:
+        x = x.transpose(0, 3, 1, 2).reshape(len(x), -1)
+    return x @ weight.T + bias
+
+
+def caffe(arrays: dict[str, Array], images: NDArray[np.uint8], pool_first: bool) -> Array:
+    """Logits of bvlc_alexnet; with `pool_first` of bvlc_reference_caffenet."""
+    of = {name: value.astype(float) for name, value in arrays.items()}
+
+    def weighted(name: str) -> tuple[Array, Array]:
+        return of[f"{name}.weight"], of[f"{name}.bias"]
+
+    def pooled_and_normed(x: Array) -> Array:
+        x = pool(x) if pool_first else x
+        x = norm(x, 5, 1.0, 1e-4 / 5)  # over all maps, whatever their group
+        return x if pool_first else pool(x)
+
+    x = images[..., ::-1] - np.array([104.007, 116.669, 122.679])
+    x = pooled_and_normed(relu(grouped_conv(x, *weighted("conv1"), stride=4)))
+    x = pooled_and_normed(relu(grouped_conv(x, *weighted("conv2"), groups=2, pad=2)))
+    x = relu(grouped_conv(x, *weighted("conv3"), pad=1))
+    x = relu(grouped_conv(x, *weighted("conv4"), groups=2, pad=1))
+    x = pool(relu(grouped_conv(x, *weighted("conv5"), groups=2, pad=1)))
+    x = relu(connected(x, *weighted("fc6")))
+    x = relu(connected(x, *weighted("fc7")))
+    return connected(x, *weighted("fc8"))
+
+
+def torchvision(arrays: dict[str, Array], images: NDArray[np.uint8]) -> Array:
+    """Logits of models.alexnet, for images whose maps its pooling covers without a rest."""
+    of = {name: value.astype(float) for name, value in arrays.items()}
+
+    def weighted(name: str) -> tuple[Array, Array]:
+        return of[f"{name}.weight"], of[f"{name}.bias"]
+
+    x = (images / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    x = pool(relu(grouped_conv(x, *weighted("features.0"), stride=4, pad=2)))
+    x = pool(relu(grouped_conv(x, *weighted("features.3"), pad=2)))
+    x = relu(grouped_conv(x, *weighted("features.6"), pad=1))
+    x = relu(grouped_conv(x, *weighted("features.8"), pad=1))
+    x = pool(relu(grouped_conv(x, *weighted("features.10"), pad=1)))
+    x = relu(connected(x, *weighted("classifier.1")))
+    x = relu(connected(x, *weighted("classifier.4")))
+    return connected(x, *weighted("classifier.6"))

@@ -279,6 +279,21 @@ def test_views_subtract_the_mean_like_training(mean):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
 
 
+def test_a_mean_of_one_colour_is_subtracted_everywhere():
+    colour = (123.5, 117.0, 104.25)
+    stored = images(12, 9)
+    where = views(9, 12, plain(5), key=3)
+    how = plain(5, mean="pixel", mean_pixel=colour)
+    found = train(stored, jax.random.key(3), how, statistics(9))
+    for n, (row, column, reflected) in enumerate(where):
+        expected = stored[n, row : row + 5, column : column + 5] - np.array(colour)
+        np.testing.assert_array_equal(found[n], expected[:, ::-1] if reflected else expected)
+    average = np.full((9, 9, 3), 99)  # unused
+    seen = evaluate(stored, 9, 5, "ten_crop", average, mean="pixel", mean_pixel=colour)
+    np.testing.assert_array_equal(seen[1], stored[:, :5, 4:] - np.array(colour))
+    np.testing.assert_array_equal(seen[6], stored[:, :5, :3:-1] - np.array(colour))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -287,7 +302,10 @@ def test_views_subtract_the_mean_like_training(mean):
         ({"colour_noise": float("nan")}, "config.augment.colour_noise=nan: 0 or more"),
         ({"colour_scale": "std"}, "config.augment.colour_scale='std': deviation or variance"),
         ({"crop_chunk": 0}, "config.augment.crop_chunk=0: at least 1"),
-        ({"mean": "center"}, "config.augment.mean='center': crop or centre"),
+        ({"mean": "center"}, "config.augment.mean='center': crop, centre or pixel"),
+        ({"mean": "pixel"}, r"config.augment.mean_pixel=\(\): three numbers with mean=pixel"),
+        ({"mean_pixel": (1, 2, 3)}, r"config.augment.mean_pixel=\(1, 2, 3\): three numbers with"),
+        ({"mean": "pixel", "mean_pixel": ("r", 2, 3)}, "config.augment.mean_pixel="),
     ],
 )
 def test_what_cannot_be_is_a_clear_error(options, message):

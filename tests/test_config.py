@@ -14,10 +14,10 @@ VARIANTS = {
     "cifar10": ["80sec", "19pct", "18pct", "conv-local-13pct", "conv-local-11pct"],
     "imagenet": [
         *("original", "paper", "one_gpu", "no_lrn", "nonoverlapping_pool"),
-        *("no_communication", "six_conv"),
+        *("no_communication", "six_conv", "torchvision", "caffe_alexnet", "caffenet"),
     ],
-    "imagenette": ["original", "paper"],
-    "folder": ["original", "paper"],
+    "imagenette": ["original", "paper", "torchvision"],
+    "folder": ["original", "paper", "caffenet"],
 }
 
 

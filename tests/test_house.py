@@ -10,11 +10,12 @@ from tiny import ROOT
 LEVELS = [
     {"errors"},
     {"table", "options"},
+    {"frameworks", "formats"},
     {"nets", "ops", "platform", "data", "config", "checkpoint", "log", "cluster", "mesh", "cost"},
     {"model", "augment", "optimizer", "schedule", "metrics"},
     {"step"},
     {"run"},
-    {"train", "evaluate", "roofline", "profile"},
+    {"train", "evaluate", "roofline", "profile", "convert"},
 ]
 SAME_LEVEL = {("schedule", "optimizer")}  # the type of the rates
 
@@ -41,7 +42,8 @@ def test_imports_point_one_way():
         level |= dict.fromkeys(names, depth)
     source = ROOT / "src/alexnet"
     files = {path: path.stem for path in source.glob("*.py") if path.stem != "__init__"}
-    files |= dict.fromkeys((source / "data").glob("*.py"), "data")
+    for folder in ("data", "formats"):
+        files |= dict.fromkeys((source / folder).glob("*.py"), folder)
     assert set(files.values()) <= set(level), "a new file: give it a level here"
     for path, name in files.items():
         for imported in imports(path):

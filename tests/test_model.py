@@ -393,6 +393,22 @@ def on_four_devices(directory: Path) -> None:
         np.save(directory / f"apart-{tower}", forward(jax.device_put(params, where), x))
         (directory / f"apart-{tower}.hlo").write_text(forward.as_text())
 
+    # Caffe's norm reads all towers
+    net = across(thin("paper"))
+    params = float32(strong(net))
+    for tower in (1, 2):
+        mesh = meshes.make(towers=2, batch_size=BATCH, data=2, tower=tower)
+        everywhere = model.on_mesh(net, mesh)
+
+        def squares(params, x, everywhere=everywhere):
+            logits = everywhere(params, x)
+            return (logits**2).sum(), logits
+
+        where = meshes.shardings(mesh, model.params_specs(net))
+        step_ = jax.jit(jax.grad(squares, has_aux=True), out_shardings=(where, None))
+        gradient, logits = step_(jax.device_put(params, where), x)
+        np.savez(directory / f"across-{tower}", logits=logits, gradient=flat(gradient))
+
     # Krizhevsky's 2014 hybrid, of a net of one tower
     net = dataclasses.replace(thin(classes=8), towers=1)
     params = model.init(net, jax.random.key(1))
@@ -413,6 +429,15 @@ def on_four_devices(directory: Path) -> None:
         name = f"hybrid-{devices}-{hybrid}"
         np.savez(directory / name, loss=loss, gradient=flat(gradient))
         (directory / f"{name}.hlo").write_text(compiled.as_text())
+
+
+def across(net: table.Net) -> table.Net:
+    """With norms that read all towers."""
+    rows = (
+        dataclasses.replace(row, reads="all") if isinstance(row, table.Norm) else row
+        for row in net.rows
+    )
+    return dataclasses.replace(net, rows=tuple(rows))
 
 
 def flat(tree) -> np.ndarray:
@@ -455,6 +480,15 @@ def test_without_communication_one_collective_is_left(four_devices):
     hlo = (four_devices / "apart-2.hlo").read_text()
     assert len(re.findall(r" all-gather(?:-start)?\(", hlo)) == 1
     assert not re.search(r" (all-reduce|reduce-scatter|collective-permute|all-to-all)\(", hlo)
+
+
+def test_a_norm_across_towers_is_the_same_when_they_are_apart(four_devices):
+    alone, together = (np.load(four_devices / f"across-{tower}.npz") for tower in (1, 2))
+    assert_close(together["logits"], alone["logits"], 1e-5)
+    assert_close(together["gradient"], alone["gradient"], 1e-5)
+    net = thin("paper")  # whose norms read their own tower: another net
+    own, _ = apply(net, float32(strong(net)), np.float32(pixels(net, BATCH)))
+    assert np.abs(own - alone["logits"]).max() > 0.01 * np.abs(own).max()
 
 
 def test_each_device_does_half_the_work(four_devices):

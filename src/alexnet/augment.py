@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from alexnet.data.statistics import Statistics
 from alexnet.errors import UserError
 
-Mean = Literal["crop", "centre"]
+Mean = Literal["crop", "centre", "pixel"]
 VIEWS = {"centre": 1, "ten_crop": 10, "nine_crop": 9}  # how many each averages
 
 
@@ -34,7 +34,9 @@ class Augmentation:
             near that of the test images (`convdata_jpeg.py`, get_next_batch).
         crop_chunk: consecutive images that share one crop and flip: 1, or the source's 32.
         mean: subtract the mean image at the "crop"'s own place, before any reflection, as the text
-            says; or always its "centre" crop, after the reflection, as the source does.
+            says; or always its "centre" crop, after the reflection, as the source does; or from
+            every "pixel" the same `mean_pixel`, as nets of other frameworks want it.
+        mean_pixel: red, green and blue on 0-255 for mean="pixel"; () otherwise.
     """
 
     crop: int
@@ -45,6 +47,7 @@ class Augmentation:
     divide_by_noise: bool = False
     crop_chunk: int = 1
     mean: Mean = "crop"
+    mean_pixel: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Raises UserError for a value that cannot be."""
@@ -53,14 +56,17 @@ class Augmentation:
             "colour_noise": self.colour_noise >= 0,
             "colour_scale": self.colour_scale in ("deviation", "variance"),
             "crop_chunk": self.crop_chunk >= 1,
-            "mean": self.mean in ("crop", "centre"),
+            "mean": self.mean in ("crop", "centre", "pixel"),
+            "mean_pixel": len(self.mean_pixel) == (3 if self.mean == "pixel" else 0)
+            and all(isinstance(value, int | float) for value in self.mean_pixel),
         }
         needs = {
             "crop": "at least 1",
             "colour_noise": "0 or more",
             "colour_scale": "deviation or variance",
             "crop_chunk": "at least 1",
-            "mean": "crop or centre",
+            "mean": "crop, centre or pixel",
+            "mean_pixel": "three numbers with mean=pixel, () without",
         }
         for name, good in checks.items():
             if not good:
@@ -100,7 +106,7 @@ def training_inputs(
     else:
         corners_B2 = jnp.full((images_BSSC.shape[0], 2), border // 2)
     crops = _crops(images_BSSC, corners_B2, how.crop).astype(jnp.float32)
-    means = _centre(statistics.mean_HWC[None], how.crop)
+    means = _central_mean(how, statistics)
     if how.mean == "crop" and how.random_crop:
         means = jax.vmap(lambda at: _crop(statistics.mean_HWC, at, how.crop))(corners_B2)
     flip_B = jnp.zeros(images_BSSC.shape[0], bool)
@@ -144,10 +150,17 @@ def evaluation_inputs(
     }[views]
     y, x = corners[view % len(corners)]
     at = (slice(None), slice(y, y + how.crop), slice(x, x + how.crop))
-    mean = statistics.mean_HWC[None]
-    mean = mean[at] if how.mean == "crop" else _centre(mean, how.crop)
+    at_place = how.mean == "crop"
+    mean = statistics.mean_HWC[None][at] if at_place else _central_mean(how, statistics)
     flip_B = jnp.full(images_BSSC.shape[0], view >= len(corners))
     return _without_mean(images_BSSC[at].astype(jnp.float32), mean, flip_B, how)
+
+
+def _central_mean(how: Augmentation, statistics: Statistics) -> jax.Array:
+    """The mean image's centre crop, [1, crop, crop, 3], or one colour, [3]."""
+    if how.mean == "pixel":
+        return jnp.array(how.mean_pixel, jnp.float32)
+    return _centre(statistics.mean_HWC[None], how.crop)
 
 
 def _without_mean(crops_BHWC, means_BHWC, flip_B, how: Augmentation) -> jax.Array:

@@ -130,6 +130,15 @@ class Checkpoints:
             shutil.rmtree(target)
 
 
+def which(text: str) -> Literal["best", "last"] | int:
+    """What `--checkpoint=text` asks `load` for. Raises UserError."""
+    if text in ("best", "last"):
+        return text
+    if not text.isdigit():
+        raise UserError(f"--checkpoint={text}: choose best, last or a step")
+    return int(text)
+
+
 def load(directory: str | Path, step: Literal["best", "last"] | int = "best") -> tuple[dict, dict]:
     """(params, metadata) of a checkpoint, for evaluation and notebooks; writes nothing.
 
@@ -145,7 +154,9 @@ def load(directory: str | Path, step: Literal["best", "last"] | int = "best") ->
         raise UserError(f"there is no checkpoint in {directory}")
     wanted = {"best": _best(errors), "last": max(errors)}.get(step, step)
     if wanted is None:
-        raise UserError(f"no checkpoint in {directory} was evaluated: ask for step='last'")
+        raise UserError(
+            f"no checkpoint in {directory} was evaluated: ask for step='last' (--checkpoint=last)"
+        )
     if wanted not in errors:
         raise UserError(f"there is no step {wanted} in {directory}, only {sorted(errors)}")
     path = directory / str(wanted)

@@ -18,6 +18,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def one_line(error: Exception) -> str:
+    """Another library's message, as a part of ours."""
+    return " ".join(str(error).split())
+
+
 def run(command: Callable[[], None]) -> None:
     """Runs a command; a UserError becomes one line on stderr and exit status 2."""
     try:

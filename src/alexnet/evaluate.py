@@ -26,11 +26,7 @@ def main(argv: Sequence[str]) -> None:
         raise UserError("which run? add --workdir=DIR")
     if views not in VIEWS:
         raise UserError(f"--views={views}: choose one of {', '.join(VIEWS)}")
-    step = options["checkpoint"]
-    if step not in ("best", "last"):
-        if not step.isdigit():
-            raise UserError(f"--checkpoint={step}: choose best, last or a step")
-        step = int(step)
+    step = checkpoint.which(options["checkpoint"])
     saved = config.saved(Path(workdir))
     platform.cache_compilations()
     params, metadata = checkpoint.load(workdir, step)

@@ -132,12 +132,13 @@ class Network(nn.Module):
         first_dense = next(i for i, row in enumerate(rows) if isinstance(row, table.Dense))
         run = functools.partial(self._run, train=train, dropout_key=dropout_key)
 
-        batch = x_BHWC.shape[0]
-        chunk = self.conv_chunk if 0 < self.conv_chunk < batch else batch
+        x_BHWC = _pixels(self.net.pixels, x_BHWC)
+        batch, chunk = x_BHWC.shape[0], self.conv_chunk
+        whole = chunk == 0 or chunk >= batch  # in this order: an exported batch has no number
         pieces = []
         # A Python loop, not lax.scan: XLA runs a loop's body on one thread.
-        for start in range(0, batch, chunk):
-            piece = slice(start, start + chunk)
+        for start in [0] if whole else range(0, batch, chunk):
+            piece = slice(None) if whole else slice(start, start + chunk)
             xs = [x_BHWC[piece]] * self.local
             pieces.append(run(rows[:first_dense], xs, 0, examples_B[piece]))
         xs = [_join(parts) for parts in zip(*(xs for xs, _ in pieces), strict=True)]
@@ -159,6 +160,8 @@ class Network(nn.Module):
                     if layer.layer.input_shape[-1] > xs[0].shape[-1]:
                         xs = [self._all_towers(xs)] * self.local
                     xs = layer(xs)
+                elif isinstance(row, table.Norm) and row.reads == "all" and self.net.towers > 1:
+                    xs = self._own(_norm(row, self._all_towers(xs)))
                 elif isinstance(row, table.Dropout):
                     key = jax.random.fold_in(dropout_key, number) if train else None
                     xs = self._dropout(row, xs, key, examples_B)
@@ -174,6 +177,15 @@ class Network(nn.Module):
         if axis is None:
             return x
         return jax.lax.all_gather(x, axis, axis=x.ndim - 1, tiled=True)
+
+    def _own(self, x: jax.Array) -> list[jax.Array]:
+        """The local towers' maps out of all towers' [B, H, W, C]."""
+        maps = x.shape[-1] // self.net.towers
+        first = 0 if self.axis is None else jax.lax.axis_index(self.axis) * self.local
+        return [
+            jax.lax.dynamic_slice_in_dim(x, (first + tower) * maps, maps, axis=3)
+            for tower in range(self.local)
+        ]
 
     def _dropout(self, row: table.Dropout, xs, key, examples_B):
         keep = 1 - row.rate
@@ -205,6 +217,12 @@ def _join(parts: list[jax.Array]) -> jax.Array:
     return jnp.concatenate(parts) if len(parts) > 1 else parts[0]
 
 
+def _pixels(pixels: table.Pixels, x: jax.Array) -> jax.Array:
+    if pixels.deviation != (1, 1, 1):
+        x = x / jnp.array(pixels.deviation, x.dtype)
+    return x[..., ::-1] if pixels.order == "BGR" else x
+
+
 def _norm(row: table.Norm, x: jax.Array) -> jax.Array:
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     y = ops.response_norm(wide, row.size, row.k, row.scale, row.beta, row.over)
@@ -226,6 +244,18 @@ def init(net: table.Net, key: jax.Array) -> Params:
     """Parameters of all towers: {layer: {"kernel": [towers, ...], "bias": [towers, ...]}}."""
     image = jnp.zeros((1, net.image_size, net.image_size, 3))
     return Network(net, net.towers).init(key, image)["params"]
+
+
+def check(net: table.Net, params: Any, where: str) -> None:
+    """Raises UserError if the parameters, found `where`, are not of this net's shapes."""
+    expected, found = (
+        {
+            jax.tree_util.keystr(path, simple=True, separator="."): leaf.shape
+            for path, leaf in jax.tree.leaves_with_path(tree)
+        }
+        for tree in (jax.eval_shape(lambda: init(net, jax.random.key(0))), params)
+    )
+    table.check_shapes(net, expected, found, where)
 
 
 def apply(

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from alexnet import frameworks
 from alexnet.errors import UserError, nearest, run
 from alexnet.options import arguments, typed
 from alexnet.table import (
@@ -117,7 +118,7 @@ def alexnet(
     return Net(f"alexnet ({preset})", image_size, classes, towers, rows)
 
 
-def pocket(*, classes: int, towers: int = 2, image_size: int = 28) -> Net:
+def pocket(*, classes: int = 10, towers: int = 2, image_size: int = 28) -> Net:
     """AlexNet for small images and small machines: the same rows, fewer and smaller kernels.
 
     It is not in the paper. Its layers carry the paper's names, so that what one tries here
@@ -247,6 +248,9 @@ NETS: dict[str, Callable[..., Net]] = {
     "cifar_18pct": cifar_18pct,
     "cifar_conv_local_13pct": cifar_conv_local_13pct,
     "cifar_conv_local_11pct": cifar_conv_local_11pct,
+    "torchvision_alexnet": frameworks.torchvision_alexnet,
+    "caffe_alexnet": frameworks.caffe_alexnet,
+    "caffenet": frameworks.caffenet,
 }
 
 
@@ -343,7 +347,7 @@ def defaults(name: str) -> dict[str, Any]:
     _choice("net.name", name, tuple(NETS))
     parameters = [p for f in (build, NETS[name]) for p in inspect.signature(f).parameters.values()]
     options = {p.name: p.default for p in parameters if p.default is not p.empty}
-    return options | {"classes": 1000 if name == "alexnet" else 10}
+    return {"classes": 1000} | options
 
 
 def main(argv: Sequence[str]) -> None:

@@ -46,11 +46,7 @@ def assemble(config: ConfigDict) -> Run:
     Raises:
         UserError: for whatever in the config cannot be.
     """
-    for name in {*config, *SETTINGS}:
-        if name not in config:
-            raise UserError(f"config.{name} is missing")
-        if name not in SETTINGS:
-            raise UserError(f"config.{name}: no such setting{nearest(name, SETTINGS)}")
+    check_settings(config)
     if config.batch_size < 1:
         raise UserError(f"config.batch_size={config.batch_size}: must be at least 1")
     store = configs.call(prepare.ensure, "data", config.data)
@@ -82,6 +78,15 @@ def assemble(config: ConfigDict) -> Run:
     places = state_places(mesh, model.params_specs(net, hybrid))
     statistics = jax.device_put(store.statistics, meshes.replicated(mesh))
     return Run(config, store, net, mesh, how, apply, places, statistics)
+
+
+def check_settings(config: ConfigDict) -> None:
+    """Raises UserError for a setting that is missing or unknown."""
+    for name in {*config, *SETTINGS}:
+        if name not in config:
+            raise UserError(f"config.{name} is missing")
+        if name not in SETTINGS:
+            raise UserError(f"config.{name}: no such setting{nearest(name, SETTINGS)}")
 
 
 def _check_hybrid(net: Net, devices: int) -> None:
@@ -137,15 +142,5 @@ def put_params(run: Run, params: dict[str, dict[str, np.ndarray]]) -> model.Para
     Raises:
         UserError: if they are not those of the config's net.
     """
-    expected = jax.eval_shape(lambda: model.init(run.net, jax.random.key(0)))
-    here, there = (
-        {jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree.leaves_with_path(tree)}
-        for tree in (expected, params)
-    )
-    for name in here | there:
-        if here.get(name) != there.get(name):
-            raise UserError(
-                f"{name} is {there.get(name, 'missing')} in the checkpoint and "
-                f"{here.get(name, 'missing')} in net {run.net.name}"
-            )
+    model.check(run.net, params, "the checkpoint")
     return jax.device_put(params, run.places.params)

@@ -66,9 +66,10 @@ class Activation:
 class Norm:
     """Response normalisation (section 3.3): b = a / (k + alpha * sum of a^2 over size)^beta.
 
-    The sum runs over `size` adjacent kernel maps of the same tower (`over="maps"`), or over a
-    size x size neighbourhood within each map (`over="space"`). The text multiplies the sum by
-    alpha; the source divides alpha by the number of terms first (`alpha_divided`).
+    The sum runs over `size` adjacent kernel maps (`over="maps"`), of the same tower or, where it
+    `reads` "all", across towers as in Caffe; or over a size x size neighbourhood within each map
+    (`over="space"`). The text multiplies the sum by alpha; the source divides alpha by the number
+    of terms first (`alpha_divided`).
     """
 
     name: str
@@ -78,6 +79,7 @@ class Norm:
     beta: float = 0.75
     alpha_divided: bool = True
     over: Literal["maps", "space"] = "maps"
+    reads: Reads = "own"
 
     @property
     def scale(self) -> float:
@@ -118,6 +120,14 @@ Weighted = Conv | Local | Dense
 
 
 @dataclasses.dataclass(frozen=True)
+class Pixels:
+    """How a net takes its input: colours divided by `deviation`, those of RGB, then in `order`."""
+
+    order: Literal["RGB", "BGR"] = "RGB"
+    deviation: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
 class Net:
     """A table: `rows` applied to images of image_size x image_size x 3, split over `towers`."""
 
@@ -126,6 +136,7 @@ class Net:
     classes: int
     towers: int
     rows: tuple[Row, ...]
+    pixels: Pixels = Pixels()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,10 +160,12 @@ def layers(net: Net) -> tuple[Layer, ...]:
     shape, reads_image = (net.image_size, net.image_size, 3), True
     traced = []
     for row in net.rows:
-        source = shape
-        if isinstance(row, Weighted) and row.reads == "all" and not reads_image:
+        own = source = shape
+        if isinstance(row, Weighted | Norm) and row.reads == "all" and not reads_image:
             source = (*shape[:-1], shape[-1] * net.towers)
         shape = _output_shape(net, row, source)
+        if isinstance(row, Norm):
+            shape = own  # a tower norms its own maps, whatever it reads
         weights = biases = positions = 0
         if isinstance(row, Weighted):
             reads_image = False
@@ -214,6 +227,19 @@ def _output_shape(net: Net, row: Row, shape: tuple[int, ...]) -> tuple[int, ...]
     return shape
 
 
+Shapes = dict[str, tuple[int, ...]]
+
+
+def check_shapes(net: Net, expected: Shapes, found: Shapes, where: str) -> None:
+    """Raises UserError naming the first array that is missing, extra or of another shape."""
+    for name in expected | found:
+        if expected.get(name) != found.get(name):
+            raise UserError(
+                f"{name} is {found.get(name, 'missing')} in {where} and "
+                f"{expected.get(name, 'missing')} in net {net.name}"
+            )
+
+
 def padding(row: Conv | Local) -> tuple[int, int]:
     """Pixels of zeros (before, after) each spatial direction."""
     return row.pad if isinstance(row.pad, tuple) else (row.pad, row.pad)
@@ -249,9 +275,10 @@ def describe(net: Net) -> str:
     ]
     rule = "-" * max(map(len, text))
     towers = f"{net.towers} towers" if net.towers > 1 else "1 tower"
+    order = f" {net.pixels.order}" if net.pixels.order != "RGB" else ""
     title = (
-        f"{net.name}: {towers}, input {net.image_size}x{net.image_size}x3 ({inputs:,} numbers), "
-        f"{net.classes} classes"
+        f"{net.name}: {towers}, input {net.image_size}x{net.image_size}x3{order} "
+        f"({inputs:,} numbers), {net.classes} classes"
     )
     return "\n".join([title, rule, text[0], rule, *text[1:-1], rule, text[-1]])
 
@@ -276,7 +303,7 @@ def _what(net: Net, row: Row) -> str:
             return row.kind
         case Norm():
             return (
-                f"response norm over {row.size} maps"
+                f"response norm over {row.size} maps{reads}"
                 if row.over == "maps"
                 else (f"response norm over {row.size}x{row.size} pixels")
             )

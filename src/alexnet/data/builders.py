@@ -10,7 +10,7 @@ import tarfile
 from alexnet.data import folder
 from alexnet.data.raw import RawData
 from alexnet.data.store import root_dir
-from alexnet.errors import UserError, nearest
+from alexnet.errors import UserError, nearest, one_line
 
 FOLDER = "folder:"
 # The imagenet2012 builder goes on without a split whose archive is absent.
@@ -45,6 +45,13 @@ def is_local(name: str, data_dir: str) -> bool:
     if name.startswith(FOLDER) or name == "digits":
         return True
     return _builder(name, data_dir).data_path.exists()
+
+
+def class_count(name: str, data_dir: str) -> int | None:
+    """How many classes a dataset has, prepared or not; None for a folder. Raises UserError."""
+    if name.startswith(FOLDER):
+        return None
+    return _builder(name, data_dir).info.features["label"].num_classes
 
 
 def load(name: str, data_dir: str) -> RawData:
@@ -87,7 +94,7 @@ def _builder(name: str, data_dir: str):
         dataset = name.partition("/")[0]
         variants = tfds.builder_cls(dataset).builder_configs if dataset in known else ()
         near = nearest(name, [f"{dataset}/{variant}" for variant in variants])
-        near = near or f": {_one_line(error)}"
+        near = near or f": {one_line(error)}"
         raise UserError(f"unknown dataset {name!r}{near}") from error
     features = builder.info.features
     if not (
@@ -126,7 +133,7 @@ def _download_and_prepare(builder, name: str) -> None:
         tfds.download.DownloadError,
     ) as error:
         raise UserError(
-            f"TFDS could not prepare dataset {name!r} in {builder.data_path}: {_one_line(error)}"
+            f"TFDS could not prepare dataset {name!r} in {builder.data_path}: {one_line(error)}"
         ) from error
 
 
@@ -166,7 +173,3 @@ def _open_split(builder, split: str) -> TfdsSplit:
             "another data_dir, and prepare again"
         ) from error
     return TfdsSplit(source, f"split {split!r} of {builder.info.full_name}")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -61,6 +61,14 @@ def ensure(name: str, data_dir: str, image_size: int, quality: int = store.QUALI
     return store.open_store(name, data_dir, image_size, quality)
 
 
+def class_count(
+    name: str, data_dir: str, image_size: int, quality: int = store.QUALITY
+) -> int | None:
+    """How many classes the dataset has; None for a folder without a store. Prepares nothing."""
+    made = store.load_store(store.store_path(name, data_dir, image_size, quality))
+    return len(made.classes) if made else builders.class_count(name, data_dir)
+
+
 def _make(
     raw: RawData, path: Path, name: str, image_size: int, quality: int, progress: bool
 ) -> None:

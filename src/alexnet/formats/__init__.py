@@ -1,0 +1,1 @@
+"""Files that other frameworks write or read: one module for each format."""

@@ -1,0 +1,26 @@
+"""The .safetensors format: named arrays and a dict of strings."""
+
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, numpy, safe_open
+
+from alexnet.errors import UserError, one_line
+
+
+def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """(float32 arrays, metadata). Raises UserError for a damaged file or numbers numpy lacks."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+    except (SafetensorError, TypeError) as error:
+        raise UserError(
+            f"{path} is damaged, or no .safetensors of numpy's numbers: {one_line(error)}"
+        ) from None
+    return {name: array.astype(np.float32) for name, array in arrays.items()}, metadata
+
+
+def content(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
+    """The file of these arrays."""
+    return numpy.save({name: np.ascontiguousarray(x) for name, x in arrays.items()}, metadata)

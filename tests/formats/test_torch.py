@@ -1,0 +1,77 @@
+"""alexnet.formats.torch; most of it needs PyTorch, which the project does not."""
+
+import sys
+
+import numpy as np
+import pytest
+import thin
+
+from alexnet import model
+from alexnet.errors import UserError
+from alexnet.formats import layout, torch
+
+
+def test_without_pytorch_the_line_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(UserError, match=r"needs PyTorch \(pip install torch\); or save it"):
+        torch.read(tmp_path / "net.pth")
+
+
+@pytest.mark.slow
+def test_logits_are_those_of_a_pytorch_module(tmp_path):
+    library = pytest.importorskip("torch")
+    nn = library.nn
+
+    class AlexNet(nn.Module):
+        """torchvision's, with few kernels."""
+
+        def __init__(self):
+            super().__init__()
+            self.features = nn.Sequential(
+                *(nn.Conv2d(3, 8, 11, stride=4, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
+                *(nn.Conv2d(8, 12, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
+                *(nn.Conv2d(12, 16, 3, padding=1), nn.ReLU()),
+                *(nn.Conv2d(16, 12, 3, padding=1), nn.ReLU()),
+                *(nn.Conv2d(12, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 2)),
+            )
+            self.classifier = nn.Sequential(
+                *(nn.Dropout(), nn.Linear(8 * 2 * 2, 12), nn.ReLU()),
+                *(nn.Dropout(), nn.Linear(12, 10), nn.ReLU()),
+                nn.Linear(10, 7),
+            )
+
+        def forward(self, x):
+            return self.classifier(self.features(x).flatten(1))
+
+    library.manual_seed(0)
+    theirs = AlexNet().eval()
+    library.save(theirs.state_dict(), tmp_path / "net.pth")
+    images = thin.images("torchvision_alexnet")
+    x = (images / np.float32(255) - np.float32([0.485, 0.456, 0.406])) / np.float32(
+        [0.229, 0.224, 0.225]
+    )
+    with library.no_grad():
+        wanted = theirs(library.from_numpy(x).permute(0, 3, 1, 2)).numpy()
+
+    net = thin.thin("torchvision_alexnet")(classes=7)
+    params = layout.ours(net, torch.NAMES, torch.read(tmp_path / "net.pth"))
+    mean = 255 * np.float32([0.485, 0.456, 0.406])
+    logits, _ = model.apply(net, params, images - mean)
+    np.testing.assert_allclose(logits, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+
+
+@pytest.mark.slow
+def test_damaged_files_are_one_line(tmp_path):
+    library = pytest.importorskip("torch")
+    path = tmp_path / "net.pth"
+    library.save({"a": library.ones(50)}, path)
+    whole = path.read_bytes()
+    assert set(torch.read(path)) == {"a"}
+    for content in (b"", whole[:100], whole[:-200], b"\xff" * 100, b"text"):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"net.pth is damaged, or no file of PyTorch") as caught:
+            torch.read(path)
+        assert "\n" not in str(caught.value)
+    library.save({"state_dict": {"a": library.ones(2)}}, path)
+    with pytest.raises(UserError, match="holds no state_dict"):
+        torch.read(path)

@@ -1,0 +1,372 @@
+"""alexnet.convert: weights come in from other frameworks' files and go out, the same to the bit."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+import reference
+import thin
+from PIL import Image
+from safetensors import numpy as safetensors
+from safetensors import safe_open
+from tiny import ROOT
+
+from alexnet import checkpoint, convert, evaluate, nets, train
+from alexnet import config as configs
+from alexnet.augment import evaluation_inputs
+from alexnet.errors import UserError
+from alexnet.run import assemble, put_params
+
+VARIANTS = {"torchvision_alexnet": "torchvision", "caffe_alexnet": "caffe_alexnet"}
+VARIANTS |= {"caffenet": "caffenet"}
+CLASSES = 3
+
+
+@pytest.fixture(autouse=True)
+def thin_nets(monkeypatch):
+    """The frameworks' nets are thin; everything else is as a user has it."""
+    for name in VARIANTS:
+        monkeypatch.setitem(nets.NETS, name, thin.thin(name))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Images of three classes, large enough for the nets."""
+    random = np.random.default_rng(2)
+    path = tmp_path_factory.mktemp("folder")
+    for split in ("train", "validation"):
+        for name in ("a", "b", "c"):
+            (path / split / name).mkdir(parents=True)
+            for number in range(2):
+                pixels = random.integers(0, 256, (100, 100, 3), np.uint8)
+                Image.fromarray(pixels).save(path / split / name / f"{number}.png")
+    return path
+
+
+def flags(name: str, folder, data_dir: str) -> list[str]:
+    return [
+        f"--config={ROOT}/configs/imagenet.py:{VARIANTS[name]}",
+        f"--config.net.image_size={thin.SIDES[name]}",
+        f"--config.data.name=folder:{folder}",
+        f"--config.data.data_dir={data_dir}",
+        "--config.data.image_size=100",
+        "--config.data.quality=0",
+        "--config.batch_size=2",
+    ]
+
+
+def written(name: str, path, classes: int = CLASSES, old: bool = False):
+    """A file of this framework's with the weights of `thin`."""
+    arrays = thin.weights(name, classes)
+    if name == "torchvision_alexnet":
+        file = path / "alexnet.safetensors"
+        safetensors.save_file(arrays, file)
+    else:
+        file = path / f"{name}.caffemodel"
+        file.write_bytes(thin.caffemodel(arrays, thin.ORDER[name], old))
+    return file
+
+
+def expected(name: str, images: np.ndarray, classes: int = CLASSES) -> np.ndarray:
+    """float64 logits of the framework."""
+    arrays = thin.weights(name, classes)
+    if name == "torchvision_alexnet":
+        return reference.torchvision(arrays, images)
+    return reference.caffe(arrays, images, pool_first=name == "caffenet")
+
+
+def assert_close(found, wanted) -> None:
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory, folder, data_dir):
+    """Workdirs by net, made by the command."""
+    root = tmp_path_factory.mktemp("imported")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in VARIANTS:
+            patch.setitem(nets.NETS, name, thin.thin(name))
+            source = written(name, root)
+            options = [f"--source={source}", f"--workdir={root / name}"]
+            convert.main([*flags(name, folder, data_dir), *options])
+    return {name: root / name for name in VARIANTS}
+
+
+# --- In -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_evaluation_of_what_came_in_is_the_frameworks(imported, folder, name, capsys):
+    evaluate.main([f"--workdir={imported[name]}", "--checkpoint=last"])
+    line = capsys.readouterr().out
+    side = thin.SIDES[name]
+    start = (100 - side) // 2
+    paths = sorted((folder / "validation").rglob("*.png"))
+    stored = np.stack([np.asarray(Image.open(path)) for path in paths])
+    crops = stored[:, start : start + side, start : start + side]
+    labels = np.array(["abc".index(path.parent.name) for path in paths])
+    logits = expected(name, crops)
+    loss = reference.cross_entropy(logits, labels)
+    error = (logits.argmax(-1) != labels).mean()
+    assert f"top-1 error {error:.2%}" in line
+    found = float(line.split("loss ")[1].split(",")[0])
+    assert found == pytest.approx(loss, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_training_goes_on_from_what_came_in(imported, tmp_path):
+    """At rate 0 the weights stay the file's."""
+    workdir = tmp_path / "run"
+    shutil.copytree(imported["caffenet"], workdir)
+    config = configs.saved(workdir)
+    config.epochs, config.schedule.rate, config.schedule.milestones = 1.0, 0.0, ()
+    jax.config.update("jax_disable_most_optimizations", True)  # it compiles for long
+    try:
+        train.train(config, workdir)
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
+    before, _ = checkpoint.load(imported["caffenet"], "last")
+    after, metadata = checkpoint.load(workdir, "last")
+    assert metadata["epoch"] == 1
+    jax.tree.map(np.testing.assert_array_equal, before, after)
+
+
+@pytest.mark.parametrize("name", ["caffe_alexnet", "caffenet"])
+def test_old_and_new_caffemodels_are_alike(imported, folder, data_dir, tmp_path, name):
+    source = written(name, tmp_path, old=True)
+    options = [f"--source={source}", f"--workdir={tmp_path / 'run'}"]
+    convert.main([*flags(name, folder, data_dir), *options])
+    old, new = (checkpoint.load(path, "last")[0] for path in (tmp_path / "run", imported[name]))
+    jax.tree.map(np.testing.assert_array_equal, old, new)
+
+
+def test_without_a_dataset_the_classes_are_the_files(tmp_path, data_dir):
+    source = written("caffenet", tmp_path, classes=5)  # odd: two towers share six
+    options = [f"--source={source}", f"--workdir={tmp_path / 'run'}"]
+    convert.main([*flags("caffenet", tmp_path / "nowhere", data_dir), *options])
+    params, _ = checkpoint.load(tmp_path / "run", "last")
+    assert params["fc8"]["bias"].shape == (2, 3)
+    assert params["fc8"]["bias"][1, 2] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["caffenet.caffemodel", "run"]
+
+
+def test_of_a_tfds_dataset_the_classes_are_known_unprepared(tmp_path):
+    source = written("caffenet", tmp_path, classes=5)
+    line = flags("caffenet", tmp_path, str(tmp_path))
+    line[2] = "--config.data.name=digits"
+    with pytest.raises(UserError, match=r"fc8.weight is \(5, 10\) in .* and \(10, 10\) in net caf"):
+        convert.main([*line, f"--source={source}", f"--workdir={tmp_path / 'run'}"])
+    assert not (tmp_path / "run").exists()
+
+
+def changed(arrays: thin.Arrays, name: str, array: np.ndarray | None) -> thin.Arrays:
+    """With another array; None leaves out all whose names start so."""
+    if array is None:
+        return {n: a for n, a in arrays.items() if not n.startswith(name)}
+    return arrays | {name: array}
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        ("conv2", None, r"conv2.weight is missing in .* and \(12, 4, 5, 5\) in net"),
+        ("conv2.bias", None, r"conv2.bias is missing in .* and \(12,\) in net caffenet"),
+        ("conv6.weight", np.zeros((2, 3)), r"conv6.weight is \(2, 3\) in .* and missing in net"),
+        (
+            "conv4.weight",
+            np.zeros((12, 16, 3, 3)),
+            r"conv4.weight is \(12, 16, 3, 3\) in .* and \(12, 8, 3, 3\) in net caffenet",
+        ),
+        ("fc8.weight", np.zeros((4, 10)), r"fc8.weight is \(4, 10\) in .* and \(3, 10\) in net"),
+    ],
+)
+def test_weights_that_do_not_fit_are_one_line(folder, data_dir, tmp_path, name, array, message):
+    arrays = changed(thin.weights("caffenet", CLASSES), name, array)
+    order = (*thin.ORDER["caffenet"], "conv6")
+    (tmp_path / "net.caffemodel").write_bytes(thin.caffemodel(arrays, order))
+    options = [f"--source={tmp_path}/net.caffemodel", f"--workdir={tmp_path / 'run'}"]
+    with pytest.raises(UserError, match=message):
+        convert.main([*flags("caffenet", folder, data_dir), *options])
+    assert [path.name for path in tmp_path.iterdir()] == ["net.caffemodel"]
+
+
+def test_of_torchvision_the_files_own_names_are_told(folder, data_dir, tmp_path):
+    arrays = changed(thin.weights("torchvision_alexnet", CLASSES), "features.3.weight", None)
+    safetensors.save_file(arrays, tmp_path / "net.safetensors")
+    options = [f"--source={tmp_path}/net.safetensors", f"--workdir={tmp_path / 'run'}"]
+    with pytest.raises(UserError, match=r"features.3.weight is missing in .*net.safetensors and"):
+        convert.main([*flags("torchvision_alexnet", folder, data_dir), *options])
+
+
+def test_caffes_two_nets_are_told_apart(folder, data_dir, tmp_path):
+    source = written("caffenet", tmp_path)
+    options = [f"--source={source}", f"--workdir={tmp_path / 'run'}"]
+    with pytest.raises(UserError, match="pool1 comes before norm1, which it follows in net caffe "):
+        convert.main([*flags("caffe_alexnet", folder, data_dir), *options])
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "add either --source=FILE"),
+        (["--source=a.pth", "--target=b.stablehlo"], "add either --source=FILE"),
+        (["--source={there}"], "--workdir is missing"),
+        (["--source={there}", "--workdir={full}"], "--workdir=.* is there already"),
+        (["--source=no.caffemodel", "--workdir={new}"], "--source=no.caffemodel: no such file"),
+        (["--source={text}", "--workdir={new}"], "end it in .caffemodel, .safetensors"),
+        (
+            ["--source={there}", "--workdir={new}", "--config.net.remove=conv4"],
+            r"conv5.weight is \(8, 6, 3, 3\) in .* and \(8, 8, 3, 3\) in net|conv4.weight is",
+        ),
+    ],
+)
+def test_mistakes_on_the_way_in(folder, data_dir, tmp_path, options, message):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/config.json").write_text("{}")
+    (tmp_path / "text.txt").write_text("")
+    there = written("caffenet", tmp_path)
+    places = {"there": there, "full": tmp_path / "full", "new": tmp_path / "new"}
+    places |= {"text": tmp_path / "text.txt"}
+    line = [option.format(**places) for option in options]
+    with pytest.raises(UserError, match=message):
+        convert.main([*flags("caffenet", folder, data_dir), *line])
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_file_of_another_framework_is_told(folder, data_dir, tmp_path):
+    source = written("caffenet", tmp_path)
+    options = [f"--source={source}", f"--workdir={tmp_path / 'run'}"]
+    with pytest.raises(UserError, match="is for net caffe_alexnet or caffenet, not config"):
+        convert.main([*flags("torchvision_alexnet", folder, data_dir), *options])
+
+
+def test_the_command_ends_with_one_line(tmp_path):
+    line = [sys.executable, "-m", "alexnet.convert", "--source=a.caffemodel"]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: which config?")
+    assert done.stderr.count("\n") == 1
+
+
+# --- Out ------------------------------------------------------------------------------------------
+
+
+def exported(workdir, target, *options: str):
+    convert.main([f"--workdir={workdir}", "--checkpoint=last", f"--target={target}", *options])
+    return target
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_out_and_in_again_is_the_same_to_the_bit(imported, folder, data_dir, tmp_path, name):
+    file = exported(imported[name], tmp_path / "net.safetensors")
+    before, _ = checkpoint.load(imported[name], "last")
+    arrays = safetensors.load_file(file)
+    assert set(arrays) == {f"{layer}.{part}" for layer in before for part in ("kernel", "bias")}
+    np.testing.assert_array_equal(arrays["conv1.kernel"], before["conv1"]["kernel"])
+    options = [f"--source={file}", f"--workdir={tmp_path / 'again'}"]
+    convert.main([*flags(name, folder, data_dir), *options])
+    after, _ = checkpoint.load(tmp_path / "again", "last")
+    jax.tree.map(np.testing.assert_array_equal, before, after)
+
+
+def test_under_torchvisions_names_it_is_torchvisions_file_to_the_bit(imported, tmp_path):
+    workdir = imported["torchvision_alexnet"]
+    file = exported(workdir, tmp_path / "net.safetensors", "--names=torchvision")
+    original = thin.weights("torchvision_alexnet", CLASSES)
+    found = safetensors.load_file(file)
+    assert list(found) == sorted(original)
+    jax.tree.map(np.testing.assert_array_equal, found, original)
+
+
+def test_our_file_says_what_net_it_holds(imported, folder, data_dir, tmp_path):
+    file = exported(imported["caffenet"], tmp_path / "net.safetensors")
+    with safe_open(file, framework="numpy") as opened:
+        about = json.loads(opened.metadata()["alexnet"])
+    assert about["classes"] == CLASSES
+    assert about["config"]["net"]["name"] == "caffenet"
+    for change, message in (
+        ("--config.net.activation=tanh", "config.net.activation='relu', not 'tanh'"),
+        ("--config.net.name=caffe_alexnet", "config.net.name='caffenet', not 'caffe_alexnet'"),
+    ):
+        options = [f"--source={file}", f"--workdir={tmp_path / 'new'}", change]
+        with pytest.raises(UserError, match=message):
+            convert.main([*flags("caffenet", folder, data_dir), *options])
+
+
+CALL = """
+import sys, jax, numpy, pathlib
+net = jax.export.deserialize(bytearray(pathlib.Path(sys.argv[1]).read_bytes()))
+images = numpy.load(sys.argv[2])
+numpy.save(sys.argv[3], numpy.concatenate([net.call(images[:1]), net.call(images)]))
+assert "alexnet" not in sys.modules
+print(*net.platforms)
+"""
+
+
+def test_stablehlo_gives_the_logits_in_another_process(imported, tmp_path):
+    name = "caffe_alexnet"
+    file = exported(imported[name], tmp_path / "net.stablehlo")
+    np.save(tmp_path / "images.npy", thin.images(name))
+    line = [sys.executable, "-c", CALL, file, tmp_path / "images.npy", tmp_path / "logits.npy"]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["cpu", "cuda"]
+    found = np.load(tmp_path / "logits.npy")
+    wanted = expected(name, thin.images(name))
+    assert found.dtype == np.float32
+    assert_close(found, np.concatenate([wanted[:1], wanted]))
+
+
+def test_stablehlo_subtracts_a_mean_image_as_evaluation_does(imported, tmp_path, folder):
+    """Of a net with a mean image: the run's own logits of the same crops."""
+    workdir = tmp_path / "run"
+    shutil.copytree(imported["caffenet"], workdir)
+    config = configs.saved(workdir)
+    config.augment.mean, config.augment.mean_pixel = "centre", ()
+    configs.save(config, workdir)
+    file = exported(workdir, tmp_path / "net.stablehlo")
+    this = assemble(config)
+    stored, _ = this.store.read("validation", range(4))
+    net = jax.export.deserialize(bytearray(file.read_bytes()))
+    start = (100 - 99) // 2
+    found = net.call(stored[:, start : start + 99, start : start + 99])
+    params, _ = checkpoint.load(workdir, "last")
+    inputs = evaluation_inputs(stored, this.how, this.statistics)
+    assert np.abs(this.store.statistics.mean_HWC - 127).max() > 20
+    assert_close(found, np.array(jax.jit(this.apply)(put_params(this, params), inputs)))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--target=net.stablehlo"], "which run"),
+        (["--workdir={nothing}", "--target=net.stablehlo"], "holds no run"),
+        (["--workdir={run}", "--target=net.onnx"], "end it in .safetensors or .stablehlo"),
+        (["--workdir={run}", "--target={there}"], "there.safetensors exists"),
+        (["--workdir={run}", "--target=no/net.safetensors"], "cannot write there: No such file"),
+        (["--workdir={run}", "--target=a.safetensors", "--names=his"], "choose own or torchvision"),
+        (
+            ["--workdir={run}", "--target=a.safetensors", "--names=torchvision"],
+            "for .safetensors of net torchvision_alexnet alone",
+        ),
+        (["--workdir={run}", "--target=a.safetensors", "--checkpoint=first"], "choose best, last"),
+        (["--workdir={run}", "--target=a.safetensors", "--checkpoint=best"], "step='last'"),
+        (["--workdir={run}", "--target=a.safetensors", "--sauce=b"], "--sauce: no such option"),
+    ],
+)
+def test_mistakes_on_the_way_out(imported, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.safetensors").write_text("mine")
+    places = {"run": imported["caffenet"], "nothing": tmp_path, "there": "there.safetensors"}
+    line = [option.format(**places) for option in options]
+    if not any("checkpoint" in option for option in line):
+        line.append("--checkpoint=last")
+    with pytest.raises(UserError, match=message):
+        convert.main(line)
+    assert [path.name for path in tmp_path.iterdir()] == ["there.safetensors"]
+    assert (tmp_path / "there.safetensors").read_text() == "mine"
