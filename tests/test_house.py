@@ -12,6 +12,7 @@ LEVELS = [
     {"table", "options"},
     {"frameworks", "formats"},
     {"nets", "ops", "platform", "data", "config", "checkpoint", "log", "cluster", "mesh", "cost"},
+    {"winograd"},
     {"model", "augment", "optimizer", "schedule", "metrics"},
     {"step"},
     {"run"},

@@ -28,8 +28,9 @@ def main(task: dict) -> None:
     platform.cache_compilations()
     table, size = work.net(task["net"]), task["batch"]
     mesh = meshes.make(towers=table.towers, batch_size=size, data=1, tower=1)
-    chunk = platform.conv_chunk(-1, table, mesh, size)
-    apply = model.on_mesh(table, mesh, chunk, jnp.dtype(task["dtype"]))
+    chunk, winograd = platform.conv_chunk(-1, mesh, size), platform.winograd(-1, mesh)
+    dtype, wide_convs = jnp.dtype(task["dtype"]), platform.wide_convs(mesh)
+    apply = model.on_mesh(table, mesh, chunk, dtype, False, winograd, wide_convs)
     images, labels = work.batch(table, size)
     place = meshes.batch_sharding(mesh)
 

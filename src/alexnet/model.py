@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from alexnet import mesh as meshes
-from alexnet import ops, table
+from alexnet import ops, table, winograd
 
 Params = dict[str, dict[str, jax.Array]]
 Activations = dict[str, jax.Array]
@@ -38,6 +38,7 @@ class Weights(nn.Module):
     towers: int
     dtype: jnp.dtype | None  # None: the parameters' own
     shares: int = 1  # devices that the neurons are divided over
+    winograd: bool = False
 
     def setup(self) -> None:
         row, features = self.layer.row, self.layer.output_shape[-1] // self.shares
@@ -70,8 +71,14 @@ class Weights(nn.Module):
         if isinstance(row, table.Local):
             ys = [ops.local(x, kernel[t], row.size, padding) for t, x in enumerate(xs)]
         else:
-            ys = [ops.conv(x, kernel[t], row.stride, padding) for t, x in enumerate(xs)]
+            ys = [self._conv(x, kernel[t], row, padding) for t, x in enumerate(xs)]
         return [y + bias[t] for t, y in enumerate(ys)]
+
+    def _conv(self, x, kernel, row: table.Conv, padding: ops.Padding) -> jax.Array:
+        small = row.size == 3 and row.stride == 1 and max(padding[0]) <= 2
+        if self.winograd and small:
+            return winograd.conv3x3(x, kernel, padding)
+        return ops.conv(x, kernel, row.stride, padding)
 
 
 class Network(nn.Module):
@@ -83,8 +90,11 @@ class Network(nn.Module):
         axis: mesh axis along which the other towers are, or None if all are here.
         conv_chunk: images that go through the convolutional stage at a time, 0 for all; the result
             is the same, the memory traffic is not (see `alexnet.platform`).
+        winograd: whether 3x3 convolutions are done by `alexnet.winograd`.
+        wide_convs: keeps convolutions in float32, whatever `dtype` says.
         dtype: of kernels and activations while they are computed with. Parameters, response norms,
-            the last layer and so the logits are float32 always.
+            the last layer and so the logits are float32 always; products of fully-connected layers
+            are summed in float32.
         hybrid: Krizhevsky's 2014 scheme for a net of one tower: ("data", devices) divides the
             neurons of the fully-connected layers over the devices of that axis. They see all
             images, gathered where the convolutional stage ends, which is split by images.
@@ -96,14 +106,20 @@ class Network(nn.Module):
     conv_chunk: int = 0
     dtype: jnp.dtype | None = None
     hybrid: tuple[str, int] | None = None
+    winograd: bool = False
+    wide_convs: bool = False
 
     def setup(self) -> None:
         for layer in table.layers(self.net):
             if isinstance(layer.row, table.Weighted):
                 divided = self.hybrid and isinstance(layer.row, table.Dense)
                 shares = self.hybrid[1] if divided else 1
-                dtype = None if layer.row is self.net.rows[-1] else self.dtype
-                setattr(self, layer.row.name, Weights(layer, self.local, dtype, shares))
+                wide = layer.row is self.net.rows[-1] or (
+                    self.wide_convs and not isinstance(layer.row, table.Dense)
+                )
+                dtype = None if wide else self.dtype
+                weights = Weights(layer, self.local, dtype, shares, self.winograd)
+                setattr(self, layer.row.name, weights)
 
     def __call__(
         self,
@@ -292,6 +308,8 @@ def on_mesh(
     conv_chunk: int = 0,
     dtype: jnp.dtype | None = None,
     hybrid: bool = False,
+    winograd: bool = False,
+    wide_convs: bool = False,
 ) -> Callable[..., jax.Array]:
     """`apply` over a mesh (data, tower): f(params, x_BHWC[, dropout_key, examples_B]) -> logits_BK.
 
@@ -304,7 +322,8 @@ def on_mesh(
     local = net.towers // mesh.shape["tower"]
     shares = ("data", mesh.shape["data"]) if hybrid and mesh.shape["data"] > 1 else None
     specs = params_specs(net, hybrid)
-    network = Network(net, local, "tower" if towers_apart else None, conv_chunk, dtype, shares)
+    axis = "tower" if towers_apart else None
+    network = Network(net, local, axis, conv_chunk, dtype, shares, winograd, wide_convs)
 
     def here(params, x_BHWC, *dropout):
         dropout_key, examples_B = dropout or (None, None)

@@ -7,29 +7,45 @@ from pathlib import Path
 import jax
 from jax.sharding import Mesh
 
-from alexnet.table import Net, layers
-
-# On a CPU the convolutional stage runs over a few images at a time, so that the maps of its largest
-# layer stay in the cache: 4 images of AlexNet. A GPU wants the whole batch at once.
-CPU_CHUNK_NEURONS = 4 * 290_400
+# On a CPU the convolutional stage runs over a few images at a time: their maps stay in the cache, and
+# XLA's weight gradients are several times faster over few images. A GPU wants the whole batch.
+CPU_CHUNK = 4
+CPU_CHUNKS_AT_MOST = 16  # the stage is unrolled: compile time grows with the number of chunks
 MALLOPT = {  # of malloc.h
     -3: 2**30,  # M_MMAP_THRESHOLD: blocks below it come from the heap, not from the system
     -1: 2**31 - 1,  # M_TRIM_THRESHOLD: the heap is not given back
     -2: 2**28,  # M_TOP_PAD: it grows by so much at a time
     -8: 1,  # M_ARENA_MAX: one heap for all threads, so that one can use what another freed
 }
-CPU_CHUNKS_AT_MOST = 16  # the stage is unrolled: compile time grows with the number of chunks
 
 
-def conv_chunk(asked: int, net: Net, mesh: Mesh, batch_size: int) -> int:
+def conv_chunk(asked: int, mesh: Mesh, batch_size: int) -> int:
     """`config.conv_chunk`: images a chunk, 0 for whole batches, -1 for what suits the platform."""
     if asked >= 0:
         return asked
-    on_cpu = mesh.devices.flat[0].platform == "cpu"
-    if not on_cpu or mesh.size > 1:  # over several devices each chunk would communicate anew
+    if not _on_cpu(mesh) or mesh.size > 1:  # over several devices each chunk would communicate anew
         return 0
-    fits = CPU_CHUNK_NEURONS // max(layer.neurons for layer in layers(net))
-    return max(fits, -(-batch_size // CPU_CHUNKS_AT_MOST))
+    return max(CPU_CHUNK, -(-batch_size // CPU_CHUNKS_AT_MOST))
+
+
+def winograd(asked: int, mesh: Mesh) -> bool:
+    """`config.winograd`: 1 for 3x3 convolutions by `alexnet.winograd`, 0, or -1 for on CPUs only.
+
+    cuDNN has its own; XLA on CPUs has not.
+    """
+    return asked == 1 or (asked < 0 and _on_cpu(mesh))
+
+
+def wide_convs(mesh: Mesh) -> bool:
+    """Whether `config.dtype="bfloat16"` leaves convolutions in float32.
+
+    XLA on CPUs has bfloat16 matrix products, but no bfloat16 convolutions worth the name.
+    """
+    return _on_cpu(mesh)
+
+
+def _on_cpu(mesh: Mesh) -> bool:
+    return mesh.devices.flat[0].platform == "cpu"
 
 
 def cache_compilations() -> None:

@@ -29,7 +29,16 @@ from alexnet.table import layers
 
 # What may change when a run is resumed; anything else would make it another run.
 MAY_CHANGE = (
-    *("epochs", "schedule.", "mesh.", "accumulate", "conv_chunk", "log_", "checkpoint_"),
+    *(
+        "epochs",
+        "schedule.",
+        "mesh.",
+        "accumulate",
+        "conv_chunk",
+        "winograd",
+        "log_",
+        "checkpoint_",
+    ),
     "data.data_dir",
 )
 
@@ -38,6 +47,7 @@ def main(argv: Sequence[str]) -> None:
     """Reads the flags and trains."""
     config, options = configs.parse(argv, {"workdir": None} | cluster.OPTIONS)
     workdir = Path(options.pop("workdir"))
+    platform.tune_allocator()
     cluster.join(**options)
     platform.cache_compilations()
     with cluster.ends_clearly():
