@@ -1,0 +1,45 @@
+"""Notices a net that does not begin to learn: its loss stays at ln(classes), that of guessing."""
+
+import math
+from collections import deque
+from collections.abc import Iterable
+
+WINDOW = 200  # steps
+TOLERANCE = 0.01  # of ln(classes)
+
+
+class Alarm:
+    """Listens to the training loss and speaks once.
+
+    Good runs, too, begin at ln(classes), with 1000 classes for hundreds of steps; so it waits until
+    each class has come up about twice per image of a batch, 2 * classes steps, and then looks
+    at the last 200 steps. A resumed run collects these anew: still stuck, it is told again.
+    """
+
+    def __init__(self, classes: int):
+        self.classes = classes
+        self._losses = deque(maxlen=WINDOW)
+        self._spoken = False
+
+    def after(self, step: int, losses: Iterable[float]) -> str:
+        """The line to show after `step`, mostly none.
+
+        Args:
+            losses: of the steps since the last call, in nats.
+        """
+        self._losses.extend(losses)
+        if self._spoken or step < 2 * self.classes or not guessing(self._losses, self.classes):
+            return ""
+        self._spoken = True
+        return (
+            f"the loss has stayed at ln({self.classes}) = {math.log(self.classes):.3f}, that of "
+            f"guessing, for {WINDOW} steps: at initialisation dropout's noise can drown what tells "
+            "images apart; start again, in another --workdir, with --config.net.init=original, "
+            "smaller biases, a larger std in the net's table, or --config.net.dropout=0"
+        )
+
+
+def guessing(losses: Iterable[float], classes: int) -> bool:
+    """Whether there are WINDOW losses, their mean within 1% of ln(classes)."""
+    losses, chance = tuple(losses), math.log(classes)
+    return len(losses) >= WINDOW and abs(sum(losses) / len(losses) - chance) <= TOLERANCE * chance
