@@ -110,6 +110,24 @@ def test_an_interrupted_run_resumes_exactly(finished, tiny, tmp_path, monkeypatc
     assert validated == [row for row in rows(whole) if "validation/loss" in row]
 
 
+def test_rates_freezing_and_noise_that_change_on_the_way_survive_resuming(tiny, tmp_path):
+    """Stopped before, between and after the events: bit for bit the run that was not stopped."""
+    tiny.schedule.milestones = ((0.9, 0.002),)
+    tiny.schedule.events = (
+        *((1.0, "conv2.kernel", 0.0005), (1.2, "colour_noise", 0.0), (1.6, "conv1", 0.0)),
+    )
+    after = {}
+    for epochs in (1.1, 1.8, 2.4):
+        tiny.epochs = epochs
+        train.train(tiny, tmp_path / "stopped")
+        after[epochs], _ = checkpoint.load(tmp_path / "stopped", "last")
+    train.train(tiny, tmp_path / "whole")
+    whole, _ = checkpoint.load(tmp_path / "whole", "last")
+    jax.tree.map(np.testing.assert_array_equal, after[2.4], whole)
+    assert np.all(after[1.8]["conv1"]["kernel"] == whole["conv1"]["kernel"])  # frozen
+    assert np.any(after[1.8]["conv2"]["kernel"] != whole["conv2"]["kernel"])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_the_same_command_goes_on(data_dir, tmp_path, number):
