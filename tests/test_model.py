@@ -469,17 +469,11 @@ def test_there_are_no_grouped_convolutions(four_devices):
     assert "batch_group_count" not in hlo
 
 
-if __name__ == "__main__":
-    jax.config.update("jax_num_cpu_devices", 4)
-    jax.config.update("jax_disable_most_optimizations", True)  # else it compiles for minutes
-    on_four_devices(Path(sys.argv[1]))
-
-
 # --- Why nets get stuck ---------------------------------------------------------------------------
 
 
 def photos(count: int) -> np.ndarray:
-    """Random crops of scikit-learn's two photos, their mean subtracted: float32 [B, 224, 224, 3]."""
+    """Random crops of scikit-learn's two photos, their mean subtracted: [B, 224, 224, 3]."""
     random = np.random.default_rng(0)
     crops = []
     for photo, side in zip(
@@ -527,3 +521,9 @@ def test_what_tells_images_apart_against_dropouts_noise():
     assert found == pytest.approx(expected, rel=0.3)
     # bvlc_alexnet's biases are .1, but its fc6 and fc7 start from half the deviation
     assert found["text"] < image_to_noise(net("caffe"), images_BHWC) < found["biases of .1"]
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_num_cpu_devices", 4)
+    jax.config.update("jax_disable_most_optimizations", True)  # else it compiles for minutes
+    on_four_devices(Path(sys.argv[1]))

@@ -3,6 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
+from statistics import median
 
 WINDOW = 200  # steps
 TOLERANCE = 0.01  # of ln(classes)
@@ -31,9 +32,9 @@ class Alarm:
         if self._spoken or step < 2 * self.classes or not guessing(self._losses, self.classes):
             return ""
         self._spoken = True
-        mean, chance = sum(self._losses) / WINDOW, math.log(self.classes)
+        loss, chance = median(self._losses), math.log(self.classes)
         return (
-            f"the mean loss of the last {WINDOW} steps, {mean:.4g}, is that of guessing: "
+            f"the loss has been around {loss:.4g} for {WINDOW} steps, that of guessing is "
             f"ln({self.classes}) = {chance:.4g}; at initialisation dropout's noise can drown what "
             "tells images apart: start again, in another --workdir, with smaller biases, a larger "
             "std (--config.net.init=original has it), or --config.net.dropout=0"
@@ -41,9 +42,9 @@ class Alarm:
 
 
 def guessing(losses: Sequence[float], classes: int) -> bool:
-    """Whether the mean of WINDOW losses or more is not even 1% below ln(classes).
+    """Whether the median of WINDOW losses or more is not even 1% below ln(classes).
 
-    There is no bound above: noise keeps the loss of a net that knows nothing over ln(classes).
+    There is no bound above: noise keeps the loss of a net that knows nothing over ln(classes). The
+    median, for the first losses of a net that does learn may be huge.
     """
-    least = (1 - TOLERANCE) * math.log(classes)
-    return len(losses) >= WINDOW and sum(losses) / len(losses) >= least
+    return len(losses) >= WINDOW and median(losses) >= (1 - TOLERANCE) * math.log(classes)

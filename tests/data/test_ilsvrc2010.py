@@ -131,6 +131,7 @@ def test_it_needed_no_tensorflow(store):
 def test_train_and_evaluate_on_the_test_split(store, data, tmp_path, capsys):
     config = tiny_config(data)
     config.data.name = "imagenet2010"
+    config.net.remove = "conv2,norm2,pool2,conv3,conv4,conv5,pool5,fc7"
     config.batch_size = 6
     config.epochs = 1.0
     train.train(config, tmp_path)
