@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from alexnet import alarm, train
+from alexnet import train
 from alexnet.alarm import WINDOW, Alarm, guessing
 
 LN_1000 = math.log(1000)
@@ -53,19 +53,6 @@ def test_a_resumed_run_is_told_again_once_it_has_seen_enough():
     assert heard(Alarm(10), [math.log(10)] * 500, 50, start=700) == [900]
 
 
-def stuck_lines(capsys) -> list[str]:
-    return [line for line in capsys.readouterr().out.splitlines() if "guessing" in line]
-
-
-def test_a_run_at_rate_zero_says_so_once(tiny, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(alarm, "WINDOW", 10)
-    tiny.schedule.rate = 0.0
-    tiny.epochs = 5.0  # 29 steps
-    train.train(tiny, tmp_path)
-    [line] = stuck_lines(capsys)
-    assert "for 10 steps, that of guessing is ln(10) = 2.303; at initialisation dropout" in line
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("activation", "stuck"), [("sigmoid", True), ("relu", False)])
 def test_a_stuck_run_says_so_and_a_learning_one_does_not(tiny, tmp_path, capsys, activation, stuck):
@@ -75,4 +62,5 @@ def test_a_stuck_run_says_so_and_a_learning_one_does_not(tiny, tmp_path, capsys,
     tiny.log_every = 20
     tiny.epochs = 2.6  # 234 steps
     train.train(tiny, tmp_path)
-    assert len(stuck_lines(capsys)) == stuck
+    lines = [line for line in capsys.readouterr().out.splitlines() if "guessing" in line]
+    assert len(lines) == stuck

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tiny import ROOT, tiny_config
 
-from alexnet import checkpoint, evaluate, log, train
+from alexnet import alarm, checkpoint, evaluate, log, train
 from alexnet import config as configs
 from alexnet.errors import UserError
 
@@ -230,6 +230,15 @@ def test_divergence_stops_the_run(tiny, tmp_path):
     tiny.schedule.rate = 1e6
     with pytest.raises(UserError, match=r"training diverged; .* smaller --config.schedule.rate"):
         train.train(tiny, tmp_path)
+
+
+def test_a_run_that_does_not_learn_says_so_once(tiny, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(alarm, "WINDOW", 10)
+    tiny.schedule.rate = 0.0
+    tiny.epochs = 5.0  # 29 steps
+    train.train(tiny, tmp_path)
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "guessing" in line]
+    assert "for 10 steps, that of guessing is ln(10) = 2.303; at initialisation dropout" in line
 
 
 @pytest.mark.parametrize(
