@@ -20,7 +20,7 @@ def steps(config, count: int = 3):
     sgd = optimizer.momentum_sgd(shapes)
     state = step.init_state(init, sgd, run.places, 0)
     train_step = step.make_train_step(run.apply, sgd, run.how, run.mesh, 0, config.accumulate)
-    knobs = schedule.build("milestones", rate=0.0005)(0.0, [], shapes)
+    knobs = schedule.build("milestones", epochs=1.0, rate=0.0005)(0.0, [], shapes)
     losses = []
     batches = train_batches(run, 0)
     for _ in range(count):

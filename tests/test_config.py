@@ -14,8 +14,10 @@ VARIANTS = {
     "cifar10": ["80sec", "19pct", "18pct", "conv-local-13pct", "conv-local-11pct"],
     "imagenet": [
         *("original", "paper", "one_gpu", "no_lrn", "nonoverlapping_pool"),
-        *("no_communication", "six_conv", "torchvision", "caffe_alexnet", "caffenet"),
+        *("no_communication", "six_conv", "cc2_single_tower"),
+        *("torchvision", "caffe_alexnet", "caffenet"),
     ],
+    "ilsvrc2010": ["original", "paper", "one_gpu", "cc2_single_tower", "caffenet"],
     "imagenette": ["original", "paper", "torchvision"],
     "folder": ["original", "paper", "caffenet"],
 }
@@ -36,7 +38,7 @@ def test_every_section_is_its_functions_arguments(file, variant):
     configs.call(Augmentation, "augment", config.augment, crop=net.image_size)
     shapes = jax.eval_shape(lambda: model.init(net, jax.random.key(0)))
     configs.call(optimizer.momentum_sgd, "optimizer", config.optimizer, params=shapes)
-    eps = configs.call(schedule.build, "schedule", config.schedule)
+    eps = configs.call(schedule.build, "schedule", config.schedule, epochs=config.epochs)
     rates = eps(0.0, [], shapes).rates
     assert set(rates) == set(shapes)
     assert set(config) == {

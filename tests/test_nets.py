@@ -207,6 +207,22 @@ def test_towers_that_do_not_communicate():
     assert layers["fc7"].parameters == 2 * (4096 * 2048 + 2048)
 
 
+def test_the_net_of_cuda_convnet2():
+    """torchvision's `alexnet` has the same layers, and 61,100,840 parameters."""
+    net = nets.build("cc2", classes=1000)
+    layers = traced(net)
+    assert [layers[name].output_shape[-1] for name in CONVS] == [64, 192, 384, 256, 256]
+    assert sides(net, *CONVS, *POOLS) == [55, 27, 13, 13, 13, 27, 13, 6]
+    assert total(net, "parameters") == 61_100_840
+    weighted = [row for row in net.rows if isinstance(row, table.Weighted)]
+    assert [(row.std, row.bias) for row in weighted] == [
+        *[(0.01, 0), (0.01, 1), (0.03, 0), (0.03, 1), (0.03, 1), (0.01, 1), (0.01, 1), (0.01, -7)]
+    ]
+    for norm in (row(net, "norm1"), row(net, "norm2")):
+        assert (norm.size, norm.k, norm.beta) == (5, 2, 0.75)
+        assert norm.scale == pytest.approx(1e-4 / 5)
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -321,7 +337,7 @@ def test_layer_names_are_unique(name):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("alexnett", {}, "config.net.name='alexnett': choose one of alexnet, pocket"),
+        ("alexnett", {}, "config.net.name='alexnett': choose one of alexnet, cc2, pocket"),
         ("alexnet", {"kernel": 3}, "config.net.kernel: .* did you mean 'kernels'"),
         ("cifar_80sec", {"towers": 2}, "config.net.towers: net cifar_80sec has no such option"),
         ("alexnet", {"preset": "papper"}, "config.net.preset='papper': choose one of paper, orig"),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from alexnet import schedule
 from alexnet.errors import UserError
-from alexnet.schedule import Knobs, Milestones, Plateau
+from alexnet.schedule import Knobs, Milestones, Plateau, Stepwise
 
 LAYERS = ["conv1", "conv2", "fc8"]
 
@@ -144,13 +144,48 @@ def test_a_schedule_is_a_pure_function_of_its_arguments():
     assert errors == [0.5, 0.5, 0.5, 0.4]
 
 
+# --- Stepwise -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("epoch", "weights", "biases"),
+    [
+        # .01, divided by 250^(1/3) = 6.2996 after each quarter of 90 epochs; biases .02, then .002.
+        # A step includes the moment that it ends at.
+        (0, 0.01, 0.02),
+        (22.5, 0.01, 0.02),
+        (22.501, 0.0015874, 0.02),
+        (45, 0.0015874, 0.02),
+        (45.001, 0.00025198, 0.002),
+        (67.5, 0.00025198, 0.002),
+        (67.501, 0.00004, 0.002),
+        (90, 0.00004, 0.002),
+        (95, 0.00004, 0.002),
+    ],
+)
+def test_cuda_convnet2s_dexp_by_hand(epoch, weights, biases):
+    knobs = schedule.build("stepwise", epochs=90.0, rate=0.01)(epoch, [], LAYERS)
+    assert rate(knobs) == pytest.approx(weights, rel=1e-4)
+    assert rate(knobs, "conv1", "bias") == pytest.approx(biases, rel=1e-4)
+
+
+def test_steps_stretch_with_the_run_and_biases_may_stay():
+    eps = schedule.build("stepwise", epochs=3.0, rate=1.0, divisor=100.0, steps=3, bias_drops=False)
+    found = [eps.base_rate(epoch, []) for epoch in (1, 1.5, 2, 2.5)]
+    assert found == pytest.approx([1, 0.1, 0.1, 0.01])
+    assert rate(eps(2.5, [], LAYERS), "fc8", "bias") == 2
+
+
 # --- What cannot be -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "cosine"}, "config.schedule.kind='cosine': choose one of milestones, plateau"),
+        (
+            {"kind": "cosine"},
+            "config.schedule.kind='cosine': choose one of miles",
+        ),
         ({"kind": "plateau", "patient": 3}, "config.schedule.patient: .* did you mean 'patience'"),
         ({"kind": "milestones", "drops": 3}, "config.schedule.drops: 'milestones' has no such"),
         ({"kind": "milestones", "rate": -0.1}, "config.schedule.rate=-0.1: must be 0 or more"),
@@ -167,16 +202,19 @@ def test_a_schedule_is_a_pure_function_of_its_arguments():
         ({"kind": "plateau", "drops": -1}, "config.schedule.drops=-1: must be at least 0"),
         ({"kind": "plateau", "patience": 0}, "config.schedule.patience=0: must be at least 1"),
         ({"kind": "plateau", "improvement": -1}, "improvement=-1: must be at least 0"),
+        ({"kind": "stepwise", "steps": 1}, "config.schedule.steps=1: must be at least 2"),
+        ({"kind": "stepwise", "bias_steps": 0}, "config.schedule.bias_steps=0: must be at"),
+        ({"kind": "stepwise", "divisor": 0.5}, "config.schedule.divisor=0.5: must be at least 1"),
         ({"kind": "plateau", "events": ((3, "conv1", -1),)}, "events: .* is not"),
     ],
 )
 def test_what_cannot_be_is_a_clear_error(options, message):
     with pytest.raises(UserError, match=message):
-        schedule.build(**({"rate": 0.01} | options))
+        schedule.build(**({"rate": 0.01, "epochs": 90.0} | options))
 
 
 def test_an_event_for_an_unknown_layer_is_an_error_from_the_start():
-    eps = schedule.build("milestones", rate=0.01, events=((50, "conv9", 0),))
+    eps = schedule.build("milestones", epochs=90.0, rate=0.01, events=((50, "conv9", 0),))
     with pytest.raises(UserError, match="the net has no 'conv9'; did you mean 'conv"):
         eps(0, [], LAYERS)
 
@@ -186,5 +224,9 @@ def test_layers_may_come_from_an_iterator():
 
 
 def test_build_builds():
-    assert schedule.build("plateau", rate=0.1, drops=2) == Plateau(rate=0.1, drops=2)
-    assert schedule.build("milestones", rate=0.1) == Milestones(rate=0.1)
+    built = {kind: schedule.build(kind, epochs=9.0, rate=0.1) for kind in schedule.SCHEDULES}
+    assert built == {
+        "milestones": Milestones(rate=0.1),
+        "plateau": Plateau(rate=0.1),
+        "stepwise": Stepwise(rate=0.1, epochs=9.0),
+    }

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tiny import ROOT, tiny_config
 
-from alexnet import checkpoint, evaluate, log, train
+from alexnet import alarm, checkpoint, evaluate, log, train
 from alexnet import config as configs
 from alexnet.errors import UserError
 
@@ -108,6 +108,24 @@ def test_an_interrupted_run_resumes_exactly(finished, tiny, tmp_path, monkeypatc
     jax.tree.map(np.testing.assert_array_equal, params, expected)
     validated = [row for row in rows(tmp_path) if "validation/loss" in row]
     assert validated == [row for row in rows(whole) if "validation/loss" in row]
+
+
+def test_rates_freezing_and_noise_that_change_on_the_way_survive_resuming(tiny, tmp_path):
+    """Stopped before, between and after the events: bit for bit the run that was not stopped."""
+    tiny.schedule.milestones = ((0.9, 0.002),)
+    tiny.schedule.events = (
+        *((1.0, "conv2.kernel", 0.0005), (1.2, "colour_noise", 0.0), (1.6, "conv1", 0.0)),
+    )
+    after = {}
+    for epochs in (1.1, 1.8, 2.4):
+        tiny.epochs = epochs
+        train.train(tiny, tmp_path / "stopped")
+        after[epochs], _ = checkpoint.load(tmp_path / "stopped", "last")
+    train.train(tiny, tmp_path / "whole")
+    whole, _ = checkpoint.load(tmp_path / "whole", "last")
+    jax.tree.map(np.testing.assert_array_equal, after[2.4], whole)
+    assert np.all(after[1.8]["conv1"]["kernel"] == whole["conv1"]["kernel"])  # frozen
+    assert np.any(after[1.8]["conv2"]["kernel"] != whole["conv2"]["kernel"])
 
 
 @pytest.mark.slow
@@ -212,6 +230,15 @@ def test_divergence_stops_the_run(tiny, tmp_path):
     tiny.schedule.rate = 1e6
     with pytest.raises(UserError, match=r"training diverged; .* smaller --config.schedule.rate"):
         train.train(tiny, tmp_path)
+
+
+def test_a_run_that_does_not_learn_says_so_once(tiny, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(alarm, "WINDOW", 10)
+    tiny.schedule.rate = 0.0
+    tiny.epochs = 5.0  # 29 steps
+    train.train(tiny, tmp_path)
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "guessing" in line]
+    assert "for 10 steps, that of guessing is ln(10) = 2.303; at initialisation dropout" in line
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def main(task: dict) -> None:
         mean = np.full((table.image_size,) * 2 + (3,), work.MEAN, np.float32)
         colours = np.ones(3, np.float32), np.eye(3, dtype=np.float32)
         statistics = jax.device_put(Statistics(mean, *colours), meshes.replicated(mesh))
-        knobs = schedule.build("milestones", rate=work.RATE)(0, [], state.params)
+        knobs = schedule.build("milestones", epochs=1, rate=work.RATE)(0, [], state.params)
         numbers = {"image": jax.device_put(images, place), "label": jax.device_put(labels, place)}
         train_step = step.make_train_step(apply, sgd, plain, mesh, seed=0)
         train = train_step.lower(state, numbers, knobs, statistics).compile()

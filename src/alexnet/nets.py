@@ -118,6 +118,39 @@ def alexnet(
     return Net(f"alexnet ({preset})", image_size, classes, towers, rows)
 
 
+def cc2(*, classes: int, image_size: int = 224) -> Net:
+    """The author's later net in one tower (cuda-convnet2, `layers/layers-223-1gpu.cfg`).
+
+    Its 61,100,840 parameters are those of torchvision's `alexnet`. The -7 of fc8's biases is about
+    -ln(1000), for a logistic output; behind a softmax it changes nothing.
+    """
+    rows = (
+        Conv("conv1", 64, 11, stride=4, pad=(0, 3)),
+        Norm("norm1"),
+        Pool("pool1"),
+        Activation("relu1"),
+        Conv("conv2", 192, 5, pad=2, bias=1.0),
+        Activation("relu2"),
+        Norm("norm2"),
+        Pool("pool2"),
+        Conv("conv3", 384, 3, pad=1, std=0.03),
+        Activation("relu3"),
+        Conv("conv4", 256, 3, pad=1, std=0.03, bias=1.0),
+        Activation("relu4"),
+        Conv("conv5", 256, 3, pad=1, std=0.03, bias=1.0),
+        Pool("pool5"),
+        Activation("relu5"),
+        Dense("fc6", 4096, bias=1.0),
+        Activation("relu6"),
+        Dropout("drop6"),
+        Dense("fc7", 4096, bias=1.0),
+        Activation("relu7"),
+        Dropout("drop7"),
+        Dense("fc8", classes, bias=-7.0),
+    )
+    return Net("cuda-convnet2", image_size, classes, 1, rows)
+
+
 def pocket(*, classes: int = 10, towers: int = 2, image_size: int = 28) -> Net:
     """AlexNet for small images and small machines: the same rows, fewer and smaller kernels.
 
@@ -242,6 +275,7 @@ def _local_head(classes: int, first: int) -> tuple[Row, ...]:
 
 NETS: dict[str, Callable[..., Net]] = {
     "alexnet": alexnet,
+    "cc2": cc2,
     "pocket": pocket,
     "cifar_80sec": cifar_80sec,
     "cifar_19pct": cifar_19pct,

@@ -7,8 +7,8 @@ from pathlib import Path
 import jax
 from jax.sharding import Mesh
 
-# On a CPU the convolutional stage runs over a few images at a time: their maps stay in the cache, and
-# XLA's weight gradients are several times faster over few images. A GPU wants the whole batch.
+# On a CPU the convolutional stage runs over a few images at a time: their maps stay in the cache,
+# and XLA's weight gradients are several times faster over few images. A GPU wants the whole batch.
 CPU_CHUNK = 4
 CPU_CHUNKS_AT_MOST = 16  # the stage is unrolled: compile time grows with the number of chunks
 MALLOPT = {  # of malloc.h

@@ -51,7 +51,8 @@ def main(argv: Sequence[str]) -> None:
     this = assemble(config)
     shapes = jax.eval_shape(lambda: model.init(this.net, jax.random.key(0)))
     sgd = configs.call(optimizer.momentum_sgd, "optimizer", config.optimizer, params=shapes)
-    knobs = configs.call(schedule.build, "schedule", config.schedule)(0.0, [], shapes)
+    eps = configs.call(schedule.build, "schedule", config.schedule, epochs=config.epochs)
+    knobs = eps(0.0, [], shapes)
     state = init_state(lambda key: model.init(this.net, key), sgd, this.places, config.seed)
     train_step = make_train_step(
         this.apply, sgd, this.how, this.mesh, config.seed, config.accumulate

@@ -57,6 +57,11 @@ class Schedule:
         """eps after `epoch` epochs, given the validation top-1 errors so far."""
         return self.rate
 
+    def bias_rate(self, epoch: float, errors: Sequence[float]) -> float:
+        """The biases' eps."""
+        rate = self.base_rate(epoch, errors) if self.bias_drops else self.rate
+        return rate * self.bias_factor
+
     def __call__(self, epoch: float, errors: Sequence[float], layers: Iterable[str]) -> Knobs:
         """The knobs after `epoch` epochs.
 
@@ -65,7 +70,7 @@ class Schedule:
         """
         eps = self.base_rate(epoch, errors)
         layers = tuple(layers)
-        bias_eps = (eps if self.bias_drops else self.rate) * self.bias_factor
+        bias_eps = self.bias_rate(epoch, errors)
         values = {"colour_noise": 1.0}
         for name in layers:
             values |= {f"{name}.kernel": eps, f"{name}.bias": bias_eps}
@@ -151,6 +156,47 @@ class Plateau(Schedule):
         return self.rate / self.factor**dropped
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stepwise(Schedule):
+    """cuda-convnet2's `dexp`: rates that fall by one factor at equal intervals.
+
+    Step i of n has the rate base / divisor^(i / (n - 1)) and lasts up to and including (i + 1) / n
+    of the run (`lr.cu`, DiscreteExpParameterSchedule). The biases have steps of their own.
+
+    Attributes:
+        epochs: the length of the run, `config.epochs`.
+        divisor: the last rate is rate / divisor.
+        steps: how many different rates there are.
+        bias_divisor, bias_steps: the same for the biases, whose first rate is rate * bias_factor.
+    """
+
+    epochs: float
+    divisor: float = 250.0
+    steps: int = 4
+    bias_divisor: float = 10.0
+    bias_steps: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, least in (("divisor", 1), ("steps", 2), ("bias_divisor", 1), ("bias_steps", 2)):
+            if not getattr(self, name) >= least:
+                raise UserError(
+                    f"config.schedule.{name}={getattr(self, name)}: must be at least {least}"
+                )
+
+    def base_rate(self, epoch: float, errors: Sequence[float]) -> float:
+        return self.rate / self._divisor(epoch, self.divisor, self.steps)
+
+    def bias_rate(self, epoch: float, errors: Sequence[float]) -> float:
+        drop = self._divisor(epoch, self.bias_divisor, self.bias_steps) if self.bias_drops else 1
+        return self.rate * self.bias_factor / drop
+
+    def _divisor(self, epoch: float, divisor: float, steps: int) -> float:
+        progress = epoch / self.epochs
+        step = next((i for i in range(steps) if progress <= (i + 1) / steps), steps - 1)
+        return divisor ** (step / (steps - 1))
+
+
 def _is(values: object, *types: type) -> bool:
     """Whether a config's tuple holds these types; whole numbers pass for float."""
     if not isinstance(values, tuple | list) or len(values) != len(types):
@@ -161,11 +207,15 @@ def _is(values: object, *types: type) -> bool:
     )
 
 
-SCHEDULES: dict[str, type[Schedule]] = {"milestones": Milestones, "plateau": Plateau}
+SCHEDULES: dict[str, type[Schedule]] = {
+    "milestones": Milestones,
+    "plateau": Plateau,
+    "stepwise": Stepwise,
+}
 
 
-def build(kind: str, **options) -> Schedule:
-    """The schedule of `config.schedule`.
+def build(kind: str, *, epochs: float, **options) -> Schedule:
+    """The schedule of `config.schedule`, for a run of `epochs`.
 
     Raises:
         UserError: for an unknown kind or option, or an impossible value.
@@ -178,4 +228,6 @@ def build(kind: str, **options) -> Schedule:
             raise UserError(
                 f"config.schedule.{name}: {kind!r} has no such option{nearest(name, known)}"
             )
+    if "epochs" in known:
+        options["epochs"] = epochs
     return SCHEDULES[kind](**options)

@@ -20,6 +20,7 @@ from ml_collections import ConfigDict
 from alexnet import cluster, metrics, model, optimizer, platform, schedule
 from alexnet import config as configs
 from alexnet import mesh as meshes
+from alexnet.alarm import Alarm
 from alexnet.checkpoint import Checkpoints
 from alexnet.errors import UserError, run
 from alexnet.log import Log
@@ -29,17 +30,8 @@ from alexnet.table import layers
 
 # What may change when a run is resumed; anything else would make it another run.
 MAY_CHANGE = (
-    *(
-        "epochs",
-        "schedule.",
-        "mesh.",
-        "accumulate",
-        "conv_chunk",
-        "winograd",
-        "log_",
-        "checkpoint_",
-    ),
-    "data.data_dir",
+    *("epochs", "schedule.", "mesh.", "accumulate", "conv_chunk", "winograd", "log_"),
+    *("checkpoint_", "data.data_dir"),
 )
 
 
@@ -68,7 +60,7 @@ def train(config: ConfigDict, workdir: Path) -> list[float]:
     images = this.store.counts["train"]
     total_steps = check(config, images)
     shapes = jax.eval_shape(lambda: model.init(this.net, jax.random.key(0)))
-    eps = configs.call(schedule.build, "schedule", config.schedule)
+    eps = configs.call(schedule.build, "schedule", config.schedule, epochs=config.epochs)
     eps(0.0, [], shapes)  # a mistake in it shows now rather than at its epoch
     sgd = configs.call(optimizer.momentum_sgd, "optimizer", config.optimizer, params=shapes)
 
@@ -100,6 +92,7 @@ def train(config: ConfigDict, workdir: Path) -> list[float]:
             log.message(introduction(this, workdir, start, total_steps))
             batches = train_batches(this, start)
             window, running = [], None
+            alarm = Alarm(len(this.store.classes))
             for step in range(start + 1, total_steps + 1):
                 before, epoch = ((n * config.batch_size) / images for n in (step - 1, step))
                 knobs = eps(before, errors, shapes)
@@ -114,6 +107,8 @@ def train(config: ConfigDict, workdir: Path) -> list[float]:
                 if save or log_now:
                     window, running = [*window, *fetched(running)], None
                     log.train(step, epoch, *averages(window), rate=eps.base_rate(before, errors))
+                    if line := alarm.after(step, (means.loss for means in window)):
+                        log.message(line)
                     window = []
                 if save:
                     with log.pause():

@@ -1,9 +1,9 @@
 """3x3 convolutions with 16 products instead of 36 for each 2x2 outputs: Winograd's F(2x2, 3x3).
 
 Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2015), section 4.1. Of each 4x4
-tile d of a map and each 3x3 filter g the outputs are A'[(G g G') * (B' d B)]A; summed over the maps,
-the products in the middle are 16 matrix products. Exact but for rounding: the sums are taken in
-another order. In names, P are the 16 places of a tile and T all tiles of all images.
+tile d of a map and each 3x3 filter g the outputs are A'[(G g G') * (B' d B)]A. Summed over the
+maps, the products in the middle are 16 matrix products. Exact but for rounding: the sums are taken
+in another order. In names, P are the 16 places of a tile and T all tiles of all images.
 """
 
 import functools

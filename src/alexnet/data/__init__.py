@@ -3,6 +3,7 @@
 raw.py         a dataset as it came: classes, and splits of encoded images
 builders.py    a dataset's name -> its raw data: TFDS builders, digits, image folders
 digits.py      a TFDS builder of the 1,797 digits that come with scikit-learn: no download
+ilsvrc2010.py  a TFDS builder of ILSVRC-2010, from its official archives
 folder.py      a folder of images with one sub-folder per class
 images.py      encoded image -> square RGB pixels, as the paper stored them
 statistics.py  mean image and colour PCA of the training set, in one pass

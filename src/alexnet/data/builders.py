@@ -1,11 +1,13 @@
 """A dataset's name -> its raw data.
 
-digits: from scikit-learn, no download. folder:/path: one sub-folder per class. Any other name
-(cifar10, imagenette/160px-v2, imagenet2012, ...) is TFDS's, of labelled images.
+digits: from scikit-learn, no download. imagenet2010: from archives put in place by hand.
+folder:/path: one sub-folder per class. Any other name (cifar10, imagenette/160px-v2, imagenet2012,
+...) is TFDS's, of labelled images.
 """
 
 import contextlib
 import tarfile
+from collections.abc import Iterable
 
 from alexnet.data import folder
 from alexnet.data.raw import RawData
@@ -19,6 +21,7 @@ IMAGENET_ARCHIVES = {
     "train": "ILSVRC2012_img_train.tar",
     "validation": "ILSVRC2012_img_val.tar",
 }
+IMAGENET_PAGE = "https://image-net.org/download-images"
 UNSPLIT = {"train": "train[:90%]", "validation": "train[90%:]"}
 
 
@@ -58,7 +61,9 @@ def load(name: str, data_dir: str) -> RawData:
     """Splits "train" and "validation"; runs TFDS's download_and_prepare where its data is absent.
 
     TFDS's "test" stands in for a missing "validation"; without either, the last tenth of "train"
-    does. Raises UserError for whatever the user can mend: names, archives, network, TensorFlow.
+    does. Where there are both, "test" is a third split if it has labels.
+
+    Raises UserError for whatever the user can mend: names, archives, network, TensorFlow.
     """
     if name.startswith(FOLDER):
         return folder.load(name.removeprefix(FOLDER))
@@ -71,10 +76,12 @@ def load(name: str, data_dir: str) -> RawData:
         splits = splits | {"validation": "test"} if "test" in builder.info.splits else UNSPLIT
     if "train" not in builder.info.splits:
         raise UserError(f"dataset {name!r} has no split 'train': {list(builder.info.splits)}")
-    return RawData(
-        classes=tuple(builder.info.features["label"].names),
-        splits={split: _open_split(builder, source) for split, source in splits.items()},
-    )
+    opened = {split: _open_split(builder, source) for split, source in splits.items()}
+    if {"validation", "test"} <= set(builder.info.splits):
+        test = _open_split(builder, "test")
+        if test[0][1] >= 0:  # imagenet2012's are a secret of its organisers
+            opened["test"] = test
+    return RawData(tuple(builder.info.features["label"].names), opened)
 
 
 def _builder(name: str, data_dir: str):
@@ -82,7 +89,7 @@ def _builder(name: str, data_dir: str):
     # Training reads stores only and must not load these.
     import tensorflow_datasets as tfds
 
-    from alexnet.data import digits  # noqa: F401  importing it registers the builder
+    from alexnet.data import digits, ilsvrc2010  # noqa: F401  importing registers their builders
 
     try:
         builder = tfds.builder(name, data_dir=root_dir(data_dir))
@@ -110,8 +117,12 @@ def _builder(name: str, data_dir: str):
 def _download_and_prepare(builder, name: str) -> None:
     import tensorflow_datasets as tfds
 
+    from alexnet.data import ilsvrc2010
+
     if builder.name == IMAGENET:
-        _check_imagenet_archives(builder)
+        _check_archives(builder, IMAGENET_ARCHIVES.values(), IMAGENET_PAGE)
+    elif isinstance(builder, ilsvrc2010.Imagenet2010):
+        _check_archives(builder, ilsvrc2010.ARCHIVES, ilsvrc2010.PAGE)
     try:
         # TFDS prints banners; its progress bars go to stderr and stay.
         with contextlib.redirect_stdout(None):
@@ -137,13 +148,12 @@ def _download_and_prepare(builder, name: str) -> None:
         ) from error
 
 
-def _check_imagenet_archives(builder) -> None:
+def _check_archives(builder, archives: Iterable[str], page: str) -> None:
     manual = builder.data_path.parents[1] / "downloads" / "manual"
-    missing = [file for file in IMAGENET_ARCHIVES.values() if not (manual / file).exists()]
+    missing = [file for file in archives if not (manual / file).exists()]
     if missing:
         raise UserError(
-            f"{builder.name} needs {' and '.join(missing)} in {manual}; "
-            "download them from https://image-net.org/download-images"
+            f"{builder.name} needs {' and '.join(missing)} in {manual}; download them from {page}"
         )
 
 

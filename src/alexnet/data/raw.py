@@ -22,6 +22,6 @@ class RawData:
     """What `builders.load` gives and `prepare` turns into a store."""
 
     classes: tuple[str, ...]
-    splits: Mapping[str, Split]  # "train" and "validation"
+    splits: Mapping[str, Split]  # "train", "validation" and, for some, "test"
     digest: str = ""  # a store made from another digest is out of date
     upright: bool = False  # turn images the way their EXIF orientation says

@@ -1,7 +1,7 @@
 """The prepared dataset on disk: ArrayRecord files of square images, and what to know of them.
 
     <data_dir>/alexnet_store/<name>-<S>px[-q<quality>]/
-        train.array_record, validation.array_record
+        train.array_record, validation.array_record, test.array_record where there is one
         statistics.npz   mean image and colour PCA of the training set
         info.json        name, image_size, quality, classes, counts, digest: written last
 
@@ -39,7 +39,7 @@ class Store:
     image_size: int  # S, in pixels
     quality: int  # of the JPEGs; 0: raw pixels
     classes: tuple[str, ...]
-    counts: dict[str, int]  # images in "train" and in "validation"
+    counts: dict[str, int]  # images in "train", "validation" and, for some, "test"
     digest: str  # of the raw data, where it can change: image folders
     statistics: Statistics
 

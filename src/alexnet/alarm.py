@@ -1,0 +1,50 @@
+"""Notices a net that does not begin to learn: its loss stays at ln(classes), that of guessing."""
+
+import math
+from collections import deque
+from collections.abc import Iterable, Sequence
+from statistics import median
+
+WINDOW = 200  # steps
+TOLERANCE = 0.01  # of ln(classes)
+
+
+class Alarm:
+    """Listens to the training loss and speaks once.
+
+    Good runs, too, begin at ln(classes), with 1000 classes for hundreds of steps; so it waits until
+    each class has come up about twice per image of a batch, 2 * classes steps, and then looks
+    at the last 200 steps. A resumed run collects these anew: still stuck, it is told again.
+    """
+
+    def __init__(self, classes: int):
+        self.classes = classes
+        self._losses = deque(maxlen=WINDOW)
+        self._spoken = False
+
+    def after(self, step: int, losses: Iterable[float]) -> str:
+        """The line to show after `step`, mostly none.
+
+        Args:
+            losses: of the steps since the last call, in nats.
+        """
+        self._losses.extend(losses)
+        if self._spoken or step < 2 * self.classes or not guessing(self._losses, self.classes):
+            return ""
+        self._spoken = True
+        loss, chance = median(self._losses), math.log(self.classes)
+        return (
+            f"the loss has been around {loss:.4g} for {WINDOW} steps, that of guessing is "
+            f"ln({self.classes}) = {chance:.4g}; at initialisation dropout's noise can drown what "
+            "tells images apart: start again, in another --workdir, with smaller biases, a larger "
+            "std (--config.net.init=original has it), or --config.net.dropout=0"
+        )
+
+
+def guessing(losses: Sequence[float], classes: int) -> bool:
+    """Whether the median of WINDOW losses or more is not even 1% below ln(classes).
+
+    There is no bound above: noise keeps the loss of a net that knows nothing over ln(classes). The
+    median, for the first losses of a net that does learn may be huge.
+    """
+    return len(losses) >= WINDOW and median(losses) >= (1 - TOLERANCE) * math.log(classes)

@@ -1,0 +1,66 @@
+"""The alarm, on losses made up and on real runs: one stuck, one learning."""
+
+import math
+
+import pytest
+
+from alexnet import train
+from alexnet.alarm import WINDOW, Alarm, guessing
+
+LN_1000 = math.log(1000)
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        ([LN_1000] * WINDOW, True),
+        ([LN_1000] * (WINDOW - 1), False),  # too few to tell
+        ([6.83] * WINDOW, False),  # 1.1% below
+        ([6.85] * WINDOW, True),  # 0.8% below
+        ([7.2] * WINDOW, True),
+        ([7.4, 6.3] * (WINDOW // 2), True),  # half above, half below: 6.85 between
+        ([90.0] * 20 + [6.0] * (WINDOW - 20), False),  # a wild start, then it learns
+    ],
+)
+def test_guessing_is_a_median_that_is_not_one_percent_below_chance(losses, expected):
+    assert guessing(losses, 1000) == expected
+
+
+def heard(listener: Alarm, losses: list[float], every: int, start: int = 0) -> list[int]:
+    """The steps at which it spoke."""
+    steps = range(start + every, start + len(losses) + 1, every)
+    return [
+        step for step in steps if listener.after(step, losses[step - start - every : step - start])
+    ]
+
+
+@pytest.mark.parametrize("every", [1, 50, 300])
+def test_it_waits_for_two_steps_a_class_and_speaks_once(every):
+    assert heard(Alarm(1000), [LN_1000] * 5000, every) == [math.ceil(2000 / every) * every]
+
+
+def test_a_slow_start_is_no_alarm():
+    """A good run of 1000 classes: hundreds of steps at ln(1000), then down."""
+    losses = [LN_1000] * 1500 + [LN_1000 - n / 2000 for n in range(1500)]
+    assert heard(Alarm(1000), losses, 50) == []
+
+
+def test_a_run_that_loses_what_it_learnt_is_told_when_it_is_back_at_guessing():
+    assert heard(Alarm(10), [1.0] * 1000 + [math.log(10)] * 500, 50) == [1150]
+
+
+def test_a_resumed_run_is_told_again_once_it_has_seen_enough():
+    assert heard(Alarm(10), [math.log(10)] * 500, 50, start=700) == [900]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("activation", "stuck"), [("sigmoid", True), ("relu", False)])
+def test_a_stuck_run_says_so_and_a_learning_one_does_not(tiny, tmp_path, capsys, activation, stuck):
+    """Sigmoids give every image nearly the same values, which dropout's noise drowns."""
+    tiny.net.activation = activation
+    tiny.batch_size = 16
+    tiny.log_every = 20
+    tiny.epochs = 2.6  # 234 steps
+    train.train(tiny, tmp_path)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "guessing" in line]
+    assert len(lines) == stuck
