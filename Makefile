@@ -7,12 +7,16 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 READY := $(VENV)/ready-$(JAX)
+# Everything and PyTorch, which this project is compared with. On Linux the wheel that pip finds by
+# itself is made for CUDA and takes gigabytes; PIP_EXTRA_INDEX_URL can name PyTorch's CPU wheels.
+TORCH := .venv-torch
 
-.PHONY: help train test test-all lint format setup clean
+.PHONY: help train test test-all bench lint format setup clean
 
 help:
 	@echo "make train [ARGS='--config.epochs=5']   set up, then train the default net on digits"
-	@echo "make test | test-all | lint | format     set up, then check"
+	@echo "make test | test-all | lint | format     set up, then check; test-all with PyTorch, too"
+	@echo "make bench [ARGS='--only=cifar']         set up, then race PyTorch"
 	@echo "make setup JAX=cuda13                    an environment for NVIDIA GPUs"
 
 $(READY): requirements.txt pyproject.toml
@@ -20,6 +24,13 @@ $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt 'jax[$(JAX)]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+$(TORCH)/ready: requirements.txt requirements-torch.txt pyproject.toml
+	$(PYTHON) -m venv $(TORCH)
+	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check \
+		-r requirements.txt -r requirements-torch.txt
+	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
 setup: $(READY)
@@ -30,8 +41,11 @@ train: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
-test-all: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test-all: $(TORCH)/ready
+	$(TORCH)/bin/python -m pytest -n 2 --dist loadfile
+
+bench: $(READY) $(TORCH)/ready
+	$(BIN)/python experiments/benchmarks/bench.py --torch=$(TORCH)/bin/python $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -42,4 +56,4 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(TORCH)

@@ -69,6 +69,7 @@ def test_rows(tmp_path, clock):
     assert first == {
         "step": 1,
         "epoch": 0.5,
+        "seconds": 0,
         "train/loss": 2.5,
         "train/top1_error": 0.5,
         "train/top5_error": 0.25,
@@ -77,6 +78,7 @@ def test_rows(tmp_path, clock):
     }
     assert second["train/images_per_second"] == 2 * 128 / 4
     assert validation == {
+        "seconds": 4,
         "step": 3,
         "epoch": 1,
         "validation/loss": 1.5,

@@ -17,9 +17,10 @@ from alexnet.errors import UserError
 
 
 def rows(workdir) -> list[dict]:
-    """The logged rows, without the one number that is a clock's."""
+    """The logged rows, without the numbers that are a clock's."""
+    clocks = ("seconds", "train/images_per_second")
     return [
-        {name: value for name, value in row.items() if name != "train/images_per_second"}
+        {name: value for name, value in row.items() if name not in clocks}
         for row in log.read(workdir)
     ]
 

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import work
 
-from alexnet import cost
+from alexnet import allocator, cost
 from alexnet.errors import UserError, run
 from alexnet.options import arguments
 from alexnet.table import Norm
@@ -92,7 +92,10 @@ class Bench:
         self.torch, self.rounds, self.folder = torch, rounds, folder
 
     def ours(self, task: dict, cache: Path | None = None) -> Contestant:
-        environment = {"JAX_COMPILATION_CACHE_DIR": str(cache or self.folder)}
+        environment = {
+            "JAX_COMPILATION_CACHE_DIR": str(cache or self.folder),
+            "GLIBC_TUNABLES": allocator.TUNABLES,  # as the commands set for themselves
+        }
         return Contestant([sys.executable, str(HERE / "jax_contestant.py")], task, environment)
 
     def theirs(self, task: dict, cache: Path | None = None) -> Contestant:

@@ -24,7 +24,6 @@ from alexnet.profile import matmul_rate
 
 
 def main(task: dict) -> None:
-    platform.tune_allocator()
     platform.cache_compilations()
     table, size = work.net(task["net"]), task["batch"]
     mesh = meshes.make(towers=table.towers, batch_size=size, data=1, tower=1)

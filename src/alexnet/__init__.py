@@ -1,1 +1,8 @@
 """AlexNet (Krizhevsky, Sutskever, Hinton 2012) in JAX: the paper's text and the authors' source."""
+
+import sys
+
+from alexnet import allocator
+
+if sys.argv[0] == "-m":  # Python is looking for the command of `python -m alexnet.train`
+    allocator.restart()

@@ -28,7 +28,6 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(f"--views={views}: choose one of {', '.join(VIEWS)}")
     step = checkpoint.which(options["checkpoint"])
     saved = config.saved(Path(workdir))
-    platform.tune_allocator()
     platform.cache_compilations()
     params, metadata = checkpoint.load(workdir, step)
     this = assemble(saved)

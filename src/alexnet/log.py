@@ -25,7 +25,8 @@ class Log:
     later steps are dropped. None starts afresh and deletes what an earlier run left there. On a
     terminal a live line shows the progress, elsewhere a plain one at most every `interval`
     seconds. Only one process is to be `enabled`; in the others every method does nothing. Errors
-    are fractions, 0 to 1.
+    are fractions, 0 to 1. Every row has the seconds since this log was opened, whatever they were
+    spent on; they begin at 0 again where a run was resumed.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Log:
         self.total_steps = total_steps
         self.images_per_step = images_per_step
         self.interval = interval
+        self._opened = monotonic()
         self._paused = 0.0  # seconds
         self._recent = deque(maxlen=20)  # (step, seconds spent training) of the latest rows
         self._printed = -math.inf
@@ -166,7 +168,8 @@ class Log:
             self._bar.close()
 
     def _write(self, step: int, epoch: float, values: dict[str, float | None]) -> None:
-        row = {"step": int(step), "epoch": _plain(epoch)}
+        seconds = round(monotonic() - self._opened, 3)
+        row = {"step": int(step), "epoch": _plain(epoch), "seconds": seconds}
         row |= {name: _plain(value) for name, value in values.items()}
         self._rows.write(json.dumps(row, allow_nan=False) + "\n")
         for name in values:

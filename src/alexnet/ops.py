@@ -56,18 +56,18 @@ def response_norm(
     The window is `size` adjacent maps, or size x size pixels of the same map; beyond the border
     there is nothing to add. `size` is odd.
     """
-    return _response_norm(x_BHWC, size, k, scale, beta, over)[0]
+    s = k + scale * _window_sum(x_BHWC * x_BHWC, size, over)
+    return x_BHWC * _inverse_power(s, beta)
 
 
 def _response_norm(x, size, k, scale, beta, over):
-    s = k + scale * _window_sum(x * x, size, over)
-    return x * _inverse_power(s, beta), (x, s)
+    return response_norm(x, size, k, scale, beta, over), x
 
 
-def _response_norm_gradient(size, k, scale, beta, over, saved, dy):
+def _response_norm_gradient(size, k, scale, beta, over, x, dy):
     # db_i/da_j = [i=j] s_i^-beta - 2 scale beta a_i a_j s_i^(-beta-1) for j in the window of i; as
     # the window is symmetric, summing over i is the same window sum again.
-    x, s = saved
+    s = k + scale * _window_sum(x * x, size, over)  # again: as fast as keeping it, and smaller
     dy_d = dy * _inverse_power(s, beta)
     return (dy_d - 2 * scale * beta * x * _window_sum(dy_d * x / s, size, over),)
 

@@ -1,6 +1,5 @@
 """The one place where the kind of device decides anything, and only about speed."""
 
-import ctypes
 import os
 from pathlib import Path
 
@@ -11,12 +10,6 @@ from jax.sharding import Mesh
 # and XLA's weight gradients are several times faster over few images. A GPU wants the whole batch.
 CPU_CHUNK = 4
 CPU_CHUNKS_AT_MOST = 16  # the stage is unrolled: compile time grows with the number of chunks
-MALLOPT = {  # of malloc.h
-    -3: 2**30,  # M_MMAP_THRESHOLD: blocks below it come from the heap, not from the system
-    -1: 2**31 - 1,  # M_TRIM_THRESHOLD: the heap is not given back
-    -2: 2**28,  # M_TOP_PAD: it grows by so much at a time
-    -8: 1,  # M_ARENA_MAX: one heap for all threads, so that one can use what another freed
-}
 
 
 def conv_chunk(asked: int, mesh: Mesh, batch_size: int) -> int:
@@ -53,18 +46,3 @@ def cache_compilations() -> None:
     if not jax.config.jax_compilation_cache_dir:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "alexnet"
         jax.config.update("jax_compilation_cache_dir", str(cache))
-
-
-def tune_allocator() -> None:
-    """Makes glibc keep the memory that XLA frees, where the user has not tuned it by environment.
-
-    XLA on CPUs takes and frees the large maps of every step; giving them back to the system costs
-    100,000 page faults a step of AlexNet. To be called before threads start.
-    """
-    if any(name == "GLIBC_TUNABLES" or name.startswith("MALLOC_") for name in os.environ):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:  # not glibc: macOS, musl
-        return
-    for parameter, value in MALLOPT.items():
-        mallopt(parameter, value)

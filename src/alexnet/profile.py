@@ -46,7 +46,6 @@ def main(argv: Sequence[str]) -> None:
     if not options["steps"].isdigit() or options["steps"] == "0":
         raise UserError(f"--steps={options['steps']}: expected a whole number of at least 1")
     steps = int(options["steps"])
-    platform.tune_allocator()
     platform.cache_compilations()
     this = assemble(config)
     shapes = jax.eval_shape(lambda: model.init(this.net, jax.random.key(0)))

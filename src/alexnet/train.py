@@ -39,7 +39,6 @@ def main(argv: Sequence[str]) -> None:
     """Reads the flags and trains."""
     config, options = configs.parse(argv, {"workdir": None} | cluster.OPTIONS)
     workdir = Path(options.pop("workdir"))
-    platform.tune_allocator()
     cluster.join(**options)
     platform.cache_compilations()
     with cluster.ends_clearly():

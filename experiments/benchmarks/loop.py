@@ -1,0 +1,85 @@
+"""What the training loop costs beside the bare step.
+
+    python experiments/benchmarks/loop.py --config=configs/imagenette.py --steps=20
+    python experiments/benchmarks/loop.py --config=configs/cifar10.py:80sec --steps=300
+
+Rounds of two turns. The bare step runs on one batch that is on the device already: no input, no
+augmentation, no logs. The loop is `alexnet.train` itself, with a checkpoint in the middle; its time
+is read off its own log from the first row to the last, so compiling and the validation at the end
+are not in it, and everything else is. Printed: medians, and the share of the loop that is not step.
+"""
+
+import dataclasses
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import jax
+
+from alexnet import config as configs
+from alexnet import log, model, optimizer, platform, schedule
+from alexnet.errors import UserError, run
+from alexnet.run import assemble, train_batches
+from alexnet.step import init_state, make_train_step
+from alexnet.train import train
+
+OPTIONS = {"steps": "20", "rounds": "5"}
+
+
+def bare_step(config):
+    """seconds(n): a step's time over n steps of the config's net, with nothing around them."""
+    this = assemble(config)
+    plain = dataclasses.replace(this.how, random_crop=False, flip=False, colour_noise=0)
+    shapes = jax.eval_shape(lambda: model.init(this.net, jax.random.key(0)))
+    sgd = configs.call(optimizer.momentum_sgd, "optimizer", config.optimizer, params=shapes)
+    eps = configs.call(schedule.build, "schedule", config.schedule, epochs=config.epochs)
+    knobs = jax.device_put(eps(0.0, [], shapes))
+    state = init_state(lambda key: model.init(this.net, key), sgd, this.places, config.seed)
+    step = make_train_step(this.apply, sgd, plain, this.mesh, config.seed, config.accumulate)
+    batch = next(train_batches(this, 0))
+
+    def seconds(times: int) -> float:
+        nonlocal state
+        start = time.perf_counter()
+        for _ in range(times):
+            state, sums = step(state, batch, knobs, this.statistics)
+        jax.block_until_ready((state, sums))
+        return (time.perf_counter() - start) / times
+
+    seconds(2)
+    return seconds
+
+
+def loop_seconds(config, steps: int, folder: str) -> float:
+    """A step's time in the loop: log rows in the middle and at the end, a checkpoint after each."""
+    with tempfile.TemporaryDirectory(dir=folder) as workdir:
+        train(config, Path(workdir) / "run")
+        rows = log.read(Path(workdir) / "run")
+    first, *_, last = (row for row in rows if "train/loss" in row)
+    return (last["seconds"] - first["seconds"]) / (last["step"] - first["step"])
+
+
+def main(argv: list[str]) -> None:
+    config, options = configs.parse(argv, OPTIONS)
+    steps, rounds = int(options["steps"]), int(options["rounds"])
+    if steps < 4:
+        raise UserError(f"--steps={steps}: at least 4")
+    platform.cache_compilations()
+    bare = bare_step(config)
+    with config.unlocked():
+        config.epochs = steps * config.batch_size / assemble(config).store.counts["train"]
+        config.log_every, config.checkpoint_every = max(1, steps // 10), steps // 2
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(rounds):
+            found.append((bare(max(2, steps // 2)), loop_seconds(config, steps, folder)))
+    for step, loop in found:
+        print(f"step {step * 1e3:,.1f} ms, loop {loop * 1e3:,.1f} ms: {1 - step / loop:.1%} of it")
+    step, loop = (statistics.median(times) for times in zip(*found, strict=True))
+    print(f"medians: step {step * 1e3:,.1f} ms, loop {loop * 1e3:,.1f} ms, {1 - step / loop:.1%}")
+
+
+if __name__ == "__main__":
+    run(lambda: main(sys.argv[1:]))
