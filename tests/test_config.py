@@ -14,10 +14,10 @@ VARIANTS = {
     "cifar10": ["80sec", "19pct", "18pct", "conv-local-13pct", "conv-local-11pct"],
     "imagenet": [
         *("original", "paper", "one_gpu", "no_lrn", "nonoverlapping_pool"),
-        *("no_communication", "six_conv"),
+        *("no_communication", "six_conv", "fine_tune"),
     ],
-    "imagenette": ["original", "paper"],
-    "folder": ["original", "paper"],
+    "imagenette": ["original", "paper", "fine_tune"],
+    "folder": ["original", "paper", "fine_tune"],
 }
 
 
@@ -41,7 +41,8 @@ def test_every_section_is_its_functions_arguments(file, variant):
     assert set(rates) == set(shapes)
     assert set(config) == {
         *("seed", "batch_size", "epochs", "data", "net", "augment", "optimizer", "schedule"),
-        *("mesh", "dtype", "accumulate", "conv_chunk", "log_every", "checkpoint_every"),
+        *("init_from", "init_layers", "mesh", "dtype", "accumulate", "conv_chunk", "log_every"),
+        "checkpoint_every",
     }
 
 

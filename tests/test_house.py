@@ -14,6 +14,7 @@ LEVELS = [
     {"model", "augment", "optimizer", "schedule", "metrics"},
     {"step"},
     {"run"},
+    {"pretrained", "ensemble"},
     {"train", "evaluate", "roofline"},
 ]
 SAME_LEVEL = {("schedule", "optimizer")}  # the type of the rates
