@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 import reference
 from PIL import Image
-from tiny import tiny_config
+from tiny import drawn, plant, tiny_config
 
-from alexnet import checkpoint, evaluate, metrics, model, train
+from alexnet import checkpoint, evaluate, metrics, model
 from alexnet import config as configs
 from alexnet import run as runs
 from alexnet.augment import evaluation_inputs
 from alexnet.ensemble import Ensemble
 from alexnet.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -87,14 +89,16 @@ def test_other_images_are_not_averaged():
 
 @pytest.fixture(scope="module")
 def workdirs(tmp_path_factory, data_dir) -> list[str]:
-    """Two nets of different kinds, trained on the same digits."""
+    """Two nets of different kinds for the same digits, of a decided opinion."""
     found = []
     for seed, (activation, batch_size) in enumerate((("relu", 256), ("tanh", 100))):
         config = tiny_config(data_dir)
-        config.seed, config.batch_size, config.epochs = seed, batch_size, 2.0
+        config.seed, config.batch_size = seed, batch_size
         config.net.activation = activation
         workdir = tmp_path_factory.mktemp(activation)
-        train.train(config, workdir)
+        params = drawn(config)
+        params["fc8"]["kernel"] = 50 * params["fc8"]["kernel"]
+        plant(workdir, config, params)
         found.append(str(workdir))
     return found
 
@@ -131,16 +135,16 @@ def test_evaluate_averages_nets_of_different_kinds(workdirs, capsys, flags, weig
     each = [p, q, weights[0] * p + weights[1] * q]
     expected = [as_printed(by_sorting(probs, labels)) for probs in each]
     assert len({one[0] for one in expected}) > 1
-    # within the digits that are printed, and one image that rounding may decide
-    np.testing.assert_allclose(found, expected, atol=0.006 + 100 / 359 * (np.arange(3) < 2), rtol=0)
-    assert found[2][2] == pytest.approx(expected[2][2], abs=1e-4)
+    for (*errors, loss), (*expected_errors, expected_loss) in zip(found, expected, strict=True):
+        assert errors == pytest.approx(expected_errors, abs=0.3)  # rounding may decide one image
+        assert loss == pytest.approx(expected_loss, abs=2e-4)
 
 
 def test_the_lines_of_each_net_are_those_it_has_alone(workdirs, capsys):
-    alone = [printed(capsys, f"--workdir={workdir}", "--ten_crop")[0] for workdir in workdirs]
-    together = printed(capsys, f"--workdir={','.join(workdirs)}", "--ten_crop")
+    alone = [printed(capsys, f"--workdir={workdir}")[0] for workdir in workdirs]
+    together = printed(capsys, f"--workdir={','.join(workdirs)}")
     assert together[:2] == alone
-    assert printed(capsys, f"--workdir={workdirs[0]},{workdirs[0]}", "--ten_crop") == [alone[0]] * 3
+    assert printed(capsys, f"--workdir={workdirs[0]},{workdirs[0]}") == [alone[0]] * 3
 
 
 @pytest.mark.slow

@@ -11,11 +11,13 @@ import pytest
 from ml_collections import ConfigDict
 from PIL import Image
 from test_cluster import free_port, start
-from tiny import ROOT, tiny_config
+from tiny import ROOT, drawn, plant, tiny_config
 
-from alexnet import checkpoint, model, pretrained, train
+from alexnet import checkpoint, pretrained, train
 from alexnet import run as runs
 from alexnet.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 
 @pytest.fixture(scope="module")
@@ -52,18 +54,12 @@ def make(photos, data_dir):
 def source(make, tmp_path_factory) -> Path:
     """The workdir of a run on three classes."""
     workdir = tmp_path_factory.mktemp("source")
-    train.train(make("three", seed=5), workdir)
+    train.train(make("three"), workdir)
     return workdir
 
 
 def params(workdir) -> dict:
     return checkpoint.load(workdir, "last")[0]
-
-
-def fresh(config) -> dict:
-    """What a run from scratch draws."""
-    this = runs.assemble(config)
-    return jax.device_get(jax.jit(lambda: model.init(this.net, jax.random.key(config.seed)))())
 
 
 def assert_same(layer, other) -> None:
@@ -77,11 +73,11 @@ def assert_moved(layer, other) -> None:
 def test_all_layers_but_the_last_for_other_classes(make, source, tmp_path, capsys):
     config = make("five", init_from=str(source), schedule__rate=0.0)
     train.train(config, tmp_path)  # at a rate of 0: the end is the beginning
-    before, found, drawn = params(source), params(tmp_path), fresh(config)
+    before, found, fresh = params(source), params(tmp_path), drawn(config)
     for name in ("conv1", "conv2", "conv3", "fc6"):
         assert_same(found[name], before[name])
-        assert_moved(found[name], drawn[name])
-    assert_same(found["fc8"], drawn["fc8"])
+        assert_moved(found[name], fresh[name])
+    assert_same(found["fc8"], fresh["fc8"])
     lines = capsys.readouterr().out.splitlines()
     first = next(n for n, line in enumerate(lines) if line.startswith("from "))
     data = config.data.name.replace("five", "three")
@@ -90,7 +86,7 @@ def test_all_layers_but_the_last_for_other_classes(make, source, tmp_path, capsy
         "  conv1  restored  2 x 5x5x3x16",
         "  conv2  restored  2 x 5x5x16x32",
         "  conv3  restored  2 x 3x3x64x48",
-        "  fc6    restored  2 x 2400x128",
+        "  fc6    restored  2 x 384x128",
         "  fc8    fresh: 2 x 256x3 here, 2 x 256x2 there",
     ]
 
@@ -124,13 +120,13 @@ def test_as_many_classes_of_other_names_are_other_classes(make, source):
     assert list(pretrained.read(runs.assemble(config))[0]) == ["fc8"]
 
 
-def test_everything_else_is_as_from_scratch(make, tmp_path):
-    """From the very weights that it would draw, a run is the run from scratch."""
-    train.train(make("three", schedule__rate=0.0), tmp_path / "still")
-    train.train(make("three", init_from=str(tmp_path / "still")), tmp_path / "from")
-    train.train(make("three"), tmp_path / "scratch")
-    assert_same(params(tmp_path / "from"), params(tmp_path / "scratch"))
-    assert_moved(params(tmp_path / "from")["conv1"], params(tmp_path / "still")["conv1"])
+def test_everything_else_is_as_from_scratch(make, source, tmp_path):
+    """From the very weights that it would draw, a run is `source`, the run from scratch."""
+    config = make("three")
+    plant(tmp_path, config, drawn(config))
+    train.train(make("three", init_from=str(tmp_path)), tmp_path / "run")
+    assert_same(params(tmp_path / "run"), params(source))
+    assert_moved(params(tmp_path / "run")["conv1"], params(tmp_path)["conv1"])
 
 
 def test_a_resumed_run_needs_its_source_no_more_and_frozen_layers_stand_still(
@@ -178,7 +174,7 @@ def test_a_resumed_run_needs_its_source_no_more_and_frozen_layers_stand_still(
         ),
         (
             {"net__remove": "conv3,conv4,conv5,fc7"},
-            r"fc6 is 2 x 2400x128 in .* and 2 x 1600x128 in net .* fits: .*=conv1,conv2$",
+            r"fc6 is 2 x 384x128 in .* and 2 x 256x128 in net .* fits: .*=conv1,conv2$",
         ),
         (
             {"net__remove": "conv3,conv4,conv5,fc7", "init_layers": "conv3"},
@@ -205,7 +201,8 @@ def test_mistakes_get_one_line_and_leave_nothing(
 
 def test_a_layer_only_the_source_has(make, source, tmp_path):
     """Without conv4, shapes alone would not tell: they fit all the same."""
-    train.train(make("three", net__remove="conv5,fc7"), tmp_path)
+    larger = make("three", net__remove="conv5,fc7")
+    plant(tmp_path, larger, drawn(larger))
     config = make("five", init_from=str(tmp_path))
     with pytest.raises(UserError, match=r"conv4 is 2 x 3x3x48x48 in .* and missing in net pocket"):
         pretrained.read(runs.assemble(config))

@@ -15,14 +15,7 @@ from alexnet.augment import VIEWS, Augmentation, evaluation_inputs
 from alexnet.data.statistics import Statistics
 from alexnet.schedule import Knobs, Milestones
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_quickly():
-    """Random numbers and gradients compile for minutes when XLA optimises them."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 SIDE, CROP, BATCH, CLASSES = 10, 8, 4, 6
 NET = table.Net(
