@@ -51,6 +51,8 @@ def get_config() -> ConfigDict:
             "events": (),
         }
     )
+    config.init_from = ""  # the workdir of a run whose weights this one starts from
+    config.init_layers = "all"  # or conv, or names: conv1,conv2
     config.mesh = ConfigDict({"data": 0, "tower": 0, "hybrid": False})
     config.dtype = "float32"  # or bfloat16: mixed precision
     config.accumulate = 1  # parts that a batch is taken in, to save memory

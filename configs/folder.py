@@ -17,7 +17,8 @@ def get_config(variant: str = "original") -> ConfigDict:
     config.epochs = 60.0
     config.schedule.events = ()
     if config.schedule.kind == "milestones":
-        config.schedule.milestones = ((40, 0.001), (55, 0.0001))
+        rate = config.schedule.rate
+        config.schedule.milestones = ((40, rate / 10), (55, rate / 100))
     config.log_every = 10
     config.checkpoint_every = 500
     return config

@@ -14,13 +14,14 @@ Its last parameter file has bias rates of .002; when they fell is not noted, so 
 """
 
 from imagenet import get_config as imagenet
+from imagenet import run_145
 from ml_collections import ConfigDict
 
 
 def get_config(variant: str = "original") -> ConfigDict:
     config = imagenet(variant)
     config.data.name = "imagenet2010"
-    if config.schedule.kind == "milestones":
+    if config.schedule.to_dict() == run_145():
         config.epochs = 93.0
         config.schedule.milestones = ((23, 0.001), (51, 0.0001), (78, 0.00001))
         config.schedule.events = (

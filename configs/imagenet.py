@@ -17,8 +17,18 @@ took the authors five to six days on two GPUs.
     nonoverlapping_pool run 147: pooling with z = s = 2                          41.1 / 18.5
     no_communication    run 150: the towers meet in fc8 only                     41.8 / 19.3
     six_conv            run 146's net: a sixth convolution over pool5
+    fine_tune           run 146-2012-2011: that net, pre-trained on all of   39.0 / 16.6
+                        ImageNet's Fall 2011 release, then on 2012
     cc2_single_tower    the author's later net in one tower, cuda-convnet2       42.5 / 19.8
                         (ten-crop                                                40.4 / 18.2)
+
+`fine_tune` starts from the last checkpoint of another run of the net (see `alexnet.pretrained`).
+The release is not in TFDS, so bring it as a folder of images:
+
+    python -m alexnet.train --config=configs/imagenet.py:six_conv --workdir=runs/pretrained \
+        --config.data.name=folder:/path/to/fall2011 --config.epochs=8
+    python -m alexnet.train --config=configs/imagenet.py:fine_tune --workdir=runs/fine_tuned \
+        --config.init_from=runs/pretrained
 
 The AlexNets of other frameworks, trained as their scripts and solvers say; `alexnet.convert` reads
 the weights that they publish. Centre crop of the 2012 validation set, top-1 error as published:
@@ -54,6 +64,7 @@ VARIANTS = {
         "hidden": (8192, 4096),
     },
     "six_conv": {"sixth_conv": 256},
+    "fine_tune": {"sixth_conv": 256},
     "cc2_single_tower": {},
 }
 FRAMEWORKS = ("torchvision", "caffe_alexnet", "caffenet")
@@ -113,6 +124,12 @@ def get_config(variant: str = "original") -> ConfigDict:
         }
     )
     config.schedule = ConfigDict(text_schedule() if text else run_145())
+    if variant == "fine_tune":
+        config.schedule = ConfigDict(run_146_2012_2011())
+        config.epochs = 54.0
+    # The workdir of a run whose weights this one starts from.
+    config.init_from = "runs/pretrained" if variant == "fine_tune" else ""
+    config.init_layers = "all"  # or conv, or names: conv1,conv2
     config.mesh = ConfigDict({"data": 0, "tower": 0, "hybrid": False})  # 0: as the devices allow
     config.dtype = "float32"  # or bfloat16: mixed precision
     config.accumulate = 1  # parts that a batch is taken in, to save memory
@@ -224,3 +241,30 @@ def to_cc2(config: ConfigDict) -> None:
             "bias_steps": 2,
         }
     )
+
+
+def run_146_2012_2011() -> dict:
+    """What the comments of `layer-params-146-2012-2011.cfg` log.
+
+    An event holds until the next of its name, whatever the milestones do, so fc8 and the frozen
+    conv1 are led by events throughout. The log does not mention biases: .02 is their rate in the
+    file, all of whose other layers end with the same.
+    """
+    return {
+        "kind": "milestones",
+        "rate": 0.001,
+        "bias_factor": 20.0,
+        "bias_drops": False,
+        "milestones": ((22, 0.0001), (42, 0.00001)),
+        "events": (
+            (0, "conv1.kernel", 0.0001),
+            # "300 batches": files of 1024 of the 1,281,167 images (`fix-big-imgnet.py`)
+            (300 * 1024 / 1281167, "fc8.kernel", 0.01),
+            (5, "conv1.kernel", 0.00001),
+            (7, "conv1", 0.0),
+            (9, "fc8.kernel", 0.001),
+            (22, "fc8.kernel", 0.0001),
+            (38, "colour_noise", 0.0),
+            (42, "fc8.kernel", 0.00001),
+        ),
+    }

@@ -19,7 +19,8 @@ def get_config(variant: str = "original") -> ConfigDict:
     config.epochs = 90.0
     config.schedule.events = ()
     if config.schedule.kind == "milestones":
-        config.schedule.milestones = ((60, 0.001), (80, 0.0001))
+        rate = config.schedule.rate
+        config.schedule.milestones = ((60, rate / 10), (80, rate / 100))
     config.log_every = 10
     config.checkpoint_every = 100
     return config

@@ -22,6 +22,14 @@ def compile_once(tmp_path_factory) -> None:
         os.environ[name.upper()] = str(value)  # for the commands that tests start
 
 
+@pytest.fixture(scope="module")
+def compile_quickly():
+    """Random numbers and gradients compile for minutes when XLA optimises them."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory) -> str:
     """A data directory of the tests' own."""

@@ -14,12 +14,12 @@ VARIANTS = {
     "cifar10": ["80sec", "19pct", "18pct", "conv-local-13pct", "conv-local-11pct"],
     "imagenet": [
         *("original", "paper", "one_gpu", "no_lrn", "nonoverlapping_pool"),
-        *("no_communication", "six_conv", "cc2_single_tower"),
+        *("no_communication", "six_conv", "fine_tune", "cc2_single_tower"),
         *("torchvision", "caffe_alexnet", "caffenet"),
     ],
     "ilsvrc2010": ["original", "paper", "one_gpu", "cc2_single_tower", "caffenet"],
-    "imagenette": ["original", "paper", "torchvision"],
-    "folder": ["original", "paper", "caffenet"],
+    "imagenette": ["original", "paper", "fine_tune", "torchvision"],
+    "folder": ["original", "paper", "fine_tune", "caffenet"],
 }
 
 
@@ -43,7 +43,8 @@ def test_every_section_is_its_functions_arguments(file, variant):
     assert set(rates) == set(shapes)
     assert set(config) == {
         *("seed", "batch_size", "epochs", "data", "net", "augment", "optimizer", "schedule"),
-        *("mesh", "dtype", "accumulate", "conv_chunk", "log_every", "checkpoint_every"),
+        *("init_from", "init_layers", "mesh", "dtype", "accumulate", "conv_chunk", "log_every"),
+        "checkpoint_every",
     }
 
 

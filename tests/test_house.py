@@ -16,6 +16,7 @@ LEVELS = [
     {"model", "augment", "optimizer", "schedule", "metrics"},
     {"step"},
     {"run"},
+    {"pretrained", "ensemble"},
     {"train", "evaluate", "roofline", "profile", "convert"},
 ]
 SAME_LEVEL = {("schedule", "optimizer")}  # the type of the rates

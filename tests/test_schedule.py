@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import ROOT
 
+from alexnet import config as configs
 from alexnet import schedule
 from alexnet.errors import UserError
 from alexnet.schedule import Knobs, Milestones, Plateau, Stepwise
@@ -84,6 +86,34 @@ def test_an_event_for_one_part_of_a_layer_and_the_later_event_wins():
     ]
     expected = [(0.01, 0.02), (0.01, 0.5), (0, 0.5), (0.1, 0.2)]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "conv1", "others", "fc8", "noise"),
+    [
+        (0, 1e-4, 1e-3, 1e-3, 1),
+        (299 * 1024 / 1281167, 1e-4, 1e-3, 1e-3, 1),
+        (300 * 1024 / 1281167, 1e-4, 1e-3, 1e-2, 1),
+        (4.999, 1e-4, 1e-3, 1e-2, 1),
+        (5, 1e-5, 1e-3, 1e-2, 1),
+        (7, 0, 1e-3, 1e-2, 1),
+        (9, 0, 1e-3, 1e-3, 1),
+        (21.999, 0, 1e-3, 1e-3, 1),
+        (22, 0, 1e-4, 1e-4, 1),
+        (38, 0, 1e-4, 1e-4, 0),
+        (42, 0, 1e-5, 1e-5, 0),
+        (54, 0, 1e-5, 1e-5, 0),
+    ],
+)
+def test_run_146_2012_2011_epoch_by_epoch(epoch, conv1, others, fc8, noise):
+    """The log in `layer-params-146-2012-2011.cfg`, line by line."""
+    config = configs.load(f"{ROOT}/configs/imagenet.py:fine_tune")
+    assert config.epochs == 54
+    knobs = configs.call(schedule.build, "schedule", config.schedule)(epoch, [], LAYERS)
+    assert [rate(knobs, layer) for layer in LAYERS] == pytest.approx([conv1, others, fc8])
+    biases = [0.02 if epoch < 7 else 0, 0.02, 0.02]
+    assert [rate(knobs, layer, "bias") for layer in LAYERS] == pytest.approx(biases)
+    assert knobs.colour_noise == noise
 
 
 # --- Plateau --------------------------------------------------------------------------------------

@@ -15,14 +15,7 @@ from alexnet.augment import VIEWS, Augmentation, evaluation_inputs
 from alexnet.data.statistics import Statistics
 from alexnet.schedule import Knobs, Milestones
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_quickly():
-    """Random numbers and gradients compile for minutes when XLA optimises them."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 SIDE, CROP, BATCH, CLASSES = 10, 8, 4, 6
 NET = table.Net(
@@ -199,7 +192,7 @@ def test_evaluation_averages_the_softmax_over_the_views(views):
     eval_step = step.make_eval_step(tiny.apply, how, one_device(), views)
     images = batch()
     labels = np.array([5, 0, 2, -1], np.int32)  # the last is padding
-    found = eval_step(params, images | {"label": labels}, dataset_statistics())
+    found, log_probs = eval_step(params, images | {"label": labels}, dataset_statistics())
 
     places = {
         "centre": [(1, 1)],
@@ -211,7 +204,9 @@ def test_evaluation_averages_the_softmax_over_the_views(views):
     if views == "ten_crop":
         crops += [crop[:, :, ::-1] for crop in crops]
     logits = np.stack([model.apply(NET, params, np.float32(crop))[0] for crop in crops])
-    probs = np.exp(reference.log_softmax(logits.astype(float))).mean(0)[:3]
+    probs = np.exp(reference.log_softmax(logits.astype(float))).mean(0)
+    np.testing.assert_allclose(np.exp(log_probs), probs, rtol=1e-4)
+    probs = probs[:3]
     true = probs[np.arange(3), labels[:3]]
     places = (probs > true[:, None]).sum(1)
     assert float(found.loss) == pytest.approx(-np.log(true).sum(), rel=1e-5)
@@ -228,7 +223,7 @@ def test_views_whose_probabilities_vanish_in_float32_still_count():
 
     eval_step = step.make_eval_step(apply, how, one_device(), "ten_crop")
     images = batch() | {"label": np.full(BATCH, 1, np.int32)}
-    found = eval_step({}, images, dataset_statistics())
+    found, _ = eval_step({}, images, dataset_statistics())
     assert float(found.loss) == pytest.approx(BATCH * (200 + np.log(5)), rel=1e-5)
 
 
@@ -243,7 +238,7 @@ def test_evaluation_drops_nothing():
         seen.append(dropout_key)
         return tiny.apply(params, x_BHWC, dropout_key)
 
-    found = step.make_eval_step(apply, tiny.how, one_device())(
+    found, _ = step.make_eval_step(apply, tiny.how, one_device())(
         params, batch(), dataset_statistics()
     )
     expected = reference.log_softmax(np.array(model.apply(NET, params, x)[0], float))

@@ -1,10 +1,14 @@
-"""A run small enough for a test, for fixtures of any scope."""
+"""Runs small enough for a test, for fixtures of any scope."""
 
 from pathlib import Path
 
+import jax
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
+from alexnet import model
+from alexnet import run as runs
+from alexnet.checkpoint import Checkpoints
 
 ROOT = Path(__file__).parent.parent
 
@@ -20,3 +24,16 @@ def tiny_config(data_dir: str) -> ConfigDict:
     config.conv_chunk = 0
     config.log_every = 2
     return config
+
+
+def drawn(config: ConfigDict) -> model.Params:
+    """The weights that a run from scratch starts with."""
+    net = runs.assemble(config).net
+    return jax.device_get(jax.jit(lambda: model.init(net, jax.random.key(config.seed)))())
+
+
+def plant(workdir: Path, config: ConfigDict, params: model.Params) -> None:
+    """Makes `workdir` that of a run which ended with these weights."""
+    configs.save(config, workdir)
+    with Checkpoints(workdir / "checkpoints") as checkpoints:
+        checkpoints.save(1, {"params": params}, {"epoch": 1.0}, error=0.5)

@@ -168,6 +168,11 @@ def load(directory: str | Path, step: Literal["best", "last"] | int = "best") ->
     return whole.get("params", whole), metadata
 
 
+def begun(workdir: str | Path) -> bool:
+    """Whether `workdir` has a checkpoint, good or not, that a run there would go on from."""
+    return any(path.name.isdigit() for path in Path(workdir).glob("checkpoints/*"))
+
+
 class _Damaged(Exception):
     """A checkpoint that cannot be read, or not as it was written; says which and why."""
 

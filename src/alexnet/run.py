@@ -22,7 +22,8 @@ from alexnet.table import Dense, Net
 
 SETTINGS = (
     *("seed", "batch_size", "epochs", "data", "net", "augment", "optimizer", "schedule", "mesh"),
-    *("dtype", "accumulate", "conv_chunk", "winograd", "log_every", "checkpoint_every"),
+    *("init_from", "init_layers", "dtype", "accumulate", "conv_chunk", "winograd", "log_every"),
+    "checkpoint_every",
 )
 
 
@@ -115,20 +116,26 @@ def train_batches(run: Run, start_step: int) -> Iterator[dict[str, jax.Array]]:
 
 def make_evaluation(
     run: Run, split: str = "validation", views: str = "centre"
-) -> Callable[[model.Params], metrics.Means]:
-    """evaluate(params) -> loss and errors over a split, every example exactly once."""
+) -> Callable[..., metrics.Means]:
+    """evaluate(params) -> loss and errors over a split, every example exactly once.
+
+    evaluate(params, keep=[]) also fills that list with each batch's (log_probs_BK, labels_B) as
+    numpy arrays, in the order of the split; a label of -1 is padding.
+    """
     eval_step = make_eval_step(run.apply, run.how, run.mesh, views)
     add = jax.jit(metrics.add)
     count = run.store.counts[split]
     part, parts = meshes.my_part(run.mesh)
 
-    def evaluate(params: model.Params) -> metrics.Means:
+    def evaluate(params: model.Params, keep: list | None = None) -> metrics.Means:
         batches = pipeline.eval_batches(
             run.store, split, batch_size=run.config.batch_size, part=part, parts=parts
         )
         total = None
         for batch in meshes.put(run.mesh, batches):
-            sums = eval_step(params, batch, run.statistics)
+            sums, log_probs_BK = eval_step(params, batch, run.statistics)
+            if keep is not None:
+                keep.append(jax.device_get((log_probs_BK, batch["label"])))
             total = sums if total is None else add(total, sums)
         means = metrics.means(total)
         assert means.count == count, f"{means.count} of {count} examples of {split} were counted"
@@ -144,4 +151,9 @@ def put_params(run: Run, params: dict[str, dict[str, np.ndarray]]) -> model.Para
         UserError: if they are not those of the config's net.
     """
     model.check(run.net, params, "the checkpoint")
-    return jax.device_put(params, run.places.params)
+    return put_layers(run, params)
+
+
+def put_layers(run: Run, layers: dict[str, dict[str, np.ndarray]]) -> model.Params:
+    """Parameters of some layers, in their place on the mesh."""
+    return {name: jax.device_put(layers[name], run.places.params[name]) for name in layers}

@@ -125,8 +125,8 @@ def _parts(batch: dict[str, jax.Array], mesh: Mesh, count: int) -> Iterator[dict
 
 def make_eval_step(
     apply: Apply, how: Augmentation, mesh: Mesh, views: str = "centre"
-) -> Callable[..., metrics.Sums]:
-    """eval_step(params, batch, statistics) -> sums; averages the softmax over `views`."""
+) -> Callable[..., tuple[metrics.Sums, jax.Array]]:
+    """eval_step(params, batch, statistics) -> (sums, log_probs_BK), averaged over `views`."""
 
     def inputs(images, statistics, view):
         def crop(images, statistics):
@@ -139,13 +139,16 @@ def make_eval_step(
     add = jax.jit(jnp.logaddexp, donate_argnums=0)
     sums = jax.jit(metrics.sums)
 
-    def eval_step(params, batch: dict[str, jax.Array], statistics: Statistics) -> metrics.Sums:
+    def eval_step(
+        params, batch: dict[str, jax.Array], statistics: Statistics
+    ) -> tuple[metrics.Sums, jax.Array]:
         # One view after the other: ten at once would need ten times the memory. The logarithm of
         # the mean softmax keeps probabilities too small for float32.
         total = None
         for view in range(VIEWS[views]):
             log_probs = log_softmax(params, inputs(batch["image"], statistics, view))
             total = log_probs if total is None else add(total, log_probs)
-        return sums(total - jnp.log(float(VIEWS[views])), batch["label"])
+        log_probs_BK = total - jnp.log(float(VIEWS[views]))
+        return sums(log_probs_BK, batch["label"]), log_probs_BK
 
     return eval_step

@@ -17,14 +17,14 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from alexnet import cluster, metrics, model, optimizer, platform, schedule
+from alexnet import checkpoint, cluster, metrics, model, optimizer, platform, pretrained, schedule
 from alexnet import config as configs
 from alexnet import mesh as meshes
 from alexnet.alarm import Alarm
 from alexnet.checkpoint import Checkpoints
 from alexnet.errors import UserError, run
 from alexnet.log import Log
-from alexnet.run import Run, assemble, make_evaluation, train_batches
+from alexnet.run import Run, assemble, make_evaluation, put_layers, train_batches
 from alexnet.step import init_state, make_train_step
 from alexnet.table import layers
 
@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def train(config: ConfigDict, workdir: Path) -> list[float]:
-    """Trains to `config.epochs`, from scratch or from the last checkpoint in `workdir`.
+    """Trains to `config.epochs`, from the start or from the last checkpoint in `workdir`.
 
     Returns:
         the top-1 error of each validation.
@@ -69,6 +69,9 @@ def train(config: ConfigDict, workdir: Path) -> list[float]:
         this.apply, sgd, this.how, this.mesh, config.seed, config.accumulate
     )
     evaluate = make_evaluation(this)
+    if config.init_from:  # a resume may come from another directory
+        config.init_from = str(Path(config.init_from).expanduser().resolve())
+    given, story = ({}, "") if checkpoint.begun(workdir) else pretrained.read(this)
 
     with (
         claimed(workdir, config),
@@ -77,6 +80,8 @@ def train(config: ConfigDict, workdir: Path) -> list[float]:
     ):
         restored = checkpoints.restore(meshes.shapes(jax.eval_shape(fresh), this.places))
         state, start, history = restored or (fresh(), 0, {"validation_errors": []})
+        state = state._replace(params=state.params | put_layers(this, given))
+        del given
         if cluster.agreed(start) != start:
             raise UserError(
                 f"process {jax.process_index()} finds step {start} the last good one in {workdir}, "
@@ -88,7 +93,7 @@ def train(config: ConfigDict, workdir: Path) -> list[float]:
         with Log(
             workdir, total_steps, config.batch_size, resume_step=resumed, enabled=first
         ) as log:
-            log.message(introduction(this, workdir, start, total_steps))
+            log.message(introduction(this, workdir, start, total_steps) + story)
             batches = train_batches(this, start)
             window, running = [], None
             alarm = Alarm(len(this.store.classes))
@@ -115,7 +120,11 @@ def train(config: ConfigDict, workdir: Path) -> list[float]:
                             means = evaluate(state.params)
                             errors = [*errors, means.top1_error]
                             log.validation(step, epoch, *means)
-                        history = {"epoch": epoch, "validation_errors": errors}
+                        history = {
+                            "epoch": epoch,
+                            "validation_errors": errors,
+                            "classes": this.store.classes,
+                        }
                         checkpoints.save(step, state, history, errors[-1] if validate else None)
                 if stop:
                     checkpoints.wait()

@@ -1,0 +1,39 @@
+"""The average of what several nets predict (Table 2: "5 CNNs", "7 CNNs*")."""
+
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from alexnet import metrics
+from alexnet.errors import UserError
+
+
+class Ensemble:
+    """A weighted mean of softmax outputs, on the host: float64, 8 bytes x images x classes."""
+
+    def __init__(self):
+        self.log_probs_NK = self.labels_N = None
+
+    def add(
+        self, name: str, weight: float, batches: Sequence[tuple[np.ndarray, np.ndarray]]
+    ) -> None:
+        """Takes in one net's (log_probs_BK, labels_B), padding labelled -1; weights sum to 1.
+
+        Logarithms keep probabilities too small for a float. Raises UserError if the labels are not
+        those of the nets before.
+        """
+        log_probs_NK, labels_N = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+        real_N = labels_N >= 0
+        weighted_NK = log_probs_NK[real_N] + np.log(np.float64(weight))
+        if self.labels_N is None:
+            self.log_probs_NK, self.labels_N = weighted_NK, labels_N[real_N]
+            return
+        if not np.array_equal(self.labels_N, labels_N[real_N]):
+            raise UserError(f"{name} was shown other images than the nets before it: not averaged")
+        np.logaddexp(self.log_probs_NK, weighted_NK, out=self.log_probs_NK)
+
+    def means(self) -> metrics.Means:
+        """Loss and errors of the average."""
+        sums = jax.jit(metrics.sums)(self.log_probs_NK.astype(np.float32), self.labels_N)
+        return metrics.means(sums)

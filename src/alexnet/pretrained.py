@@ -1,0 +1,115 @@
+"""Starting from another run's weights: pre-training and fine-tuning ("1 CNN*" of Table 2).
+
+`config.init_from` is the workdir of the other run, of which the last checkpoint is taken;
+`config.init_layers` says which layers:
+
+    all           every one: but for the classes the nets must be the same, and where those differ,
+                  in number or by name, the last layer starts fresh
+    conv          the convolutions alone, as the authors' run 146-2011 took them from 146-2009
+    conv1,conv2   these, as 146-2009 took conv1 to conv5 from run 145
+
+All else is as in a run from scratch: the other layers draw the weights that the seed gives them,
+velocities are zero, the step is 0, and the mean image and the colour PCA are those of the dataset
+that is trained on, not of the other run's. A resumed run looks at its own checkpoint alone.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from alexnet import checkpoint, model
+from alexnet import config as configs
+from alexnet.errors import UserError, nearest
+from alexnet.run import Run
+from alexnet.table import Conv, Weighted
+
+Layer = dict[str, np.ndarray]  # {"kernel": [towers, ...], "bias": [towers, ...]}
+
+
+def read(run: Run) -> tuple[dict[str, Layer], str]:
+    """The layers that the run's config takes from another run, and lines that tell which.
+
+    No layers and "" if `config.init_from` is empty.
+
+    Raises:
+        UserError: if there is no such run, or a layer is not there or has another shape.
+    """
+    workdir, choice = run.config.init_from, run.config.init_layers
+    if not workdir:
+        if choice != "all":
+            raise UserError(f"config.init_layers={choice!r}: from which run? set config.init_from")
+        return {}, ""
+    here = jax.eval_shape(lambda: model.init(run.net, jax.random.key(0)))
+    try:
+        source = configs.saved(Path(workdir)).data.name
+        there, metadata = checkpoint.load(workdir, "last")
+    except UserError as error:
+        raise UserError(f"config.init_from: {error}") from None
+
+    names = [row.name for row in run.net.rows if isinstance(row, Weighted)]
+    wanted, last = _chosen(run, choice, names), names[-1]
+    fresh = dict.fromkeys(names, "fresh")
+    if choice == "all":
+        wanted += [name for name in there if name not in names]
+        classes = list(run.store.classes)
+        same_classes = metadata.get("classes", classes) == classes  # imported nets may name none
+        if last in there and _but_classes(here[last]) == _but_classes(there[last]):
+            if _shapes(here[last]) != _shapes(there[last]):
+                fresh[last] = f"fresh: {_size(here[last])} here, {_size(there[last])} there"
+                wanted.remove(last)
+            elif not same_classes:
+                fresh[last] = f"fresh: the classes there are those of {source}"
+                wanted.remove(last)
+    for name in wanted:
+        sizes = [_size(layers[name]) if name in layers else "missing" for layers in (there, here)]
+        if "missing" in sizes or _shapes(here[name]) != _shapes(there[name]):
+            fitting = [n for n in names if n in there and _shapes(here[n]) == _shapes(there[n])]
+            mend = f"what fits: --config.init_layers={','.join(fitting)}"
+            raise UserError(
+                f"{name} is {sizes[0]} in config.init_from={workdir} and {sizes[1]} in net "
+                f"{run.net.name} here; {mend if fitting else 'no layer fits'}"
+            )
+    lines = [f"\nfrom {workdir}, after {metadata['epoch']:.2f} epochs of {source}:"]
+    width = max(map(len, names))
+    for name in names:
+        state = f"restored  {_size(here[name])}" if name in wanted else fresh[name]
+        lines.append(f"  {name.ljust(width)}  {state}")
+    return {name: there[name] for name in wanted}, "\n".join(lines)
+
+
+def _chosen(run: Run, choice: str, names: Sequence[str]) -> list[str]:
+    """The layers of the net that `config.init_layers` names, in the net's order."""
+    if choice == "all":
+        return list(names)
+    if choice == "conv":
+        listed = [row.name for row in run.net.rows if isinstance(row, Conv)]
+    else:
+        listed = [part.strip() for part in choice.split(",") if part.strip()]
+    for name in listed:
+        if name not in names:
+            raise UserError(
+                f"config.init_layers: net {run.net.name} has no layer {name!r}"
+                f"{nearest(name, names)}"
+            )
+    if not listed:
+        raise UserError(
+            f"config.init_layers={choice!r}: names no layer; choose all, conv, or names such as "
+            f"{','.join(names[:2])}"
+        )
+    return [name for name in names if name in listed]
+
+
+def _shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
+    return {part: tuple(layer[part].shape) for part in sorted(layer)}
+
+
+def _but_classes(layer: Layer) -> dict[str, tuple[int, ...]]:
+    return {part: shape[:-1] for part, shape in _shapes(layer).items()}
+
+
+def _size(layer: Layer) -> str:
+    """Of a layer's kernels: "2 x 11x11x3x48", in two towers."""
+    towers, *kernel = layer["kernel"].shape
+    return f"{towers} x {'x'.join(map(str, kernel))}"

@@ -1,0 +1,234 @@
+"""alexnet.pretrained: what is taken from another run, bit for bit, and what is not."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from PIL import Image
+from test_cluster import free_port, start
+from tiny import ROOT, drawn, plant, tiny_config
+
+from alexnet import checkpoint, pretrained, train
+from alexnet import run as runs
+from alexnet.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Folders of tiny images, each with classes of its own."""
+    root, random = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    for name, classes in {"three": "abc", "others": "abx", "five": "abcde"}.items():
+        for label in classes:
+            folder = root / name / label
+            folder.mkdir(parents=True)
+            for number in range(12):
+                pixels = random.integers(0, 256, (20, 20, 3)) // 2 + 20 * (ord(label) % 7)
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def make(photos, data_dir):
+    """make(folder, **settings) -> a config for a run of three or so steps an epoch."""
+
+    def make(folder: str, **settings) -> ConfigDict:
+        config = tiny_config(data_dir)
+        config.data.name = f"folder:{photos / folder}"
+        config.batch_size, config.epochs = 16, 1.0
+        for key, value in settings.items():
+            section, _, name = key.rpartition("__")
+            (config[section] if section else config)[name] = value
+        return config
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def source(make, tmp_path_factory) -> Path:
+    """The workdir of a run on three classes."""
+    workdir = tmp_path_factory.mktemp("source")
+    train.train(make("three"), workdir)
+    return workdir
+
+
+def params(workdir) -> dict:
+    return checkpoint.load(workdir, "last")[0]
+
+
+def assert_same(layer, other) -> None:
+    jax.tree.map(np.testing.assert_array_equal, layer, other)
+
+
+def assert_moved(layer, other) -> None:
+    assert not np.array_equal(layer["kernel"], other["kernel"])
+
+
+def test_all_layers_but_the_last_for_other_classes(make, source, tmp_path, capsys):
+    config = make("five", init_from=str(source), schedule__rate=0.0)
+    train.train(config, tmp_path)  # at a rate of 0: the end is the beginning
+    before, found, fresh = params(source), params(tmp_path), drawn(config)
+    for name in ("conv1", "conv2", "conv3", "fc6"):
+        assert_same(found[name], before[name])
+        assert_moved(found[name], fresh[name])
+    assert_same(found["fc8"], fresh["fc8"])
+    lines = capsys.readouterr().out.splitlines()
+    first = next(n for n, line in enumerate(lines) if line.startswith("from "))
+    data = config.data.name.replace("five", "three")
+    assert lines[first : first + 6] == [
+        f"from {source}, after 1.00 epochs of {data}:",
+        "  conv1  restored  2 x 5x5x3x16",
+        "  conv2  restored  2 x 5x5x16x32",
+        "  conv3  restored  2 x 3x3x64x48",
+        "  fc6    restored  2 x 384x128",
+        "  fc8    fresh: 2 x 256x3 here, 2 x 256x2 there",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("choice", "taken"),
+    [("conv", ["conv1", "conv2", "conv3"]), ("fc6, conv1", ["conv1", "fc6"])],
+)
+def test_chosen_layers_alone(make, source, choice, taken):
+    this = runs.assemble(make("five", init_from=str(source), init_layers=choice))
+    given, story = pretrained.read(this)
+    before = params(source)
+    assert list(given) == taken
+    for name in taken:
+        assert_same(given[name], before[name])
+    restored = [line.split()[0] for line in story.splitlines() if "restored" in line]
+    assert restored == taken
+    assert [line for line in story.splitlines() if line.endswith("fresh")]
+
+
+def test_as_many_classes_of_other_names_are_other_classes(make, source):
+    this = runs.assemble(make("others", init_from=str(source)))
+    given, story = pretrained.read(this)
+    assert "fc8" not in given
+    assert "fc8    fresh: the classes there are those of folder:" in story
+    given, story = pretrained.read(runs.assemble(make("three", init_from=str(source))))
+    assert list(given) == ["conv1", "conv2", "conv3", "fc6", "fc8"]
+    assert "fresh" not in story
+    # asked for by name, it is taken all the same
+    config = make("others", init_from=str(source), init_layers="fc8")
+    assert list(pretrained.read(runs.assemble(config))[0]) == ["fc8"]
+
+
+def test_everything_else_is_as_from_scratch(make, source, tmp_path):
+    """From the very weights that it would draw, a run is `source`, the run from scratch."""
+    config = make("three")
+    plant(tmp_path, config, drawn(config))
+    train.train(make("three", init_from=str(tmp_path)), tmp_path / "run")
+    assert_same(params(tmp_path / "run"), params(source))
+    assert_moved(params(tmp_path / "run")["conv1"], params(tmp_path)["conv1"])
+
+
+def test_a_resumed_run_needs_its_source_no_more_and_frozen_layers_stand_still(
+    make, source, tmp_path, monkeypatch, capsys
+):
+    before = params(source)
+    moved = shutil.copytree(source, tmp_path / "moved")
+    events = ((0, "conv1", 0.0), (0, "conv2.kernel", 1e-3), (1, "conv2", 0.0))
+    monkeypatch.chdir(tmp_path)
+
+    def fine_tune(workdir: str, epochs: float, init_from: str = "moved") -> dict:
+        config = make("five", init_from=init_from, epochs=epochs, schedule__events=events)
+        train.train(config, tmp_path / workdir)
+        return params(tmp_path / workdir)
+
+    whole = fine_tune("whole", 2.0)
+    half = fine_tune("parts", 1.0)
+    shutil.rmtree(moved)
+    monkeypatch.chdir("/")
+    capsys.readouterr()
+    resumed = fine_tune("parts", 2.0, init_from=str(moved))
+    said = capsys.readouterr().out
+    assert "resuming at step" in said
+    assert "restored" not in said
+    assert_same(resumed, whole)
+    assert_same(resumed["conv1"], before["conv1"])
+    assert_moved(half["conv2"], before["conv2"])
+    assert_moved(resumed["conv3"], half["conv3"])
+    with pytest.raises(UserError, match=r"holds a run with config\.init_from='.*moved', not ''"):
+        fine_tune("parts", 2.0, init_from="")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"init_from": "nowhere"}, "config.init_from: .*/nowhere holds no run"),
+        ({"init_from": "begun"}, "config.init_from: there is no checkpoint in .*/begun"),
+        ({"init_from": "damaged"}, "config.init_from: checkpoint .* is damaged"),
+        ({"init_from": "", "init_layers": "conv"}, "from which run.* set config.init_from"),
+        ({"init_layers": "conv1,conv9"}, "has no layer 'conv9'; did you mean 'conv"),
+        ({"init_layers": " ,"}, "names no layer; choose all, conv, or names such as conv1,conv2"),
+        (
+            {"net__remove": "conv5,fc7"},
+            r"conv4 is missing in .* and 2 x 3x3x48x48 in net .* fits: .*=conv1,conv2,conv3,fc6$",
+        ),
+        (
+            {"net__remove": "conv3,conv4,conv5,fc7"},
+            r"fc6 is 2 x 384x128 in .* and 2 x 256x128 in net .* fits: .*=conv1,conv2$",
+        ),
+        (
+            {"net__remove": "conv3,conv4,conv5,fc7", "init_layers": "conv3"},
+            "has no layer 'conv3'; did you mean",
+        ),
+        ({"net__towers": 1}, r"conv1 is 2 x 5x5x3x16 in .* and 1 x 5x5x3x32 in .*; no layer fits"),
+        ({"init_layers": "fc8"}, "fc8 is 2 x 256x2 in .* and 2 x 256x3 in net pocket"),
+    ],
+)
+def test_mistakes_get_one_line_and_leave_nothing(
+    make, source, tmp_path, monkeypatch, settings, message
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(source, "begun", ignore=shutil.ignore_patterns("checkpoints"))
+    shutil.copytree(source, "damaged")
+    for path in Path("damaged/checkpoints").rglob("_CHECKPOINT_METADATA"):
+        path.unlink()
+    config = make("five", **({"init_from": str(source)} | settings))
+    with pytest.raises(UserError, match=message) as error:
+        train.train(config, tmp_path / "run")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_layer_only_the_source_has(make, source, tmp_path):
+    """Without conv4, shapes alone would not tell: they fit all the same."""
+    larger = make("three", net__remove="conv5,fc7")
+    plant(tmp_path, larger, drawn(larger))
+    config = make("five", init_from=str(tmp_path))
+    with pytest.raises(UserError, match=r"conv4 is 2 x 3x3x48x48 in .* and missing in net pocket"):
+        pretrained.read(runs.assemble(config))
+
+
+@pytest.mark.slow
+def test_any_mesh_and_two_processes_start_from_the_same(make, source, photos, data_dir, tmp_path):
+    def command(workdir: str, *more: str) -> list[str]:
+        return [
+            *(sys.executable, "-m", "alexnet.train", f"--config={ROOT}/configs/digits.py"),
+            *(f"--workdir={tmp_path / workdir}", f"--config.data.data_dir={data_dir}"),
+            *(f"--config.data.name=folder:{photos}/five", f"--config.init_from={source}"),
+            *("--config.data.image_size=20", "--config.net.image_size=18"),
+            *("--config.net.remove=conv4,conv5,fc7", "--config.schedule.rate=0"),
+            *("--config.batch_size=16", "--config.epochs=1", *more),
+        ]
+
+    for tower, data in ((1, 1), (2, 1), (1, 2)):
+        flags = (f"--config.mesh.tower={tower}", f"--config.mesh.data={data}", "--cpu_devices=2")
+        subprocess.run(command(f"{tower}x{data}", *flags), check=True, capture_output=True)
+        assert_same(params(tmp_path / f"{tower}x{data}"), params(tmp_path / "1x1"))
+    where = (f"--coordinator=127.0.0.1:{free_port()}", "--processes=2")
+    both = [start(command("two", *where, f"--process={n}")) for n in (0, 1)]
+    ends = [one.communicate(timeout=300) for one in both]
+    assert [one.returncode for one in both] == [0, 0], ends
+    assert_same(params(tmp_path / "two"), params(tmp_path / "1x1"))
+    assert_same(params(tmp_path / "two")["fc6"], params(source)["fc6"])
+    assert "restored" in ends[0][0]
+    assert "restored" not in ends[1][0]
