@@ -109,7 +109,8 @@ def test_run_146_2012_2011_epoch_by_epoch(epoch, conv1, others, fc8, noise):
     """The log in `layer-params-146-2012-2011.cfg`, line by line."""
     config = configs.load(f"{ROOT}/configs/imagenet.py:fine_tune")
     assert config.epochs == 54
-    knobs = configs.call(schedule.build, "schedule", config.schedule)(epoch, [], LAYERS)
+    eps = configs.call(schedule.build, "schedule", config.schedule, epochs=config.epochs)
+    knobs = eps(epoch, [], LAYERS)
     assert [rate(knobs, layer) for layer in LAYERS] == pytest.approx([conv1, others, fc8])
     biases = [0.02 if epoch < 7 else 0, 0.02, 0.02]
     assert [rate(knobs, layer, "bias") for layer in LAYERS] == pytest.approx(biases)

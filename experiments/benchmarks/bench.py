@@ -2,6 +2,7 @@
 
     make bench                                     all of it, about an hour on two cores
     make bench ARGS='--only=cifar --rounds=3'      one part; parts: alexnet, cifar, start
+    make bench ARGS='--batches=32 --modes=eager'   fewer batch sizes, fewer kinds of PyTorch
 
 Two processes hold the same net (with the same weights they give the same loss, which is checked)
 and take turns: each round times a few iterations of one, then of the other. A ratio is that of the
@@ -11,7 +12,6 @@ band of ones; each column takes the best. The floor is the time of the step's mu
 rate of a large matrix product, measured in the same process. See `work.py`.
 """
 
-import contextlib
 import itertools
 import json
 import os
@@ -36,11 +36,12 @@ OPTIONS = {
     "only": "alexnet,cifar,start",
     "rounds": "7",
     "dtype": "float32",
+    "modes": "eager,channels_last,compile",
+    "batches": "32,128",
     "out": "runs/bench",
 }
 ALEXNETS = ("alexnet", "alexnet without LRN")
 CIFARS = ("80sec", "19pct", "18pct", "conv-local-13pct", "conv-local-11pct")
-MODES = ("eager", "channels_last", "compile")
 ROUND_SECONDS = 0.5  # at least so much work a turn, so that short steps are timed over many
 HEADER = (
     "| net | work | batch | images/s | of the floor | / stock PyTorch | / by hand | peak MiB "
@@ -88,8 +89,8 @@ class Contestant:
 class Bench:
     """What all measurements share; `folder` takes the weights and the compiled programs."""
 
-    def __init__(self, torch: str, rounds: int, folder: Path):
-        self.torch, self.rounds, self.folder = torch, rounds, folder
+    def __init__(self, torch: str, modes: Sequence[str], rounds: int, folder: Path):
+        self.torch, self.modes, self.rounds, self.folder = torch, modes, rounds, folder
 
     def ours(self, task: dict, cache: Path | None = None) -> Contestant:
         environment = {
@@ -127,7 +128,7 @@ class Bench:
         first.end()
         us = self.ours(task)
         row = task | {"compile": first.said["compile"], "seconds": [], "them": []}
-        for norm, mode in itertools.product(norms, MODES):
+        for norm, mode in itertools.product(norms, self.modes):
             try:
                 them = self.theirs(task | {"mode": mode, "norm": norm})
             except ChildProcessError as error:
@@ -199,38 +200,44 @@ def main(argv: list[str]) -> None:
     parts = options["only"].split(",")
     if unknown := set(parts) - set(OPTIONS["only"].split(",")):
         raise UserError(f"--only={options['only']}: no part {unknown.pop()!r}; {OPTIONS['only']}")
+    modes, batches = options["modes"].split(","), [int(n) for n in options["batches"].split(",")]
     if not Path(options["torch"]).exists():
         raise UserError(f"--torch={options['torch']}: no such Python; `make bench` makes one")
     out = Path(options["out"])
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(KeyboardInterrupt):
-        bench, rows, text = Bench(options["torch"], int(options["rounds"]), Path(folder)), [], []
-        tasks = []
-        if "alexnet" in parts:
-            tasks += itertools.product(ALEXNETS, ("train", "forward"), (32, 128))
-        if "cifar" in parts:
-            tasks += itertools.product(CIFARS, ("train",), (128,))
+    title = f"{os.cpu_count()} cores, {options['rounds']} rounds, {options['dtype']}"
+    tasks = []
+    if "alexnet" in parts:
+        tasks += itertools.product(ALEXNETS, ("train", "forward"), batches)
+    if "cifar" in parts:
+        tasks += itertools.product(CIFARS, ("train",), (128,))
+    rows, starts = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(options["torch"], modes, int(options["rounds"]), Path(folder))
         for name, job, batch in tasks:
             print(f"{name}, {job}, batch {batch}: times as fast as PyTorch", flush=True)
             rows.append(bench.races(name, job, batch, options["dtype"]))
-            (out / "races.json").write_text(json.dumps(rows, indent=1) + "\n")
-        if rows:
-            rates = sorted(row["floor"] / 1e9 for row in rows)
-            text += [HEADER, "|" + "---|" * (HEADER.count("|") - 1), *map(line, rows), ""]
-            text += [f"matrix product: {rates[0]:.0f} to {rates[-1]:.0f} GFLOP/s"]
+            store(out, title, rows, starts)
         if "start" in parts:
-            text += ["", "| AlexNet, batch 32 | first step after, s | of it compiling, s |"]
-            text += ["|---|---|---|"]
-            for what, start, compiling in bench.starts("alexnet", 32):
-                text.append(f"| {what} | {start:.1f} | {compiling:.1f} |")
-                print(text[-1], flush=True)
-        text = (
-            f"{os.cpu_count()} cores, {options['rounds']} rounds, {options['dtype']}\n\n"
-            + "\n".join(text)
-            + "\n"
-        )
-        (out / "bench.md").write_text(text)
-        print(f"\n{text}\nstored in {out}")
+            for start in bench.starts("alexnet", 32):
+                starts.append(start)
+                store(out, title, rows, starts)
+    print(f"\n{(out / 'bench.md').read_text()}\nstored in {out}")
+
+
+def store(out: Path, title: str, rows: list[dict], starts: list[tuple]) -> None:
+    """Writes what is known so far, as tables and as numbers."""
+    text = [title]
+    if rows:
+        rates = sorted(row["floor"] / 1e9 for row in rows)
+        text += ["", HEADER, "|" + "---|" * (HEADER.count("|") - 1), *map(line, rows)]
+        text += ["", f"matrix product: {rates[0]:.0f} to {rates[-1]:.0f} GFLOP/s"]
+    if starts:
+        text += ["", "| AlexNet, batch 32 | first step after, s | of it compiling, s |"]
+        text += ["|---|---|---|"]
+        text += [f"| {what} | {start:.1f} | {compiling:.1f} |" for what, start, compiling in starts]
+    (out / "bench.md").write_text("\n".join([*text, ""]))
+    (out / "bench.json").write_text(json.dumps({"races": rows, "starts": starts}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
