@@ -1,5 +1,7 @@
 """Configs and their overrides."""
 
+import re
+
 import pytest
 from ml_collections import ConfigDict
 from tiny import ROOT
@@ -137,3 +139,13 @@ def test_call_names_an_unknown_or_missing_setting():
         configs.call(function, "optimizer", {"rate": 1, "momntum": 2})
     with pytest.raises(UserError, match=r"config.optimizer.rate is missing"):
         configs.call(function, "optimizer", {})
+
+
+def test_every_command_of_the_paper_page_is_a_config():
+    page = (ROOT / "docs/paper.md").read_text()
+    commands = [cell for cell in re.findall(r"`([^`]*)`", page) if cell.startswith("--config=")]
+    assert len(commands) >= 20
+    for command in commands:
+        argv = command.replace("--config=", f"--config={ROOT}/").split()
+        config, _ = configs.parse(argv, {})
+        nets.build(**config.net, classes=1000)

@@ -95,11 +95,12 @@ def train(config: ConfigDict, workdir: Path) -> list[float]:
         ) as log:
             log.message(introduction(this, workdir, start, total_steps) + story)
             batches = train_batches(this, start)
-            window, running = [], None
+            window, running, told = [], None, None
             alarm = Alarm(len(this.store.classes))
             for step in range(start + 1, total_steps + 1):
                 before, epoch = ((n * config.batch_size) / images for n in (step - 1, step))
-                knobs = eps(before, errors, shapes)
+                if (now := eps(before, errors, shapes)) != told:  # to the devices when they change
+                    told, knobs = now, jax.device_put(now, meshes.replicated(this.mesh))
                 state, sums = train_step(state, next(batches), knobs, this.statistics)
                 # The numbers of the step before are fetched while this one runs.
                 window, running = [*window, *fetched(running)], (step, sums)
