@@ -2,7 +2,8 @@
 
 XLA on CPUs takes memory for the maps of a step and gives it back after it, so every step of AlexNet
 would touch 160,000 new pages of 4 KB; in pages of 2 MB they are 300, and a step is a tenth faster.
-glibc reads its settings only as a process begins, so a command starts itself anew with them, before
+What small nets need, blocks of up to 256 MB, is kept between steps; larger ones would leave holes
+in the heap, each as large as a step. glibc reads its settings only as a process begins, so a command starts itself anew with them, before
 anything large is imported. Set GLIBC_TUNABLES, even to nothing, to choose for yourself; notebooks
 and other programs that import this package are left alone.
 """
@@ -10,7 +11,17 @@ and other programs that import this package are left alone.
 import os
 import sys
 
-TUNABLES = "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1"
+MB = 2**20
+TUNABLES = ":".join(
+    f"glibc.malloc.{name}={value}"
+    for name, value in {
+        "hugetlb": 1,  # ask the kernel for huge pages
+        "arena_max": 1,  # one heap: any thread can use what another has freed
+        "mmap_threshold": 256 * MB,  # blocks up to here come from the heap
+        "trim_threshold": 1024 * MB,  # so much may lie free at its end
+        "top_pad": 64 * MB,  # it grows by so much
+    }.items()
+)
 
 
 def restart() -> None:
