@@ -2,10 +2,11 @@
 
 XLA on CPUs takes memory for the maps of a step and gives it back after it, so every step of AlexNet
 would touch 160,000 new pages of 4 KB; in pages of 2 MB they are 300, and a step is a tenth faster.
-What small nets need, blocks of up to 256 MB, is kept between steps; larger ones would leave holes
-in the heap, each as large as a step. glibc reads its settings only as a process begins, so a command starts itself anew with them, before
-anything large is imported. Set GLIBC_TUNABLES, even to nothing, to choose for yourself; notebooks
-and other programs that import this package are left alone.
+Blocks of up to 256 MB, all that small nets need, are kept between steps; larger ones would leave
+holes in the heap, each as large as a step. glibc reads its settings only as a process begins, so a
+command starts itself anew with them, before anything large is imported. Set GLIBC_TUNABLES, even to
+nothing, to choose for yourself; notebooks and other programs that import this package are left
+alone.
 """
 
 import os
