@@ -38,6 +38,7 @@ OPTIONS = {
     "dtype": "float32",
     "modes": "eager,channels_last,compile",
     "batches": "32,128",
+    "work": "train,forward",
     "out": "runs/bench",
 }
 ALEXNETS = ("alexnet", "alexnet without LRN")
@@ -208,7 +209,7 @@ def main(argv: list[str]) -> None:
     title = f"{os.cpu_count()} cores, {options['rounds']} rounds, {options['dtype']}"
     tasks = []
     if "alexnet" in parts:
-        tasks += itertools.product(ALEXNETS, ("train", "forward"), batches)
+        tasks += itertools.product(ALEXNETS, options["work"].split(","), batches)
     if "cifar" in parts:
         tasks += itertools.product(CIFARS, ("train",), (128,))
     rows, starts = [], []
