@@ -10,14 +10,33 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from alexnet.ops import Padding
 
+G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+
 def conv3x3(x_BHWI: jax.Array, kernel_HWIO: jax.Array, padding: Padding) -> jax.Array:
     """`ops.conv` with a 3x3 kernel, stride 1 and at most 2 pixels of padding."""
+    # Inside shard_map one may differ between devices where the other does not. Said here, its
+    # gradient is summed over them; a custom gradient cannot say it.
+    axes = _varies(x_BHWI) | _varies(kernel_HWIO)
+    x_BHWI, kernel_HWIO = (
+        lax.pcast(a, tuple(axes - _varies(a)), to="varying") if axes - _varies(a) else a
+        for a in (x_BHWI, kernel_HWIO)
+    )
+    return _conv3x3(x_BHWI, kernel_HWIO, padding)
+
+
+def _varies(x: jax.Array) -> frozenset[str]:
+    """The mesh axes along which devices have different values."""
+    return jax.typeof(x).manual_axis_type.varying
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _conv3x3(x_BHWI: jax.Array, kernel_HWIO: jax.Array, padding: Padding) -> jax.Array:
     y_PTO = jnp.einsum("pti,pio->pto", _inputs(x_BHWI, padding), _filters(kernel_HWIO))
     height, width = (x_BHWI.shape[i + 1] + sum(padding[i]) - 2 for i in (0, 1))
     y = y_PTO.reshape(4, 4, len(x_BHWI), -(-height // 2), -(-width // 2), y_PTO.shape[-1])
@@ -29,19 +48,19 @@ def conv3x3(x_BHWI: jax.Array, kernel_HWIO: jax.Array, padding: Padding) -> jax.
 
 
 def _forward(x_BHWI, kernel_HWIO, padding):
-    return conv3x3(x_BHWI, kernel_HWIO, padding), (x_BHWI, kernel_HWIO)
+    return _conv3x3(x_BHWI, kernel_HWIO, padding), (x_BHWI, kernel_HWIO)
 
 
 def _gradient(padding, saved, dy_BHWO):
     x_BHWI, kernel_HWIO = saved
     turned = jnp.flip(kernel_HWIO, (0, 1)).swapaxes(2, 3)
-    dx_BHWI = conv3x3(dy_BHWO, turned, tuple((2 - a, 2 - b) for a, b in padding))
+    dx_BHWI = _conv3x3(dy_BHWO, turned, tuple((2 - a, 2 - b) for a, b in padding))
     dy_PTO = _output_gradients(dy_BHWO)
     dfilters = jnp.einsum("pti,pto->pio", _inputs(x_BHWI, padding), dy_PTO)
-    return dx_BHWI, jax.linear_transpose(_filters, kernel_HWIO)(dfilters)[0]
+    return dx_BHWI, _filter_gradients(dfilters)
 
 
-conv3x3.defvjp(_forward, _gradient)
+_conv3x3.defvjp(_forward, _gradient)
 
 
 def _inputs(x_BHWI: jax.Array, padding: Padding) -> jax.Array:
@@ -62,9 +81,15 @@ def _inputs(x_BHWI: jax.Array, padding: Padding) -> jax.Array:
 
 def _filters(kernel_HWIO: jax.Array) -> jax.Array:
     """G g G' of all filters: [16, I, O]."""
-    g = jnp.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], kernel_HWIO.dtype)
+    g = G.astype(kernel_HWIO.dtype)
     filters = jnp.einsum("ph,qw,hwio->pqio", g, g, kernel_HWIO, precision="highest")
     return filters.reshape(16, *kernel_HWIO.shape[2:])
+
+
+def _filter_gradients(d_PIO: jax.Array) -> jax.Array:
+    """G' d G, the adjoint of the filters: [3, 3, I, O]."""
+    g, d = G.astype(d_PIO.dtype), d_PIO.reshape(4, 4, *d_PIO.shape[1:])
+    return jnp.einsum("ph,qw,pqio->hwio", g, g, d, precision="highest")
 
 
 def _outputs(m: jax.Array) -> tuple[jax.Array, jax.Array]:
