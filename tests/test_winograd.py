@@ -1,5 +1,8 @@
 """alexnet.winograd: another order of sums for the same convolution, and its gradients."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -67,3 +70,22 @@ def test_it_is_as_precise_as_float32_allows_at_alexnets_size():
     ]
     assert error[0] < 1e-5
     assert error[0] < 20 * error[1]
+
+
+def test_its_gradients_are_summed_over_devices():
+    """Images on two devices, kernels on both alike: the same gradients as on one device."""
+    code = """
+import jax, jax.numpy as jnp, numpy as np
+jax.config.update("jax_num_cpu_devices", 2)
+from alexnet.winograd import conv3x3
+mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+x = jnp.array(np.random.default_rng(0).normal(size=(4, 5, 5, 3)), jnp.float32)
+kernel = jnp.array(np.random.default_rng(1).normal(size=(3, 3, 3, 2)), jnp.float32)
+f = lambda x, kernel: conv3x3(x, kernel, ((1, 1), (1, 1)))
+P = jax.P
+spread = jax.shard_map(f, mesh=mesh, in_specs=(P("data"), P()), out_specs=P("data"))
+one, two = (jax.grad(lambda *a: (g(*a) ** 2).sum(), (0, 1))(x, kernel) for g in (f, spread))
+for a, b in zip(one, two):
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
