@@ -23,11 +23,5 @@ def get_config(variant: str = "original") -> ConfigDict:
     config.data.name = "imagenet2010"
     if config.schedule.to_dict() == run_145():
         config.epochs = 93.0
-        config.schedule.milestones = ((23, 0.001), (51, 0.0001), (78, 0.00001))
-        config.schedule.events = (
-            (68, "conv1.kernel", 0.00001),
-            (68, "conv1.bias", 0.002),  # as in layer-params-149.cfg
-            (68, "colour_noise", 0.0),
-            (72, "conv1", 0.0),
-        )
+        config.schedule = ConfigDict(run_145(drops=(23, 51, 78), slowed=68))
     return config

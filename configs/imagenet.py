@@ -193,18 +193,18 @@ def text_schedule() -> dict:
     }
 
 
-def run_145() -> dict:
-    """What the comments of `layer-params-145.cfg` log."""
+def run_145(drops: tuple[int, int, int] = (25, 51, 79), slowed: int = 67) -> dict:
+    """What the comments of `layer-params-145.cfg` log; on 2010 the epochs are others."""
     return {
         "kind": "milestones",
         "rate": 0.01,
         "bias_factor": 2.0,
         "bias_drops": False,
-        "milestones": ((25, 0.001), (51, 0.0001), (79, 0.00001)),
+        "milestones": tuple(zip(drops, (0.001, 0.0001, 0.00001), strict=True)),
         "events": (
-            (67, "conv1.kernel", 0.00001),
-            (67, "conv1.bias", 0.002),  # as in layer-params-149.cfg
-            (67, "colour_noise", 0.0),
+            (slowed, "conv1.kernel", 0.00001),
+            (slowed, "conv1.bias", 0.002),  # as in layer-params-149.cfg
+            (slowed, "colour_noise", 0.0),
             (72, "conv1", 0.0),
         ),
     }
