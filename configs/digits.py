@@ -57,7 +57,6 @@ def get_config() -> ConfigDict:
     config.dtype = "float32"  # or bfloat16: mixed precision
     config.accumulate = 1  # parts that a batch is taken in, to save memory
     config.conv_chunk = -1  # as the platform likes it
-    config.winograd = -1  # for 3x3 convolutions: 1, 0, or as the platform likes it
     config.log_every = 10
     config.checkpoint_every = 1000
     return config

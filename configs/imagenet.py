@@ -134,7 +134,6 @@ def get_config(variant: str = "original") -> ConfigDict:
     config.dtype = "float32"  # or bfloat16: mixed precision
     config.accumulate = 1  # parts that a batch is taken in, to save memory
     config.conv_chunk = -1  # as the platform likes it
-    config.winograd = -1  # for 3x3 convolutions: 1, 0, or as the platform likes it
     config.log_every = 50
     config.checkpoint_every = 2000
     if variant == "cc2_single_tower":

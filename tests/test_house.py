@@ -12,7 +12,6 @@ LEVELS = [
     {"table", "options"},
     {"frameworks", "formats"},
     {"nets", "ops", "platform", "data", "config", "checkpoint", "log", "cluster", "mesh", "cost"},
-    {"winograd"},
     {"model", "augment", "optimizer", "schedule", "metrics"},
     {"step"},
     {"run"},

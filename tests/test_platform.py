@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from alexnet import mesh as meshes
-from alexnet import platform
+from alexnet import ops, platform
 
 
 @pytest.fixture(scope="module")
@@ -15,18 +15,52 @@ def mesh():
     return meshes.make(towers=2, batch_size=128, data=1, tower=1)
 
 
-@pytest.mark.parametrize(("batch", "chunk"), [(1, 4), (32, 4), (64, 4), (128, 8), (129, 9)])
-def test_on_a_cpu_at_least_4_images_and_at_most_16_chunks(mesh, batch, chunk):
-    assert platform.conv_chunk(-1, mesh, batch) == chunk
-    assert -(-batch // chunk) <= 16
+@pytest.mark.parametrize(
+    ("batch", "image_size", "chunk"),
+    [
+        *[(1, 224, 0), (8, 227, 0), (9, 227, 8), (32, 224, 8), (128, 224, 32), (129, 224, 33)],
+        *[(128, 32, 0), (128, 24, 0), (4, 2000, 1)],
+    ],
+)
+def test_on_a_cpu_chunks_have_few_pixels(mesh, batch, image_size, chunk):
+    assert platform.conv_chunk(-1, mesh, batch, image_size) == chunk
+    assert chunk == 0 or -(-batch // chunk) <= 4
 
 
-def test_several_devices_take_their_batch_whole():
-    two = SimpleNamespace(size=2, devices=np.array([jax.devices() * 2]))
-    assert platform.conv_chunk(-1, two, 128) == 0
+def on(kind: str, devices: int = 1):
+    """What `platform` looks at of a mesh."""
+    return SimpleNamespace(size=devices, devices=np.array([SimpleNamespace(platform=kind)]))
 
 
-def test_what_the_user_asks_for_goes_first(mesh):
-    assert platform.conv_chunk(0, mesh, 128) == 0
-    assert platform.conv_chunk(32, mesh, 128) == 32
-    assert [platform.winograd(asked, mesh) for asked in (-1, 0, 1)] == [True, False, True]
+def test_several_devices_and_gpus_take_their_batch_whole():
+    assert platform.conv_chunk(-1, on("cpu", devices=2), 128, 224) == 0
+    assert platform.conv_chunk(-1, on("gpu"), 128, 224) == 0
+
+
+def test_what_the_user_asks_for_goes_first(mesh, monkeypatch):
+    assert platform.conv_chunk(0, mesh, 128, 224) == 0
+    assert platform.conv_chunk(32, mesh, 128, 224) == 32
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_experimental_ynn_fusion_type=-individual_dot")
+    assert platform.compiler_options(mesh) == {}
+
+
+def test_gpus_compile_as_xla_likes(monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    assert platform.compiler_options(on("gpu")) == {}
+
+
+def test_on_a_cpu_convolutions_are_left_to_eigen_and_products_are_not(mesh, monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+
+    def net(x_BHWC, kernel_HWIO, kernel_IO):
+        return ops.conv(x_BHWC, kernel_HWIO, 1, ((1, 1), (1, 1))).reshape(8, -1) @ kernel_IO
+
+    shapes = (8, 12, 12, 64), (3, 3, 64, 64), (12 * 12 * 64, 64)
+    arrays = [jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes]
+    options = platform.compiler_options(mesh)
+    hlo = jax.jit(net, compiler_options=options).lower(*arrays).compile().as_text()
+    lines = [line for line in hlo.splitlines() if " convolution(" in line]
+    entry = hlo[hlo.index("ENTRY") :]
+    assert lines
+    assert " convolution(" in entry  # not inside a fusion of YNNPACK
+    assert "ynn_fusion" in entry

@@ -27,9 +27,9 @@ def main(task: dict) -> None:
     platform.cache_compilations()
     table, size = work.net(task["net"]), task["batch"]
     mesh = meshes.make(towers=table.towers, batch_size=size, data=1, tower=1)
-    chunk, winograd = platform.conv_chunk(-1, mesh, size), platform.winograd(-1, mesh)
+    chunk = platform.conv_chunk(-1, mesh, size, table.image_size)
     dtype, wide_convs = jnp.dtype(task["dtype"]), platform.wide_convs(mesh)
-    apply = model.on_mesh(table, mesh, chunk, dtype, False, winograd, wide_convs)
+    apply = model.on_mesh(table, mesh, chunk, dtype, False, wide_convs)
     images, labels = work.batch(table, size)
     place = meshes.batch_sharding(mesh)
 
@@ -50,7 +50,8 @@ def main(task: dict) -> None:
     if task["work"] == "forward":
         params, inputs = state.params, jax.device_put(work.inputs(images), place)
         del state  # the velocity
-        forward = jax.jit(apply).lower(params, inputs).compile()
+        options = platform.compiler_options(mesh)
+        forward = jax.jit(apply, compiler_options=options).lower(params, inputs).compile()
         compile_seconds = time.perf_counter() - compiling
 
         def run() -> None:

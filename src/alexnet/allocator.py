@@ -1,10 +1,9 @@
-"""Huge pages for the commands' memory, where the C library is glibc.
+"""Memory that the commands keep, in huge pages, where the C library is glibc.
 
 XLA on CPUs takes memory for the maps of a step and gives it back after it, so every step of AlexNet
-would touch 160,000 new pages of 4 KB; in pages of 2 MB they are 300, and a step is a tenth faster.
-Blocks of up to 256 MB, all that small nets need, are kept between steps; larger ones would leave
-holes in the heap, each as large as a step. glibc reads its settings only as a process begins, so a
-command starts itself anew with them, before anything large is imported. Set GLIBC_TUNABLES, even to
+would touch 160,000 new pages of 4 KB, each cleared by the kernel. Kept between steps, and in pages
+of 2 MB, they are touched once. glibc reads its settings only as a process begins, so a command
+starts itself anew with them, before anything large is imported. Set GLIBC_TUNABLES, even to
 nothing, to choose for yourself; notebooks and other programs that import this package are left
 alone.
 """
@@ -18,9 +17,9 @@ TUNABLES = ":".join(
     for name, value in {
         "hugetlb": 1,  # ask the kernel for huge pages
         "arena_max": 1,  # one heap: any thread can use what another has freed
-        "mmap_threshold": 256 * MB,  # blocks up to here come from the heap
-        "trim_threshold": 1024 * MB,  # so much may lie free at its end
-        "top_pad": 64 * MB,  # it grows by so much
+        "mmap_threshold": 2**40,  # blocks of any size come from the heap
+        "trim_threshold": 2**40,  # and however much lies free at its end is kept
+        "top_pad": 256 * MB,  # it grows by so much
     }.items()
 )
 

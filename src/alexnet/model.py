@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from alexnet import mesh as meshes
-from alexnet import ops, table, winograd
+from alexnet import ops, table
 
 Params = dict[str, dict[str, jax.Array]]
 Activations = dict[str, jax.Array]
@@ -38,7 +38,6 @@ class Weights(nn.Module):
     towers: int
     dtype: jnp.dtype | None  # None: the parameters' own
     shares: int = 1  # devices that the neurons are divided over
-    winograd: bool = False
 
     def setup(self) -> None:
         row, features = self.layer.row, self.layer.output_shape[-1] // self.shares
@@ -71,14 +70,8 @@ class Weights(nn.Module):
         if isinstance(row, table.Local):
             ys = [ops.local(x, kernel[t], row.size, padding) for t, x in enumerate(xs)]
         else:
-            ys = [self._conv(x, kernel[t], row, padding) for t, x in enumerate(xs)]
+            ys = [ops.conv(x, kernel[t], row.stride, padding) for t, x in enumerate(xs)]
         return [y + bias[t] for t, y in enumerate(ys)]
-
-    def _conv(self, x, kernel, row: table.Conv, padding: ops.Padding) -> jax.Array:
-        small = row.size == 3 and row.stride == 1 and max(padding[0]) <= 2
-        if self.winograd and small:
-            return winograd.conv3x3(x, kernel, padding)
-        return ops.conv(x, kernel, row.stride, padding)
 
 
 class Network(nn.Module):
@@ -90,7 +83,6 @@ class Network(nn.Module):
         axis: mesh axis along which the other towers are, or None if all are here.
         conv_chunk: images that go through the convolutional stage at a time, 0 for all; the result
             is the same, the memory traffic is not (see `alexnet.platform`).
-        winograd: whether 3x3 convolutions are done by `alexnet.winograd`.
         wide_convs: keeps convolutions in float32, whatever `dtype` says.
         dtype: of kernels and activations while they are computed with. Parameters, response norms,
             the last layer and so the logits are float32 always; products of fully-connected layers
@@ -106,7 +98,6 @@ class Network(nn.Module):
     conv_chunk: int = 0
     dtype: jnp.dtype | None = None
     hybrid: tuple[str, int] | None = None
-    winograd: bool = False
     wide_convs: bool = False
 
     def setup(self) -> None:
@@ -118,7 +109,7 @@ class Network(nn.Module):
                     self.wide_convs and not isinstance(layer.row, table.Dense)
                 )
                 dtype = None if wide else self.dtype
-                weights = Weights(layer, self.local, dtype, shares, self.winograd)
+                weights = Weights(layer, self.local, dtype, shares)
                 setattr(self, layer.row.name, weights)
 
     def __call__(
@@ -308,7 +299,6 @@ def on_mesh(
     conv_chunk: int = 0,
     dtype: jnp.dtype | None = None,
     hybrid: bool = False,
-    winograd: bool = False,
     wide_convs: bool = False,
 ) -> Callable[..., jax.Array]:
     """`apply` over a mesh (data, tower): f(params, x_BHWC[, dropout_key, examples_B]) -> logits_BK.
@@ -323,7 +313,7 @@ def on_mesh(
     shares = ("data", mesh.shape["data"]) if hybrid and mesh.shape["data"] > 1 else None
     specs = params_specs(net, hybrid)
     axis = "tower" if towers_apart else None
-    network = Network(net, local, axis, conv_chunk, dtype, shares, winograd, wide_convs)
+    network = Network(net, local, axis, conv_chunk, dtype, shares, wide_convs)
 
     def here(params, x_BHWC, *dropout):
         dropout_key, examples_B = dropout or (None, None)

@@ -6,27 +6,31 @@ from pathlib import Path
 import jax
 from jax.sharding import Mesh
 
-# On a CPU the convolutional stage runs over a few images at a time: their maps stay in the cache,
-# and XLA's weight gradients are several times faster over few images. A GPU wants the whole batch.
-CPU_CHUNK = 4
-CPU_CHUNKS_AT_MOST = 16  # the stage is unrolled: compile time grows with the number of chunks
+# On a CPU the convolutional stage runs over a few images at a time, whose maps stay in the cache: 8
+# of AlexNet's 224 pixels; a batch of small images goes as one. A GPU always wants the whole batch.
+CPU_CHUNK_PIXELS = 8 * 227**2
+CPU_CHUNKS_AT_MOST = 4  # the stage is unrolled: more of them take longer to compile and more memory
+
+# XLA on CPUs hands convolutions to YNNPACK, whose weight gradients over many images take up to ten
+# times as long as Eigen's. The option names all that YNNPACK shall have: matrix products.
+_LIBRARIES = "xla_cpu_experimental_ynn_fusion_type"
 
 
-def conv_chunk(asked: int, mesh: Mesh, batch_size: int) -> int:
+def conv_chunk(asked: int, mesh: Mesh, batch_size: int, image_size: int) -> int:
     """`config.conv_chunk`: images a chunk, 0 for whole batches, -1 for what suits the platform."""
     if asked >= 0:
         return asked
     if not _on_cpu(mesh) or mesh.size > 1:  # over several devices each chunk would communicate anew
         return 0
-    return max(CPU_CHUNK, -(-batch_size // CPU_CHUNKS_AT_MOST))
+    chunk = max(1, CPU_CHUNK_PIXELS // image_size**2, -(-batch_size // CPU_CHUNKS_AT_MOST))
+    return 0 if chunk >= batch_size else chunk
 
 
-def winograd(asked: int, mesh: Mesh) -> bool:
-    """`config.winograd`: 1 for 3x3 convolutions by `alexnet.winograd`, 0, or -1 for on CPUs only.
-
-    cuDNN has its own; XLA on CPUs has not.
-    """
-    return asked == 1 or (asked < 0 and _on_cpu(mesh))
+def compiler_options(mesh: Mesh) -> dict[str, str]:
+    """What jax.jit is told when it compiles a net; what the user has put in XLA_FLAGS stands."""
+    if not _on_cpu(mesh) or _LIBRARIES in os.environ.get("XLA_FLAGS", ""):
+        return {}
+    return {_LIBRARIES: "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
 
 
 def wide_convs(mesh: Mesh) -> bool:

@@ -22,7 +22,7 @@ from alexnet.table import Dense, Net
 
 SETTINGS = (
     *("seed", "batch_size", "epochs", "data", "net", "augment", "optimizer", "schedule", "mesh"),
-    *("init_from", "init_layers", "dtype", "accumulate", "conv_chunk", "winograd", "log_every"),
+    *("init_from", "init_layers", "dtype", "accumulate", "conv_chunk", "log_every"),
     "checkpoint_every",
 )
 
@@ -67,16 +67,16 @@ def assemble(config: ConfigDict) -> Run:
             f"config.accumulate={config.accumulate}: the batch of {config.batch_size} images does "
             f"not divide into so many parts on {mesh.shape['data']} device(s)"
         )
-    chunk = platform.conv_chunk(config.conv_chunk, mesh, config.batch_size // config.accumulate)
+    batch_size = config.batch_size // config.accumulate
+    chunk = platform.conv_chunk(config.conv_chunk, mesh, batch_size, net.image_size)
     if config.dtype not in ("float32", "bfloat16"):
         raise UserError(f"config.dtype={config.dtype!r}: choose float32 or bfloat16")
     hybrid = config.mesh.hybrid
     if hybrid:
         _check_hybrid(net, mesh.shape["data"])
-    winograd = platform.winograd(config.winograd, mesh)
     wide_convs = platform.wide_convs(mesh)
     dtype = jnp.dtype(config.dtype)
-    apply = model.on_mesh(net, mesh, chunk, dtype, hybrid, winograd, wide_convs)
+    apply = model.on_mesh(net, mesh, chunk, dtype, hybrid, wide_convs)
     places = state_places(mesh, model.params_specs(net, hybrid))
     statistics = jax.device_put(store.statistics, meshes.replicated(mesh))
     return Run(config, store, net, mesh, how, apply, places, statistics)

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from alexnet import mesh as meshes
-from alexnet import metrics
+from alexnet import metrics, platform
 from alexnet.augment import VIEWS, Augmentation, evaluation_inputs, training_inputs
 from alexnet.data.statistics import Statistics
 from alexnet.schedule import Knobs
@@ -108,7 +108,8 @@ def make_train_step(
             params = optax.apply_updates(state.params, change)
         return TrainState(state.step + 1, params, velocity), sums
 
-    return jax.jit(train_step, donate_argnums=0)
+    options = platform.compiler_options(mesh)
+    return jax.jit(train_step, donate_argnums=0, compiler_options=options)
 
 
 def _parts(batch: dict[str, jax.Array], mesh: Mesh, count: int) -> Iterator[dict[str, jax.Array]]:
@@ -135,7 +136,10 @@ def make_eval_step(
         return meshes.split(mesh, crop, (P("data"), P()), P("data"))(images, statistics)
 
     inputs = jax.jit(inputs, static_argnums=2)
-    log_softmax = jax.jit(lambda params, x_BHWC: jax.nn.log_softmax(apply(params, x_BHWC)))
+    log_softmax = jax.jit(
+        lambda params, x_BHWC: jax.nn.log_softmax(apply(params, x_BHWC)),
+        compiler_options=platform.compiler_options(mesh),
+    )
     add = jax.jit(jnp.logaddexp, donate_argnums=0)
     sums = jax.jit(metrics.sums)
 

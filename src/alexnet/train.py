@@ -30,7 +30,7 @@ from alexnet.table import layers
 
 # What may change when a run is resumed; anything else would make it another run.
 MAY_CHANGE = (
-    *("epochs", "schedule.", "mesh.", "accumulate", "conv_chunk", "winograd", "log_"),
+    *("epochs", "schedule.", "mesh.", "accumulate", "conv_chunk", "log_"),
     *("checkpoint_", "data.data_dir"),
 )
 
