@@ -7,7 +7,8 @@ from ml_collections import ConfigDict
 from tiny import ROOT, tiny_config
 
 from alexnet import config as configs
-from alexnet import profile
+from alexnet import mesh as meshes
+from alexnet import ops, platform, profile
 from alexnet.errors import UserError
 
 HLO = """HloModule jit_train_step
@@ -43,13 +44,41 @@ def test_a_weight_gradient_without_a_name_belongs_to_the_velocity_that_it_ends_i
     assert owner["weight.gradient"] == owner["copy.9"] == ("conv2", "gradient")
 
 
-def test_times_of_a_real_trace_name_operations_of_the_program(tmp_path):
+def test_a_real_trace_names_operations_of_the_program(tmp_path):
     program = jax.jit(lambda a: jnp.sin(a @ a)).lower(jnp.ones((200, 200))).compile()
     with jax.profiler.trace(str(tmp_path)):
         jax.block_until_ready(program(jnp.ones((200, 200))))
-    spent = profile.times(tmp_path)
-    assert set(spent) & set(profile.owners(program.as_text(), ()))
-    assert all(ms > 0 for ms in spent.values())
+    hlo = program.as_text()
+    found = profile.spans(tmp_path, profile.users(hlo))
+    assert {name for _, _, name in found} & set(profile.owners(hlo, ()))
+    assert all(start < stop for start, stop, _ in found)
+
+
+def test_a_convolution_that_runs_on_other_threads_gets_its_time(tmp_path):
+    x_BHWC, kernel_HWIO = jnp.ones((32, 27, 27, 48)), jnp.ones((5, 5, 48, 128))
+
+    def net(x_BHWC, kernel_HWIO):
+        return jnp.maximum(ops.conv(x_BHWC, kernel_HWIO, 1, ((2, 2), (2, 2))), 0)
+
+    options = platform.compiler_options(meshes.make(towers=1, batch_size=1, data=1, tower=1))
+    program = jax.jit(net, compiler_options=options).lower(x_BHWC, kernel_HWIO).compile()
+    jax.block_until_ready(program(x_BHWC, kernel_HWIO))
+    with jax.profiler.trace(str(tmp_path)):
+        jax.block_until_ready(program(x_BHWC, kernel_HWIO))
+    spent = profile.shared(profile.spans(tmp_path, profile.users(program.as_text())))
+    assert sum(ms for name, ms in spent.items() if "conv" in name) > 0.5 * sum(spent.values())
+
+
+def test_users_are_the_operations_that_read_a_result():
+    assert profile.users(HLO)["back"] == {"copy.9"}
+    assert profile.users(HLO)["weight.gradient"] == {"new"}
+
+
+def test_operations_that_run_at_once_share_the_time():
+    # a alone for 2 ms, with b for 4, b alone for 2; then nothing; then a again for 1
+    ms = [(0, 6, "a"), (2, 8, "b"), (20, 21, "a")]
+    spent = profile.shared([(start * 1e6, stop * 1e6, name) for start, stop, name in ms])
+    assert spent == pytest.approx({"a": 2 + 2 + 1, "b": 2 + 2})
 
 
 def test_the_times_of_a_layer_add_up_over_operations_and_steps():

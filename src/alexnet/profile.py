@@ -5,11 +5,12 @@
 
 A few steps on real batches run under jax.profiler; every operation that XLA made is put down to the
 layer that its metadata names. XLA fuses neighbours, so a bias or a ReLU may count with the layer
-before it or the one after it, and operations that run at the same time add up to more than the
-step. The floor is the time of a layer's multiply-adds at the rate of a large matrix product,
-measured first. The trace in --trace opens in TensorBoard or Perfetto.
+before it or the one after it. While several operations run, each gets its share of the time, so
+that all of them add up to the step. The floor is the time of a layer's multiply-adds at the rate of
+a large matrix product, measured first. The trace in --trace opens in TensorBoard or Perfetto.
 """
 
+import bisect
 import collections
 import functools
 import re
@@ -30,6 +31,7 @@ from alexnet.step import SCOPES, init_state, make_train_step
 from alexnet.table import Net
 
 OPTIONS = {"steps": "3", "trace": ""}
+Span = tuple[float, float, str]  # from, to in ns, and the name of an operation
 Spent = dict[str, dict[str, float]]  # {layer: {"forward": ms a step, "gradient": ms a step}}
 
 _INSTRUCTION = re.compile(r"^ +(?:ROOT )?%(?P<name>[\w.\-]+) = ")
@@ -38,6 +40,7 @@ _OP_NAME = re.compile(r'op_name="([^"]*)"')
 _OPERAND = re.compile(r"%([\w.\-]+)")
 _VELOCITY = re.compile(r"%state_velocity__(\w+?)____")
 _CALLS = re.compile(r"calls=%([\w.\-]+)")
+_END = "end: "  # before the name of an operation: an event when one that ran on other threads ends
 
 
 def main(argv: Sequence[str]) -> None:
@@ -78,7 +81,8 @@ def main(argv: Sequence[str]) -> None:
             for batch in inputs[:steps]:
                 step(batch)
         rows = {row.name for row in this.net.rows} | set(SCOPES)
-        spent = by_layer(times(trace), owners(program.as_text(), rows), steps)
+        hlo = program.as_text()
+        spent = by_layer(shared(spans(trace, users(hlo))), owners(hlo, rows), steps)
     print(describe(this.net, config.batch_size, spent, seconds, rate))
 
 
@@ -93,17 +97,25 @@ def matmul_rate(side: int = 2048) -> float:
     return 2 * side**3 / min(seconds)
 
 
+def users(hlo: str) -> dict[str, set[str]]:
+    """{operation of a compiled program: those that read its result}."""
+    found = collections.defaultdict(set)
+    for line in hlo.splitlines():
+        if match := _INSTRUCTION.match(line):
+            for operand in _OPERAND.findall(line[match.end() :]):
+                found[operand].add(match["name"])
+    return found
+
+
 def owners(hlo: str, names: Container[str]) -> dict[str, tuple[str, str]]:
     """{operation of a compiled program: (one of `names` or "other", "forward" or "gradient")}."""
-    lines, users, inside = {}, collections.defaultdict(list), {}
+    lines, inside, read_by = {}, {}, users(hlo)
     computation = ""
     for line in hlo.splitlines():
         if match := _COMPUTATION.match(line):
             computation = match["name"]
         elif match := _INSTRUCTION.match(line):
             lines[match["name"]] = line
-            for operand in _OPERAND.findall(line[match.end() :]):
-                users[operand].append(match["name"])
             if scope := _OP_NAME.search(line):
                 inside[computation] = scope[1]
 
@@ -117,7 +129,7 @@ def owners(hlo: str, names: Container[str]) -> dict[str, tuple[str, str]]:
         if found := [part for part in parts if part in names]:
             return found[0], "gradient" if "transpose" in parts else "forward"
         # XLA makes weight gradients anew, without a name: they end in their layer's velocity.
-        for user in users[name]:
+        for user in sorted(read_by[name]):
             if parameter := _VELOCITY.search(lines[user]):
                 return parameter[1], "gradient"
             if (found := owner(user))[0] != "other":
@@ -127,16 +139,50 @@ def owners(hlo: str, names: Container[str]) -> dict[str, tuple[str, str]]:
     return {name: owner(name) for name in lines}
 
 
-def times(trace: Path) -> dict[str, float]:
-    """{operation: ms} of the newest profile in a folder, over all threads and devices."""
+def spans(trace: Path, read_by: dict[str, set[str]]) -> list[Span]:
+    """When each operation ran, of the newest profile in a folder, over all threads and devices.
+
+    On CPUs an operation may hand its work to other threads and return. It is over when one that
+    reads its result begins, or its end is told, which is after what its last thread went on with.
+    """
     file = max(trace.rglob("*.xplane.pb"), key=lambda path: path.stat().st_mtime)
-    spent = collections.Counter()
+    events, begun, ended = [], collections.defaultdict(list), collections.defaultdict(list)
     for plane in jax.profiler.ProfileData.from_file(str(file)).planes:
         for thread in plane.lines:
             for event in thread.events:
-                name = dict(event.stats).get("hlo_op")
-                if name is not None:
-                    spent[name] += event.duration_ns / 1e6
+                if event.name.startswith(_END):
+                    ended[event.name.removeprefix(_END)].append(event.start_ns)
+                elif (name := dict(event.stats).get("hlo_op")) is not None:
+                    begun[name].append(event.start_ns)
+                    events.append((event.start_ns, event.start_ns + event.duration_ns, name))
+    for times in (*begun.values(), *ended.values()):
+        times.sort()
+
+    def first_after(times: list[float], start: float) -> list[float]:
+        return times[(place := bisect.bisect(times, start)) : place + 1]
+
+    found = []
+    for start, returned, name in events:
+        if stop := first_after(ended[name], start):
+            for user in read_by.get(name, ()):
+                stop += first_after(begun[user], start)
+        found.append((start, max(returned, min(stop, default=returned)), name))
+    return found
+
+
+def shared(spans: Sequence[Span]) -> dict[str, float]:
+    """{operation: ms}: each moment is divided equally among the operations that run in it."""
+    changes = sorted(
+        change
+        for number, (start, stop, _) in enumerate(spans)
+        for change in ((start, number), (stop, number))
+    )
+    spent, running, before = collections.Counter(), set(), 0.0
+    for now, number in changes:
+        for other in running:
+            spent[spans[other][2]] += (now - before) / len(running) / 1e6
+        running ^= {number}
+        before = now
     return spent
 
 
@@ -175,7 +221,7 @@ def describe(net: Net, batch: int, spent: Spent, seconds: float, rate: float) ->
         f"images/s; the floor at {rate / 1e9:,.0f} GFLOP/s is {floor * 1e3:,.0f} ms "
         f"({floor / seconds:.0%})"
     )
-    footer = f"all operations: {total:,.0f} ms a step, those at the same time added up"
+    footer = f"all operations: {total:,.0f} ms a step"
     return "\n".join([title, *text, footer])
 
 
