@@ -195,6 +195,14 @@ def test_conv_and_its_gradients_are_those_of_the_definition(size, beyond, stride
         assert_close(one, expected)
 
 
+def test_a_bias_is_added_at_every_place_and_gets_the_sum_of_what_comes_back():
+    y, bias, dy = random(3, 4, 5, 6), random(6, seed=1), random(3, 4, 5, 6, seed=2)
+    found, gradient, bias_gradient = value_and_gradients(ops.add_bias, y, bias, dy)
+    assert_close(found, y + bias)
+    assert_close(gradient, dy)
+    assert_close(bias_gradient, dy.sum((0, 1, 2)))
+
+
 @given(
     size=st.integers(1, 3),
     beyond=st.integers(0, 3),

@@ -18,7 +18,7 @@ def mesh():
 @pytest.mark.parametrize(
     ("batch", "image_size", "chunk"),
     [
-        *[(1, 224, 0), (8, 227, 0), (9, 227, 8), (32, 224, 8), (128, 224, 32), (129, 224, 33)],
+        *[(1, 224, 0), (16, 227, 0), (17, 227, 16), (32, 224, 16), (128, 224, 32), (129, 224, 33)],
         *[(128, 32, 0), (128, 24, 0), (4, 2000, 1)],
     ],
 )
@@ -41,7 +41,7 @@ def test_what_the_user_asks_for_goes_first(mesh, monkeypatch):
     assert platform.conv_chunk(0, mesh, 128, 224) == 0
     assert platform.conv_chunk(32, mesh, 128, 224) == 32
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_experimental_ynn_fusion_type=-individual_dot")
-    assert platform.compiler_options(mesh) == {}
+    assert list(platform.compiler_options(mesh)) == ["xla_cpu_copy_insertion_use_region_analysis"]
 
 
 def test_gpus_compile_as_xla_likes(monkeypatch):
@@ -64,3 +64,26 @@ def test_on_a_cpu_convolutions_are_left_to_eigen_and_products_are_not(mesh, monk
     assert lines
     assert " convolution(" in entry  # not inside a fusion of YNNPACK
     assert "ynn_fusion" in entry
+
+
+def test_a_cpus_step_updates_dense_kernels_in_place(mesh, monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+
+    def step(kernels, x_BI):
+        def loss(kernels):
+            hidden = x_BI @ kernels[0]
+            return ((hidden @ kernels[1]) ** 2).sum()
+
+        gradients = jax.grad(loss)(kernels)
+        return [kernel - 0.1 * gradient for kernel, gradient in zip(kernels, gradients, strict=True)]
+
+    kernels = [jax.ShapeDtypeStruct((512, 512), np.float32)] * 2
+    x_BI = jax.ShapeDtypeStruct((8, 512), np.float32)
+
+    def copies(options):
+        program = jax.jit(step, donate_argnums=0, compiler_options=options).lower(kernels, x_BI)
+        lines = program.compile().as_text().splitlines()
+        return sum("f32[512,512]" in line and " copy(" in line for line in lines)
+
+    assert copies({}) > 0  # or the option is not needed any more
+    assert copies(platform.compiler_options(mesh)) == 0

@@ -69,9 +69,9 @@ class Weights(nn.Module):
         padding = (table.padding(row),) * 2
         if isinstance(row, table.Local):
             ys = [ops.local(x, kernel[t], row.size, padding) for t, x in enumerate(xs)]
-        else:
-            ys = [ops.conv(x, kernel[t], row.stride, padding) for t, x in enumerate(xs)]
-        return [y + bias[t] for t, y in enumerate(ys)]
+            return [y + bias[t] for t, y in enumerate(ys)]
+        ys = [ops.conv(x, kernel[t], row.stride, padding) for t, x in enumerate(xs)]
+        return [ops.add_bias(y, bias[t]) for t, y in enumerate(ys)]
 
 
 class Network(nn.Module):

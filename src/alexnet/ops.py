@@ -27,6 +27,16 @@ def conv(x_BHWC: jax.Array, kernel_HWIO: jax.Array, stride: int, padding: Paddin
     )
 
 
+def add_bias(y_BHWC: jax.Array, bias_C: jax.Array) -> jax.Array:
+    """Adds a layer's bias at every place; the bias's gradient is the sum of dy over all places.
+
+    Written as a product with ones, whose gradient is a product, too: XLA on CPUs would sum over
+    places column by column, inside the update of the bias.
+    """
+    ones_BHW = jnp.ones(y_BHWC.shape[:-1], y_BHWC.dtype)
+    return y_BHWC + jnp.einsum("bhw,c->bhwc", ones_BHW, bias_C)
+
+
 def local(x_BHWC: jax.Array, kernel_HWKIO: jax.Array, size: int, padding: Padding) -> jax.Array:
     """A convolution whose filters differ at each position (cuda-convnet's `local`), stride 1.
 
