@@ -74,8 +74,7 @@ def test_a_cpus_step_updates_dense_kernels_in_place(mesh, monkeypatch):
             hidden = x_BI @ kernels[0]
             return ((hidden @ kernels[1]) ** 2).sum()
 
-        gradients = jax.grad(loss)(kernels)
-        return [kernel - 0.1 * gradient for kernel, gradient in zip(kernels, gradients, strict=True)]
+        return jax.tree.map(lambda kernel, d: kernel - 0.1 * d, kernels, jax.grad(loss)(kernels))
 
     kernels = [jax.ShapeDtypeStruct((512, 512), np.float32)] * 2
     x_BI = jax.ShapeDtypeStruct((8, 512), np.float32)

@@ -8,7 +8,8 @@ Two processes hold the same net (with the same weights they give the same loss, 
 and take turns: each round times a few iterations of one, then of the other. A ratio is that of the
 medians: above 1 this project is faster. PyTorch runs eagerly, in channels_last and compiled,
 "stock" with its own LocalResponseNorm and "by hand" with the norm written as a convolution with a
-band of ones; each column takes the best. The floor is the time of the step's multiply-adds at the
+band of ones and the allocator's settings that this project gives itself; each column takes the
+best. The floor is the time of the step's multiply-adds at the
 rate of a large matrix product, measured in the same process. See `work.py`.
 """
 
@@ -105,6 +106,8 @@ class Bench:
             "PYTHONPATH": str(HERE.parents[1] / "src"),
             "TORCHINDUCTOR_CACHE_DIR": str(cache or self.folder),
         }
+        if task["norm"] == "by hand":
+            environment["GLIBC_TUNABLES"] = allocator.TUNABLES
         return Contestant([self.torch, str(HERE / "torch_contestant.py")], task, environment)
 
     def check_same(self, name: str, norms: Sequence[str]) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import jax
 from jax.sharding import Mesh
 
-# On a CPU the convolutional stage runs over a few images at a time, whose maps stay in the cache: 16
-# of AlexNet's 224 pixels; a batch of small images goes as one. A GPU always wants the whole batch.
+# On a CPU the convolutional stage runs over a few images at a time, whose maps stay in the cache:
+# 16 of AlexNet's 224 pixels; small images go as one batch. A GPU always wants the whole batch.
 CPU_CHUNK_PIXELS = 16 * 227**2
 CPU_CHUNKS_AT_MOST = 4  # the stage is unrolled: more of them take longer to compile and more memory
 
