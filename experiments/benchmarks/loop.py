@@ -19,10 +19,9 @@ from pathlib import Path
 import jax
 
 from alexnet import config as configs
-from alexnet import log, model, optimizer, platform, schedule
+from alexnet import log, platform
 from alexnet.errors import UserError, run
-from alexnet.run import assemble, train_batches
-from alexnet.step import init_state, make_train_step
+from alexnet.run import assemble, learning, train_batches
 from alexnet.train import train
 
 OPTIONS = {"steps": "20", "rounds": "5"}
@@ -32,19 +31,15 @@ def bare_step(config):
     """seconds(n): a step's time over n steps of the config's net, with nothing around them."""
     this = assemble(config)
     plain = dataclasses.replace(this.how, random_crop=False, flip=False, colour_noise=0)
-    shapes = jax.eval_shape(lambda: model.init(this.net, jax.random.key(0)))
-    sgd = configs.call(optimizer.momentum_sgd, "optimizer", config.optimizer, params=shapes)
-    eps = configs.call(schedule.build, "schedule", config.schedule, epochs=config.epochs)
-    knobs = jax.device_put(eps(0.0, [], shapes))
-    state = init_state(lambda key: model.init(this.net, key), sgd, this.places, config.seed)
-    step = make_train_step(this.apply, sgd, plain, this.mesh, config.seed, config.accumulate)
+    learn = learning(dataclasses.replace(this, how=plain))
+    state, knobs = learn.fresh(), jax.device_put(learn.eps(0.0, [], learn.shapes))
     batch = next(train_batches(this, 0))
 
     def seconds(times: int) -> float:
         nonlocal state
         start = time.perf_counter()
         for _ in range(times):
-            state, sums = step(state, batch, knobs, this.statistics)
+            state, sums = learn.step(state, batch, knobs, this.statistics)
         jax.block_until_ready((state, sums))
         return (time.perf_counter() - start) / times
 

@@ -24,10 +24,11 @@ import jax
 import jax.numpy as jnp
 
 from alexnet import config as configs
-from alexnet import cost, model, optimizer, platform, schedule
+from alexnet import cost, platform
+from alexnet.columns import aligned
 from alexnet.errors import UserError, run
-from alexnet.run import assemble, train_batches
-from alexnet.step import SCOPES, init_state, make_train_step
+from alexnet.run import assemble, learning, train_batches
+from alexnet.step import SCOPES
 from alexnet.table import Net
 
 OPTIONS = {"steps": "3", "trace": ""}
@@ -51,16 +52,10 @@ def main(argv: Sequence[str]) -> None:
     steps = int(options["steps"])
     platform.cache_compilations()
     this = assemble(config)
-    shapes = jax.eval_shape(lambda: model.init(this.net, jax.random.key(0)))
-    sgd = configs.call(optimizer.momentum_sgd, "optimizer", config.optimizer, params=shapes)
-    eps = configs.call(schedule.build, "schedule", config.schedule, epochs=config.epochs)
-    knobs = eps(0.0, [], shapes)
-    state = init_state(lambda key: model.init(this.net, key), sgd, this.places, config.seed)
-    train_step = make_train_step(
-        this.apply, sgd, this.how, this.mesh, config.seed, config.accumulate
-    )
+    learn = learning(this)
+    state, knobs = learn.fresh(), learn.eps(0.0, [], learn.shapes)
     batches = train_batches(this, 0)
-    program = train_step.lower(state, next(batches), knobs, this.statistics).compile()
+    program = learn.step.lower(state, next(batches), knobs, this.statistics).compile()
     inputs = [next(batches) for _ in range(steps + 2)]
 
     def step(batch) -> None:
@@ -210,11 +205,6 @@ def describe(net: Net, batch: int, spent: Spent, seconds: float, rate: float) ->
             speed = flop / both * 1e3
             figures += [f"{flop / 1e9:,.1f}", f"{speed / 1e9:,.0f}", f"{speed / rate:.0%}"]
         lines.append((name, *figures, *[""] * (6 - len(figures))))
-    widths = [max(len(line[i]) for line in lines) for i in range(7)]
-    text = [
-        "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in pairs).rstrip()
-        for pairs in (enumerate(zip(line, widths, strict=True)) for line in lines)
-    ]
     floor = sum(costs.values()) / rate
     title = (
         f"{net.name}, batch {batch}: {seconds * 1e3:,.0f} ms a step, {batch / seconds:,.0f} "
@@ -222,7 +212,7 @@ def describe(net: Net, batch: int, spent: Spent, seconds: float, rate: float) ->
         f"({floor / seconds:.0%})"
     )
     footer = f"all operations: {total:,.0f} ms a step"
-    return "\n".join([title, *text, footer])
+    return "\n".join([title, *aligned(lines), footer])
 
 
 if __name__ == "__main__":

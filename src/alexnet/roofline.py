@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 
 from alexnet import cost, nets
+from alexnet.columns import aligned
 from alexnet.errors import UserError, run
 from alexnet.options import arguments, typed
 from alexnet.table import Net, layers
@@ -44,7 +45,7 @@ def layers_section(net: Net, batch: int, machines: Sequence[cost.Machine]) -> st
         f"images {_mib(image)} = {_mib(memory)} MiB"
     )
     title = f"1. layers: one tower's share of a step of {batch} images"
-    return "\n".join((title, *_aligned(table), footer))
+    return "\n".join((title, *aligned(table), footer))
 
 
 def _cost_line(row: cost.Cost) -> tuple[str, ...]:
@@ -74,7 +75,7 @@ def exchange_section(net: Net, batch: int, machines: Sequence[cost.Machine]) -> 
             table.append((layer.row.name, shape, *map(_mib, sizes)))
         sizes = (cost.results(forward), cost.sent(forward), cost.sent(backward))
         table.append(("total", "", *map(_mib, sizes)))
-        lines += [*_aligned(table), ""]
+        lines += [*aligned(table), ""]
     table = [("scheme", "devices", "data x tower", "sent", "collectives' results")]
     for devices in (2, 4, 8):
         data, tower = cost.mesh(net, batch, devices)
@@ -89,7 +90,7 @@ def exchange_section(net: Net, batch: int, machines: Sequence[cost.Machine]) -> 
         for name, (exchange, shape) in schemes.items():
             sizes = (_mib(cost.sent(exchange)), _mib(cost.results(exchange)))
             table.append((name, str(devices), shape, *sizes))
-    return "\n".join((*lines, *_aligned(table)))
+    return "\n".join((*lines, *aligned(table)))
 
 
 def time_section(net: Net, batch: int, machines: Sequence[cost.Machine]) -> str:
@@ -123,7 +124,7 @@ def time_section(net: Net, batch: int, machines: Sequence[cost.Machine]) -> str:
             )
         )
     title = f"3. time of {batch} images: step = device + link (sum); max if they overlapped"
-    lines = [title, *_aligned(table)]
+    lines = [title, *aligned(table)]
     if cost.GTX_580 in machines:
         fast, slow = (cost.implied_utilisation(net, cost.GTX_580, days) for days in cost.PAPER_DAYS)
         lines.append(
@@ -152,7 +153,7 @@ def input_section(net: Net, batch: int, machines: Sequence[cost.Machine]) -> str
         f"4. input: {cost.JPEGS_PER_CORE:,} JPEGs of 256x256 decoded per s and core, "
         f"{cost.JPEG_BYTES / 1e3:.0f} KB each"
     )
-    return "\n".join((title, *_aligned(table)))
+    return "\n".join((title, *aligned(table)))
 
 
 # All take (net, batch, machines), whether they need the machines or not.
@@ -173,17 +174,6 @@ def _duration(seconds: float) -> str:
         if seconds >= length:
             return f"{seconds / length:,.1f} {unit}"
     return f"{seconds / 60:,.1f} min"
-
-
-def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in table
-    ]
 
 
 # --- The command ----------------------------------------------------------------------------------

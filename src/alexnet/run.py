@@ -11,13 +11,20 @@ from ml_collections import ConfigDict
 
 from alexnet import config as configs
 from alexnet import mesh as meshes
-from alexnet import metrics, model, nets, platform
+from alexnet import metrics, model, nets, optimizer, platform, schedule
 from alexnet.augment import Augmentation
 from alexnet.data import pipeline, prepare
 from alexnet.data.statistics import Statistics
 from alexnet.data.store import Store
 from alexnet.errors import UserError, nearest
-from alexnet.step import Apply, TrainState, make_eval_step, state_places
+from alexnet.step import (
+    Apply,
+    TrainState,
+    init_state,
+    make_eval_step,
+    make_train_step,
+    state_places,
+)
 from alexnet.table import Dense, Net
 
 SETTINGS = (
@@ -80,6 +87,39 @@ def assemble(config: ConfigDict) -> Run:
     places = state_places(mesh, model.params_specs(net, hybrid))
     statistics = jax.device_put(store.statistics, meshes.replicated(mesh))
     return Run(config, store, net, mesh, how, apply, places, statistics)
+
+
+@dataclasses.dataclass(frozen=True)
+class Learning:
+    """What training needs beside a `Run`."""
+
+    shapes: model.Params  # of the parameters
+    eps: schedule.Schedule  # the learning rates
+    fresh: Callable[[], TrainState]  # step 0
+    step: Callable[..., tuple[TrainState, metrics.Sums]]  # jitted: see `make_train_step`
+
+
+def learning(run: Run) -> Learning:
+    """The config's optimiser and schedule, as the functions that train the run's net.
+
+    Raises:
+        UserError: for settings of either that cannot be.
+    """
+    config = run.config
+
+    def init(key):
+        return model.init(run.net, key)
+
+    shapes = jax.eval_shape(init, jax.random.key(0))
+    eps = configs.call(schedule.build, "schedule", config.schedule, epochs=config.epochs)
+    eps(0.0, [], shapes)  # a mistake in it shows now rather than at its epoch
+    sgd = configs.call(optimizer.momentum_sgd, "optimizer", config.optimizer, params=shapes)
+
+    def fresh() -> TrainState:
+        return init_state(init, sgd, run.places, config.seed)
+
+    step = make_train_step(run.apply, sgd, run.how, run.mesh, config.seed, config.accumulate)
+    return Learning(shapes, eps, fresh, step)
 
 
 def check_settings(config: ConfigDict) -> None:

@@ -9,6 +9,7 @@ import dataclasses
 import math
 from typing import Literal
 
+from alexnet.columns import aligned
 from alexnet.errors import UserError
 
 # Which towers a layer reads: its own tower only, or all of them (the paper's "takes input from all
@@ -265,14 +266,7 @@ def describe(net: Net) -> str:
         sum(layer.multiply_adds for layer in weighted),
     )
     table.append(("total", "", "", *(f"{n:,}" for n in totals)))
-    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-    text = [
-        "  ".join(
-            cell.rjust(width) if i > 2 else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in table
-    ]
+    text = aligned(table, names=3)
     rule = "-" * max(map(len, text))
     towers = f"{net.towers} towers" if net.towers > 1 else "1 tower"
     order = f" {net.pixels.order}" if net.pixels.order != "RGB" else ""

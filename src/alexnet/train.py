@@ -7,7 +7,6 @@ The same command again goes on exactly where the run was.
 
 import contextlib
 import fcntl
-import functools
 import math
 import signal
 import sys
@@ -17,15 +16,14 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from alexnet import checkpoint, cluster, metrics, model, optimizer, platform, pretrained, schedule
+from alexnet import checkpoint, cluster, metrics, platform, pretrained
 from alexnet import config as configs
 from alexnet import mesh as meshes
 from alexnet.alarm import Alarm
 from alexnet.checkpoint import Checkpoints
 from alexnet.errors import UserError, run
 from alexnet.log import Log
-from alexnet.run import Run, assemble, make_evaluation, put_layers, train_batches
-from alexnet.step import init_state, make_train_step
+from alexnet.run import Run, assemble, learning, make_evaluation, put_layers, train_batches
 from alexnet.table import layers
 
 # What may change when a run is resumed; anything else would make it another run.
@@ -58,16 +56,8 @@ def train(config: ConfigDict, workdir: Path) -> list[float]:
     this = assemble(config)
     images = this.store.counts["train"]
     total_steps = check(config, images)
-    shapes = jax.eval_shape(lambda: model.init(this.net, jax.random.key(0)))
-    eps = configs.call(schedule.build, "schedule", config.schedule, epochs=config.epochs)
-    eps(0.0, [], shapes)  # a mistake in it shows now rather than at its epoch
-    sgd = configs.call(optimizer.momentum_sgd, "optimizer", config.optimizer, params=shapes)
-
-    init = functools.partial(model.init, this.net)
-    fresh = functools.partial(init_state, init, sgd, this.places, config.seed)
-    train_step = make_train_step(
-        this.apply, sgd, this.how, this.mesh, config.seed, config.accumulate
-    )
+    learn = learning(this)
+    eps, shapes = learn.eps, learn.shapes
     evaluate = make_evaluation(this)
     if config.init_from:  # a resume may come from another directory
         config.init_from = str(Path(config.init_from).expanduser().resolve())
@@ -78,8 +68,8 @@ def train(config: ConfigDict, workdir: Path) -> list[float]:
         Checkpoints(workdir / "checkpoints") as checkpoints,
         Interruption() as interruption,
     ):
-        restored = checkpoints.restore(meshes.shapes(jax.eval_shape(fresh), this.places))
-        state, start, history = restored or (fresh(), 0, {"validation_errors": []})
+        restored = checkpoints.restore(meshes.shapes(jax.eval_shape(learn.fresh), this.places))
+        state, start, history = restored or (learn.fresh(), 0, {"validation_errors": []})
         state = state._replace(params=state.params | put_layers(this, given))
         del given
         if cluster.agreed(start) != start:
@@ -101,7 +91,7 @@ def train(config: ConfigDict, workdir: Path) -> list[float]:
                 before, epoch = ((n * config.batch_size) / images for n in (step - 1, step))
                 if (now := eps(before, errors, shapes)) != told:  # to the devices when they change
                     told, knobs = now, jax.device_put(now, meshes.replicated(this.mesh))
-                state, sums = train_step(state, next(batches), knobs, this.statistics)
+                state, sums = learn.step(state, next(batches), knobs, this.statistics)
                 # The numbers of the step before are fetched while this one runs.
                 window, running = [*window, *fetched(running)], (step, sums)
 
