@@ -141,7 +141,7 @@ def main(task: dict) -> None:
     images, labels = work.batch(net, task["batch"])
     x = torch.from_numpy(work.inputs(images)).permute(0, 3, 1, 2).contiguous()
     y = torch.from_numpy(labels).long()
-    model = build(net, by_hand=task["norm"] == "by hand")
+    model = build(net, by_hand=task["tuning"] != "stock")
     if task["work"] == "check":
         load(model, net, task["weights"])
         with torch.no_grad():
