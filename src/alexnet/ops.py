@@ -28,13 +28,30 @@ def conv(x_BHWC: jax.Array, kernel_HWIO: jax.Array, stride: int, padding: Paddin
 
 
 def add_bias(y_BHWC: jax.Array, bias_C: jax.Array) -> jax.Array:
-    """Adds a layer's bias at every place; the bias's gradient is the sum of dy over all places.
+    """Adds a layer's bias at every place; the bias's gradient is the sum of dy over all places."""
+    # Inside shard_map y may differ between devices where the bias does not. Said here, its gradient
+    # is summed over them; a custom gradient cannot say it.
+    apart = tuple(_varies(y_BHWC) - _varies(bias_C))
+    return _add_bias(y_BHWC, lax.pcast(bias_C, apart, to="varying") if apart else bias_C)
 
-    Written as a product with ones, whose gradient is a product, too: XLA on CPUs would sum over
-    places column by column, inside the update of the bias.
-    """
-    ones_BHW = jnp.ones(y_BHWC.shape[:-1], y_BHWC.dtype)
-    return y_BHWC + jnp.einsum("bhw,c->bhwc", ones_BHW, bias_C)
+
+def _varies(x: jax.Array) -> frozenset[str]:
+    """The mesh axes along which devices have different values."""
+    return jax.typeof(x).manual_axis_type.varying
+
+
+@jax.custom_vjp
+def _add_bias(y_BHWC: jax.Array, bias_C: jax.Array) -> jax.Array:
+    return y_BHWC + bias_C
+
+
+def _add_bias_gradient(_, dy_BHWC):
+    # A product with ones: XLA on CPUs sums column by column, inside the update of the bias.
+    dy_PC = dy_BHWC.reshape(-1, dy_BHWC.shape[-1])
+    return dy_BHWC, (jnp.ones((1, len(dy_PC)), dy_PC.dtype) @ dy_PC)[0]
+
+
+_add_bias.defvjp(lambda y_BHWC, bias_C: (y_BHWC + bias_C, None), _add_bias_gradient)
 
 
 def local(x_BHWC: jax.Array, kernel_HWKIO: jax.Array, size: int, padding: Padding) -> jax.Array:
