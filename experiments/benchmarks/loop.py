@@ -18,8 +18,8 @@ from pathlib import Path
 
 import jax
 
+from alexnet import allocator, log, platform
 from alexnet import config as configs
-from alexnet import log, platform
 from alexnet.errors import UserError, run
 from alexnet.run import assemble, learning, train_batches
 from alexnet.train import train
@@ -77,4 +77,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    allocator.restart()  # as the commands do
     run(lambda: main(sys.argv[1:]))
