@@ -58,8 +58,13 @@ def test_on_a_cpu_convolutions_are_left_to_eigen_and_products_are_not(mesh, monk
     shapes = (8, 12, 12, 64), (3, 3, 64, 64), (12 * 12 * 64, 64)
     arrays = [jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes]
     options = platform.compiler_options(mesh)
-    hlo = jax.jit(net, compiler_options=options).lower(*arrays).compile().as_text()
+
+    def compiled(options):
+        return jax.jit(net, compiler_options=options).lower(*arrays).compile().as_text()
+
+    hlo = compiled(options)
     lines = [line for line in hlo.splitlines() if " convolution(" in line]
+    assert "ynn_fusion" not in compiled(platform.compiler_options(mesh, gradients=False))
     entry = hlo[hlo.index("ENTRY") :]
     assert lines
     assert " convolution(" in entry  # not inside a fusion of YNNPACK

@@ -138,7 +138,7 @@ def make_eval_step(
     inputs = jax.jit(inputs, static_argnums=2)
     log_softmax = jax.jit(
         lambda params, x_BHWC: jax.nn.log_softmax(apply(params, x_BHWC)),
-        compiler_options=platform.compiler_options(mesh),
+        compiler_options=platform.compiler_options(mesh, gradients=False),
     )
     add = jax.jit(jnp.logaddexp, donate_argnums=0)
     sums = jax.jit(metrics.sums)
