@@ -51,7 +51,7 @@ def _add_bias_gradient(_, dy_BHWC):
     return dy_BHWC, (jnp.ones((1, len(dy_PC)), dy_PC.dtype) @ dy_PC)[0]
 
 
-_add_bias.defvjp(lambda y_BHWC, bias_C: (y_BHWC + bias_C, None), _add_bias_gradient)
+_add_bias.defvjp(lambda y_BHWC, bias_C: (_add_bias(y_BHWC, bias_C), None), _add_bias_gradient)
 
 
 def local(x_BHWC: jax.Array, kernel_HWKIO: jax.Array, size: int, padding: Padding) -> jax.Array:

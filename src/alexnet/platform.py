@@ -34,7 +34,10 @@ def conv_chunk(asked: int, mesh: Mesh, batch_size: int, image_size: int) -> int:
 
 
 def compiler_options(mesh: Mesh, gradients: bool = True) -> dict[str, str | bool]:
-    """What jax.jit is told when it compiles a net; what the user has put in XLA_FLAGS stands."""
+    """What jax.jit is told when it compiles a net; what the user has put in XLA_FLAGS stands.
+
+    A program has one library for all its products; without `gradients` Eigen's are the faster ones.
+    """
     if not _on_cpu(mesh):
         return {}
     options = _CPU_COMPILER_OPTIONS if gradients else _CPU_COMPILER_OPTIONS | {_LIBRARIES: ""}
