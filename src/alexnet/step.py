@@ -48,11 +48,10 @@ def init_state(
 ) -> TrainState:
     """Step 0, born in its places on the mesh; the values do not depend on the mesh."""
 
-    def start(key):
-        params = init(key)
-        return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
-
-    return jax.jit(start, out_shardings=places)(jax.random.key(seed))
+    # One after the other: drawing the parameters needs as much memory again as the velocity does.
+    params = jax.jit(init, out_shardings=places.params)(jax.random.key(seed))
+    velocity = jax.jit(optimizer.init, out_shardings=places.velocity)(params)
+    return TrainState(jax.device_put(jnp.zeros((), jnp.int32), places.step), params, velocity)
 
 
 def make_train_step(
@@ -138,7 +137,7 @@ def make_eval_step(
     inputs = jax.jit(inputs, static_argnums=2)
     log_softmax = jax.jit(
         lambda params, x_BHWC: jax.nn.log_softmax(apply(params, x_BHWC)),
-        compiler_options=platform.compiler_options(mesh, gradients=False),
+        compiler_options=platform.compiler_options(mesh),
     )
     add = jax.jit(jnp.logaddexp, donate_argnums=0)
     sums = jax.jit(metrics.sums)
