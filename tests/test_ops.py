@@ -233,6 +233,24 @@ def test_conv1_sees_zeros_below_and_right_only():
     assert found[54, 54] == kernel[7, 7, 0, 0]  # the 55th at 216: pixel 223 is its eighth
 
 
+@given(sizes=st.tuples(*[st.integers(1, 9)] * 4))
+@many_sizes
+def test_dense_and_its_gradients_are_products_of_each_tower(sizes):
+    towers, images, inputs, outputs = sizes
+    x, kernel = random(towers, images, inputs), random(towers, inputs, outputs, seed=1)
+    dy = random(towers, images, outputs, seed=2)
+    y, dx, dkernel = value_and_gradients(ops.dense, x, kernel, dy)
+    for t in range(towers):
+        assert_close(y[t], x[t] @ kernel[t])
+        assert_close(dx[t], dy[t] @ kernel[t].T)
+        assert_close(dkernel[t], x[t].T @ dy[t])
+
+
+def test_dense_sums_bfloat16_in_float32():
+    x, kernel = np.full((1, 1, 4096), 1, jnp.bfloat16), np.full((1, 4096, 1), 1, jnp.bfloat16)
+    assert ops.dense(x, kernel) == 4096  # summed in bfloat16 it would stay at 256
+
+
 def test_local_has_a_filter_for_each_position():
     kernel = np.zeros((2, 2, 9, 1, 1), np.float32)
     kernel[0, 0, 1] = kernel[1, 0, 8] = 1  # what is above here, what is below and right there

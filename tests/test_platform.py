@@ -58,17 +58,22 @@ def test_on_a_cpu_convolutions_are_left_to_eigen_and_products_are_not(mesh, monk
     shapes = (8, 12, 12, 64), (3, 3, 64, 64), (12 * 12 * 64, 64)
     arrays = [jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes]
 
-    def compiled(gradients):
-        options = platform.compiler_options(mesh, gradients)
-        return jax.jit(net, compiler_options=options).lower(*arrays).compile().as_text()
-
-    hlo = compiled(gradients=True)
+    options = platform.compiler_options(mesh)
+    hlo = jax.jit(net, compiler_options=options).lower(*arrays).compile().as_text()
     lines = [line for line in hlo.splitlines() if " convolution(" in line]
     entry = hlo[hlo.index("ENTRY") :]
     assert lines
     assert " convolution(" in entry  # not inside a fusion of YNNPACK
     assert "ynn_fusion" in entry
-    assert "ynn_fusion" not in compiled(gradients=False)
+
+
+@pytest.mark.parametrize(("dtype", "eigens"), [("float32", True), ("bfloat16", False)])
+def test_on_a_cpu_dense_layers_are_left_to_eigen_in_float32(mesh, monkeypatch, dtype, eigens):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    options = platform.compiler_options(mesh)
+    arrays = [jax.ShapeDtypeStruct(shape, dtype) for shape in ((2, 32, 512), (2, 512, 256))]
+    compiled = jax.jit(ops.dense, compiler_options=options).lower(*arrays).compile()
+    assert ("ynn_fusion" not in compiled.as_text()) == eigens
 
 
 def test_a_cpus_step_updates_dense_kernels_in_place(mesh, monkeypatch):

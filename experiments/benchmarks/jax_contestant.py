@@ -50,7 +50,7 @@ def main(task: dict) -> None:
     if task["work"] == "forward":
         params, inputs = state.params, jax.device_put(work.inputs(images), place)
         del state  # the velocity
-        options = platform.compiler_options(mesh, gradients=False)
+        options = platform.compiler_options(mesh)
         forward = jax.jit(apply, compiler_options=options).lower(params, inputs).compile()
         compile_seconds = time.perf_counter() - compiling
 

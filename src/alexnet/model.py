@@ -58,19 +58,22 @@ class Weights(nn.Module):
     def __call__(self, xs: list[jax.Array]) -> list[jax.Array]:
         """What each local tower gives for its input [B, H, W, C] or [B, features]."""
         row, dtype = self.layer.row, self.dtype or self.kernel.dtype
+        shared = all(x is xs[0] for x in xs)
         xs = [x.astype(dtype) for x in xs]
         kernel, bias = self.kernel.astype(dtype), self.bias.astype(dtype)
         if isinstance(row, table.Dense):
             # One batched product reads the kernels where they are; a tower's slice is a copy.
             x_TBI = jnp.stack([x.reshape(x.shape[0], -1) for x in xs])
-            wide = jnp.promote_types(dtype, jnp.float32)
-            y_TBO = jnp.einsum("tbi,tio->tbo", x_TBI, kernel, preferred_element_type=wide)
-            return list(y_TBO.astype(dtype) + bias[:, None])
+            return list(ops.dense(x_TBI, kernel) + bias[:, None])
         padding = (table.padding(row),) * 2
         if isinstance(row, table.Local):
             ys = [ops.local(x, kernel[t], row.size, padding) for t, x in enumerate(xs)]
             return [y + bias[t] for t, y in enumerate(ys)]
-        ys = [ops.conv(x, kernel[t], row.stride, padding) for t, x in enumerate(xs)]
+        if shared:  # one convolution with the kernels of all towers
+            kernels = jnp.concatenate(list(kernel), -1)
+            ys = jnp.split(ops.conv(xs[0], kernels, row.stride, padding), self.towers, -1)
+        else:
+            ys = [ops.conv(x, kernel[t], row.stride, padding) for t, x in enumerate(xs)]
         return [ops.add_bias(y, bias[t]) for t, y in enumerate(ys)]
 
 

@@ -66,6 +66,18 @@ def local(x_BHWC: jax.Array, kernel_HWKIO: jax.Array, size: int, padding: Paddin
     return jnp.einsum("khwbi,hwkio->bhwo", jnp.moveaxis(jnp.stack(patches), 1, 3), kernel_HWKIO)
 
 
+def dense(x_TBI: jax.Array, kernel_TIO: jax.Array) -> jax.Array:
+    """Every tower's inputs [T, B, I] times its kernel [T, I, O], summed in float32: [T, B, O]."""
+    wide = jnp.promote_types(x_TBI.dtype, jnp.float32)
+    # XLA on CPUs hands this product to Eigen, which takes half as long as YNNPACK, if its small
+    # factor lies transposed; without the barrier XLA would undo that. In bfloat16 it is no help.
+    x_TIB = jnp.swapaxes(x_TBI, 1, 2)
+    if x_TIB.dtype == jnp.float32:
+        x_TIB = lax.optimization_barrier(x_TIB)
+    y_TBO = jnp.einsum("tib,tio->tbo", x_TIB, kernel_TIO, preferred_element_type=wide)
+    return y_TBO.astype(x_TBI.dtype)
+
+
 # --- Response normalisation (section 3.3) -------------------------------------------------------
 
 
@@ -96,7 +108,10 @@ def _response_norm_gradient(size, k, scale, beta, over, x, dy):
     # the window is symmetric, summing over i is the same window sum again.
     s = k + scale * _window_sum(x * x, size, over)  # again: as fast as keeping it, and smaller
     dy_d = dy * _inverse_power(s, beta)
-    return (dy_d - 2 * scale * beta * x * _window_sum(dy_d * x / s, size, over),)
+    dx = dy_d - 2 * scale * beta * x * _window_sum(dy_d * x / s, size, over)
+    # Without the division XLA computes all this again for each of dx's readers: it takes sums and
+    # products for too cheap to keep.
+    return (dx * s / s,)
 
 
 response_norm.defvjp(_response_norm, _response_norm_gradient)

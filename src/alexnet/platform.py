@@ -11,12 +11,11 @@ from jax.sharding import Mesh
 CPU_CHUNK_PIXELS = 16 * 227**2
 CPU_CHUNKS_AT_MOST = 4  # the stage is unrolled: more of them take longer to compile and more memory
 
-_LIBRARIES = "xla_cpu_experimental_ynn_fusion_type"
 _CPU_COMPILER_OPTIONS = {
     # XLA on CPUs hands convolutions to YNNPACK, whose weight gradients over many images take up to
     # ten times as long as Eigen's. This names all that YNNPACK shall have: matrix products, as
     # Eigen takes six times as long for those with a transposed kernel, the input gradients.
-    _LIBRARIES: "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT",
+    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT",
     # Without it every step copies the kernels of fc6 to fc8 before it updates them in place: XLA
     # does not see that the input gradients, which read them, can be computed first.
     "xla_cpu_copy_insertion_use_region_analysis": True,
@@ -33,16 +32,12 @@ def conv_chunk(asked: int, mesh: Mesh, batch_size: int, image_size: int) -> int:
     return 0 if chunk >= batch_size else chunk
 
 
-def compiler_options(mesh: Mesh, gradients: bool = True) -> dict[str, str | bool]:
-    """What jax.jit is told when it compiles a net; what the user has put in XLA_FLAGS stands.
-
-    A program has one library for all its products; without `gradients` Eigen's are the faster ones.
-    """
+def compiler_options(mesh: Mesh) -> dict[str, str | bool]:
+    """What jax.jit is told when it compiles a net; what the user has put in XLA_FLAGS stands."""
     if not _on_cpu(mesh):
         return {}
-    options = _CPU_COMPILER_OPTIONS if gradients else _CPU_COMPILER_OPTIONS | {_LIBRARIES: ""}
     flags = os.environ.get("XLA_FLAGS", "")
-    return {name: value for name, value in options.items() if name not in flags}
+    return {name: value for name, value in _CPU_COMPILER_OPTIONS.items() if name not in flags}
 
 
 def wide_convs(mesh: Mesh) -> bool:
