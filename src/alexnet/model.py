@@ -1,9 +1,10 @@
 """Turns a table into init and apply: logits and every named activation. The only Flax Linen file.
 
 A device holds one or more towers, each the program of one of the paper's GPUs. Parameters carry a
-leading tower axis; every layer runs its local towers in a Python loop (no grouped convolutions) and
-the towers meet only where a row reads "all": conv3, fc6, fc7 and fc8 in the paper. There, towers on
-one device are concatenated and towers on several are gathered over the mesh axis "tower".
+leading tower axis; every layer runs its local towers in a Python loop (no grouped convolutions), or
+as one convolution where they read the same maps. The towers meet only where a row reads "all":
+conv3, fc6, fc7 and fc8 in the paper. There, towers on one device are concatenated and towers on
+several are gathered over the mesh axis "tower".
 """
 
 import functools
@@ -56,7 +57,10 @@ class Weights(nn.Module):
         self.bias = self.param("bias", constant, (self.towers, *bias_shape))
 
     def __call__(self, xs: list[jax.Array]) -> list[jax.Array]:
-        """What each local tower gives for its input [B, H, W, C] or [B, features]."""
+        """What each local tower gives for its input [B, H, W, C] or [B, features].
+
+        Towers that read the same maps are given the same array.
+        """
         row, dtype = self.layer.row, self.dtype or self.kernel.dtype
         shared = all(x is xs[0] for x in xs)
         xs = [x.astype(dtype) for x in xs]
