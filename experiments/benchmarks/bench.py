@@ -8,7 +8,7 @@ Two processes hold the same net (with the same weights they give the same loss, 
 and take turns: each round times a few iterations of one, then of the other. A ratio is that of the
 medians: above 1 this project is faster. PyTorch runs eagerly, in channels_last and compiled;
 "stock" with its own LocalResponseNorm, "by hand" with the norm written as a convolution with a band
-of ones, and "our allocator" as by hand with the settings of glibc that this project gives itself.
+of ones, and "our allocator" as by hand with the allocator that this project's commands use.
 Each column takes the best of them. The floor is the time of the step's multiply-adds at the rate of
 a large matrix product, measured in the same process. See `work.py`.
 """
@@ -96,10 +96,8 @@ class Bench:
         self.torch, self.modes, self.rounds, self.folder = torch, modes, rounds, folder
 
     def ours(self, task: dict, cache: Path | None = None) -> Contestant:
-        environment = {
-            "JAX_COMPILATION_CACHE_DIR": str(cache or self.folder),
-            "GLIBC_TUNABLES": allocator.TUNABLES,  # as the commands set for themselves
-        }
+        environment = {"JAX_COMPILATION_CACHE_DIR": str(cache or self.folder)}
+        environment |= allocator.environment()  # as the commands do for themselves
         return Contestant([sys.executable, str(HERE / "jax_contestant.py")], task, environment)
 
     def theirs(self, task: dict, cache: Path | None = None) -> Contestant:
@@ -108,7 +106,7 @@ class Bench:
             "TORCHINDUCTOR_CACHE_DIR": str(cache or self.folder),
         }
         if task["tuning"] == "our allocator":
-            environment["GLIBC_TUNABLES"] = allocator.TUNABLES
+            environment |= allocator.environment()
         return Contestant([self.torch, str(HERE / "torch_contestant.py")], task, environment)
 
     def check_same(self, name: str, tunings: Sequence[str]) -> None:

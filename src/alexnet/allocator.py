@@ -1,24 +1,38 @@
-"""Huge pages for the commands' memory, where the C library is glibc.
+"""mimalloc in place of the C library's malloc, for commands that compute on CPUs under Linux.
 
-XLA on CPUs takes memory for the maps of a step and gives it back after it, so every step of AlexNet
-touches 120,000 new pages of 4 KB at 32 images, each fetched from the kernel on its own, or 235 of
-2 MB. glibc reads its settings only as a process begins, so a command starts itself anew with them,
-before anything large is imported. Set GLIBC_TUNABLES, even to nothing, to choose for yourself;
-notebooks and other programs that import this package are left alone.
+XLA takes memory for the maps of a step and gives it back after it. glibc hands half a gigabyte back
+to the kernel after every step of AlexNet, which zeroes it again for the next; told to keep it, it
+lets small blocks settle there, until a step needs new room. mimalloc keeps it, in huge pages, and
+its size is steady. A process has to begin with its allocator, so a command starts itself anew,
+before anything large is imported. Set one of these variables, LD_PRELOAD= to nothing too, to choose
+for yourself; notebooks and other programs that import this package are left alone, and so are
+environments with a plugin for GPUs, whose maps are not in this memory.
 """
 
 import os
 import sys
+from importlib import metadata, util
 
-TUNABLES = "glibc.malloc.hugetlb=1"
+WHEEL, LIBRARY = "cmeel-mimalloc", "libmimalloc.so"
+KEPT = "10000"  # milliseconds that unused memory is kept, longer than a step; mimalloc's are 1000
+
+
+def environment() -> dict[str, str]:
+    """What a process must begin with to use mimalloc; nothing where its wheel is not installed."""
+    if sys.platform != "linux":
+        return {}
+    try:
+        files = metadata.files(WHEEL) or []
+    except metadata.PackageNotFoundError:
+        return {}
+    paths = [str(file.locate()) for file in files if file.name == LIBRARY]
+    return {"LD_PRELOAD": paths[0], "MIMALLOC_PURGE_DELAY": KEPT} if paths else {}
 
 
 def restart() -> None:
-    """Replaces this process by the same command with TUNABLES, unless the user has set them."""
-    try:
-        glibc = os.confstr("CS_GNU_LIBC_VERSION")
-    except (AttributeError, ValueError):  # Windows, macOS
+    """Replaces this process by the same command with mimalloc, unless the user has chosen."""
+    if os.environ.keys() & {"LD_PRELOAD", "MIMALLOC_PURGE_DELAY"} or util.find_spec("jax_plugins"):
         return
-    if glibc and "GLIBC_TUNABLES" not in os.environ:
-        os.environ["GLIBC_TUNABLES"] = TUNABLES
+    if settings := environment():
+        os.environ |= settings
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
