@@ -48,10 +48,11 @@ def init_state(
 ) -> TrainState:
     """Step 0, born in its places on the mesh; the values do not depend on the mesh."""
 
-    # One after the other: drawing the parameters needs as much memory again as the velocity does.
-    params = jax.jit(init, out_shardings=places.params)(jax.random.key(seed))
-    velocity = jax.jit(optimizer.init, out_shardings=places.velocity)(params)
-    return TrainState(jax.device_put(jnp.zeros((), jnp.int32), places.step), params, velocity)
+    def fresh(key: jax.Array) -> TrainState:
+        params = init(key)
+        return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+
+    return jax.jit(fresh, out_shardings=places)(jax.random.key(seed))
 
 
 def make_train_step(
