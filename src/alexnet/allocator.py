@@ -2,12 +2,12 @@
 
 XLA takes memory for the maps of a step and gives it back after it. glibc hands half a gigabyte back
 to the kernel after every step of AlexNet, which zeroes it again for the next; told to keep it, it
-lets small blocks settle there, until a step needs new room. mimalloc keeps it, in huge pages; for
-it, too, a second such area can become necessary (docs/speed.md). A process has to begin with its
-allocator, so a command starts itself anew, before anything large is imported. Set one of these
-variables, LD_PRELOAD= to nothing too, to choose for yourself; notebooks and other programs that
-import this package are left alone, and so are environments with a plugin for GPUs, whose maps are
-not in this memory.
+lets small blocks settle there, until a step needs new room. mimalloc keeps it, in huge pages, though
+it, too, needs new room now and then (docs/speed.md). A process has to begin with its allocator, so
+a command starts itself anew, before anything large is imported. Set one of these variables,
+LD_PRELOAD= to nothing too, to choose for yourself; notebooks and other programs that import this
+package are left alone, and so are environments with a plugin for GPUs, whose maps are not in this
+memory.
 """
 
 import os
