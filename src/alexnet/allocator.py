@@ -2,7 +2,7 @@
 
 XLA takes memory for the maps of a step and gives it back after it. glibc hands half a gigabyte back
 to the kernel after every step of AlexNet, which zeroes it again for the next; told to keep it, it
-lets small blocks settle there, until a step needs new room. mimalloc keeps it, in huge pages, though
+lets small blocks settle there, until a step needs new room. mimalloc keeps it, in huge pages, but
 it, too, needs new room now and then (docs/speed.md). A process has to begin with its allocator, so
 a command starts itself anew, before anything large is imported. Set one of these variables,
 LD_PRELOAD= to nothing too, to choose for yourself; notebooks and other programs that import this
