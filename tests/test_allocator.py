@@ -10,7 +10,7 @@ import pytest
 
 from alexnet import allocator
 
-VARIABLES = ("LD_PRELOAD", "MIMALLOC_PURGE_DELAY")
+VARIABLES = ("LD_PRELOAD", "MIMALLOC_ARENA_RESERVE", "MIMALLOC_PURGE_DELAY")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the library is preloaded on Linux only")
 
 

@@ -224,6 +224,23 @@ def test_conv_chunk_changes_nothing():
         assert_close(named_in_chunks[name], value, 1e-6)
 
 
+def gradient_of_squares(net, params, x, apart):
+    """Compiled, of the sum of squared logits; 6 images in chunks of 2."""
+    mesh = meshes.make(towers=2, batch_size=6, data=1, tower=1)
+    everywhere = model.on_mesh(net, mesh, conv_chunk=2, apart=apart)
+    squares = jax.grad(lambda params: (everywhere(params, x, jax.random.key(0)) ** 2).sum())
+    return jax.jit(squares).lower(params).compile()
+
+
+def test_a_gradient_compiled_apart_is_the_same_and_keeps_less():
+    net = thin()
+    params, x = float32(strong(net)), np.float32(pixels(net, 6))
+    together, apart = (gradient_of_squares(net, params, x, how) for how in (False, True))
+    jax.tree.map(assert_close, apart(params), together(params))
+    kept, expected = (it.memory_analysis().temp_size_in_bytes for it in (apart, together))
+    assert kept < 0.75 * expected
+
+
 # --- Initialisation -------------------------------------------------------------------------------
 
 

@@ -195,6 +195,14 @@ def test_conv_and_its_gradients_are_those_of_the_definition(size, beyond, stride
         assert_close(one, expected)
 
 
+def test_relu_lets_through_what_is_positive():
+    x, dy = np.array([-2.0, -0.0, 0.0, 3.0, np.inf]), np.array([1.0, 2.0, 3.0, 4.0, 5.0])
+    y, dx = value_and_gradients(ops.relu, x, dy)
+    np.testing.assert_array_equal(y, [0, 0, 0, 3, np.inf])
+    np.testing.assert_array_equal(dx, [0, 0, 0, 4, 5])
+    assert np.isnan(ops.relu(jnp.float32(np.nan)))
+
+
 def test_a_bias_is_added_at_every_place_and_gets_the_sum_of_what_comes_back():
     y, bias, dy = random(3, 4, 5, 6), random(6, seed=1), random(3, 4, 5, 6, seed=2)
     found, gradient, bias_gradient = value_and_gradients(ops.add_bias, y, bias, dy)

@@ -29,7 +29,7 @@ def main(task: dict) -> None:
     mesh = meshes.make(towers=table.towers, batch_size=size, data=1, tower=1)
     chunk = platform.conv_chunk(-1, mesh, size, table.image_size)
     dtype, wide_convs = jnp.dtype(task["dtype"]), platform.wide_convs(mesh)
-    apply = model.on_mesh(table, mesh, chunk, dtype, False, wide_convs)
+    apply = model.on_mesh(table, mesh, chunk, dtype, False, wide_convs, platform.apart(mesh))
     images, labels = work.batch(table, size)
     place = meshes.batch_sharding(mesh)
 

@@ -1,13 +1,13 @@
 """mimalloc in place of the C library's malloc, for commands that compute on CPUs under Linux.
 
-XLA takes memory for the maps of a step and gives it back after it. glibc hands half a gigabyte back
-to the kernel after every step of AlexNet, which zeroes it again for the next; told to keep it, it
-lets small blocks settle there, until a step needs new room. mimalloc keeps it, in huge pages, but
-it, too, needs new room now and then (docs/speed.md). A process has to begin with its allocator, so
-a command starts itself anew, before anything large is imported. Set one of these variables,
-LD_PRELOAD= to nothing too, to choose for yourself; notebooks and other programs that import this
-package are left alone, and so are environments with a plugin for GPUs, whose maps are not in this
-memory.
+XLA takes memory for the maps of a step, in one block, and gives it back after it. glibc hands it
+back to the kernel, which zeroes it again for the next step; told to keep it, it lets small blocks
+settle there, until a step needs new room. mimalloc keeps it, in huge pages, and finds it again if
+it has one area for everything: of several, each thread prefers another, and something is soon in
+the way in all of them. A process has to begin with its allocator, so a command starts itself anew,
+before anything large is imported. Set one of these variables, LD_PRELOAD= to nothing too, to choose
+for yourself; notebooks and other programs that import this package are left alone, and so are
+environments with a plugin for GPUs, whose maps are not in this memory.
 """
 
 import os
@@ -15,7 +15,10 @@ import sys
 from importlib import metadata, util
 
 WHEEL, LIBRARY = "cmeel-mimalloc", "libmimalloc.so"
-KEPT = "10000"  # milliseconds that unused memory is kept, longer than a step; mimalloc's are 1000
+SETTINGS = {
+    "MIMALLOC_ARENA_RESERVE": "16GiB",  # an area; addresses only, memory is taken when it is used
+    "MIMALLOC_PURGE_DELAY": "60000",  # ms that unused memory is kept, many steps long
+}
 
 
 def environment() -> dict[str, str]:
@@ -27,12 +30,12 @@ def environment() -> dict[str, str]:
     except metadata.PackageNotFoundError:
         return {}
     paths = [str(file.locate()) for file in files if file.name == LIBRARY]
-    return {"LD_PRELOAD": paths[0], "MIMALLOC_PURGE_DELAY": KEPT} if paths else {}
+    return {"LD_PRELOAD": paths[0], **SETTINGS} if paths else {}
 
 
 def restart() -> None:
     """Replaces this process by the same command with mimalloc, unless the user has chosen."""
-    if os.environ.keys() & {"LD_PRELOAD", "MIMALLOC_PURGE_DELAY"} or util.find_spec("jax_plugins"):
+    if os.environ.keys() & {"LD_PRELOAD", *SETTINGS} or util.find_spec("jax_plugins"):
         return
     if settings := environment():
         os.environ |= settings

@@ -18,26 +18,48 @@ Padding = tuple[tuple[int, int], tuple[int, int]]
 
 def conv(x_BHWC: jax.Array, kernel_HWIO: jax.Array, stride: int, padding: Padding) -> jax.Array:
     """Cross-correlation of every image with every kernel (section 3.5)."""
+    return _conv(*_varying_alike(x_BHWC, kernel_HWIO), stride, padding)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _conv(x_BHWC: jax.Array, kernel_HWIO: jax.Array, stride: int, padding: Padding) -> jax.Array:
+    return _correlate(x_BHWC, kernel_HWIO, padding, stride=stride)
+
+
+def _conv_gradient(stride, padding, saved, dy_BHWC):
+    # JAX's own gradients but for the order of their axes: these XLA on CPUs hands to Eigen wherever
+    # they stand, the others only where nothing calls them (see `model._apart`).
+    x_BHWC, kernel_HWIO = saved
+    sides, sizes = x_BHWC.shape[1:3], kernel_HWIO.shape[:2]
+    reaches = [(n - 1) * stride + 1 for n in dy_BHWC.shape[1:3]]  # from first window to last
+    geometry = list(zip(sides, sizes, reaches, padding, strict=True))
+    pad_x = [(k - 1 - low, side + low - reach) for side, k, reach, (low, _) in geometry]
+    pad_kernel = [(low, k - 1 + reach - side - low) for side, k, reach, (low, _) in geometry]
+    turned_HWOI = jnp.swapaxes(kernel_HWIO[::-1, ::-1], 2, 3)
+    dx_BHWC = _correlate(dy_BHWC, turned_HWOI, pad_x, x_apart=stride)
+    x_CHWB, dy_HWBO = jnp.transpose(x_BHWC, (3, 1, 2, 0)), jnp.transpose(dy_BHWC, (1, 2, 0, 3))
+    dkernel_IHWO = _correlate(x_CHWB, dy_HWBO, pad_kernel, kernel_apart=stride)
+    return dx_BHWC, jnp.transpose(dkernel_IHWO, (1, 2, 0, 3))
+
+
+_conv.defvjp(lambda x, kernel, *how: (_conv(x, kernel, *how), (x, kernel)), _conv_gradient)
+
+
+def _correlate(x_BHWC, kernel_HWIO, padding, stride=1, x_apart=1, kernel_apart=1):
     return lax.conv_general_dilated(
         x_BHWC,
         kernel_HWIO,
         (stride, stride),
         padding,
+        lhs_dilation=(x_apart, x_apart),
+        rhs_dilation=(kernel_apart, kernel_apart),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
 
 
 def add_bias(y_BHWC: jax.Array, bias_C: jax.Array) -> jax.Array:
     """Adds a layer's bias at every place; the bias's gradient is the sum of dy over all places."""
-    # Inside shard_map y may differ between devices where the bias does not. Said here, its gradient
-    # is summed over them; a custom gradient cannot say it.
-    apart = tuple(_varies(y_BHWC) - _varies(bias_C))
-    return _add_bias(y_BHWC, lax.pcast(bias_C, apart, to="varying") if apart else bias_C)
-
-
-def _varies(x: jax.Array) -> frozenset[str]:
-    """The mesh axes along which devices have different values."""
-    return jax.typeof(x).manual_axis_type.varying
+    return _add_bias(*_varying_alike(y_BHWC, bias_C))
 
 
 @jax.custom_vjp
@@ -52,6 +74,34 @@ def _add_bias_gradient(_, dy_BHWC):
 
 
 _add_bias.defvjp(lambda y_BHWC, bias_C: (_add_bias(y_BHWC, bias_C), None), _add_bias_gradient)
+
+
+def _varying_alike(*arrays: jax.Array) -> list[jax.Array]:
+    """The same arrays, all varying over the mesh axes that any of them varies over.
+
+    Inside shard_map maps differ between devices where kernels and biases do not. Said here, the
+    gradients of these are summed over the devices; a custom gradient cannot say it.
+    """
+    varying = [jax.typeof(x).manual_axis_type.varying for x in arrays]
+    missing = [tuple(frozenset().union(*varying) - axes) for axes in varying]
+    return [
+        lax.pcast(x, axes, to="varying") if axes else x
+        for x, axes in zip(arrays, missing, strict=True)
+    ]
+
+
+@jax.custom_vjp
+def relu(x: jax.Array) -> jax.Array:
+    """max(0, x), section 3.1; at 0 the gradient is 0."""
+    return jnp.maximum(x, 0)
+
+
+def _relu(x):
+    y = relu(x)
+    return y, y  # which is kept anyway; x is not, nor whether it was positive
+
+
+relu.defvjp(_relu, lambda y, dy: (jnp.where(y > 0, dy, 0),))
 
 
 def local(x_BHWC: jax.Array, kernel_HWKIO: jax.Array, size: int, padding: Padding) -> jax.Array:
@@ -106,7 +156,7 @@ def _response_norm(x, size, k, scale, beta, over):
 def _response_norm_gradient(size, k, scale, beta, over, x, dy):
     # db_i/da_j = [i=j] s_i^-beta - 2 scale beta a_i a_j s_i^(-beta-1) for j in the window of i; as
     # the window is symmetric, summing over i is the same window sum again.
-    s = k + scale * _window_sum(x * x, size, over)  # again: as fast as keeping it, and smaller
+    s = k + scale * _window_sum(x * x, size, over)  # again: smaller than keeping it
     dy_d = dy * _inverse_power(s, beta)
     dx = dy_d - 2 * scale * beta * x * _window_sum(dy_d * x / s, size, over)
     # Without the division XLA computes all this again for each of dx's readers: it takes sums and
@@ -119,8 +169,7 @@ response_norm.defvjp(_response_norm, _response_norm_gradient)
 
 def _inverse_power(s: jax.Array, beta: float) -> jax.Array:
     if beta == 0.75:  # two square roots cost far less than a power
-        r = lax.rsqrt(s)
-        return r * jnp.sqrt(r)
+        return lax.rsqrt(s * jnp.sqrt(s))
     return s**-beta
 
 

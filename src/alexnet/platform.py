@@ -48,6 +48,11 @@ def wide_convs(mesh: Mesh) -> bool:
     return _on_cpu(mesh)
 
 
+def apart(mesh: Mesh) -> bool:
+    """Whether the gradient of a chunk of images is compiled apart from its forward pass."""
+    return _on_cpu(mesh)
+
+
 def _on_cpu(mesh: Mesh) -> bool:
     return mesh.devices.flat[0].platform == "cpu"
 
