@@ -47,6 +47,8 @@ def test_what_the_user_asks_for_goes_first(mesh, monkeypatch):
 def test_gpus_compile_as_xla_likes(monkeypatch):
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     assert platform.compiler_options(on("gpu")) == {}
+    assert not platform.apart(on("gpu"))
+    assert platform.apart(on("cpu"))
 
 
 def test_on_a_cpu_convolutions_are_left_to_eigen_and_products_are_not(mesh, monkeypatch):

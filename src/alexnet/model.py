@@ -253,7 +253,8 @@ def _apart(stage: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     def inlined(*args):
-        with set_xla_metadata(inlineable="true"):  # the calls inside
+        # Without this, what is jitted within, such as jnp.where, would stand apart, too, unfused.
+        with set_xla_metadata(inlineable="true"):
             return stage(*args)
 
     return set_xla_metadata(inlineable="false")(jax.jit(inlined))
