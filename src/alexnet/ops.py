@@ -28,8 +28,8 @@ def _conv(x_BHWC: jax.Array, kernel_HWIO: jax.Array, stride: int, padding: Paddi
 
 def _conv_gradient(stride, padding, saved, dy_BHWC):
     # JAX's own gradients but for the order of their axes. XLA on CPUs hands this order to Eigen
-    # everywhere, JAX's only in the outermost function: within `model._apart` AlexNet's step took tens
-    # of times as long with it.
+    # everywhere, JAX's only in the outermost function: within `model._apart` AlexNet's step took
+    # tens of times as long with it.
     x_BHWC, kernel_HWIO = saved
     sides, sizes = x_BHWC.shape[1:3], kernel_HWIO.shape[:2]
     reaches = [(n - 1) * stride + 1 for n in dy_BHWC.shape[1:3]]  # from first window to last
