@@ -28,6 +28,7 @@ from alexnet import mesh as meshes
 from alexnet import model, nets, optimizer, step, table
 from alexnet.augment import Augmentation
 from alexnet.data.statistics import Statistics
+from alexnet.platform import Tuning
 from alexnet.schedule import Milestones
 
 PRESETS = ["paper", "original"]
@@ -227,7 +228,7 @@ def test_conv_chunk_changes_nothing():
 def gradient_of_squares(net, params, x, apart):
     """Compiled, of the sum of squared logits; 6 images in chunks of 2."""
     mesh = meshes.make(towers=2, batch_size=6, data=1, tower=1)
-    everywhere = model.on_mesh(net, mesh, conv_chunk=2, apart=apart)
+    everywhere = model.on_mesh(net, mesh, tuning=Tuning(conv_chunk=2, apart=apart))
     squares = jax.grad(lambda params: (everywhere(params, x, jax.random.key(0)) ** 2).sum())
     return jax.jit(squares).lower(params).compile()
 
@@ -239,6 +240,18 @@ def test_a_gradient_compiled_apart_is_the_same_and_keeps_less():
     jax.tree.map(assert_close, apart(params), together(params))
     kept, expected = (it.memory_analysis().temp_size_in_bytes for it in (apart, together))
     assert kept < 0.75 * expected
+
+
+def test_eigens_forms_are_used_and_change_nothing():
+    net = nets.build("cifar_80sec", classes=10)
+    params, x = init(net, jax.random.key(0)), np.float32(pixels(net, 3))
+    mesh = meshes.make(towers=1, batch_size=3, data=1, tower=1)
+    plain, eigens = (
+        model.on_mesh(net, mesh, tuning=Tuning(eigen=eigen)) for eigen in (False, True)
+    )
+    assert_close(jax.jit(eigens)(params, x), np.array(jax.jit(plain)(params, x)), 1e-6)
+    adjacent = "f32[3,32,8,128] = conv_general_dilated"  # four of conv1's outputs in each
+    assert [adjacent in str(jax.make_jaxpr(f)(params, x)) for f in (plain, eigens)] == [0, 1]
 
 
 # --- Initialisation -------------------------------------------------------------------------------
@@ -346,7 +359,7 @@ def test_on_a_mesh_of_one_device_it_is_apply():
     params, x = float32(strong(net)), np.float32(pixels(net, 3))
     mesh = meshes.make(towers=2, batch_size=3, data=1, tower=1)
     key = jax.random.key(0)
-    everywhere = jax.jit(model.on_mesh(net, mesh, conv_chunk=2))
+    everywhere = jax.jit(model.on_mesh(net, mesh, tuning=Tuning(conv_chunk=2)))
     np.testing.assert_allclose(everywhere(params, x), apply(net, params, x)[0], rtol=1e-5)
     expected, _ = apply(net, params, x, train=True, dropout_key=key)
     np.testing.assert_allclose(everywhere(params, x, key), expected, rtol=1e-5)

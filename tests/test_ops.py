@@ -1,6 +1,7 @@
 """alexnet.ops: every fast formulation is its plain definition, and so is its gradient."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -180,19 +181,45 @@ def test_conv_is_scipys_correlation(side, size, stride, pad):
     beyond=st.integers(0, 4),
     stride=st.integers(1, 4),
     pad=st.tuples(st.integers(0, 3), st.integers(0, 3)),
-    maps=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    maps=st.tuples(st.integers(1, 6), st.integers(1, 3)),
 )
 @many_sizes
 def test_conv_and_its_gradients_are_those_of_the_definition(size, beyond, stride, pad, maps):
     side = size + beyond
-    x, kernel = random(2, side, side, maps[0]), random(size, size, *maps, seed=1)
-    y = reference.conv(x, kernel, stride, pad)
-    dy = random(*y.shape, seed=2)
-    found = value_and_gradients(lambda *a: ops.conv(*a, stride, (pad, pad)), x, kernel, dy)
-    for one, expected in zip(
-        found, (y, *reference.conv_gradient(x, kernel, dy, stride, pad)), strict=True
-    ):
-        assert_close(one, expected)
+    for eigen, images in ((False, 2), (True, 2), (True, 37)):
+        x, kernel = random(images, side, side, maps[0]), random(size, size, *maps, seed=1)
+        y = reference.conv(x, kernel, stride, pad)
+        dy = random(*y.shape, seed=2)
+        expected = (y, *reference.conv_gradient(x, kernel, dy, stride, pad))
+
+        def conv(x, kernel, eigen=eigen):
+            return ops.conv(x, kernel, stride, (pad, pad), eigen)
+
+        for one, other in zip(value_and_gradients(conv, x, kernel, dy), expected, strict=True):
+            assert_close(one, other)
+
+
+def convolutions(channels: int, stride: int, eigen: bool) -> list[str]:
+    """Shapes of what the convolutions of a layer give, 40 images; its own, then its gradients'."""
+    x, kernel = jnp.zeros((40, 8, 8, channels)), jnp.zeros((3, 3, channels, 2))
+
+    def layer(*inputs):
+        return ops.conv(*inputs, stride, ((1, 1), (1, 1)), eigen)
+
+    def gradients(*inputs):
+        y, pull = jax.vjp(layer, *inputs)
+        return pull(y)
+
+    program = str(jax.make_jaxpr(gradients)(x, kernel))
+    return re.findall(r"f32\[([\d,]+)\] = conv_general_dilated", program)
+
+
+def test_for_eigen_few_channels_give_four_outputs_and_a_kernels_gradient_takes_32_images():
+    images, gradient = "40,8,8,3", "3,3,3,2"
+    assert convolutions(3, 1, False) == ["40,8,8,2", images, gradient]
+    assert convolutions(3, 1, True) == ["40,8,2,8", images, gradient, gradient]
+    assert convolutions(3, 2, True) == ["40,4,4,2", images, gradient, gradient]
+    assert convolutions(5, 1, True)[0] == "40,8,8,2"
 
 
 def test_relu_lets_through_what_is_positive():

@@ -23,7 +23,7 @@ def mesh():
     ],
 )
 def test_on_a_cpu_chunks_have_few_pixels(mesh, batch, image_size, chunk):
-    assert platform.conv_chunk(-1, mesh, batch, image_size) == chunk
+    assert platform.tuning(-1, mesh, batch, image_size).conv_chunk == chunk
     assert chunk == 0 or -(-batch // chunk) <= 4
 
 
@@ -33,22 +33,22 @@ def on(kind: str, devices: int = 1):
 
 
 def test_several_devices_and_gpus_take_their_batch_whole():
-    assert platform.conv_chunk(-1, on("cpu", devices=2), 128, 224) == 0
-    assert platform.conv_chunk(-1, on("gpu"), 128, 224) == 0
+    assert platform.tuning(-1, on("cpu", devices=2), 128, 224).conv_chunk == 0
+    assert platform.tuning(-1, on("gpu"), 128, 224).conv_chunk == 0
 
 
 def test_what_the_user_asks_for_goes_first(mesh, monkeypatch):
-    assert platform.conv_chunk(0, mesh, 128, 224) == 0
-    assert platform.conv_chunk(32, mesh, 128, 224) == 32
+    assert platform.tuning(0, mesh, 128, 224).conv_chunk == 0
+    assert platform.tuning(32, mesh, 128, 224).conv_chunk == 32
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_experimental_ynn_fusion_type=-individual_dot")
     assert list(platform.compiler_options(mesh)) == ["xla_cpu_copy_insertion_use_region_analysis"]
 
 
-def test_gpus_compile_as_xla_likes(monkeypatch):
+def test_gpus_compute_plainly_and_compile_as_xla_likes(monkeypatch):
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     assert platform.compiler_options(on("gpu")) == {}
-    assert not platform.apart(on("gpu"))
-    assert platform.apart(on("cpu"))
+    assert platform.tuning(-1, on("gpu"), 128, 224) == platform.Tuning()
+    assert all(platform.tuning(-1, on("cpu"), 128, 224))
 
 
 def test_on_a_cpu_convolutions_are_left_to_eigen_and_products_are_not(mesh, monkeypatch):

@@ -27,9 +27,8 @@ def main(task: dict) -> None:
     platform.cache_compilations()
     table, size = work.net(task["net"]), task["batch"]
     mesh = meshes.make(towers=table.towers, batch_size=size, data=1, tower=1)
-    chunk = platform.conv_chunk(-1, mesh, size, table.image_size)
-    dtype, wide_convs = jnp.dtype(task["dtype"]), platform.wide_convs(mesh)
-    apply = model.on_mesh(table, mesh, chunk, dtype, False, wide_convs, platform.apart(mesh))
+    tuning = platform.tuning(-1, mesh, size, table.image_size)
+    apply = model.on_mesh(table, mesh, jnp.dtype(task["dtype"]), False, tuning)
     images, labels = work.batch(table, size)
     place = meshes.batch_sharding(mesh)
 

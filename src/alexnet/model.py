@@ -21,9 +21,12 @@ from jax.sharding import PartitionSpec as P
 
 from alexnet import mesh as meshes
 from alexnet import ops, table
+from alexnet.platform import Tuning
 
 Params = dict[str, dict[str, jax.Array]]
 Activations = dict[str, jax.Array]
+
+_PLAIN = Tuning()
 
 _ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": ops.relu,
@@ -40,6 +43,7 @@ class Weights(nn.Module):
     towers: int
     dtype: jnp.dtype | None  # None: the parameters' own
     shares: int = 1  # devices that the neurons are divided over
+    eigen: bool = False  # see `alexnet.platform.Tuning`
 
     def setup(self) -> None:
         row, features = self.layer.row, self.layer.output_shape[-1] // self.shares
@@ -74,11 +78,12 @@ class Weights(nn.Module):
         if isinstance(row, table.Local):
             ys = [ops.local(x, kernel[t], row.size, padding) for t, x in enumerate(xs)]
             return [y + bias[t] for t, y in enumerate(ys)]
+        how = (row.stride, padding, self.eigen)
         if shared:  # one convolution with the kernels of all towers
             kernels = jnp.concatenate(list(kernel), -1)
-            ys = jnp.split(ops.conv(xs[0], kernels, row.stride, padding), self.towers, -1)
+            ys = jnp.split(ops.conv(xs[0], kernels, *how), self.towers, -1)
         else:
-            ys = [ops.conv(x, kernel[t], row.stride, padding) for t, x in enumerate(xs)]
+            ys = [ops.conv(x, kernel[t], *how) for t, x in enumerate(xs)]
         return [ops.add_bias(y, bias[t]) for t, y in enumerate(ys)]
 
 
@@ -89,10 +94,7 @@ class Network(nn.Module):
         net: the table.
         local: number of towers on this device.
         axis: mesh axis along which the other towers are, or None if all are here.
-        conv_chunk: images that go through the convolutional stage at a time, 0 for all; the result
-            is the same, the memory traffic is not (see `alexnet.platform`).
-        wide_convs: keeps convolutions in float32, whatever `dtype` says.
-        apart: compiles the gradient of each chunk apart from its forward pass, see `_apart`.
+        tuning: for speed and memory.
         dtype: of kernels and activations while they are computed with. Parameters, response norms,
             the last layer and so the logits are float32 always; products of fully-connected layers
             are summed in float32.
@@ -104,11 +106,9 @@ class Network(nn.Module):
     net: table.Net
     local: int
     axis: str | None = None
-    conv_chunk: int = 0
     dtype: jnp.dtype | None = None
     hybrid: tuple[str, int] | None = None
-    wide_convs: bool = False
-    apart: bool = False
+    tuning: Tuning = _PLAIN
 
     def setup(self) -> None:
         for layer in table.layers(self.net):
@@ -116,10 +116,10 @@ class Network(nn.Module):
                 divided = self.hybrid and isinstance(layer.row, table.Dense)
                 shares = self.hybrid[1] if divided else 1
                 wide = layer.row is self.net.rows[-1] or (
-                    self.wide_convs and not isinstance(layer.row, table.Dense)
+                    self.tuning.wide_convs and not isinstance(layer.row, table.Dense)
                 )
                 dtype = None if wide else self.dtype
-                weights = Weights(layer, self.local, dtype, shares)
+                weights = Weights(layer, self.local, dtype, shares, self.tuning.eigen)
                 setattr(self, layer.row.name, weights)
 
     def __call__(
@@ -150,13 +150,13 @@ class Network(nn.Module):
         run = functools.partial(self._run, train=train, dropout_key=dropout_key)
 
         x_BHWC = _pixels(self.net.pixels, x_BHWC)
-        batch, chunk = x_BHWC.shape[0], self.conv_chunk
+        batch, chunk = x_BHWC.shape[0], self.tuning.conv_chunk
         whole = chunk == 0 or chunk >= batch  # in this order: an exported batch has no number
 
         def stage(x_BHWC: jax.Array, examples_B: jax.Array):
             return run(rows[:first_dense], [x_BHWC] * self.local, 0, examples_B)
 
-        if self.apart and train and not whole:
+        if self.tuning.apart and train and not whole:
             stage = _apart(stage)
         pieces = []
         # A Python loop: lax.scan would stack what each chunk keeps for its gradient, a copy.
@@ -315,7 +315,7 @@ def apply(
     conv_chunk: int = 0,
 ) -> tuple[jax.Array, Activations]:
     """All towers on one device: (logits_BK, every row's output by name). See `Network`."""
-    network = Network(net, net.towers, None, conv_chunk)
+    network = Network(net, net.towers, tuning=Tuning(conv_chunk))
     logits, named = network.apply({"params": params}, x_BHWC, train=train, dropout_key=dropout_key)
     return logits[:, : net.classes], named
 
@@ -336,11 +336,9 @@ def params_specs(net: table.Net, hybrid: bool = False) -> dict[str, Any]:
 def on_mesh(
     net: table.Net,
     mesh: Mesh,
-    conv_chunk: int = 0,
     dtype: jnp.dtype | None = None,
     hybrid: bool = False,
-    wide_convs: bool = False,
-    apart: bool = False,
+    tuning: Tuning = _PLAIN,
 ) -> Callable[..., jax.Array]:
     """`apply` over a mesh (data, tower): f(params, x_BHWC[, dropout_key, examples_B]) -> logits_BK.
 
@@ -354,7 +352,7 @@ def on_mesh(
     shares = ("data", mesh.shape["data"]) if hybrid and mesh.shape["data"] > 1 else None
     specs = params_specs(net, hybrid)
     axis = "tower" if towers_apart else None
-    network = Network(net, local, axis, conv_chunk, dtype, shares, wide_convs, apart)
+    network = Network(net, local, axis, dtype, shares, tuning)
 
     def here(params, x_BHWC, *dropout):
         dropout_key, examples_B = dropout or (None, None)

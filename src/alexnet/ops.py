@@ -16,17 +16,48 @@ from jax import lax
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
 
-def conv(x_BHWC: jax.Array, kernel_HWIO: jax.Array, stride: int, padding: Padding) -> jax.Array:
-    """Cross-correlation of every image with every kernel (section 3.5)."""
-    return _conv(*_varying_alike(x_BHWC, kernel_HWIO), stride, padding)
+# Where Eigen convolves: the gradient of few kernels over many images leaves cores idle, several
+# gradients over fewer images do not; and of few channels it sees more at once as adjacent outputs.
+_EIGENS_IMAGES, _EIGENS_OUTPUTS, _FEW_CHANNELS = 32, 4, 4
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _conv(x_BHWC: jax.Array, kernel_HWIO: jax.Array, stride: int, padding: Padding) -> jax.Array:
-    return _correlate(x_BHWC, kernel_HWIO, padding, stride=stride)
+def conv(
+    x_BHWC: jax.Array,
+    kernel_HWIO: jax.Array,
+    stride: int,
+    padding: Padding,
+    eigen: bool = False,
+) -> jax.Array:
+    """Cross-correlation of every image with every kernel (section 3.5).
+
+    Args:
+        eigen: in forms that suit Eigen, which XLA on CPUs convolves with.
+    """
+    return _conv(*_varying_alike(x_BHWC, kernel_HWIO), stride, padding, eigen)
 
 
-def _conv_gradient(stride, padding, saved, dy_BHWC):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _conv(x_BHWC, kernel_HWIO, stride, padding, eigen):
+    if eigen and stride == 1 and x_BHWC.shape[3] <= _FEW_CHANNELS:
+        return _conv_adjacent(x_BHWC, kernel_HWIO, padding, _EIGENS_OUTPUTS)
+    return _correlate(x_BHWC, kernel_HWIO, padding, (stride, stride))
+
+
+def _conv_adjacent(x_BHWC, kernel_HWIO, padding, outputs):
+    """The convolution of stride 1 as one whose kernels give some adjacent outputs of a row each."""
+    height, (left, right) = padding
+    width = x_BHWC.shape[2] + left + right - kernel_HWIO.shape[1] + 1
+    shifts = [(i, outputs - 1 - i) for i in range(outputs)]
+    shifted = [jnp.pad(kernel_HWIO, ((0, 0), shift, (0, 0), (0, 0))) for shift in shifts]
+    beyond = -width % outputs
+    y_BHWC = _correlate(
+        x_BHWC, jnp.concatenate(shifted, -1), (height, (left, right + beyond)), (1, outputs)
+    )
+    images, rows = y_BHWC.shape[:2]
+    return y_BHWC.reshape(images, rows, width + beyond, kernel_HWIO.shape[3])[:, :, :width]
+
+
+def _conv_gradient(stride, padding, eigen, saved, dy_BHWC):
     # JAX's own gradients but for the order of their axes. XLA on CPUs hands this order to Eigen
     # everywhere, JAX's only in the outermost function: within `model._apart` AlexNet's step took
     # tens of times as long with it.
@@ -39,18 +70,26 @@ def _conv_gradient(stride, padding, saved, dy_BHWC):
     turned_HWOI = jnp.swapaxes(kernel_HWIO[::-1, ::-1], 2, 3)
     dx_BHWC = _correlate(dy_BHWC, turned_HWOI, pad_x, x_apart=stride)
     x_CHWB, dy_HWBO = jnp.transpose(x_BHWC, (3, 1, 2, 0)), jnp.transpose(dy_BHWC, (1, 2, 0, 3))
-    dkernel_IHWO = _correlate(x_CHWB, dy_HWBO, pad_kernel, kernel_apart=stride)
+    images = len(x_BHWC)
+    step = _EIGENS_IMAGES if eigen else images
+    dkernels_IHWO = [
+        _correlate(
+            x_CHWB[..., i : i + step], dy_HWBO[:, :, i : i + step], pad_kernel, kernel_apart=stride
+        )
+        for i in range(0, images, step)
+    ]
+    dkernel_IHWO = functools.reduce(jnp.add, dkernels_IHWO)
     return dx_BHWC, jnp.transpose(dkernel_IHWO, (1, 2, 0, 3))
 
 
 _conv.defvjp(lambda x, kernel, *how: (_conv(x, kernel, *how), (x, kernel)), _conv_gradient)
 
 
-def _correlate(x_BHWC, kernel_HWIO, padding, stride=1, x_apart=1, kernel_apart=1):
+def _correlate(x_BHWC, kernel_HWIO, padding, strides=(1, 1), x_apart=1, kernel_apart=1):
     return lax.conv_general_dilated(
         x_BHWC,
         kernel_HWIO,
-        (stride, stride),
+        strides,
         padding,
         lhs_dilation=(x_apart, x_apart),
         rhs_dilation=(kernel_apart, kernel_apart),

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 from jax.sharding import Mesh
@@ -22,8 +23,24 @@ _CPU_COMPILER_OPTIONS = {
 }
 
 
-def conv_chunk(asked: int, mesh: Mesh, batch_size: int, image_size: int) -> int:
-    """`config.conv_chunk`: images a chunk, 0 for whole batches, -1 for what suits the platform."""
+class Tuning(NamedTuple):
+    """How a net is computed, which changes its results by rounding at most."""
+
+    conv_chunk: int = 0  # images that go through the convolutional stage at a time, 0 for all
+    apart: bool = False  # the gradient of a chunk is compiled apart from its forward pass
+    eigen: bool = False  # convolutions are in forms that suit Eigen
+    # With `config.dtype="bfloat16"` convolutions stay in float32: XLA on CPUs has bfloat16 matrix
+    # products, but no bfloat16 convolutions worth the name.
+    wide_convs: bool = False
+
+
+def tuning(conv_chunk: int, mesh: Mesh, batch_size: int, image_size: int) -> Tuning:
+    """What suits the platform; `config.conv_chunk` is -1, or else what the user wants."""
+    on_cpu = _on_cpu(mesh)
+    return Tuning(_chunk(conv_chunk, mesh, batch_size, image_size), on_cpu, on_cpu, on_cpu)
+
+
+def _chunk(asked: int, mesh: Mesh, batch_size: int, image_size: int) -> int:
     if asked >= 0:
         return asked
     if not _on_cpu(mesh) or mesh.size > 1:  # over several devices each chunk would communicate anew
@@ -38,19 +55,6 @@ def compiler_options(mesh: Mesh) -> dict[str, str | bool]:
         return {}
     flags = os.environ.get("XLA_FLAGS", "")
     return {name: value for name, value in _CPU_COMPILER_OPTIONS.items() if name not in flags}
-
-
-def wide_convs(mesh: Mesh) -> bool:
-    """Whether `config.dtype="bfloat16"` leaves convolutions in float32.
-
-    XLA on CPUs has bfloat16 matrix products, but no bfloat16 convolutions worth the name.
-    """
-    return _on_cpu(mesh)
-
-
-def apart(mesh: Mesh) -> bool:
-    """Whether the gradient of a chunk of images is compiled apart from its forward pass."""
-    return _on_cpu(mesh)
 
 
 def _on_cpu(mesh: Mesh) -> bool:

@@ -75,16 +75,13 @@ def assemble(config: ConfigDict) -> Run:
             f"not divide into so many parts on {mesh.shape['data']} device(s)"
         )
     batch_size = config.batch_size // config.accumulate
-    chunk = platform.conv_chunk(config.conv_chunk, mesh, batch_size, net.image_size)
+    tuning = platform.tuning(config.conv_chunk, mesh, batch_size, net.image_size)
     if config.dtype not in ("float32", "bfloat16"):
         raise UserError(f"config.dtype={config.dtype!r}: choose float32 or bfloat16")
     hybrid = config.mesh.hybrid
     if hybrid:
         _check_hybrid(net, mesh.shape["data"])
-    wide_convs = platform.wide_convs(mesh)
-    dtype = jnp.dtype(config.dtype)
-    apart = platform.apart(mesh)
-    apply = model.on_mesh(net, mesh, chunk, dtype, hybrid, wide_convs, apart)
+    apply = model.on_mesh(net, mesh, jnp.dtype(config.dtype), hybrid, tuning)
     places = state_places(mesh, model.params_specs(net, hybrid))
     statistics = jax.device_put(store.statistics, meshes.replicated(mesh))
     return Run(config, store, net, mesh, how, apply, places, statistics)
