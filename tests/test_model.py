@@ -370,7 +370,7 @@ BATCH = 4
 
 
 def on_four_devices(directory: Path) -> None:
-    """For each mesh: <mesh>.npz with logits, losses, velocity; and the compiled forward pass."""
+    """For each mesh: <mesh>.npz with logits, losses, gradients; and the compiled forward pass."""
     net = thin()
     params, x = float32(strong(net)), np.float32(pixels(net, BATCH))
     statistics = Statistics(
@@ -397,12 +397,18 @@ def on_four_devices(directory: Path) -> None:
             losses.append(sums.loss)
             if len(losses) == 1:  # nothing but the gradient, and a little decay
                 velocity = flat(state.velocity)
+        tuned = model.on_mesh(net, mesh, tuning=Tuning(conv_chunk=1, apart=True, eigen=True))
+
+        def tuned_squares(params, tuned=tuned):
+            return (tuned(params, x, jax.random.key(5)) ** 2).sum()
+
         np.savez(
             directory / name,
             born=flat(born.params),
             logits=logits,
             gradient=velocity,
             losses=np.array(losses),
+            tuned=flat(jax.jit(jax.grad(tuned_squares))(params)),
         )
 
     net = thin(classes=6)
@@ -487,7 +493,7 @@ def four_devices(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("mesh", MESHES[1:])
-@pytest.mark.parametrize("what", ["born", "logits", "gradient", "losses"])
+@pytest.mark.parametrize("what", ["born", "logits", "gradient", "losses", "tuned"])
 def test_all_meshes_agree(four_devices, mesh, what):
     expected, found = (np.load(four_devices / f"{name}.npz")[what] for name in ("1x1", mesh))
     assert len(np.unique(expected)) > 4

@@ -199,9 +199,9 @@ def test_conv_and_its_gradients_are_those_of_the_definition(size, beyond, stride
             assert_close(one, other)
 
 
-def convolutions(channels: int, stride: int, eigen: bool) -> list[str]:
-    """Shapes of what the convolutions of a layer give, 40 images; its own, then its gradients'."""
-    x, kernel = jnp.zeros((40, 8, 8, channels)), jnp.zeros((3, 3, channels, 2))
+def convolutions(channels: int, stride: int, eigen: bool, images: int = 40) -> list[str]:
+    """Shapes of what the convolutions of a layer give: its own, then those of its gradients."""
+    x, kernel = jnp.zeros((images, 8, 8, channels)), jnp.zeros((3, 3, channels, 2))
 
     def layer(*inputs):
         return ops.conv(*inputs, stride, ((1, 1), (1, 1)), eigen)
@@ -220,6 +220,8 @@ def test_for_eigen_few_channels_give_four_outputs_and_a_kernels_gradient_takes_3
     assert convolutions(3, 1, True) == ["40,8,2,8", images, gradient, gradient]
     assert convolutions(3, 2, True) == ["40,4,4,2", images, gradient, gradient]
     assert convolutions(5, 1, True)[0] == "40,8,8,2"
+    assert convolutions(3, 1, True, 32).count(gradient) == 1
+    assert convolutions(3, 1, True, 999).count(gradient) == 8
 
 
 def test_relu_lets_through_what_is_positive():

@@ -15,10 +15,11 @@ from jax import lax
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
-
-# Where Eigen convolves: the gradient of few kernels over many images leaves cores idle, several
-# gradients over fewer images do not; and of few channels it sees more at once as adjacent outputs.
-_EIGENS_IMAGES, _EIGENS_OUTPUTS, _FEW_CHANNELS = 32, 4, 4
+# Eigen leaves cores idle in the gradient of few kernels over many images; several gradients, each
+# over some of the images, run side by side. Each is compiled, so there are not too many of them.
+_EIGENS_IMAGES, _GRADIENTS_AT_MOST = 32, 8
+# Of few channels Eigen lays out each patch for few products; four outputs share a wider patch.
+_EIGENS_OUTPUTS, _FEW_CHANNELS = 4, 4
 
 
 def conv(
@@ -71,7 +72,7 @@ def _conv_gradient(stride, padding, eigen, saved, dy_BHWC):
     dx_BHWC = _correlate(dy_BHWC, turned_HWOI, pad_x, x_apart=stride)
     x_CHWB, dy_HWBO = jnp.transpose(x_BHWC, (3, 1, 2, 0)), jnp.transpose(dy_BHWC, (1, 2, 0, 3))
     images = len(x_BHWC)
-    step = _EIGENS_IMAGES if eigen else images
+    step = max(_EIGENS_IMAGES, -(-images // _GRADIENTS_AT_MOST)) if eigen else images
     dkernels_IHWO = [
         _correlate(
             x_CHWB[..., i : i + step], dy_HWBO[:, :, i : i + step], pad_kernel, kernel_apart=stride
