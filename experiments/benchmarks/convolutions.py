@@ -1,0 +1,120 @@
+"""How near the convolutions of a net come to matrix products of their size.
+
+    python experiments/benchmarks/convolutions.py
+    python experiments/benchmarks/convolutions.py --net=80sec --images=128
+
+A convolution is a product of patches with kernels, its kernel's gradient one of patches with the
+output's gradient, its input's gradient one of that with kernels. Here these products are timed in
+turns with `ops.conv`, each alone. The products are given their patches ready-made, which no
+convolution is: where it is as fast, what is left to gain is another library's products. Printed are
+medians in GFLOP/s; zeros at the borders count as work for both.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import work
+
+from alexnet import allocator, ops, platform, table
+from alexnet import mesh as meshes
+from alexnet.columns import aligned
+from alexnet.errors import UserError, nearest, run
+from alexnet.options import arguments
+
+OPTIONS = {"net": "alexnet", "images": "16", "rounds": "9"}
+WORK = ("forward", "input's gradient", "kernel's gradient")
+
+
+Program = tuple[Callable[..., jax.Array], tuple[Any, ...]]  # and its arguments
+
+
+def programs(
+    layer: table.Layer, kernels: int, images: int, eigen: bool
+) -> tuple[dict[tuple[str, str], Program], int]:
+    """A layer's convolutions and products by ("conv" or "product", one of WORK); FLOP of each."""
+    row, (height, width, channels) = layer.row, layer.input_shape
+    rows, columns, _ = layer.output_shape
+    keys = iter(jax.random.split(jax.random.key(0), 4))
+
+    def random(*shape: int) -> jax.Array:
+        return jax.random.normal(next(keys), shape)
+
+    x_BHWC, dy_BHWO = (
+        random(images, height, width, channels),
+        random(images, rows, columns, kernels),
+    )
+    kernel_HWIO = random(row.size, row.size, channels, kernels)
+
+    def conv(x_BHWC, kernel_HWIO):
+        return ops.conv(x_BHWC, kernel_HWIO, row.stride, (table.padding(row),) * 2, eigen)
+
+    def input_gradient(x_BHWC, kernel_HWIO, dy_BHWO):
+        return jax.vjp(lambda x: conv(x, kernel_HWIO), x_BHWC)[1](dy_BHWO)
+
+    def kernel_gradient(x_BHWC, kernel_HWIO, dy_BHWO):
+        return jax.vjp(lambda kernel: conv(x_BHWC, kernel), kernel_HWIO)[1](dy_BHWO)
+
+    patches_PI = random(images * rows * columns, row.size**2 * channels)
+    kernel_IO, dy_PO = kernel_HWIO.reshape(-1, kernels), dy_BHWO.reshape(-1, kernels)
+    both = (x_BHWC, kernel_HWIO, dy_BHWO)
+    found = {
+        ("conv", WORK[0]): (conv, both[:2]),
+        ("product", WORK[0]): (jnp.matmul, (patches_PI, kernel_IO)),
+        ("conv", WORK[1]): (input_gradient, both),
+        ("product", WORK[1]): (lambda dy, kernel: dy @ kernel.T, (dy_PO, kernel_IO)),
+        ("conv", WORK[2]): (kernel_gradient, both),
+        ("product", WORK[2]): (lambda patches, dy: patches.T @ dy, (patches_PI, dy_PO)),
+    }
+    return found, 2 * patches_PI.size * kernels
+
+
+def rates(net: table.Net, images: int, rounds: int) -> list[list[str]]:
+    """A line for each convolution of the net."""
+    mesh = meshes.make(towers=net.towers, batch_size=images, data=1, tower=1)
+    eigen = platform.tuning(0, mesh, images, net.image_size).eigen
+    options = platform.compiler_options(mesh)
+    lines = []
+    for number, layer in enumerate(table.layers(net)):
+        if not isinstance(layer.row, table.Conv):
+            continue
+        shared = number == 0 or layer.row.reads == "all"  # then `model` runs all towers as one
+        kernels = layer.output_shape[-1] * (net.towers if shared else 1)
+        tasks, flop = programs(layer, kernels, images, eigen)
+        if number == 0:  # images need no gradient
+            tasks = {name: task for name, task in tasks.items() if name[1] != WORK[1]}
+        compiled = {
+            name: (jax.jit(f, compiler_options=options).lower(*inputs).compile(), inputs)
+            for name, (f, inputs) in tasks.items()
+        }
+        seconds = {name: [] for name in compiled}
+        for _ in range(1 + rounds):  # the first is to warm up
+            for name, (f, inputs) in compiled.items():
+                start = time.perf_counter()
+                jax.block_until_ready(f(*inputs))
+                seconds[name].append(time.perf_counter() - start)
+        rate = {it: flop / statistics.median(times[1:]) / 1e9 for it, times in seconds.items()}
+        cells = [
+            f"{rate['conv', it]:.0f} / {rate['product', it]:.0f}" if ("conv", it) in rate else "-"
+            for it in WORK
+        ]
+        lines.append([layer.row.name, f"{flop / 1e9:.1f}", *cells])
+    return lines
+
+
+def main(argv: list[str]) -> None:
+    options = OPTIONS | arguments(argv, OPTIONS)
+    if options["net"] not in work.NETS:
+        raise UserError(f"--net: no net {options['net']!r}{nearest(options['net'], work.NETS)}")
+    lines = rates(work.net(options["net"]), int(options["images"]), int(options["rounds"]))
+    print(f"{options['net']}, {options['images']} images, GFLOP/s of the convolution / the product")
+    print("\n".join(aligned([["layer", "GFLOP", *WORK], *lines])))
+
+
+if __name__ == "__main__":
+    allocator.restart()
+    run(lambda: main(sys.argv[1:]))
