@@ -123,6 +123,14 @@ def test_silent_mistakes_of_other_parsers_are_loud(argv, message):
         options.arguments(argv)
 
 
+@pytest.mark.parametrize("text", ["", "two", "2.5", "-2", "3", "1e3"])
+def test_a_count_is_a_whole_number_and_large_enough(text):
+    with pytest.raises(UserError) as error:
+        options.count("steps", text, least=4)
+    assert str(error.value) == f"--steps={text}: expected a whole number of at least 4"
+    assert options.count("steps", "4", least=4) == 4
+
+
 def test_a_config_survives_json(config, tmp_path):
     configs.save(config, tmp_path)
     assert configs.differences(configs.saved(tmp_path), config) == []

@@ -28,7 +28,7 @@ import work
 
 from alexnet import allocator, cost
 from alexnet.errors import UserError, run
-from alexnet.options import arguments
+from alexnet.options import arguments, count
 from alexnet.table import Norm
 
 HERE = Path(__file__).parent
@@ -198,12 +198,17 @@ def _ratio(found: dict) -> float:
     return found["ratio"]
 
 
+def _some(name: str, text: str) -> list[str]:
+    """Those of the default's words that `--name=text` asks for."""
+    if unknown := set(text.split(",")) - set(OPTIONS[name].split(",")):
+        raise UserError(f"--{name}={text}: no {min(unknown)!r}; choose from {OPTIONS[name]}")
+    return text.split(",")
+
+
 def main(argv: list[str]) -> None:
     options = OPTIONS | arguments(argv, OPTIONS)
-    parts = options["only"].split(",")
-    if unknown := set(parts) - set(OPTIONS["only"].split(",")):
-        raise UserError(f"--only={options['only']}: no part {unknown.pop()!r}; {OPTIONS['only']}")
-    modes, batches = options["modes"].split(","), [int(n) for n in options["batches"].split(",")]
+    parts, modes, works = (_some(name, options[name]) for name in ("only", "modes", "work"))
+    batches = [count("batches", text) for text in options["batches"].split(",")]
     if not Path(options["torch"]).exists():
         raise UserError(f"--torch={options['torch']}: no such Python; `make bench` makes one")
     out = Path(options["out"])
@@ -211,12 +216,13 @@ def main(argv: list[str]) -> None:
     title = f"{os.cpu_count()} cores, {options['rounds']} rounds, {options['dtype']}"
     tasks = []
     if "alexnet" in parts:
-        tasks += itertools.product(ALEXNETS, options["work"].split(","), batches)
+        tasks += itertools.product(ALEXNETS, works, batches)
     if "cifar" in parts:
         tasks += itertools.product(CIFARS, ("train",), (128,))
     rows, starts = [], []
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(options["torch"], modes, int(options["rounds"]), Path(folder))
+        rounds = count("rounds", options["rounds"])
+        bench = Bench(options["torch"], modes, rounds, Path(folder))
         for name, job, batch in tasks:
             print(f"{name}, {job}, batch {batch}: times as fast as PyTorch", flush=True)
             rows.append(bench.races(name, job, batch, options["dtype"]))

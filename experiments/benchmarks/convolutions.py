@@ -24,7 +24,7 @@ from alexnet import allocator, ops, platform, table
 from alexnet import mesh as meshes
 from alexnet.columns import aligned
 from alexnet.errors import UserError, nearest, run
-from alexnet.options import arguments
+from alexnet.options import arguments, count
 
 OPTIONS = {"net": "alexnet", "images": "16", "rounds": "9"}
 WORK = ("forward", "input's gradient", "kernel's gradient")
@@ -110,8 +110,9 @@ def main(argv: list[str]) -> None:
     options = OPTIONS | arguments(argv, OPTIONS)
     if options["net"] not in work.NETS:
         raise UserError(f"--net: no net {options['net']!r}{nearest(options['net'], work.NETS)}")
-    lines = rates(work.net(options["net"]), int(options["images"]), int(options["rounds"]))
-    print(f"{options['net']}, {options['images']} images, GFLOP/s of the convolution / the product")
+    images, rounds = (count(name, options[name]) for name in ("images", "rounds"))
+    lines = rates(work.net(options["net"]), images, rounds)
+    print(f"{options['net']}, {images} images, GFLOP/s of the convolution / the product")
     print("\n".join(aligned([["layer", "GFLOP", *WORK], *lines])))
 
 

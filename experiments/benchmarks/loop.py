@@ -20,7 +20,8 @@ import jax
 
 from alexnet import allocator, log, platform
 from alexnet import config as configs
-from alexnet.errors import UserError, run
+from alexnet.errors import run
+from alexnet.options import count
 from alexnet.run import assemble, learning, train_batches
 from alexnet.train import train
 
@@ -58,9 +59,7 @@ def loop_seconds(config, steps: int, folder: str) -> float:
 
 def main(argv: list[str]) -> None:
     config, options = configs.parse(argv, OPTIONS)
-    steps, rounds = int(options["steps"]), int(options["rounds"])
-    if steps < 4:
-        raise UserError(f"--steps={steps}: at least 4")
+    steps, rounds = count("steps", options["steps"], 4), count("rounds", options["rounds"])
     platform.cache_compilations()
     bare = bare_step(config)
     with config.unlocked():

@@ -29,6 +29,17 @@ def arguments(argv: Sequence[str], known: Iterable[str] | None = None) -> dict[s
     return found
 
 
+def count(name: str, text: str, least: int = 1) -> int:
+    """The whole number that `--name=text` gives.
+
+    Raises:
+        UserError: if it is none, or less than `least`.
+    """
+    if not text.isdecimal() or int(text) < least:
+        raise UserError(f"--{name}={text}: expected a whole number of at least {least}")
+    return int(text)
+
+
 def typed(name: str, text: str, old: Any) -> Any:
     """The value of `--name=text`, of the type of the value `old` that it replaces.
 

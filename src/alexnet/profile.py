@@ -26,7 +26,8 @@ import jax.numpy as jnp
 from alexnet import config as configs
 from alexnet import cost, platform
 from alexnet.columns import aligned
-from alexnet.errors import UserError, run
+from alexnet.errors import run
+from alexnet.options import count
 from alexnet.run import assemble, learning, train_batches
 from alexnet.step import SCOPES
 from alexnet.table import Net
@@ -47,9 +48,7 @@ _END = "end: "  # before the name of an operation: an event when one that ran on
 def main(argv: Sequence[str]) -> None:
     """Runs, measures and prints."""
     config, options = configs.parse(argv, OPTIONS)
-    if not options["steps"].isdigit() or options["steps"] == "0":
-        raise UserError(f"--steps={options['steps']}: expected a whole number of at least 1")
-    steps = int(options["steps"])
+    steps = count("steps", options["steps"])
     platform.cache_compilations()
     this = assemble(config)
     learn = learning(this)
