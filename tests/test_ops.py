@@ -199,6 +199,26 @@ def test_conv_and_its_gradients_are_those_of_the_definition(size, beyond, stride
             assert_close(one, other)
 
 
+@pytest.mark.parametrize("eigen", [False, True])
+@pytest.mark.parametrize("images", [0, 1, 37])
+def test_rectangular_images_and_kernels_with_four_different_borders(images, eigen):
+    x, kernel = random(images, 7, 9, 3), random(3, 5, 3, 2, seed=1)
+    padding = ((0, 1), (3, 2))
+
+    def plain(x, kernel):
+        numbers = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=numbers)
+
+    def ours(x, kernel):
+        return ops.conv(x, kernel, 1, padding, eigen)
+
+    dy = random(images, 6, 10, 2, seed=2)
+    found, expected = (value_and_gradients(f, x, kernel, dy) for f in (ours, plain))
+    for one, other in zip(found, expected, strict=True):
+        assert one.shape == other.shape
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-4)
+
+
 def convolutions(channels: int, stride: int, eigen: bool, images: int = 40) -> list[str]:
     """Shapes of what the convolutions of a layer give: its own, then those of its gradients."""
     x, kernel = jnp.zeros((images, 8, 8, channels)), jnp.zeros((3, 3, channels, 2))

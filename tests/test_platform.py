@@ -3,11 +3,13 @@
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from alexnet import mesh as meshes
-from alexnet import ops, platform
+from alexnet import model, ops, platform
+from alexnet import run as runs
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +100,13 @@ def test_a_cpus_step_updates_dense_kernels_in_place(mesh, monkeypatch):
 
     assert copies({}) > 0  # or the option is not needed any more
     assert copies(platform.compiler_options(mesh)) == 0
+
+
+def test_a_run_computes_as_the_platform_likes(tiny):
+    this = runs.assemble(tiny)
+    conv1 = next(row for row in this.net.rows if row.name == "conv1")
+    params = jax.eval_shape(lambda: model.init(this.net, jax.random.key(0)))
+    x_BHWC = jnp.zeros((2, this.net.image_size, this.net.image_size, 3))
+    program = str(jax.make_jaxpr(this.apply)(params, x_BHWC))
+    # of three channels: four adjacent outputs of each kernel
+    assert f",{4 * conv1.kernels}] = conv_general_dilated" in program

@@ -15,8 +15,8 @@ from jax import lax
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
-# Eigen leaves cores idle in the gradient of few kernels over many images; several gradients, each
-# over some of the images, run side by side. Each is compiled, so there are not too many of them.
+# Eigen takes as long on two cores as on one for the gradient of few kernels over many images, and
+# less for several over some of the images each. All are compiled, so there are not too many.
 _EIGENS_IMAGES, _GRADIENTS_AT_MOST = 32, 8
 # Of few channels Eigen lays out each patch for few products; four outputs share a wider patch.
 _EIGENS_OUTPUTS, _FEW_CHANNELS = 4, 4
@@ -40,12 +40,13 @@ def conv(
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _conv(x_BHWC, kernel_HWIO, stride, padding, eigen):
     if eigen and stride == 1 and x_BHWC.shape[3] <= _FEW_CHANNELS:
-        return _conv_adjacent(x_BHWC, kernel_HWIO, padding, _EIGENS_OUTPUTS)
+        return _conv_adjacent(x_BHWC, kernel_HWIO, padding)
     return _correlate(x_BHWC, kernel_HWIO, padding, (stride, stride))
 
 
-def _conv_adjacent(x_BHWC, kernel_HWIO, padding, outputs):
+def _conv_adjacent(x_BHWC, kernel_HWIO, padding):
     """The convolution of stride 1 as one whose kernels give some adjacent outputs of a row each."""
+    outputs = _EIGENS_OUTPUTS
     height, (left, right) = padding
     width = x_BHWC.shape[2] + left + right - kernel_HWIO.shape[1] + 1
     shifts = [(i, outputs - 1 - i) for i in range(outputs)]
@@ -70,16 +71,16 @@ def _conv_gradient(stride, padding, eigen, saved, dy_BHWC):
     pad_kernel = [(low, k - 1 + reach - side - low) for side, k, reach, (low, _) in geometry]
     turned_HWOI = jnp.swapaxes(kernel_HWIO[::-1, ::-1], 2, 3)
     dx_BHWC = _correlate(dy_BHWC, turned_HWOI, pad_x, x_apart=stride)
-    x_CHWB, dy_HWBO = jnp.transpose(x_BHWC, (3, 1, 2, 0)), jnp.transpose(dy_BHWC, (1, 2, 0, 3))
-    images = len(x_BHWC)
-    step = max(_EIGENS_IMAGES, -(-images // _GRADIENTS_AT_MOST)) if eigen else images
-    dkernels_IHWO = [
-        _correlate(
-            x_CHWB[..., i : i + step], dy_HWBO[:, :, i : i + step], pad_kernel, kernel_apart=stride
-        )
-        for i in range(0, images, step)
-    ]
-    dkernel_IHWO = functools.reduce(jnp.add, dkernels_IHWO)
+
+    def dkernel(x_BHWC, dy_BHWC):
+        x_CHWB, dy_HWBO = jnp.transpose(x_BHWC, (3, 1, 2, 0)), jnp.transpose(dy_BHWC, (1, 2, 0, 3))
+        return _correlate(x_CHWB, dy_HWBO, pad_kernel, kernel_apart=stride)
+
+    parts = 1
+    if eigen:
+        parts = max(1, min(-(-x_BHWC.shape[0] // _EIGENS_IMAGES), _GRADIENTS_AT_MOST))
+    pairs = zip(jnp.array_split(x_BHWC, parts), jnp.array_split(dy_BHWC, parts), strict=True)
+    dkernel_IHWO = functools.reduce(jnp.add, [dkernel(*pair) for pair in pairs])
     return dx_BHWC, jnp.transpose(dkernel_IHWO, (1, 2, 0, 3))
 
 

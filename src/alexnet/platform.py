@@ -36,8 +36,8 @@ class Tuning(NamedTuple):
 
 def tuning(conv_chunk: int, mesh: Mesh, batch_size: int, image_size: int) -> Tuning:
     """What suits the platform; `config.conv_chunk` is -1, or else what the user wants."""
-    on_cpu = _on_cpu(mesh)
-    return Tuning(_chunk(conv_chunk, mesh, batch_size, image_size), on_cpu, on_cpu, on_cpu)
+    chunk, on_cpu = _chunk(conv_chunk, mesh, batch_size, image_size), _on_cpu(mesh)
+    return Tuning(chunk, apart=on_cpu, eigen=on_cpu, wide_convs=on_cpu)
 
 
 def _chunk(asked: int, mesh: Mesh, batch_size: int, image_size: int) -> int:
