@@ -225,10 +225,9 @@ def test_conv_chunk_changes_nothing():
         assert_close(named_in_chunks[name], value, 1e-6)
 
 
-def gradient_of_squares(net, params, x, apart):
-    """Compiled, of the sum of squared logits; 6 images in chunks of 2."""
-    mesh = meshes.make(towers=2, batch_size=6, data=1, tower=1)
-    everywhere = model.on_mesh(net, mesh, tuning=Tuning(conv_chunk=2, apart=apart))
+def gradient_of_squares(net, mesh, params, x, tuning):
+    """Compiled, of the sum of squared logits."""
+    everywhere = model.on_mesh(net, mesh, tuning=tuning)
     squares = jax.grad(lambda params: (everywhere(params, x, jax.random.key(0)) ** 2).sum())
     return jax.jit(squares).lower(params).compile()
 
@@ -236,7 +235,11 @@ def gradient_of_squares(net, params, x, apart):
 def test_a_gradient_compiled_apart_is_the_same_and_keeps_less():
     net = thin()
     params, x = float32(strong(net)), np.float32(pixels(net, 6))
-    together, apart = (gradient_of_squares(net, params, x, how) for how in (False, True))
+    mesh = meshes.make(towers=2, batch_size=6, data=1, tower=1)
+    together, apart = (
+        gradient_of_squares(net, mesh, params, x, Tuning(conv_chunk=2, apart=how))
+        for how in (False, True)
+    )
     jax.tree.map(assert_close, apart(params), together(params))
     kept, expected = (it.memory_analysis().temp_size_in_bytes for it in (apart, together))
     assert kept < 0.75 * expected
@@ -399,20 +402,22 @@ def on_four_devices(directory: Path) -> None:
             if len(losses) == 1:  # nothing but the gradient, and a little decay
                 velocity = flat(state.velocity)
 
-        def gradient_of_squares(params, tuning, mesh=mesh):
-            f = model.on_mesh(net, mesh, tuning=tuning)
-            squares = jax.grad(lambda params: (f(params, x, jax.random.key(5)) ** 2).sum())
-            return flat(jax.jit(squares)(params))
-
+        tunings = {
+            "plain": Tuning(),
+            "tuned": Tuning(conv_chunk=1, apart=True),
+            "eigens": Tuning(eigen=True),
+        }
+        gradients = {
+            how: flat(gradient_of_squares(net, mesh, params, x, tuning)(params))
+            for how, tuning in tunings.items()
+        }
         np.savez(
             directory / name,
             born=flat(born.params),
             logits=logits,
             gradient=velocity,
             losses=np.array(losses),
-            plain=gradient_of_squares(params, Tuning()),
-            tuned=gradient_of_squares(params, Tuning(conv_chunk=1, apart=True)),
-            eigens=gradient_of_squares(params, Tuning(eigen=True)),
+            **gradients,
         )
 
     net = thin(classes=6)

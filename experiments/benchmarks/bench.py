@@ -209,11 +209,12 @@ def main(argv: list[str]) -> None:
     options = OPTIONS | arguments(argv, OPTIONS)
     parts, modes, works = (_some(name, options[name]) for name in ("only", "modes", "work"))
     batches = [count("batches", text) for text in options["batches"].split(",")]
+    rounds = count("rounds", options["rounds"])
     if not Path(options["torch"]).exists():
         raise UserError(f"--torch={options['torch']}: no such Python; `make bench` makes one")
     out = Path(options["out"])
     out.mkdir(parents=True, exist_ok=True)
-    title = f"{os.cpu_count()} cores, {options['rounds']} rounds, {options['dtype']}"
+    title = f"{os.cpu_count()} cores, {rounds} rounds, {options['dtype']}"
     tasks = []
     if "alexnet" in parts:
         tasks += itertools.product(ALEXNETS, works, batches)
@@ -221,7 +222,6 @@ def main(argv: list[str]) -> None:
         tasks += itertools.product(CIFARS, ("train",), (128,))
     rows, starts = [], []
     with tempfile.TemporaryDirectory() as folder:
-        rounds = count("rounds", options["rounds"])
         bench = Bench(options["torch"], modes, rounds, Path(folder))
         for name, job, batch in tasks:
             print(f"{name}, {job}, batch {batch}: times as fast as PyTorch", flush=True)

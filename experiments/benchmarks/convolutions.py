@@ -29,7 +29,6 @@ from alexnet.options import arguments, count
 OPTIONS = {"net": "alexnet", "images": "16", "rounds": "9"}
 WORK = ("forward", "input's gradient", "kernel's gradient")
 
-
 Program = tuple[Callable[..., jax.Array], tuple[Any, ...]]  # and its arguments
 
 
@@ -44,31 +43,26 @@ def programs(
     def random(*shape: int) -> jax.Array:
         return jax.random.normal(next(keys), shape)
 
-    x_BHWC, dy_BHWO = (
-        random(images, height, width, channels),
-        random(images, rows, columns, kernels),
-    )
+    x_BHWC = random(images, height, width, channels)
+    dy_BHWO = random(images, rows, columns, kernels)
     kernel_HWIO = random(row.size, row.size, channels, kernels)
 
     def conv(x_BHWC, kernel_HWIO):
         return ops.conv(x_BHWC, kernel_HWIO, row.stride, (table.padding(row),) * 2, eigen)
 
-    def input_gradient(x_BHWC, kernel_HWIO, dy_BHWO):
-        return jax.vjp(lambda x: conv(x, kernel_HWIO), x_BHWC)[1](dy_BHWO)
-
-    def kernel_gradient(x_BHWC, kernel_HWIO, dy_BHWO):
-        return jax.vjp(lambda kernel: conv(x_BHWC, kernel), kernel_HWIO)[1](dy_BHWO)
+    def gradient(number: int) -> Callable[..., jax.Array]:
+        return lambda x, kernel, dy: jax.vjp(conv, x, kernel)[1](dy)[number]
 
     patches_PI = random(images * rows * columns, row.size**2 * channels)
     patches_IP = jnp.array(patches_PI.T)
     kernel_IO, dy_PO = kernel_HWIO.reshape(-1, kernels), dy_BHWO.reshape(-1, kernels)
-    both = (x_BHWC, kernel_HWIO, dy_BHWO)
+    inputs = x_BHWC, kernel_HWIO
     found = {
-        ("conv", WORK[0]): (conv, both[:2]),
+        ("conv", WORK[0]): (conv, inputs),
         ("product", WORK[0]): (jnp.matmul, (patches_PI, kernel_IO)),
-        ("conv", WORK[1]): (input_gradient, both),
+        ("conv", WORK[1]): (gradient(0), (*inputs, dy_BHWO)),
         ("product", WORK[1]): (lambda dy, kernel: dy @ kernel.T, (dy_PO, kernel_IO)),
-        ("conv", WORK[2]): (kernel_gradient, both),
+        ("conv", WORK[2]): (gradient(1), (*inputs, dy_BHWO)),
         ("product", WORK[2]): (jnp.matmul, (patches_IP, dy_PO)),
     }
     return found, 2 * patches_PI.size * kernels
