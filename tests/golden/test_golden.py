@@ -1,0 +1,84 @@
+"""What an early version wrote is loaded and resumed to the same bits; README.md says what it is."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny import ROOT
+
+from alexnet import checkpoint, evaluate, log, train
+from alexnet import config as configs
+from alexnet.data import store
+from golden.make import RUNS, machine
+
+HERE = Path(__file__).parent
+EXPECTED = json.loads((HERE / "expected.json").read_text())
+CONFIGS = json.loads((HERE / "configs.json").read_text())
+TRAINED = ROOT / "experiments/trained/digits"
+
+
+def same_machine() -> bool:
+    return sys.platform == "linux" and machine() == EXPECTED["machine"]
+
+
+@pytest.mark.parametrize("variant", CONFIGS)
+def test_a_variant_is_what_it_was(variant):
+    file, _, name = variant.partition(":")
+    config = configs.load(f"{ROOT}/configs/{file}.py{':' if name else ''}{name}")
+    assert json.loads(json.dumps(config.to_dict())) == CONFIGS[variant]
+
+
+@pytest.mark.parametrize(("name", "size", "quality"), [("golden", 20, 0), ("photos", 96, 95)])
+def test_a_store_gives_the_same_pixels(name, size, quality):
+    opened = store.open_store(name, str(HERE / "data"), size, quality)
+    for split, count in opened.counts.items():
+        pixels, labels = opened.read(split, range(count))
+        assert len(labels) == count
+        assert hashlib.sha256(pixels.tobytes()).hexdigest() == EXPECTED["pixels"][f"{name} {split}"]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_is_resumed_to_the_same_bits(name, tmp_path):
+    workdir = shutil.copytree(HERE / name, tmp_path / name)
+    before = len(log.read(workdir))
+    file = next(option for option in RUNS[name] if option.startswith("--config="))
+    argv = [
+        file.replace("configs/", f"{ROOT}/configs/"),
+        *(option for option in RUNS[name] if option != file),
+        *("--config.data.name=golden", "--config.data.image_size=20", "--config.batch_size=32"),
+        *("--config.log_every=1", "--config.checkpoint_every=5", "--config.epochs=2.5"),
+        *(f"--config.data.data_dir={HERE}/data", f"--workdir={workdir}"),
+    ]
+    if any(option.startswith("--cpu_devices") for option in argv):
+        subprocess.run([sys.executable, "-m", "alexnet.train", *argv], check=True)
+    else:
+        train.main(argv)
+    rows = log.read(workdir)[before:]
+    expected = EXPECTED["runs"][name]
+    for row, old in zip(rows, expected["rows"], strict=True):
+        assert row["step"] == old["step"]
+        for key in old.keys() - {"step"}:
+            if same_machine():
+                assert row[key].hex() == old[key], f"{key} of step {row['step']}"
+            else:
+                assert row[key] == pytest.approx(float.fromhex(old[key]), rel=1e-5)
+    record = json.loads(
+        (workdir / "checkpoints" / str(rows[-1]["step"]) / "_CHECKPOINT_METADATA").read_text()
+    )["custom_metadata"]
+    crcs = {leaf: about["crc32"] for leaf, about in record["leaves"].items()}
+    assert crcs.keys() == expected["crc32"].keys()
+    if same_machine():
+        assert crcs == expected["crc32"]
+
+
+def test_the_trained_digits_have_the_error_that_was_logged(data_dir, capsys):
+    logged = [row for row in log.read(TRAINED) if "validation/top1_error" in row]
+    best = min(logged, key=lambda row: row["validation/top1_error"])
+    _, metadata = checkpoint.load(TRAINED)
+    assert len(metadata["validation_errors"]) == 1 + logged.index(best)
+    evaluate.main([f"--workdir={TRAINED}", f"--data_dir={data_dir}"])
+    assert f"top-1 error {best['validation/top1_error']:.2%}" in capsys.readouterr().out
