@@ -1,6 +1,8 @@
 """Configs and their overrides."""
 
 import re
+import sys
+import types
 
 import pytest
 from ml_collections import ConfigDict
@@ -157,3 +159,43 @@ def test_every_command_of_the_paper_page_is_a_config():
         argv = command.replace("--config=", f"--config={ROOT}/").split()
         config, _ = configs.parse(argv, {})
         nets.build(**config.net, classes=1000)
+
+
+def test_what_the_program_fills_in_is_not_overwritten_in_silence():
+    def function(rate, classes):
+        return rate, classes
+
+    assert configs.call(function, "net", {"rate": 1}, classes=10) == (1, 10)
+    with pytest.raises(UserError, match=r"config.net.classes=7: the program fills this in"):
+        configs.call(function, "net", {"rate": 1, "classes": 7}, classes=10)
+
+
+def test_two_folders_have_each_their_own_base(tmp_path):
+    before = dict(sys.modules)
+    for name, seed in (("a", 1), ("b", 2)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "base.py").write_text(f"SEED = {seed}\n")
+        (folder / "mine.py").write_text(
+            "from base import SEED\nfrom ml_collections import ConfigDict\n"
+            "def get_config():\n    import base\n"
+            "    return ConfigDict({'seed': SEED, 'again': base.SEED})\n"
+        )
+    for name, seed in (("a", 1), ("b", 2), ("a", 1)):
+        config = configs.load(f"{tmp_path}/{name}/mine.py")
+        assert (config.seed, config.again) == (seed, seed)
+    assert "base" not in sys.modules
+    assert str(tmp_path / "a") not in sys.path
+    assert sys.modules.keys() == before.keys()
+
+
+def test_a_module_of_the_callers_own_stays_what_it_was(tmp_path, monkeypatch):
+    mine = types.ModuleType("base")
+    monkeypatch.setitem(sys.modules, "base", mine)
+    (tmp_path / "base.py").write_text("SEED = 3\n")
+    (tmp_path / "other.py").write_text(
+        "from base import SEED\nfrom ml_collections import ConfigDict\n"
+        "def get_config():\n    return ConfigDict({'seed': SEED})\n"
+    )
+    assert configs.load(f"{tmp_path}/other.py").seed == 3
+    assert sys.modules["base"] is mine

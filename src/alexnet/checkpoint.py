@@ -27,6 +27,7 @@ from orbax.checkpoint import v1 as ocp
 from alexnet.errors import UserError
 
 _LEFTOVERS = (".orbax-checkpoint-tmp", ".deleted")  # of a killed save, of a killed deletion
+_PATTERN = "*?[\\"  # what makes a path a pattern, of which Orbax then looks for matches
 
 
 class Checkpoints:
@@ -38,6 +39,7 @@ class Checkpoints:
     """
 
     def __init__(self, directory: str | Path):
+        check_path(directory)
         self.directory = Path(directory).absolute()
         self.directory.mkdir(parents=True, exist_ok=True)
         if jax.process_index() == 0:
@@ -128,6 +130,19 @@ class Checkpoints:
         path.rename(target)
         if keep_as is None:
             shutil.rmtree(target)
+
+
+def check_path(directory: str | Path) -> None:
+    """Raises UserError for a path below which Orbax's checkpoints would be unreadable.
+
+    It looks for the files of a save by a pattern, and goes on without a word if none matches.
+    """
+    path = str(Path(directory).absolute())
+    if found := [character for character in _PATTERN if character in path]:
+        raise UserError(
+            f"{path}: checkpoints cannot be saved below a folder with {' '.join(found)} in its "
+            "path; choose another, or make a symbolic link to it and train there"
+        )
 
 
 def which(text: str) -> Literal["best", "last"] | int:
@@ -244,6 +259,7 @@ def _read(path: Path, choose: Callable[[dict], dict]) -> tuple[dict[str, Any], d
 
     Raises _Damaged, and what `choose` raises.
     """
+    _check_merged(path)
     with _hushed():
         try:
             record = _read_record(path)
@@ -259,6 +275,25 @@ def _read(path: Path, choose: Callable[[dict], dict]) -> tuple[dict[str, Any], d
         except Exception as error:
             reason = _reason(error)
     raise _Damaged(f"checkpoint {path} is damaged ({reason})")
+
+
+def _check_merged(path: Path) -> None:
+    """Raises UserError for a checkpoint whose data Orbax has left where it does not look for them.
+
+    Earlier versions saved below paths such as "runs[1]", where it does (see `check_path`). Its
+    TensorStore takes a backslash for a slash, so that the data are in another folder there.
+    """
+    state = path / "state"
+    if not state.is_dir() or (state / "manifest.ocdbt").exists() or (state / "d").exists():
+        return
+    split = Path(f"{path}{_LEFTOVERS[0]}".replace("\\", "/"))
+    for part in (state / "ocdbt.process_0", split / "state" / "ocdbt.process_0"):
+        if part.is_dir():
+            raise UserError(
+                f"checkpoint {path} is whole but its files were not put together, as a folder in "
+                f"its path has, or had, a name with one of {' '.join(_PATTERN)}: copy all that is "
+                f"in {part} to {state}, give that folder another name, and it can be read"
+            )
 
 
 @contextmanager

@@ -4,17 +4,20 @@ The syntax is that of ml_collections' config_flags, but every mistake is one cle
 that it passes over in silence: stray arguments, repeated flags, `--config.a value`.
 """
 
+import contextlib
+import importlib
 import inspect
 import json
 import os
 import runpy
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import ml_collections
 
+from alexnet import migrations
 from alexnet.errors import UserError, nearest
 from alexnet.options import arguments, typed
 
@@ -87,32 +90,56 @@ def load(file_and_variant: str) -> ml_collections.ConfigDict:
     file, _, variant = file_and_variant.partition(":")
     if not Path(file).is_file():
         raise UserError(f"--config={file}: no such file; the configs are in configs/")
-    sys.path.insert(0, str(Path(file).parent))  # a config may start from the one beside it
-    try:
+    with _siblings_importable(Path(file).resolve().parent):
         get_config = runpy.run_path(file).get("get_config")
-    finally:
-        sys.path.pop(0)
-    if get_config is None:
-        raise UserError(f"--config={file}: it defines no get_config()")
-    if variant and not inspect.signature(get_config).parameters:
-        raise UserError(f"--config={file}:{variant}: this config has no variants")
-    try:
-        config = get_config(variant) if variant else get_config()
-    except (KeyError, ValueError) as error:
-        reason = error.args[0] if error.args else error
-        raise UserError(f"--config={file}:{variant}: {reason}") from None
+        if get_config is None:
+            raise UserError(f"--config={file}: it defines no get_config()")
+        if variant and not inspect.signature(get_config).parameters:
+            raise UserError(f"--config={file}:{variant}: this config has no variants")
+        try:
+            config = get_config(variant) if variant else get_config()
+        except (KeyError, ValueError) as error:
+            reason = error.args[0] if error.args else error
+            raise UserError(f"--config={file}:{variant}: {reason}") from None
     return config.lock()
+
+
+@contextlib.contextmanager
+def _siblings_importable(folder: Path) -> Iterator[None]:
+    """Lets a config import those beside it, and forgets them again.
+
+    Another folder may have a file of the same name, and so may the program that loads the config.
+    """
+    names = {path.stem for path in folder.glob("*.py")}
+    before = {name: sys.modules.pop(name) for name in names & sys.modules.keys()}
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for name in names & sys.modules.keys():
+            del sys.modules[name]
+        sys.modules.update(before)
 
 
 def call(function: Callable[..., Any], section: str, config: Mapping[str, Any], **more) -> Any:
     """Calls `function` with a section of the config as its keyword arguments.
 
+    Args:
+        more: arguments that the program fills in.
+
     Raises:
-        UserError: for a key that `function` does not take, or one that it lacks.
+        UserError: for a key that `function` does not take, one that it lacks, or one that the
+            program fills in.
     """
     parameters = inspect.signature(function).parameters
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name in config:
+        if name in more:
+            raise UserError(
+                f"config.{section}.{name}={config[name]!r}: the program fills this in; remove it"
+            )
         if name not in parameters and not takes_any:
             raise UserError(f"config.{section}.{name}: no such setting{nearest(name, parameters)}")
     arguments = dict(config) | more
@@ -126,20 +153,34 @@ def call(function: Callable[..., Any], section: str, config: Mapping[str, Any], 
 def save(config: ml_collections.ConfigDict, workdir: Path) -> None:
     """Writes `<workdir>/config.json`."""
     partial = workdir / "config.json.partial"
-    partial.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+    partial.write_text(json.dumps(versioned(config), indent=2) + "\n")
     os.replace(partial, workdir / "config.json")  # never half a file
 
 
 def saved(workdir: Path) -> ml_collections.ConfigDict:
-    """The config of the run in `workdir`.
+    """The config of the run in `workdir`, as this version would have written it.
 
     Raises:
-        UserError: if there is no run.
+        UserError: if there is no run, or one with a setting that this version has no more.
     """
     path = workdir / "config.json"
     if not path.is_file():
         raise UserError(f"{workdir} holds no run (no config.json); train with --workdir={workdir}")
-    return ml_collections.ConfigDict(json.loads(path.read_text())).lock()
+    return current(json.loads(path.read_text()), str(path))
+
+
+def versioned(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """What files hold of a config: its settings and the version that `current` needs."""
+    return {"version": migrations.VERSION} | config.to_dict()
+
+
+def current(found: dict[str, Any], where: str) -> ml_collections.ConfigDict:
+    """The config that an earlier or this version has put into a file.
+
+    Raises:
+        UserError: for a setting that this version has no more.
+    """
+    return ml_collections.ConfigDict(migrations.migrated(found, where)).lock()
 
 
 def differences(

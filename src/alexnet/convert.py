@@ -69,6 +69,7 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         UserError: if they are not those of the config's net; then nothing is written.
     """
     check_settings(config)
+    checkpoint.check_path(workdir)
     if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
         raise UserError(f"--workdir={workdir} is there already: choose another")
     if not os.access(source, os.R_OK) or source.is_dir():
@@ -136,7 +137,8 @@ def _ours(
 ) -> tuple[table.Net, layout.Params]:
     """`read` of a file that this command wrote; `exported` is what its metadata say."""
     # Nets with the same shapes may compute different things.
-    here, there = (ConfigDict({"net": c["net"]}) for c in (config, exported["config"]))
+    saved = configs.current(exported["config"], str(source))
+    here, there = (ConfigDict({"net": c.net}) for c in (config, saved))
     for key, old, new in configs.differences(there, here):
         raise UserError(f"{source} was exported with config.{key}={old!r}, not {new!r}")
     net = _net(config, exported["classes"])
@@ -185,7 +187,7 @@ def export_weights(workdir: Path, target: Path, step: str | int, names: str) -> 
         content = safetensors.content(layout.theirs(net, torch.NAMES, params), {"format": "pt"})
     else:
         arrays = {f"{name}.{part}": x for name in params for part, x in params[name].items()}
-        about = {"config": config.to_dict(), "classes": classes}
+        about = {"config": configs.versioned(config), "classes": classes}
         content = safetensors.content(arrays, {OURS: json.dumps(about)})
     partial = target.with_name(target.name + ".partial")
     try:

@@ -45,7 +45,8 @@ def main(argv: Sequence[str]) -> None:
     views, split = options["views"], options["split"]
     if options["workdir"] is None:
         raise UserError("which run? add --workdir=DIR")
-    workdirs = options["workdir"].split(",")
+    one = (Path(options["workdir"]) / "config.json").exists()  # a name may have a comma
+    workdirs = [options["workdir"]] if one else options["workdir"].split(",")
     weights = shares(options["weights"], len(workdirs))
     if views not in VIEWS:
         raise UserError(f"--views={views}: choose one of {', '.join(VIEWS)}")

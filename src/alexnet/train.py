@@ -53,6 +53,7 @@ def train(config: ConfigDict, workdir: Path) -> list[float]:
         UserError: for a config that cannot be, or a loss that is no longer a number.
         SystemExit: when interrupted, after a checkpoint.
     """
+    checkpoint.check_path(workdir)
     this = assemble(config)
     images = this.store.counts["train"]
     total_steps = check(config, images)

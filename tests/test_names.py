@@ -1,0 +1,96 @@
+"""Workdirs with odd names: through training, resuming, evaluating and converting."""
+
+import re
+import shutil
+
+import pytest
+
+from alexnet import checkpoint, convert, evaluate, train
+from alexnet import config as configs
+from alexnet.errors import UserError
+
+NAMES = [
+    *("with space", " leading", "trailing ", "two  spaces", "tab\there", "line\nbreak"),
+    *("cafés", "cafe\u0301s", "합성곱", "🦜", "ﬀ", "\u202eright to left"),
+    *("100%", "%20", "a#b", "a&b", "a=b", "--workdir=x", "a:b", "a;b", "a,b", "a,b,c"),
+    *("'quoted'", '"quoted"', "`ls`", "$HOME", "~", "{0..4}", "{a,b}", "(1)", "1]", "!"),
+    "합성곱 a,b 100%",
+    *(".hidden", "..dots", "a|b", "a<b>c", "@", "^", "1", "checkpoints", "config.json", "x" * 240),
+]
+PATTERNS = ["int[1]", "[", "a*", "?", "back\\slash", "[a]/b", "a\\/b"]
+FEW = {"합성곱 a,b 100%"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in FEW else pytest.mark.slow) for name in NAMES],
+)
+def test_a_run_of_this_name_trains_resumes_and_is_read(tiny, tmp_path, capsys, name):
+    workdir = tmp_path / name / name
+    tiny.epochs = 0.2
+    train.train(tiny, workdir)
+    tiny.epochs = 0.4
+    train.train(tiny, workdir)
+    assert "resuming at step 2" in capsys.readouterr().out
+    assert "conv1" in checkpoint.load(workdir)[0]
+    evaluate.main([f"--workdir={workdir}"])
+    assert "359 images" in capsys.readouterr().out
+    target = tmp_path / f"{name[:200]}.safetensors"
+    convert.main([f"--workdir={workdir}", f"--target={target}"])
+    imported = tmp_path / name / f"{name[:200]} imported"
+    config = configs.saved(workdir)
+    convert.import_weights(config, target, imported)
+    assert "conv1" in checkpoint.load(imported, "last")[0]
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_a_path_that_orbax_would_take_for_a_pattern_is_refused_at_once(tiny, tmp_path, name):
+    with pytest.raises(UserError, match="checkpoints cannot be saved below a folder with"):
+        train.train(tiny, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_symbolic_link_is_a_way_round(tiny, tmp_path):
+    (tmp_path / "int[1]").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "int[1]")
+    tiny.epochs = 0.2
+    train.train(tiny, tmp_path / "link")
+    assert "conv1" in checkpoint.load(tmp_path / "link")[0]
+
+
+@pytest.mark.parametrize("name", ["int[1]", "back\\slash"])
+def test_a_run_that_was_saved_there_is_rescued_as_the_error_says(
+    tiny, tmp_path, monkeypatch, capsys, name
+):
+    tiny.epochs = 0.2
+    workdir = tmp_path / name
+    with monkeypatch.context() as earlier:
+        earlier.setattr(checkpoint, "check_path", lambda path: None)
+        train.train(tiny, workdir)
+    with pytest.raises(UserError, match="its files were not put together") as error:
+        evaluate.main([f"--workdir={workdir}"])
+    part, state = re.search(
+        "all that is in (.*) to (.*), give that folder", str(error.value)
+    ).groups()
+    shutil.copytree(part, state, dirs_exist_ok=True)
+    moved = workdir.rename(tmp_path / "moved")
+    capsys.readouterr()
+    evaluate.main([f"--workdir={moved}"])
+    assert "359 images" in capsys.readouterr().out
+    tiny.epochs = 0.4
+    train.train(tiny, moved)
+    assert "resuming at step 2" in capsys.readouterr().out
+
+
+def test_resuming_a_run_that_was_saved_there_renames_and_removes_nothing(
+    tiny, tmp_path, monkeypatch
+):
+    tiny.epochs = 0.2
+    workdir = tmp_path / "int[1]"
+    with monkeypatch.context() as earlier:
+        earlier.setattr(checkpoint, "check_path", lambda path: None)
+        train.train(tiny, workdir)
+    moved = workdir.rename(tmp_path / "moved")  # a mended name alone does not mend its checkpoints
+    with pytest.raises(UserError, match="its files were not put together"):
+        train.train(tiny, moved)
+    assert sorted(path.name for path in (moved / "checkpoints").iterdir()) == ["2"]
