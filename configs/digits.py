@@ -53,7 +53,7 @@ def get_config() -> ConfigDict:
     )
     config.init_from = ""  # the workdir of a run whose weights this one starts from
     config.init_layers = "all"  # or conv, or names: conv1,conv2
-    config.mesh = ConfigDict({"data": 0, "tower": 0, "hybrid": False})
+    config.mesh = ConfigDict({"data": 0, "tower": 0})
     config.dtype = "float32"  # or bfloat16: mixed precision
     config.accumulate = 1  # parts that a batch is taken in, to save memory
     config.conv_chunk = -1  # as the platform likes it

@@ -24,8 +24,8 @@ import scipy.stats
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from alexnet import cost, model, nets, ops, optimizer, step, table
 from alexnet import mesh as meshes
-from alexnet import model, nets, ops, optimizer, step, table
 from alexnet.augment import Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.platform import Tuning
@@ -457,14 +457,14 @@ def on_four_devices(directory: Path) -> None:
         gradient, logits = step_(jax.device_put(params, where), x)
         np.savez(directory / f"across-{tower}", logits=logits, gradient=flat(gradient))
 
-    # Krizhevsky's 2014 hybrid, of a net of one tower
-    net = dataclasses.replace(thin(classes=8), towers=1)
+    # Data parallelism, of a net of one tower
+    net = one_tower()
     params = model.init(net, jax.random.key(1))
     labels = images["label"] % 8
-    for devices, hybrid in ((1, False), (4, False), (4, True)):
-        mesh = meshes.make(towers=1, batch_size=BATCH, data=devices, hybrid=hybrid)
-        specs = model.params_specs(net, hybrid)
-        everywhere = model.on_mesh(net, mesh, hybrid=hybrid)
+    for devices in (1, 4):
+        mesh = meshes.make(towers=1, batch_size=BATCH, data=devices)
+        specs = model.params_specs(net)
+        everywhere = model.on_mesh(net, mesh)
 
         def mean_loss(params, x, everywhere=everywhere):
             log_probs = jax.nn.log_softmax(everywhere(params, x, jax.random.key(5)))
@@ -474,9 +474,12 @@ def on_four_devices(directory: Path) -> None:
         step_ = jax.jit(jax.value_and_grad(mean_loss), out_shardings=(None, where))
         compiled = step_.lower(meshes.shapes(params, where), x).compile()
         loss, gradient = compiled(jax.device_put(params, where), x)
-        name = f"hybrid-{devices}-{hybrid}"
-        np.savez(directory / name, loss=loss, gradient=flat(gradient))
-        (directory / f"{name}.hlo").write_text(compiled.as_text())
+        np.savez(directory / f"data-{devices}", loss=loss, gradient=flat(gradient))
+        (directory / f"data-{devices}.hlo").write_text(compiled.as_text())
+
+
+def one_tower() -> table.Net:
+    return dataclasses.replace(thin(classes=8), towers=1)
 
 
 def across(net: table.Net) -> table.Net:
@@ -557,17 +560,18 @@ def collective_bytes(path: Path) -> int:
     return sum(map(sum, runpy.run_path(str(script))["results"](path.read_text()).values()))
 
 
-def test_the_hybrid_of_2014_is_the_same_net_for_fewer_bytes(four_devices):
-    alone, data, hybrid = (
-        np.load(four_devices / f"hybrid-{name}.npz") for name in ("1-False", "4-False", "4-True")
-    )
-    for found in (data, hybrid):
-        assert_close(found["loss"], alone["loss"], 1e-5)
-        assert_close(found["gradient"], alone["gradient"], 1e-4)
-    data, hybrid = (
-        collective_bytes(four_devices / f"hybrid-4-{name}.hlo") for name in (False, True)
-    )
-    assert 0 < hybrid < data
+def test_data_parallelism_of_one_tower_is_the_same_net(four_devices):
+    alone, together = (np.load(four_devices / f"data-{devices}.npz") for devices in (1, 4))
+    assert_close(together["loss"], alone["loss"], 1e-5)
+    assert_close(together["gradient"], alone["gradient"], 1e-4)
+
+
+def test_the_compiled_programs_exchange_the_bytes_that_the_arithmetic_says(four_devices):
+    gathered = [c for c in cost.tower_exchange(thin(classes=6), BATCH, 2) if c.kind == "all-gather"]
+    assert collective_bytes(four_devices / "forward.hlo") == cost.results(gathered)
+    gradient, loss = cost.results(cost.gradient_exchange(one_tower(), 4)), 4
+    assert collective_bytes(four_devices / "data-4.hlo") == gradient + loss
+    assert collective_bytes(four_devices / "data-1.hlo") == 0
 
 
 def test_there_are_no_grouped_convolutions(four_devices):

@@ -114,24 +114,9 @@ def test_towers_explain_the_compiled_step():
     assert sent(exchange) == results(forward)  # half of it each way
 
 
-def test_hybrid_explains_the_compiled_step():
-    """Compiled HLO, 4 workers, batch 512: 238 MiB data parallel; 82 hybrid, with all-reduces."""
-    net = alexnet(towers=1)
-    assert round(results(cost.gradient_exchange(net, 4)) / MIB) == 238
-    exchange = cost.hybrid_exchange(net, 512, 4)
-    compiled = [
-        Collective("all-reduce", c.size, 4) if c.kind == "reduce-scatter" else c for c in exchange
-    ]
-    assert round(results(compiled) / MIB) == 82
-    assert round(sent(compiled) / MIB, 1) == 97.9  # docs/scaling.md
-    assert sent(exchange) < sent(compiled) < sent(cost.gradient_exchange(net, 4))
-
-
-def test_hybrid_by_hand():
-    exchange = cost.hybrid_exchange(alexnet(), 128, 2)
-    convolutional = 34_944 + 307_456 + 885_120 + 663_936 + 442_624
-    inputs = 128 * (9216 + 4096 + 4096)
-    assert sent(exchange) == (convolutional + inputs / 2 + inputs / 2) * 4
+def test_data_parallelism_explains_the_compiled_step():
+    """Compiled HLO, 4 workers: 238 MiB of results."""
+    assert round(results(cost.gradient_exchange(alexnet(towers=1), 4)) / MIB) == 238
 
 
 def test_data_parallel_is_all_gradients_and_knows_no_batch():
@@ -141,13 +126,10 @@ def test_data_parallel_is_all_gradients_and_knows_no_batch():
     assert cost.gradient_exchange(alexnet(), 1) == ()
 
 
-def test_towers_and_hybrid_grow_with_the_batch():
+def test_towers_grow_with_the_batch():
     net = alexnet()
     small, large = (cost.tower_exchange(net, batch, 2) for batch in (128, 256))
     assert sent(large) == 2 * sent(small)
-    small, large = (cost.hybrid_exchange(net, batch, 2) for batch in (128, 256))
-    assert sent(large[1:]) == 2 * sent(small[1:])
-    assert large[0] == small[0]
 
 
 def test_two_devices_break_even_at_1005_images():

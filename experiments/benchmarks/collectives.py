@@ -17,30 +17,29 @@ import jax.numpy as jnp
 from alexnet import mesh as meshes
 from alexnet import model, nets
 
-SCHEMES = {  # name: towers, batch, (data, tower), hybrid
-    "two towers on 2 devices": (2, 128, (1, 2), False),
-    "two towers on 4 devices": (2, 128, (2, 2), False),
-    "one tower, data parallel on 4": (1, 512, (4, 1), False),
-    "one tower, hybrid of 2014 on 4": (1, 512, (4, 1), True),
+SCHEMES = {  # name: towers, batch, (data, tower)
+    "two towers on 2 devices": (2, 128, (1, 2)),
+    "two towers on 4 devices": (2, 128, (2, 2)),
+    "one tower, data parallel on 4": (1, 512, (4, 1)),
 }
 COLLECTIVE = re.compile(
     r"= (?P<results>.*?) (?P<kind>all-\w+|reduce-scatter|collective-\w+)(?:-start)?\("
 )
 
 
-def compiled_gradient(towers: int, batch: int, mesh_shape: tuple[int, int], hybrid: bool) -> str:
+def compiled_gradient(towers: int, batch: int, mesh_shape: tuple[int, int]) -> str:
     """The HLO of the training gradient of AlexNet (preset original, 1000 classes)."""
     net = nets.build("alexnet", classes=1000, towers=towers)
     data, tower = mesh_shape
-    mesh = meshes.make(towers=towers, batch_size=batch, data=data, tower=tower, hybrid=hybrid)
-    apply = model.on_mesh(net, mesh, hybrid=hybrid)
+    mesh = meshes.make(towers=towers, batch_size=batch, data=data, tower=tower)
+    apply = model.on_mesh(net, mesh)
 
     def mean_loss(params, x_BHWC, labels_B):
         log_probs_BK = jax.nn.log_softmax(apply(params, x_BHWC, jax.random.key(0)))
         return -jnp.take_along_axis(log_probs_BK, labels_B[:, None], axis=1).mean()
 
     params = jax.eval_shape(functools.partial(model.init, net), jax.random.key(0))
-    places = meshes.shardings(mesh, model.params_specs(net, hybrid))
+    places = meshes.shardings(mesh, model.params_specs(net))
     inputs = (
         jax.ShapeDtypeStruct(shape, dtype, sharding=meshes.batch_sharding(mesh))
         for shape, dtype in (((batch, 224, 224, 3), jnp.float32), ((batch,), jnp.int32))
@@ -64,8 +63,8 @@ def main() -> None:
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", 4)
     print(f"{'MiB per device and step':32}{'batch':>6}{'all':>8}  by kind")
-    for name, (towers, batch, mesh_shape, hybrid) in SCHEMES.items():
-        found = results(compiled_gradient(towers, batch, mesh_shape, hybrid))
+    for name, (towers, batch, mesh_shape) in SCHEMES.items():
+        found = results(compiled_gradient(towers, batch, mesh_shape))
         kinds = ", ".join(
             f"{len(sizes)} {kind} {sum(sizes) / 2**20:.1f}" for kind, sizes in found.items()
         )

@@ -28,7 +28,7 @@ def main(task: dict) -> None:
     table, size = work.net(task["net"]), task["batch"]
     mesh = meshes.make(towers=table.towers, batch_size=size, data=1, tower=1)
     tuning = platform.tuning(-1, mesh, size, table.image_size)
-    apply = model.on_mesh(table, mesh, jnp.dtype(task["dtype"]), False, tuning)
+    apply = model.on_mesh(table, mesh, jnp.dtype(task["dtype"]), tuning)
     images, labels = work.batch(table, size)
     place = meshes.batch_sharding(mesh)
 

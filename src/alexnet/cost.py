@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from alexnet.errors import UserError
-from alexnet.table import Activation, Dense, Dropout, Layer, Net, Weighted, layers
+from alexnet.table import Activation, Dropout, Layer, Net, Weighted, layers
 
 FLOAT32 = 4  # bytes
 
@@ -203,28 +203,6 @@ def gradient_exchange(net: Net, data: int, tower: int = 1) -> tuple[Collective, 
     """Data parallelism: each device's gradients are averaged over the `data` parts of the batch."""
     size = sum(layer.parameters for layer in layers(net)) / tower * FLOAT32
     return (Collective("all-reduce", size, data),) if data > 1 else ()
-
-
-def hybrid_exchange(net: Net, batch: int, devices: int) -> tuple[Collective, ...]:
-    """Krizhevsky's "One weird trick" (2014): the batch is split below fc6, the neurons from there.
-
-    Convolutional gradients are all-reduced: 2 (n - 1) / n x their bytes. The input of every
-    fully-connected layer is gathered, for the whole batch: (n - 1) / n x batch x features x 4; its
-    gradient is summed and scattered: as much again. The fc weights never travel. His schemes (a)
-    to (c) exchange these same bytes and differ in how they overlap with computing.
-    """
-    traced = layers(net)
-    convolutional = sum(layer.parameters for layer in traced if not isinstance(layer.row, Dense))
-    inputs = [
-        math.prod(before.output_shape) * net.towers * batch * FLOAT32
-        for before, layer in itertools.pairwise(traced)
-        if isinstance(layer.row, Dense)
-    ]
-    return (
-        Collective("all-reduce", convolutional * FLOAT32, devices),
-        *(Collective("all-gather", size, devices) for size in inputs),
-        *(Collective("reduce-scatter", size, devices) for size in reversed(inputs)),
-    )
 
 
 def sent(exchange: Sequence[Collective]) -> float:

@@ -11,10 +11,8 @@ from jax.sharding import PartitionSpec as P
 from alexnet.errors import UserError
 
 
-def make(
-    *, towers: int, batch_size: int, data: int = 0, tower: int = 0, hybrid: bool = False
-) -> Mesh:
-    """A mesh of data x tower devices; `config.mesh` holds `data`, `tower`, `hybrid`.
+def make(*, towers: int, batch_size: int, data: int = 0, tower: int = 0) -> Mesh:
+    """A mesh of data x tower devices; `config.mesh` holds `data` and `tower`.
 
     Args:
         towers: of the net.
@@ -22,8 +20,6 @@ def make(
         data: devices that the batch is split over; 0 takes as many as there are.
         tower: devices that the towers are split over; 0 gives each tower a device of its own if
             there are enough, as in the paper.
-        hybrid: whether a net of one tower has its fully-connected layers divided over "data", as
-            in Krizhevsky's "One weird trick" (2014).
 
     Raises:
         UserError: if the devices, the towers or the batch do not divide so.
@@ -35,8 +31,6 @@ def make(
         raise UserError(
             f"config.mesh.tower={tower}: the net has {towers} tower(s), which do not divide over it"
         )
-    if hybrid and towers > 1:
-        raise UserError(f"config.mesh.hybrid: for nets of one tower, this one has {towers}")
     if not data:
         available = len(devices) // tower
         data = max(n for n in range(1, max(available, 1) + 1) if batch_size % n == 0)
@@ -65,8 +59,7 @@ def split(mesh: Mesh, f: Callable[..., Any], in_specs: Any, out_specs: Any) -> C
         return f
 
     def only(spec: P) -> P:
-        parts = (part if isinstance(part, tuple) else (part,) for part in spec)
-        return P(*(tuple(name for name in part if name in axes) or None for part in parts))
+        return P(*(name if name in axes else None for name in spec))
 
     in_specs, out_specs = jax.tree.map(only, (in_specs, out_specs))
     return jax.shard_map(f, mesh=mesh, in_specs=in_specs, out_specs=out_specs, axis_names=axes)

@@ -42,11 +42,10 @@ class Weights(nn.Module):
     layer: table.Layer
     towers: int
     dtype: jnp.dtype | None  # None: the parameters' own
-    shares: int = 1  # devices that the neurons are divided over
     eigen: bool = False  # see `alexnet.platform.Tuning`
 
     def setup(self) -> None:
-        row, features = self.layer.row, self.layer.output_shape[-1] // self.shares
+        row, features = self.layer.row, self.layer.output_shape[-1]
         if isinstance(row, table.Dense):
             shape, bias_shape = (math.prod(self.layer.input_shape), features), (features,)
         elif isinstance(row, table.Local):
@@ -98,28 +97,22 @@ class Network(nn.Module):
         dtype: of kernels and activations while they are computed with. Parameters, response norms,
             the last layer and so the logits are float32 always; products of fully-connected layers
             are summed in float32.
-        hybrid: Krizhevsky's 2014 scheme for a net of one tower: ("data", devices) divides the
-            neurons of the fully-connected layers over the devices of that axis. They see all
-            images, gathered where the convolutional stage ends, which is split by images.
     """
 
     net: table.Net
     local: int
     axis: str | None = None
     dtype: jnp.dtype | None = None
-    hybrid: tuple[str, int] | None = None
     tuning: Tuning = _PLAIN
 
     def setup(self) -> None:
         for layer in table.layers(self.net):
             if isinstance(layer.row, table.Weighted):
-                divided = self.hybrid and isinstance(layer.row, table.Dense)
-                shares = self.hybrid[1] if divided else 1
                 wide = layer.row is self.net.rows[-1] or (
                     self.tuning.wide_convs and not isinstance(layer.row, table.Dense)
                 )
                 dtype = None if wide else self.dtype
-                weights = Weights(layer, self.local, dtype, shares, self.tuning.eigen)
+                weights = Weights(layer, self.local, dtype, self.tuning.eigen)
                 setattr(self, layer.row.name, weights)
 
     def __call__(
@@ -165,10 +158,6 @@ class Network(nn.Module):
             pieces.append(stage(x_BHWC[piece], examples_B[piece]))
         xs = [_join(parts) for parts in zip(*(xs for xs, _ in pieces), strict=True)]
         named = {name: _join([seen[name] for _, seen in pieces]) for name in pieces[0][1]}
-        if self.hybrid:
-            axis, _ = self.hybrid
-            gather = functools.partial(jax.lax.all_gather, axis_name=axis, tiled=True)
-            xs, examples_B = [gather(x) for x in xs], gather(examples_B)
         xs, named_fc = run(rows[first_dense:], xs, first_dense, examples_B)
         return jnp.concatenate(xs, -1), named | named_fc
 
@@ -195,10 +184,9 @@ class Network(nn.Module):
     def _all_towers(self, xs: list[jax.Array]) -> jax.Array:
         """Section 3.2: the only places where the GPUs communicate."""
         x = jnp.concatenate(xs, -1) if len(xs) > 1 else xs[0]
-        axis = self.hybrid[0] if self.hybrid else self.axis
-        if axis is None:
+        if self.axis is None:
             return x
-        return jax.lax.all_gather(x, axis, axis=x.ndim - 1, tiled=True)
+        return jax.lax.all_gather(x, self.axis, axis=x.ndim - 1, tiled=True)
 
     def _own(self, x: jax.Array) -> list[jax.Array]:
         """The local towers' maps out of all towers' [B, H, W, C]."""
@@ -219,20 +207,10 @@ class Network(nn.Module):
         for tower, x in enumerate(xs):
             tower_key = jax.random.fold_in(key, first + tower)
             keys = jax.vmap(jax.random.fold_in, (None, 0))(tower_key, examples_B)
-            mask = self._mask(keys, keep, x.shape[1:])
+            bernoulli = functools.partial(jax.random.bernoulli, p=keep, shape=x.shape[1:])
+            mask = jax.vmap(bernoulli)(keys)
             masked.append(jnp.where(mask, x / keep if row.inverted else x, 0))
         return masked
-
-    def _mask(self, keys_B: jax.Array, keep: float, shape: tuple[int, ...]) -> jax.Array:
-        """Whether each neuron is kept: [B, *shape], this device's share of a layer's mask."""
-        *places, features = shape
-        axis, shares = self.hybrid or (None, 1)
-        whole = (*places, features * shares)
-        mask = jax.vmap(lambda key: jax.random.bernoulli(key, keep, whole))(keys_B)
-        if axis is None:
-            return mask
-        start = jax.lax.axis_index(axis) * features
-        return jax.lax.dynamic_slice_in_dim(mask, start, features, axis=mask.ndim - 1)
 
 
 def _normal(std: float, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -320,39 +298,30 @@ def apply(
     return logits[:, : net.classes], named
 
 
-def params_specs(net: table.Net, hybrid: bool = False) -> dict[str, Any]:
-    """What the mesh divides of each parameter: its towers, and in the hybrid fc neurons."""
-    specs = {}
-    for row in net.rows:
-        if isinstance(row, table.Weighted):
-            divided = hybrid and isinstance(row, table.Dense)
-            specs[row.name] = {
-                "kernel": P("tower", None, "data") if divided else P("tower"),
-                "bias": P("tower", "data") if divided else P("tower"),
-            }
-    return specs
+def params_specs(net: table.Net) -> dict[str, Any]:
+    """What the mesh divides of each parameter: its towers."""
+    weighted = [row.name for row in net.rows if isinstance(row, table.Weighted)]
+    return {name: {"kernel": P("tower"), "bias": P("tower")} for name in weighted}
 
 
 def on_mesh(
     net: table.Net,
     mesh: Mesh,
     dtype: jnp.dtype | None = None,
-    hybrid: bool = False,
     tuning: Tuning = _PLAIN,
 ) -> Callable[..., jax.Array]:
     """`apply` over a mesh (data, tower): f(params, x_BHWC[, dropout_key, examples_B]) -> logits_BK.
 
     Without a key nothing is dropped. `examples_B` is each image's number in the batch, 0..B-1 if
     None. Images are split over "data" and parameters over "tower"; the logits come out split over
-    both; with `hybrid` (see `Network`) by class alone. Take the loss and the gradient OUTSIDE:
-    inside shard_map the gradients would be summed over the towers once too often.
+    both. Take the loss and the gradient OUTSIDE: inside shard_map the gradients would be summed
+    over the towers once too often.
     """
     towers_apart = mesh.shape["tower"] > 1
     local = net.towers // mesh.shape["tower"]
-    shares = ("data", mesh.shape["data"]) if hybrid and mesh.shape["data"] > 1 else None
-    specs = params_specs(net, hybrid)
+    specs = params_specs(net)
     axis = "tower" if towers_apart else None
-    network = Network(net, local, axis, dtype, shares, tuning)
+    network = Network(net, local, axis, dtype, tuning)
 
     def here(params, x_BHWC, *dropout):
         dropout_key, examples_B = dropout or (None, None)
@@ -375,7 +344,7 @@ def on_mesh(
             mesh,
             here,
             in_specs=(specs, P("data"), *dropout_specs),
-            out_specs=P(None, ("tower", "data")) if hybrid else P("data", "tower"),
+            out_specs=P("data", "tower"),
         )(params, x_BHWC, *dropout)
         return logits[:, : net.classes]
 

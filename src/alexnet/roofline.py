@@ -61,7 +61,7 @@ def _total(name: str, rows: Sequence[cost.Cost], towers: int) -> cost.Cost:
 
 
 def exchange_section(net: Net, batch: int, machines: Sequence[cost.Machine]) -> str:
-    """Where towers meet, and the bytes of the three ways to use several devices."""
+    """Where towers meet, and the bytes of the ways to use several devices."""
     lines = [f"2. exchange: MiB per device in a step of {batch} images"]
     if net.towers > 1:
         table = [("towers meet at", "reads", "gathered", "sent forward", "sent backward")]
@@ -86,7 +86,6 @@ def exchange_section(net: Net, batch: int, machines: Sequence[cost.Machine]) -> 
         schemes = {"data parallel": (cost.gradient_exchange(net, devices), f"{devices} x 1")}
         if tower > 1:
             schemes = {"towers": (split, f"{data} x {tower}"), **schemes}
-        schemes["hybrid of 2014"] = (cost.hybrid_exchange(net, batch, devices), "")
         for name, (exchange, shape) in schemes.items():
             sizes = (_mib(cost.sent(exchange)), _mib(cost.results(exchange)))
             table.append((name, str(devices), shape, *sizes))

@@ -25,7 +25,7 @@ from alexnet.step import (
     make_train_step,
     state_places,
 )
-from alexnet.table import Dense, Net
+from alexnet.table import Net
 
 SETTINGS = (
     *("seed", "batch_size", "epochs", "data", "net", "augment", "optimizer", "schedule", "mesh"),
@@ -78,11 +78,8 @@ def assemble(config: ConfigDict) -> Run:
     tuning = platform.tuning(config.conv_chunk, mesh, batch_size, net.image_size)
     if config.dtype not in ("float32", "bfloat16"):
         raise UserError(f"config.dtype={config.dtype!r}: choose float32 or bfloat16")
-    hybrid = config.mesh.hybrid
-    if hybrid:
-        _check_hybrid(net, mesh.shape["data"])
-    apply = model.on_mesh(net, mesh, jnp.dtype(config.dtype), hybrid, tuning)
-    places = state_places(mesh, model.params_specs(net, hybrid))
+    apply = model.on_mesh(net, mesh, jnp.dtype(config.dtype), tuning)
+    places = state_places(mesh, model.params_specs(net))
     statistics = jax.device_put(store.statistics, meshes.replicated(mesh))
     return Run(config, store, net, mesh, how, apply, places, statistics)
 
@@ -127,15 +124,6 @@ def check_settings(config: ConfigDict) -> None:
             raise UserError(f"config.{name} is missing")
         if name not in SETTINGS:
             raise UserError(f"config.{name}: no such setting{nearest(name, SETTINGS)}")
-
-
-def _check_hybrid(net: Net, devices: int) -> None:
-    for row in net.rows:
-        if isinstance(row, Dense) and row.neurons % devices:
-            raise UserError(
-                f"config.mesh.hybrid: the {row.neurons} neurons of {row.name} do not divide over "
-                f"{devices} devices"
-            )
 
 
 def train_batches(run: Run, start_step: int) -> Iterator[dict[str, jax.Array]]:
