@@ -39,7 +39,10 @@ class Retired:
 Change = Added | Renamed | Retired
 
 VERSION = 1
-CHANGES: tuple[tuple[int, Change], ...] = ()
+CHANGES: tuple[tuple[int, Change], ...] = (
+    # Krizhevsky's "One weird trick" (2014): fully-connected layers divided over the batch's devices
+    (1, Retired("mesh.hybrid", False)),
+)
 
 
 def migrated(

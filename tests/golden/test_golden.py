@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tiny import ROOT
 
-from alexnet import checkpoint, evaluate, log, train
+from alexnet import checkpoint, evaluate, log, migrations, train
 from alexnet import config as configs
 from alexnet.data import store
 from golden.make import RUNS, machine
@@ -29,7 +29,8 @@ def same_machine() -> bool:
 def test_a_variant_is_what_it_was(variant):
     file, _, name = variant.partition(":")
     config = configs.load(f"{ROOT}/configs/{file}.py{':' if name else ''}{name}")
-    assert json.loads(json.dumps(config.to_dict())) == CONFIGS[variant]
+    old = migrations.migrated(CONFIGS[variant], variant)
+    assert json.loads(json.dumps(config.to_dict())) == old
 
 
 @pytest.mark.parametrize(("name", "size", "quality"), [("golden", 20, 0), ("photos", 96, 95)])
