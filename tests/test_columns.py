@@ -1,11 +1,11 @@
-"""alexnet.columns, by hand."""
+"""alexnet.text, by hand."""
 
-from alexnet import columns
+from alexnet import text
 
 
 def test_names_to_the_left_figures_to_the_right():
     lines = [("layer", "what", "ms"), ("conv1", "", "12.5"), ("a", "conv", "")]
-    assert columns.aligned(lines, names=2) == [
+    assert text.aligned(lines, names=2) == [
         "layer  what    ms",
         "conv1        12.5",
         "a      conv",

@@ -22,9 +22,9 @@ import work
 
 from alexnet import allocator, ops, platform, table
 from alexnet import mesh as meshes
-from alexnet.columns import aligned
 from alexnet.errors import UserError, nearest, run
 from alexnet.options import arguments, count
+from alexnet.text import aligned
 
 OPTIONS = {"net": "alexnet", "images": "16", "rounds": "9"}
 WORK = ("forward", "input's gradient", "kernel's gradient")

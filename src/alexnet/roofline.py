@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from alexnet import cost, nets
-from alexnet.columns import aligned
 from alexnet.errors import run
 from alexnet.options import arguments, count, typed
 from alexnet.table import Net
+from alexnet.text import aligned
 
 MIB = 2**20
 IMAGES, EPOCHS = 1_281_167, 90  # ILSVRC-2012's training set; "roughly 90 cycles" (section 5)

@@ -9,8 +9,8 @@ import dataclasses
 import math
 from typing import Literal
 
-from alexnet.columns import aligned
 from alexnet.errors import UserError
+from alexnet.text import aligned
 
 # Which towers a layer reads: its own tower only, or all of them (the paper's "takes input from all
 # kernel maps in layer 2"). The image is seen by every tower.
