@@ -8,14 +8,15 @@ import pytest
 from tiny import tiny_config
 
 from alexnet import mesh as meshes
-from alexnet import model, optimizer, schedule, step
+from alexnet import optimizer, schedule, step
+from alexnet.models import network
 from alexnet.run import assemble, train_batches
 
 
 def steps(config, count: int = 3):
     """(losses, parameters) after a few steps at a low rate."""
     run = assemble(config)
-    init = functools.partial(model.init, run.net)
+    init = functools.partial(network.init, run.net)
     shapes = jax.eval_shape(init, jax.random.key(0))
     sgd = optimizer.momentum_sgd(shapes)
     state = step.init_state(init, sgd, run.places, 0)

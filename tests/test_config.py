@@ -9,9 +9,10 @@ from ml_collections import ConfigDict
 from tiny import ROOT
 
 from alexnet import config as configs
-from alexnet import model, nets, optimizer, options, schedule
+from alexnet import nets, optimizer, options, schedule
 from alexnet.augment import Augmentation
 from alexnet.errors import UserError
+from alexnet.models import network
 from alexnet.run import SETTINGS
 
 VARIANTS = {
@@ -41,7 +42,7 @@ def test_every_section_is_its_functions_arguments(file, variant):
     config = configs.load(f"{ROOT}/configs/{file}.py{':' if variant else ''}{variant}")
     net = configs.call(nets.build, "net", config.net, classes=10)
     configs.call(Augmentation, "augment", config.augment, crop=net.image_size)
-    shapes = jax.eval_shape(lambda: model.init(net, jax.random.key(0)))
+    shapes = jax.eval_shape(lambda: network.init(net, jax.random.key(0)))
     configs.call(optimizer.momentum_sgd, "optimizer", config.optimizer, params=shapes)
     eps = configs.call(schedule.build, "schedule", config.schedule, epochs=config.epochs)
     rates = eps(0.0, [], shapes).rates

@@ -6,7 +6,8 @@ import sys
 import pytest
 from tiny import ROOT
 
-from alexnet import nets, table
+from alexnet import nets
+from alexnet.models import table
 
 
 def convolutions(*arguments: str) -> subprocess.CompletedProcess:

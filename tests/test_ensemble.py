@@ -12,12 +12,13 @@ import reference
 from PIL import Image
 from tiny import drawn, plant, tiny_config
 
-from alexnet import checkpoint, evaluate, metrics, model
+from alexnet import checkpoint, evaluate, metrics
 from alexnet import config as configs
 from alexnet import run as runs
 from alexnet.augment import evaluation_inputs
 from alexnet.ensemble import Ensemble
 from alexnet.errors import UserError
+from alexnet.models import network
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 
@@ -109,7 +110,7 @@ def probabilities(workdir: str) -> tuple[np.ndarray, np.ndarray]:
     this = runs.assemble(configs.saved(Path(workdir)))
     images, labels = this.store.read("validation", range(this.store.counts["validation"]))
     x_BHWC = evaluation_inputs(images, this.how, this.store.statistics)
-    return softmax(np.asarray(model.apply(this.net, params, x_BHWC)[0])), labels
+    return softmax(np.asarray(network.apply(this.net, params, x_BHWC)[0])), labels
 
 
 def printed(capsys, *argv: str) -> list[tuple[float, float, float]]:

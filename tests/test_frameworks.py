@@ -1,9 +1,10 @@
-"""alexnet.frameworks: the tables are torchvision's and Caffe's."""
+"""alexnet.models.frameworks: the tables are torchvision's and Caffe's."""
 
 import pytest
 
-from alexnet import nets, table
-from alexnet.table import Norm
+from alexnet import nets
+from alexnet.models import table
+from alexnet.models.table import Norm
 
 CAFFE = {
     "conv1": 96 * 3 * 11 * 11 + 96,

@@ -1,4 +1,4 @@
-"""alexnet.model: tables become the paper's computation, on one device or on several alike.
+"""alexnet.models.network: tables become the paper's computation, on one device or on several alike.
 
 Run as a program, this file writes what four virtual devices find, for the tests below.
 """
@@ -24,10 +24,11 @@ import scipy.stats
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from alexnet import cost, model, nets, ops, optimizer, step, table
+from alexnet import cost, nets, optimizer, step
 from alexnet import mesh as meshes
 from alexnet.augment import Augmentation
 from alexnet.data.statistics import Statistics
+from alexnet.models import network, ops, table
 from alexnet.platform import Tuning
 from alexnet.schedule import Milestones
 
@@ -52,7 +53,7 @@ def thin(preset: str = "original", **options) -> table.Net:
 def strong(net: table.Net) -> reference.Params:
     """float64 parameters under which every layer matters: norms divide, half the ReLUs are off."""
     random = np.random.default_rng(0)
-    shapes = jax.eval_shape(lambda: model.init(net, jax.random.key(0)))
+    shapes = jax.eval_shape(lambda: network.init(net, jax.random.key(0)))
     return {
         name: {
             "kernel": random.normal(size=layer["kernel"].shape)
@@ -82,10 +83,10 @@ def assert_close(found: jax.Array, expected: np.ndarray, tolerance: float = 1e-5
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames=("train", "conv_chunk"))
 def apply(net, params, x, **options):
-    return model.apply(net, params, x, **options)
+    return network.apply(net, params, x, **options)
 
 
-init = jax.jit(model.init, static_argnums=0)
+init = jax.jit(network.init, static_argnums=0)
 
 
 # --- Against the paper's definitions --------------------------------------------------------------
@@ -111,7 +112,7 @@ def loss_and_gradient(net, params, x, dropout_key):
 
     def loss(params):
         train = dropout_key is not None
-        logits, seen = model.apply(net, params, x, train=train, dropout_key=dropout_key)
+        logits, seen = network.apply(net, params, x, train=train, dropout_key=dropout_key)
         entropy = optax.softmax_cross_entropy_with_integer_labels(logits, LABELS)
         return entropy.mean(), seen
 
@@ -227,7 +228,7 @@ def test_conv_chunk_changes_nothing():
 
 def gradient_of_squares(net, mesh, params, x, tuning):
     """Compiled, of the sum of squared logits."""
-    everywhere = model.on_mesh(net, mesh, tuning=tuning)
+    everywhere = network.on_mesh(net, mesh, tuning=tuning)
     squares = jax.grad(lambda params: (everywhere(params, x, jax.random.key(0)) ** 2).sum())
     return jax.jit(squares).lower(params).compile()
 
@@ -250,7 +251,7 @@ def test_eigens_forms_are_used_and_change_nothing():
     params, x = init(net, jax.random.key(0)), np.float32(pixels(net, 3))
     mesh = meshes.make(towers=1, batch_size=3, data=1, tower=1)
     plain, eigens = (
-        model.on_mesh(net, mesh, tuning=Tuning(eigen=eigen)) for eigen in (False, True)
+        network.on_mesh(net, mesh, tuning=Tuning(eigen=eigen)) for eigen in (False, True)
     )
     assert_close(jax.jit(eigens)(params, x), np.array(jax.jit(plain)(params, x)))
     adjacent = "f32[3,32,8,128] = conv_general_dilated"  # four of conv1's outputs in each
@@ -362,7 +363,7 @@ def test_on_a_mesh_of_one_device_it_is_apply():
     params, x = float32(strong(net)), np.float32(pixels(net, 3))
     mesh = meshes.make(towers=2, batch_size=3, data=1, tower=1)
     key = jax.random.key(0)
-    everywhere = jax.jit(model.on_mesh(net, mesh, tuning=Tuning(conv_chunk=2)))
+    everywhere = jax.jit(network.on_mesh(net, mesh, tuning=Tuning(conv_chunk=2)))
     np.testing.assert_allclose(everywhere(params, x), apply(net, params, x)[0], rtol=1e-5)
     expected, _ = apply(net, params, x, train=True, dropout_key=key)
     np.testing.assert_allclose(everywhere(params, x, key), expected, rtol=1e-5)
@@ -388,10 +389,10 @@ def on_four_devices(directory: Path) -> None:
     for name in MESHES:
         data, tower = map(int, name.split("x"))
         mesh = meshes.make(towers=2, batch_size=BATCH, data=data, tower=tower)
-        everywhere = model.on_mesh(net, mesh)
+        everywhere = network.on_mesh(net, mesh)
         logits = jax.jit(everywhere)(params, x, jax.random.key(5))
-        places = step.state_places(mesh, model.params_specs(net))
-        born = step.init_state(functools.partial(model.init, net), sgd, places, seed=0)
+        places = step.state_places(mesh, network.params_specs(net))
+        born = step.init_state(functools.partial(network.init, net), sgd, places, seed=0)
         state = born._replace(params=jax.device_put(params, places.params))
         train_step = step.make_train_step(everywhere, sgd, how, mesh, seed=0)
         losses = []
@@ -422,22 +423,24 @@ def on_four_devices(directory: Path) -> None:
 
     net = thin(classes=6)
     mesh = meshes.make(towers=2, batch_size=BATCH, data=1, tower=2)
-    shapes = jax.eval_shape(lambda: model.init(net, jax.random.key(0)))
-    where = meshes.shardings(mesh, model.params_specs(net))
-    forward = jax.jit(model.on_mesh(net, mesh)).lower(meshes.shapes(shapes, where), x).compile()
+    shapes = jax.eval_shape(lambda: network.init(net, jax.random.key(0)))
+    where = meshes.shardings(mesh, network.params_specs(net))
+    forward = jax.jit(network.on_mesh(net, mesh)).lower(meshes.shapes(shapes, where), x).compile()
     (directory / "forward.hlo").write_text(forward.as_text())
     mesh = meshes.make(towers=2, batch_size=BATCH, data=1, tower=1)
-    where = meshes.shardings(mesh, model.params_specs(net))
-    alone = jax.jit(model.on_mesh(net, mesh)).lower(meshes.shapes(shapes, where), x).compile()
+    where = meshes.shardings(mesh, network.params_specs(net))
+    alone = jax.jit(network.on_mesh(net, mesh)).lower(meshes.shapes(shapes, where), x).compile()
     flops = [compiled.cost_analysis()["flops"] for compiled in (alone, forward)]
     (directory / "flops.json").write_text(json.dumps(flops))
 
     net = thin(classes=6, communicate=False)
-    params = model.init(net, jax.random.key(1))
+    params = network.init(net, jax.random.key(1))
     for tower in (1, 2):
         mesh = meshes.make(towers=2, batch_size=BATCH, data=1, tower=tower)
-        where = meshes.shardings(mesh, model.params_specs(net))
-        forward = jax.jit(model.on_mesh(net, mesh)).lower(meshes.shapes(params, where), x).compile()
+        where = meshes.shardings(mesh, network.params_specs(net))
+        forward = (
+            jax.jit(network.on_mesh(net, mesh)).lower(meshes.shapes(params, where), x).compile()
+        )
         np.save(directory / f"apart-{tower}", forward(jax.device_put(params, where), x))
         (directory / f"apart-{tower}.hlo").write_text(forward.as_text())
 
@@ -446,25 +449,25 @@ def on_four_devices(directory: Path) -> None:
     params = float32(strong(net))
     for tower in (1, 2):
         mesh = meshes.make(towers=2, batch_size=BATCH, data=2, tower=tower)
-        everywhere = model.on_mesh(net, mesh)
+        everywhere = network.on_mesh(net, mesh)
 
         def squares(params, x, everywhere=everywhere):
             logits = everywhere(params, x)
             return (logits**2).sum(), logits
 
-        where = meshes.shardings(mesh, model.params_specs(net))
+        where = meshes.shardings(mesh, network.params_specs(net))
         step_ = jax.jit(jax.grad(squares, has_aux=True), out_shardings=(where, None))
         gradient, logits = step_(jax.device_put(params, where), x)
         np.savez(directory / f"across-{tower}", logits=logits, gradient=flat(gradient))
 
     # Data parallelism, of a net of one tower
     net = one_tower()
-    params = model.init(net, jax.random.key(1))
+    params = network.init(net, jax.random.key(1))
     labels = images["label"] % 8
     for devices in (1, 4):
         mesh = meshes.make(towers=1, batch_size=BATCH, data=devices)
-        specs = model.params_specs(net)
-        everywhere = model.on_mesh(net, mesh)
+        specs = network.params_specs(net)
+        everywhere = network.on_mesh(net, mesh)
 
         def mean_loss(params, x, everywhere=everywhere):
             log_probs = jax.nn.log_softmax(everywhere(params, x, jax.random.key(5)))
@@ -604,9 +607,9 @@ def image_to_noise(net: table.Net, images_BHWC: np.ndarray) -> float:
     The deviation over images of the logits without masks, by the deviation of the difference of
     two passes of one image with different masks; root mean squares over the classes.
     """
-    params = model.init(net, jax.random.key(0))
-    logits_BK, _ = jax.jit(functools.partial(model.apply, net))(params, images_BHWC)
-    masked = functools.partial(model.apply, net, train=True, dropout_key=jax.random.key(1))
+    params = network.init(net, jax.random.key(0))
+    logits_BK, _ = jax.jit(functools.partial(network.apply, net))(params, images_BHWC)
+    masked = functools.partial(network.apply, net, train=True, dropout_key=jax.random.key(1))
     noisy_BK, _ = jax.jit(masked)(params, np.repeat(images_BHWC[:1], len(images_BHWC), 0))
     signal, noise = (np.asarray(x).var(0, ddof=1).mean() for x in (logits_BK, noisy_BK))
     return float(np.sqrt(signal / (2 * noise)))

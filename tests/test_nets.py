@@ -1,13 +1,14 @@
-"""alexnet.nets and alexnet.table: the networks are the paper's, number by number."""
+"""alexnet.nets and alexnet.models.table: the networks are the paper's, number by number."""
 
 import subprocess
 import sys
 
 import pytest
 
-from alexnet import nets, table
+from alexnet import nets
 from alexnet.errors import UserError
-from alexnet.table import Activation, Conv, Dense, Dropout, Norm, Pool
+from alexnet.models import table
+from alexnet.models.table import Activation, Conv, Dense, Dropout, Norm, Pool
 
 CONVS = ["conv1", "conv2", "conv3", "conv4", "conv5"]
 POOLS = ["pool1", "pool2", "pool5"]

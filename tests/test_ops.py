@@ -1,4 +1,4 @@
-"""alexnet.ops: every fast formulation is its plain definition, and so is its gradient."""
+"""alexnet.models.ops: every fast formulation is its plain definition, and so is its gradient."""
 
 import functools
 import re
@@ -12,7 +12,7 @@ import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet import ops, table
+from alexnet.models import ops, table
 
 
 def random(*shape: int, scale: float = 1.0, seed: int = 0) -> np.ndarray:

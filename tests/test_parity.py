@@ -12,8 +12,9 @@ import numpy as np
 import optax
 import pytest
 
-from alexnet import model, nets, optimizer, table
-from alexnet.table import Activation, Conv, Dense, Dropout, Net, Pool
+from alexnet import nets, optimizer
+from alexnet.models import network, table
+from alexnet.models.table import Activation, Conv, Dense, Dropout, Net, Pool
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -31,7 +32,7 @@ FLOAT64, FLOAT32 = (np.float64, 1e-12), (np.float32, 1e-4)
 # --- The same weights, images and comparison for all ----------------------------------------------
 
 
-def strong(net: Net) -> model.Params:
+def strong(net: Net) -> network.Params:
     """float64 weights under which activations neither vanish nor explode from layer to layer."""
     random = np.random.default_rng(0)
 
@@ -40,7 +41,7 @@ def strong(net: Net) -> model.Params:
         spread = np.sqrt(2 / np.prod(inputs[len(shape)])) if len(shape) in inputs else 1
         return random.standard_normal(shape) * spread
 
-    shapes = jax.eval_shape(lambda: model.init(net, jax.random.key(0)))
+    shapes = jax.eval_shape(lambda: network.init(net, jax.random.key(0)))
     return {
         name: {"kernel": draw(of["kernel"].shape), "bias": draw(of["bias"].shape)}
         for name, of in shapes.items()
@@ -63,7 +64,7 @@ def torchs(kernel_T: np.ndarray) -> np.ndarray:
     return kernel_T[0]  # [1, height, width, size * size, in, out]: torch has no such layer
 
 
-def torch_weights(params: model.Params, dtype: type) -> Weights:
+def torch_weights(params: network.Params, dtype: type) -> Weights:
     def leaf(array: np.ndarray) -> "torch.Tensor":
         return torch.tensor(np.ascontiguousarray(array, dtype), requires_grad=True)
 
@@ -88,7 +89,7 @@ def ours(net, params, x, labels, dropout_key):
 
     def loss(params):
         train = dropout_key is not None
-        logits, seen = model.apply(net, params, x, train=train, dropout_key=dropout_key)
+        logits, seen = network.apply(net, params, x, train=train, dropout_key=dropout_key)
         entropy = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         return entropy.mean(), (logits, seen)
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from alexnet import mesh as meshes
-from alexnet import model, ops, platform
+from alexnet import platform
 from alexnet import run as runs
+from alexnet.models import network, ops
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +106,7 @@ def test_a_cpus_step_updates_dense_kernels_in_place(mesh, monkeypatch):
 def test_a_run_computes_as_the_platform_likes(tiny):
     this = runs.assemble(tiny)
     conv1 = next(row for row in this.net.rows if row.name == "conv1")
-    params = jax.eval_shape(lambda: model.init(this.net, jax.random.key(0)))
+    params = jax.eval_shape(lambda: network.init(this.net, jax.random.key(0)))
     x_BHWC = jnp.zeros((2, this.net.image_size, this.net.image_size, 3))
     program = str(jax.make_jaxpr(this.apply)(params, x_BHWC))
     # of three channels: four adjacent outputs of each kernel

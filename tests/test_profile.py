@@ -8,8 +8,9 @@ from tiny import ROOT, tiny_config
 
 from alexnet import config as configs
 from alexnet import mesh as meshes
-from alexnet import ops, platform, profile
+from alexnet import platform, profile
 from alexnet.errors import UserError
+from alexnet.models import ops
 
 HLO = """HloModule jit_train_step
 %fused_a (p: f32[4]) -> f32[4] {

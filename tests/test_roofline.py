@@ -10,8 +10,8 @@ from tiny import ROOT
 from alexnet import cost, nets, roofline
 from alexnet.cost import Collective
 from alexnet.errors import UserError
+from alexnet.models.table import layers
 from alexnet.roofline import MIB, Machine
-from alexnet.table import layers
 
 
 def alexnet(**options):

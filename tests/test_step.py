@@ -10,9 +10,10 @@ import pytest
 import reference
 
 from alexnet import mesh as meshes
-from alexnet import model, optimizer, step, table
+from alexnet import optimizer, step
 from alexnet.augment import VIEWS, Augmentation, evaluation_inputs
 from alexnet.data.statistics import Statistics
+from alexnet.models import network, table
 from alexnet.schedule import Knobs, Milestones
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
@@ -61,12 +62,12 @@ class Tiny:
 
     def __init__(self, net: table.Net = NET, how: Augmentation | None = None, seed: int = 0):
         mesh = one_device()
-        self.apply = model.on_mesh(net, mesh)
-        shapes = jax.eval_shape(lambda: model.init(net, jax.random.key(0)))
+        self.apply = network.on_mesh(net, mesh)
+        shapes = jax.eval_shape(lambda: network.init(net, jax.random.key(0)))
         self.sgd = optimizer.momentum_sgd(shapes, weight_decay=0.1)
         self.how = how or Augmentation(CROP)
-        places = step.state_places(mesh, model.params_specs(net))
-        init = functools.partial(model.init, net)
+        places = step.state_places(mesh, network.params_specs(net))
+        init = functools.partial(network.init, net)
         self.init = lambda: step.init_state(init, self.sgd, places, seed)
         self.train_step = step.make_train_step(self.apply, self.sgd, self.how, mesh, seed)
 
@@ -97,7 +98,7 @@ def test_two_steps_are_their_parts_put_together_by_hand():
     @jax.jit
     def loss_and_gradient(params, x):
         def loss(params):
-            logits, _ = model.apply(net, params, x)
+            logits, _ = network.apply(net, params, x)
             entropy = optax.softmax_cross_entropy_with_integer_labels(logits, LABELS)
             return entropy.mean(), logits
 
@@ -203,7 +204,7 @@ def test_evaluation_averages_the_softmax_over_the_views(views):
     crops = [centred[:, y : y + CROP, x : x + CROP] for y, x in places]
     if views == "ten_crop":
         crops += [crop[:, :, ::-1] for crop in crops]
-    logits = np.stack([model.apply(NET, params, np.float32(crop))[0] for crop in crops])
+    logits = np.stack([network.apply(NET, params, np.float32(crop))[0] for crop in crops])
     probs = np.exp(reference.log_softmax(logits.astype(float))).mean(0)
     np.testing.assert_allclose(np.exp(log_probs), probs, rtol=1e-4)
     probs = probs[:3]
@@ -241,7 +242,7 @@ def test_evaluation_drops_nothing():
     found, _ = step.make_eval_step(apply, tiny.how, one_device())(
         params, batch(), dataset_statistics()
     )
-    expected = reference.log_softmax(np.array(model.apply(NET, params, x)[0], float))
+    expected = reference.log_softmax(np.array(network.apply(NET, params, x)[0], float))
     assert seen == [None]
     loss = -expected[np.arange(BATCH), LABELS].sum()
     assert float(found.loss) == pytest.approx(loss, rel=1e-5)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from alexnet import frameworks
-from alexnet.table import Conv, Dense, Net
+from alexnet.models import frameworks
+from alexnet.models.table import Conv, Dense, Net
 
 Arrays = dict[str, np.ndarray]
 

@@ -6,9 +6,9 @@ import jax
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
-from alexnet import model
 from alexnet import run as runs
 from alexnet.checkpoint import Checkpoints
+from alexnet.models import network
 
 ROOT = Path(__file__).parent.parent
 
@@ -26,13 +26,13 @@ def tiny_config(data_dir: str) -> ConfigDict:
     return config
 
 
-def drawn(config: ConfigDict) -> model.Params:
+def drawn(config: ConfigDict) -> network.Params:
     """The weights that a run from scratch starts with."""
     net = runs.assemble(config).net
-    return jax.device_get(jax.jit(lambda: model.init(net, jax.random.key(config.seed)))())
+    return jax.device_get(jax.jit(lambda: network.init(net, jax.random.key(config.seed)))())
 
 
-def plant(workdir: Path, config: ConfigDict, params: model.Params) -> None:
+def plant(workdir: Path, config: ConfigDict, params: network.Params) -> None:
     """Makes `workdir` that of a run which ended with these weights."""
     configs.save(config, workdir)
     with Checkpoints(workdir / "checkpoints") as checkpoints:

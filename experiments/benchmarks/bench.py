@@ -28,8 +28,8 @@ import work
 
 from alexnet import allocator, cost
 from alexnet.errors import UserError, run
+from alexnet.models.table import Norm
 from alexnet.options import arguments, count
-from alexnet.table import Norm
 
 HERE = Path(__file__).parent
 OPTIONS = {

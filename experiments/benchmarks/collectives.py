@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from alexnet import mesh as meshes
-from alexnet import model, nets
+from alexnet import nets
+from alexnet.models import network
 
 SCHEMES = {  # name: towers, batch, (data, tower)
     "two towers on 2 devices": (2, 128, (1, 2)),
@@ -32,14 +33,14 @@ def compiled_gradient(towers: int, batch: int, mesh_shape: tuple[int, int]) -> s
     net = nets.build("alexnet", classes=1000, towers=towers)
     data, tower = mesh_shape
     mesh = meshes.make(towers=towers, batch_size=batch, data=data, tower=tower)
-    apply = model.on_mesh(net, mesh)
+    apply = network.on_mesh(net, mesh)
 
     def mean_loss(params, x_BHWC, labels_B):
         log_probs_BK = jax.nn.log_softmax(apply(params, x_BHWC, jax.random.key(0)))
         return -jnp.take_along_axis(log_probs_BK, labels_B[:, None], axis=1).mean()
 
-    params = jax.eval_shape(functools.partial(model.init, net), jax.random.key(0))
-    places = meshes.shardings(mesh, model.params_specs(net))
+    params = jax.eval_shape(functools.partial(network.init, net), jax.random.key(0))
+    places = meshes.shardings(mesh, network.params_specs(net))
     inputs = (
         jax.ShapeDtypeStruct(shape, dtype, sharding=meshes.batch_sharding(mesh))
         for shape, dtype in (((batch, 224, 224, 3), jnp.float32), ((batch,), jnp.int32))

@@ -20,9 +20,10 @@ import jax
 import jax.numpy as jnp
 import work
 
-from alexnet import allocator, ops, platform, table
+from alexnet import allocator, platform
 from alexnet import mesh as meshes
 from alexnet.errors import UserError, nearest, run
+from alexnet.models import ops, table
 from alexnet.options import arguments, count
 from alexnet.text import aligned
 

@@ -17,9 +17,10 @@ import numpy as np
 import work
 
 from alexnet import mesh as meshes
-from alexnet import metrics, model, optimizer, platform, schedule, step
+from alexnet import metrics, optimizer, platform, schedule, step
 from alexnet.augment import Augmentation
 from alexnet.data.statistics import Statistics
+from alexnet.models import network
 from alexnet.profile import matmul_rate
 
 
@@ -28,13 +29,13 @@ def main(task: dict) -> None:
     table, size = work.net(task["net"]), task["batch"]
     mesh = meshes.make(towers=table.towers, batch_size=size, data=1, tower=1)
     tuning = platform.tuning(-1, mesh, size, table.image_size)
-    apply = model.on_mesh(table, mesh, jnp.dtype(task["dtype"]), tuning)
+    apply = network.on_mesh(table, mesh, jnp.dtype(task["dtype"]), tuning)
     images, labels = work.batch(table, size)
     place = meshes.batch_sharding(mesh)
 
-    init = functools.partial(model.init, table)
+    init = functools.partial(network.init, table)
     sgd = optimizer.momentum_sgd(jax.eval_shape(init, jax.random.key(0)))
-    places = step.state_places(mesh, model.params_specs(table))
+    places = step.state_places(mesh, network.params_specs(table))
     if task["work"] == "train":
         state = step.init_state(init, sgd, places, seed=0)
     else:

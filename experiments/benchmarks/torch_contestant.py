@@ -14,7 +14,7 @@ import work
 from torch import nn
 from torch.nn import functional
 
-from alexnet import table
+from alexnet.models import table
 
 
 class StockNorm(nn.Module):

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 from alexnet import nets
-from alexnet.table import Dropout, Net
+from alexnet.models.table import Dropout, Net
 
 NETS = {
     "alexnet": ("alexnet", {"preset": "paper"}),

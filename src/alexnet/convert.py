@@ -10,7 +10,7 @@ of torchvision's alexnet (for torchvision), or a .safetensors that this command 
 workdir holds a run before its first step: evaluate its "last" checkpoint, or train it on. The
 dataset need not be prepared.
 
-A target is a .safetensors, of arrays as `alexnet.model` has them ("conv1.kernel") or under
+A target is a .safetensors, of arrays as `alexnet.models.network` has them ("conv1.kernel") or under
 torchvision's names and with its shapes; or a .stablehlo, which takes images and needs no weights
 beside it (see `alexnet.formats.stablehlo`). Its image size is the net's: of larger images, take the
 central crop.
@@ -28,13 +28,14 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from alexnet import checkpoint, model, nets, optimizer, table
+from alexnet import checkpoint, nets, optimizer
 from alexnet import config as configs
 from alexnet.augment import Augmentation, evaluation_inputs
 from alexnet.data import prepare
 from alexnet.data.store import open_store
 from alexnet.errors import UserError, run
 from alexnet.formats import caffe, layout, safetensors, stablehlo, torch
+from alexnet.models import network, table
 from alexnet.options import arguments
 from alexnet.run import check_settings
 from alexnet.step import TrainState
@@ -146,7 +147,7 @@ def _ours(
     for name, array in arrays.items():
         layer, _, part = name.rpartition(".")
         params.setdefault(layer, {})[part] = array
-    model.check(net, params, str(source))
+    network.check(net, params, str(source))
     return net, params
 
 
@@ -179,7 +180,7 @@ def export_weights(workdir: Path, target: Path, step: str | int, names: str) -> 
         raise UserError(f"dataset {config.data.name!r} is not prepared, so its classes are unknown")
     net = configs.call(nets.build, "net", config.net, classes=classes)
     params, _ = checkpoint.load(workdir, step)
-    model.check(net, params, str(workdir))
+    network.check(net, params, str(workdir))
 
     if target.suffix == ".stablehlo":
         content = stablehlo.content(_classifier(config, net, params), net.image_size)
@@ -211,7 +212,7 @@ def _classifier(config: ConfigDict, net: table.Net, params: layout.Params):
         statistics = store.statistics._replace(mean_HWC=mean_HWC)
 
     def classify(images_BHWC: jax.Array) -> jax.Array:
-        logits, _ = model.apply(net, params, evaluation_inputs(images_BHWC, how, statistics))
+        logits, _ = network.apply(net, params, evaluation_inputs(images_BHWC, how, statistics))
         return logits
 
     return classify

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from alexnet.table import Activation, Dropout, Layer, Net, Weighted, layers
+from alexnet.models.table import Activation, Dropout, Layer, Net, Weighted, layers
 
 FLOAT32 = 4  # bytes
 

@@ -12,10 +12,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from alexnet import frameworks
 from alexnet.errors import UserError, nearest, run
-from alexnet.options import arguments, typed
-from alexnet.table import (
+from alexnet.models import frameworks
+from alexnet.models.table import (
     Activation,
     Conv,
     Dense,
@@ -30,6 +29,7 @@ from alexnet.table import (
     describe,
     layers,
 )
+from alexnet.options import arguments, typed
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "none")
 

@@ -19,11 +19,12 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from alexnet import checkpoint, model
+from alexnet import checkpoint
 from alexnet import config as configs
 from alexnet.errors import UserError, nearest
+from alexnet.models import network
+from alexnet.models.table import Conv, Weighted
 from alexnet.run import Run
-from alexnet.table import Conv, Weighted
 
 Layer = dict[str, np.ndarray]  # {"kernel": [towers, ...], "bias": [towers, ...]}
 
@@ -41,7 +42,7 @@ def read(run: Run) -> tuple[dict[str, Layer], str]:
         if choice != "all":
             raise UserError(f"config.init_layers={choice!r}: from which run? set config.init_from")
         return {}, ""
-    here = jax.eval_shape(lambda: model.init(run.net, jax.random.key(0)))
+    here = jax.eval_shape(lambda: network.init(run.net, jax.random.key(0)))
     try:
         source = configs.saved(Path(workdir)).data.name
         there, metadata = checkpoint.load(workdir, "last")

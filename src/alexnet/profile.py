@@ -26,10 +26,10 @@ import jax.numpy as jnp
 from alexnet import config as configs
 from alexnet import cost, platform
 from alexnet.errors import run
+from alexnet.models.table import Net
 from alexnet.options import count
 from alexnet.run import assemble, learning, train_batches
 from alexnet.step import SCOPES
-from alexnet.table import Net
 from alexnet.text import aligned
 
 OPTIONS = {"steps": "3", "trace": ""}

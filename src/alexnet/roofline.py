@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from alexnet import cost, nets
 from alexnet.errors import run
+from alexnet.models.table import Net
 from alexnet.options import arguments, count, typed
-from alexnet.table import Net
 from alexnet.text import aligned
 
 MIB = 2**20

@@ -11,12 +11,14 @@ from ml_collections import ConfigDict
 
 from alexnet import config as configs
 from alexnet import mesh as meshes
-from alexnet import metrics, model, nets, optimizer, platform, schedule
+from alexnet import metrics, nets, optimizer, platform, schedule
 from alexnet.augment import Augmentation
 from alexnet.data import pipeline, prepare
 from alexnet.data.statistics import Statistics
 from alexnet.data.store import Store
 from alexnet.errors import UserError, nearest
+from alexnet.models import network
+from alexnet.models.table import Net
 from alexnet.step import (
     Apply,
     TrainState,
@@ -25,7 +27,6 @@ from alexnet.step import (
     make_train_step,
     state_places,
 )
-from alexnet.table import Net
 
 SETTINGS = (
     *("seed", "batch_size", "epochs", "data", "net", "augment", "optimizer", "schedule", "mesh"),
@@ -78,8 +79,8 @@ def assemble(config: ConfigDict) -> Run:
     tuning = platform.tuning(config.conv_chunk, mesh, batch_size, net.image_size)
     if config.dtype not in ("float32", "bfloat16"):
         raise UserError(f"config.dtype={config.dtype!r}: choose float32 or bfloat16")
-    apply = model.on_mesh(net, mesh, jnp.dtype(config.dtype), tuning)
-    places = state_places(mesh, model.params_specs(net))
+    apply = network.on_mesh(net, mesh, jnp.dtype(config.dtype), tuning)
+    places = state_places(mesh, network.params_specs(net))
     statistics = jax.device_put(store.statistics, meshes.replicated(mesh))
     return Run(config, store, net, mesh, how, apply, places, statistics)
 
@@ -88,7 +89,7 @@ def assemble(config: ConfigDict) -> Run:
 class Learning:
     """What training needs beside a `Run`."""
 
-    shapes: model.Params  # of the parameters
+    shapes: network.Params  # of the parameters
     eps: schedule.Schedule  # the learning rates
     fresh: Callable[[], TrainState]  # step 0
     step: Callable[..., tuple[TrainState, metrics.Sums]]  # jitted: see `make_train_step`
@@ -103,7 +104,7 @@ def learning(run: Run) -> Learning:
     config = run.config
 
     def init(key):
-        return model.init(run.net, key)
+        return network.init(run.net, key)
 
     shapes = jax.eval_shape(init, jax.random.key(0))
     eps = configs.call(schedule.build, "schedule", config.schedule, epochs=config.epochs)
@@ -153,7 +154,7 @@ def make_evaluation(
     count = run.store.counts[split]
     part, parts = meshes.my_part(run.mesh)
 
-    def evaluate(params: model.Params, keep: list | None = None) -> metrics.Means:
+    def evaluate(params: network.Params, keep: list | None = None) -> metrics.Means:
         batches = pipeline.eval_batches(
             run.store, split, batch_size=run.config.batch_size, part=part, parts=parts
         )
@@ -170,16 +171,16 @@ def make_evaluation(
     return evaluate
 
 
-def put_params(run: Run, params: dict[str, dict[str, np.ndarray]]) -> model.Params:
+def put_params(run: Run, params: dict[str, dict[str, np.ndarray]]) -> network.Params:
     """Parameters from a checkpoint, in their place on the mesh.
 
     Raises:
         UserError: if they are not those of the config's net.
     """
-    model.check(run.net, params, "the checkpoint")
+    network.check(run.net, params, "the checkpoint")
     return put_layers(run, params)
 
 
-def put_layers(run: Run, layers: dict[str, dict[str, np.ndarray]]) -> model.Params:
+def put_layers(run: Run, layers: dict[str, dict[str, np.ndarray]]) -> network.Params:
     """Parameters of some layers, in their place on the mesh."""
     return {name: jax.device_put(layers[name], run.places.params[name]) for name in layers}

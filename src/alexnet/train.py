@@ -23,8 +23,8 @@ from alexnet.alarm import Alarm
 from alexnet.checkpoint import Checkpoints
 from alexnet.errors import UserError, run
 from alexnet.log import Log
+from alexnet.models.table import layers
 from alexnet.run import Run, assemble, learning, make_evaluation, put_layers, train_batches
-from alexnet.table import layers
 
 # What may change when a run is resumed; anything else would make it another run.
 MAY_CHANGE = (

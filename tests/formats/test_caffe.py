@@ -5,9 +5,9 @@ import pytest
 import reference
 import thin
 
-from alexnet import model, table
 from alexnet.errors import UserError
 from alexnet.formats import caffe, layout
+from alexnet.models import network, table
 
 ORDER = thin.ORDER["caffenet"]
 
@@ -118,7 +118,7 @@ def test_logits_are_those_of_opencvs_caffe_reader(path, tmp_path, name):
     net = thin.thin(name)(classes=7)
     params = layout.ours(net, caffe.NAMES, caffe.read(path)[0])
     rgb = images - np.float32([122.679, 116.669, 104.007])
-    logits, _ = model.apply(net, params, rgb)
+    logits, _ = network.apply(net, params, rgb)
     wanted = reference.caffe(thin.weights(name), images, pool_first=name == "caffenet")
     for other in (found, logits):
         np.testing.assert_allclose(other, wanted, rtol=0, atol=2e-5 * np.abs(wanted).max())

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import thin
 
-from alexnet import model
 from alexnet.formats import caffe, layout, torch
+from alexnet.models import network
 
 NAMES = {"caffenet": caffe.NAMES, "torchvision_alexnet": torch.NAMES}
 
@@ -22,7 +22,7 @@ def test_shapes_are_the_frameworks(name):
 def test_there_and_back_is_the_same(name):
     net, arrays = thin.thin(name)(classes=7), thin.weights(name)
     params = layout.ours(net, NAMES[name], arrays)
-    shapes = jax.eval_shape(lambda: model.init(net, jax.random.key(0)))
+    shapes = jax.eval_shape(lambda: network.init(net, jax.random.key(0)))
     assert jax.tree.map(np.shape, params) == jax.tree.map(lambda leaf: leaf.shape, shapes)
     back = layout.theirs(net, NAMES[name], params)
     assert back.keys() == arrays.keys()

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import thin
 
-from alexnet import model
 from alexnet.errors import UserError
 from alexnet.formats import layout, torch
+from alexnet.models import network
 
 
 def test_without_pytorch_the_line_says_what_to_do(tmp_path, monkeypatch):
@@ -56,7 +56,7 @@ def test_logits_are_those_of_a_pytorch_module(tmp_path):
     net = thin.thin("torchvision_alexnet")(classes=7)
     params = layout.ours(net, torch.NAMES, torch.read(tmp_path / "net.pth"))
     mean = 255 * np.float32([0.485, 0.456, 0.406])
-    logits, _ = model.apply(net, params, images - mean)
+    logits, _ = network.apply(net, params, images - mean)
     np.testing.assert_allclose(logits, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
 
 

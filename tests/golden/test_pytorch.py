@@ -7,7 +7,8 @@ import numpy as np
 import optax
 import pytest
 
-from alexnet import model, nets
+from alexnet import nets
+from alexnet.models import network
 
 HERE = Path(__file__).parent
 
@@ -38,7 +39,7 @@ def test_a_thin_net_agrees_with_pytorch(preset):
             params.setdefault(layer, {})[part] = array
 
     def loss(params):
-        logits, _ = model.apply(net, params, theirs["images"].astype(np.float64))
+        logits, _ = network.apply(net, params, theirs["images"].astype(np.float64))
         entropy = optax.softmax_cross_entropy_with_integer_labels(logits, np.array([0, 3, 6]))
         return entropy.mean(), logits
 

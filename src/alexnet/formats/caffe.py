@@ -6,7 +6,7 @@ import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
 from alexnet.errors import UserError, one_line
-from alexnet.table import Net
+from alexnet.models.table import Net
 
 NETS = ("caffe_alexnet", "caffenet")
 _LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from alexnet.table import Conv, Layer, Net, Weighted, layers
+from alexnet.models.table import Conv, Layer, Net, Weighted, layers
 
 Arrays = dict[str, np.ndarray]
 Params = dict[str, dict[str, np.ndarray]]

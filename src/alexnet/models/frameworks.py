@@ -2,7 +2,7 @@
 
 import math
 
-from alexnet.table import Activation, Conv, Dense, Dropout, Net, Norm, Pixels, Pool, Row
+from alexnet.models.table import Activation, Conv, Dense, Dropout, Net, Norm, Pixels, Pool, Row
 
 
 def torchvision_alexnet(*, classes: int, image_size: int = 224) -> Net:

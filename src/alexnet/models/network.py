@@ -20,7 +20,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from alexnet import mesh as meshes
-from alexnet import ops, table
+from alexnet.models import ops, table
 from alexnet.platform import Tuning
 
 Params = dict[str, dict[str, jax.Array]]
