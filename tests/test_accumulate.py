@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from tiny import tiny_config
 
-from alexnet import mesh as meshes
 from alexnet import optimizer, schedule, step
+from alexnet.devices import mesh as meshes
 from alexnet.models import network
 from alexnet.run import assemble, train_batches
 

@@ -1,4 +1,4 @@
-"""alexnet.allocator: a command restarts once with mimalloc; nothing else does."""
+"""alexnet.devices.allocator: a command restarts once with mimalloc; nothing else does."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet import allocator
+from alexnet.devices import allocator
 
 VARIABLES = ("LD_PRELOAD", "MIMALLOC_ARENA_RESERVE", "MIMALLOC_PURGE_DELAY")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the library is preloaded on Linux only")

@@ -10,7 +10,8 @@ import time
 import pytest
 from tiny import ROOT
 
-from alexnet import cluster, log
+from alexnet import log
+from alexnet.devices import processes
 from alexnet.errors import UserError
 
 
@@ -133,7 +134,7 @@ def test_the_loss_of_a_process_ends_the_other_clearly(data_dir, tmp_path, victim
     _, said = runs[1 - victim].communicate(timeout=120)
     assert time.monotonic() - killed < 120
     assert runs[1 - victim].returncode != 0
-    assert cluster.LOST in said
+    assert processes.LOST in said
     runs[victim].communicate()
 
     runs = both(epochs=8)
@@ -153,7 +154,7 @@ def test_the_mistake_of_one_process_ends_both(data_dir, tmp_path):
     assert "config.seed=-1" in said
     _, said = good.communicate(timeout=120)
     assert good.returncode != 0
-    assert cluster.LOST in said
+    assert processes.LOST in said
     assert time.monotonic() - began < 120
 
 
@@ -172,7 +173,7 @@ def test_the_mistake_of_one_process_ends_both(data_dir, tmp_path):
 )
 def test_options_that_do_not_go_together(options, message):
     with pytest.raises(UserError, match=message):
-        cluster.join(**cluster.OPTIONS | options)
+        processes.join(**processes.OPTIONS | options)
 
 
 def test_auto_without_a_cluster_says_what_to_write_instead():

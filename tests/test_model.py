@@ -25,11 +25,11 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from alexnet import cost, nets, optimizer, step
-from alexnet import mesh as meshes
 from alexnet.augment import Augmentation
 from alexnet.data.statistics import Statistics
+from alexnet.devices import mesh as meshes
+from alexnet.devices.runtime import Tuning
 from alexnet.models import network, ops, table
-from alexnet.platform import Tuning
 from alexnet.schedule import Milestones
 
 PRESETS = ["paper", "original"]

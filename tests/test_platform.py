@@ -1,4 +1,4 @@
-"""alexnet.platform: what is chosen for CPUs, and that a user's choice goes first."""
+"""alexnet.devices.runtime: what is chosen for CPUs, and that a user's choice goes first."""
 
 from types import SimpleNamespace
 
@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alexnet import mesh as meshes
-from alexnet import platform
 from alexnet import run as runs
+from alexnet.devices import mesh as meshes
+from alexnet.devices import runtime
 from alexnet.models import network, ops
 
 
@@ -26,7 +26,7 @@ def mesh():
     ],
 )
 def test_on_a_cpu_chunks_have_few_pixels(mesh, batch, image_size, chunk):
-    assert platform.tuning(-1, mesh, batch, image_size).conv_chunk == chunk
+    assert runtime.tuning(-1, mesh, batch, image_size).conv_chunk == chunk
     assert chunk == 0 or -(-batch // chunk) <= 4
 
 
@@ -36,22 +36,22 @@ def on(kind: str, devices: int = 1):
 
 
 def test_several_devices_and_gpus_take_their_batch_whole():
-    assert platform.tuning(-1, on("cpu", devices=2), 128, 224).conv_chunk == 0
-    assert platform.tuning(-1, on("gpu"), 128, 224).conv_chunk == 0
+    assert runtime.tuning(-1, on("cpu", devices=2), 128, 224).conv_chunk == 0
+    assert runtime.tuning(-1, on("gpu"), 128, 224).conv_chunk == 0
 
 
 def test_what_the_user_asks_for_goes_first(mesh, monkeypatch):
-    assert platform.tuning(0, mesh, 128, 224).conv_chunk == 0
-    assert platform.tuning(32, mesh, 128, 224).conv_chunk == 32
+    assert runtime.tuning(0, mesh, 128, 224).conv_chunk == 0
+    assert runtime.tuning(32, mesh, 128, 224).conv_chunk == 32
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_experimental_ynn_fusion_type=-individual_dot")
-    assert list(platform.compiler_options(mesh)) == ["xla_cpu_copy_insertion_use_region_analysis"]
+    assert list(runtime.compiler_options(mesh)) == ["xla_cpu_copy_insertion_use_region_analysis"]
 
 
 def test_gpus_compute_plainly_and_compile_as_xla_likes(monkeypatch):
     monkeypatch.delenv("XLA_FLAGS", raising=False)
-    assert platform.compiler_options(on("gpu")) == {}
-    assert platform.tuning(-1, on("gpu"), 128, 224) == platform.Tuning()
-    assert all(platform.tuning(-1, on("cpu"), 128, 224))
+    assert runtime.compiler_options(on("gpu")) == {}
+    assert runtime.tuning(-1, on("gpu"), 128, 224) == runtime.Tuning()
+    assert all(runtime.tuning(-1, on("cpu"), 128, 224))
 
 
 def test_on_a_cpu_convolutions_are_left_to_eigen_and_products_are_not(mesh, monkeypatch):
@@ -63,7 +63,7 @@ def test_on_a_cpu_convolutions_are_left_to_eigen_and_products_are_not(mesh, monk
     shapes = (8, 12, 12, 64), (3, 3, 64, 64), (12 * 12 * 64, 64)
     arrays = [jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes]
 
-    options = platform.compiler_options(mesh)
+    options = runtime.compiler_options(mesh)
     hlo = jax.jit(net, compiler_options=options).lower(*arrays).compile().as_text()
     lines = [line for line in hlo.splitlines() if " convolution(" in line]
     entry = hlo[hlo.index("ENTRY") :]
@@ -75,7 +75,7 @@ def test_on_a_cpu_convolutions_are_left_to_eigen_and_products_are_not(mesh, monk
 @pytest.mark.parametrize(("dtype", "eigens"), [("float32", True), ("bfloat16", False)])
 def test_on_a_cpu_dense_layers_are_left_to_eigen_in_float32(mesh, monkeypatch, dtype, eigens):
     monkeypatch.delenv("XLA_FLAGS", raising=False)
-    options = platform.compiler_options(mesh)
+    options = runtime.compiler_options(mesh)
     arrays = [jax.ShapeDtypeStruct(shape, dtype) for shape in ((2, 32, 512), (2, 512, 256))]
     compiled = jax.jit(ops.dense, compiler_options=options).lower(*arrays).compile()
     assert ("ynn_fusion" not in compiled.as_text()) == eigens
@@ -100,7 +100,7 @@ def test_a_cpus_step_updates_dense_kernels_in_place(mesh, monkeypatch):
         return sum("f32[512,512]" in line and " copy(" in line for line in lines)
 
     assert copies({}) > 0  # or the option is not needed any more
-    assert copies(platform.compiler_options(mesh)) == 0
+    assert copies(runtime.compiler_options(mesh)) == 0
 
 
 def test_a_run_computes_as_the_platform_likes(tiny):

@@ -7,8 +7,9 @@ from ml_collections import ConfigDict
 from tiny import ROOT, tiny_config
 
 from alexnet import config as configs
-from alexnet import mesh as meshes
-from alexnet import platform, profile
+from alexnet import profile
+from alexnet.devices import mesh as meshes
+from alexnet.devices import runtime
 from alexnet.errors import UserError
 from alexnet.models import ops
 
@@ -61,7 +62,7 @@ def test_a_convolution_that_runs_on_other_threads_gets_its_time(tmp_path):
     def net(x_BHWC, kernel_HWIO):
         return jnp.maximum(ops.conv(x_BHWC, kernel_HWIO, 1, ((2, 2), (2, 2))), 0)
 
-    options = platform.compiler_options(meshes.make(towers=1, batch_size=1, data=1, tower=1))
+    options = runtime.compiler_options(meshes.make(towers=1, batch_size=1, data=1, tower=1))
     program = jax.jit(net, compiler_options=options).lower(x_BHWC, kernel_HWIO).compile()
     jax.block_until_ready(program(x_BHWC, kernel_HWIO))
     with jax.profiler.trace(str(tmp_path)):

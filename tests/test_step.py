@@ -9,10 +9,10 @@ import optax
 import pytest
 import reference
 
-from alexnet import mesh as meshes
 from alexnet import optimizer, step
 from alexnet.augment import VIEWS, Augmentation, evaluation_inputs
 from alexnet.data.statistics import Statistics
+from alexnet.devices import mesh as meshes
 from alexnet.models import network, table
 from alexnet.schedule import Knobs, Milestones
 

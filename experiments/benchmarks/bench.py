@@ -26,7 +26,8 @@ from pathlib import Path
 
 import work
 
-from alexnet import allocator, cost
+from alexnet import cost
+from alexnet.devices import allocator
 from alexnet.errors import UserError, run
 from alexnet.models.table import Norm
 from alexnet.options import arguments, count

@@ -14,8 +14,8 @@ import re
 import jax
 import jax.numpy as jnp
 
-from alexnet import mesh as meshes
 from alexnet import nets
+from alexnet.devices import mesh as meshes
 from alexnet.models import network
 
 SCHEMES = {  # name: towers, batch, (data, tower)

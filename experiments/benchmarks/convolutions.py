@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 import work
 
-from alexnet import allocator, platform
-from alexnet import mesh as meshes
+from alexnet.devices import allocator, runtime
+from alexnet.devices import mesh as meshes
 from alexnet.errors import UserError, nearest, run
 from alexnet.models import ops, table
 from alexnet.options import arguments, count
@@ -72,8 +72,8 @@ def programs(
 def rates(net: table.Net, images: int, rounds: int) -> list[list[str]]:
     """A line for each convolution of the net."""
     mesh = meshes.make(towers=net.towers, batch_size=images, data=1, tower=1)
-    eigen = platform.tuning(0, mesh, images, net.image_size).eigen
-    options = platform.compiler_options(mesh)
+    eigen = runtime.tuning(0, mesh, images, net.image_size).eigen
+    options = runtime.compiler_options(mesh)
     lines = []
     for number, layer in enumerate(table.layers(net)):
         if not isinstance(layer.row, table.Conv):

@@ -16,19 +16,20 @@ import jax.numpy as jnp
 import numpy as np
 import work
 
-from alexnet import mesh as meshes
-from alexnet import metrics, optimizer, platform, schedule, step
+from alexnet import metrics, optimizer, schedule, step
 from alexnet.augment import Augmentation
 from alexnet.data.statistics import Statistics
+from alexnet.devices import mesh as meshes
+from alexnet.devices import runtime
 from alexnet.models import network
 from alexnet.profile import matmul_rate
 
 
 def main(task: dict) -> None:
-    platform.cache_compilations()
+    runtime.cache_compilations()
     table, size = work.net(task["net"]), task["batch"]
     mesh = meshes.make(towers=table.towers, batch_size=size, data=1, tower=1)
-    tuning = platform.tuning(-1, mesh, size, table.image_size)
+    tuning = runtime.tuning(-1, mesh, size, table.image_size)
     apply = network.on_mesh(table, mesh, jnp.dtype(task["dtype"]), tuning)
     images, labels = work.batch(table, size)
     place = meshes.batch_sharding(mesh)
@@ -51,7 +52,7 @@ def main(task: dict) -> None:
     compiling = time.perf_counter()
     if task["work"] == "forward":
         inputs = jax.device_put(work.inputs(images), place)
-        options = platform.compiler_options(mesh)
+        options = runtime.compiler_options(mesh)
         forward = jax.jit(apply, compiler_options=options).lower(params, inputs).compile()
         compile_seconds = time.perf_counter() - compiling
 

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import jax
 
-from alexnet import allocator, log, platform
 from alexnet import config as configs
+from alexnet import log
+from alexnet.devices import allocator, runtime
 from alexnet.errors import run
 from alexnet.options import count
 from alexnet.run import assemble, learning, train_batches
@@ -60,7 +61,7 @@ def loop_seconds(config, steps: int, folder: str) -> float:
 def main(argv: list[str]) -> None:
     config, options = configs.parse(argv, OPTIONS)
     steps, rounds = count("steps", options["steps"], 4), count("rounds", options["rounds"])
-    platform.cache_compilations()
+    runtime.cache_compilations()
     bare = bare_step(config)
     with config.unlocked():
         config.epochs = steps * config.batch_size / assemble(config).store.counts["train"]

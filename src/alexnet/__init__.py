@@ -2,7 +2,7 @@
 
 import sys
 
-from alexnet import allocator
+from alexnet.devices import allocator
 
 if sys.argv[0] == "-m":  # Python is looking for the command of `python -m alexnet.train`
     allocator.restart()

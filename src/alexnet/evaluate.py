@@ -20,9 +20,10 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from alexnet import checkpoint, config, metrics, platform
+from alexnet import checkpoint, config, metrics
 from alexnet.augment import VIEWS
 from alexnet.data.store import Store
+from alexnet.devices import runtime
 from alexnet.ensemble import Ensemble
 from alexnet.errors import UserError, run
 from alexnet.options import arguments
@@ -51,7 +52,7 @@ def main(argv: Sequence[str]) -> None:
     if views not in VIEWS:
         raise UserError(f"--views={views}: choose one of {', '.join(VIEWS)}")
     step = checkpoint.which(options["checkpoint"])
-    platform.cache_compilations()
+    runtime.cache_compilations()
     saved = [config.saved(Path(workdir)) for workdir in workdirs]
     runs = [assemble(relocated(one, options["data_dir"])) for one in saved]
     for workdir, this in zip(workdirs, runs, strict=True):

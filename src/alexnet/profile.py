@@ -24,7 +24,8 @@ import jax
 import jax.numpy as jnp
 
 from alexnet import config as configs
-from alexnet import cost, platform
+from alexnet import cost
+from alexnet.devices import runtime
 from alexnet.errors import run
 from alexnet.models.table import Net
 from alexnet.options import count
@@ -49,7 +50,7 @@ def main(argv: Sequence[str]) -> None:
     """Runs, measures and prints."""
     config, options = configs.parse(argv, OPTIONS)
     steps = count("steps", options["steps"])
-    platform.cache_compilations()
+    runtime.cache_compilations()
     this = assemble(config)
     learn = learning(this)
     state, knobs = learn.fresh(), learn.eps(0.0, [], learn.shapes)

@@ -48,7 +48,7 @@ MACHINES = (
 def layouts(net: Net, batch: int, devices: int) -> list[tuple[int, int]]:
     """(data, tower) that use the most devices: with the towers apart, if they divide so, and not.
 
-    `alexnet.mesh.make` chooses the first for such numbers of devices.
+    `alexnet.devices.mesh.make` chooses the first for such numbers of devices.
     """
     towers = [tower for tower in dict.fromkeys((net.towers, 1)) if devices % tower == 0]
     return [

@@ -10,12 +10,13 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
-from alexnet import mesh as meshes
-from alexnet import metrics, nets, optimizer, platform, schedule
+from alexnet import metrics, nets, optimizer, schedule
 from alexnet.augment import Augmentation
 from alexnet.data import pipeline, prepare
 from alexnet.data.statistics import Statistics
 from alexnet.data.store import Store
+from alexnet.devices import mesh as meshes
+from alexnet.devices import runtime
 from alexnet.errors import UserError, nearest
 from alexnet.models import network
 from alexnet.models.table import Net
@@ -76,7 +77,7 @@ def assemble(config: ConfigDict) -> Run:
             f"not divide into so many parts on {mesh.shape['data']} device(s)"
         )
     batch_size = config.batch_size // config.accumulate
-    tuning = platform.tuning(config.conv_chunk, mesh, batch_size, net.image_size)
+    tuning = runtime.tuning(config.conv_chunk, mesh, batch_size, net.image_size)
     if config.dtype not in ("float32", "bfloat16"):
         raise UserError(f"config.dtype={config.dtype!r}: choose float32 or bfloat16")
     apply = network.on_mesh(net, mesh, jnp.dtype(config.dtype), tuning)

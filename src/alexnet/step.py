@@ -14,10 +14,11 @@ import optax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from alexnet import mesh as meshes
-from alexnet import metrics, platform
+from alexnet import metrics
 from alexnet.augment import VIEWS, Augmentation, evaluation_inputs, training_inputs
 from alexnet.data.statistics import Statistics
+from alexnet.devices import mesh as meshes
+from alexnet.devices import runtime
 from alexnet.schedule import Knobs
 
 SCOPES = ("augment", "loss", "update")  # names of a step's parts in profiles, beside the layers
@@ -108,7 +109,7 @@ def make_train_step(
             params = optax.apply_updates(state.params, change)
         return TrainState(state.step + 1, params, velocity), sums
 
-    options = platform.compiler_options(mesh)
+    options = runtime.compiler_options(mesh)
     return jax.jit(train_step, donate_argnums=0, compiler_options=options)
 
 
@@ -138,7 +139,7 @@ def make_eval_step(
     inputs = jax.jit(inputs, static_argnums=2)
     log_softmax = jax.jit(
         lambda params, x_BHWC: jax.nn.log_softmax(apply(params, x_BHWC)),
-        compiler_options=platform.compiler_options(mesh),
+        compiler_options=runtime.compiler_options(mesh),
     )
     add = jax.jit(jnp.logaddexp, donate_argnums=0)
     sums = jax.jit(metrics.sums)

@@ -16,11 +16,12 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from alexnet import checkpoint, cluster, metrics, platform, pretrained
+from alexnet import checkpoint, metrics, pretrained
 from alexnet import config as configs
-from alexnet import mesh as meshes
 from alexnet.alarm import Alarm
 from alexnet.checkpoint import Checkpoints
+from alexnet.devices import mesh as meshes
+from alexnet.devices import processes, runtime
 from alexnet.errors import UserError, run
 from alexnet.log import Log
 from alexnet.models.table import layers
@@ -35,11 +36,11 @@ MAY_CHANGE = (
 
 def main(argv: Sequence[str]) -> None:
     """Reads the flags and trains."""
-    config, options = configs.parse(argv, {"workdir": None} | cluster.OPTIONS)
+    config, options = configs.parse(argv, {"workdir": None} | processes.OPTIONS)
     workdir = Path(options.pop("workdir"))
-    cluster.join(**options)
-    platform.cache_compilations()
-    with cluster.ends_clearly():
+    processes.join(**options)
+    runtime.cache_compilations()
+    with processes.ends_clearly():
         train(config, workdir)
 
 
@@ -73,7 +74,7 @@ def train(config: ConfigDict, workdir: Path) -> list[float]:
         state, start, history = restored or (learn.fresh(), 0, {"validation_errors": []})
         state = state._replace(params=state.params | put_layers(this, given))
         del given
-        if cluster.agreed(start) != start:
+        if processes.agreed(start) != start:
             raise UserError(
                 f"process {jax.process_index()} finds step {start} the last good one in {workdir}, "
                 "another a later one: is it one file system for all?"
@@ -161,7 +162,7 @@ def claimed(workdir: Path, config: ConfigDict) -> Iterator[None]:
             except OSError as error:
                 reason = error.strerror
                 raise UserError(f"--workdir={workdir}: cannot write there: {reason}") from None
-        cluster.agreed(0)  # the others wait for the first
+        processes.agreed(0)  # the others wait for the first
         yield
 
 
@@ -251,7 +252,7 @@ class Interruption:
         """The signal that all processes stop for, or 0; together they only stop when asked."""
         if jax.process_count() == 1:
             return self.signal
-        return cluster.agreed(self.signal) if ask_others else 0
+        return processes.agreed(self.signal) if ask_others else 0
 
     def _ask(self, number: int, _) -> None:
         if self.signal:

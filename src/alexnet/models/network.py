@@ -19,9 +19,9 @@ from jax.experimental.xla_metadata import set_xla_metadata
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from alexnet import mesh as meshes
+from alexnet.devices import mesh as meshes
+from alexnet.devices.runtime import Tuning
 from alexnet.models import ops, table
-from alexnet.platform import Tuning
 
 Params = dict[str, dict[str, jax.Array]]
 Activations = dict[str, jax.Array]
@@ -42,7 +42,7 @@ class Weights(nn.Module):
     layer: table.Layer
     towers: int
     dtype: jnp.dtype | None  # None: the parameters' own
-    eigen: bool = False  # see `alexnet.platform.Tuning`
+    eigen: bool = False  # see `alexnet.devices.runtime.Tuning`
 
     def setup(self) -> None:
         row, features = self.layer.row, self.layer.output_shape[-1]
