@@ -1,4 +1,4 @@
-"""alexnet.augment: every crop can come, is exact, and depends on key and example alone."""
+"""alexnet.data.augment: every crop can come, is exact, and depends on key and example alone."""
 
 import functools
 import itertools
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from alexnet import augment
-from alexnet.augment import VIEWS, Augmentation
+from alexnet.data import augment
+from alexnet.data.augment import VIEWS, Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.errors import UserError
 

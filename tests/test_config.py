@@ -10,7 +10,7 @@ from tiny import ROOT
 
 from alexnet import config as configs
 from alexnet import nets, optimizer, options, schedule
-from alexnet.augment import Augmentation
+from alexnet.data.augment import Augmentation
 from alexnet.errors import UserError
 from alexnet.models import network
 from alexnet.run import SETTINGS

@@ -17,7 +17,7 @@ from tiny import ROOT
 
 from alexnet import checkpoint, convert, evaluate, nets, train
 from alexnet import config as configs
-from alexnet.augment import evaluation_inputs
+from alexnet.data.augment import evaluation_inputs
 from alexnet.errors import UserError
 from alexnet.run import assemble, put_params
 

@@ -15,7 +15,7 @@ from tiny import drawn, plant, tiny_config
 from alexnet import checkpoint, evaluate, metrics
 from alexnet import config as configs
 from alexnet import run as runs
-from alexnet.augment import evaluation_inputs
+from alexnet.data.augment import evaluation_inputs
 from alexnet.ensemble import Ensemble
 from alexnet.errors import UserError
 from alexnet.models import network

@@ -25,7 +25,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from alexnet import cost, nets, optimizer, step
-from alexnet.augment import Augmentation
+from alexnet.data.augment import Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.devices import mesh as meshes
 from alexnet.devices.runtime import Tuning

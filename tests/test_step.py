@@ -10,7 +10,7 @@ import pytest
 import reference
 
 from alexnet import optimizer, step
-from alexnet.augment import VIEWS, Augmentation, evaluation_inputs
+from alexnet.data.augment import VIEWS, Augmentation, evaluation_inputs
 from alexnet.data.statistics import Statistics
 from alexnet.devices import mesh as meshes
 from alexnet.models import network, table

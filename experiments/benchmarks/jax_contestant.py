@@ -17,7 +17,7 @@ import numpy as np
 import work
 
 from alexnet import metrics, optimizer, schedule, step
-from alexnet.augment import Augmentation
+from alexnet.data.augment import Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.devices import mesh as meshes
 from alexnet.devices import runtime

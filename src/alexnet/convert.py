@@ -30,8 +30,8 @@ from ml_collections import ConfigDict
 
 from alexnet import checkpoint, nets, optimizer
 from alexnet import config as configs
-from alexnet.augment import Augmentation, evaluation_inputs
 from alexnet.data import prepare
+from alexnet.data.augment import Augmentation, evaluation_inputs
 from alexnet.data.store import open_store
 from alexnet.errors import UserError, run
 from alexnet.formats import caffe, layout, safetensors, stablehlo, torch

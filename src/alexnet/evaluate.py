@@ -21,7 +21,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from alexnet import checkpoint, config, metrics
-from alexnet.augment import VIEWS
+from alexnet.data.augment import VIEWS
 from alexnet.data.store import Store
 from alexnet.devices import runtime
 from alexnet.ensemble import Ensemble

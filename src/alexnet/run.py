@@ -11,8 +11,8 @@ from ml_collections import ConfigDict
 
 from alexnet import config as configs
 from alexnet import metrics, nets, optimizer, schedule
-from alexnet.augment import Augmentation
 from alexnet.data import pipeline, prepare
+from alexnet.data.augment import Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.data.store import Store
 from alexnet.devices import mesh as meshes

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from alexnet import metrics
-from alexnet.augment import VIEWS, Augmentation, evaluation_inputs, training_inputs
+from alexnet.data.augment import VIEWS, Augmentation, evaluation_inputs, training_inputs
 from alexnet.data.statistics import Statistics
 from alexnet.devices import mesh as meshes
 from alexnet.devices import runtime

@@ -3,7 +3,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from alexnet.data import folder
+from alexnet.data.sources import folder
 from alexnet.errors import UserError
 
 

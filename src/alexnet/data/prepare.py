@@ -14,8 +14,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from alexnet import errors
-from alexnet.data import builders, images, store
-from alexnet.data.raw import RawData, Split
+from alexnet.data import images, store
+from alexnet.data.sources import tfds
+from alexnet.data.sources.raw import RawData, Split
 from alexnet.data.statistics import Accumulator
 from alexnet.errors import UserError
 
@@ -40,7 +41,7 @@ def prepare(
         store.store_path(name, data_dir, image_size, quality)  # a wrong size, before a download
     try:
         with _lock(name, data_dir):
-            raw = builders.load(name, data_dir)
+            raw = tfds.load(name, data_dir)
             size = _default_size(raw.splits["train"]) if image_size is None else image_size
             path = store.store_path(name, data_dir, size, quality)
             made = store.load_store(path)
@@ -55,8 +56,8 @@ def prepare(
 def ensure(name: str, data_dir: str, image_size: int, quality: int = store.QUALITY) -> store.Store:
     """The store, made on the spot where that takes no download; UserError otherwise."""
     path = store.store_path(name, data_dir, image_size, quality)
-    is_folder = name.startswith(builders.FOLDER)  # may have changed since
-    if is_folder or (store.load_store(path) is None and builders.is_local(name, data_dir)):
+    is_folder = name.startswith(tfds.FOLDER)  # may have changed since
+    if is_folder or (store.load_store(path) is None and tfds.is_local(name, data_dir)):
         return prepare(name, data_dir, image_size, quality)
     return store.open_store(name, data_dir, image_size, quality)
 
@@ -66,7 +67,7 @@ def class_count(
 ) -> int | None:
     """How many classes the dataset has; None for a folder without a store. Prepares nothing."""
     made = store.load_store(store.store_path(name, data_dir, image_size, quality))
-    return len(made.classes) if made else builders.class_count(name, data_dir)
+    return len(made.classes) if made else tfds.class_count(name, data_dir)
 
 
 def _make(

@@ -9,8 +9,8 @@ import contextlib
 import tarfile
 from collections.abc import Iterable
 
-from alexnet.data import folder
-from alexnet.data.raw import RawData
+from alexnet.data.sources import folder
+from alexnet.data.sources.raw import RawData
 from alexnet.data.store import root_dir
 from alexnet.errors import UserError, nearest, one_line
 
@@ -89,8 +89,6 @@ def _builder(name: str, data_dir: str):
     # Training reads stores only and must not load these.
     import tensorflow_datasets as tfds
 
-    from alexnet.data import digits, ilsvrc2010  # noqa: F401  importing registers their builders
-
     try:
         builder = tfds.builder(name, data_dir=root_dir(data_dir))
     except tfds.core.DatasetNotFoundError:
@@ -117,12 +115,12 @@ def _builder(name: str, data_dir: str):
 def _download_and_prepare(builder, name: str) -> None:
     import tensorflow_datasets as tfds
 
-    from alexnet.data import ilsvrc2010
+    from alexnet.data.sources import ilsvrc
 
     if builder.name == IMAGENET:
         _check_archives(builder, IMAGENET_ARCHIVES.values(), IMAGENET_PAGE)
-    elif isinstance(builder, ilsvrc2010.Imagenet2010):
-        _check_archives(builder, ilsvrc2010.ARCHIVES, ilsvrc2010.PAGE)
+    elif isinstance(builder, ilsvrc.Imagenet2010):
+        _check_archives(builder, ilsvrc.ARCHIVES, ilsvrc.PAGE)
     try:
         # TFDS prints banners; its progress bars go to stderr and stay.
         with contextlib.redirect_stdout(None):

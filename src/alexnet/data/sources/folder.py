@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from alexnet.data.raw import RawData
+from alexnet.data.sources.raw import RawData
 from alexnet.errors import UserError
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
