@@ -34,7 +34,7 @@ from alexnet.data import prepare
 from alexnet.data.augment import Augmentation, evaluation_inputs
 from alexnet.data.store import open_store
 from alexnet.errors import UserError, run
-from alexnet.formats import caffe, layout, safetensors, stablehlo, torch
+from alexnet.formats import caffe, layout, safetensors, stablehlo, torchvision
 from alexnet.models import network, table
 from alexnet.options import arguments
 from alexnet.run import check_settings
@@ -106,7 +106,7 @@ def read(config: ConfigDict, source: Path) -> tuple[table.Net, layout.Params]:
     Raises:
         UserError: naming the array and both shapes where they do not fit.
     """
-    framework, metadata = torch, {}
+    framework, metadata = torchvision, {}
     match source.suffix:
         case ".caffemodel":
             framework = caffe
@@ -114,7 +114,7 @@ def read(config: ConfigDict, source: Path) -> tuple[table.Net, layout.Params]:
         case ".safetensors":
             arrays, metadata = safetensors.read(source)
         case ".pth" | ".pt":
-            arrays = torch.read(source)
+            arrays = torchvision.read(source)
         case _:
             raise UserError(f"--source={source}: end it in .caffemodel, .safetensors, .pth or .pt")
     if OURS in metadata:
@@ -172,9 +172,9 @@ def export_weights(workdir: Path, target: Path, step: str | int, names: str) -> 
     if names not in ("own", "torchvision"):
         raise UserError(f"--names={names}: choose own or torchvision")
     config = configs.saved(workdir)
-    renamed = target.suffix == ".safetensors" and config.net.name in torch.NETS
+    renamed = target.suffix == ".safetensors" and config.net.name in torchvision.NETS
     if names == "torchvision" and not renamed:
-        raise UserError(f"--names=torchvision: for .safetensors of net {torch.NETS[0]} alone")
+        raise UserError(f"--names=torchvision: for .safetensors of net {torchvision.NETS[0]} alone")
     classes = configs.call(prepare.class_count, "data", config.data)
     if classes is None:
         raise UserError(f"dataset {config.data.name!r} is not prepared, so its classes are unknown")
@@ -185,7 +185,9 @@ def export_weights(workdir: Path, target: Path, step: str | int, names: str) -> 
     if target.suffix == ".stablehlo":
         content = stablehlo.content(_classifier(config, net, params), net.image_size)
     elif names == "torchvision":
-        content = safetensors.content(layout.theirs(net, torch.NAMES, params), {"format": "pt"})
+        content = safetensors.content(
+            layout.theirs(net, torchvision.NAMES, params), {"format": "pt"}
+        )
     else:
         arrays = {f"{name}.{part}": x for name in params for part, x in params[name].items()}
         about = {"config": configs.versioned(config), "classes": classes}

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import thin
 
-from alexnet.formats import caffe, layout, torch
+from alexnet.formats import caffe, layout, torchvision
 from alexnet.models import network
 
-NAMES = {"caffenet": caffe.NAMES, "torchvision_alexnet": torch.NAMES}
+NAMES = {"caffenet": caffe.NAMES, "torchvision_alexnet": torchvision.NAMES}
 
 
 @pytest.mark.parametrize("name", NAMES)

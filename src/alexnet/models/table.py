@@ -1,8 +1,8 @@
 """What a network is: a table with one row per layer, and the shapes that follow from it.
 
-A net is data, a tuple of small rows; `alexnet.nets` writes the networks down and `alexnet.models.network`
-interprets them. Sizes count the whole net, over all towers: a `Conv` of 256 kernels in two towers
-is 128 in each. Nothing here needs JAX.
+A net is data, a tuple of small rows; `alexnet.nets` writes the networks down and
+`alexnet.models.network` interprets them. Sizes count the whole net, over all towers: a `Conv` of
+256 kernels in two towers is 128 in each. Nothing here needs JAX.
 """
 
 import dataclasses
