@@ -1,4 +1,4 @@
-"""alexnet.checkpoint: nothing is lost, nothing damaged is believed."""
+"""alexnet.workdir.checkpoint: nothing is lost, nothing damaged is believed."""
 
 import os
 import shutil
@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alexnet import checkpoint
-from alexnet.checkpoint import Checkpoints
 from alexnet.errors import UserError
+from alexnet.workdir import checkpoint
+from alexnet.workdir.checkpoint import Checkpoints
 
 
 class Trace(NamedTuple):

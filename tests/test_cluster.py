@@ -10,9 +10,9 @@ import time
 import pytest
 from tiny import ROOT
 
-from alexnet import log
 from alexnet.devices import processes
 from alexnet.errors import UserError
+from alexnet.workdir import log
 
 
 def command(workdir, data_dir, *more: str) -> list[str]:

@@ -15,11 +15,12 @@ from safetensors import numpy as safetensors
 from safetensors import safe_open
 from tiny import ROOT
 
-from alexnet import checkpoint, convert, evaluate, nets, train
 from alexnet import config as configs
+from alexnet import convert, evaluate, nets, train
 from alexnet.data.augment import evaluation_inputs
 from alexnet.errors import UserError
 from alexnet.run import assemble, put_params
+from alexnet.workdir import checkpoint
 
 VARIANTS = {"torchvision_alexnet": "torchvision", "caffe_alexnet": "caffe_alexnet"}
 VARIANTS |= {"caffenet": "caffenet"}

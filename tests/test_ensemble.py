@@ -12,13 +12,14 @@ import reference
 from PIL import Image
 from tiny import drawn, plant, tiny_config
 
-from alexnet import checkpoint, evaluate, metrics
 from alexnet import config as configs
+from alexnet import evaluate, metrics
 from alexnet import run as runs
 from alexnet.data.augment import evaluation_inputs
 from alexnet.ensemble import Ensemble
 from alexnet.errors import UserError
 from alexnet.models import network
+from alexnet.workdir import checkpoint
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 

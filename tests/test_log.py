@@ -1,4 +1,4 @@
-"""alexnet.log: every number once, whatever happens to the run."""
+"""alexnet.workdir.log: every number once, whatever happens to the run."""
 
 import io
 import json
@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from alexnet import log
 from alexnet.errors import UserError
-from alexnet.log import Log
+from alexnet.workdir import log
+from alexnet.workdir.log import Log
 
 
 class Terminal(io.StringIO):
@@ -221,8 +221,8 @@ def test_live_line(tmp_path, monkeypatch, clock):
 def test_tensorflow_stays_out(tmp_path):
     (tmp_path / "tensorflow.py").write_text("")
     code = (
-        "import sys, alexnet.log\n"
-        "with alexnet.log.Log('run', 10, 128) as log: log.train(1, 0.1, 2.5, 0.5, 0.25, 0.01)\n"
+        "import sys, alexnet.workdir.log\n"
+        "with alexnet.workdir.log.Log('run', 10, 128) as log: log.train(1, 0.1, 2.5, 0.5, 0.25, 0.01)\n"
         "assert 'tensorflow' not in sys.modules and 'jax' not in sys.modules\n"
     )
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}

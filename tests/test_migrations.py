@@ -3,7 +3,7 @@
 import pytest
 
 from alexnet.errors import UserError
-from alexnet.migrations import Added, Renamed, Retired, migrated
+from alexnet.workdir.migrations import Added, Renamed, Retired, migrated
 
 CHANGES = (
     (1, Retired("mesh.hybrid", False)),

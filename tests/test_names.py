@@ -5,9 +5,10 @@ import shutil
 
 import pytest
 
-from alexnet import checkpoint, convert, evaluate, train
 from alexnet import config as configs
+from alexnet import convert, evaluate, train
 from alexnet.errors import UserError
+from alexnet.workdir import checkpoint
 
 NAMES = [
     *("with space", " leading", "trailing ", "two  spaces", "tab\there", "line\nbreak"),

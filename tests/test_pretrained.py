@@ -13,9 +13,10 @@ from PIL import Image
 from test_cluster import free_port, start
 from tiny import ROOT, drawn, plant, tiny_config
 
-from alexnet import checkpoint, pretrained, train
+from alexnet import pretrained, train
 from alexnet import run as runs
 from alexnet.errors import UserError
+from alexnet.workdir import checkpoint
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from tiny import ROOT, tiny_config
 
-from alexnet import alarm, checkpoint, evaluate, log, train
+from alexnet import alarm, evaluate, train
 from alexnet import config as configs
 from alexnet.errors import UserError
+from alexnet.workdir import checkpoint, log
 
 
 def rows(workdir) -> list[dict]:

@@ -7,8 +7,8 @@ from ml_collections import ConfigDict
 
 from alexnet import config as configs
 from alexnet import run as runs
-from alexnet.checkpoint import Checkpoints
 from alexnet.models import network
+from alexnet.workdir.checkpoint import Checkpoints
 
 ROOT = Path(__file__).parent.parent
 

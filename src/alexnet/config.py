@@ -17,9 +17,9 @@ from typing import Any
 
 import ml_collections
 
-from alexnet import migrations
 from alexnet.errors import UserError, nearest
 from alexnet.options import arguments, typed
+from alexnet.workdir import migrations
 
 
 def parse(

@@ -28,8 +28,8 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from alexnet import checkpoint, nets, optimizer
 from alexnet import config as configs
+from alexnet import nets, optimizer
 from alexnet.data import prepare
 from alexnet.data.augment import Augmentation, evaluation_inputs
 from alexnet.data.store import open_store
@@ -39,6 +39,7 @@ from alexnet.models import network, table
 from alexnet.options import arguments
 from alexnet.run import check_settings
 from alexnet.step import TrainState
+from alexnet.workdir import checkpoint
 
 OURS = "alexnet"  # the metadata of our own .safetensors: {"config": ..., "classes": ...} as JSON
 EXPORT = {"workdir": None, "target": None, "checkpoint": "best", "names": "own"}

@@ -19,12 +19,12 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from alexnet import checkpoint
 from alexnet import config as configs
 from alexnet.errors import UserError, nearest
 from alexnet.models import network
 from alexnet.models.table import Conv, Weighted
 from alexnet.run import Run
+from alexnet.workdir import checkpoint
 
 Layer = dict[str, np.ndarray]  # {"kernel": [towers, ...], "bias": [towers, ...]}
 

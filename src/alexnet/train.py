@@ -16,16 +16,17 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from alexnet import checkpoint, metrics, pretrained
 from alexnet import config as configs
+from alexnet import metrics, pretrained
 from alexnet.alarm import Alarm
-from alexnet.checkpoint import Checkpoints
 from alexnet.devices import mesh as meshes
 from alexnet.devices import processes, runtime
 from alexnet.errors import UserError, run
-from alexnet.log import Log
 from alexnet.models.table import layers
 from alexnet.run import Run, assemble, learning, make_evaluation, put_layers, train_batches
+from alexnet.workdir import checkpoint
+from alexnet.workdir.checkpoint import Checkpoints
+from alexnet.workdir.log import Log
 
 # What may change when a run is resumed; anything else would make it another run.
 MAY_CHANGE = (

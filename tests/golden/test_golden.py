@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from tiny import ROOT
 
-from alexnet import checkpoint, evaluate, log, migrations, train
 from alexnet import config as configs
+from alexnet import evaluate, train
 from alexnet.data import store
+from alexnet.workdir import checkpoint, log, migrations
 from golden.make import RUNS, machine
 
 HERE = Path(__file__).parent
