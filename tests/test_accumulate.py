@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from tiny import tiny_config
 
-from alexnet import optimizer, schedule, step
 from alexnet.devices import mesh as meshes
 from alexnet.models import network
-from alexnet.run import assemble, train_batches
+from alexnet.training import optimizer, schedule, step
+from alexnet.training.setup import assemble, train_batches
 
 
 def steps(config, count: int = 3):

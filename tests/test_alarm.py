@@ -5,7 +5,7 @@ import math
 import pytest
 
 from alexnet import train
-from alexnet.alarm import WINDOW, Alarm, guessing
+from alexnet.training.health import WINDOW, Alarm, guessing
 
 LN_1000 = math.log(1000)
 

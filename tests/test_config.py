@@ -9,11 +9,12 @@ from ml_collections import ConfigDict
 from tiny import ROOT
 
 from alexnet import config as configs
-from alexnet import nets, optimizer, options, schedule
+from alexnet import nets, options
 from alexnet.data.augment import Augmentation
 from alexnet.errors import UserError
 from alexnet.models import network
-from alexnet.run import SETTINGS
+from alexnet.training import optimizer, schedule
+from alexnet.training.setup import SETTINGS
 
 VARIANTS = {
     "digits": [""],

@@ -19,7 +19,7 @@ from alexnet import config as configs
 from alexnet import convert, evaluate, nets, train
 from alexnet.data.augment import evaluation_inputs
 from alexnet.errors import UserError
-from alexnet.run import assemble, put_params
+from alexnet.training.setup import assemble, put_params
 from alexnet.workdir import checkpoint
 
 VARIANTS = {"torchvision_alexnet": "torchvision", "caffe_alexnet": "caffe_alexnet"}

@@ -13,12 +13,12 @@ from PIL import Image
 from tiny import drawn, plant, tiny_config
 
 from alexnet import config as configs
-from alexnet import evaluate, metrics
-from alexnet import run as runs
+from alexnet import evaluate
 from alexnet.data.augment import evaluation_inputs
 from alexnet.ensemble import Ensemble
 from alexnet.errors import UserError
 from alexnet.models import network
+from alexnet.training import metrics, setup
 from alexnet.workdir import checkpoint
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
@@ -108,7 +108,7 @@ def workdirs(tmp_path_factory, data_dir) -> list[str]:
 def probabilities(workdir: str) -> tuple[np.ndarray, np.ndarray]:
     """Of one net for the validation set on the centre crop, all in one batch; and the labels."""
     params, _ = checkpoint.load(workdir)
-    this = runs.assemble(configs.saved(Path(workdir)))
+    this = setup.assemble(configs.saved(Path(workdir)))
     images, labels = this.store.read("validation", range(this.store.counts["validation"]))
     x_BHWC = evaluation_inputs(images, this.how, this.store.statistics)
     return softmax(np.asarray(network.apply(this.net, params, x_BHWC)[0])), labels

@@ -1,4 +1,4 @@
-"""alexnet.metrics: errors are what sorting says, and every example counts once."""
+"""alexnet.training.metrics: errors are what sorting says, and every example counts once."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet import metrics
+from alexnet.training import metrics
 
 fast_sums = jax.jit(metrics.sums)
 

@@ -24,13 +24,14 @@ import scipy.stats
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from alexnet import cost, nets, optimizer, step
+from alexnet import cost, nets
 from alexnet.data.augment import Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.devices import mesh as meshes
 from alexnet.devices.runtime import Tuning
 from alexnet.models import network, ops, table
-from alexnet.schedule import Milestones
+from alexnet.training import optimizer, step
+from alexnet.training.schedule import Milestones
 
 PRESETS = ["paper", "original"]
 LABELS = np.array([3, 0, 6])

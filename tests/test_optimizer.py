@@ -1,12 +1,12 @@
-"""alexnet.optimizer: v <- .9 v - decay eps w - eps g; w <- w + v, against a float64 loop."""
+"""alexnet.training.optimizer: v <- .9 v - decay eps w - eps g; w <- w + v, against a float64 loop."""
 
 import jax
 import numpy as np
 import optax
 import pytest
 
-from alexnet import optimizer
 from alexnet.errors import UserError
+from alexnet.training import optimizer
 
 STEPS, DROP = 12, 5  # the rate is divided by 10 after five steps
 
@@ -51,7 +51,7 @@ def by_hand(decay_of, rates_at, momentum: float = 0.9):
 
 
 def run(rates_at, **options):
-    """The same with alexnet.optimizer; [parameters after each step]."""
+    """The same with alexnet.training.optimizer; [parameters after each step]."""
     params = jax.tree.map(np.float32, start())
     sgd = optimizer.momentum_sgd(params, **options)
 

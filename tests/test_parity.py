@@ -12,9 +12,10 @@ import numpy as np
 import optax
 import pytest
 
-from alexnet import nets, optimizer
+from alexnet import nets
 from alexnet.models import network, table
 from alexnet.models.table import Activation, Conv, Dense, Dropout, Net, Pool
+from alexnet.training import optimizer
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alexnet import run as runs
 from alexnet.devices import mesh as meshes
 from alexnet.devices import runtime
 from alexnet.models import network, ops
+from alexnet.training import setup
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_a_cpus_step_updates_dense_kernels_in_place(mesh, monkeypatch):
 
 
 def test_a_run_computes_as_the_platform_likes(tiny):
-    this = runs.assemble(tiny)
+    this = setup.assemble(tiny)
     conv1 = next(row for row in this.net.rows if row.name == "conv1")
     params = jax.eval_shape(lambda: network.init(this.net, jax.random.key(0)))
     x_BHWC = jnp.zeros((2, this.net.image_size, this.net.image_size, 3))

@@ -1,4 +1,4 @@
-"""alexnet.schedule: rates and events at their exact epochs, from the history alone."""
+"""alexnet.training.schedule: rates and events at their exact epochs, from the history alone."""
 
 import numpy as np
 import pytest
@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from tiny import ROOT
 
 from alexnet import config as configs
-from alexnet import schedule
 from alexnet.errors import UserError
-from alexnet.schedule import Knobs, Milestones, Plateau, Stepwise
+from alexnet.training import schedule
+from alexnet.training.schedule import Knobs, Milestones, Plateau, Stepwise
 
 LAYERS = ["conv1", "conv2", "fc8"]
 

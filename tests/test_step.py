@@ -1,4 +1,4 @@
-"""alexnet.step: a step is augment, apply, the gradient of the loss and the update; no more."""
+"""alexnet.training.step: a step is augment, apply, the gradient of the loss and the update; no more."""
 
 import functools
 
@@ -9,12 +9,12 @@ import optax
 import pytest
 import reference
 
-from alexnet import optimizer, step
 from alexnet.data.augment import VIEWS, Augmentation, evaluation_inputs
 from alexnet.data.statistics import Statistics
 from alexnet.devices import mesh as meshes
 from alexnet.models import network, table
-from alexnet.schedule import Knobs, Milestones
+from alexnet.training import optimizer, step
+from alexnet.training.schedule import Knobs, Milestones
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 

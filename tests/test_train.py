@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from tiny import ROOT, tiny_config
 
-from alexnet import alarm, evaluate, train
 from alexnet import config as configs
+from alexnet import evaluate, train
 from alexnet.errors import UserError
+from alexnet.training import health
 from alexnet.workdir import checkpoint, log
 
 
@@ -235,7 +236,7 @@ def test_divergence_stops_the_run(tiny, tmp_path):
 
 
 def test_a_run_that_does_not_learn_says_so_once(tiny, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(alarm, "WINDOW", 10)
+    monkeypatch.setattr(health, "WINDOW", 10)
     tiny.schedule.rate = 0.0
     tiny.epochs = 5.0  # 29 steps
     train.train(tiny, tmp_path)

@@ -6,8 +6,8 @@ import jax
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
-from alexnet import run as runs
 from alexnet.models import network
+from alexnet.training import setup
 from alexnet.workdir.checkpoint import Checkpoints
 
 ROOT = Path(__file__).parent.parent
@@ -28,7 +28,7 @@ def tiny_config(data_dir: str) -> ConfigDict:
 
 def drawn(config: ConfigDict) -> network.Params:
     """The weights that a run from scratch starts with."""
-    net = runs.assemble(config).net
+    net = setup.assemble(config).net
     return jax.device_get(jax.jit(lambda: network.init(net, jax.random.key(config.seed)))())
 
 

@@ -16,13 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 import work
 
-from alexnet import metrics, optimizer, schedule, step
 from alexnet.data.augment import Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.devices import mesh as meshes
 from alexnet.devices import runtime
 from alexnet.models import network
 from alexnet.profile import matmul_rate
+from alexnet.training import metrics, optimizer, schedule, step
 
 
 def main(task: dict) -> None:

@@ -22,8 +22,8 @@ from alexnet import config as configs
 from alexnet.devices import allocator, runtime
 from alexnet.errors import run
 from alexnet.options import count
-from alexnet.run import assemble, learning, train_batches
 from alexnet.train import train
+from alexnet.training.setup import assemble, learning, train_batches
 from alexnet.workdir import log
 
 OPTIONS = {"steps": "20", "rounds": "5"}

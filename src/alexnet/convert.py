@@ -29,7 +29,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
-from alexnet import nets, optimizer
+from alexnet import nets
 from alexnet.data import prepare
 from alexnet.data.augment import Augmentation, evaluation_inputs
 from alexnet.data.store import open_store
@@ -37,8 +37,9 @@ from alexnet.errors import UserError, run
 from alexnet.formats import caffe, layout, safetensors, stablehlo, torchvision
 from alexnet.models import network, table
 from alexnet.options import arguments
-from alexnet.run import check_settings
-from alexnet.step import TrainState
+from alexnet.training import optimizer
+from alexnet.training.setup import check_settings
+from alexnet.training.step import TrainState
 from alexnet.workdir import checkpoint
 
 OURS = "alexnet"  # the metadata of our own .safetensors: {"config": ..., "classes": ...} as JSON

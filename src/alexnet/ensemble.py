@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from alexnet import metrics
 from alexnet.errors import UserError
+from alexnet.training import metrics
 
 
 class Ensemble:

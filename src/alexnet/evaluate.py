@@ -20,14 +20,15 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from alexnet import config, metrics
+from alexnet import config
 from alexnet.data.augment import VIEWS
 from alexnet.data.store import Store
 from alexnet.devices import runtime
 from alexnet.ensemble import Ensemble
 from alexnet.errors import UserError, run
 from alexnet.options import arguments
-from alexnet.run import assemble, make_evaluation, put_params
+from alexnet.training import metrics
+from alexnet.training.setup import assemble, make_evaluation, put_params
 from alexnet.workdir import checkpoint
 
 OPTIONS = {

@@ -29,9 +29,9 @@ from alexnet.devices import runtime
 from alexnet.errors import run
 from alexnet.models.table import Net
 from alexnet.options import count
-from alexnet.run import assemble, learning, train_batches
-from alexnet.step import SCOPES
 from alexnet.text import aligned
+from alexnet.training.setup import assemble, learning, train_batches
+from alexnet.training.step import SCOPES
 
 OPTIONS = {"steps": "3", "trace": ""}
 Span = tuple[float, float, str]  # from, to in ns, and the name of an operation

@@ -17,13 +17,20 @@ import jax
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
-from alexnet import metrics, pretrained
-from alexnet.alarm import Alarm
 from alexnet.devices import mesh as meshes
 from alexnet.devices import processes, runtime
 from alexnet.errors import UserError, run
 from alexnet.models.table import layers
-from alexnet.run import Run, assemble, learning, make_evaluation, put_layers, train_batches
+from alexnet.training import fine_tune, metrics
+from alexnet.training.health import Alarm
+from alexnet.training.setup import (
+    Run,
+    assemble,
+    learning,
+    make_evaluation,
+    put_layers,
+    train_batches,
+)
 from alexnet.workdir import checkpoint
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.log import Log
@@ -64,7 +71,7 @@ def train(config: ConfigDict, workdir: Path) -> list[float]:
     evaluate = make_evaluation(this)
     if config.init_from:  # a resume may come from another directory
         config.init_from = str(Path(config.init_from).expanduser().resolve())
-    given, story = ({}, "") if checkpoint.begun(workdir) else pretrained.read(this)
+    given, story = ({}, "") if checkpoint.begun(workdir) else fine_tune.read(this)
 
     with (
         claimed(workdir, config),

@@ -14,12 +14,12 @@ import optax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from alexnet import metrics
 from alexnet.data.augment import VIEWS, Augmentation, evaluation_inputs, training_inputs
 from alexnet.data.statistics import Statistics
 from alexnet.devices import mesh as meshes
 from alexnet.devices import runtime
-from alexnet.schedule import Knobs
+from alexnet.training import metrics
+from alexnet.training.schedule import Knobs
 
 SCOPES = ("augment", "loss", "update")  # names of a step's parts in profiles, beside the layers
 

@@ -23,7 +23,7 @@ from alexnet import config as configs
 from alexnet.errors import UserError, nearest
 from alexnet.models import network
 from alexnet.models.table import Conv, Weighted
-from alexnet.run import Run
+from alexnet.training.setup import Run
 from alexnet.workdir import checkpoint
 
 Layer = dict[str, np.ndarray]  # {"kernel": [towers, ...], "bias": [towers, ...]}

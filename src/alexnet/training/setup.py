@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
-from alexnet import metrics, nets, optimizer, schedule
+from alexnet import nets
 from alexnet.data import pipeline, prepare
 from alexnet.data.augment import Augmentation
 from alexnet.data.statistics import Statistics
@@ -20,7 +20,8 @@ from alexnet.devices import runtime
 from alexnet.errors import UserError, nearest
 from alexnet.models import network
 from alexnet.models.table import Net
-from alexnet.step import (
+from alexnet.training import metrics, optimizer, schedule
+from alexnet.training.step import (
     Apply,
     TrainState,
     init_state,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from alexnet.errors import UserError, nearest
-from alexnet.optimizer import Rates
+from alexnet.training.optimizer import Rates
 
 
 class Knobs(NamedTuple):
