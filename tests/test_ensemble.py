@@ -1,4 +1,4 @@
-"""alexnet.ensemble and evaluate: the average of several nets' softmax outputs."""
+"""alexnet.inference.ensemble and evaluate: the average of several nets' softmax outputs."""
 
 import os
 import re
@@ -15,8 +15,8 @@ from tiny import drawn, plant, tiny_config
 from alexnet import config as configs
 from alexnet import evaluate
 from alexnet.data.augment import evaluation_inputs
-from alexnet.ensemble import Ensemble
 from alexnet.errors import UserError
+from alexnet.inference.ensemble import Ensemble
 from alexnet.models import network
 from alexnet.training import metrics, setup
 from alexnet.workdir import checkpoint

@@ -24,7 +24,8 @@ import scipy.stats
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from alexnet import cost, nets
+from alexnet import nets
+from alexnet.analysis import cost
 from alexnet.data.augment import Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.devices import mesh as meshes

@@ -1,4 +1,4 @@
-"""alexnet.cost and alexnet.roofline by hand, and against the table and compiled programs."""
+"""alexnet.analysis.cost and alexnet.roofline by hand, and against the table and compiled programs."""
 
 import re
 import subprocess
@@ -7,8 +7,9 @@ import sys
 import pytest
 from tiny import ROOT
 
-from alexnet import cost, nets, roofline
-from alexnet.cost import Collective
+from alexnet import nets, roofline
+from alexnet.analysis import cost
+from alexnet.analysis.cost import Collective
 from alexnet.errors import UserError
 from alexnet.models.table import layers
 from alexnet.roofline import MIB, Machine

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import work
 
-from alexnet import cost
+from alexnet.analysis import cost
 from alexnet.devices import allocator
 from alexnet.errors import UserError, run
 from alexnet.models.table import Norm

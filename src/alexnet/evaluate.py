@@ -24,8 +24,8 @@ from alexnet import config
 from alexnet.data.augment import VIEWS
 from alexnet.data.store import Store
 from alexnet.devices import runtime
-from alexnet.ensemble import Ensemble
 from alexnet.errors import UserError, run
+from alexnet.inference.ensemble import Ensemble
 from alexnet.options import arguments
 from alexnet.training import metrics
 from alexnet.training.setup import assemble, make_evaluation, put_params

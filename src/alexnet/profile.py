@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from alexnet import config as configs
-from alexnet import cost
+from alexnet.analysis import cost
 from alexnet.devices import runtime
 from alexnet.errors import run
 from alexnet.models.table import Net

@@ -1,4 +1,4 @@
-"""Prints what a training step costs, as `alexnet.cost` computes it, and the time that takes.
+"""Prints what a training step costs, as `alexnet.analysis.cost` computes it, and the time that takes.
 
     python -m alexnet.roofline alexnet --batch=128 --towers=2
 
@@ -11,7 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from alexnet import cost, nets
+from alexnet import nets
+from alexnet.analysis import cost
 from alexnet.errors import run
 from alexnet.models.table import Net
 from alexnet.options import arguments, count, typed
