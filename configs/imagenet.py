@@ -22,8 +22,8 @@ took the authors five to six days on two GPUs.
     cc2_single_tower    the author's later net in one tower, cuda-convnet2       42.5 / 19.8
                         (ten-crop                                                40.4 / 18.2)
 
-`fine_tune` starts from the last checkpoint of another run of the net (see `alexnet.training.fine_tune`).
-The release is not in TFDS, so bring it as a folder of images:
+`fine_tune` starts from the last checkpoint of another run of the net, as
+`alexnet.training.fine_tune` says. The release is not in TFDS, so bring it as a folder of images:
 
     python -m alexnet.train --config=configs/imagenet.py:six_conv --workdir=runs/pretrained \
         --config.data.name=folder:/path/to/fall2011 --config.epochs=8

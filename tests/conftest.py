@@ -7,7 +7,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")  # also where there are GPUs: befo
 import jax
 import pytest
 from ml_collections import ConfigDict
-from tiny import tiny_config
+from support.tiny import tiny_config
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,7 +6,7 @@ import types
 
 import pytest
 from ml_collections import ConfigDict
-from tiny import ROOT
+from support.tiny import ROOT
 
 from alexnet import config as configs
 from alexnet import nets, options

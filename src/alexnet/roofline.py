@@ -1,4 +1,4 @@
-"""Prints what a training step costs, as `alexnet.analysis.cost` computes it, and the time that takes.
+"""Prints what a training step costs, as `alexnet.analysis.cost` has it, and the time that takes.
 
     python -m alexnet.roofline alexnet --batch=128 --towers=2
 

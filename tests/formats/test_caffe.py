@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-import reference
-import thin
+from support import reference, thin
 
 from alexnet.errors import UserError
 from alexnet.formats import caffe, layout

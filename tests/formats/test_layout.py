@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-import thin
+from support import thin
 
 from alexnet.formats import caffe, layout, torchvision
 from alexnet.models import network

@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny import ROOT
+from support.tiny import ROOT
 
 from alexnet import config as configs
 from alexnet import evaluate, train
 from alexnet.data import store
 from alexnet.workdir import checkpoint, log, migrations
-from golden.make import RUNS, machine
+from golden.runs import RUNS, SHORT, machine
 
 HERE = Path(__file__).parent
 EXPECTED = json.loads((HERE / "expected.json").read_text())
@@ -51,8 +51,7 @@ def test_a_run_is_resumed_to_the_same_bits(name, tmp_path):
     argv = [
         file.replace("configs/", f"{ROOT}/configs/"),
         *(option for option in RUNS[name] if option != file),
-        *("--config.data.name=golden", "--config.data.image_size=20", "--config.batch_size=32"),
-        *("--config.log_every=1", "--config.checkpoint_every=5", "--config.epochs=2.5"),
+        *SHORT,
         *(f"--config.data.data_dir={HERE}/data", f"--workdir={workdir}"),
     ]
     if any(option.startswith("--cpu_devices") for option in argv):

@@ -89,6 +89,9 @@ def _builder(name: str, data_dir: str):
     # Training reads stores only and must not load these.
     import tensorflow_datasets as tfds
 
+    # Importing registers their builders.
+    from alexnet.data.sources import digits, ilsvrc  # noqa: F401
+
     try:
         builder = tfds.builder(name, data_dir=root_dir(data_dir))
     except tfds.core.DatasetNotFoundError:

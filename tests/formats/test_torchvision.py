@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-import thin
+from support import thin
 
 from alexnet.errors import UserError
 from alexnet.formats import layout, torchvision

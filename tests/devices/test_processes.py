@@ -2,13 +2,13 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 
 import pytest
-from tiny import ROOT
+from support.processes import free_port, start
+from support.tiny import ROOT
 
 from alexnet.devices import processes
 from alexnet.errors import UserError
@@ -25,22 +25,6 @@ def command(workdir, data_dir, *more: str) -> list[str]:
         *("--config.batch_size=256", "--config.log_every=1", "--config.epochs=4"),
         *more,
     ]
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def start(arguments: list[str], **environment: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        arguments,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=os.environ | environment,
-    )
 
 
 def losses(workdir) -> dict[int, float]:
@@ -180,7 +164,8 @@ def test_auto_without_a_cluster_says_what_to_write_instead():
     clusters = ("SLURM_", "OMPI_", "KUBERNETES_", "JAX_COORDINATOR")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(clusters)}
     code = (
-        "from alexnet import cluster, errors; errors.run(lambda: cluster.join('auto', '', '', ''))"
+        "from alexnet import errors; from alexnet.devices import processes; "
+        "errors.run(lambda: processes.join('auto', '', '', ''))"
     )
     line = [sys.executable, "-c", code]
     done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from tiny import ROOT
+from support.tiny import ROOT
 
 from alexnet import nets
 from alexnet.models import table

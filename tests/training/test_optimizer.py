@@ -1,4 +1,4 @@
-"""alexnet.training.optimizer: v <- .9 v - decay eps w - eps g; w <- w + v, against a float64 loop."""
+"""The update rule: v <- .9 v - decay eps w - eps g; w <- w + v, against a float64 loop."""
 
 import jax
 import numpy as np

@@ -8,12 +8,11 @@ import sys
 import jax
 import numpy as np
 import pytest
-import reference
-import thin
 from PIL import Image
 from safetensors import numpy as safetensors
 from safetensors import safe_open
-from tiny import ROOT
+from support import reference, thin
+from support.tiny import ROOT
 
 from alexnet import config as configs
 from alexnet import convert, evaluate, nets, train

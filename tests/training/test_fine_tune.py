@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 from PIL import Image
-from test_cluster import free_port, start
-from tiny import ROOT, drawn, plant, tiny_config
+from support.processes import free_port, start
+from support.tiny import ROOT, drawn, plant, tiny_config
 
 from alexnet import train
 from alexnet.errors import UserError
@@ -138,17 +138,17 @@ def test_a_resumed_run_needs_its_source_no_more_and_frozen_layers_stand_still(
     events = ((0, "conv1", 0.0), (0, "conv2.kernel", 1e-3), (1, "conv2", 0.0))
     monkeypatch.chdir(tmp_path)
 
-    def fine_tune(workdir: str, epochs: float, init_from: str = "moved") -> dict:
+    def tune(workdir: str, epochs: float, init_from: str = "moved") -> dict:
         config = make("five", init_from=init_from, epochs=epochs, schedule__events=events)
         train.train(config, tmp_path / workdir)
         return params(tmp_path / workdir)
 
-    whole = fine_tune("whole", 2.0)
-    half = fine_tune("parts", 1.0)
+    whole = tune("whole", 2.0)
+    half = tune("parts", 1.0)
     shutil.rmtree(moved)
     monkeypatch.chdir("/")
     capsys.readouterr()
-    resumed = fine_tune("parts", 2.0, init_from=str(moved))
+    resumed = tune("parts", 2.0, init_from=str(moved))
     said = capsys.readouterr().out
     assert "resuming at step" in said
     assert "restored" not in said
@@ -157,7 +157,7 @@ def test_a_resumed_run_needs_its_source_no_more_and_frozen_layers_stand_still(
     assert_moved(half["conv2"], before["conv2"])
     assert_moved(resumed["conv3"], half["conv3"])
     with pytest.raises(UserError, match=r"holds a run with config\.init_from='.*moved', not ''"):
-        fine_tune("parts", 2.0, init_from="")
+        tune("parts", 2.0, init_from="")
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
-"""alexnet.analysis.cost and alexnet.roofline by hand, and against the table and compiled programs."""
+"""Cost and roofline by hand, and against the table and compiled programs."""
 
 import re
 import subprocess
 import sys
 
 import pytest
-from tiny import ROOT
+from support.tiny import ROOT
 
 from alexnet import nets, roofline
 from alexnet.analysis import cost

@@ -1,4 +1,4 @@
-"""alexnet.training.step: a step is augment, apply, the gradient of the loss and the update; no more."""
+"""A step is augment, apply, the gradient of the loss and the update; no more."""
 
 import functools
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import reference
+from support import reference
 
 from alexnet.data.augment import VIEWS, Augmentation, evaluation_inputs
 from alexnet.data.statistics import Statistics

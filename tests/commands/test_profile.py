@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from ml_collections import ConfigDict
-from tiny import ROOT, tiny_config
+from support.tiny import ROOT, tiny_config
 
 from alexnet import config as configs
 from alexnet import profile

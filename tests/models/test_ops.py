@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import reference
 import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import reference
 
 from alexnet.models import ops, table
 

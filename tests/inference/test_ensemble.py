@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import reference
 from PIL import Image
-from tiny import drawn, plant, tiny_config
+from support import reference
+from support.tiny import drawn, plant, tiny_config
 
 from alexnet import config as configs
 from alexnet import evaluate

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import reference
+from support import reference
 
 
 def random(*shape: int, seed: int = 0) -> np.ndarray:

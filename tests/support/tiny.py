@@ -10,7 +10,7 @@ from alexnet.models import network
 from alexnet.training import setup
 from alexnet.workdir.checkpoint import Checkpoints
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def tiny_config(data_dir: str) -> ConfigDict:

@@ -5,7 +5,7 @@ import functools
 import jax
 import numpy as np
 import pytest
-from tiny import tiny_config
+from support.tiny import tiny_config
 
 from alexnet.devices import mesh as meshes
 from alexnet.models import network

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import ROOT
+from support.tiny import ROOT
 
 from alexnet import config as configs
 from alexnet.errors import UserError

@@ -221,8 +221,9 @@ def test_live_line(tmp_path, monkeypatch, clock):
 def test_tensorflow_stays_out(tmp_path):
     (tmp_path / "tensorflow.py").write_text("")
     code = (
-        "import sys, alexnet.workdir.log\n"
-        "with alexnet.workdir.log.Log('run', 10, 128) as log: log.train(1, 0.1, 2.5, 0.5, 0.25, 0.01)\n"
+        "import sys\n"
+        "from alexnet.workdir.log import Log\n"
+        "with Log('run', 10, 128) as log: log.train(1, 0.1, 2.5, 0.5, 0.25, 0.01)\n"
         "assert 'tensorflow' not in sys.modules and 'jax' not in sys.modules\n"
     )
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}

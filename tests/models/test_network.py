@@ -8,6 +8,7 @@ import functools
 import itertools
 import json
 import math
+import os
 import re
 import runpy
 import subprocess
@@ -19,10 +20,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import reference
 import scipy.stats
 from PIL import Image
 from sklearn.datasets import load_sample_images
+from support import reference
+from support.tiny import ROOT
 
 from alexnet import nets
 from alexnet.analysis import cost
@@ -504,7 +506,10 @@ def flat(tree) -> np.ndarray:
 def four_devices(tmp_path_factory) -> Path:
     directory = tmp_path_factory.mktemp("four_devices")
     line = [sys.executable, __file__, str(directory)]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=600, check=False)
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
+    done = subprocess.run(
+        line, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
     assert done.returncode == 0, done.stderr
     return directory
 
@@ -561,7 +566,7 @@ def test_each_device_does_half_the_work(four_devices):
 
 def collective_bytes(path: Path) -> int:
     """Bytes of the results of a compiled program's collectives, as the benchmark reads them."""
-    script = Path(__file__).parent.parent / "experiments/benchmarks/collectives.py"
+    script = ROOT / "experiments/benchmarks/collectives.py"
     return sum(map(sum, runpy.run_path(str(script))["results"](path.read_text()).values()))
 
 

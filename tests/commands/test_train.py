@@ -9,7 +9,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from tiny import ROOT, tiny_config
+from support.tiny import ROOT, tiny_config
 
 from alexnet import config as configs
 from alexnet import evaluate, train

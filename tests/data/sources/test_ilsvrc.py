@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.io
 from PIL import Image
-from tiny import tiny_config
+from support.tiny import tiny_config
 
 from alexnet import evaluate, train
 from alexnet.data.prepare import prepare
@@ -164,6 +164,7 @@ def test_missing_archives_are_named_with_their_place_and_source(tmp_path):
         ("ILSVRC2010_devkit-1.0.tar.gz", tar({}, "gz"), "gz holds no meta.mat: download it again"),
         ("ILSVRC2010_images_val.tar", b"not a tar", "could not prepare dataset 'imagenet2010'"),
     ],
+    ids=["validation", "test", "train", "devkit", "damaged"],  # not the bytes: gzip has the time
 )
 def test_incomplete_archives_are_one_clear_line(tmp_path, file, content, message):
     manual = tmp_path / "downloads" / "manual"
