@@ -9,10 +9,11 @@ from ml_collections import ConfigDict
 from support.tiny import ROOT
 
 from alexnet import config as configs
-from alexnet import nets, options
+from alexnet import options
 from alexnet.data.augment import Augmentation
 from alexnet.errors import UserError
 from alexnet.models import network
+from alexnet.models.build import build
 from alexnet.training import optimizer, schedule
 from alexnet.training.setup import SETTINGS
 
@@ -41,7 +42,7 @@ def test_every_section_is_its_functions_arguments(file, variant):
     import jax
 
     config = configs.load(f"{ROOT}/configs/{file}.py{':' if variant else ''}{variant}")
-    net = configs.call(nets.build, "net", config.net, classes=10)
+    net = configs.call(build, "net", config.net, classes=10)
     configs.call(Augmentation, "augment", config.augment, crop=net.image_size)
     shapes = jax.eval_shape(lambda: network.init(net, jax.random.key(0)))
     configs.call(optimizer.momentum_sgd, "optimizer", config.optimizer, params=shapes)
@@ -160,7 +161,7 @@ def test_every_command_of_the_paper_page_is_a_config():
     for command in commands:
         argv = command.replace("--config=", f"--config={ROOT}/").split()
         config, _ = configs.parse(argv, {})
-        nets.build(**config.net, classes=1000)
+        build(**config.net, classes=1000)
 
 
 def test_what_the_program_fills_in_is_not_overwritten_in_silence():

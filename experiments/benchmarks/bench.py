@@ -27,7 +27,7 @@ from pathlib import Path
 import work
 
 from alexnet.analysis import cost
-from alexnet.devices import allocator
+from alexnet.devices import runtime
 from alexnet.errors import UserError, run
 from alexnet.models.table import Norm
 from alexnet.options import arguments, count
@@ -98,7 +98,7 @@ class Bench:
 
     def ours(self, task: dict, cache: Path | None = None) -> Contestant:
         environment = {"JAX_COMPILATION_CACHE_DIR": str(cache or self.folder)}
-        environment |= allocator.environment()  # as the commands do for themselves
+        environment |= runtime.allocator_environment()  # as the commands do for themselves
         return Contestant([sys.executable, str(HERE / "jax_contestant.py")], task, environment)
 
     def theirs(self, task: dict, cache: Path | None = None) -> Contestant:
@@ -107,7 +107,7 @@ class Bench:
             "TORCHINDUCTOR_CACHE_DIR": str(cache or self.folder),
         }
         if task["tuning"] == "our allocator":
-            environment |= allocator.environment()
+            environment |= runtime.allocator_environment()
         return Contestant([self.torch, str(HERE / "torch_contestant.py")], task, environment)
 
     def check_same(self, name: str, tunings: Sequence[str]) -> None:

@@ -14,9 +14,9 @@ import re
 import jax
 import jax.numpy as jnp
 
-from alexnet import nets
 from alexnet.devices import mesh as meshes
 from alexnet.models import network
+from alexnet.models.build import build
 
 SCHEMES = {  # name: towers, batch, (data, tower)
     "two towers on 2 devices": (2, 128, (1, 2)),
@@ -30,7 +30,7 @@ COLLECTIVE = re.compile(
 
 def compiled_gradient(towers: int, batch: int, mesh_shape: tuple[int, int]) -> str:
     """The HLO of the training gradient of AlexNet (preset original, 1000 classes)."""
-    net = nets.build("alexnet", classes=1000, towers=towers)
+    net = build("alexnet", classes=1000, towers=towers)
     data, tower = mesh_shape
     mesh = meshes.make(towers=towers, batch_size=batch, data=data, tower=tower)
     apply = network.on_mesh(net, mesh)

@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 import work
 
-from alexnet.devices import allocator, runtime
 from alexnet.devices import mesh as meshes
+from alexnet.devices import runtime
 from alexnet.errors import UserError, nearest, run
 from alexnet.models import ops, table
 from alexnet.options import arguments, count
@@ -113,5 +113,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    allocator.restart()
+    runtime.restart_with_mimalloc()
     run(lambda: main(sys.argv[1:]))

@@ -19,7 +19,7 @@ from pathlib import Path
 import jax
 
 from alexnet import config as configs
-from alexnet.devices import allocator, runtime
+from alexnet.devices import runtime
 from alexnet.errors import run
 from alexnet.options import count
 from alexnet.train import train
@@ -77,5 +77,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    allocator.restart()  # as the commands do
+    runtime.restart_with_mimalloc()  # as the commands do
     run(lambda: main(sys.argv[1:]))

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from alexnet import nets
+from alexnet.models.build import build, defaults
 from alexnet.models.table import Dropout, Net
 
 NETS = {
@@ -35,8 +35,8 @@ RATE = 0.0001
 def net(name: str) -> Net:
     """One of NETS; with inverted dropout, which PyTorch has and which costs the same."""
     function, options = NETS[name]
-    classes = nets.defaults(function)["classes"]
-    table = nets.build(function, classes=classes, **options)
+    classes = defaults(function)["classes"]
+    table = build(function, classes=classes, **options)
     rows = [
         dataclasses.replace(row, inverted=True) if isinstance(row, Dropout) else row
         for row in table.rows

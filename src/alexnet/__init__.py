@@ -2,7 +2,7 @@
 
 import sys
 
-from alexnet.devices import allocator
+from alexnet.devices import runtime
 
 if sys.argv[0] == "-m":  # Python is looking for the command of `python -m alexnet.train`
-    allocator.restart()
+    runtime.restart_with_mimalloc()

@@ -29,14 +29,15 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
-from alexnet import nets
 from alexnet.data import prepare
 from alexnet.data.augment import Augmentation, evaluation_inputs
 from alexnet.data.store import open_store
 from alexnet.errors import UserError, run
 from alexnet.formats import caffe, layout, safetensors, stablehlo, torchvision
 from alexnet.models import network, table
+from alexnet.models.build import build
 from alexnet.options import arguments
+from alexnet.text import difference
 from alexnet.training import optimizer
 from alexnet.training.setup import check_settings
 from alexnet.training.step import TrainState
@@ -129,7 +130,9 @@ def read(config: ConfigDict, source: Path) -> tuple[table.Net, layout.Params]:
     last = arrays.get(f"{framework.NAMES['fc8']}.bias", np.empty(1000))
     net = _net(config, last.size)
     found = {name: array.shape for name, array in arrays.items()}
-    table.check_shapes(net, layout.shapes(net, framework.NAMES), found, str(source))
+    expected = layout.shapes(net, framework.NAMES)
+    if line := difference(found, str(source), expected, f"net {net.name}"):
+        raise UserError(line)
     if framework is caffe:
         caffe.check_order(net, order, source)
     return net, layout.ours(net, framework.NAMES, arrays)
@@ -155,7 +158,7 @@ def _ours(
 
 def _net(config: ConfigDict, in_file: int) -> table.Net:
     classes = configs.call(prepare.class_count, "data", config.data)
-    return configs.call(nets.build, "net", config.net, classes=classes or in_file)
+    return configs.call(build, "net", config.net, classes=classes or in_file)
 
 
 # --- Out ------------------------------------------------------------------------------------------
@@ -180,7 +183,7 @@ def export_weights(workdir: Path, target: Path, step: str | int, names: str) -> 
     classes = configs.call(prepare.class_count, "data", config.data)
     if classes is None:
         raise UserError(f"dataset {config.data.name!r} is not prepared, so its classes are unknown")
-    net = configs.call(nets.build, "net", config.net, classes=classes)
+    net = configs.call(build, "net", config.net, classes=classes)
     params, _ = checkpoint.load(workdir, step)
     network.check(net, params, str(workdir))
 

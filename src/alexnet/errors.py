@@ -2,7 +2,7 @@
 
 import difflib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 
 class UserError(Exception):
@@ -16,6 +16,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """A suffix for a message: "; did you mean 'conv4'?", or "" when nothing is near."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def choice(key: str, value: str, allowed: Collection[str]) -> None:
+    """Raises UserError if a setting is none of the allowed words, naming the nearest."""
+    if value not in allowed:
+        choices = ", ".join(allowed)
+        raise UserError(f"config.{key}={value!r}: choose one of {choices}{nearest(value, allowed)}")
 
 
 def one_line(error: Exception) -> str:

@@ -11,9 +11,10 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from alexnet import nets
 from alexnet.analysis import cost
+from alexnet.devices.layout import layout
 from alexnet.errors import run
+from alexnet.models.build import build, defaults
 from alexnet.models.table import Net
 from alexnet.options import arguments, count, typed
 from alexnet.text import aligned
@@ -47,15 +48,9 @@ MACHINES = (
 
 
 def layouts(net: Net, batch: int, devices: int) -> list[tuple[int, int]]:
-    """(data, tower) that use the most devices: with the towers apart, if they divide so, and not.
-
-    `alexnet.devices.mesh.make` chooses the first for such numbers of devices.
-    """
-    towers = [tower for tower in dict.fromkeys((net.towers, 1)) if devices % tower == 0]
-    return [
-        (max(n for n in range(1, devices // tower + 1) if batch % n == 0), tower)
-        for tower in towers
-    ]
+    """(data, tower) on so many devices: what `config.mesh` chooses, and data parallelism."""
+    found = [layout(devices, net.towers, batch, tower=tower) for tower in (0, 1)]
+    return list(dict.fromkeys(found))
 
 
 def exchange(net: Net, batch: int, data: int, tower: int) -> tuple[cost.Collective, ...]:
@@ -91,7 +86,7 @@ def describe(net: Net, batch: int) -> str:
     )
 
     exchanged = [("data x tower", "MiB sent", "collectives' results")]
-    for data, tower in (layout for n in (2, 4, 8) for layout in layouts(net, batch, n)):
+    for data, tower in (shape for n in (2, 4, 8) for shape in layouts(net, batch, n)):
         found = exchange(net, batch, data, tower)
         sizes = (cost.sent(found), cost.results(found))
         exchanged.append((f"{data} x {tower}", *(f"{size / MIB:,.1f}" for size in sizes)))
@@ -114,11 +109,11 @@ def describe(net: Net, batch: int) -> str:
 def main(argv: Sequence[str]) -> None:
     """Prints the tables of a net."""
     name, flags = (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else ("alexnet", argv)
-    options = nets.defaults(name)
+    options = defaults(name)
     given = arguments(flags, {"batch", *options})
     batch = count("batch", given.pop("batch", "128"))
     options |= {key: typed(key, text, options[key]) for key, text in given.items()}
-    print(describe(nets.build(name, **options), batch))
+    print(describe(build(name, **options), batch))
 
 
 if __name__ == "__main__":

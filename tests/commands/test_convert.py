@@ -15,9 +15,10 @@ from support import reference, thin
 from support.tiny import ROOT
 
 from alexnet import config as configs
-from alexnet import convert, evaluate, nets, train
+from alexnet import convert, evaluate, train
 from alexnet.data.augment import evaluation_inputs
 from alexnet.errors import UserError
+from alexnet.models.build import NETS
 from alexnet.training.setup import assemble, put_params
 from alexnet.workdir import checkpoint
 
@@ -30,7 +31,7 @@ CLASSES = 3
 def thin_nets(monkeypatch):
     """The frameworks' nets are thin; everything else is as a user has it."""
     for name in VARIANTS:
-        monkeypatch.setitem(nets.NETS, name, thin.thin(name))
+        monkeypatch.setitem(NETS, name, thin.thin(name))
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +90,7 @@ def imported(tmp_path_factory, folder, data_dir):
     root = tmp_path_factory.mktemp("imported")
     with pytest.MonkeyPatch.context() as patch:
         for name in VARIANTS:
-            patch.setitem(nets.NETS, name, thin.thin(name))
+            patch.setitem(NETS, name, thin.thin(name))
             source = written(name, root)
             options = [f"--source={source}", f"--workdir={root / name}"]
             convert.main([*flags(name, folder, data_dir), *options])

@@ -1,4 +1,4 @@
-"""alexnet.devices.allocator: a command restarts once with mimalloc; nothing else does."""
+"""The allocator: a command restarts once with mimalloc; nothing else does."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet.devices import allocator
+from alexnet.devices import runtime
 
 VARIABLES = ("LD_PRELOAD", "MIMALLOC_ARENA_RESERVE", "MIMALLOC_PURGE_DELAY")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the library is preloaded on Linux only")
@@ -26,37 +26,37 @@ def started(monkeypatch):
     monkeypatch.setattr(sys, "orig_argv", ["python", "-X", "dev", "-m", "alexnet.nets", "pocket"])
     monkeypatch.setattr(util, "find_spec", lambda name: None)  # also where GPUs are
     for variable in VARIABLES:
-        monkeypatch.setenv(variable, "")  # so that what restart() sets is undone
+        monkeypatch.setenv(variable, "")  # so that what a restart sets is undone
         monkeypatch.delenv(variable)
     return found
 
 
 @linux
 def test_a_command_starts_anew_with_all_its_arguments(started):
-    allocator.restart()
+    runtime.restart_with_mimalloc()
     arguments = [sys.executable, "-X", "dev", "-m", "alexnet.nets", "pocket"]
-    assert started == [(sys.executable, arguments, allocator.environment()["LD_PRELOAD"])]
-    assert Path(allocator.environment()["LD_PRELOAD"]).is_file()
+    assert started == [(sys.executable, arguments, runtime.allocator_environment()["LD_PRELOAD"])]
+    assert Path(runtime.allocator_environment()["LD_PRELOAD"]).is_file()
 
 
 @linux
 def test_once_even_if_the_loader_drops_the_library(started, monkeypatch):
-    allocator.restart()
+    runtime.restart_with_mimalloc()
     monkeypatch.delenv("LD_PRELOAD")  # so it does for programs with more rights than their user
-    allocator.restart()
+    runtime.restart_with_mimalloc()
     assert len(started) == 1
 
 
 @pytest.mark.parametrize("variable", VARIABLES)
 def test_the_users_settings_stand(started, monkeypatch, variable):
     monkeypatch.setenv(variable, "")
-    allocator.restart()
+    runtime.restart_with_mimalloc()
     assert not started
 
 
 def test_gpus_are_left_alone(started, monkeypatch):
     monkeypatch.setattr(util, "find_spec", lambda name: name if name == "jax_plugins" else None)
-    allocator.restart()
+    runtime.restart_with_mimalloc()
     assert not started
 
 
@@ -65,13 +65,13 @@ def test_without_the_wheel_commands_run_as_they_are(started, monkeypatch):
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "files", files)
-    allocator.restart()
+    runtime.restart_with_mimalloc()
     assert not started
 
 
 def test_other_systems_are_left_alone(started, monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
-    allocator.restart()
+    runtime.restart_with_mimalloc()
     assert not started
 
 
@@ -101,6 +101,6 @@ def test_the_library_is_the_allocator_of_such_a_process():
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        env=os.environ | allocator.environment(),
+        env=os.environ | runtime.allocator_environment(),
     )
     assert (found.stdout, found.stderr) == ("True\n", "")

@@ -6,7 +6,8 @@ from support import reference, thin
 
 from alexnet.errors import UserError
 from alexnet.formats import caffe, layout
-from alexnet.models import network, table
+from alexnet.models import network
+from alexnet.text import difference
 
 ORDER = thin.ORDER["caffenet"]
 
@@ -38,7 +39,8 @@ def test_a_file_cut_anywhere_is_one_line(path):
 
     def read_and_check():
         found = {name: array.shape for name, array in caffe.read(path)[0].items()}
-        table.check_shapes(net, layout.shapes(net, caffe.NAMES), found, str(path))
+        if line := difference(found, str(path), layout.shapes(net, caffe.NAMES), "the net"):
+            raise UserError(line)
 
     for end in (between, *range(0, len(whole), len(whole) // 40)):
         path.write_bytes(whole[:end])

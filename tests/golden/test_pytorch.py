@@ -7,8 +7,8 @@ import numpy as np
 import optax
 import pytest
 
-from alexnet import nets
 from alexnet.models import network
+from alexnet.models.build import build
 
 HERE = Path(__file__).parent
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 @pytest.mark.parametrize("preset", ["paper", "original"])
 def test_a_thin_net_agrees_with_pytorch(preset):
-    net = nets.build(
+    net = build(
         "alexnet",
         classes=8,
         preset=preset,

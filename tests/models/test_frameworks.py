@@ -2,8 +2,8 @@
 
 import pytest
 
-from alexnet import nets
 from alexnet.models import table
+from alexnet.models.build import build
 from alexnet.models.table import Norm
 
 CAFFE = {
@@ -33,7 +33,7 @@ ALL = {
 @pytest.mark.parametrize("name", ALL)
 def test_parameters_layer_by_layer(name):
     expected, total = ALL[name]
-    layers = table.layers(nets.build(name, classes=1000))
+    layers = table.layers(build(name, classes=1000))
     assert {layer.row.name: layer.parameters for layer in layers if layer.parameters} == expected
     assert sum(expected.values()) == total
 
@@ -49,30 +49,30 @@ def test_parameters_layer_by_layer(name):
 def test_rows(name, first, second, fc6, fc7):
     middle = "conv3 relu3 conv4 relu4 conv5 relu5 pool5"
     expected = f"conv1 {first} conv2 {second} {middle} {fc6} relu6 {fc7} fc8"
-    assert " ".join(row.name for row in nets.build(name, classes=1000).rows) == expected
+    assert " ".join(row.name for row in build(name, classes=1000).rows) == expected
 
 
 @pytest.mark.parametrize("name", ["caffe_alexnet", "caffenet"])
 def test_caffes_norm_reads_all_towers_and_divides_alpha(name):
-    layers = {layer.row.name: layer for layer in table.layers(nets.build(name, classes=1000))}
+    layers = {layer.row.name: layer for layer in table.layers(build(name, classes=1000))}
     for norm, maps in (("norm1", 96), ("norm2", 256)):
         row = layers[norm].row
         assert (row.size, row.k, row.beta, row.scale) == (5, 1, 0.75, pytest.approx(2e-5))
         assert layers[norm].input_shape[-1] == maps
         assert layers[norm].output_shape[-1] == maps / 2
-    assert not any(isinstance(row, Norm) for row in nets.build(name, classes=9, norm=False).rows)
+    assert not any(isinstance(row, Norm) for row in build(name, classes=9, norm=False).rows)
 
 
 @pytest.mark.parametrize(("name", "one", "last"), [("caffe_alexnet", 0.1, 0), ("caffenet", 1, 0)])
 def test_caffes_fillers(name, one, last):
-    rows = [row for row in nets.build(name, classes=9).rows if isinstance(row, table.Weighted)]
+    rows = [row for row in build(name, classes=9).rows if isinstance(row, table.Weighted)]
     assert [row.bias for row in rows] == [0, one, 0, one, one, one, one, last]
     assert [row.std for row in rows] == [0.01] * 5 + [0.005, 0.005, 0.01]
 
 
 def test_torchvisions_deviations_are_pytorchs():
     """nn.Conv2d and nn.Linear draw from +-1/sqrt(inputs), whose deviation is that / sqrt(3)."""
-    layers = table.layers(nets.build("torchvision_alexnet", classes=9))
+    layers = table.layers(build("torchvision_alexnet", classes=9))
     for layer in layers:
         if isinstance(layer.row, table.Weighted):
             inputs = layer.parameters / layer.output_shape[-1] - 1
@@ -82,5 +82,5 @@ def test_torchvisions_deviations_are_pytorchs():
 
 
 def test_fc6_and_its_dropout_go_together():
-    rows = nets.build("torchvision_alexnet", classes=9, remove="fc6").rows
+    rows = build("torchvision_alexnet", classes=9, remove="fc6").rows
     assert [row.name for row in rows][-6:] == ["relu5", "pool5", "drop5", "fc7", "relu7", "fc8"]

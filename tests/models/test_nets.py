@@ -8,6 +8,7 @@ import pytest
 from alexnet import nets
 from alexnet.errors import UserError
 from alexnet.models import table
+from alexnet.models.build import NETS, build
 from alexnet.models.table import Activation, Conv, Dense, Dropout, Norm, Pool
 
 CONVS = ["conv1", "conv2", "conv3", "conv4", "conv5"]
@@ -15,7 +16,7 @@ POOLS = ["pool1", "pool2", "pool5"]
 
 
 def alexnet(**options) -> table.Net:
-    return nets.build("alexnet", classes=1000, **options)
+    return build("alexnet", classes=1000, **options)
 
 
 def traced(net: table.Net) -> dict[str, table.Layer]:
@@ -210,7 +211,7 @@ def test_towers_that_do_not_communicate():
 
 def test_the_net_of_cuda_convnet2():
     """torchvision's `alexnet` has the same layers, and 61,100,840 parameters."""
-    net = nets.build("cc2", classes=1000)
+    net = build("cc2", classes=1000)
     layers = traced(net)
     assert [layers[name].output_shape[-1] for name in CONVS] == [64, 192, 384, 256, 256]
     assert sides(net, *CONVS, *POOLS) == [55, 27, 13, 13, 13, 27, 13, 6]
@@ -249,33 +250,33 @@ def test_the_net_of_cuda_convnet2():
     ],
 )
 def test_parameters_of_the_cifar_nets(name, expected):
-    assert total(nets.build(name, classes=10), "parameters") == expected
+    assert total(build(name, classes=10), "parameters") == expected
 
 
 @pytest.mark.parametrize("name", ["cifar_80sec", "cifar_19pct", "cifar_18pct"])
 def test_maps_of_the_cifar_nets(name):
-    net = nets.build(name, classes=10)
+    net = build(name, classes=10)
     assert sides(net, "conv1", "pool1", "conv2", "pool2", "conv3", "pool3") == [32, 16, 16, 8, 8, 4]
 
 
 @pytest.mark.parametrize("name", ["cifar_conv_local_13pct", "cifar_conv_local_11pct"])
 def test_maps_of_the_conv_local_nets(name):
-    net = nets.build(name, classes=10)
+    net = build(name, classes=10)
     found = sides(net, "conv1", "pool1", "conv2", "pool2", "local3", "local4")
     assert found == [24, 12, 12, 6, 6, 6]
 
 
 def test_response_norms_of_the_cifar_nets():
     for norm, size, scale, over in (
-        (row(nets.build("cifar_18pct", classes=10), "norm1"), 3, 5e-5 / 9, "space"),
-        (row(nets.build("cifar_conv_local_11pct", classes=10), "norm2"), 9, 1e-3 / 9, "maps"),
+        (row(build("cifar_18pct", classes=10), "norm1"), 3, 5e-5 / 9, "space"),
+        (row(build("cifar_conv_local_11pct", classes=10), "norm2"), 9, 1e-3 / 9, "maps"),
     ):
         assert (norm.size, norm.k, norm.beta, norm.over) == (size, 1, 0.75, over)
         assert norm.scale == pytest.approx(scale)
 
 
 def test_classes_that_do_not_divide_over_the_towers_count_once():
-    layers = traced(nets.build("alexnet", classes=7))
+    layers = traced(build("alexnet", classes=7))
     assert layers["fc8"].output_shape == (4,)
     assert layers["fc8"].neurons == 7
     assert layers["fc8"].parameters == 4096 * 7 + 7
@@ -290,7 +291,7 @@ def test_classes_that_do_not_divide_over_the_towers_count_once():
 def test_removing_a_convolution_takes_its_relu_along_and_nothing_else(preset, number):
     net = alexnet(preset=preset)
     gone = {f"conv{number}", f"relu{number}"}
-    found = nets.build("alexnet", classes=1000, preset=preset, remove=f"conv{number}")
+    found = build("alexnet", classes=1000, preset=preset, remove=f"conv{number}")
     assert names(found) == [name for name in names(net) if name not in gone]
 
 
@@ -326,9 +327,9 @@ def test_dropout_rates():
     assert names(alexnet(dropout=0)) == [n for n in names(alexnet()) if not n.startswith("drop")]
 
 
-@pytest.mark.parametrize("name", nets.NETS)
+@pytest.mark.parametrize("name", NETS)
 def test_layer_names_are_unique(name):
-    found = names(nets.build(name, classes=10))
+    found = names(build(name, classes=10))
     assert len(found) == len(set(found))
 
 
@@ -366,7 +367,7 @@ def test_layer_names_are_unique(name):
 )
 def test_what_cannot_be_is_a_clear_error(name, options, message):
     with pytest.raises(UserError, match=message):
-        nets.build(name, classes=1000, **options)
+        build(name, classes=1000, **options)
 
 
 def test_more_pooling_before_a_convolution_is_what_shrinks_its_maps():

@@ -26,13 +26,13 @@ from sklearn.datasets import load_sample_images
 from support import reference
 from support.tiny import ROOT
 
-from alexnet import nets
 from alexnet.analysis import cost
 from alexnet.data.augment import Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.devices import mesh as meshes
 from alexnet.devices.runtime import Tuning
 from alexnet.models import network, ops, table
+from alexnet.models.build import build
 from alexnet.training import optimizer, step
 from alexnet.training.schedule import Milestones
 
@@ -51,7 +51,7 @@ def _compile_quickly():
 def thin(preset: str = "original", **options) -> table.Net:
     """The paper's net with few kernels, for images of 67 pixels: maps of 15, 7, 3 and 1."""
     sizes = {"kernels": (8, 12, 16, 12, 8), "hidden": (12, 8), "image_size": 67, "classes": 7}
-    return nets.build("alexnet", preset=preset, **(sizes | options))
+    return build("alexnet", preset=preset, **(sizes | options))
 
 
 def strong(net: table.Net) -> reference.Params:
@@ -168,14 +168,14 @@ def test_the_references_gradient_is_the_slope_of_its_loss(preset):
 
 @pytest.mark.parametrize("with_norm", [False, True])
 def test_the_conv_local_nets_are_cuda_convnets(with_norm):
-    net = nets.build(f"cifar_conv_local_{11 if with_norm else 13}pct", classes=10)
+    net = build(f"cifar_conv_local_{11 if with_norm else 13}pct", classes=10)
     params, x = strong(net), pixels(net, 2)
     logits, _ = apply(net, float32(params), np.float32(x))
     assert_close(logits, reference.cifar_conv_local(params, x, with_norm))
 
 
 def test_the_18pct_net_is_cuda_convnets():
-    net = nets.build("cifar_18pct", classes=10)
+    net = build("cifar_18pct", classes=10)
     params, x = strong(net), pixels(net, 2)
     logits, _ = apply(net, float32(params), np.float32(x))
     assert_close(logits, reference.cifar_18pct(params, x))
@@ -251,7 +251,7 @@ def test_a_gradient_compiled_apart_is_the_same_and_keeps_less():
 
 
 def test_eigens_forms_are_used_and_change_nothing():
-    net = nets.build("cifar_80sec", classes=10)
+    net = build("cifar_80sec", classes=10)
     params, x = init(net, jax.random.key(0)), np.float32(pixels(net, 3))
     mesh = meshes.make(towers=1, batch_size=3, data=1, tower=1)
     plain, eigens = (
@@ -627,7 +627,7 @@ def test_what_tells_images_apart_against_dropouts_noise():
     """Measured on ImageNet: .006 for the text, .032 with biases of .1, .064 for the source."""
 
     def net(init: str) -> table.Net:
-        return nets.build("alexnet", classes=1000, preset="paper", init=init)
+        return build("alexnet", classes=1000, preset="paper", init=init)
 
     small_biases = dataclasses.replace(
         net("paper"),

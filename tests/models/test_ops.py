@@ -123,8 +123,8 @@ def test_windows_hang_over_the_lower_and_right_edge():
 
 def test_sides_after_pooling():
     alexnet, cifar = (55, 27, 13), (32, 16, 8, 24, 12)
-    assert [ops.pooled_side(side, 3, 2) for side in alexnet] == [27, 13, 6]
-    assert [ops.pooled_side(side, 3, 2) for side in cifar] == [16, 8, 4, 12, 6]
+    assert [table.pooled_side(side, 3, 2) for side in alexnet] == [27, 13, 6]
+    assert [table.pooled_side(side, 3, 2) for side in cifar] == [16, 8, 4, 12, 6]
 
 
 def test_windows_cover_maps_of_every_side_and_none_begins_beyond():
@@ -132,7 +132,7 @@ def test_windows_cover_maps_of_every_side_and_none_begins_beyond():
         for stride in range(1, size + 1):
             for side in range(size, 100):
                 expected = len(reference.windows(side, size, stride))
-                assert ops.pooled_side(side, size, stride) == expected
+                assert table.pooled_side(side, size, stride) == expected
                 net = table.Net("one pool", side, 3, 1, (table.Pool("pool", size, stride),))
                 assert table.layers(net)[0].output_shape == (expected, expected, 3)
 

@@ -12,8 +12,8 @@ import numpy as np
 import optax
 import pytest
 
-from alexnet import nets
 from alexnet.models import network, table
+from alexnet.models.build import build
 from alexnet.models.table import Activation, Conv, Dense, Dropout, Net, Pool
 from alexnet.training import optimizer
 
@@ -260,7 +260,7 @@ PRECISION = pytest.mark.parametrize("precision", [FLOAT64, FLOAT32], ids=["float
 @PRECISION
 @pytest.mark.parametrize("preset", ["paper", "original"])
 def test_the_full_net_of_two_towers(preset, precision):
-    net = nets.build("alexnet", classes=1000, preset=preset)
+    net = build("alexnet", classes=1000, preset=preset)
     assert_parity(net, functools.partial(two_towers, preset), precision)
 
 
@@ -291,13 +291,13 @@ def test_torchvision_itself():
 
 @pytest.mark.parametrize("name", ["cifar_80sec", "cifar_19pct", "cifar_18pct"])
 def test_the_quick_cifar_nets(name):
-    assert_parity(nets.build(name, classes=10), functools.partial(quick, "18" in name), FLOAT64, 4)
+    assert_parity(build(name, classes=10), functools.partial(quick, "18" in name), FLOAT64, 4)
 
 
 @pytest.mark.parametrize("name", ["cifar_conv_local_13pct", "cifar_conv_local_11pct"])
 def test_the_conv_local_cifar_nets(name):
     theirs = functools.partial(conv_local, "11" in name)
-    assert_parity(nets.build(name, classes=10), theirs, FLOAT64, 4)
+    assert_parity(build(name, classes=10), theirs, FLOAT64, 4)
 
 
 # --- The update rule ------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from alexnet.devices.layout import layout
 from alexnet.errors import UserError
 
 
@@ -25,15 +26,11 @@ def make(*, towers: int, batch_size: int, data: int = 0, tower: int = 0) -> Mesh
         UserError: if the devices, the towers or the batch do not divide so.
     """
     devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
-    if not tower:
-        tower = towers if max(data, 1) * towers <= len(devices) else 1
-    if tower < 1 or towers % tower:
+    if tower < 0 or (tower and towers % tower):
         raise UserError(
             f"config.mesh.tower={tower}: the net has {towers} tower(s), which do not divide over it"
         )
-    if not data:
-        available = len(devices) // tower
-        data = max(n for n in range(1, max(available, 1) + 1) if batch_size % n == 0)
+    data, tower = layout(len(devices), towers, batch_size, data, tower)
     if data < 1 or batch_size % data:
         raise UserError(
             f"config.mesh.data={data}: does not divide the batch of {batch_size} images "

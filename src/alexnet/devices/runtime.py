@@ -1,11 +1,32 @@
-"""The one place where the kind of device decides anything, and only about speed."""
+"""The process: its allocator, its compiled programs, and what suits the kind of device it has.
+
+This is the one place where the kind of device decides anything, and only about speed.
+
+On CPUs under Linux commands take mimalloc in place of the C library's malloc. XLA takes memory for
+the maps of a step in one block and gives it back after the step. glibc hands it back to the kernel,
+which zeroes it for the next step. Told to keep it, glibc lets small blocks settle there, until a
+step needs new room. mimalloc keeps the block, in huge pages, and finds it again if it has one area
+for everything: of several, each thread prefers another, and soon something is in the way in all of
+them. A process has to begin with its allocator, so a command starts itself anew before anything
+large is imported; nothing here imports JAX before it needs it. Set LD_PRELOAD or one of SETTINGS,
+even to nothing, to choose for yourself. Notebooks and other programs that import this package are
+left alone, and so are environments with a plugin for GPUs, whose maps are not in this memory.
+"""
 
 import os
+import sys
+from importlib import metadata, util
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import jax
-from jax.sharding import Mesh
+if TYPE_CHECKING:
+    from jax.sharding import Mesh
+
+MIMALLOC, LIBRARY = "cmeel-mimalloc", "libmimalloc.so"
+SETTINGS = {
+    "MIMALLOC_ARENA_RESERVE": "16GiB",  # an area; addresses only, memory is taken when it is used
+    "MIMALLOC_PURGE_DELAY": "60000",  # ms that unused memory is kept, many steps long
+}
 
 # On a CPU the convolutional stage runs over a few images at a time, whose maps stay in the cache:
 # 16 of AlexNet's 224 pixels; small images go as one batch. A GPU always wants the whole batch.
@@ -23,6 +44,27 @@ _CPU_COMPILER_OPTIONS = {
 }
 
 
+def allocator_environment() -> dict[str, str]:
+    """What a process must begin with to use mimalloc; nothing where its wheel is not installed."""
+    if sys.platform != "linux":
+        return {}
+    try:
+        files = metadata.files(MIMALLOC) or []
+    except metadata.PackageNotFoundError:
+        return {}
+    paths = [str(file.locate()) for file in files if file.name == LIBRARY]
+    return {"LD_PRELOAD": paths[0], **SETTINGS} if paths else {}
+
+
+def restart_with_mimalloc() -> None:
+    """Replaces this process by the same command with mimalloc, unless the user has chosen."""
+    if os.environ.keys() & {"LD_PRELOAD", *SETTINGS} or util.find_spec("jax_plugins"):
+        return
+    if settings := allocator_environment():
+        os.environ |= settings
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
 class Tuning(NamedTuple):
     """How a net is computed, which changes its results by rounding at most."""
 
@@ -34,13 +76,13 @@ class Tuning(NamedTuple):
     wide_convs: bool = False
 
 
-def tuning(conv_chunk: int, mesh: Mesh, batch_size: int, image_size: int) -> Tuning:
+def tuning(conv_chunk: int, mesh: "Mesh", batch_size: int, image_size: int) -> Tuning:
     """What suits the platform; `config.conv_chunk` is -1, or else what the user wants."""
     chunk, on_cpu = _chunk(conv_chunk, mesh, batch_size, image_size), _on_cpu(mesh)
     return Tuning(chunk, apart=on_cpu, eigen=on_cpu, wide_convs=on_cpu)
 
 
-def _chunk(asked: int, mesh: Mesh, batch_size: int, image_size: int) -> int:
+def _chunk(asked: int, mesh: "Mesh", batch_size: int, image_size: int) -> int:
     if asked >= 0:
         return asked
     if not _on_cpu(mesh) or mesh.size > 1:  # over several devices each chunk would communicate anew
@@ -49,7 +91,7 @@ def _chunk(asked: int, mesh: Mesh, batch_size: int, image_size: int) -> int:
     return 0 if chunk >= batch_size else chunk
 
 
-def compiler_options(mesh: Mesh) -> dict[str, str | bool]:
+def compiler_options(mesh: "Mesh") -> dict[str, str | bool]:
     """What jax.jit is told when it compiles a net; what the user has put in XLA_FLAGS stands."""
     if not _on_cpu(mesh):
         return {}
@@ -57,12 +99,14 @@ def compiler_options(mesh: Mesh) -> dict[str, str | bool]:
     return {name: value for name, value in _CPU_COMPILER_OPTIONS.items() if name not in flags}
 
 
-def _on_cpu(mesh: Mesh) -> bool:
+def _on_cpu(mesh: "Mesh") -> bool:
     return mesh.devices.flat[0].platform == "cpu"
 
 
 def cache_compilations() -> None:
     """Keeps compiled steps between commands, where the user has not chosen a place for them."""
+    import jax
+
     if not jax.config.jax_compilation_cache_dir:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "alexnet"
         jax.config.update("jax_compilation_cache_dir", str(cache))

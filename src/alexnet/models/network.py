@@ -21,19 +21,14 @@ from jax.sharding import PartitionSpec as P
 
 from alexnet.devices import mesh as meshes
 from alexnet.devices.runtime import Tuning
+from alexnet.errors import UserError
 from alexnet.models import ops, table
+from alexnet.text import difference
 
 Params = dict[str, dict[str, jax.Array]]
 Activations = dict[str, jax.Array]
 
 _PLAIN = Tuning()
-
-_ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
-    "relu": ops.relu,
-    "tanh": jnp.tanh,
-    "sigmoid": jax.nn.sigmoid,
-    "none": lambda x: x,
-}
 
 
 class Weights(nn.Module):
@@ -259,7 +254,7 @@ def _pool(row: table.Pool, x: jax.Array) -> jax.Array:
 
 
 _UNWEIGHTED: dict[type, Callable[[Any, jax.Array], jax.Array]] = {
-    table.Activation: lambda row, x: _ACTIVATIONS[row.kind](x),
+    table.Activation: lambda row, x: getattr(ops, row.kind)(x),
     table.Norm: _norm,
     table.Pool: _pool,
 }
@@ -280,7 +275,8 @@ def check(net: table.Net, params: Any, where: str) -> None:
         }
         for tree in (jax.eval_shape(lambda: init(net, jax.random.key(0))), params)
     )
-    table.check_shapes(net, expected, found, where)
+    if line := difference(found, where, expected, f"net {net.name}"):
+        raise UserError(line)
 
 
 def apply(

@@ -5,13 +5,14 @@ kernels. Each custom gradient is the exact derivative of the plain definition in
 """
 
 import functools
-import math
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from alexnet.models.table import pooled_side
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
@@ -146,6 +147,21 @@ def _relu(x):
 relu.defvjp(_relu, lambda y, dy: (jnp.where(y > 0, dy, 0),))
 
 
+def tanh(x: jax.Array) -> jax.Array:
+    """The nonlinearity that section 3.1 compares with."""
+    return jnp.tanh(x)
+
+
+def sigmoid(x: jax.Array) -> jax.Array:
+    """1 / (1 + exp(-x))."""
+    return jax.nn.sigmoid(x)
+
+
+def none(x: jax.Array) -> jax.Array:
+    """A layer without a nonlinearity."""
+    return x
+
+
 def local(x_BHWC: jax.Array, kernel_HWKIO: jax.Array, size: int, padding: Padding) -> jax.Array:
     """A convolution whose filters differ at each position (cuda-convnet's `local`), stride 1.
 
@@ -225,11 +241,6 @@ def _window_sum(x: jax.Array, size: int, over: str) -> jax.Array:
 
 
 # --- Overlapping pooling (section 3.4) ----------------------------------------------------------
-
-
-def pooled_side(side: int, size: int, stride: int) -> int:
-    """Windows may hang over the lower and right edge: the number of windows is rounded up."""
-    return math.ceil((side - size) / stride) + 1
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))

@@ -1,16 +1,15 @@
 """What a network is: a table with one row per layer, and the shapes that follow from it.
 
-A net is data, a tuple of small rows; `alexnet.nets` writes the networks down and
-`alexnet.models.network` interprets them. Sizes count the whole net, over all towers: a `Conv` of
-256 kernels in two towers is 128 in each. Nothing here needs JAX.
+A net is data, a tuple of small rows. The files beside this one write networks down, `ops` has the
+operations and `network` interprets the rows. Sizes count the whole net, over all towers: a `Conv`
+of 256 kernels in two towers is 128 in each. Nothing here needs JAX.
 """
 
 import dataclasses
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 from alexnet.errors import UserError
-from alexnet.text import aligned
 
 # Which towers a layer reads: its own tower only, or all of them (the paper's "takes input from all
 # kernel maps in layer 2"). The image is seen by every tower.
@@ -55,12 +54,16 @@ class Dense:
     bias: float = 0.0
 
 
+Nonlinearity = Literal["relu", "tanh", "sigmoid", "none"]  # functions of `models.ops`
+ACTIVATIONS: tuple[Nonlinearity, ...] = get_args(Nonlinearity)
+
+
 @dataclasses.dataclass(frozen=True)
 class Activation:
-    """The nonlinearity, relu, tanh, sigmoid or none."""
+    """The nonlinearity (section 3.1)."""
 
     name: str
-    kind: str = "relu"
+    kind: Nonlinearity = "relu"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,85 +226,16 @@ def _output_shape(net: Net, row: Row, shape: tuple[int, ...]) -> tuple[int, ...]
                 f"its {row.size}x{row.size} window is larger than the map; "
                 "keep fewer pooling layers, or feed a larger image"
             )
-        side = math.ceil((shape[0] - row.size) / row.stride) + 1
+        side = pooled_side(shape[0], row.size, row.stride)
         return (side, side, shape[-1])
     return shape
 
 
-Shapes = dict[str, tuple[int, ...]]
-
-
-def check_shapes(net: Net, expected: Shapes, found: Shapes, where: str) -> None:
-    """Raises UserError naming the first array that is missing, extra or of another shape."""
-    for name in expected | found:
-        if expected.get(name) != found.get(name):
-            raise UserError(
-                f"{name} is {found.get(name, 'missing')} in {where} and "
-                f"{expected.get(name, 'missing')} in net {net.name}"
-            )
+def pooled_side(side: int, size: int, stride: int) -> int:
+    """Windows may hang over the lower and right edge: the number of windows is rounded up."""
+    return math.ceil((side - size) / stride) + 1
 
 
 def padding(row: Conv | Local) -> tuple[int, int]:
     """Pixels of zeros (before, after) each spatial direction."""
     return row.pad if isinstance(row.pad, tuple) else (row.pad, row.pad)
-
-
-def describe(net: Net) -> str:
-    """The table as text: what each row is, its output over all towers, and its sizes."""
-    table = [("layer", "what", "output", "neurons", "parameters", "multiply-adds")]
-    traced = layers(net)
-    for layer in traced:
-        row = layer.row
-        weighted = isinstance(row, Weighted)
-        *space, channels = layer.output_shape
-        total = net.classes if row is net.rows[-1] else channels * net.towers
-        sizes = (layer.neurons, layer.parameters, layer.multiply_adds) if weighted else (0, 0, 0)
-        output = "x".join(map(str, (*space, total)))
-        table.append((row.name, _what(net, row), output, *(f"{n:,}" if n else "" for n in sizes)))
-    weighted = [layer for layer in traced if isinstance(layer.row, Weighted)]
-    inputs = net.image_size**2 * 3
-    totals = (
-        sum(layer.neurons for layer in weighted),
-        sum(layer.parameters for layer in weighted),
-        sum(layer.multiply_adds for layer in weighted),
-    )
-    table.append(("total", "", "", *(f"{n:,}" for n in totals)))
-    text = aligned(table, names=3)
-    rule = "-" * max(map(len, text))
-    towers = f"{net.towers} towers" if net.towers > 1 else "1 tower"
-    order = f" {net.pixels.order}" if net.pixels.order != "RGB" else ""
-    title = (
-        f"{net.name}: {towers}, input {net.image_size}x{net.image_size}x3{order} "
-        f"({inputs:,} numbers), {net.classes} classes"
-    )
-    return "\n".join([title, rule, text[0], rule, *text[1:-1], rule, text[-1]])
-
-
-def _what(net: Net, row: Row) -> str:
-    split = f", {net.towers} x {{}}" if net.towers > 1 else ""
-    reads = ", reads all towers" if net.towers > 1 and getattr(row, "reads", "") == "all" else ""
-    match row:
-        case Conv():
-            before, after = padding(row)
-            pad = f" pad {before}" if before == after else f" pad {before}+{after}"
-            stride = f" stride {row.stride}" if row.stride > 1 else ""
-            per_tower = split.format(row.kernels // net.towers)
-            pad = pad if before + after else ""
-            return f"conv {row.size}x{row.size}{stride}{pad}{per_tower}{reads}"
-        case Local():
-            per_tower = split.format(row.kernels // net.towers)
-            return f"local {row.size}x{row.size} pad {row.pad}{per_tower}{reads}"
-        case Dense():
-            return f"fully connected{reads}"
-        case Activation():
-            return row.kind
-        case Norm():
-            return (
-                f"response norm over {row.size} maps{reads}"
-                if row.over == "maps"
-                else (f"response norm over {row.size}x{row.size} pixels")
-            )
-        case Pool():
-            return f"{row.kind} pool {row.size}x{row.size} stride {row.stride}"
-        case Dropout():
-            return f"dropout {row.rate}"

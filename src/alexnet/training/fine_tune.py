@@ -23,6 +23,7 @@ from alexnet import config as configs
 from alexnet.errors import UserError, nearest
 from alexnet.models import network
 from alexnet.models.table import Conv, Weighted
+from alexnet.text import difference
 from alexnet.training.setup import Run
 from alexnet.workdir import checkpoint
 
@@ -63,15 +64,14 @@ def read(run: Run) -> tuple[dict[str, Layer], str]:
             elif not same_classes:
                 fresh[last] = f"fresh: the classes there are those of {source}"
                 wanted.remove(last)
-    for name in wanted:
-        sizes = [_size(layers[name]) if name in layers else "missing" for layers in (there, here)]
-        if "missing" in sizes or _shapes(here[name]) != _shapes(there[name]):
-            fitting = [n for n in names if n in there and _shapes(here[n]) == _shapes(there[n])]
-            mend = f"what fits: --config.init_layers={','.join(fitting)}"
-            raise UserError(
-                f"{name} is {sizes[0]} in config.init_from={workdir} and {sizes[1]} in net "
-                f"{run.net.name} here; {mend if fitting else 'no layer fits'}"
-            )
+    found, expected = (
+        {name: _size(layers[name]) for name in wanted if name in layers} for layers in (there, here)
+    )
+    where = f"config.init_from={workdir}"
+    if line := difference(found, where, expected, f"net {run.net.name} here"):
+        fitting = [n for n in names if n in there and _shapes(here[n]) == _shapes(there[n])]
+        mend = f"what fits: --config.init_layers={','.join(fitting)}"
+        raise UserError(f"{line}; {mend if fitting else 'no layer fits'}")
     lines = [f"\nfrom {workdir}, after {metadata['epoch']:.2f} epochs of {source}:"]
     width = max(map(len, names))
     for name in names:

@@ -10,7 +10,6 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
-from alexnet import nets
 from alexnet.data import pipeline, prepare
 from alexnet.data.augment import Augmentation
 from alexnet.data.statistics import Statistics
@@ -19,6 +18,7 @@ from alexnet.devices import mesh as meshes
 from alexnet.devices import runtime
 from alexnet.errors import UserError, nearest
 from alexnet.models import network
+from alexnet.models.build import build
 from alexnet.models.table import Net
 from alexnet.training import metrics, optimizer, schedule
 from alexnet.training.step import (
@@ -61,7 +61,7 @@ def assemble(config: ConfigDict) -> Run:
     if config.batch_size < 1:
         raise UserError(f"config.batch_size={config.batch_size}: must be at least 1")
     store = configs.call(prepare.ensure, "data", config.data)
-    net = configs.call(nets.build, "net", config.net, classes=len(store.classes))
+    net = configs.call(build, "net", config.net, classes=len(store.classes))
     if net.image_size > store.image_size:
         raise UserError(
             f"net {net.name} sees {net.image_size} pixels, more than the stored "

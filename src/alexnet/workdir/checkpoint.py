@@ -25,6 +25,7 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
 from alexnet.errors import UserError
+from alexnet.text import difference
 
 _LEFTOVERS = (".orbax-checkpoint-tmp", ".deleted")  # of a killed save, of a killed deletion
 _PATTERN = "*?[\\"  # what makes a path a pattern, of which Orbax then looks for matches
@@ -324,13 +325,8 @@ def _same(saved: dict[str, dict], like: Any, path: Path) -> dict[str, Any]:
     like = _named(like)
     there = {name: f"{leaf['dtype']}{leaf['shape']}" for name, leaf in saved.items()}
     here = {name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in like.items()}
-    for name in here | there:
-        if there.get(name) != here.get(name):
-            raise UserError(
-                f"{name} is {there.get(name, 'missing')} in checkpoint {path} and "
-                f"{here.get(name, 'missing')} in this run: resume with the config that saved it, "
-                "or choose another workdir"
-            )
+    if line := difference(there, f"checkpoint {path}", here, "this run"):
+        raise UserError(f"{line}: resume with the config that saved it, or choose another workdir")
     return like
 
 

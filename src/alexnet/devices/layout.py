@@ -1,0 +1,15 @@
+"""How many devices the batch and the towers are split over. Nothing here needs JAX."""
+
+
+def layout(
+    devices: int, towers: int, batch_size: int, data: int = 0, tower: int = 0
+) -> tuple[int, int]:
+    """(data, tower): the given numbers, and for a 0 what the devices allow.
+
+    Each tower gets a device of its own if there are enough, as in the paper; the batch is split
+    over as many of the rest as divide it.
+    """
+    tower = tower or (towers if max(data, 1) * towers <= devices else 1)
+    most = max(devices // tower, 1)
+    data = data or max(n for n in range(1, most + 1) if batch_size % n == 0)
+    return data, tower

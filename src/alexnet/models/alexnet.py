@@ -1,0 +1,123 @@
+"""The paper's network (section 3.5) in its two readings, and a small one of the same rows."""
+
+from collections.abc import Sequence
+
+from alexnet.errors import UserError, choice
+from alexnet.models.table import Activation, Conv, Dense, Dropout, Net, Norm, Pool, Reads
+
+
+def alexnet(
+    *,
+    classes: int,
+    preset: str = "original",
+    init: str = "",
+    towers: int = 2,
+    image_size: int = 224,
+    kernels: Sequence[int] = (96, 256, 384, 384, 256),
+    hidden: Sequence[int] = (4096, 4096),
+    communicate: bool = True,
+    overlapping_pool: bool = True,
+    sixth_conv: int = 0,
+) -> Net:
+    """The paper's network (section 3.5), in two readings.
+
+    Args:
+        preset: "paper", the text; or "original", the source's `layers/layers-145.cfg`: conv1 is
+            normalised before its ReLU, which follows pool1; alpha is divided by n; conv2 gets a
+            second, same-map norm; conv3-5 start from a standard deviation of .03.
+        init: "paper", "original" or "caffe" (bvlc_alexnet's fillers); "" is the preset's own.
+        towers: 2 as in the paper, or 1: the same layers, unsplit.
+        kernels: of conv1..conv5; the one-GPU net (`layers-145-half.cfg`) has towers=1 and
+            (48, 128, 192, 192, 256).
+        hidden: neurons of fc6, fc7.
+        communicate: whether conv3, fc6 and fc7 read both towers. `layers-150.cfg` does not, with
+            conv2 of 320 kernels and fc6 of 8192 neurons.
+        overlapping_pool: False is `layers-147.cfg`: 2x2 windows, conv2 pad 1, conv5 pad 0.
+        sixth_conv: kernels of conv6 over pool5 (run 146: 256); 0 leaves it out.
+    """
+    choice("net.preset", preset, ("paper", "original"))
+    init = init or preset
+    choice("net.init", init, ("paper", "original", "caffe"))
+    lists = {"kernels": (kernels, 5, "conv1..conv5"), "hidden": (hidden, 2, "fc6, fc7")}
+    for key, (values, count, of) in lists.items():
+        if [type(value) for value in values] != [int] * count:
+            raise UserError(f"config.net.{key}={values!r}: expected {count} whole numbers, of {of}")
+    across: Reads = "all" if communicate else "own"
+    middle_std = 0.03 if init == "original" else 0.01  # conv3..conv6
+    hidden_std = 0.005 if init == "caffe" else 0.01
+    one = 0.1 if init == "caffe" else 1.0  # "we initialized the neuron biases ... with 1"
+    divided = preset == "original"
+    z, s = (3, 2) if overlapping_pool else (2, 2)
+
+    def norm(name: str) -> Norm:
+        return Norm(name, size=5, k=2.0, alpha=1e-4, beta=0.75, alpha_divided=divided)
+
+    conv1 = Conv("conv1", kernels[0], 11, stride=4, pad=(0, 3))
+    relu1, norm1, pool1 = Activation("relu1"), norm("norm1"), Pool("pool1", z, s)
+    first = (conv1, relu1, norm1, pool1) if preset == "paper" else (conv1, norm1, pool1, relu1)
+    second = (
+        Conv("conv2", kernels[1], 5, pad=2 if overlapping_pool else 1, bias=one),
+        Activation("relu2"),
+        norm("norm2"),
+        # scale .001, pow .75 in layer-params-145.cfg; the additive constant of the same-map
+        # kernel is not published there and taken as cuda-convnet's 1
+        *((Norm("cnorm2", 5, k=1.0, alpha=1e-3, over="space"),) if preset == "original" else ()),
+        Pool("pool2", z, s),
+    )
+    middle = (
+        Conv("conv3", kernels[2], 3, pad=1, reads=across, std=middle_std),
+        Activation("relu3"),
+        Conv("conv4", kernels[3], 3, pad=1, std=middle_std, bias=one),
+        Activation("relu4"),
+        Conv("conv5", kernels[4], 3, pad=int(overlapping_pool), std=middle_std, bias=one),
+        Activation("relu5"),
+        Pool("pool5", z, s),
+    )
+    sixth = (
+        Conv("conv6", sixth_conv, 3, pad=1, reads="all", std=middle_std, bias=one),
+        Activation("relu6"),
+    )
+    full = (
+        Dense("fc6", hidden[0], reads=across, std=hidden_std, bias=one),
+        Activation("relu_fc6" if sixth_conv else "relu6"),
+        Dropout("drop6"),
+        Dense("fc7", hidden[1], reads=across, std=hidden_std, bias=one),
+        Activation("relu7"),
+        Dropout("drop7"),
+        Dense("fc8", classes),
+    )
+    rows = (*first, *second, *middle, *(sixth if sixth_conv else ()), *full)
+    return Net(f"alexnet ({preset})", image_size, classes, towers, rows)
+
+
+def pocket(*, classes: int = 10, towers: int = 2, image_size: int = 28) -> Net:
+    """AlexNet for small images and small machines: the same rows, fewer and smaller kernels.
+
+    It is not in the paper. Its layers carry the paper's names, so that what one tries here
+    (`remove=conv4`, `activation=tanh`, `norm=False`) reads the same on the real one.
+    """
+    rows = (
+        Conv("conv1", 32, 5, pad=2, std=0.01),
+        Activation("relu1"),
+        Norm("norm1"),
+        Pool("pool1"),
+        Conv("conv2", 64, 5, pad=2, std=0.05, bias=0.1),
+        Activation("relu2"),
+        Norm("norm2"),
+        Pool("pool2"),
+        Conv("conv3", 96, 3, pad=1, reads="all", std=0.05),
+        Activation("relu3"),
+        Conv("conv4", 96, 3, pad=1, std=0.05, bias=0.1),
+        Activation("relu4"),
+        Conv("conv5", 64, 3, pad=1, std=0.05, bias=0.1),
+        Activation("relu5"),
+        Pool("pool5"),
+        Dense("fc6", 256, std=0.05, bias=0.1),
+        Activation("relu6"),
+        Dropout("drop6"),
+        Dense("fc7", 256, std=0.05, bias=0.1),
+        Activation("relu7"),
+        Dropout("drop7"),
+        Dense("fc8", classes, std=0.05),
+    )
+    return Net("pocket alexnet", image_size, classes, towers, rows)

@@ -1,0 +1,125 @@
+"""A net by its name, with the edits that make ablations.
+
+The paper's networks, its ablations, the authors' 2012 runs and their CIFAR-10 nets differ by rows
+only.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from alexnet.errors import UserError, choice, nearest
+from alexnet.models import alexnet, cuda_convnet, frameworks
+from alexnet.models.table import (
+    ACTIVATIONS,
+    Activation,
+    Dense,
+    Dropout,
+    Net,
+    Norm,
+    Row,
+    Weighted,
+    layers,
+)
+
+NETS: dict[str, Callable[..., Net]] = {
+    "alexnet": alexnet.alexnet,
+    "cc2": cuda_convnet.cc2,
+    "pocket": alexnet.pocket,
+    "cifar_80sec": cuda_convnet.cifar_80sec,
+    "cifar_19pct": cuda_convnet.cifar_19pct,
+    "cifar_18pct": cuda_convnet.cifar_18pct,
+    "cifar_conv_local_13pct": cuda_convnet.cifar_conv_local_13pct,
+    "cifar_conv_local_11pct": cuda_convnet.cifar_conv_local_11pct,
+    "torchvision_alexnet": frameworks.torchvision_alexnet,
+    "caffe_alexnet": frameworks.caffe_alexnet,
+    "caffenet": frameworks.caffenet,
+}
+
+
+def build(
+    name: str,
+    *,
+    classes: int,
+    activation: str = "relu",
+    norm: bool = True,
+    dropout: float = 0.5,
+    remove: str = "",
+    **options,
+) -> Net:
+    """A named net with the common ablations applied; `config.net` holds these arguments.
+
+    Args:
+        name: one of NETS; `options` are that function's own arguments.
+        activation: one of ACTIVATIONS, in place of every ReLU (Figure 1).
+        norm: False leaves out every response norm (run 148).
+        dropout: the rate of every dropout layer; 0 leaves dropout out.
+        remove: rows to drop by name, separated by commas, such as "conv4" or "conv3,conv4"; a
+            removed layer takes its own nonlinearity and dropout along.
+
+    Raises:
+        UserError: for an unknown name or option, or a table whose shapes cannot fit.
+    """
+    choice("net.name", name, tuple(NETS))
+    choice("net.activation", activation, ACTIVATIONS)
+    known = inspect.signature(NETS[name]).parameters
+    for option in options:
+        if option not in known:
+            raise UserError(
+                f"config.net.{option}: net {name} has no such option{nearest(option, known)}"
+            )
+    if not 0 <= dropout < 1:
+        raise UserError(
+            f"config.net.dropout={dropout}: a probability from 0 up to, not including, 1"
+        )
+    for option, least in (("towers", 1), ("image_size", 1)):
+        if option in options and options[option] < least:
+            raise UserError(f"config.net.{option}={options[option]}: must be at least {least}")
+    net = NETS[name](classes=classes, **options)
+    rows = _remove(net, [part.strip() for part in remove.split(",") if part.strip()])
+    if not norm:
+        rows = [row for row in rows if not isinstance(row, Norm)]
+    rows = [
+        dataclasses.replace(row, name=row.name.replace("relu", activation), kind=activation)
+        if isinstance(row, Activation)
+        else dataclasses.replace(row, rate=dropout)
+        if isinstance(row, Dropout)
+        else row
+        for row in rows
+        if not (isinstance(row, Dropout) and dropout == 0)
+    ]
+    net = dataclasses.replace(net, rows=tuple(rows))
+    if not rows or not isinstance(rows[-1], Dense) or rows[-1].neurons != classes:
+        raise UserError(
+            f"net {net.name}: no layer gives the {classes} classes; keep the last layer in "
+            f"config.net.remove={remove!r}"
+        )
+    layers(net)
+    return net
+
+
+def _remove(net: Net, names: Sequence[str]) -> list[Row]:
+    known = [row.name for row in net.rows]
+    gone, layer_is_gone = set(names), False
+    for name in names:
+        if name not in known:
+            raise UserError(
+                f"config.net.remove: net {net.name} has no layer {name!r}{nearest(name, known)}"
+            )
+    for row in net.rows:
+        # A layer's nonlinearity and dropout are those before the next layer: in `original`, norm1
+        # and pool1 stand between conv1 and its ReLU.
+        if isinstance(row, Weighted):
+            layer_is_gone = row.name in gone
+        elif isinstance(row, Activation | Dropout) and layer_is_gone:
+            gone.add(row.name)
+    return [row for row in net.rows if row.name not in gone]
+
+
+def defaults(name: str) -> dict[str, Any]:
+    """The options of a net with their defaults: those of `build` and of its own function."""
+    choice("net.name", name, tuple(NETS))
+    parameters = [p for f in (build, NETS[name]) for p in inspect.signature(f).parameters.values()]
+    options = {p.name: p.default for p in parameters if p.default is not p.empty}
+    return {"classes": 1000} | options
