@@ -1,6 +1,6 @@
 """The CIFAR-10 nets of the authors' cuda-convnet, with their rates, decays and test.
 
-    python -m alexnet.data.prepare cifar10
+    python -m alexnet.prepare cifar10
     python -m alexnet.train --config=configs/cifar10.py:80sec --workdir=runs/80sec
 
 Variants and cuda-convnet's test error: "80sec" 26%; "19pct" 19%; "18pct" 18%; "conv-local-13pct"

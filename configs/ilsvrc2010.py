@@ -1,6 +1,6 @@
 """The paper's main experiment, ILSVRC-2010: 1000 classes, 1,261,406 training images, a public test.
 
-    python -m alexnet.data.prepare imagenet2010
+    python -m alexnet.prepare imagenet2010
     python -m alexnet.train --config=configs/ilsvrc2010.py --workdir=runs/2010
     python -m alexnet.evaluate --workdir=runs/2010 --split=test --ten_crop
 

@@ -1,6 +1,6 @@
 """AlexNet on ImageNet (ILSVRC-2012, 1000 classes): the paper and the runs of its authors' source.
 
-    python -m alexnet.data.prepare imagenet2012
+    python -m alexnet.prepare imagenet2012
     python -m alexnet.train --config=configs/imagenet.py:original --workdir=runs/original
 
 Each variant is one experiment of the paper; the errors are top-1 / top-5 on the 2012 validation set

@@ -1,6 +1,6 @@
 """The full AlexNet on Imagenette: ten classes of ImageNet, 9,469 training photos.
 
-    python -m alexnet.data.prepare imagenette/160px-v2
+    python -m alexnet.prepare imagenette/160px-v2
     python -m alexnet.train --config=configs/imagenette.py --workdir=runs/imagenette
 
 Reached in 3 epochs of "original" (seed 0, n = 1): validation top-1 error 71.7%, 52.8%, 46.4%.

@@ -22,7 +22,7 @@ from alexnet import config as configs
 from alexnet.devices import runtime
 from alexnet.errors import run
 from alexnet.options import count
-from alexnet.train import train
+from alexnet.training.loop import train_and_evaluate
 from alexnet.training.setup import assemble, learning, train_batches
 from alexnet.workdir import log
 
@@ -52,7 +52,7 @@ def bare_step(config):
 def loop_seconds(config, steps: int, folder: str) -> float:
     """A step's time in the loop: log rows in the middle and at the end, a checkpoint after each."""
     with tempfile.TemporaryDirectory(dir=folder) as workdir:
-        train(config, Path(workdir) / "run")
+        train_and_evaluate(config, Path(workdir) / "run")
         rows = log.read(Path(workdir) / "run")
     first, *_, last = (row for row in rows if "train/loss" in row)
     return (last["seconds"] - first["seconds"]) / (last["step"] - first["step"])

@@ -16,7 +16,7 @@ beside it (see `alexnet.formats.stablehlo`). Its image size is the net's: of lar
 central crop.
 """
 
-import json
+import functools
 import os
 import shutil
 import sys
@@ -25,7 +25,6 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
@@ -33,17 +32,15 @@ from alexnet.data import prepare
 from alexnet.data.augment import Augmentation, evaluation_inputs
 from alexnet.data.store import open_store
 from alexnet.errors import UserError, run
-from alexnet.formats import caffe, layout, safetensors, stablehlo, torchvision
+from alexnet.formats import layout, weights
 from alexnet.models import network, table
 from alexnet.models.build import build
 from alexnet.options import arguments
-from alexnet.text import difference
 from alexnet.training import optimizer
 from alexnet.training.setup import check_settings
 from alexnet.training.step import TrainState
 from alexnet.workdir import checkpoint
 
-OURS = "alexnet"  # the metadata of our own .safetensors: {"config": ..., "classes": ...} as JSON
 EXPORT = {"workdir": None, "target": None, "checkpoint": "best", "names": "own"}
 
 
@@ -78,7 +75,19 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         raise UserError(f"--workdir={workdir} is there already: choose another")
     if not os.access(source, os.R_OK) or source.is_dir():
         raise UserError(f"--source={source}: no such file, or it cannot be read")
-    net, params = read(config, source)
+    classes = configs.call(prepare.class_count, "data", config.data)
+
+    def make_net(in_file: int) -> table.Net:
+        return configs.call(build, "net", config.net, classes=classes or in_file)
+
+    def check_config(exported: dict) -> None:
+        # Nets with the same shapes may compute different things.
+        saved = configs.current(exported, str(source))
+        there, here = (ConfigDict({"net": c.net}) for c in (saved, config))
+        for key, old, new in configs.differences(there, here):
+            raise UserError(f"{source} was exported with config.{key}={old!r}, not {new!r}")
+
+    net, params = weights.read(source, config.net.name, make_net, check_config)
     sgd = configs.call(optimizer.momentum_sgd, "optimizer", config.optimizer, params=params)
     state = TrainState(jnp.zeros((), jnp.int32), jax.tree.map(jnp.asarray, params), None)
     state = state._replace(velocity=sgd.init(state.params))
@@ -101,66 +110,6 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
     )
 
 
-def read(config: ConfigDict, source: Path) -> tuple[table.Net, layout.Params]:
-    """The net of `config`, with as many classes as its dataset has, and its weights in `source`.
-
-    Only the number of classes of a folder that is not prepared is taken from the file.
-
-    Raises:
-        UserError: naming the array and both shapes where they do not fit.
-    """
-    framework, metadata = torchvision, {}
-    match source.suffix:
-        case ".caffemodel":
-            framework = caffe
-            arrays, order = caffe.read(source)
-        case ".safetensors":
-            arrays, metadata = safetensors.read(source)
-        case ".pth" | ".pt":
-            arrays = torchvision.read(source)
-        case _:
-            raise UserError(f"--source={source}: end it in .caffemodel, .safetensors, .pth or .pt")
-    if OURS in metadata:
-        return _ours(config, source, arrays, json.loads(metadata[OURS]))
-    if config.net.name not in framework.NETS:
-        raise UserError(
-            f"{source} is for net {' or '.join(framework.NETS)}, not "
-            f"config.net.name={config.net.name!r}: see the variants of configs/imagenet.py"
-        )
-    last = arrays.get(f"{framework.NAMES['fc8']}.bias", np.empty(1000))
-    net = _net(config, last.size)
-    found = {name: array.shape for name, array in arrays.items()}
-    expected = layout.shapes(net, framework.NAMES)
-    if line := difference(found, str(source), expected, f"net {net.name}"):
-        raise UserError(line)
-    if framework is caffe:
-        caffe.check_order(net, order, source)
-    return net, layout.ours(net, framework.NAMES, arrays)
-
-
-def _ours(
-    config: ConfigDict, source: Path, arrays: layout.Arrays, exported: dict
-) -> tuple[table.Net, layout.Params]:
-    """`read` of a file that this command wrote; `exported` is what its metadata say."""
-    # Nets with the same shapes may compute different things.
-    saved = configs.current(exported["config"], str(source))
-    here, there = (ConfigDict({"net": c.net}) for c in (config, saved))
-    for key, old, new in configs.differences(there, here):
-        raise UserError(f"{source} was exported with config.{key}={old!r}, not {new!r}")
-    net = _net(config, exported["classes"])
-    params = {}
-    for name, array in arrays.items():
-        layer, _, part = name.rpartition(".")
-        params.setdefault(layer, {})[part] = array
-    network.check(net, params, str(source))
-    return net, params
-
-
-def _net(config: ConfigDict, in_file: int) -> table.Net:
-    classes = configs.call(prepare.class_count, "data", config.data)
-    return configs.call(build, "net", config.net, classes=classes or in_file)
-
-
 # --- Out ------------------------------------------------------------------------------------------
 
 
@@ -172,14 +121,8 @@ def export_weights(workdir: Path, target: Path, step: str | int, names: str) -> 
     """
     if target.exists():
         raise UserError(f"--target={target} exists: delete it, or choose another name")
-    if target.suffix not in (".safetensors", ".stablehlo"):
-        raise UserError(f"--target={target}: end it in .safetensors or .stablehlo")
-    if names not in ("own", "torchvision"):
-        raise UserError(f"--names={names}: choose own or torchvision")
     config = configs.saved(workdir)
-    renamed = target.suffix == ".safetensors" and config.net.name in torchvision.NETS
-    if names == "torchvision" and not renamed:
-        raise UserError(f"--names=torchvision: for .safetensors of net {torchvision.NETS[0]} alone")
+    weights.check_target(target, names, config.net.name)
     classes = configs.call(prepare.class_count, "data", config.data)
     if classes is None:
         raise UserError(f"dataset {config.data.name!r} is not prepared, so its classes are unknown")
@@ -187,16 +130,8 @@ def export_weights(workdir: Path, target: Path, step: str | int, names: str) -> 
     params, _ = checkpoint.load(workdir, step)
     network.check(net, params, str(workdir))
 
-    if target.suffix == ".stablehlo":
-        content = stablehlo.content(_classifier(config, net, params), net.image_size)
-    elif names == "torchvision":
-        content = safetensors.content(
-            layout.theirs(net, torchvision.NAMES, params), {"format": "pt"}
-        )
-    else:
-        arrays = {f"{name}.{part}": x for name in params for part, x in params[name].items()}
-        about = {"config": configs.versioned(config), "classes": classes}
-        content = safetensors.content(arrays, {OURS: json.dumps(about)})
+    classifier = functools.partial(_classifier, config, net, params)
+    content = weights.content(target, names, net, params, configs.versioned(config), classifier)
     partial = target.with_name(target.name + ".partial")
     try:
         partial.write_bytes(content)
@@ -206,7 +141,7 @@ def export_weights(workdir: Path, target: Path, step: str | int, names: str) -> 
     print(f"{target}: net {net.name}, {classes} classes, {len(content):,} bytes")
 
 
-def _classifier(config: ConfigDict, net: table.Net, params: layout.Params):
+def _classifier(config: ConfigDict, net: table.Net, params: layout.Params) -> weights.Classifier:
     """images uint8 [b, image_size, image_size, 3] -> logits float32 [b, classes]."""
     side = net.image_size
     how = configs.call(Augmentation, "augment", config.augment, crop=side)

@@ -15,10 +15,11 @@ from support import reference, thin
 from support.tiny import ROOT
 
 from alexnet import config as configs
-from alexnet import convert, evaluate, train
+from alexnet import convert, evaluate
 from alexnet.data.augment import evaluation_inputs
 from alexnet.errors import UserError
 from alexnet.models.build import NETS
+from alexnet.training.loop import train_and_evaluate
 from alexnet.training.setup import assemble, put_params
 from alexnet.workdir import checkpoint
 
@@ -127,7 +128,7 @@ def test_training_goes_on_from_what_came_in(imported, tmp_path):
     config.epochs, config.schedule.rate, config.schedule.milestones = 1.0, 0.0, ()
     jax.config.update("jax_disable_most_optimizations", True)  # it compiles for long
     try:
-        train.train(config, workdir)
+        train_and_evaluate(config, workdir)
     finally:
         jax.config.update("jax_disable_most_optimizations", False)
     before, _ = checkpoint.load(imported["caffenet"], "last")

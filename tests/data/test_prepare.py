@@ -9,13 +9,13 @@ import sklearn.datasets
 from PIL import Image
 
 from alexnet.data.prepare import ensure, prepare
-from alexnet.data.sources import tfds
+from alexnet.data.sources import named
 from alexnet.data.store import open_store, store_path
 from alexnet.errors import UserError
 
 
 def run_prepare(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "alexnet.data.prepare", *arguments]
+    command = [sys.executable, "-m", "alexnet.prepare", *arguments]
     return subprocess.run(command, capture_output=True, text=True)
 
 
@@ -127,7 +127,7 @@ def test_failures_of_tfds_become_one_line(tmp_path, monkeypatch, raised, message
 
 
 def test_datasets_without_a_validation_split(tmp_path, digits_dir, digits):
-    raw = tfds.load("digits", digits_dir)
+    raw = named.open_raw("digits", digits_dir)
     assert {split: len(part) for split, part in raw.splits.items()} == digits.counts
     assert raw.splits["train"][0][0].startswith(b"\x89PNG")
     assert "split 'test' of digits/1.0.0" in raw.splits["validation"].where(7)

@@ -13,9 +13,9 @@ from PIL import Image
 from support.processes import free_port, start
 from support.tiny import ROOT, drawn, plant, tiny_config
 
-from alexnet import train
 from alexnet.errors import UserError
 from alexnet.training import fine_tune, setup
+from alexnet.training.loop import train_and_evaluate
 from alexnet.workdir import checkpoint
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
@@ -55,7 +55,7 @@ def make(photos, data_dir):
 def source(make, tmp_path_factory) -> Path:
     """The workdir of a run on three classes."""
     workdir = tmp_path_factory.mktemp("source")
-    train.train(make("three"), workdir)
+    train_and_evaluate(make("three"), workdir)
     return workdir
 
 
@@ -73,7 +73,7 @@ def assert_moved(layer, other) -> None:
 
 def test_all_layers_but_the_last_for_other_classes(make, source, tmp_path, capsys):
     config = make("five", init_from=str(source), schedule__rate=0.0)
-    train.train(config, tmp_path)  # at a rate of 0: the end is the beginning
+    train_and_evaluate(config, tmp_path)  # at a rate of 0: the end is the beginning
     before, found, fresh = params(source), params(tmp_path), drawn(config)
     for name in ("conv1", "conv2", "conv3", "fc6"):
         assert_same(found[name], before[name])
@@ -125,7 +125,7 @@ def test_everything_else_is_as_from_scratch(make, source, tmp_path):
     """From the very weights that it would draw, a run is `source`, the run from scratch."""
     config = make("three")
     plant(tmp_path, config, drawn(config))
-    train.train(make("three", init_from=str(tmp_path)), tmp_path / "run")
+    train_and_evaluate(make("three", init_from=str(tmp_path)), tmp_path / "run")
     assert_same(params(tmp_path / "run"), params(source))
     assert_moved(params(tmp_path / "run")["conv1"], params(tmp_path)["conv1"])
 
@@ -140,7 +140,7 @@ def test_a_resumed_run_needs_its_source_no_more_and_frozen_layers_stand_still(
 
     def tune(workdir: str, epochs: float, init_from: str = "moved") -> dict:
         config = make("five", init_from=init_from, epochs=epochs, schedule__events=events)
-        train.train(config, tmp_path / workdir)
+        train_and_evaluate(config, tmp_path / workdir)
         return params(tmp_path / workdir)
 
     whole = tune("whole", 2.0)
@@ -195,7 +195,7 @@ def test_mistakes_get_one_line_and_leave_nothing(
         path.unlink()
     config = make("five", **({"init_from": str(source)} | settings))
     with pytest.raises(UserError, match=message) as error:
-        train.train(config, tmp_path / "run")
+        train_and_evaluate(config, tmp_path / "run")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
 

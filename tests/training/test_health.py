@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from alexnet import train
 from alexnet.training.health import WINDOW, Alarm, guessing
+from alexnet.training.loop import train_and_evaluate
 
 LN_1000 = math.log(1000)
 
@@ -61,6 +61,6 @@ def test_a_stuck_run_says_so_and_a_learning_one_does_not(tiny, tmp_path, capsys,
     tiny.batch_size = 16
     tiny.log_every = 20
     tiny.epochs = 2.6  # 234 steps
-    train.train(tiny, tmp_path)
+    train_and_evaluate(tiny, tmp_path)
     lines = [line for line in capsys.readouterr().out.splitlines() if "guessing" in line]
     assert len(lines) == stuck

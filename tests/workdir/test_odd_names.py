@@ -6,8 +6,9 @@ import shutil
 import pytest
 
 from alexnet import config as configs
-from alexnet import convert, evaluate, train
+from alexnet import convert, evaluate
 from alexnet.errors import UserError
+from alexnet.training.loop import train_and_evaluate
 from alexnet.workdir import checkpoint
 
 NAMES = [
@@ -29,9 +30,9 @@ FEW = {"합성곱 a,b 100%"}
 def test_a_run_of_this_name_trains_resumes_and_is_read(tiny, tmp_path, capsys, name):
     workdir = tmp_path / name / name
     tiny.epochs = 0.2
-    train.train(tiny, workdir)
+    train_and_evaluate(tiny, workdir)
     tiny.epochs = 0.4
-    train.train(tiny, workdir)
+    train_and_evaluate(tiny, workdir)
     assert "resuming at step 2" in capsys.readouterr().out
     assert "conv1" in checkpoint.load(workdir)[0]
     evaluate.main([f"--workdir={workdir}"])
@@ -47,7 +48,7 @@ def test_a_run_of_this_name_trains_resumes_and_is_read(tiny, tmp_path, capsys, n
 @pytest.mark.parametrize("name", PATTERNS)
 def test_a_path_that_orbax_would_take_for_a_pattern_is_refused_at_once(tiny, tmp_path, name):
     with pytest.raises(UserError, match="checkpoints cannot be saved below a folder with"):
-        train.train(tiny, tmp_path / name)
+        train_and_evaluate(tiny, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -55,7 +56,7 @@ def test_a_symbolic_link_is_a_way_round(tiny, tmp_path):
     (tmp_path / "int[1]").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "int[1]")
     tiny.epochs = 0.2
-    train.train(tiny, tmp_path / "link")
+    train_and_evaluate(tiny, tmp_path / "link")
     assert "conv1" in checkpoint.load(tmp_path / "link")[0]
 
 
@@ -67,7 +68,7 @@ def test_a_run_that_was_saved_there_is_rescued_as_the_error_says(
     workdir = tmp_path / name
     with monkeypatch.context() as earlier:
         earlier.setattr(checkpoint, "check_path", lambda path: None)
-        train.train(tiny, workdir)
+        train_and_evaluate(tiny, workdir)
     with pytest.raises(UserError, match="its files were not put together") as error:
         evaluate.main([f"--workdir={workdir}"])
     part, state = re.search(
@@ -79,7 +80,7 @@ def test_a_run_that_was_saved_there_is_rescued_as_the_error_says(
     evaluate.main([f"--workdir={moved}"])
     assert "359 images" in capsys.readouterr().out
     tiny.epochs = 0.4
-    train.train(tiny, moved)
+    train_and_evaluate(tiny, moved)
     assert "resuming at step 2" in capsys.readouterr().out
 
 
@@ -90,8 +91,8 @@ def test_resuming_a_run_that_was_saved_there_renames_and_removes_nothing(
     workdir = tmp_path / "int[1]"
     with monkeypatch.context() as earlier:
         earlier.setattr(checkpoint, "check_path", lambda path: None)
-        train.train(tiny, workdir)
+        train_and_evaluate(tiny, workdir)
     moved = workdir.rename(tmp_path / "moved")  # a mended name alone does not mend its checkpoints
     with pytest.raises(UserError, match="its files were not put together"):
-        train.train(tiny, moved)
+        train_and_evaluate(tiny, moved)
     assert sorted(path.name for path in (moved / "checkpoints").iterdir()) == ["2"]

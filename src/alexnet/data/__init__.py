@@ -8,6 +8,6 @@ folder.py      a folder of images with one sub-folder per class
 images.py      encoded image -> square RGB pixels, as the paper stored them
 statistics.py  mean image and colour PCA of the training set, in one pass
 store.py       our ArrayRecord files: everything training reads, without TFDS or TensorFlow
-prepare.py     raw data -> store                      python -m alexnet.data.prepare cifar10
+prepare.py     raw data -> store                      python -m alexnet.prepare cifar10
 pipeline.py    store -> batches, by Grain: shuffled, resumable, the same for any number of hosts
 """

@@ -1,11 +1,11 @@
 """Makes a dataset's store: every image decoded, resized and cropped once."""
 
-import argparse
 import collections
 import contextlib
 import fcntl
 import functools
 import os
+import runpy
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -13,9 +13,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from alexnet import errors
 from alexnet.data import images, store
-from alexnet.data.sources import tfds
+from alexnet.data.sources import named
 from alexnet.data.sources.raw import RawData, Split
 from alexnet.data.statistics import Accumulator
 from alexnet.errors import UserError
@@ -41,7 +40,7 @@ def prepare(
         store.store_path(name, data_dir, image_size, quality)  # a wrong size, before a download
     try:
         with _lock(name, data_dir):
-            raw = tfds.load(name, data_dir)
+            raw = named.open_raw(name, data_dir)
             size = _default_size(raw.splits["train"]) if image_size is None else image_size
             path = store.store_path(name, data_dir, size, quality)
             made = store.load_store(path)
@@ -56,8 +55,8 @@ def prepare(
 def ensure(name: str, data_dir: str, image_size: int, quality: int = store.QUALITY) -> store.Store:
     """The store, made on the spot where that takes no download; UserError otherwise."""
     path = store.store_path(name, data_dir, image_size, quality)
-    is_folder = name.startswith(tfds.FOLDER)  # may have changed since
-    if is_folder or (store.load_store(path) is None and tfds.is_local(name, data_dir)):
+    is_folder = name.startswith(named.FOLDER)  # may have changed since
+    if is_folder or (store.load_store(path) is None and named.is_local(name, data_dir)):
         return prepare(name, data_dir, image_size, quality)
     return store.open_store(name, data_dir, image_size, quality)
 
@@ -67,7 +66,7 @@ def class_count(
 ) -> int | None:
     """How many classes the dataset has; None for a folder without a store. Prepares nothing."""
     made = store.load_store(store.store_path(name, data_dir, image_size, quality))
-    return len(made.classes) if made else tfds.class_count(name, data_dir)
+    return len(made.classes) if made else named.class_count(name, data_dir)
 
 
 def _make(
@@ -151,17 +150,5 @@ def _lock(name: str, data_dir: str) -> Iterator[None]:
         yield
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m alexnet.data.prepare", description=__doc__)
-    parser.add_argument("name", help="digits, folder:/path, or any TFDS name of labelled images")
-    parser.add_argument("--image_size", type=int, help="default 256; 32 if the images are small")
-    parser.add_argument("--data_dir", default="", help="default $TFDS_DATA_DIR or TFDS's own")
-    parser.add_argument("--quality", type=int, default=store.QUALITY, help="of JPEG; 0: raw pixels")
-    made = prepare(**vars(parser.parse_args()))
-    counts = ", ".join(f"{count:,} {split}" for split, count in made.counts.items())
-    names = ", ".join(made.classes[:10]) + (", ..." if len(made.classes) > 10 else "")
-    print(f"{made.path}: {counts} images; {len(made.classes)} classes: {names}")
-
-
-if __name__ == "__main__":
-    errors.run(main)
+if __name__ == "__main__":  # the command's name before it became `python -m alexnet.prepare`
+    runpy.run_module("alexnet.prepare", run_name="__main__")

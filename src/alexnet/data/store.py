@@ -99,7 +99,7 @@ def open_store(name: str, data_dir: str, image_size: int, quality: int = QUALITY
     store = load_store(store_path(name, data_dir, image_size, quality))
     if store is None:
         root = root_dir(data_dir)
-        command = ["python", "-m", "alexnet.data.prepare", name]
+        command = ["python", "-m", "alexnet.prepare", name]
         command += [f"--image_size={image_size}", f"--data_dir={root}"]
         if quality != QUALITY and image_size > RAW_UP_TO:
             command.append(f"--quality={quality}")

@@ -8,7 +8,6 @@
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import traceback
 from collections.abc import Iterator
@@ -27,9 +26,6 @@ LOST = (
     "another process of this run ended or cannot be reached; start all of them again with the same "
     "command, and the run goes on from its last checkpoint"
 )
-
-
-_watcher = None
 
 
 def join(coordinator: str, processes: str, process: str, cpu_devices: str) -> None:
@@ -63,7 +59,6 @@ def join(coordinator: str, processes: str, process: str, cpu_devices: str) -> No
             "num_processes": int(processes),
             "process_id": int(process),
         }
-    _explain_abort()
     try:
         jax.distributed.initialize(
             **where,
@@ -114,20 +109,27 @@ def agreed(number: int) -> int:
     return int(np.max(multihost_utils.process_allgather(np.int32(number))))
 
 
-def _explain_abort() -> None:
-    """When jax misses the heartbeat of another process it aborts this one, past Python's reach.
+class Interruption:
+    """Ctrl-C or SIGTERM asks the loop to save and stop; a second one stops at once."""
 
-    So a small child waits for the end and says what happened. It hears of SIGABRT through its
-    standard input: the wake-up file, to which the C handler writes the number of every signal.
-    """
-    child = (
-        "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "
-        "received = sys.stdin.buffer.read(); "
-        f"received.endswith(bytes([{int(signal.SIGABRT)}])) and print({'error: ' + LOST!r}, "
-        "file=sys.stderr)"
-    )
-    global _watcher  # it lives as long as this process
-    _watcher = subprocess.Popen([sys.executable, "-c", child], stdin=subprocess.PIPE)
-    os.set_blocking(_watcher.stdin.fileno(), False)
-    signal.signal(signal.SIGABRT, signal.default_int_handler)
-    signal.set_wakeup_fd(_watcher.stdin.fileno(), warn_on_full_buffer=False)
+    signal = 0
+
+    def __enter__(self) -> "Interruption":
+        self.before = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *exception) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def agreed(self, ask_others: bool) -> int:
+        """The signal that all processes stop for, or 0; together they only stop when asked."""
+        if jax.process_count() == 1:
+            return self.signal
+        return agreed(self.signal) if ask_others else 0
+
+    def _ask(self, number: int, _) -> None:
+        if self.signal:
+            raise KeyboardInterrupt
+        self.signal = number
+        print("stopping after this step ...", file=sys.stderr, flush=True)

@@ -1,16 +1,19 @@
-"""Notices a net that does not begin to learn: its loss stays at ln(classes), that of guessing."""
+"""Whether a run is well: its loss is a number, and does not stay at that of guessing."""
 
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from statistics import median
 
+from alexnet.errors import UserError
+from alexnet.training import metrics
+
 WINDOW = 200  # steps
 TOLERANCE = 0.01  # of ln(classes)
 
 
 class Alarm:
-    """Listens to the training loss and speaks once.
+    """Listens to the training loss and speaks once if it stays at ln(classes), that of guessing.
 
     Good runs, too, begin at ln(classes), with 1000 classes for hundreds of steps; so it waits until
     each class has come up about twice per image of a batch, 2 * classes steps, and then looks
@@ -48,3 +51,27 @@ def guessing(losses: Sequence[float], classes: int) -> bool:
     median, for the first losses of a net that does learn may be huge.
     """
     return len(losses) >= WINDOW and median(losses) >= (1 - TOLERANCE) * math.log(classes)
+
+
+def fetched(running: tuple[int, metrics.Sums] | None) -> list[metrics.Means]:
+    """The numbers of a step that was dispatched, if there is one.
+
+    Raises:
+        UserError: if its loss is not a number.
+    """
+    if running is None:
+        return []
+    step, sums = running
+    means = metrics.means(sums)
+    if not math.isfinite(means.loss):
+        raise UserError(
+            f"the loss is {means.loss} at step {step}: training diverged; start again in another "
+            "--workdir with a smaller --config.schedule.rate"
+        )
+    return [means]
+
+
+def averages(window: Sequence[metrics.Means]) -> tuple[float, float, float]:
+    """Loss, top-1 and top-5 error over the steps since the last row of the log."""
+    loss, top1, top5, _ = (sum(column) / len(window) for column in zip(*window, strict=True))
+    return loss, top1, top5

@@ -12,10 +12,11 @@ import scipy.io
 from PIL import Image
 from support.tiny import tiny_config
 
-from alexnet import evaluate, train
+from alexnet import evaluate
 from alexnet.data.prepare import prepare
 from alexnet.data.store import Store
 from alexnet.errors import UserError
+from alexnet.training.loop import train_and_evaluate
 
 WNIDS = ["n03", "n01", "n02"]  # in the order of their class IDs 1, 2, 3; "n00" is an ancestor
 TRAIN = {"n03": 4, "n01": 5, "n02": 3}
@@ -134,7 +135,7 @@ def test_train_and_evaluate_on_the_test_split(store, data, tmp_path, capsys):
     config.net.remove = "conv2,norm2,pool2,conv3,conv4,conv5,pool5,fc7"
     config.batch_size = 6
     config.epochs = 1.0
-    train.train(config, tmp_path)
+    train_and_evaluate(config, tmp_path)
     capsys.readouterr()
     evaluate.main([f"--workdir={tmp_path}", "--split=test"])
     found = capsys.readouterr().out

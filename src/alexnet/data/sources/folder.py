@@ -28,7 +28,7 @@ class Files:
         return str(self._examples[index][0])
 
 
-def load(path: str) -> RawData:
+def list_images(path: str) -> RawData:
     """Reads the listing of folder `path`; the images themselves are read later.
 
     With train/ and one of val/, validation/, test/ inside, these are the splits and the classes

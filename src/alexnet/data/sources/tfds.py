@@ -1,20 +1,13 @@
-"""A dataset's name -> its raw data.
-
-digits: from scikit-learn, no download. imagenet2010: from archives put in place by hand.
-folder:/path: one sub-folder per class. Any other name (cifar10, imagenette/160px-v2, imagenet2012,
-...) is TFDS's, of labelled images.
-"""
+"""Datasets of labelled images that TFDS has a builder for, its own ones and two of this project."""
 
 import contextlib
 import tarfile
 from collections.abc import Iterable
 
-from alexnet.data.sources import folder
 from alexnet.data.sources.raw import RawData
 from alexnet.data.store import root_dir
 from alexnet.errors import UserError, nearest, one_line
 
-FOLDER = "folder:"
 # The imagenet2012 builder goes on without a split whose archive is absent.
 IMAGENET = "imagenet2012"
 IMAGENET_ARCHIVES = {
@@ -43,21 +36,17 @@ class TfdsSplit:
         return f"example {index} of {self._name}"
 
 
-def is_local(name: str, data_dir: str) -> bool:
-    """Whether `load` would need neither a download nor archives."""
-    if name.startswith(FOLDER) or name == "digits":
-        return True
+def is_prepared(name: str, data_dir: str) -> bool:
+    """Whether TFDS has the dataset's files. Raises UserError for a name it does not know."""
     return _builder(name, data_dir).data_path.exists()
 
 
-def class_count(name: str, data_dir: str) -> int | None:
-    """How many classes a dataset has, prepared or not; None for a folder. Raises UserError."""
-    if name.startswith(FOLDER):
-        return None
+def class_count(name: str, data_dir: str) -> int:
+    """How many classes a dataset has, prepared or not. Raises UserError."""
     return _builder(name, data_dir).info.features["label"].num_classes
 
 
-def load(name: str, data_dir: str) -> RawData:
+def open_dataset(name: str, data_dir: str) -> RawData:
     """Splits "train" and "validation"; runs TFDS's download_and_prepare where its data is absent.
 
     TFDS's "test" stands in for a missing "validation"; without either, the last tenth of "train"
@@ -65,8 +54,6 @@ def load(name: str, data_dir: str) -> RawData:
 
     Raises UserError for whatever the user can mend: names, archives, network, TensorFlow.
     """
-    if name.startswith(FOLDER):
-        return folder.load(name.removeprefix(FOLDER))
     builder = _builder(name, data_dir)
     if not builder.data_path.exists():
         _download_and_prepare(builder, name)

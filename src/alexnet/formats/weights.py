@@ -1,0 +1,107 @@
+"""A net's weights in a file, whichever format its suffix names."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from alexnet.errors import UserError
+from alexnet.formats import caffe, layout, safetensors, stablehlo, torchvision
+from alexnet.models import network
+from alexnet.models.table import Net
+from alexnet.text import difference
+
+# images uint8 [b, image_size, image_size, 3] -> logits float32 [b, classes]
+Classifier = Callable[[jax.Array], jax.Array]
+OURS = "alexnet"  # the metadata of our own .safetensors: {"config": ..., "classes": ...} as JSON
+
+
+def read(
+    source: Path,
+    net_name: str,
+    make_net: Callable[[int], Net],
+    check_config: Callable[[dict[str, Any]], None],
+) -> tuple[Net, layout.Params]:
+    """The net and its weights in `source`.
+
+    Args:
+        net_name: the config's name of the net.
+        make_net: from the number of classes in the file; the dataset's own number goes first.
+        check_config: raises UserError for the config in a file of our own that is another net's.
+
+    Raises:
+        UserError: naming the array and both shapes where they do not fit.
+    """
+    framework, metadata, order = torchvision, {}, []
+    match source.suffix:
+        case ".caffemodel":
+            framework = caffe
+            arrays, order = caffe.read(source)
+        case ".safetensors":
+            arrays, metadata = safetensors.read(source)
+        case ".pth" | ".pt":
+            arrays = torchvision.read(source)
+        case _:
+            raise UserError(f"--source={source}: end it in .caffemodel, .safetensors, .pth or .pt")
+    if OURS in metadata:
+        exported = json.loads(metadata[OURS])
+        check_config(exported["config"])
+        net = make_net(exported["classes"])
+        params: layout.Params = {}
+        for name, array in arrays.items():
+            layer, _, part = name.rpartition(".")
+            params.setdefault(layer, {})[part] = array
+        network.check(net, params, str(source))
+        return net, params
+    if net_name not in framework.NETS:
+        raise UserError(
+            f"{source} is for net {' or '.join(framework.NETS)}, not "
+            f"config.net.name={net_name!r}: see the variants of configs/imagenet.py"
+        )
+    last = arrays.get(f"{framework.NAMES['fc8']}.bias", np.empty(1000))
+    net = make_net(last.size)
+    found = {name: array.shape for name, array in arrays.items()}
+    expected = layout.shapes(net, framework.NAMES)
+    if line := difference(found, str(source), expected, f"net {net.name}"):
+        raise UserError(line)
+    if framework is caffe:
+        caffe.check_order(net, order, source)
+    return net, layout.ours(net, framework.NAMES, arrays)
+
+
+def check_target(target: Path, names: str, net_name: str) -> None:
+    """Raises UserError if no file of this suffix, under these `names`, holds such a net."""
+    if target.suffix not in (".safetensors", ".stablehlo"):
+        raise UserError(f"--target={target}: end it in .safetensors or .stablehlo")
+    if names not in ("own", "torchvision"):
+        raise UserError(f"--names={names}: choose own or torchvision")
+    renamed = target.suffix == ".safetensors" and net_name in torchvision.NETS
+    if names == "torchvision" and not renamed:
+        raise UserError(f"--names=torchvision: for .safetensors of net {torchvision.NETS[0]} alone")
+
+
+def content(
+    target: Path,
+    names: str,
+    net: Net,
+    params: layout.Params,
+    config: dict[str, Any],
+    make_classifier: Callable[[], Classifier],
+) -> bytes:
+    """The file `target`, which `check_target` has accepted.
+
+    Args:
+        config: what `read` gives to `check_config` again.
+        make_classifier: asked for a program alone, which needs the mean image, too.
+    """
+    if target.suffix == ".stablehlo":
+        return stablehlo.content(make_classifier(), net.image_size)
+    if names == "torchvision":
+        theirs = layout.theirs(net, torchvision.NAMES, params)
+        return safetensors.content(theirs, {"format": "pt"})
+    arrays = {f"{name}.{part}": x for name in params for part, x in params[name].items()}
+    about = {"config": config, "classes": net.classes}
+    return safetensors.content(arrays, {OURS: json.dumps(about)})

@@ -1,0 +1,246 @@
+"""Training as a user runs it, on real digits."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from support.tiny import ROOT, tiny_config
+
+from alexnet import config as configs
+from alexnet import evaluate
+from alexnet.errors import UserError
+from alexnet.training import health, loop
+from alexnet.training.loop import train_and_evaluate
+from alexnet.workdir import checkpoint, log
+from alexnet.workdir.claim import claim
+
+
+def rows(workdir) -> list[dict]:
+    """The logged rows, without the numbers that are a clock's."""
+    clocks = ("seconds", "train/images_per_second")
+    return [
+        {name: value for name, value in row.items() if name not in clocks}
+        for row in log.read(workdir)
+    ]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, data_dir):
+    """(workdir, errors) of a whole run."""
+    workdir = tmp_path_factory.mktemp("finished")
+    return workdir, train_and_evaluate(tiny_config(data_dir), workdir)
+
+
+def test_a_run_leaves_config_metrics_tensorboard_and_checkpoints(finished):
+    workdir, errors = finished
+    names = {path.name for path in workdir.iterdir() if path.name[0] != "."}
+    assert names == {"config.json", "metrics.jsonl", "tensorboard", "checkpoints"}
+    assert json.loads((workdir / "config.json").read_text())["net"]["name"] == "pocket"
+    assert len(errors) == 3
+    validated = [row for row in rows(workdir) if "validation/top1_error" in row]
+    assert [row["validation/top1_error"] for row in validated] == errors
+    assert all(row["validation/count"] == 359 for row in validated)
+    # 1438 images, 256 a step: epochs end within steps 6, 12 and 17
+    assert [row["step"] for row in validated] == [6, 12, 17]
+
+
+def test_the_loss_falls(finished):
+    losses = [row["train/loss"] for row in rows(finished[0]) if "train/loss" in row]
+    assert losses[-1] < losses[0]
+
+
+def test_evaluate_repeats_the_last_validation(finished, capsys):
+    workdir, errors = finished
+    evaluate.main([f"--workdir={workdir}", "--checkpoint=last"])
+    line = capsys.readouterr().out
+    assert f"top-1 error {errors[-1]:.2%}" in line
+    assert "359 images" in line
+    evaluate.main([f"--workdir={workdir}", "--ten_crop"])
+    assert "ten-crop (10 views)" in capsys.readouterr().out
+
+
+def test_the_same_command_again_only_reports(finished, capsys):
+    workdir, errors = finished
+    config = configs.saved(workdir)
+    before = rows(workdir)
+    assert train_and_evaluate(config, workdir) == errors
+    assert rows(workdir) == before
+    assert "done: best validation" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("stop_at", [2, 6, 9])
+def test_an_interrupted_run_resumes_exactly(finished, tiny, tmp_path, monkeypatch, stop_at):
+    whole, errors = finished
+
+    class StopAt(loop.Interruption):
+        asked = 0
+
+        @property
+        def signal(self):
+            return signal.SIGTERM if self.asked >= stop_at else 0
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *exception):
+            pass
+
+    stop = StopAt()
+    fetched = loop.fetched
+
+    def count_steps(running):
+        stop.asked += 1 if running is None or running[0] > stop.asked - 1 else 0
+        return fetched(running)
+
+    monkeypatch.setattr(loop, "Interruption", lambda: stop)
+    monkeypatch.setattr(loop, "fetched", count_steps)
+    with pytest.raises(SystemExit) as left:
+        train_and_evaluate(tiny, tmp_path)
+    assert left.value.code == 128 + signal.SIGTERM
+    reached = max(int(path.name) for path in (tmp_path / "checkpoints").iterdir())
+    assert 0 < reached < 17
+    monkeypatch.undo()
+
+    assert train_and_evaluate(tiny, tmp_path) == errors
+    params, metadata = checkpoint.load(tmp_path, "last")
+    expected, expected_metadata = checkpoint.load(whole, "last")
+    assert metadata == expected_metadata
+    jax.tree.map(np.testing.assert_array_equal, params, expected)
+    validated = [row for row in rows(tmp_path) if "validation/loss" in row]
+    assert validated == [row for row in rows(whole) if "validation/loss" in row]
+
+
+def test_rates_freezing_and_noise_that_change_on_the_way_survive_resuming(tiny, tmp_path):
+    """Stopped before, between and after the events: bit for bit the run that was not stopped."""
+    tiny.schedule.milestones = ((0.9, 0.002),)
+    tiny.schedule.events = (
+        *((1.0, "conv2.kernel", 0.0005), (1.2, "colour_noise", 0.0), (1.6, "conv1", 0.0)),
+    )
+    after = {}
+    for epochs in (1.1, 1.8, 2.4):
+        tiny.epochs = epochs
+        train_and_evaluate(tiny, tmp_path / "stopped")
+        after[epochs], _ = checkpoint.load(tmp_path / "stopped", "last")
+    train_and_evaluate(tiny, tmp_path / "whole")
+    whole, _ = checkpoint.load(tmp_path / "whole", "last")
+    jax.tree.map(np.testing.assert_array_equal, after[2.4], whole)
+    assert np.all(after[1.8]["conv1"]["kernel"] == whole["conv1"]["kernel"])  # frozen
+    assert np.any(after[1.8]["conv2"]["kernel"] != whole["conv2"]["kernel"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_the_same_command_goes_on(data_dir, tmp_path, number):
+    command = [
+        *(sys.executable, "-m", "alexnet.train", f"--config={ROOT}/configs/digits.py"),
+        *(f"--workdir={tmp_path}", f"--config.data.data_dir={data_dir}"),
+        *("--config.epochs=8", "--config.log_every=1"),
+    ]
+    process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    metrics = tmp_path / "metrics.jsonl"
+    while not (metrics.exists() and metrics.stat().st_size):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.1)
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 128 + number
+    assert "the same command goes on from there" in out
+    again = subprocess.run(command, text=True, capture_output=True, check=True)
+    assert "resuming at step" in again.stdout
+    assert "done: best validation" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("batch_size", 0, "config.batch_size=0: must be at least 1"),
+        ("epochs", -1.0, "config.epochs=-1.0: must be more than 0"),
+        ("log_every", 0, "config.log_every=0: a number of steps"),
+        ("schedule.rate", -0.1, "config.schedule.rate=-0.1: must be 0 or more"),
+        ("schedule.milestones", ((3,),), "is not (epoch, rate"),
+        ("schedule.events", ((1, "conv7", 0.0),), "the net has no 'conv7'"),
+        ("optimizer.momentum", 1.5, "config.optimizer.momentum=1.5"),
+        ("optimizer.layer_decay", (("fc9", 1.0),), "the net has no layer 'fc9'"),
+        ("net.remove", "conv9", "has no layer 'conv9'; did you mean 'conv5'?"),
+        ("net.remove", "fc8", "no layer gives the 10 classes"),
+        ("net.activation", "rleu", "choose one of relu, tanh"),
+        ("net.image_size", 64, "more than the stored 20"),
+        ("net.image_size", 4, "cannot read"),
+        ("augment.colour_noise", -1.0, "config.augment.colour_noise=-1.0"),
+        ("accumulate", 3, "does not divide into so many parts"),
+        ("dtype", "float16", "choose float32 or bfloat16"),
+        ("mesh.tower", 3, "do not divide"),
+        ("mesh.data", 64, "needs 64 devices"),
+        ("data.name", "cifar10", "run: python -m alexnet.prepare cifar10 --image_size=20"),
+        ("data.name", "folder:/nowhere", "/nowhere"),
+    ],
+)
+def test_mistakes_get_one_line_and_leave_nothing(tiny, tmp_path, key, value, message):
+    with tiny.unlocked():
+        *sections, name = key.split(".")
+        section = tiny
+        for part in sections:
+            section = section[part]
+        section[name] = value
+    workdir = tmp_path / "run"
+    with pytest.raises(UserError) as error:
+        train_and_evaluate(tiny, workdir)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not workdir.exists()
+
+
+def test_a_run_with_another_config_is_not_touched(finished):
+    workdir, _ = finished
+    config = configs.saved(workdir)
+    config.net.activation = "tanh"
+    before = (workdir / "config.json").read_text()
+    with pytest.raises(
+        UserError, match=r"holds a run with config.net.activation='relu', not 'tanh'"
+    ):
+        train_and_evaluate(config, workdir)
+    assert (workdir / "config.json").read_text() == before
+
+
+def test_one_run_a_workdir(tiny, tmp_path):
+    with (
+        claim(tmp_path, tiny),
+        pytest.raises(UserError, match="another run is using"),
+        claim(tmp_path, tiny),
+    ):
+        pass
+    with claim(tmp_path, tiny):
+        pass
+
+
+def test_a_folder_of_something_else_is_not_touched(tiny, tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("mine")
+    with pytest.raises(UserError, match=r"holds metrics\.jsonl but no run"):
+        train_and_evaluate(tiny, tmp_path)
+    assert (tmp_path / "metrics.jsonl").read_text() == "mine"
+
+
+def test_an_unwritable_workdir(tiny, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write there"):
+        train_and_evaluate(tiny, tmp_path / "file" / "run")
+
+
+def test_divergence_stops_the_run(tiny, tmp_path):
+    tiny.schedule.rate = 1e6
+    with pytest.raises(UserError, match=r"training diverged; .* smaller --config.schedule.rate"):
+        train_and_evaluate(tiny, tmp_path)
+
+
+def test_a_run_that_does_not_learn_says_so_once(tiny, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(health, "WINDOW", 10)
+    tiny.schedule.rate = 0.0
+    tiny.epochs = 5.0  # 29 steps
+    train_and_evaluate(tiny, tmp_path)
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "guessing" in line]
+    assert "for 10 steps, that of guessing is ln(10) = 2.303; at initialisation dropout" in line
