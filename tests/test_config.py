@@ -16,6 +16,7 @@ from alexnet.models import network
 from alexnet.models.build import build
 from alexnet.training import optimizer, schedule
 from alexnet.training.setup import SETTINGS
+from alexnet.workdir import record
 
 VARIANTS = {
     "digits": [""],
@@ -137,10 +138,10 @@ def test_a_count_is_a_whole_number_and_large_enough(text):
 
 
 def test_a_config_survives_json(config, tmp_path):
-    configs.save(config, tmp_path)
-    assert configs.differences(configs.saved(tmp_path), config) == []
+    record.save_config(config, tmp_path)
+    assert configs.differences(record.saved_config(tmp_path), config) == []
     config.net.towers = 1
-    assert configs.differences(configs.saved(tmp_path), config) == [("net.towers", 2, 1)]
+    assert configs.differences(record.saved_config(tmp_path), config) == [("net.towers", 2, 1)]
 
 
 def test_call_names_an_unknown_or_missing_setting():

@@ -36,11 +36,11 @@ def main(task: dict) -> None:
 
     init = functools.partial(network.init, table)
     sgd = optimizer.momentum_sgd(jax.eval_shape(init, jax.random.key(0)))
-    places = step.state_places(mesh, network.params_specs(table))
+    shardings = step.state_shardings(mesh, network.params_specs(table))
     if task["work"] == "train":
-        state = step.init_state(init, sgd, places, seed=0)
+        state = step.init_state(init, sgd, shardings, seed=0)
     else:
-        params = jax.jit(init, out_shardings=places.params)(jax.random.key(0))
+        params = jax.jit(init, out_shardings=shardings.params)(jax.random.key(0))
     if task["work"] == "check":
         np.savez(
             task["weights"], **{f"{n}.{p}": a for n, ab in params.items() for p, a in ab.items()}
@@ -63,15 +63,17 @@ def main(task: dict) -> None:
         mean = np.full((table.image_size,) * 2 + (3,), work.MEAN, np.float32)
         colours = np.ones(3, np.float32), np.eye(3, dtype=np.float32)
         statistics = jax.device_put(Statistics(mean, *colours), meshes.replicated(mesh))
-        knobs = schedule.build("milestones", epochs=1, rate=work.RATE)(0, [], state.params)
+        hyperparameters = schedule.build("milestones", epochs=1, rate=work.RATE)(
+            0, [], state.params
+        )
         numbers = {"image": jax.device_put(images, place), "label": jax.device_put(labels, place)}
         train_step = step.make_train_step(apply, sgd, plain, mesh, seed=0)
-        train = train_step.lower(state, numbers, knobs, statistics).compile()
+        train = train_step.lower(state, numbers, hyperparameters, statistics).compile()
         compile_seconds = time.perf_counter() - compiling
 
         def run() -> None:
             nonlocal state
-            state, sums = train(state, numbers, knobs, statistics)
+            state, sums = train(state, numbers, hyperparameters, statistics)
             jax.block_until_ready((state, sums))
 
     run()

@@ -31,17 +31,17 @@ OPTIONS = {"steps": "20", "rounds": "5"}
 
 def bare_step(config):
     """seconds(n): a step's time over n steps of the config's net, with nothing around them."""
-    this = assemble(config)
-    plain = dataclasses.replace(this.how, random_crop=False, flip=False, colour_noise=0)
-    learn = learning(dataclasses.replace(this, how=plain))
-    state, knobs = learn.fresh(), jax.device_put(learn.eps(0.0, [], learn.shapes))
-    batch = next(train_batches(this, 0))
+    run = assemble(config)
+    plain = dataclasses.replace(run.augmentation, random_crop=False, flip=False, colour_noise=0)
+    learn = learning(dataclasses.replace(run, augmentation=plain))
+    state, hyperparameters = learn.fresh(), jax.device_put(learn.schedule(0.0, [], learn.shapes))
+    batch = next(train_batches(run, 0))
 
     def seconds(times: int) -> float:
         nonlocal state
         start = time.perf_counter()
         for _ in range(times):
-            state, sums = learn.step(state, batch, knobs, this.statistics)
+            state, sums = learn.train_step(state, batch, hyperparameters, run.statistics)
         jax.block_until_ready((state, sums))
         return (time.perf_counter() - start) / times
 
@@ -53,7 +53,7 @@ def loop_seconds(config, steps: int, folder: str) -> float:
     """A step's time in the loop: log rows in the middle and at the end, a checkpoint after each."""
     with tempfile.TemporaryDirectory(dir=folder) as workdir:
         train_and_evaluate(config, Path(workdir) / "run")
-        rows = log.read(Path(workdir) / "run")
+        rows = log.read_metrics(Path(workdir) / "run")
     first, *_, last = (row for row in rows if "train/loss" in row)
     return (last["seconds"] - first["seconds"]) / (last["step"] - first["step"])
 

@@ -8,7 +8,6 @@ import contextlib
 import importlib
 import inspect
 import json
-import os
 import runpy
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +18,6 @@ import ml_collections
 
 from alexnet.errors import UserError, nearest
 from alexnet.options import arguments, typed
-from alexnet.workdir import migrations
 
 
 def parse(
@@ -148,39 +146,6 @@ def call(function: Callable[..., Any], section: str, config: Mapping[str, Any], 
         if plain and parameter.default is parameter.empty and name not in arguments:
             raise UserError(f"config.{section}.{name} is missing")
     return function(**arguments)
-
-
-def save(config: ml_collections.ConfigDict, workdir: Path) -> None:
-    """Writes `<workdir>/config.json`."""
-    partial = workdir / "config.json.partial"
-    partial.write_text(json.dumps(versioned(config), indent=2) + "\n")
-    os.replace(partial, workdir / "config.json")  # never half a file
-
-
-def saved(workdir: Path) -> ml_collections.ConfigDict:
-    """The config of the run in `workdir`, as this version would have written it.
-
-    Raises:
-        UserError: if there is no run, or one with a setting that this version has no more.
-    """
-    path = workdir / "config.json"
-    if not path.is_file():
-        raise UserError(f"{workdir} holds no run (no config.json); train with --workdir={workdir}")
-    return current(json.loads(path.read_text()), str(path))
-
-
-def versioned(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """What files hold of a config: its settings and the version that `current` needs."""
-    return {"version": migrations.VERSION} | config.to_dict()
-
-
-def current(found: dict[str, Any], where: str) -> ml_collections.ConfigDict:
-    """The config that an earlier or this version has put into a file.
-
-    Raises:
-        UserError: for a setting that this version has no more.
-    """
-    return ml_collections.ConfigDict(migrations.migrated(found, where)).lock()
 
 
 def differences(

@@ -39,7 +39,8 @@ from alexnet.options import arguments
 from alexnet.training import optimizer
 from alexnet.training.setup import check_settings
 from alexnet.training.step import TrainState
-from alexnet.workdir import checkpoint
+from alexnet.workdir import checkpoint, record
+from alexnet.workdir.record import Progress
 
 EXPORT = {"workdir": None, "target": None, "checkpoint": "best", "names": "own"}
 
@@ -82,24 +83,24 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
 
     def check_config(exported: dict) -> None:
         # Nets with the same shapes may compute different things.
-        saved = configs.current(exported, str(source))
+        saved = record.current(exported, str(source))
         there, here = (ConfigDict({"net": c.net}) for c in (saved, config))
         for key, old, new in configs.differences(there, here):
             raise UserError(f"{source} was exported with config.{key}={old!r}, not {new!r}")
 
-    net, params = weights.read(source, config.net.name, make_net, check_config)
+    net, params = weights.read_weights(source, config.net.name, make_net, check_config)
     sgd = configs.call(optimizer.momentum_sgd, "optimizer", config.optimizer, params=params)
     state = TrainState(jnp.zeros((), jnp.int32), jax.tree.map(jnp.asarray, params), None)
-    state = state._replace(velocity=sgd.init(state.params))
+    state = state._replace(opt_state=sgd.init(state.params))
 
     workdir = workdir.absolute()
     partial = workdir.with_name(workdir.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)  # of a command that was killed
     try:
         partial.mkdir(parents=True)
-        configs.save(config, partial)
+        record.save_config(config, partial)
         with checkpoint.Checkpoints(partial / "checkpoints") as checkpoints:
-            checkpoints.save(0, state, {"epoch": 0.0, "validation_errors": []}, error=None)
+            checkpoints.save(0, state, Progress(), error=None)
         os.replace(partial, workdir)
     except OSError as error:
         raise UserError(f"--workdir={workdir}: cannot write there: {error.strerror}") from None
@@ -121,17 +122,17 @@ def export_weights(workdir: Path, target: Path, step: str | int, names: str) -> 
     """
     if target.exists():
         raise UserError(f"--target={target} exists: delete it, or choose another name")
-    config = configs.saved(workdir)
+    config = record.saved_config(workdir)
     weights.check_target(target, names, config.net.name)
     classes = configs.call(prepare.class_count, "data", config.data)
     if classes is None:
         raise UserError(f"dataset {config.data.name!r} is not prepared, so its classes are unknown")
     net = configs.call(build, "net", config.net, classes=classes)
-    params, _ = checkpoint.load(workdir, step)
+    params, _ = checkpoint.load_params(workdir, step)
     network.check(net, params, str(workdir))
 
     classifier = functools.partial(_classifier, config, net, params)
-    content = weights.content(target, names, net, params, configs.versioned(config), classifier)
+    content = weights.content(target, names, net, params, record.versioned(config), classifier)
     partial = target.with_name(target.name + ".partial")
     try:
         partial.write_bytes(content)
@@ -144,9 +145,9 @@ def export_weights(workdir: Path, target: Path, step: str | int, names: str) -> 
 def _classifier(config: ConfigDict, net: table.Net, params: layout.Params) -> weights.Classifier:
     """images uint8 [b, image_size, image_size, 3] -> logits float32 [b, classes]."""
     side = net.image_size
-    how = configs.call(Augmentation, "augment", config.augment, crop=side)
+    augmentation = configs.call(Augmentation, "augment", config.augment, crop=side)
     statistics = None
-    if how.mean != "pixel":
+    if augmentation.mean != "pixel":
         store = configs.call(open_store, "data", config.data)
         start = (store.image_size - side) // 2
         central = slice(start, start + side)
@@ -154,7 +155,9 @@ def _classifier(config: ConfigDict, net: table.Net, params: layout.Params) -> we
         statistics = store.statistics._replace(mean_HWC=mean_HWC)
 
     def classify(images_BHWC: jax.Array) -> jax.Array:
-        logits, _ = network.apply(net, params, evaluation_inputs(images_BHWC, how, statistics))
+        logits, _ = network.apply(
+            net, params, evaluation_inputs(images_BHWC, augmentation, statistics)
+        )
         return logits
 
     return classify

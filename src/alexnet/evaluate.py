@@ -20,16 +20,17 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from alexnet import config
+from alexnet import errors
 from alexnet.data.augment import VIEWS
 from alexnet.data.store import Store
 from alexnet.devices import runtime
-from alexnet.errors import UserError, run
+from alexnet.errors import UserError
 from alexnet.inference.ensemble import Ensemble
 from alexnet.options import arguments
 from alexnet.training import metrics
-from alexnet.training.setup import assemble, make_evaluation, put_params
-from alexnet.workdir import checkpoint
+from alexnet.training.evaluation import make_evaluation
+from alexnet.training.setup import assemble, put_params
+from alexnet.workdir import checkpoint, record
 
 OPTIONS = {
     "workdir": None,
@@ -55,12 +56,12 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(f"--views={views}: choose one of {', '.join(VIEWS)}")
     step = checkpoint.which(options["checkpoint"])
     runtime.cache_compilations()
-    saved = [config.saved(Path(workdir)) for workdir in workdirs]
+    saved = [record.saved_config(Path(workdir)) for workdir in workdirs]
     runs = [assemble(relocated(one, options["data_dir"])) for one in saved]
-    for workdir, this in zip(workdirs, runs, strict=True):
-        if split not in this.store.counts:
-            raise UserError(f"--split={split}: choose one of {', '.join(this.store.counts)}")
-        check_same_images((workdirs[0], workdir), (runs[0].store, this.store), split)
+    for workdir, run in zip(workdirs, runs, strict=True):
+        if split not in run.store.counts:
+            raise UserError(f"--split={split}: choose one of {', '.join(run.store.counts)}")
+        check_same_images((workdirs[0], workdir), (runs[0].store, run.store), split)
 
     def report(subject: str, means: metrics.Means) -> None:
         print(
@@ -71,11 +72,11 @@ def main(argv: Sequence[str]) -> None:
         )
 
     several, average = len(runs) > 1, Ensemble()
-    for workdir, this, weight in zip(workdirs, runs, weights, strict=True):
-        params, metadata = checkpoint.load(workdir, step)
+    for workdir, run, weight in zip(workdirs, runs, weights, strict=True):
+        params, progress = checkpoint.load_params(workdir, step)
         batches = [] if several else None
-        means = make_evaluation(this, split, views)(put_params(this, params), batches)
-        report(f"{workdir} after {metadata['epoch']:.2f} epochs", means)
+        means = make_evaluation(run, split, views)(put_params(run, params), batches)
+        report(f"{workdir} after {progress.epoch:.2f} epochs", means)
         if several:
             average.add(workdir, weight, batches)
     if several:
@@ -117,4 +118,4 @@ def check_same_images(workdirs: tuple[str, str], stores: tuple[Store, Store], sp
 
 
 if __name__ == "__main__":
-    run(lambda: main(sys.argv[1:]))
+    errors.run(lambda: main(sys.argv[1:]))

@@ -37,16 +37,18 @@ def main(argv: Sequence[str]) -> None:
     config, options = configs.parse(argv, OPTIONS)
     steps = count("steps", options["steps"])
     runtime.cache_compilations()
-    this = assemble(config)
-    learn = learning(this)
-    state, knobs = learn.fresh(), learn.eps(0.0, [], learn.shapes)
-    batches = train_batches(this, 0)
-    program = learn.step.lower(state, next(batches), knobs, this.statistics).compile()
+    run = assemble(config)
+    learn = learning(run)
+    state, hyperparameters = learn.fresh(), learn.schedule(0.0, [], learn.shapes)
+    batches = train_batches(run, 0)
+    program = learn.train_step.lower(
+        state, next(batches), hyperparameters, run.statistics
+    ).compile()
     inputs = [next(batches) for _ in range(steps + 2)]
 
     def step(batch) -> None:
         nonlocal state
-        state, sums = program(state, batch, knobs, this.statistics)
+        state, sums = program(state, batch, hyperparameters, run.statistics)
         jax.block_until_ready((state, sums))
 
     for batch in inputs[steps:]:  # warm up
@@ -61,11 +63,11 @@ def main(argv: Sequence[str]) -> None:
         with jax.profiler.trace(str(trace)):
             for batch in inputs[:steps]:
                 step(batch)
-        rows = {row.name for row in this.net.rows} | set(SCOPES)
+        rows = {row.name for row in run.net.rows} | set(SCOPES)
         text = program.as_text()
         ran = hlo.spans(trace, hlo.users(text))
         spent = hlo.by_layer(hlo.shared(ran), hlo.owners(text, rows), steps)
-    print(describe(this.net, config.batch_size, spent, seconds, rate))
+    print(describe(run.net, config.batch_size, spent, seconds, rate))
 
 
 def matmul_rate(side: int = 2048) -> float:

@@ -19,12 +19,12 @@ HLO = """HloModule jit_train_step
   ROOT %c = f32[4]{0} convolution(%p.1, %p.1)
 }
 ENTRY %main (q: f32[4]) -> f32[4] {
-  %state_velocity__conv2____kernel__.1 = f32[4]{0} parameter(0)
+  %state_opt_state__conv2____kernel__.1 = f32[4]{0} parameter(0)
   %fusion.a = f32[4]{0} fusion(%q), kind=kLoop, calls=%fused_a
   %back = f32[4]{0} add(%q), metadata={op_name="jit(train_step)/transpose(jvp(Network))/conv1/add"}
   %copy.9 = f32[4]{0} copy(%back)
   %weight.gradient = f32[4]{0} fusion(%copy.9), kind=kCustom, calls=%fused_b
-  ROOT %new = f32[4]{0} fusion(%state_velocity__conv2____kernel__.1, %weight.gradient), \
+  ROOT %new = f32[4]{0} fusion(%state_opt_state__conv2____kernel__.1, %weight.gradient), \
 metadata={op_name="jit(train_step)/update/add"}
 }
 """

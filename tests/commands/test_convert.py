@@ -14,14 +14,13 @@ from safetensors import safe_open
 from support import reference, thin
 from support.tiny import ROOT
 
-from alexnet import config as configs
 from alexnet import convert, evaluate
 from alexnet.data.augment import evaluation_inputs
 from alexnet.errors import UserError
 from alexnet.models.build import NETS
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.setup import assemble, put_params
-from alexnet.workdir import checkpoint
+from alexnet.workdir import checkpoint, record
 
 VARIANTS = {"torchvision_alexnet": "torchvision", "caffe_alexnet": "caffe_alexnet"}
 VARIANTS |= {"caffenet": "caffenet"}
@@ -124,16 +123,16 @@ def test_training_goes_on_from_what_came_in(imported, tmp_path):
     """At rate 0 the weights stay the file's."""
     workdir = tmp_path / "run"
     shutil.copytree(imported["caffenet"], workdir)
-    config = configs.saved(workdir)
+    config = record.saved_config(workdir)
     config.epochs, config.schedule.rate, config.schedule.milestones = 1.0, 0.0, ()
     jax.config.update("jax_disable_most_optimizations", True)  # it compiles for long
     try:
         train_and_evaluate(config, workdir)
     finally:
         jax.config.update("jax_disable_most_optimizations", False)
-    before, _ = checkpoint.load(imported["caffenet"], "last")
-    after, metadata = checkpoint.load(workdir, "last")
-    assert metadata["epoch"] == 1
+    before, _ = checkpoint.load_params(imported["caffenet"], "last")
+    after, progress = checkpoint.load_params(workdir, "last")
+    assert progress.epoch == 1
     jax.tree.map(np.testing.assert_array_equal, before, after)
 
 
@@ -142,7 +141,8 @@ def test_old_and_new_caffemodels_are_alike(imported, folder, data_dir, tmp_path,
     source = written(name, tmp_path, old=True)
     options = [f"--source={source}", f"--workdir={tmp_path / 'run'}"]
     convert.main([*flags(name, folder, data_dir), *options])
-    old, new = (checkpoint.load(path, "last")[0] for path in (tmp_path / "run", imported[name]))
+    paths = (tmp_path / "run", imported[name])
+    old, new = (checkpoint.load_params(path, "last")[0] for path in paths)
     jax.tree.map(np.testing.assert_array_equal, old, new)
 
 
@@ -150,7 +150,7 @@ def test_without_a_dataset_the_classes_are_the_files(tmp_path, data_dir):
     source = written("caffenet", tmp_path, classes=5)  # odd: two towers share six
     options = [f"--source={source}", f"--workdir={tmp_path / 'run'}"]
     convert.main([*flags("caffenet", tmp_path / "nowhere", data_dir), *options])
-    params, _ = checkpoint.load(tmp_path / "run", "last")
+    params, _ = checkpoint.load_params(tmp_path / "run", "last")
     assert params["fc8"]["bias"].shape == (2, 3)
     assert params["fc8"]["bias"][1, 2] == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["caffenet.caffemodel", "run"]
@@ -266,13 +266,13 @@ def exported(workdir, target, *options: str):
 @pytest.mark.parametrize("name", VARIANTS)
 def test_out_and_in_again_is_the_same_to_the_bit(imported, folder, data_dir, tmp_path, name):
     file = exported(imported[name], tmp_path / "net.safetensors")
-    before, _ = checkpoint.load(imported[name], "last")
+    before, _ = checkpoint.load_params(imported[name], "last")
     arrays = safetensors.load_file(file)
     assert set(arrays) == {f"{layer}.{part}" for layer in before for part in ("kernel", "bias")}
     np.testing.assert_array_equal(arrays["conv1.kernel"], before["conv1"]["kernel"])
     options = [f"--source={file}", f"--workdir={tmp_path / 'again'}"]
     convert.main([*flags(name, folder, data_dir), *options])
-    after, _ = checkpoint.load(tmp_path / "again", "last")
+    after, _ = checkpoint.load_params(tmp_path / "again", "last")
     jax.tree.map(np.testing.assert_array_equal, before, after)
 
 
@@ -328,19 +328,19 @@ def test_stablehlo_subtracts_a_mean_image_as_evaluation_does(imported, tmp_path,
     """Of a net with a mean image: the run's own logits of the same crops."""
     workdir = tmp_path / "run"
     shutil.copytree(imported["caffenet"], workdir)
-    config = configs.saved(workdir)
+    config = record.saved_config(workdir)
     config.augment.mean, config.augment.mean_pixel = "centre", ()
-    configs.save(config, workdir)
+    record.save_config(config, workdir)
     file = exported(workdir, tmp_path / "net.stablehlo")
-    this = assemble(config)
-    stored, _ = this.store.read("validation", range(4))
+    run = assemble(config)
+    stored, _ = run.store.read("validation", range(4))
     net = jax.export.deserialize(bytearray(file.read_bytes()))
     start = (100 - 99) // 2
     found = net.call(stored[:, start : start + 99, start : start + 99])
-    params, _ = checkpoint.load(workdir, "last")
-    inputs = evaluation_inputs(stored, this.how, this.statistics)
-    assert np.abs(this.store.statistics.mean_HWC - 127).max() > 20
-    assert_close(found, np.array(jax.jit(this.apply)(put_params(this, params), inputs)))
+    params, _ = checkpoint.load_params(workdir, "last")
+    inputs = evaluation_inputs(stored, run.augmentation, run.statistics)
+    assert np.abs(run.store.statistics.mean_HWC - 127).max() > 20
+    assert_close(found, np.array(jax.jit(run.apply)(put_params(run, params), inputs)))
 
 
 @pytest.mark.parametrize(

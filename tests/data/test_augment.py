@@ -47,16 +47,18 @@ def numbered(batch: int, side: int) -> np.ndarray:
 
 
 @functools.partial(jax.jit, static_argnums=2)
-def train(images, key, how, statistics, noise_on=1.0, examples_B=None):
-    return augment.training_inputs(images, key, how, statistics, noise_on, examples_B)
+def train(images, key, augmentation, statistics, noise_on=1.0, examples_B=None):
+    return augment.training_inputs(images, key, augmentation, statistics, noise_on, examples_B)
 
 
-def views(side: int, batch: int, how: Augmentation, key: int = 0, first: int = 0) -> np.ndarray:
+def views(
+    side: int, batch: int, augmentation: Augmentation, key: int = 0, first: int = 0
+) -> np.ndarray:
     """[batch, (row, column, reflected)] of the crops of images that nothing else changes."""
     found = train(
         numbered(batch, side),
         jax.random.key(key),
-        how,
+        augmentation,
         statistics(side),
         examples_B=first + np.arange(batch),
     )
@@ -65,8 +67,8 @@ def views(side: int, batch: int, how: Augmentation, key: int = 0, first: int = 0
     return np.stack([found[:, 0, 0, 0], columns.min(1), reflected], 1).astype(int)
 
 
-def plain(crop: int, **how) -> Augmentation:
-    return Augmentation(crop, **({"colour_noise": 0.0} | how))
+def plain(crop: int, **augmentation) -> Augmentation:
+    return Augmentation(crop, **({"colour_noise": 0.0} | augmentation))
 
 
 # --- Crops and reflections ------------------------------------------------------------------------
@@ -96,11 +98,11 @@ def test_a_crop_is_a_rectangle_of_the_image_and_a_reflection_its_mirror():
 
 @pytest.mark.parametrize("mean", ["crop", "centre"])
 def test_the_mean_image_is_subtracted_at_the_crops_place_or_at_the_centre(mean):
-    how = plain(5, flip=False)
-    where = views(9, 12, how, key=3)
+    augmentation = plain(5, flip=False)
+    where = views(9, 12, augmentation, key=3)
     stored, average = images(12, 9), np.random.default_rng(1).uniform(0, 255, (9, 9, 3))
-    how = plain(5, flip=False, mean=mean)
-    found = train(stored, jax.random.key(3), how, statistics(9, average))
+    augmentation = plain(5, flip=False, mean=mean)
+    found = train(stored, jax.random.key(3), augmentation, statistics(9, average))
     for n, (row, column, _) in enumerate(where):
         crop = stored[n, row : row + 5, column : column + 5]
         y, x = (row, column) if mean == "crop" else (2, 2)
@@ -121,22 +123,24 @@ def test_a_mean_image_at_the_crops_place_is_reflected_along():
 
 def test_without_randomness_it_is_the_centre_crop():
     stored, average = images(3, 9), np.random.default_rng(1).uniform(0, 255, (9, 9, 3))
-    how = plain(6, random_crop=False, flip=False)
-    found = train(stored, jax.random.key(0), how, statistics(9, average))
+    augmentation = plain(6, random_crop=False, flip=False)
+    found = train(stored, jax.random.key(0), augmentation, statistics(9, average))
     expected = stored[:, 1:7, 1:7] - average[1:7, 1:7]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
 
 
 def test_a_chunk_shares_its_crop_and_reflection_but_not_its_noise():
-    how = plain(9, crop_chunk=4)
-    where = views(40, 64, how).reshape(16, 4, 3)
+    augmentation = plain(9, crop_chunk=4)
+    where = views(40, 64, augmentation).reshape(16, 4, 3)
     assert (where == where[:, :1]).all()
     assert len(np.unique(where[:, 0], axis=0)) > 12
     # a chunk is of consecutive examples of the whole batch, wherever a device's part begins
-    assert (views(40, 6, how, first=2) == where.reshape(64, 3)[2:8]).all()
+    assert (views(40, 6, augmentation, first=2) == where.reshape(64, 3)[2:8]).all()
 
-    how = Augmentation(9, crop_chunk=4)
-    found = train(np.zeros((8, 40, 40, 3), np.uint8), jax.random.key(0), how, statistics(40))
+    augmentation = Augmentation(9, crop_chunk=4)
+    found = train(
+        np.zeros((8, 40, 40, 3), np.uint8), jax.random.key(0), augmentation, statistics(40)
+    )
     assert len(np.unique(found[:, 0, 0], axis=0)) == 8
 
 
@@ -144,29 +148,32 @@ def test_a_chunk_shares_its_crop_and_reflection_but_not_its_noise():
 
 
 def test_the_same_key_gives_the_same_views_another_key_others():
-    how, stored = Augmentation(5), images(16, 20)
+    augmentation, stored = Augmentation(5), images(16, 20)
     once, again, other = (
-        np.array(train(stored, jax.random.key(key), how, statistics(20))) for key in (1, 1, 2)
+        np.array(train(stored, jax.random.key(key), augmentation, statistics(20)))
+        for key in (1, 1, 2)
     )
     np.testing.assert_array_equal(once, again)
     assert (once != other).any(axis=(1, 2, 3)).all()
 
 
 def test_views_do_not_depend_on_how_a_batch_is_split():
-    how, stored, key = Augmentation(5, crop_chunk=3), images(8, 20), jax.random.key(1)
-    whole = train(stored, key, how, statistics(20))
+    augmentation, stored, key = Augmentation(5, crop_chunk=3), images(8, 20), jax.random.key(1)
+    whole = train(stored, key, augmentation, statistics(20))
     parts = [
-        train(stored[part], key, how, statistics(20), examples_B=np.arange(8)[part])
+        train(stored[part], key, augmentation, statistics(20), examples_B=np.arange(8)[part])
         for part in (slice(0, 4), slice(4, 8))
     ]
     np.testing.assert_allclose(np.concatenate(parts), whole, rtol=0, atol=1e-4)
 
 
 def test_place_reflection_and_noise_are_independent():
-    how = Augmentation(2)
+    augmentation = Augmentation(2)
     batch = 4000
     where = views(6, batch, plain(2))
-    found = train(np.zeros((batch, 6, 6, 3), np.uint8), jax.random.key(0), how, statistics(6))
+    found = train(
+        np.zeros((batch, 6, 6, 3), np.uint8), jax.random.key(0), augmentation, statistics(6)
+    )
     noise = np.array(found[:, 0, 0]) @ VECTORS
     together = np.concatenate([where, noise, where[::-1], noise[::-1]], 1)  # and between examples
     correlations = np.corrcoef(together.T) - np.eye(12)
@@ -176,10 +183,10 @@ def test_place_reflection_and_noise_are_independent():
 # --- Colour noise ---------------------------------------------------------------------------------
 
 
-def noise(how: Augmentation, batch: int = 20_000, noise_on: float = 1.0) -> np.ndarray:
+def noise(augmentation: Augmentation, batch: int = 20_000, noise_on: float = 1.0) -> np.ndarray:
     """What is added to each of many grey images."""
     stored = np.full((batch, 2, 2, 3), 100, np.uint8)
-    found = np.array(train(stored, jax.random.key(0), how, statistics(2, 100.0), noise_on))
+    found = np.array(train(stored, jax.random.key(0), augmentation, statistics(2, 100.0), noise_on))
     assert (found == found[:, :1, :1]).all()  # the same at every pixel
     return found[:, 0, 0].astype(float)
 
@@ -216,8 +223,8 @@ def test_noise_scales_with_the_alphas_and_can_be_absent():
 def test_noise_can_be_turned_off_at_run_time():
     assert (noise(Augmentation(2), batch=10, noise_on=0.0) == 0).all()
     stored = images(4, 9)
-    how = Augmentation(5, divide_by_noise=True)
-    off = train(stored, jax.random.key(0), how, statistics(9, 100), 0.0)
+    augmentation = Augmentation(5, divide_by_noise=True)
+    off = train(stored, jax.random.key(0), augmentation, statistics(9, 100), 0.0)
     never = train(stored, jax.random.key(0), plain(5), statistics(9, 100))
     np.testing.assert_array_equal(off, never)
 
@@ -234,10 +241,14 @@ def test_the_source_divides_the_noisy_image():
 # --- Test views -----------------------------------------------------------------------------------
 
 
-def evaluate(stored, side: int, crop: int, views: str, average=0.0, **how) -> list[np.ndarray]:
-    how = Augmentation(crop, **how)
+def evaluate(
+    stored, side: int, crop: int, views: str, average=0.0, **augmentation
+) -> list[np.ndarray]:
+    augmentation = Augmentation(crop, **augmentation)
     return [
-        np.array(augment.evaluation_inputs(stored, how, statistics(side, average), views, view))
+        np.array(
+            augment.evaluation_inputs(stored, augmentation, statistics(side, average), views, view)
+        )
         for view in range(VIEWS[views])
     ]
 
@@ -283,8 +294,8 @@ def test_a_mean_of_one_colour_is_subtracted_everywhere():
     colour = (123.5, 117.0, 104.25)
     stored = images(12, 9)
     where = views(9, 12, plain(5), key=3)
-    how = plain(5, mean="pixel", mean_pixel=colour)
-    found = train(stored, jax.random.key(3), how, statistics(9))
+    augmentation = plain(5, mean="pixel", mean_pixel=colour)
+    found = train(stored, jax.random.key(3), augmentation, statistics(9))
     for n, (row, column, reflected) in enumerate(where):
         expected = stored[n, row : row + 5, column : column + 5] - np.array(colour)
         np.testing.assert_array_equal(found[n], expected[:, ::-1] if reflected else expected)

@@ -28,7 +28,9 @@ def command(workdir, data_dir, *more: str) -> list[str]:
 
 
 def losses(workdir) -> dict[int, float]:
-    return {row["step"]: row["train/loss"] for row in log.read(workdir) if "train/loss" in row}
+    return {
+        row["step"]: row["train/loss"] for row in log.read_metrics(workdir) if "train/loss" in row
+    }
 
 
 @pytest.fixture(scope="module")

@@ -104,10 +104,10 @@ def test_a_cpus_step_updates_dense_kernels_in_place(mesh, monkeypatch):
 
 
 def test_a_run_computes_as_the_platform_likes(tiny):
-    this = setup.assemble(tiny)
-    conv1 = next(row for row in this.net.rows if row.name == "conv1")
-    params = jax.eval_shape(lambda: network.init(this.net, jax.random.key(0)))
-    x_BHWC = jnp.zeros((2, this.net.image_size, this.net.image_size, 3))
-    program = str(jax.make_jaxpr(this.apply)(params, x_BHWC))
+    run = setup.assemble(tiny)
+    conv1 = next(row for row in run.net.rows if row.name == "conv1")
+    params = jax.eval_shape(lambda: network.init(run.net, jax.random.key(0)))
+    x_BHWC = jnp.zeros((2, run.net.image_size, run.net.image_size, 3))
+    program = str(jax.make_jaxpr(run.apply)(params, x_BHWC))
     # of three channels: four adjacent outputs of each kernel
     assert f",{4 * conv1.kernels}] = conv_general_dilated" in program

@@ -21,7 +21,7 @@ def path(tmp_path):
 def test_arrays_names_and_order_are_the_files(path, old):
     arrays = thin.weights("caffenet")
     path.write_bytes(thin.caffemodel(arrays, ORDER, old))
-    found, order = caffe.read(path)
+    found, order = caffe.read_caffemodel(path)
     assert order == list(ORDER)
     assert found.keys() == arrays.keys()
     for name, array in arrays.items():
@@ -38,7 +38,7 @@ def test_a_file_cut_anywhere_is_one_line(path):
     lines = []
 
     def read_and_check():
-        found = {name: array.shape for name, array in caffe.read(path)[0].items()}
+        found = {name: array.shape for name, array in caffe.read_caffemodel(path)[0].items()}
         if line := difference(found, str(path), layout.shapes(net, caffe.NAMES), "the net"):
             raise UserError(line)
 
@@ -58,14 +58,14 @@ def test_a_file_cut_anywhere_is_one_line(path):
 def test_another_file_is_told(path, content):
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"net.caffemodel is (damaged, or )?no .caffemodel"):
-        caffe.read(path)
+        caffe.read_caffemodel(path)
 
 
 def test_a_blob_with_too_few_numbers_is_damaged(path):
     whole = thin.caffemodel({"conv1.weight": np.ones((2, 3), np.float32)}, ["conv1"])
     path.write_bytes(whole.replace(b"\x02\x03", b"\x02\x04"))  # its shape
     with pytest.raises(UserError, match=r"conv1.weight is damaged: 6 numbers for shape \(2, 4\)"):
-        caffe.read(path)
+        caffe.read_caffemodel(path)
 
 
 # --- Against another reader -----------------------------------------------------------------------
@@ -117,7 +117,7 @@ def test_logits_are_those_of_opencvs_caffe_reader(path, tmp_path, name):
         found.append(theirs.forward()[0].copy())
 
     net = thin.thin(name)(classes=7)
-    params = layout.ours(net, caffe.NAMES, caffe.read(path)[0])
+    params = layout.ours(net, caffe.NAMES, caffe.read_caffemodel(path)[0])
     rgb = images - np.float32([122.679, 116.669, 104.007])
     logits, _ = network.apply(net, params, rgb)
     wanted = reference.caffe(thin.weights(name), images, pool_first=name == "caffenet")

@@ -15,7 +15,7 @@ def test_the_library_reads_what_is_written(tmp_path):
         np.testing.assert_array_equal(array, arrays[name])
     path = tmp_path / "net.safetensors"
     path.write_bytes(content)
-    found, metadata = safetensors.read(path)
+    found, metadata = safetensors.read_safetensors(path)
     assert metadata == {"said": "so"}
     assert found.keys() == arrays.keys()
 
@@ -24,7 +24,7 @@ def test_the_library_reads_what_is_written(tmp_path):
 def test_other_precisions_become_float32(tmp_path, dtype):
     path = tmp_path / "net.safetensors"
     library.save_file({"a": np.array([0.1, 2], dtype)}, path)
-    found, metadata = safetensors.read(path)
+    found, metadata = safetensors.read_safetensors(path)
     assert found["a"].dtype == np.float32
     np.testing.assert_array_equal(found["a"], np.array([0.1, 2], dtype).astype(np.float32))
     assert metadata == {}
@@ -36,4 +36,4 @@ def test_damaged_files_are_one_line(tmp_path):
     for content in (b"", whole[:4], whole[:40], whole[:-1], b"\xff" * 100, b"PK\x03\x04" * 9):
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"net.safetensors is damaged, or no .safetensors"):
-            safetensors.read(path)
+            safetensors.read_safetensors(path)

@@ -14,7 +14,7 @@ from alexnet.models import network
 def test_without_pytorch_the_line_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(UserError, match=r"needs PyTorch \(pip install torch\); or save it"):
-        torchvision.read(tmp_path / "net.pth")
+        torchvision.read_pth(tmp_path / "net.pth")
 
 
 @pytest.mark.slow
@@ -54,7 +54,7 @@ def test_logits_are_those_of_a_pytorch_module(tmp_path):
         wanted = theirs(library.from_numpy(x).permute(0, 3, 1, 2)).numpy()
 
     net = thin.thin("torchvision_alexnet")(classes=7)
-    params = layout.ours(net, torchvision.NAMES, torchvision.read(tmp_path / "net.pth"))
+    params = layout.ours(net, torchvision.NAMES, torchvision.read_pth(tmp_path / "net.pth"))
     mean = 255 * np.float32([0.485, 0.456, 0.406])
     logits, _ = network.apply(net, params, images - mean)
     np.testing.assert_allclose(logits, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
@@ -66,12 +66,12 @@ def test_damaged_files_are_one_line(tmp_path):
     path = tmp_path / "net.pth"
     library.save({"a": library.ones(50)}, path)
     whole = path.read_bytes()
-    assert set(torchvision.read(path)) == {"a"}
+    assert set(torchvision.read_pth(path)) == {"a"}
     for content in (b"", whole[:100], whole[:-200], b"\xff" * 100, b"text"):
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"net.pth is damaged, or no file of PyTorch") as caught:
-            torchvision.read(path)
+            torchvision.read_pth(path)
         assert "\n" not in str(caught.value)
     library.save({"state_dict": {"a": library.ones(2)}}, path)
     with pytest.raises(UserError, match="holds no state_dict"):
-        torchvision.read(path)
+        torchvision.read_pth(path)

@@ -12,14 +12,13 @@ from PIL import Image
 from support import reference
 from support.tiny import drawn, plant, tiny_config
 
-from alexnet import config as configs
 from alexnet import evaluate
 from alexnet.data.augment import evaluation_inputs
 from alexnet.errors import UserError
 from alexnet.inference.ensemble import Ensemble
 from alexnet.models import network
 from alexnet.training import metrics, setup
-from alexnet.workdir import checkpoint
+from alexnet.workdir import checkpoint, record
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 
@@ -107,11 +106,11 @@ def workdirs(tmp_path_factory, data_dir) -> list[str]:
 
 def probabilities(workdir: str) -> tuple[np.ndarray, np.ndarray]:
     """Of one net for the validation set on the centre crop, all in one batch; and the labels."""
-    params, _ = checkpoint.load(workdir)
-    this = setup.assemble(configs.saved(Path(workdir)))
-    images, labels = this.store.read("validation", range(this.store.counts["validation"]))
-    x_BHWC = evaluation_inputs(images, this.how, this.store.statistics)
-    return softmax(np.asarray(network.apply(this.net, params, x_BHWC)[0])), labels
+    params, _ = checkpoint.load_params(workdir)
+    run = setup.assemble(record.saved_config(Path(workdir)))
+    images, labels = run.store.read("validation", range(run.store.counts["validation"]))
+    x_BHWC = evaluation_inputs(images, run.augmentation, run.store.statistics)
+    return softmax(np.asarray(network.apply(run.net, params, x_BHWC)[0])), labels
 
 
 def printed(capsys, *argv: str) -> list[tuple[float, float, float]]:
@@ -188,6 +187,6 @@ def test_nets_of_other_classes_are_not_averaged(workdirs, data_dir, tmp_path):
             Image.fromarray(image).save(tmp_path / "photos" / label / f"{number}.png")
     config = tiny_config(data_dir)
     config.data.name = f"folder:{tmp_path}/photos"
-    configs.save(config, tmp_path)
+    record.save_config(config, tmp_path)
     with pytest.raises(UserError, match=r"digits: 10 classes.*3 classes.* cannot be averaged"):
         evaluate.main([f"--workdir={workdirs[0]},{tmp_path}"])

@@ -241,12 +241,14 @@ def test_a_gradient_compiled_apart_is_the_same_and_keeps_less():
     net = thin()
     params, x = float32(strong(net)), np.float32(pixels(net, 6))
     mesh = meshes.make(towers=2, batch_size=6, data=1, tower=1)
-    together, apart = (
-        gradient_of_squares(net, mesh, params, x, Tuning(conv_chunk=2, apart=how))
+    together, separate_gradient = (
+        gradient_of_squares(net, mesh, params, x, Tuning(conv_chunk=2, separate_gradient=how))
         for how in (False, True)
     )
-    jax.tree.map(assert_close, apart(params), together(params))
-    kept, expected = (it.memory_analysis().temp_size_in_bytes for it in (apart, together))
+    jax.tree.map(assert_close, separate_gradient(params), together(params))
+    kept, expected = (
+        it.memory_analysis().temp_size_in_bytes for it in (separate_gradient, together)
+    )
     assert kept < 0.75 * expected
 
 
@@ -388,28 +390,28 @@ def on_four_devices(directory: Path) -> None:
     images = np.random.default_rng(3).integers(0, 256, (BATCH, 70, 70, 3), np.uint8)
     images = {"image": images, "label": np.arange(BATCH, dtype=np.int32)}
     how = Augmentation(crop=67, crop_chunk=3)
-    knobs = Milestones(rate=3e-5)(0, [], params)
+    hyperparameters = Milestones(rate=3e-5)(0, [], params)
     sgd = optimizer.momentum_sgd(params)
     for name in MESHES:
         data, tower = map(int, name.split("x"))
         mesh = meshes.make(towers=2, batch_size=BATCH, data=data, tower=tower)
         everywhere = network.on_mesh(net, mesh)
         logits = jax.jit(everywhere)(params, x, jax.random.key(5))
-        places = step.state_places(mesh, network.params_specs(net))
-        born = step.init_state(functools.partial(network.init, net), sgd, places, seed=0)
-        state = born._replace(params=jax.device_put(params, places.params))
+        shardings = step.state_shardings(mesh, network.params_specs(net))
+        born = step.init_state(functools.partial(network.init, net), sgd, shardings, seed=0)
+        state = born._replace(params=jax.device_put(params, shardings.params))
         train_step = step.make_train_step(everywhere, sgd, how, mesh, seed=0)
         losses = []
         for _ in range(5):
             batch = jax.device_put(images, meshes.batch_sharding(mesh))
-            state, sums = train_step(state, batch, knobs, statistics)
+            state, sums = train_step(state, batch, hyperparameters, statistics)
             losses.append(sums.loss)
             if len(losses) == 1:  # nothing but the gradient, and a little decay
-                velocity = flat(state.velocity)
+                opt_state = flat(state.opt_state)
 
         tunings = {
             "plain": Tuning(),
-            "tuned": Tuning(conv_chunk=1, apart=True),
+            "tuned": Tuning(conv_chunk=1, separate_gradient=True),
             "eigens": Tuning(eigen=True),
         }
         gradients = {
@@ -420,7 +422,7 @@ def on_four_devices(directory: Path) -> None:
             directory / name,
             born=flat(born.params),
             logits=logits,
-            gradient=velocity,
+            gradient=opt_state,
             losses=np.array(losses),
             **gradients,
         )

@@ -8,7 +8,9 @@ from ml_collections import ConfigDict
 from alexnet import config as configs
 from alexnet.models import network
 from alexnet.training import setup
+from alexnet.workdir import record
 from alexnet.workdir.checkpoint import Checkpoints
+from alexnet.workdir.record import Progress
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,6 +36,6 @@ def drawn(config: ConfigDict) -> network.Params:
 
 def plant(workdir: Path, config: ConfigDict, params: network.Params) -> None:
     """Makes `workdir` that of a run which ended with these weights."""
-    configs.save(config, workdir)
+    record.save_config(config, workdir)
     with Checkpoints(workdir / "checkpoints") as checkpoints:
-        checkpoints.save(1, {"params": params}, {"epoch": 1.0}, error=0.5)
+        checkpoints.save(1, {"params": params}, Progress(epoch=1.0), error=0.5)

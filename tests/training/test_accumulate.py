@@ -19,13 +19,15 @@ def steps(config, count: int = 3):
     init = functools.partial(network.init, run.net)
     shapes = jax.eval_shape(init, jax.random.key(0))
     sgd = optimizer.momentum_sgd(shapes)
-    state = step.init_state(init, sgd, run.places, 0)
-    train_step = step.make_train_step(run.apply, sgd, run.how, run.mesh, 0, config.accumulate)
-    knobs = schedule.build("milestones", epochs=1.0, rate=0.0005)(0.0, [], shapes)
+    state = step.init_state(init, sgd, run.shardings, 0)
+    train_step = step.make_train_step(
+        run.apply, sgd, run.augmentation, run.mesh, 0, config.accumulate
+    )
+    hyperparameters = schedule.build("milestones", epochs=1.0, rate=0.0005)(0.0, [], shapes)
     losses = []
     batches = train_batches(run, 0)
     for _ in range(count):
-        state, sums = train_step(state, next(batches), knobs, run.statistics)
+        state, sums = train_step(state, next(batches), hyperparameters, run.statistics)
         losses.append(float(sums.loss) / int(sums.count))
     return losses, jax.device_get(state.params), run
 

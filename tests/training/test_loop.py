@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 from support.tiny import ROOT, tiny_config
 
-from alexnet import config as configs
 from alexnet import evaluate
 from alexnet.errors import UserError
 from alexnet.training import health, loop
 from alexnet.training.loop import train_and_evaluate
-from alexnet.workdir import checkpoint, log
+from alexnet.workdir import checkpoint, log, record
 from alexnet.workdir.claim import claim
 
 
@@ -25,7 +24,7 @@ def rows(workdir) -> list[dict]:
     clocks = ("seconds", "train/images_per_second")
     return [
         {name: value for name, value in row.items() if name not in clocks}
-        for row in log.read(workdir)
+        for row in log.read_metrics(workdir)
     ]
 
 
@@ -66,7 +65,7 @@ def test_evaluate_repeats_the_last_validation(finished, capsys):
 
 def test_the_same_command_again_only_reports(finished, capsys):
     workdir, errors = finished
-    config = configs.saved(workdir)
+    config = record.saved_config(workdir)
     before = rows(workdir)
     assert train_and_evaluate(config, workdir) == errors
     assert rows(workdir) == before
@@ -107,8 +106,8 @@ def test_an_interrupted_run_resumes_exactly(finished, tiny, tmp_path, monkeypatc
     monkeypatch.undo()
 
     assert train_and_evaluate(tiny, tmp_path) == errors
-    params, metadata = checkpoint.load(tmp_path, "last")
-    expected, expected_metadata = checkpoint.load(whole, "last")
+    params, metadata = checkpoint.load_params(tmp_path, "last")
+    expected, expected_metadata = checkpoint.load_params(whole, "last")
     assert metadata == expected_metadata
     jax.tree.map(np.testing.assert_array_equal, params, expected)
     validated = [row for row in rows(tmp_path) if "validation/loss" in row]
@@ -125,9 +124,9 @@ def test_rates_freezing_and_noise_that_change_on_the_way_survive_resuming(tiny, 
     for epochs in (1.1, 1.8, 2.4):
         tiny.epochs = epochs
         train_and_evaluate(tiny, tmp_path / "stopped")
-        after[epochs], _ = checkpoint.load(tmp_path / "stopped", "last")
+        after[epochs], _ = checkpoint.load_params(tmp_path / "stopped", "last")
     train_and_evaluate(tiny, tmp_path / "whole")
-    whole, _ = checkpoint.load(tmp_path / "whole", "last")
+    whole, _ = checkpoint.load_params(tmp_path / "whole", "last")
     jax.tree.map(np.testing.assert_array_equal, after[2.4], whole)
     assert np.all(after[1.8]["conv1"]["kernel"] == whole["conv1"]["kernel"])  # frozen
     assert np.any(after[1.8]["conv2"]["kernel"] != whole["conv2"]["kernel"])
@@ -197,7 +196,7 @@ def test_mistakes_get_one_line_and_leave_nothing(tiny, tmp_path, key, value, mes
 
 def test_a_run_with_another_config_is_not_touched(finished):
     workdir, _ = finished
-    config = configs.saved(workdir)
+    config = record.saved_config(workdir)
     config.net.activation = "tanh"
     before = (workdir / "config.json").read_text()
     with pytest.raises(

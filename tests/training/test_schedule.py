@@ -9,7 +9,7 @@ from support.tiny import ROOT
 from alexnet import config as configs
 from alexnet.errors import UserError
 from alexnet.training import schedule
-from alexnet.training.schedule import Knobs, Milestones, Plateau, Stepwise
+from alexnet.training.schedule import Hyperparameters, Milestones, Plateau, Stepwise
 
 LAYERS = ["conv1", "conv2", "fc8"]
 
@@ -22,8 +22,8 @@ RUN_145_2010 = {
 }
 
 
-def rate(knobs: Knobs, layer: str = "fc8", leaf: str = "kernel") -> float:
-    return float(knobs.rates[layer][leaf])
+def rate(hyperparameters: Hyperparameters, layer: str = "fc8", leaf: str = "kernel") -> float:
+    return float(hyperparameters.rates[layer][leaf])
 
 
 @pytest.mark.parametrize(
@@ -43,20 +43,20 @@ def rate(knobs: Knobs, layer: str = "fc8", leaf: str = "kernel") -> float:
     ],
 )
 def test_run_145_2010_epoch_by_epoch(epoch, fc8, conv1, noise):
-    knobs = Milestones(**RUN_145_2010)(epoch, [], LAYERS)
-    assert rate(knobs) == rate(knobs, "conv2") == pytest.approx(fc8)
-    assert rate(knobs, "conv1") == pytest.approx(conv1)
-    assert rate(knobs, "fc8", "bias") == pytest.approx(2 * fc8)
-    assert rate(knobs, "conv1", "bias") == pytest.approx(2 * conv1)
-    assert knobs.colour_noise == noise
+    hyperparameters = Milestones(**RUN_145_2010)(epoch, [], LAYERS)
+    assert rate(hyperparameters) == rate(hyperparameters, "conv2") == pytest.approx(fc8)
+    assert rate(hyperparameters, "conv1") == pytest.approx(conv1)
+    assert rate(hyperparameters, "fc8", "bias") == pytest.approx(2 * fc8)
+    assert rate(hyperparameters, "conv1", "bias") == pytest.approx(2 * conv1)
+    assert hyperparameters.colour_noise == noise
 
 
 def test_knobs_are_float32_scalars_for_every_layer():
-    knobs = Milestones(rate=0.01)(0, [], LAYERS)
-    assert list(knobs.rates) == LAYERS
-    leaves = [leaf for layer in knobs.rates.values() for leaf in layer.values()]
+    hyperparameters = Milestones(rate=0.01)(0, [], LAYERS)
+    assert list(hyperparameters.rates) == LAYERS
+    leaves = [leaf for layer in hyperparameters.rates.values() for leaf in layer.values()]
     assert len(leaves) == 6
-    assert all(type(leaf) is np.float32 for leaf in [*leaves, knobs.colour_noise])
+    assert all(type(leaf) is np.float32 for leaf in [*leaves, hyperparameters.colour_noise])
 
 
 def test_no_milestones_is_a_constant_rate():
@@ -66,23 +66,23 @@ def test_no_milestones_is_a_constant_rate():
 def test_biases_that_do_not_drop():
     """The final layer-params-145-2010.cfg has epsB .002 beside epsW .00001."""
     eps = Milestones(**(RUN_145_2010 | {"rate": 1e-3}), bias_drops=False)
-    knobs = eps(90, [], LAYERS)
-    assert rate(knobs) == pytest.approx(1e-5)
-    assert rate(knobs, "fc8", "bias") == pytest.approx(2e-3)
-    assert rate(knobs, "conv1", "bias") == 0  # frozen all the same
+    hyperparameters = eps(90, [], LAYERS)
+    assert rate(hyperparameters) == pytest.approx(1e-5)
+    assert rate(hyperparameters, "fc8", "bias") == pytest.approx(2e-3)
+    assert rate(hyperparameters, "conv1", "bias") == 0  # frozen all the same
 
 
 def test_bias_factor():
-    knobs = Milestones(rate=0.01, bias_factor=1.5)(0, [], LAYERS)
-    assert rate(knobs, "conv2", "bias") == pytest.approx(0.015)
+    hyperparameters = Milestones(rate=0.01, bias_factor=1.5)(0, [], LAYERS)
+    assert rate(hyperparameters, "conv2", "bias") == pytest.approx(0.015)
 
 
 def test_an_event_for_one_part_of_a_layer_and_the_later_event_wins():
     events = ((1, "conv1.bias", 0.5), (2, "conv1.kernel", 0.0), (3, "conv1", 0.1))
     eps = Milestones(rate=0.01, events=events)
     found = [
-        (rate(knobs, "conv1", "kernel"), rate(knobs, "conv1", "bias"))
-        for knobs in (eps(epoch, [], LAYERS) for epoch in (0.5, 1, 2, 3))
+        (rate(hyperparameters, "conv1", "kernel"), rate(hyperparameters, "conv1", "bias"))
+        for hyperparameters in (eps(epoch, [], LAYERS) for epoch in (0.5, 1, 2, 3))
     ]
     expected = [(0.01, 0.02), (0.01, 0.5), (0, 0.5), (0.1, 0.2)]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
@@ -110,11 +110,11 @@ def test_run_146_2012_2011_epoch_by_epoch(epoch, conv1, others, fc8, noise):
     config = configs.load(f"{ROOT}/configs/imagenet.py:fine_tune")
     assert config.epochs == 54
     eps = configs.call(schedule.build, "schedule", config.schedule, epochs=config.epochs)
-    knobs = eps(epoch, [], LAYERS)
-    assert [rate(knobs, layer) for layer in LAYERS] == pytest.approx([conv1, others, fc8])
+    hyperparameters = eps(epoch, [], LAYERS)
+    assert [rate(hyperparameters, layer) for layer in LAYERS] == pytest.approx([conv1, others, fc8])
     biases = [0.02 if epoch < 7 else 0, 0.02, 0.02]
-    assert [rate(knobs, layer, "bias") for layer in LAYERS] == pytest.approx(biases)
-    assert knobs.colour_noise == noise
+    assert [rate(hyperparameters, layer, "bias") for layer in LAYERS] == pytest.approx(biases)
+    assert hyperparameters.colour_noise == noise
 
 
 # --- Plateau --------------------------------------------------------------------------------------
@@ -163,8 +163,8 @@ def test_plateau_only_falls_and_at_most_three_times(errors, patience):
 
 def test_events_hold_over_a_plateau():
     eps = Plateau(rate=0.01, patience=1, events=((2, "conv1", 0.0),))
-    knobs = eps(2, [0.5, 0.5], LAYERS)
-    assert (rate(knobs), rate(knobs, "conv1")) == (pytest.approx(0.001), 0)
+    hyperparameters = eps(2, [0.5, 0.5], LAYERS)
+    assert (rate(hyperparameters), rate(hyperparameters, "conv1")) == (pytest.approx(0.001), 0)
 
 
 def test_a_schedule_is_a_pure_function_of_its_arguments():
@@ -195,9 +195,9 @@ def test_a_schedule_is_a_pure_function_of_its_arguments():
     ],
 )
 def test_cuda_convnet2s_dexp_by_hand(epoch, weights, biases):
-    knobs = schedule.build("stepwise", epochs=90.0, rate=0.01)(epoch, [], LAYERS)
-    assert rate(knobs) == pytest.approx(weights, rel=1e-4)
-    assert rate(knobs, "conv1", "bias") == pytest.approx(biases, rel=1e-4)
+    hyperparameters = schedule.build("stepwise", epochs=90.0, rate=0.01)(epoch, [], LAYERS)
+    assert rate(hyperparameters) == pytest.approx(weights, rel=1e-4)
+    assert rate(hyperparameters, "conv1", "bias") == pytest.approx(biases, rel=1e-4)
 
 
 def test_steps_stretch_with_the_run_and_biases_may_stay():

@@ -14,7 +14,7 @@ from alexnet.data.statistics import Statistics
 from alexnet.devices import mesh as meshes
 from alexnet.models import network, table
 from alexnet.training import optimizer, step
-from alexnet.training.schedule import Knobs, Milestones
+from alexnet.training.schedule import Hyperparameters, Milestones
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 
@@ -60,25 +60,29 @@ def one_device() -> jax.sharding.Mesh:
 class Tiny:
     """A tiny net and its compiled steps."""
 
-    def __init__(self, net: table.Net = NET, how: Augmentation | None = None, seed: int = 0):
+    def __init__(
+        self, net: table.Net = NET, augmentation: Augmentation | None = None, seed: int = 0
+    ):
         mesh = one_device()
         self.apply = network.on_mesh(net, mesh)
         shapes = jax.eval_shape(lambda: network.init(net, jax.random.key(0)))
         self.sgd = optimizer.momentum_sgd(shapes, weight_decay=0.1)
-        self.how = how or Augmentation(CROP)
-        places = step.state_places(mesh, network.params_specs(net))
+        self.augmentation = augmentation or Augmentation(CROP)
+        shardings = step.state_shardings(mesh, network.params_specs(net))
         init = functools.partial(network.init, net)
-        self.init = lambda: step.init_state(init, self.sgd, places, seed)
-        self.train_step = step.make_train_step(self.apply, self.sgd, self.how, mesh, seed)
+        self.init = lambda: step.init_state(init, self.sgd, shardings, seed)
+        self.train_step = step.make_train_step(self.apply, self.sgd, self.augmentation, mesh, seed)
 
-    def knobs(self, rate: float = 0.01, noise: float = 1.0) -> Knobs:
+    def hyperparameters(self, rate: float = 0.01, noise: float = 1.0) -> Hyperparameters:
         rates = Milestones(rate=rate)(0, [], ["conv1", "fc2", "fc3"]).rates
-        return Knobs(rates, np.float32(noise))
+        return Hyperparameters(rates, np.float32(noise))
 
-    def steps(self, count: int, **knobs) -> tuple[step.TrainState, list[float]]:
+    def steps(self, count: int, **hyperparameters) -> tuple[step.TrainState, list[float]]:
         state, losses = self.init(), []
         for _ in range(count):
-            state, sums = self.train_step(state, batch(), self.knobs(**knobs), dataset_statistics())
+            state, sums = self.train_step(
+                state, batch(), self.hyperparameters(**hyperparameters), dataset_statistics()
+            )
             losses.append(float(sums.loss))
         return state, losses
 
@@ -106,7 +110,9 @@ def test_two_steps_are_their_parts_put_together_by_hand():
 
     for number, eps in enumerate((0.01, 0.001)):
         images = batch(number)
-        state, sums = tiny.train_step(state, images, tiny.knobs(eps), dataset_statistics())
+        state, sums = tiny.train_step(
+            state, images, tiny.hyperparameters(eps), dataset_statistics()
+        )
 
         x = (images["image"] - average)[:, 1:9, 1:9]
         (loss, logits), gradient = loss_and_gradient(params, x)
@@ -151,8 +157,8 @@ def test_without_randomness_each_step_is_the_same():
 
 
 def test_the_colour_noise_knob_turns_it_off():
-    how = Augmentation(CROP, random_crop=False, flip=False)
-    tiny = Tiny(without_dropout(), how)
+    augmentation = Augmentation(CROP, random_crop=False, flip=False)
+    tiny = Tiny(without_dropout(), augmentation)
     assert len(set(tiny.steps(3, rate=0.0)[1])) == 3
     assert len(set(tiny.steps(3, rate=0.0, noise=0.0)[1])) == 1
 
@@ -162,14 +168,15 @@ def test_a_step_depends_on_its_number_not_on_the_history(tiny):
     state, _ = tiny.steps(2)
     copy = jax.tree.map(jnp.array, jax.device_get(state))
     onward, resumed = (
-        tiny.train_step(s, batch(9), tiny.knobs(), dataset_statistics())[0] for s in (state, copy)
+        tiny.train_step(s, batch(9), tiny.hyperparameters(), dataset_statistics())[0]
+        for s in (state, copy)
     )
     jax.tree.map(np.testing.assert_array_equal, onward, resumed)
 
 
 def test_a_step_eats_its_state(tiny):
     state = tiny.init()
-    tiny.train_step(state, batch(), tiny.knobs(), dataset_statistics())
+    tiny.train_step(state, batch(), tiny.hyperparameters(), dataset_statistics())
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
 
 
@@ -187,10 +194,10 @@ def test_a_few_steps_learn_the_batch():
 
 @pytest.mark.parametrize("views", VIEWS)
 def test_evaluation_averages_the_softmax_over_the_views(views):
-    how, average = Augmentation(CROP), dataset_statistics().mean_HWC
-    tiny = Tiny(how=how)
+    augmentation, average = Augmentation(CROP), dataset_statistics().mean_HWC
+    tiny = Tiny(augmentation=augmentation)
     params = tiny.init().params
-    eval_step = step.make_eval_step(tiny.apply, how, one_device(), views)
+    eval_step = step.make_eval_step(tiny.apply, augmentation, one_device(), views)
     images = batch()
     labels = np.array([5, 0, 2, -1], np.int32)  # the last is padding
     found, log_probs = eval_step(params, images | {"label": labels}, dataset_statistics())
@@ -217,12 +224,12 @@ def test_evaluation_averages_the_softmax_over_the_views(views):
 
 def test_views_whose_probabilities_vanish_in_float32_still_count():
     """exp(-200) is 0 in float32; the mean of two such views has a logarithm all the same."""
-    how = Augmentation(CROP)
+    augmentation = Augmentation(CROP)
 
     def apply(params, x_BHWC, dropout_key=None):
         return jnp.tile(jnp.float32([0.0, -200, 0, 0, 0, 0]), (len(x_BHWC), 1))
 
-    eval_step = step.make_eval_step(apply, how, one_device(), "ten_crop")
+    eval_step = step.make_eval_step(apply, augmentation, one_device(), "ten_crop")
     images = batch() | {"label": np.full(BATCH, 1, np.int32)}
     found, _ = eval_step({}, images, dataset_statistics())
     assert float(found.loss) == pytest.approx(BATCH * (200 + np.log(5)), rel=1e-5)
@@ -232,14 +239,14 @@ def test_evaluation_drops_nothing():
     """The centre's log-probabilities are those of apply without a key: no noise, no dropout."""
     tiny = Tiny()
     params = tiny.init().params
-    x = evaluation_inputs(batch()["image"], tiny.how, dataset_statistics())
+    x = evaluation_inputs(batch()["image"], tiny.augmentation, dataset_statistics())
     seen = []
 
     def apply(params, x_BHWC, dropout_key=None):
         seen.append(dropout_key)
         return tiny.apply(params, x_BHWC, dropout_key)
 
-    found, _ = step.make_eval_step(apply, tiny.how, one_device())(
+    found, _ = step.make_eval_step(apply, tiny.augmentation, one_device())(
         params, batch(), dataset_statistics()
     )
     expected = reference.log_softmax(np.array(network.apply(NET, params, x)[0], float))

@@ -20,6 +20,7 @@ import pytest
 from alexnet.errors import UserError
 from alexnet.workdir import checkpoint
 from alexnet.workdir.checkpoint import Checkpoints
+from alexnet.workdir.record import Progress
 
 
 class Trace(NamedTuple):
@@ -31,18 +32,18 @@ class Trace(NamedTuple):
 class TrainState:
     step: jax.Array
     params: dict
-    velocity: Any
+    opt_state: Any
 
 
 def make_state(step: int, width: int = 64) -> TrainState:
     """A state that differs from step to step, in every leaf."""
-    kernel, bias, velocity = jax.random.split(jax.random.key(step), 3)
+    kernel, bias, opt_state = jax.random.split(jax.random.key(step), 3)
     params = {
         "conv1": {"kernel": jax.random.normal(kernel, (2, width, 8))},
         "fc8": {"bias": jax.random.normal(bias, (2, 5))},
     }
     trace = {
-        "conv1": {"kernel": jax.random.normal(velocity, (2, width, 8))},
+        "conv1": {"kernel": jax.random.normal(opt_state, (2, width, 8))},
         "fc8": {"bias": jnp.zeros((2, 5))},
     }
     return TrainState(jnp.int32(step), params, (Trace(trace), ()))
@@ -57,7 +58,7 @@ def like(state: Any) -> Any:
 def save(directory: Path, errors: dict[int, float | None]) -> None:
     with Checkpoints(directory) as checkpoints:
         for step, error in errors.items():
-            checkpoints.save(step, make_state(step), {"epoch": step}, error)
+            checkpoints.save(step, make_state(step), Progress(epoch=step), error)
 
 
 def steps(directory: Path) -> list[int]:
@@ -90,14 +91,14 @@ def truncate(directory: Path) -> None:
 def test_restore_is_bitwise(tmp_path):
     state = make_state(7)
     state.params["fc8"]["bias"] = jnp.array([[jnp.nan, -0.0, jnp.inf, 1e-45, 3]] * 2)
-    metadata = {"epoch": 3, "validation_errors": [0.5, None, 1 / 3], "name": "one"}
+    progress = Progress(3.5, (0.5, 1 / 3), ("cats", "dogs"))
     with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(7, state, metadata, None)
+        checkpoints.save(7, state, progress, None)
     with Checkpoints(tmp_path) as checkpoints:
-        restored, step, restored_metadata = checkpoints.restore(like(state))
+        restored, step, restored_progress = checkpoints.restore(like(state))
     assert_same(restored, state)
     assert np.signbit(restored.params["fc8"]["bias"][0, 1])
-    assert (step, restored_metadata) == (7, metadata)
+    assert (step, restored_progress) == (7, progress)
 
 
 def test_nothing_to_restore(tmp_path):
@@ -185,13 +186,13 @@ def test_damaged_falls_back(tmp_path, damage, capfd):
     save(tmp_path, {1: 0.1, 3: 0.2})
     damage(tmp_path / "3")
     with Checkpoints(tmp_path) as checkpoints:
-        restored, step, metadata = checkpoints.restore(like(make_state(0)))
+        restored, step, progress = checkpoints.restore(like(make_state(0)))
         assert_same(restored, make_state(1))
-        assert (step, metadata) == (1, {"epoch": 1})
+        assert (step, progress) == (1, Progress(epoch=1))
         last_line = capfd.readouterr().err.splitlines()[-1]
         assert last_line.startswith(f"checkpoint {tmp_path}/3 is damaged (")
         assert last_line.endswith("): trying the one before")
-        checkpoints.save(2, make_state(2), {"epoch": 2}, None)
+        checkpoints.save(2, make_state(2), Progress(epoch=2), None)
     assert {path.name for path in tmp_path.iterdir()} == {"1", "2", "3.damaged"}
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.restore(like(make_state(0)))[1] == 2
@@ -260,20 +261,20 @@ def test_other_dtypes(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(1, state, {}, None)
         assert_same(checkpoints.restore(like(state))[0], state)
-    assert_same(checkpoint.load(tmp_path, "last")[0], jax.tree.map(np.asarray, state))
+    assert_same(checkpoint.load_params(tmp_path, "last")[0], jax.tree.map(np.asarray, state))
 
 
 def test_load(tmp_path):
     save(tmp_path / "checkpoints", {1: 0.4, 2: 0.1, 3: 0.2})
     for where in (tmp_path, tmp_path / "checkpoints"):
         for step, wanted in {"best": 2, "last": 3, 2: 2}.items():
-            params, metadata = checkpoint.load(where, step)
+            params, progress = checkpoint.load_params(where, step)
             assert_same(params, jax.tree.map(np.asarray, make_state(wanted).params))
             assert all(type(leaf) is np.ndarray for leaf in jax.tree.leaves(params))
-            assert metadata == {"epoch": wanted}
+            assert progress == Progress(epoch=wanted)
 
 
-def test_load_does_not_read_the_velocity(tmp_path):
+def test_load_does_not_read_the_opt_state(tmp_path):
     def bytes_read() -> int:
         return int(Path("/proc/self/io").read_text().split()[1])
 
@@ -284,7 +285,7 @@ def test_load_does_not_read_the_velocity(tmp_path):
         checkpoints.restore(like(make_state(1, width)))
         restored = bytes_read() - before
     before = bytes_read()
-    checkpoint.load(tmp_path, "last")
+    checkpoint.load_params(tmp_path, "last")
     loaded = bytes_read() - before
     leaf = 2 * width * 8 * 4
     assert 2 * leaf <= restored < 2.5 * leaf
@@ -293,17 +294,17 @@ def test_load_does_not_read_the_velocity(tmp_path):
 
 def test_load_says_what_is_wrong(tmp_path):
     with pytest.raises(UserError, match="there is no checkpoint in"):
-        checkpoint.load(tmp_path / "nowhere")
+        checkpoint.load_params(tmp_path / "nowhere")
     with pytest.raises(UserError, match="there is no checkpoint in"):
-        checkpoint.load(tmp_path)
+        checkpoint.load_params(tmp_path)
     save(tmp_path, {1: None})
     with pytest.raises(UserError, match="was evaluated: ask for step='last'"):
-        checkpoint.load(tmp_path)
+        checkpoint.load_params(tmp_path)
     with pytest.raises(UserError, match=r"there is no step 2 in .*, only \[1\]"):
-        checkpoint.load(tmp_path, 2)
+        checkpoint.load_params(tmp_path, 2)
     flip_bit(tmp_path / "1", where=0.1)
     with pytest.raises(UserError, match=r"1 is damaged \(ValueError: params/conv1/kernel changed"):
-        checkpoint.load(tmp_path, "last")
+        checkpoint.load_params(tmp_path, "last")
 
 
 def run(function: str, *arguments: Any, devices: int = 1) -> subprocess.Popen:
@@ -319,7 +320,7 @@ def run(function: str, *arguments: Any, devices: int = 1) -> subprocess.Popen:
 def save_forever(directory: str, first: int) -> None:
     with Checkpoints(directory) as checkpoints:
         for step in range(first, 10_000):
-            checkpoints.save(step, make_state(step, width=20_000), {"epoch": step}, None)
+            checkpoints.save(step, make_state(step, width=20_000), Progress(epoch=step), None)
 
 
 def test_killed_while_saving(tmp_path):
@@ -332,9 +333,9 @@ def test_killed_while_saving(tmp_path):
         process.send_signal(signal.SIGKILL)
         process.wait()
         with Checkpoints(tmp_path) as checkpoints:
-            state, step, metadata = checkpoints.restore(like(make_state(0, width=20_000)))
+            state, step, progress = checkpoints.restore(like(make_state(0, width=20_000)))
         assert step >= last + 2
-        assert metadata == {"epoch": step}
+        assert progress == Progress(epoch=step)
         assert_same(state, make_state(step, width=20_000))
         last = step
 

@@ -5,11 +5,10 @@ import shutil
 
 import pytest
 
-from alexnet import config as configs
 from alexnet import convert, evaluate
 from alexnet.errors import UserError
 from alexnet.training.loop import train_and_evaluate
-from alexnet.workdir import checkpoint
+from alexnet.workdir import checkpoint, record
 
 NAMES = [
     *("with space", " leading", "trailing ", "two  spaces", "tab\there", "line\nbreak"),
@@ -34,15 +33,15 @@ def test_a_run_of_this_name_trains_resumes_and_is_read(tiny, tmp_path, capsys, n
     tiny.epochs = 0.4
     train_and_evaluate(tiny, workdir)
     assert "resuming at step 2" in capsys.readouterr().out
-    assert "conv1" in checkpoint.load(workdir)[0]
+    assert "conv1" in checkpoint.load_params(workdir)[0]
     evaluate.main([f"--workdir={workdir}"])
     assert "359 images" in capsys.readouterr().out
     target = tmp_path / f"{name[:200]}.safetensors"
     convert.main([f"--workdir={workdir}", f"--target={target}"])
     imported = tmp_path / name / f"{name[:200]} imported"
-    config = configs.saved(workdir)
+    config = record.saved_config(workdir)
     convert.import_weights(config, target, imported)
-    assert "conv1" in checkpoint.load(imported, "last")[0]
+    assert "conv1" in checkpoint.load_params(imported, "last")[0]
 
 
 @pytest.mark.parametrize("name", PATTERNS)
@@ -57,7 +56,7 @@ def test_a_symbolic_link_is_a_way_round(tiny, tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "int[1]")
     tiny.epochs = 0.2
     train_and_evaluate(tiny, tmp_path / "link")
-    assert "conv1" in checkpoint.load(tmp_path / "link")[0]
+    assert "conv1" in checkpoint.load_params(tmp_path / "link")[0]
 
 
 @pytest.mark.parametrize("name", ["int[1]", "back\\slash"])

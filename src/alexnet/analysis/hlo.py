@@ -16,7 +16,7 @@ _INSTRUCTION = re.compile(r"^ +(?:ROOT )?%(?P<name>[\w.\-]+) = ")
 _COMPUTATION = re.compile(r"^(?:ENTRY )?%(?P<name>[\w.\-]+) \(")
 _OP_NAME = re.compile(r'op_name="([^"]*)"')
 _OPERAND = re.compile(r"%([\w.\-]+)")
-_VELOCITY = re.compile(r"%state_velocity__(\w+?)____")
+_OPT_STATE = re.compile(r"%state_opt_state__(\w+?)____")
 _CALLS = re.compile(r"calls=%([\w.\-]+)")
 _END = "end: "  # before the name of an operation: an event when one that ran on other threads ends
 
@@ -54,7 +54,7 @@ def owners(hlo: str, names: Container[str]) -> dict[str, tuple[str, str]]:
             return found[0], "gradient" if "transpose" in parts else "forward"
         # XLA makes weight gradients anew, without a name: they end in their layer's velocity.
         for user in sorted(read_by[name]):
-            if parameter := _VELOCITY.search(lines[user]):
+            if parameter := _OPT_STATE.search(lines[user]):
                 return parameter[1], "gradient"
             if (found := owner(user))[0] != "other":
                 return found

@@ -76,7 +76,7 @@ class Augmentation:
 def training_inputs(
     images_BSSC: jax.Array,
     key: jax.Array,
-    how: Augmentation,
+    augmentation: Augmentation,
     statistics: Statistics,
     noise_on: jax.Array | float = 1.0,
     examples_B: jax.Array | None = None,
@@ -94,41 +94,43 @@ def training_inputs(
     """
     if examples_B is None:
         examples_B = jnp.arange(images_BSSC.shape[0])
-    border = images_BSSC.shape[1] - how.crop
+    border = images_BSSC.shape[1] - augmentation.crop
     crop_key, flip_key, noise_key = jax.random.split(key, 3)
-    chunks_B = examples_B // how.crop_chunk
+    chunks_B = examples_B // augmentation.crop_chunk
 
     def corner(key):  # all (border + 1)^2 crops are equally likely
         return jax.random.randint(key, (2,), 0, border + 1)
 
-    if how.random_crop:
+    if augmentation.random_crop:
         corners_B2 = jax.vmap(corner)(_keys(crop_key, chunks_B))
     else:
         corners_B2 = jnp.full((images_BSSC.shape[0], 2), border // 2)
-    crops = _crops(images_BSSC, corners_B2, how.crop).astype(jnp.float32)
-    means = _central_mean(how, statistics)
-    if how.mean == "crop" and how.random_crop:
-        means = jax.vmap(lambda at: _crop(statistics.mean_HWC, at, how.crop))(corners_B2)
+    crops = _crops(images_BSSC, corners_B2, augmentation.crop).astype(jnp.float32)
+    means = _central_mean(augmentation, statistics)
+    if augmentation.mean == "crop" and augmentation.random_crop:
+        means = jax.vmap(lambda at: _crop(statistics.mean_HWC, at, augmentation.crop))(corners_B2)
     flip_B = jnp.zeros(images_BSSC.shape[0], bool)
-    if how.flip:
+    if augmentation.flip:
         flip_B = jax.vmap(jax.random.bernoulli)(_keys(flip_key, chunks_B))
-    x = _without_mean(crops, means, flip_B, how)
-    if how.colour_noise:
-        alphas_BC = how.colour_noise * jax.vmap(lambda key: jax.random.normal(key, (3,)))(
+    x = _without_mean(crops, means, flip_B, augmentation)
+    if augmentation.colour_noise:
+        alphas_BC = augmentation.colour_noise * jax.vmap(lambda key: jax.random.normal(key, (3,)))(
             _keys(noise_key, examples_B)
         )
         eigenvalues_C = statistics.eigenvalues
-        sizes_C = eigenvalues_C if how.colour_scale == "variance" else jnp.sqrt(eigenvalues_C)
+        sizes_C = (
+            eigenvalues_C if augmentation.colour_scale == "variance" else jnp.sqrt(eigenvalues_C)
+        )
         shift_BC = noise_on * (alphas_BC * sizes_C) @ statistics.eigenvectors.T
         x = x + shift_BC[:, None, None, :]
-        if how.divide_by_noise:
-            x = x / (1 + noise_on * how.colour_noise)
+        if augmentation.divide_by_noise:
+            x = x / (1 + noise_on * augmentation.colour_noise)
     return x
 
 
 def evaluation_inputs(
     images_BSSC: jax.Array,
-    how: Augmentation,
+    augmentation: Augmentation,
     statistics: Statistics,
     views: str = "centre",
     view: int = 0,
@@ -141,7 +143,7 @@ def evaluation_inputs(
             CIFAR-10 test).
         view: which of them, 0 <= view < VIEWS[views].
     """
-    border = images_BSSC.shape[1] - how.crop
+    border = images_BSSC.shape[1] - augmentation.crop
     middle = border // 2
     corners = {
         "centre": [(middle, middle)],
@@ -149,25 +151,25 @@ def evaluation_inputs(
         "nine_crop": [(y, x) for y in (0, middle, border) for x in (0, middle, border)],
     }[views]
     y, x = corners[view % len(corners)]
-    at = (slice(None), slice(y, y + how.crop), slice(x, x + how.crop))
-    at_place = how.mean == "crop"
-    mean = statistics.mean_HWC[None][at] if at_place else _central_mean(how, statistics)
+    at = (slice(None), slice(y, y + augmentation.crop), slice(x, x + augmentation.crop))
+    at_place = augmentation.mean == "crop"
+    mean = statistics.mean_HWC[None][at] if at_place else _central_mean(augmentation, statistics)
     flip_B = jnp.full(images_BSSC.shape[0], view >= len(corners))
-    return _without_mean(images_BSSC[at].astype(jnp.float32), mean, flip_B, how)
+    return _without_mean(images_BSSC[at].astype(jnp.float32), mean, flip_B, augmentation)
 
 
-def _central_mean(how: Augmentation, statistics: Statistics) -> jax.Array:
+def _central_mean(augmentation: Augmentation, statistics: Statistics) -> jax.Array:
     """The mean image's centre crop, [1, crop, crop, 3], or one colour, [3]."""
-    if how.mean == "pixel":
-        return jnp.array(how.mean_pixel, jnp.float32)
-    return _centre(statistics.mean_HWC[None], how.crop)
+    if augmentation.mean == "pixel":
+        return jnp.array(augmentation.mean_pixel, jnp.float32)
+    return _centre(statistics.mean_HWC[None], augmentation.crop)
 
 
-def _without_mean(crops_BHWC, means_BHWC, flip_B, how: Augmentation) -> jax.Array:
+def _without_mean(crops_BHWC, means_BHWC, flip_B, augmentation: Augmentation) -> jax.Array:
     def reflected(x_BHWC):
         return jnp.where(flip_B[:, None, None, None], x_BHWC[:, :, ::-1], x_BHWC)
 
-    if how.mean == "crop":
+    if augmentation.mean == "crop":
         return reflected(crops_BHWC - means_BHWC)
     return reflected(crops_BHWC) - means_BHWC
 

@@ -67,12 +67,12 @@ def shardings(mesh: Mesh, specs: Any) -> Any:
     return jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs)
 
 
-def shapes(tree: Any, places: Any) -> Any:
+def shapes(tree: Any, shardings: Any) -> Any:
     """Shapes, dtypes and shardings of a tree, to restore a checkpoint into."""
     return jax.tree.map(
-        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         tree,
-        places,
+        shardings,
     )
 
 
@@ -81,7 +81,7 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P("data"))
 
 
-def my_part(mesh: Mesh) -> tuple[int, int]:
+def process_rows(mesh: Mesh) -> tuple[int, int]:
     """(part, parts): which part of each batch this process's devices take, of how many.
 
     Where a tower of the same images sits in another process, both take the same part.

@@ -69,7 +69,9 @@ class Tuning(NamedTuple):
     """How a net is computed, which changes its results by rounding at most."""
 
     conv_chunk: int = 0  # images that go through the convolutional stage at a time, 0 for all
-    apart: bool = False  # the gradient of a chunk is compiled apart from its forward pass
+    separate_gradient: bool = (
+        False  # the gradient of a chunk is compiled apart from its forward pass
+    )
     eigen: bool = False  # convolutions are in forms that suit Eigen
     # With `config.dtype="bfloat16"` convolutions stay in float32: XLA on CPUs has bfloat16 matrix
     # products, but no bfloat16 convolutions worth the name.
@@ -79,7 +81,7 @@ class Tuning(NamedTuple):
 def tuning(conv_chunk: int, mesh: "Mesh", batch_size: int, image_size: int) -> Tuning:
     """What suits the platform; `config.conv_chunk` is -1, or else what the user wants."""
     chunk, on_cpu = _chunk(conv_chunk, mesh, batch_size, image_size), _on_cpu(mesh)
-    return Tuning(chunk, apart=on_cpu, eigen=on_cpu, wide_convs=on_cpu)
+    return Tuning(chunk, separate_gradient=on_cpu, eigen=on_cpu, wide_convs=on_cpu)
 
 
 def _chunk(asked: int, mesh: "Mesh", batch_size: int, image_size: int) -> int:

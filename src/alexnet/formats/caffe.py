@@ -32,7 +32,7 @@ _MESSAGES = {
 _REPEATED = {"dim", "blobs", "layers", "layer"}
 
 
-def read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+def read_caffemodel(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     """({"conv1.weight": float32, "conv1.bias": ...}, the names of all layers in their order).
 
     Reads files of today's Caffe and those with the older `layers`. Raises UserError for a file

@@ -8,7 +8,7 @@ from safetensors import SafetensorError, numpy, safe_open
 from alexnet.errors import UserError, one_line
 
 
-def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """(float32 arrays, metadata). Raises UserError for a damaged file or numbers numpy lacks."""
     try:
         with safe_open(path, framework="numpy") as file:

@@ -19,7 +19,7 @@ NAMES = {
 }
 
 
-def read(path: Path) -> dict[str, np.ndarray]:
+def read_pth(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a saved `state_dict`.
 
     Raises UserError without PyTorch, and for a file that is damaged or holds something else.

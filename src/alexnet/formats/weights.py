@@ -19,7 +19,7 @@ Classifier = Callable[[jax.Array], jax.Array]
 OURS = "alexnet"  # the metadata of our own .safetensors: {"config": ..., "classes": ...} as JSON
 
 
-def read(
+def read_weights(
     source: Path,
     net_name: str,
     make_net: Callable[[int], Net],
@@ -39,11 +39,11 @@ def read(
     match source.suffix:
         case ".caffemodel":
             framework = caffe
-            arrays, order = caffe.read(source)
+            arrays, order = caffe.read_caffemodel(source)
         case ".safetensors":
-            arrays, metadata = safetensors.read(source)
+            arrays, metadata = safetensors.read_safetensors(source)
         case ".pth" | ".pt":
-            arrays = torchvision.read(source)
+            arrays = torchvision.read_pth(source)
         case _:
             raise UserError(f"--source={source}: end it in .caffemodel, .safetensors, .pth or .pt")
     if OURS in metadata:
@@ -94,7 +94,7 @@ def content(
     """The file `target`, which `check_target` has accepted.
 
     Args:
-        config: what `read` gives to `check_config` again.
+        config: what `read_weights` gives to `check_config` again.
         make_classifier: asked for a program alone, which needs the mean image, too.
     """
     if target.suffix == ".stablehlo":

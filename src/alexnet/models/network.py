@@ -72,12 +72,12 @@ class Weights(nn.Module):
         if isinstance(row, table.Local):
             ys = [ops.local(x, kernel[t], row.size, padding) for t, x in enumerate(xs)]
             return [y + bias[t] for t, y in enumerate(ys)]
-        how = (row.stride, padding, self.eigen)
+        geometry = (row.stride, padding, self.eigen)
         if shared:  # one convolution with the kernels of all towers
             kernels = jnp.concatenate(list(kernel), -1)
-            ys = jnp.split(ops.conv(xs[0], kernels, *how), self.towers, -1)
+            ys = jnp.split(ops.conv(xs[0], kernels, *geometry), self.towers, -1)
         else:
-            ys = [ops.conv(x, kernel[t], *how) for t, x in enumerate(xs)]
+            ys = [ops.conv(x, kernel[t], *geometry) for t, x in enumerate(xs)]
         return [ops.add_bias(y, bias[t]) for t, y in enumerate(ys)]
 
 
@@ -144,8 +144,8 @@ class Network(nn.Module):
         def stage(x_BHWC: jax.Array, examples_B: jax.Array):
             return run(rows[:first_dense], [x_BHWC] * self.local, 0, examples_B)
 
-        if self.tuning.apart and train and not whole:
-            stage = _apart(stage)
+        if self.tuning.separate_gradient and train and not whole:
+            stage = _compiled_separately(stage)
         pieces = []
         # A Python loop: lax.scan would stack what each chunk keeps for its gradient, a copy.
         for start in [0] if whole else range(0, batch, chunk):
@@ -218,15 +218,15 @@ def _normal(std: float, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return jax.lax.map(row, keys, batch_size=256).reshape(shape)
 
 
-def _apart(stage: Callable[..., Any]) -> Callable[..., Any]:
-    """`stage`, compiled apart from its gradient, which so gets only what it asks to be kept.
+def _compiled_separately(stage: Callable[..., Any]) -> Callable[..., Any]:
+    """`stage`, compiled apart from its gradient, which then gets only what it asks to be kept.
 
     Else XLA on CPUs finds what the gradient computes again in the forward pass, and keeps all of
     it: a step of AlexNet's 128 images then takes 1.9 GB beside its state, and 0.9 like this.
     """
 
     def inlined(*args):
-        # Without this, what is jitted within, such as jnp.where, would stand apart, too, unfused.
+        # Without this, what is jitted within, such as jnp.where, would stand apart as well, unfused.
         with set_xla_metadata(inlineable="true"):
             return stage(*args)
 

@@ -62,7 +62,7 @@ def _conv_adjacent(x_BHWC, kernel_HWIO, padding):
 
 def _conv_gradient(stride, padding, eigen, saved, dy_BHWC):
     # JAX's own gradients but for the order of their axes. XLA on CPUs hands this order to Eigen
-    # everywhere, JAX's only in the outermost function: within `model._apart` AlexNet's step took
+    # everywhere, JAX's only in the outermost function: within `network._compiled_separately` AlexNet's step took
     # tens of times as long with it.
     x_BHWC, kernel_HWIO = saved
     sides, sizes = x_BHWC.shape[1:3], kernel_HWIO.shape[:2]
@@ -85,7 +85,9 @@ def _conv_gradient(stride, padding, eigen, saved, dy_BHWC):
     return dx_BHWC, jnp.transpose(dkernel_IHWO, (1, 2, 0, 3))
 
 
-_conv.defvjp(lambda x, kernel, *how: (_conv(x, kernel, *how), (x, kernel)), _conv_gradient)
+_conv.defvjp(
+    lambda x, kernel, *geometry: (_conv(x, kernel, *geometry), (x, kernel)), _conv_gradient
+)
 
 
 def _correlate(x_BHWC, kernel_HWIO, padding, strides=(1, 1), x_apart=1, kernel_apart=1):

@@ -19,18 +19,17 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from alexnet import config as configs
 from alexnet.errors import UserError, nearest
 from alexnet.models import network
 from alexnet.models.table import Conv, Weighted
 from alexnet.text import difference
 from alexnet.training.setup import Run
-from alexnet.workdir import checkpoint
+from alexnet.workdir import checkpoint, record
 
 Layer = dict[str, np.ndarray]  # {"kernel": [towers, ...], "bias": [towers, ...]}
 
 
-def read(run: Run) -> tuple[dict[str, Layer], str]:
+def read_layers(run: Run) -> tuple[dict[str, Layer], str]:
     """The layers that the run's config takes from another run, and lines that tell which.
 
     No layers and "" if `config.init_from` is empty.
@@ -45,8 +44,8 @@ def read(run: Run) -> tuple[dict[str, Layer], str]:
         return {}, ""
     here = jax.eval_shape(lambda: network.init(run.net, jax.random.key(0)))
     try:
-        source = configs.saved(Path(workdir)).data.name
-        there, metadata = checkpoint.load(workdir, "last")
+        source = record.saved_config(Path(workdir)).data.name
+        there, progress = checkpoint.load_params(workdir, "last")
     except UserError as error:
         raise UserError(f"config.init_from: {error}") from None
 
@@ -55,8 +54,7 @@ def read(run: Run) -> tuple[dict[str, Layer], str]:
     fresh = dict.fromkeys(names, "fresh")
     if choice == "all":
         wanted += [name for name in there if name not in names]
-        classes = list(run.store.classes)
-        same_classes = metadata.get("classes", classes) == classes  # imported nets may name none
+        same_classes = progress.classes in ((), run.store.classes)  # imported nets name none
         if last in there and _but_classes(here[last]) == _but_classes(there[last]):
             if _shapes(here[last]) != _shapes(there[last]):
                 fresh[last] = f"fresh: {_size(here[last])} here, {_size(there[last])} there"
@@ -72,7 +70,7 @@ def read(run: Run) -> tuple[dict[str, Layer], str]:
         fitting = [n for n in names if n in there and _shapes(here[n]) == _shapes(there[n])]
         mend = f"what fits: --config.init_layers={','.join(fitting)}"
         raise UserError(f"{line}; {mend if fitting else 'no layer fits'}")
-    lines = [f"\nfrom {workdir}, after {metadata['epoch']:.2f} epochs of {source}:"]
+    lines = [f"\nfrom {workdir}, after {progress.epoch:.2f} epochs of {source}:"]
     width = max(map(len, names))
     for name in names:
         state = f"restored  {_size(here[name])}" if name in wanted else fresh[name]

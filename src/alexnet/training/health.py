@@ -17,7 +17,7 @@ class Alarm:
 
     Good runs, too, begin at ln(classes), with 1000 classes for hundreds of steps; so it waits until
     each class has come up about twice per image of a batch, 2 * classes steps, and then looks
-    at the last 200 steps. A resumed run collects these anew: still stuck, it is told again.
+    at the last 200 steps. A resumed run collects these anew: still stuck, it says so again.
     """
 
     def __init__(self, classes: int):

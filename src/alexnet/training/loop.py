@@ -13,12 +13,12 @@ from alexnet.devices.processes import Interruption
 from alexnet.errors import UserError
 from alexnet.models.table import layers
 from alexnet.training import fine_tune
+from alexnet.training.evaluation import make_evaluation
 from alexnet.training.health import Alarm, averages, fetched
 from alexnet.training.setup import (
     Run,
     assemble,
     learning,
-    make_evaluation,
     put_layers,
     train_batches,
 )
@@ -26,6 +26,7 @@ from alexnet.workdir import checkpoint
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.claim import claim
 from alexnet.workdir.log import Log
+from alexnet.workdir.record import Progress
 
 
 def train_and_evaluate(config: ConfigDict, workdir: Path) -> list[float]:
@@ -39,45 +40,46 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> list[float]:
         SystemExit: when interrupted, after a checkpoint.
     """
     checkpoint.check_path(workdir)
-    this = assemble(config)
-    images = this.store.counts["train"]
+    run = assemble(config)
+    images = run.store.counts["train"]
     total_steps = check(config, images)
-    learn = learning(this)
-    eps, shapes = learn.eps, learn.shapes
-    evaluate = make_evaluation(this)
+    learn = learning(run)
+    schedule, shapes = learn.schedule, learn.shapes
+    evaluate = make_evaluation(run)
     if config.init_from:  # a resume may come from another directory
         config.init_from = str(Path(config.init_from).expanduser().resolve())
-    given, story = ({}, "") if checkpoint.begun(workdir) else fine_tune.read(this)
+    given, story = ({}, "") if checkpoint.begun(workdir) else fine_tune.read_layers(run)
 
     with (
         claim(workdir, config),
         Checkpoints(workdir / "checkpoints") as checkpoints,
         Interruption() as interruption,
     ):
-        restored = checkpoints.restore(meshes.shapes(jax.eval_shape(learn.fresh), this.places))
-        state, start, history = restored or (learn.fresh(), 0, {"validation_errors": []})
-        state = state._replace(params=state.params | put_layers(this, given))
+        restored = checkpoints.restore(meshes.shapes(jax.eval_shape(learn.fresh), run.shardings))
+        state, start, progress = restored or (learn.fresh(), 0, Progress())
+        state = state._replace(params=state.params | put_layers(run, given))
         del given
         if processes.agreed(start) != start:
             raise UserError(
                 f"process {jax.process_index()} finds step {start} the last good one in {workdir}, "
                 "another a later one: is it one file system for all?"
             )
-        errors = history["validation_errors"]
+        errors = list(progress.validation_errors)
         resumed = start if restored else None
         first = jax.process_index() == 0
         with Log(
             workdir, total_steps, config.batch_size, resume_step=resumed, enabled=first
         ) as log:
-            log.message(introduction(this, workdir, start, total_steps) + story)
-            batches = train_batches(this, start)
-            window, running, told = [], None, None
-            alarm = Alarm(len(this.store.classes))
+            log.message(introduction(run, workdir, start, total_steps) + story)
+            batches = train_batches(run, start)
+            window, running, hyperparameters = [], None, None
+            alarm = Alarm(len(run.store.classes))
             for step in range(start + 1, total_steps + 1):
                 before, epoch = ((n * config.batch_size) / images for n in (step - 1, step))
-                if (now := eps(before, errors, shapes)) != told:  # to the devices when they change
-                    told, knobs = now, jax.device_put(now, meshes.replicated(this.mesh))
-                state, sums = learn.step(state, next(batches), knobs, this.statistics)
+                if (now := schedule(before, errors, shapes)) != hyperparameters:
+                    hyperparameters = now  # to the devices when they change
+                    on_devices = jax.device_put(now, meshes.replicated(run.mesh))
+                state, sums = learn.train_step(state, next(batches), on_devices, run.statistics)
                 # The numbers of the step before are fetched while this one runs.
                 window, running = [*window, *fetched(running)], (step, sums)
 
@@ -87,7 +89,9 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> list[float]:
                 save = validate or step % config.checkpoint_every == 0 or stop
                 if save or log_now:
                     window, running = [*window, *fetched(running)], None
-                    log.train(step, epoch, *averages(window), rate=eps.base_rate(before, errors))
+                    log.train(
+                        step, epoch, *averages(window), rate=schedule.base_rate(before, errors)
+                    )
                     if line := alarm.after(step, (means.loss for means in window)):
                         log.message(line)
                     window = []
@@ -97,12 +101,8 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> list[float]:
                             means = evaluate(state.params)
                             errors = [*errors, means.top1_error]
                             log.validation(step, epoch, *means)
-                        history = {
-                            "epoch": epoch,
-                            "validation_errors": errors,
-                            "classes": this.store.classes,
-                        }
-                        checkpoints.save(step, state, history, errors[-1] if validate else None)
+                        progress = Progress(epoch, tuple(errors), run.store.classes)
+                        checkpoints.save(step, state, progress, errors[-1] if validate else None)
                 if stop:
                     checkpoints.wait()
                     log.message(f"stopped at step {step}; the same command goes on from there")

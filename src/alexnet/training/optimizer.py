@@ -71,12 +71,12 @@ def momentum_sgd(
         return jax.tree.map(jnp.zeros_like, params)
 
     def update(gradients, velocity, params, *, rates: Rates):
-        def new_velocity(v, w, gradient, decay, eps):
-            moved = momentum * v - eps * (gradient + decay * w)
-            return jnp.where(eps > 0, moved, v)
+        def new_velocity(v, w, gradient, decay, rate):
+            moved = momentum * v - rate * (gradient + decay * w)
+            return jnp.where(rate > 0, moved, v)
 
         velocity = jax.tree.map(new_velocity, velocity, params, gradients, decays, rates)
-        change = jax.tree.map(lambda v, eps: jnp.where(eps > 0, v, 0), velocity, rates)
+        change = jax.tree.map(lambda v, rate: jnp.where(rate > 0, v, 0), velocity, rates)
         return change, velocity
 
     return optax.GradientTransformationExtraArgs(init, update)

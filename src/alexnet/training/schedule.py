@@ -15,8 +15,8 @@ from alexnet.errors import UserError, nearest
 from alexnet.training.optimizer import Rates
 
 
-class Knobs(NamedTuple):
-    """What a training step is told anew each time: scalars, so that nothing is recompiled."""
+class Hyperparameters(NamedTuple):
+    """What a training step takes anew each time: scalars, so that nothing is recompiled."""
 
     rates: Rates
     colour_noise: np.float32  # 1 on, 0 off
@@ -27,7 +27,7 @@ class Schedule:
     """One rate for all kernels, `bias_factor` times it for all biases, and events.
 
     Attributes:
-        rate: eps at the start.
+        rate: at the start, eps in the paper.
         bias_factor: the source's biases learn at twice the rate.
         bias_drops: False leaves the biases at rate * bias_factor when the kernels' rate drops, as
             the source did: the final `layer-params-145.cfg` has epsB .02 beside epsW .00001.
@@ -54,26 +54,28 @@ class Schedule:
                 )
 
     def base_rate(self, epoch: float, errors: Sequence[float]) -> float:
-        """eps after `epoch` epochs, given the validation top-1 errors so far."""
+        """The kernels' rate after `epoch` epochs, given the validation top-1 errors so far."""
         return self.rate
 
     def bias_rate(self, epoch: float, errors: Sequence[float]) -> float:
-        """The biases' eps."""
+        """The biases' rate."""
         rate = self.base_rate(epoch, errors) if self.bias_drops else self.rate
         return rate * self.bias_factor
 
-    def __call__(self, epoch: float, errors: Sequence[float], layers: Iterable[str]) -> Knobs:
-        """The knobs after `epoch` epochs.
+    def __call__(
+        self, epoch: float, errors: Sequence[float], layers: Iterable[str]
+    ) -> Hyperparameters:
+        """The hyperparameters after `epoch` epochs.
 
         Raises:
             UserError: if an event names a layer that is not among `layers`.
         """
-        eps = self.base_rate(epoch, errors)
+        rate = self.base_rate(epoch, errors)
         layers = tuple(layers)
-        bias_eps = self.bias_rate(epoch, errors)
+        bias_rate = self.bias_rate(epoch, errors)
         values = {"colour_noise": 1.0}
         for name in layers:
-            values |= {f"{name}.kernel": eps, f"{name}.bias": bias_eps}
+            values |= {f"{name}.kernel": rate, f"{name}.bias": bias_rate}
         for at, name, value in self.events:
             changes = {name: value}
             if f"{name}.kernel" in values:
@@ -88,7 +90,7 @@ class Schedule:
             name: {part: np.float32(values[f"{name}.{part}"]) for part in ("kernel", "bias")}
             for name in layers
         }
-        return Knobs(rates, np.float32(values["colour_noise"]))
+        return Hyperparameters(rates, np.float32(values["colour_noise"]))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -112,11 +114,11 @@ class Milestones(Schedule):
             raise UserError("config.schedule.milestones: list them in the order of their epochs")
 
     def base_rate(self, epoch: float, errors: Sequence[float]) -> float:
-        eps = self.rate
+        current = self.rate
         for at, rate in self.milestones:
             if epoch >= at:
-                eps = rate
-        return eps
+                current = rate
+        return current
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

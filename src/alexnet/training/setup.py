@@ -20,14 +20,15 @@ from alexnet.errors import UserError, nearest
 from alexnet.models import network
 from alexnet.models.build import build
 from alexnet.models.table import Net
-from alexnet.training import metrics, optimizer, schedule
+from alexnet.training import metrics, optimizer
+from alexnet.training.schedule import Schedule
+from alexnet.training.schedule import build as build_schedule
 from alexnet.training.step import (
     Apply,
     TrainState,
     init_state,
-    make_eval_step,
     make_train_step,
-    state_places,
+    state_shardings,
 )
 
 SETTINGS = (
@@ -45,9 +46,9 @@ class Run:
     store: Store  # the prepared images
     net: Net
     mesh: Mesh
-    how: Augmentation
+    augmentation: Augmentation
     apply: Apply
-    places: TrainState  # shardings
+    shardings: TrainState  # shardings
     statistics: Statistics  # on the devices
 
 
@@ -67,7 +68,7 @@ def assemble(config: ConfigDict) -> Run:
             f"net {net.name} sees {net.image_size} pixels, more than the stored "
             f"{store.image_size} (config.data.image_size)"
         )
-    how = configs.call(Augmentation, "augment", config.augment, crop=net.image_size)
+    augmentation = configs.call(Augmentation, "augment", config.augment, crop=net.image_size)
     mesh = configs.call(
         meshes.make, "mesh", config.mesh, towers=net.towers, batch_size=config.batch_size
     )
@@ -82,9 +83,9 @@ def assemble(config: ConfigDict) -> Run:
     if config.dtype not in ("float32", "bfloat16"):
         raise UserError(f"config.dtype={config.dtype!r}: choose float32 or bfloat16")
     apply = network.on_mesh(net, mesh, jnp.dtype(config.dtype), tuning)
-    places = state_places(mesh, network.params_specs(net))
+    shardings = state_shardings(mesh, network.params_specs(net))
     statistics = jax.device_put(store.statistics, meshes.replicated(mesh))
-    return Run(config, store, net, mesh, how, apply, places, statistics)
+    return Run(config, store, net, mesh, augmentation, apply, shardings, statistics)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,9 +93,9 @@ class Learning:
     """What training needs beside a `Run`."""
 
     shapes: network.Params  # of the parameters
-    eps: schedule.Schedule  # the learning rates
+    schedule: Schedule  # the learning rates
     fresh: Callable[[], TrainState]  # step 0
-    step: Callable[..., tuple[TrainState, metrics.Sums]]  # jitted: see `make_train_step`
+    train_step: Callable[..., tuple[TrainState, metrics.Sums]]  # jitted: see `make_train_step`
 
 
 def learning(run: Run) -> Learning:
@@ -109,15 +110,17 @@ def learning(run: Run) -> Learning:
         return network.init(run.net, key)
 
     shapes = jax.eval_shape(init, jax.random.key(0))
-    eps = configs.call(schedule.build, "schedule", config.schedule, epochs=config.epochs)
-    eps(0.0, [], shapes)  # a mistake in it shows now rather than at its epoch
+    schedule = configs.call(build_schedule, "schedule", config.schedule, epochs=config.epochs)
+    schedule(0.0, [], shapes)  # a mistake in it shows now rather than at its epoch
     sgd = configs.call(optimizer.momentum_sgd, "optimizer", config.optimizer, params=shapes)
 
     def fresh() -> TrainState:
-        return init_state(init, sgd, run.places, config.seed)
+        return init_state(init, sgd, run.shardings, config.seed)
 
-    step = make_train_step(run.apply, sgd, run.how, run.mesh, config.seed, config.accumulate)
-    return Learning(shapes, eps, fresh, step)
+    train_step = make_train_step(
+        run.apply, sgd, run.augmentation, run.mesh, config.seed, config.accumulate
+    )
+    return Learning(shapes, schedule, fresh, train_step)
 
 
 def check_settings(config: ConfigDict) -> None:
@@ -131,7 +134,7 @@ def check_settings(config: ConfigDict) -> None:
 
 def train_batches(run: Run, start_step: int) -> Iterator[dict[str, jax.Array]]:
     """Endless batches on the devices, from the one that step `start_step` takes."""
-    part, parts = meshes.my_part(run.mesh)
+    part, parts = meshes.process_rows(run.mesh)
     batches = pipeline.train_batches(
         run.store,
         batch_size=run.config.batch_size,
@@ -141,36 +144,6 @@ def train_batches(run: Run, start_step: int) -> Iterator[dict[str, jax.Array]]:
         parts=parts,
     )
     return meshes.put(run.mesh, batches)
-
-
-def make_evaluation(
-    run: Run, split: str = "validation", views: str = "centre"
-) -> Callable[..., metrics.Means]:
-    """evaluate(params) -> loss and errors over a split, every example exactly once.
-
-    evaluate(params, keep=[]) also fills that list with each batch's (log_probs_BK, labels_B) as
-    numpy arrays, in the order of the split; a label of -1 is padding.
-    """
-    eval_step = make_eval_step(run.apply, run.how, run.mesh, views)
-    add = jax.jit(metrics.add)
-    count = run.store.counts[split]
-    part, parts = meshes.my_part(run.mesh)
-
-    def evaluate(params: network.Params, keep: list | None = None) -> metrics.Means:
-        batches = pipeline.eval_batches(
-            run.store, split, batch_size=run.config.batch_size, part=part, parts=parts
-        )
-        total = None
-        for batch in meshes.put(run.mesh, batches):
-            sums, log_probs_BK = eval_step(params, batch, run.statistics)
-            if keep is not None:
-                keep.append(jax.device_get((log_probs_BK, batch["label"])))
-            total = sums if total is None else add(total, sums)
-        means = metrics.means(total)
-        assert means.count == count, f"{means.count} of {count} examples of {split} were counted"
-        return means
-
-    return evaluate
 
 
 def put_params(run: Run, params: dict[str, dict[str, np.ndarray]]) -> network.Params:
@@ -185,4 +158,4 @@ def put_params(run: Run, params: dict[str, dict[str, np.ndarray]]) -> network.Pa
 
 def put_layers(run: Run, layers: dict[str, dict[str, np.ndarray]]) -> network.Params:
     """Parameters of some layers, in their place on the mesh."""
-    return {name: jax.device_put(layers[name], run.places.params[name]) for name in layers}
+    return {name: jax.device_put(layers[name], run.shardings.params[name]) for name in layers}

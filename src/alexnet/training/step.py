@@ -1,6 +1,6 @@
 """The state of training and the steps that change it or look at it: pure functions, jitted.
 
-    state = init_state(...);  state, sums = train_step(state, batch, knobs, statistics)
+    state = init_state(...);  state, sums = train_step(state, batch, hyperparameters, statistics)
 
 Everything is passed in as functions and arrays; nothing here knows the network.
 """
@@ -19,7 +19,7 @@ from alexnet.data.statistics import Statistics
 from alexnet.devices import mesh as meshes
 from alexnet.devices import runtime
 from alexnet.training import metrics
-from alexnet.training.schedule import Knobs
+from alexnet.training.schedule import Hyperparameters
 
 SCOPES = ("augment", "loss", "update")  # names of a step's parts in profiles, beside the layers
 
@@ -32,11 +32,11 @@ class TrainState(NamedTuple):
 
     step: jax.Array  # int32, steps done
     params: Any
-    velocity: Any  # the optimiser's
+    opt_state: Any  # the optimiser's
 
 
-def state_places(mesh: Mesh, params_specs: Any) -> TrainState:
-    """Where on the mesh a state is: velocity with the parameters, the step's number everywhere."""
+def state_shardings(mesh: Mesh, params_specs: Any) -> TrainState:
+    """Parameters lie as `params_specs` says, opt_state with them, the step's number everywhere."""
     params = meshes.shardings(mesh, params_specs)
     return TrainState(meshes.replicated(mesh), params, params)
 
@@ -44,35 +44,38 @@ def state_places(mesh: Mesh, params_specs: Any) -> TrainState:
 def init_state(
     init: Callable[[jax.Array], Any],
     optimizer: optax.GradientTransformation,
-    places: TrainState,
+    shardings: TrainState,
     seed: int,
 ) -> TrainState:
-    """Step 0, born in its places on the mesh; the values do not depend on the mesh."""
+    """Step 0, made where it belongs on the mesh; its values do not depend on the mesh."""
 
     def fresh(key: jax.Array) -> TrainState:
         params = init(key)
         return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
 
-    return jax.jit(fresh, out_shardings=places)(jax.random.key(seed))
+    return jax.jit(fresh, out_shardings=shardings)(jax.random.key(seed))
 
 
 def make_train_step(
     apply: Apply,
     optimizer: optax.GradientTransformationExtraArgs,
-    how: Augmentation,
+    augmentation: Augmentation,
     mesh: Mesh,
     seed: int,
     accumulate: int = 1,
 ) -> Callable[..., tuple[TrainState, metrics.Sums]]:
-    """train_step(state, batch, knobs, statistics) -> (state, sums over the batch); eats `state`.
+    """train_step(state, batch, hyperparameters, statistics) -> (state, sums over the batch).
 
-    The randomness of a step depends on `seed` and the step's number alone. With `accumulate` > 1
-    the batch goes through the net in so many parts, for devices with little memory: the gradient
-    is the same, up to rounding.
+    It donates `state`. The randomness of a step depends on `seed` and the step's number alone. With
+    `accumulate` > 1 the batch goes through the net in that many parts, for devices with little
+    memory: the gradient is the same, up to rounding.
     """
 
     def train_step(
-        state: TrainState, batch: dict[str, jax.Array], knobs: Knobs, statistics: Statistics
+        state: TrainState,
+        batch: dict[str, jax.Array],
+        hyperparameters: Hyperparameters,
+        statistics: Statistics,
     ) -> tuple[TrainState, metrics.Sums]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         augment_key, dropout_key = jax.random.split(key)
@@ -80,14 +83,18 @@ def make_train_step(
 
         def inputs(images, examples, key, noise_on, statistics):
             with jax.named_scope("augment"):
-                return training_inputs(images, key, how, statistics, noise_on, examples)
+                return training_inputs(images, key, augmentation, statistics, noise_on, examples)
 
         own, same = P("data"), P()
         split_inputs = meshes.split(mesh, inputs, (own, own, same, same, same), own)
 
         def mean_loss(params, part):
             x_BHWC = split_inputs(
-                part["image"], part["example"], augment_key, knobs.colour_noise, statistics
+                part["image"],
+                part["example"],
+                augment_key,
+                hyperparameters.colour_noise,
+                statistics,
             )
             logits_BK = apply(params, x_BHWC, dropout_key, part["example"])
             with jax.named_scope("loss"):
@@ -103,11 +110,11 @@ def make_train_step(
             total = found if total is None else jax.tree.map(jnp.add, total, found)
         gradients, sums = total
         with jax.named_scope("update"):
-            change, velocity = optimizer.update(
-                gradients, state.velocity, state.params, rates=knobs.rates
+            change, opt_state = optimizer.update(
+                gradients, state.opt_state, state.params, rates=hyperparameters.rates
             )
             params = optax.apply_updates(state.params, change)
-        return TrainState(state.step + 1, params, velocity), sums
+        return TrainState(state.step + 1, params, opt_state), sums
 
     options = runtime.compiler_options(mesh)
     return jax.jit(train_step, donate_argnums=0, compiler_options=options)
@@ -126,13 +133,13 @@ def _parts(batch: dict[str, jax.Array], mesh: Mesh, count: int) -> Iterator[dict
 
 
 def make_eval_step(
-    apply: Apply, how: Augmentation, mesh: Mesh, views: str = "centre"
+    apply: Apply, augmentation: Augmentation, mesh: Mesh, views: str = "centre"
 ) -> Callable[..., tuple[metrics.Sums, jax.Array]]:
     """eval_step(params, batch, statistics) -> (sums, log_probs_BK), averaged over `views`."""
 
     def inputs(images, statistics, view):
         def crop(images, statistics):
-            return evaluation_inputs(images, how, statistics, views, view)
+            return evaluation_inputs(images, augmentation, statistics, views, view)
 
         return meshes.split(mesh, crop, (P("data"), P()), P("data"))(images, statistics)
 

@@ -26,8 +26,10 @@ from orbax.checkpoint import v1 as ocp
 
 from alexnet.errors import UserError
 from alexnet.text import difference
+from alexnet.workdir.record import Progress
 
 _LEFTOVERS = (".orbax-checkpoint-tmp", ".deleted")  # of a killed save, of a killed deletion
+_FORMERLY = {"velocity": "opt_state"}
 _PATTERN = "*?[\\"  # what makes a path a pattern, of which Orbax then looks for matches
 
 
@@ -35,8 +37,8 @@ class Checkpoints:
     """The checkpoints of one training run; every process makes one and calls it in step.
 
     At the start the leftovers of a killed process are removed, so only the training run may open
-    its directory this way: everyone else uses `load`. Leave through `with` or `close`: a save
-    still under way is then finished.
+    its directory this way: everyone else uses `load_params`. Leave through `with` or `close`: a
+    save still under way is then finished.
     """
 
     def __init__(self, directory: str | Path):
@@ -56,11 +58,11 @@ class Checkpoints:
     def __exit__(self, *exception) -> None:
         self.close()
 
-    def save(self, step: int, state: Any, metadata: dict, error: float | None) -> None:
+    def save(self, step: int, state: Any, progress: Progress, error: float | None) -> None:
         """Start saving `state`, a pytree of arrays; return once they are copied to the host.
 
-        `metadata` is any JSON dict; `error` is the validation top-1 error, a fraction, or None
-        when this step was not evaluated. Once this one is complete, all are deleted but it, the
+        `error` is the validation top-1 error, a fraction, or None when this step was not
+        evaluated. Once this one is complete, all are deleted but it, the
         one before and the best. Raises UserError if `step` is not after the last one saved.
         """
         self.wait()
@@ -71,7 +73,9 @@ class Checkpoints:
             )
         error = None if error is None else float(error)
         leaves = _named(state)
-        record = _sealed({"metadata": metadata, "error": error, "leaves": _describe(leaves)})
+        record = _sealed(
+            {"metadata": progress.to_json(), "error": error, "leaves": _describe(leaves)}
+        )
         with _orbax():
             path = self.directory / str(step)
             self._saving = step, error, ocp.save_async(path, leaves, custom_metadata=record)
@@ -92,8 +96,8 @@ class Checkpoints:
         """Finish the save under way."""
         self.wait()
 
-    def restore(self, like: Any) -> tuple[Any, int, dict] | None:
-        """(state, step, metadata) of the newest good checkpoint, or None when there is none.
+    def restore(self, like: Any) -> tuple[Any, int, Progress] | None:
+        """(state, step, progress) of the newest good checkpoint, or None when there is none.
 
         `like` is the state with a jax.ShapeDtypeStruct, sharding included, for every array; the
         mesh may differ from the one that saved. A damaged checkpoint is reported on stderr, and
@@ -105,15 +109,16 @@ class Checkpoints:
         for step in sorted(self._errors, reverse=True):
             path = self.directory / str(step)
             try:
-                leaves, metadata = _read(path, lambda saved, path=path: _same(saved, like, path))
+                leaves, progress = _read(path, lambda saved, path=path: _same(saved, like, path))
             except _Damaged as error:
                 _report(f"{error}: trying the one before")
                 damaged.append(step)
                 continue
             for newer in damaged:
                 self._remove(newer, keep_as=".damaged")
-            restored = [leaves[name] for name in _named(like)]
-            return jax.tree.unflatten(jax.tree.structure(like), restored), step, metadata
+            today = {_today(name): leaf for name, leaf in leaves.items()}
+            restored = [today[name] for name in _named(like)]
+            return jax.tree.unflatten(jax.tree.structure(like), restored), step, progress
         if damaged:
             raise UserError(
                 f"every checkpoint in {self.directory} is damaged: remove it to start from scratch"
@@ -147,7 +152,7 @@ def check_path(directory: str | Path) -> None:
 
 
 def which(text: str) -> Literal["best", "last"] | int:
-    """What `--checkpoint=text` asks `load` for. Raises UserError."""
+    """What `--checkpoint=text` asks `load_params` for. Raises UserError."""
     if text in ("best", "last"):
         return text
     if not text.isdigit():
@@ -155,8 +160,10 @@ def which(text: str) -> Literal["best", "last"] | int:
     return int(text)
 
 
-def load(directory: str | Path, step: Literal["best", "last"] | int = "best") -> tuple[dict, dict]:
-    """(params, metadata) of a checkpoint, for evaluation and notebooks; writes nothing.
+def load_params(
+    directory: str | Path, step: Literal["best", "last"] | int = "best"
+) -> tuple[dict, Progress]:
+    """(params, progress) of a checkpoint, for evaluation and notebooks; writes nothing.
 
     `directory` is a workdir or its checkpoints directory. `params` is a nested dict of numpy
     arrays: the "params" subtree, without reading the rest, when the state has one, else the whole
@@ -177,11 +184,11 @@ def load(directory: str | Path, step: Literal["best", "last"] | int = "best") ->
         raise UserError(f"there is no step {wanted} in {directory}, only {sorted(errors)}")
     path = directory / str(wanted)
     try:
-        leaves, metadata = _read(path, _params)
+        leaves, progress = _read(path, _params)
     except _Damaged as error:
         raise UserError(str(error)) from None
     whole = unflatten_dict(leaves, sep="/")
-    return whole.get("params", whole), metadata
+    return whole.get("params", whole), progress
 
 
 def begun(workdir: str | Path) -> bool:
@@ -255,8 +262,8 @@ def _read_record(path: Path) -> dict:
     return record
 
 
-def _read(path: Path, choose: Callable[[dict], dict]) -> tuple[dict[str, Any], dict]:
-    """(leaves by name, metadata); `choose` maps the record's leaves to the wanted ones.
+def _read(path: Path, choose: Callable[[dict], dict]) -> tuple[dict[str, Any], Progress]:
+    """(leaves by name, progress); `choose` maps the record's leaves to the wanted ones.
 
     Raises _Damaged, and what `choose` raises.
     """
@@ -270,7 +277,7 @@ def _read(path: Path, choose: Callable[[dict], dict]) -> tuple[dict[str, Any], d
             for name, leaf in leaves.items():
                 if _crc32(leaf) != record["leaves"][name]["crc32"]:
                     raise ValueError(f"{name} changed since it was written")
-            return leaves, record["metadata"]
+            return leaves, Progress.from_json(record["metadata"])
         except UserError:
             raise
         except Exception as error:
@@ -321,13 +328,19 @@ def _params(saved: dict[str, dict]) -> dict[str, np.ndarray]:
 
 
 def _same(saved: dict[str, dict], like: Any, path: Path) -> dict[str, Any]:
-    """The leaves of `like`; UserError names the first that differs, which Orbax might cast."""
-    like = _named(like)
-    there = {name: f"{leaf['dtype']}{leaf['shape']}" for name, leaf in saved.items()}
-    here = {name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in like.items()}
+    """`like` by saved name; UserError names the first leaf that differs, which Orbax might cast."""
+    wanted = _named(like)
+    there = {_today(name): f"{leaf['dtype']}{leaf['shape']}" for name, leaf in saved.items()}
+    here = {name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in wanted.items()}
     if line := difference(there, f"checkpoint {path}", here, "this run"):
         raise UserError(f"{line}: resume with the config that saved it, or choose another workdir")
-    return like
+    return {name: wanted[_today(name)] for name in saved}
+
+
+def _today(name: str) -> str:
+    """A leaf's name, where an earlier version called a part of the state otherwise."""
+    part, slash, rest = name.partition("/")
+    return _FORMERLY.get(part, part) + slash + rest
 
 
 def _reason(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from alexnet import config as configs
 from alexnet.devices import processes
 from alexnet.errors import UserError
+from alexnet.workdir import record
 
 # What may change when a run is resumed; anything else would make it another run.
 MAY_CHANGE = (
@@ -33,7 +34,7 @@ def claim(workdir: Path, config: ConfigDict) -> Iterator[None]:
                 lock = stack.enter_context((workdir / ".lock").open("w"))
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 check_same_run(workdir, config)
-                configs.save(config, workdir)
+                record.save_config(config, workdir)
             except BlockingIOError:
                 raise UserError(
                     f"another run is using {workdir}: let it end, or choose another --workdir"
@@ -54,7 +55,7 @@ def check_same_run(workdir: Path, config: ConfigDict) -> None:
                     f"{workdir} holds {name} but no run (no config.json): choose another --workdir"
                 )
         return
-    for key, old, new in configs.differences(configs.saved(workdir), config):
+    for key, old, new in configs.differences(record.saved_config(workdir), config):
         if not key.startswith(MAY_CHANGE):
             raise UserError(
                 f"{workdir} holds a run with config.{key}={old!r}, not {new!r}: choose another "

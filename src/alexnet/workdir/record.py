@@ -1,0 +1,73 @@
+"""What a workdir says of its run: `config.json`, and how far each checkpoint has come."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from alexnet.errors import UserError
+from alexnet.workdir import migrations
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """A checkpoint's metadata: how far the run had come.
+
+    Attributes:
+        epoch: epochs done.
+        validation_errors: top-1 error, a fraction, of each validation so far.
+        classes: by name, in the order of their numbers; none for imported weights, which name none.
+    """
+
+    epoch: float = 0.0
+    validation_errors: tuple[float, ...] = ()
+    classes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, found: dict[str, Any]) -> "Progress":
+        """What an earlier or this version has saved."""
+        return cls(
+            epoch=found["epoch"],
+            validation_errors=tuple(found.get("validation_errors", ())),
+            classes=tuple(found.get("classes", ())),
+        )
+
+
+def save_config(config: ConfigDict, workdir: Path) -> None:
+    """Writes `<workdir>/config.json`."""
+    partial = workdir / "config.json.partial"
+    partial.write_text(json.dumps(versioned(config), indent=2) + "\n")
+    os.replace(partial, workdir / "config.json")  # never half a file
+
+
+def saved_config(workdir: Path) -> ConfigDict:
+    """The config of the run in `workdir`, as this version would have written it.
+
+    Raises:
+        UserError: if there is no run, or one with a setting that this version has no more.
+    """
+    path = workdir / "config.json"
+    if not path.is_file():
+        raise UserError(f"{workdir} holds no run (no config.json); train with --workdir={workdir}")
+    return current(json.loads(path.read_text()), str(path))
+
+
+def versioned(config: ConfigDict) -> dict[str, Any]:
+    """What files hold of a config: its settings and the version that `current` needs."""
+    return {"version": migrations.VERSION} | config.to_dict()
+
+
+def current(found: dict[str, Any], where: str) -> ConfigDict:
+    """The config that an earlier or this version has put into a file.
+
+    Raises:
+        UserError: for a setting that this version has no more.
+    """
+    return ConfigDict(migrations.migrated(found, where)).lock()
