@@ -1,6 +1,5 @@
-"""Configs and their overrides."""
+"""Config files, and calling functions with their sections."""
 
-import re
 import sys
 import types
 
@@ -9,7 +8,7 @@ from ml_collections import ConfigDict
 from support.tiny import ROOT
 
 from alexnet import config as configs
-from alexnet import nets, options
+from alexnet import nets
 from alexnet.data.augment import Augmentation
 from alexnet.errors import UserError
 from alexnet.models import network
@@ -66,75 +65,6 @@ def config() -> ConfigDict:
     ).lock()
 
 
-@pytest.mark.parametrize(
-    ("key", "text", "value"),
-    [
-        ("n", "2", 2),
-        ("f", "2", 2.0),
-        ("f", "1e-3", 0.001),
-        ("b", "false", False),
-        ("b", "1", True),
-        ("s", "3", "3"),
-        ("s", "", ""),
-        ("t", "((3,.1),)", ((3, 0.1),)),
-        ("t", "()", ()),
-        ("net.towers", "1", 1),
-    ],
-)
-def test_an_override_keeps_the_type(config, key, text, value):
-    configs.override(config, key, text)
-    found = config
-    for part in key.split("."):
-        found = found[part]
-    assert found == value
-    assert type(found) is type(value)
-
-
-@pytest.mark.parametrize(
-    ("key", "text", "message"),
-    [
-        ("m", "2", "the config has no 'm'"),
-        ("net.tower", "2", "did you mean '--config.net.towers'?"),
-        ("nett.towers", "2", "the config has no 'nett'; did you mean '--config.net.towers'?"),
-        ("n.x", "2", "the config has no 'n'"),
-        ("n", "2.5", "expected a whole number"),
-        ("n", "two", "expected a whole number"),
-        ("f", "nan", "expected a number"),
-        ("b", "maybe", "expected true or false"),
-        ("t", "3", "expected a tuple such as"),
-        ("t", "((1,2)", "expected a tuple such as"),
-        ("net", "3", "a section; set what is in it: config.net.towers"),
-    ],
-)
-def test_a_wrong_override_is_one_clear_line(config, key, text, message):
-    with pytest.raises(UserError) as error:
-        configs.override(config, key, text)
-    assert message in str(error.value)
-    assert str(error.value).startswith(f"--config.{key}")
-
-
-@pytest.mark.parametrize(
-    ("argv", "message"),
-    [
-        (["stray"], "stray argument 'stray'"),
-        (["--config.b", "false"], "--config.b: write --config.b=value"),
-        (["--a=1", "--a=2"], "--a is given twice"),
-        (["config.epochs=3"], "stray argument 'config.epochs=3'"),
-    ],
-)
-def test_silent_mistakes_of_other_parsers_are_loud(argv, message):
-    with pytest.raises(UserError, match=message):
-        options.arguments(argv)
-
-
-@pytest.mark.parametrize("text", ["", "two", "2.5", "-2", "3", "1e3"])
-def test_a_count_is_a_whole_number_and_large_enough(text):
-    with pytest.raises(UserError) as error:
-        options.count("steps", text, least=4)
-    assert str(error.value) == f"--steps={text}: expected a whole number of at least 4"
-    assert options.count("steps", "4", least=4) == 4
-
-
 def test_a_config_survives_json(config, tmp_path):
     configs.save(config, tmp_path)
     assert configs.differences(configs.saved(tmp_path), config) == []
@@ -151,16 +81,6 @@ def test_call_names_an_unknown_or_missing_setting():
         configs.call(function, "optimizer", {"rate": 1, "momntum": 2})
     with pytest.raises(UserError, match=r"config.optimizer.rate is missing"):
         configs.call(function, "optimizer", {})
-
-
-def test_every_command_of_the_paper_page_is_a_config():
-    page = (ROOT / "docs/paper.md").read_text()
-    commands = [cell for cell in re.findall(r"`([^`]*)`", page) if cell.startswith("--config=")]
-    assert len(commands) >= 20
-    for command in commands:
-        argv = command.replace("--config=", f"--config={ROOT}/").split()
-        config, _ = configs.parse(argv, {})
-        nets.build(**config.net, classes=1000)
 
 
 def test_what_the_program_fills_in_is_not_overwritten_in_silence():

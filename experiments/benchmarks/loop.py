@@ -18,10 +18,8 @@ from pathlib import Path
 
 import jax
 
-from alexnet import config as configs
+from alexnet.cli import count, parse, run
 from alexnet.devices import allocator, runtime
-from alexnet.errors import run
-from alexnet.options import count
 from alexnet.train import train
 from alexnet.training.setup import assemble, learning, train_batches
 from alexnet.workdir import log
@@ -59,7 +57,7 @@ def loop_seconds(config, steps: int, folder: str) -> float:
 
 
 def main(argv: list[str]) -> None:
-    config, options = configs.parse(argv, OPTIONS)
+    config, options = parse(argv, OPTIONS)
     steps, rounds = count("steps", options["steps"], 4), count("rounds", options["rounds"])
     runtime.cache_compilations()
     bare = bare_step(config)

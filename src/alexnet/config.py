@@ -1,8 +1,4 @@
-"""Reads `--config=configs/X.py[:variant]` and its `--config.a.b=value` overrides.
-
-The syntax is that of ml_collections' config_flags, but every mistake is one clear line, also those
-that it passes over in silence: stray arguments, repeated flags, `--config.a value`.
-"""
+"""Reads a config file, `configs/X.py[:variant]`, and calls functions with a config's sections."""
 
 import contextlib
 import importlib
@@ -11,74 +7,14 @@ import json
 import os
 import runpy
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import ml_collections
 
 from alexnet.errors import UserError, nearest
-from alexnet.options import arguments, typed
 from alexnet.workdir import migrations
-
-
-def parse(
-    argv: Sequence[str], options: Mapping[str, str | None]
-) -> tuple[ml_collections.ConfigDict, dict[str, str]]:
-    """The config with its overrides, and the command's other options.
-
-    Args:
-        argv: without the program's name.
-        options: the command's own options and their defaults; None means required.
-
-    Raises:
-        UserError: for any mistake in them.
-    """
-    given = arguments(argv)
-    file = given.pop("config", None)
-    if file is None:
-        raise UserError("which config? add --config=configs/digits.py, or another file there")
-    config = load(file)
-    found = dict(options)
-    for name, text in given.items():
-        if name in options:
-            found[name] = text
-        elif name.startswith("config."):
-            override(config, name.removeprefix("config."), text)
-        else:
-            known = ["config", *options]
-            raise UserError(f"--{name}: no such option{nearest(name, known)}")
-    for name, value in found.items():
-        if value is None:
-            raise UserError(f"--{name} is missing: add --{name}=...")
-    return config, found
-
-
-def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
-    """Sets `config.a.b.c` for key "a.b.c" from text, keeping the type it has.
-
-    Raises:
-        UserError: for an unknown key (naming the nearest) or a value of another type.
-    """
-    *sections, name = key.split(".")
-    section = config
-    for depth, part in enumerate(sections):
-        if part not in section or not isinstance(section[part], ml_collections.ConfigDict):
-            raise _no_setting(config, key, ".".join(sections[: depth + 1]))
-        section = section[part]
-    if name not in section:
-        raise _no_setting(config, key, key)
-    old = section[name]
-    if isinstance(old, ml_collections.ConfigDict):
-        inside = ", ".join(f"config.{key}.{part}" for part in old) or "nothing"
-        raise UserError(f"--config.{key}={text}: a section; set what is in it: {inside}")
-    section[name] = typed(f"config.{key}", text, old)
-
-
-def _no_setting(config: ml_collections.ConfigDict, key: str, unknown: str) -> UserError:
-    keys = _flat(config.to_dict())
-    close = nearest(key, keys).replace("'", "'--config.", 1)
-    return UserError(f"--config.{key}: the config has no {unknown!r}{close}")
 
 
 def load(file_and_variant: str) -> ml_collections.ConfigDict:
@@ -121,6 +57,29 @@ def _siblings_importable(folder: Path) -> Iterator[None]:
         for name in names & sys.modules.keys():
             del sys.modules[name]
         sys.modules.update(before)
+
+
+def place(config: ml_collections.ConfigDict, key: str) -> tuple[ml_collections.ConfigDict, str]:
+    """The section of `config.a.b.c` for key "a.b.c", and the name in it.
+
+    Raises:
+        UserError: for an unknown key, naming the nearest.
+    """
+    *sections, name = key.split(".")
+    section = config
+    for depth, part in enumerate(sections):
+        if part not in section or not isinstance(section[part], ml_collections.ConfigDict):
+            raise _no_setting(config, key, ".".join(sections[: depth + 1]))
+        section = section[part]
+    if name not in section:
+        raise _no_setting(config, key, key)
+    return section, name
+
+
+def _no_setting(config: ml_collections.ConfigDict, key: str, unknown: str) -> UserError:
+    keys = _flat(config.to_dict())
+    close = nearest(key, keys).replace("'", "'--config.", 1)
+    return UserError(f"--config.{key}: the config has no {unknown!r}{close}")
 
 
 def call(function: Callable[..., Any], section: str, config: Mapping[str, Any], **more) -> Any:

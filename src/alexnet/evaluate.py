@@ -21,12 +21,12 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from alexnet import config
+from alexnet.cli import arguments, run
 from alexnet.data.augment import VIEWS
 from alexnet.data.store import Store
 from alexnet.devices import runtime
-from alexnet.errors import UserError, run
+from alexnet.errors import UserError
 from alexnet.inference.ensemble import Ensemble
-from alexnet.options import arguments
 from alexnet.training import metrics
 from alexnet.training.setup import assemble, make_evaluation, put_params
 from alexnet.workdir import checkpoint

@@ -12,7 +12,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from alexnet.errors import UserError, nearest, run
+from alexnet.cli import arguments, run, typed
+from alexnet.errors import UserError, nearest
 from alexnet.models import frameworks
 from alexnet.models.table import (
     Activation,
@@ -29,7 +30,6 @@ from alexnet.models.table import (
     describe,
     layers,
 )
-from alexnet.options import arguments, typed
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "none")
 

@@ -23,12 +23,10 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from alexnet import config as configs
 from alexnet.analysis import cost
+from alexnet.cli import count, parse, run
 from alexnet.devices import runtime
-from alexnet.errors import run
 from alexnet.models.table import Net
-from alexnet.options import count
 from alexnet.text import aligned
 from alexnet.training.setup import assemble, learning, train_batches
 from alexnet.training.step import SCOPES
@@ -48,7 +46,7 @@ _END = "end: "  # before the name of an operation: an event when one that ran on
 
 def main(argv: Sequence[str]) -> None:
     """Runs, measures and prints."""
-    config, options = configs.parse(argv, OPTIONS)
+    config, options = parse(argv, OPTIONS)
     steps = count("steps", options["steps"])
     runtime.cache_compilations()
     this = assemble(config)

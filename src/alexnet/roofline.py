@@ -13,9 +13,8 @@ from typing import NamedTuple
 
 from alexnet import nets
 from alexnet.analysis import cost
-from alexnet.errors import run
+from alexnet.cli import arguments, count, run, typed
 from alexnet.models.table import Net
-from alexnet.options import arguments, count, typed
 from alexnet.text import aligned
 
 MIB = 2**20

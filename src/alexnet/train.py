@@ -17,9 +17,10 @@ import jax
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
+from alexnet.cli import parse, run
 from alexnet.devices import mesh as meshes
 from alexnet.devices import processes, runtime
-from alexnet.errors import UserError, run
+from alexnet.errors import UserError
 from alexnet.models.table import layers
 from alexnet.training import fine_tune, metrics
 from alexnet.training.health import Alarm
@@ -44,7 +45,7 @@ MAY_CHANGE = (
 
 def main(argv: Sequence[str]) -> None:
     """Reads the flags and trains."""
-    config, options = configs.parse(argv, {"workdir": None} | processes.OPTIONS)
+    config, options = parse(argv, {"workdir": None} | processes.OPTIONS)
     workdir = Path(options.pop("workdir"))
     processes.join(**options)
     runtime.cache_compilations()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from alexnet import errors
+from alexnet import cli
 from alexnet.data import images, store
 from alexnet.data.sources import tfds
 from alexnet.data.sources.raw import RawData, Split
@@ -164,4 +164,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    cli.run(main)
