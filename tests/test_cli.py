@@ -8,6 +8,7 @@ from support.tiny import ROOT
 
 from alexnet import cli, nets
 from alexnet.errors import UserError
+from alexnet.training.setup import KINDS
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def config() -> ConfigDict:
     ],
 )
 def test_an_override_keeps_the_type(config, key, text, value):
-    cli.override(config, key, text)
+    cli.override(config, {key: text}, KINDS)
     found = config
     for part in key.split("."):
         found = found[part]
@@ -59,9 +60,32 @@ def test_an_override_keeps_the_type(config, key, text, value):
 )
 def test_a_wrong_override_is_one_clear_line(config, key, text, message):
     with pytest.raises(UserError) as error:
-        cli.override(config, key, text)
+        cli.override(config, {key: text}, KINDS)
     assert message in str(error.value)
     assert str(error.value).startswith(f"--config.{key}")
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+@pytest.mark.parametrize(
+    ("options", "section", "key", "value"),
+    [
+        (["schedule.kind=plateau", "schedule.patience=3"], "schedule", "patience", 3),
+        (["schedule.kind=stepwise", "schedule.divisor=9"], "schedule", "divisor", 9.0),
+        (["net.name=alexnet", "net.kernels=(8,8,8,8,8)"], "net", "kernels", (8,) * 5),
+        (["net.name=cifar_80sec", "net.activation=tanh"], "net", "activation", "tanh"),
+    ],
+)
+def test_a_kind_and_its_own_settings_come_in_either_order(options, section, key, value, turn):
+    argv = [f"--config={ROOT}/configs/digits.py", *(f"--config.{option}" for option in options)]
+    config, _ = cli.parse(argv[::turn], {}, KINDS)
+    assert config[section][key] == value
+    assert type(config[section][key]) is type(value)
+
+
+def test_a_setting_of_the_kind_before_is_a_mistake():
+    argv = [f"--config={ROOT}/configs/digits.py", "--config.schedule.kind=plateau"]
+    with pytest.raises(UserError, match=r"--config.schedule.milestones: the config has no"):
+        cli.parse([*argv, "--config.schedule.milestones=()"], {}, KINDS)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +116,7 @@ def test_every_command_of_the_paper_page_is_a_config():
     assert len(commands) >= 20
     for command in commands:
         argv = command.replace("--config=", f"--config={ROOT}/").split()
-        config, _ = cli.parse(argv, {})
+        config, _ = cli.parse(argv, {}, KINDS)
         nets.build(**config.net, classes=1000)
 
 

@@ -21,7 +21,7 @@ import jax
 from alexnet.cli import count, parse, run
 from alexnet.devices import allocator, runtime
 from alexnet.train import train
-from alexnet.training.setup import assemble, learning, train_batches
+from alexnet.training.setup import KINDS, assemble, learning, train_batches
 from alexnet.workdir import log
 
 OPTIONS = {"steps": "20", "rounds": "5"}
@@ -57,7 +57,7 @@ def loop_seconds(config, steps: int, folder: str) -> float:
 
 
 def main(argv: list[str]) -> None:
-    config, options = parse(argv, OPTIONS)
+    config, options = parse(argv, OPTIONS, KINDS)
     steps, rounds = count("steps", options["steps"], 4), count("rounds", options["rounds"])
     runtime.cache_compilations()
     bare = bare_step(config)

@@ -28,13 +28,14 @@ def run(command: Callable[[], None]) -> None:
 
 
 def parse(
-    argv: Sequence[str], options: Mapping[str, str | None]
+    argv: Sequence[str], options: Mapping[str, str | None], kinds: configs.Kinds
 ) -> tuple[ConfigDict, dict[str, str]]:
     """The config with its overrides, and the command's other options.
 
     Args:
         argv: without the program's name.
         options: the command's own options and their defaults; None means required.
+        kinds: `alexnet.training.setup.KINDS`.
 
     Raises:
         UserError: for any mistake in them.
@@ -43,34 +44,36 @@ def parse(
     file = given.pop("config", None)
     if file is None:
         raise UserError("which config? add --config=configs/digits.py, or another file there")
-    config = configs.load(file)
-    found = dict(options)
+    found, overrides = dict(options), {}
     for name, text in given.items():
         if name in options:
             found[name] = text
         elif name.startswith("config."):
-            override(config, name.removeprefix("config."), text)
+            overrides[name.removeprefix("config.")] = text
         else:
             known = ["config", *options]
             raise UserError(f"--{name}: no such option{nearest(name, known)}")
+    config = configs.load(file, kinds)
+    override(config, overrides, kinds)
     for name, value in found.items():
         if value is None:
             raise UserError(f"--{name} is missing: add --{name}=...")
     return config, found
 
 
-def override(config: ConfigDict, key: str, text: str) -> None:
-    """Sets `config.a.b.c` for key "a.b.c" from text, keeping the type it has.
+def override(config: ConfigDict, texts: Mapping[str, str], kinds: configs.Kinds) -> None:
+    """`configs.apply_overrides` of text, which gets the type of what it replaces.
 
     Raises:
         UserError: for an unknown key (naming the nearest) or a value of another type.
     """
-    section, name = configs.place(config, key)
-    old = section[name]
-    if isinstance(old, ConfigDict):
-        inside = ", ".join(f"config.{key}.{part}" for part in old) or "nothing"
-        raise UserError(f"--config.{key}={text}: a section; set what is in it: {inside}")
-    section[name] = typed(f"config.{key}", text, old)
+    chosen = {key: text for key, text in texts.items() if key in kinds}
+    configs.apply_overrides(config, chosen, kinds)  # they say which settings and types there are
+    values = {}
+    for key, text in texts.items():
+        section, name = configs.place(config, key)
+        values[key] = typed(f"config.{key}", text, section[name])
+    configs.apply_overrides(config, values, kinds)
 
 
 def arguments(argv: Sequence[str], known: Iterable[str] | None = None) -> dict[str, str]:
@@ -128,8 +131,5 @@ def typed(name: str, text: str, old: Any) -> Any:
                     raise ValueError
                 return tuple(value)
     except (KeyError, ValueError, SyntaxError):
-        kind = {bool: "true or false", int: "a whole number", float: "a number"}.get(
-            type(old), f"a tuple such as {old or '((20, 0.001),)'}"
-        )
-        raise UserError(f"--{name}={text}: expected {kind}") from None
+        raise UserError(f"--{name}={text}: expected {configs.expected(old)}") from None
     return text

@@ -38,7 +38,7 @@ from alexnet.errors import UserError
 from alexnet.formats import caffe, layout, safetensors, stablehlo, torchvision
 from alexnet.models import network, table
 from alexnet.training import optimizer
-from alexnet.training.setup import check_settings
+from alexnet.training.setup import KINDS, check_settings
 from alexnet.training.step import TrainState
 from alexnet.workdir import checkpoint
 
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> None:
     if ("source" in given) == ("target" in given):
         raise UserError("add either --source=FILE, to read weights, or --target=FILE, to write")
     if "source" in given:
-        config, options = parse(argv, {"source": None, "workdir": None})
+        config, options = parse(argv, {"source": None, "workdir": None}, KINDS)
         import_weights(config, Path(options["source"]), Path(options["workdir"]))
         return
     options = EXPORT | arguments(argv, EXPORT)

@@ -28,7 +28,7 @@ from alexnet.cli import count, parse, run
 from alexnet.devices import runtime
 from alexnet.models.table import Net
 from alexnet.text import aligned
-from alexnet.training.setup import assemble, learning, train_batches
+from alexnet.training.setup import KINDS, assemble, learning, train_batches
 from alexnet.training.step import SCOPES
 
 OPTIONS = {"steps": "3", "trace": ""}
@@ -46,7 +46,7 @@ _END = "end: "  # before the name of an operation: an event when one that ran on
 
 def main(argv: Sequence[str]) -> None:
     """Runs, measures and prints."""
-    config, options = parse(argv, OPTIONS)
+    config, options = parse(argv, OPTIONS, KINDS)
     steps = count("steps", options["steps"])
     runtime.cache_compilations()
     this = assemble(config)

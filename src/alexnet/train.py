@@ -25,6 +25,7 @@ from alexnet.models.table import layers
 from alexnet.training import fine_tune, metrics
 from alexnet.training.health import Alarm
 from alexnet.training.setup import (
+    KINDS,
     Run,
     assemble,
     learning,
@@ -45,7 +46,7 @@ MAY_CHANGE = (
 
 def main(argv: Sequence[str]) -> None:
     """Reads the flags and trains."""
-    config, options = parse(argv, {"workdir": None} | processes.OPTIONS)
+    config, options = parse(argv, {"workdir": None} | processes.OPTIONS, KINDS)
     workdir = Path(options.pop("workdir"))
     processes.join(**options)
     runtime.cache_compilations()

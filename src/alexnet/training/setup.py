@@ -35,6 +35,11 @@ SETTINGS = (
     *("init_from", "init_layers", "dtype", "accumulate", "conv_chunk", "log_every"),
     "checkpoint_every",
 )
+# The settings that choose a function, whose defaults their section starts from.
+KINDS = {
+    "net.name": configs.Kind(nets.build, nets.NETS, filled_in=("classes",)),
+    "schedule.kind": configs.Kind(schedule.build, schedule.SCHEDULES, filled_in=("epochs",)),
+}
 
 
 @dataclasses.dataclass(frozen=True)
