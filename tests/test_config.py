@@ -212,6 +212,7 @@ def test_what_has_no_default_and_no_value_must_be_set():
         ({"schedule.milestones": 4}, "--config.schedule.milestones=4: expected a tuple"),
         ({"net.name": "cc3"}, "config.net.name='cc3': choose one of alexnet, cc2, .*mean 'cc2'"),
         ({"net.name": 2}, "config.net.name=2: choose one of alexnet"),
+        ({"net.name": []}, r"config.net.name=\[\]: choose one of alexnet"),
         ({"schedule.kind": "cosine"}, "config.schedule.kind='cosine': choose one of milestones"),
         ({"net.name": "cc2", "net.towers": 1}, "--config.net.towers: the config has no"),
     ],

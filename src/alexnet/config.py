@@ -46,7 +46,7 @@ class Kind:
         Raises:
             UserError: if there is no such choice for the setting `key`.
         """
-        if choice not in self.choices:
+        if choice not in list(self.choices):
             raise UserError(
                 f"config.{key}={choice!r}: choose one of {', '.join(self.choices)}"
                 f"{nearest(str(choice), self.choices)}"
@@ -89,7 +89,7 @@ def load(file_and_variant: str, kinds: Kinds) -> ml_collections.ConfigDict:
             raise UserError(f"--config={file}:{variant}: {reason}") from None
     if isinstance(found, ml_collections.ConfigDict):
         return found.lock()
-    everything, *layers = found
+    everything, *layers = [found] if isinstance(found, Mapping) else found
     config = ml_collections.ConfigDict(_nested(everything)).lock()
     try:
         for overrides in layers:
