@@ -8,17 +8,15 @@ the variants of `configs/imagenet.py`.
 """
 
 from imagenet import get_config as imagenet
-from ml_collections import ConfigDict
+from imagenet import own_drops
+
+FOLDER = {
+    "data.name": "folder:images",
+    "epochs": 60,
+    "log_every": 10,
+    "checkpoint_every": 500,
+}
 
 
-def get_config(variant: str = "original") -> ConfigDict:
-    config = imagenet(variant)
-    config.data.name = "folder:images"
-    config.epochs = 60.0
-    config.schedule.events = ()
-    if config.schedule.kind == "milestones":
-        rate = config.schedule.rate
-        config.schedule.milestones = ((40, rate / 10), (55, rate / 100))
-    config.log_every = 10
-    config.checkpoint_every = 500
-    return config
+def get_config(variant: str = "original") -> list[dict]:
+    return [*imagenet(variant), FOLDER, own_drops(variant, 40, 55)]

@@ -13,15 +13,21 @@ It has the variants of `configs/imagenet.py`; those of the source follow the epo
 Its last parameter file has bias rates of .002; when they fell is not noted, so here they stay .02.
 """
 
-from imagenet import get_config as imagenet
-from imagenet import run_145
-from ml_collections import ConfigDict
+from base import BASE, one_of
+from imagenet import IMAGENET, VARIANTS
+
+ILSVRC2010 = {
+    "data.name": "imagenet2010",
+    "epochs": 93,
+    "schedule.milestones": ((23, 0.001), (51, 0.0001), (78, 0.00001)),
+    "schedule.events": (
+        (68, "conv1.kernel", 0.00001),
+        (68, "conv1.bias", 0.002),
+        (68, "colour_noise", 0.0),
+        (72, "conv1", 0.0),
+    ),
+}
 
 
-def get_config(variant: str = "original") -> ConfigDict:
-    config = imagenet(variant)
-    config.data.name = "imagenet2010"
-    if config.schedule.to_dict() == run_145():
-        config.epochs = 93.0
-        config.schedule = ConfigDict(run_145(drops=(23, 51, 78), slowed=68))
-    return config
+def get_config(variant: str = "original") -> list[dict]:
+    return [BASE, IMAGENET, ILSVRC2010, one_of(VARIANTS, variant)]

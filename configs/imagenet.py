@@ -50,220 +50,124 @@ ImageNet's Fall 2009 release (10,184 classes, 8.9 million images; the paper's si
         --config.data.name=folder:/path/to/fall_2009
 """
 
-from ml_collections import ConfigDict
+from base import BASE, one_of
+
+# Run 145: what the comments of `layer-params-145.cfg` log.
+IMAGENET = {
+    "epochs": 91,
+    "augment.divide_by_noise": True,
+    "augment.crop_chunk": 32,
+    "augment.mean": "centre",
+    "schedule.bias_drops": False,
+    "schedule.milestones": ((25, 0.001), (51, 0.0001), (79, 0.00001)),
+    "schedule.events": (
+        (67, "conv1.kernel", 0.00001),
+        (67, "conv1.bias", 0.002),  # as in layer-params-149.cfg
+        (67, "colour_noise", 0.0),
+        (72, "conv1", 0.0),
+    ),
+}
+
+# As the text has it. Section 5: divide by 10 when the validation error stops improving, three
+# times; the plateau's own settings are that.
+PAPER = {
+    "epochs": 90,
+    "net.preset": "paper",
+    "augment.divide_by_noise": False,
+    "augment.crop_chunk": 1,
+    "augment.mean": "crop",
+    "optimizer.bias_decay": 0.0005,
+    "schedule.kind": "plateau",
+    "schedule.bias_factor": 1.0,
+}
+
+# Run 146-2012-2011: what the comments of its `layer-params-146-2012-2011.cfg` log. An event holds
+# until the next of its name, whatever the milestones do, so fc8 and the frozen conv1 are led by
+# events throughout. The log does not mention biases: .02 is their rate in the file, all of whose
+# other layers end with the same.
+FINE_TUNE = {
+    "epochs": 54,
+    "init_from": "runs/pretrained",
+    "net.sixth_conv": 256,
+    "schedule.rate": 0.001,
+    "schedule.bias_factor": 20.0,
+    "schedule.milestones": ((22, 0.0001), (42, 0.00001)),
+    "schedule.events": (
+        (0, "conv1.kernel", 0.0001),
+        # "300 batches": files of 1024 of the 1,281,167 images (`fix-big-imgnet.py`)
+        (300 * 1024 / 1281167, "fc8.kernel", 0.01),
+        (5, "conv1.kernel", 0.00001),
+        (7, "conv1", 0.0),
+        (9, "fc8.kernel", 0.001),
+        (22, "fc8.kernel", 0.0001),
+        (38, "colour_noise", 0.0),
+        (42, "fc8.kernel", 0.00001),
+    ),
+}
+
+# Net and rates of cuda-convnet2, its `layer-params-223-ce2-1gpu.cfg` and training example. There,
+# too, every crop has the centre of the mean image subtracted and the noisy image is divided by 1.1
+# (`convdata.py`), but each image has a crop and a reflection of its own.
+CC2 = {
+    "epochs": 90,
+    "net.name": "cc2",
+    "augment.crop_chunk": 1,
+    "schedule.kind": "stepwise",  # whose own settings are its
+}
+
+# torchvision's references/classification, Caffe's solver.prototxt: 450,000 batches of 256.
+FRAMEWORK = {
+    "batch_size": 256,
+    "epochs": 90,
+    "augment.colour_noise": 0.0,
+    "augment.divide_by_noise": False,
+    "augment.crop_chunk": 1,
+    "augment.mean": "pixel",
+    "schedule.bias_drops": True,
+    "schedule.events": (),
+}
+CAFFE = FRAMEWORK | {
+    "augment.mean_pixel": (122.679, 116.669, 104.007),  # of Caffe's mean image
+    "schedule.milestones": ((20, 1e-3), (40, 1e-4), (60, 1e-5), (80, 1e-6)),
+}
+TORCHVISION = FRAMEWORK | {
+    "net.name": "torchvision_alexnet",
+    "augment.mean_pixel": (123.675, 116.28, 103.53),  # 255 x (.485, .456, .406)
+    "optimizer.weight_decay": 0.0001,
+    "optimizer.bias_decay": 0.0001,
+    "schedule.bias_factor": 1.0,
+    "schedule.milestones": ((30, 1e-3), (60, 1e-4)),
+}
 
 VARIANTS = {
     "original": {},
-    "paper": {},
-    "one_gpu": {"towers": 1, "kernels": (48, 128, 192, 192, 256)},
-    "no_lrn": {"norm": False},
-    "nonoverlapping_pool": {"overlapping_pool": False},
+    "paper": PAPER,
+    "one_gpu": {"net.towers": 1, "net.kernels": (48, 128, 192, 192, 256)},
+    "no_lrn": {"net.norm": False},
+    "nonoverlapping_pool": {"net.overlapping_pool": False},
     "no_communication": {
-        "communicate": False,
-        "kernels": (96, 320, 384, 384, 256),
-        "hidden": (8192, 4096),
+        "net.communicate": False,
+        "net.kernels": (96, 320, 384, 384, 256),
+        "net.hidden": (8192, 4096),
     },
-    "six_conv": {"sixth_conv": 256},
-    "fine_tune": {"sixth_conv": 256},
-    "cc2_single_tower": {},
+    "six_conv": {"net.sixth_conv": 256},
+    "fine_tune": FINE_TUNE,
+    "cc2_single_tower": CC2,
+    "torchvision": TORCHVISION,
+    "caffe_alexnet": CAFFE | {"net.name": "caffe_alexnet"},
+    "caffenet": CAFFE | {"net.name": "caffenet"},
 }
-FRAMEWORKS = ("torchvision", "caffe_alexnet", "caffenet")
 
 
-def get_config(variant: str = "original") -> ConfigDict:
-    if variant in FRAMEWORKS:
-        return framework(variant)
-    if variant not in VARIANTS:
-        names = ", ".join((*VARIANTS, *FRAMEWORKS))
-        raise ValueError(f"no variant {variant!r}: choose one of {names}")
-    text = variant == "paper"
-    config = ConfigDict()
-    config.seed = 0
-    config.batch_size = 128
-    config.epochs = 90.0 if text else 91.0
-    config.data = ConfigDict(
-        {"name": "imagenet2012", "data_dir": "", "image_size": 256, "quality": 95}
-    )
-    config.net = ConfigDict(
-        {
-            "name": "alexnet",
-            "preset": "paper" if text else "original",
-            "init": "",  # the preset's
-            "towers": 2,
-            "image_size": 224,
-            "kernels": (96, 256, 384, 384, 256),
-            "hidden": (4096, 4096),
-            "communicate": True,
-            "overlapping_pool": True,
-            "sixth_conv": 0,
-            "activation": "relu",
-            "norm": True,
-            "dropout": 0.5,
-            "remove": "",
-        }
-        | VARIANTS[variant]
-    )
-    config.augment = ConfigDict(
-        {
-            "random_crop": True,
-            "flip": True,
-            "colour_noise": 0.1,
-            "colour_scale": "deviation",
-            "divide_by_noise": not text,
-            "crop_chunk": 1 if text else 32,
-            "mean": "crop" if text else "centre",
-            "mean_pixel": (),
-        }
-    )
-    config.optimizer = ConfigDict(
-        {
-            "momentum": 0.9,
-            "weight_decay": 0.0005,
-            "bias_decay": 0.0005 if text else 0.0,
-            "layer_decay": (),
-        }
-    )
-    config.schedule = ConfigDict(text_schedule() if text else run_145())
-    if variant == "fine_tune":
-        config.schedule = ConfigDict(run_146_2012_2011())
-        config.epochs = 54.0
-    # The workdir of a run whose weights this one starts from.
-    config.init_from = "runs/pretrained" if variant == "fine_tune" else ""
-    config.init_layers = "all"  # or conv, or names: conv1,conv2
-    config.mesh = ConfigDict({"data": 0, "tower": 0})  # 0: as the devices allow
-    config.dtype = "float32"  # or bfloat16: mixed precision
-    config.accumulate = 1  # parts that a batch is taken in, to save memory
-    config.conv_chunk = -1  # as the platform likes it
-    config.log_every = 50
-    config.checkpoint_every = 2000
-    if variant == "cc2_single_tower":
-        to_cc2(config)
-    return config
+def get_config(variant: str = "original") -> list[dict]:
+    return [BASE, IMAGENET, one_of(VARIANTS, variant)]
 
 
-def framework(variant: str) -> ConfigDict:
-    """torchvision's references/classification, Caffe's solver.prototxt: 450,000 batches of 256."""
-    torch = variant == "torchvision"
-    config = get_config("paper")
-    config.batch_size = 256
-    config.net = ConfigDict(
-        {
-            "name": "torchvision_alexnet" if torch else variant,
-            "image_size": 224 if torch else 227,
-            "activation": "relu",
-            "dropout": 0.5,
-            "remove": "",
-        }
-        | ({} if torch else {"norm": True})
-    )
-    config.augment.colour_noise = 0.0
-    config.augment.mean = "pixel"
-    # torchvision's 255 x (.485, .456, .406); the mean over the pixels of Caffe's mean image
-    config.augment.mean_pixel = (123.675, 116.28, 103.53) if torch else (122.679, 116.669, 104.007)
-    config.optimizer.weight_decay = 0.0001 if torch else 0.0005
-    config.optimizer.bias_decay = 0.0001 if torch else 0.0
-    config.schedule = ConfigDict(
-        {
-            "kind": "milestones",
-            "rate": 0.01,
-            "bias_factor": 1.0 if torch else 2.0,
-            "bias_drops": True,
-            "milestones": ((30, 1e-3), (60, 1e-4))
-            if torch
-            else ((20, 1e-3), (40, 1e-4), (60, 1e-5), (80, 1e-6)),
-            "events": (),
-        }
-    )
-    return config
-
-
-def text_schedule() -> dict:
-    """Section 5: divide by 10 when the validation error stops improving, three times."""
-    return {
-        "kind": "plateau",
-        "rate": 0.01,
-        "bias_factor": 1.0,
-        "bias_drops": True,
-        "events": (),
-        "factor": 10.0,
-        "drops": 3,
-        "patience": 5,
-        "improvement": 0.0,
-    }
-
-
-def run_145(drops: tuple[int, int, int] = (25, 51, 79), slowed: int = 67) -> dict:
-    """What the comments of `layer-params-145.cfg` log; on 2010 the epochs are others."""
-    return {
-        "kind": "milestones",
-        "rate": 0.01,
-        "bias_factor": 2.0,
-        "bias_drops": False,
-        "milestones": tuple(zip(drops, (0.001, 0.0001, 0.00001), strict=True)),
-        "events": (
-            (slowed, "conv1.kernel", 0.00001),
-            (slowed, "conv1.bias", 0.002),  # as in layer-params-149.cfg
-            (slowed, "colour_noise", 0.0),
-            (72, "conv1", 0.0),
-        ),
-    }
-
-
-def to_cc2(config: ConfigDict) -> None:
-    """Net and rates of cuda-convnet2, its `layer-params-223-ce2-1gpu.cfg` and training example.
-
-    There, too, every crop has the centre of the mean image subtracted and the noisy image is
-    divided by 1.1 (`convdata.py`), but each image has a crop and a reflection of its own.
-    """
-    config.epochs = 90.0
-    config.net = ConfigDict(
-        {
-            "name": "cc2",
-            "image_size": 224,
-            "activation": "relu",
-            "norm": True,
-            "dropout": 0.5,
-            "remove": "",
-        }
-    )
-    config.augment.crop_chunk = 1
-    config.schedule = ConfigDict(
-        {
-            "kind": "stepwise",
-            "rate": 0.01,
-            "bias_factor": 2.0,
-            "bias_drops": True,
-            "events": (),
-            "divisor": 250.0,
-            "steps": 4,
-            "bias_divisor": 10.0,
-            "bias_steps": 2,
-        }
-    )
-
-
-def run_146_2012_2011() -> dict:
-    """What the comments of `layer-params-146-2012-2011.cfg` log.
-
-    An event holds until the next of its name, whatever the milestones do, so fc8 and the frozen
-    conv1 are led by events throughout. The log does not mention biases: .02 is their rate in the
-    file, all of whose other layers end with the same.
-    """
-    return {
-        "kind": "milestones",
-        "rate": 0.001,
-        "bias_factor": 20.0,
-        "bias_drops": False,
-        "milestones": ((22, 0.0001), (42, 0.00001)),
-        "events": (
-            (0, "conv1.kernel", 0.0001),
-            # "300 batches": files of 1024 of the 1,281,167 images (`fix-big-imgnet.py`)
-            (300 * 1024 / 1281167, "fc8.kernel", 0.01),
-            (5, "conv1.kernel", 0.00001),
-            (7, "conv1", 0.0),
-            (9, "fc8.kernel", 0.001),
-            (22, "fc8.kernel", 0.0001),
-            (38, "colour_noise", 0.0),
-            (42, "fc8.kernel", 0.00001),
-        ),
-    }
+def own_drops(variant: str, *epochs: int) -> dict:
+    """For another dataset: the variant's rate, divided by 10 at each of these epochs, no events."""
+    said = BASE | IMAGENET | one_of(VARIANTS, variant)
+    overrides = {"schedule.events": ()}
+    if said["schedule.kind"] == "milestones":
+        rates = (said["schedule.rate"] / 10**number for number in range(1, len(epochs) + 1))
+        overrides["schedule.milestones"] = tuple(zip(epochs, rates, strict=True))
+    return overrides

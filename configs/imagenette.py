@@ -10,17 +10,15 @@ rate drops by epochs of its own and the last events of the authors' run are left
 """
 
 from imagenet import get_config as imagenet
-from ml_collections import ConfigDict
+from imagenet import own_drops
+
+IMAGENETTE = {
+    "data.name": "imagenette/160px-v2",
+    "epochs": 90,
+    "log_every": 10,
+    "checkpoint_every": 100,
+}
 
 
-def get_config(variant: str = "original") -> ConfigDict:
-    config = imagenet(variant)
-    config.data.name = "imagenette/160px-v2"
-    config.epochs = 90.0
-    config.schedule.events = ()
-    if config.schedule.kind == "milestones":
-        rate = config.schedule.rate
-        config.schedule.milestones = ((60, rate / 10), (80, rate / 100))
-    config.log_every = 10
-    config.checkpoint_every = 100
-    return config
+def get_config(variant: str = "original") -> list[dict]:
+    return [*imagenet(variant), IMAGENETTE, own_drops(variant, 60, 80)]

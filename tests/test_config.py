@@ -1,24 +1,28 @@
-"""Configs and their overrides."""
+"""Config files, overrides, and calling functions with the sections of a config."""
 
-import re
+import inspect
+import itertools
 import sys
 import types
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from ml_collections import ConfigDict
 from support.tiny import ROOT
 
 from alexnet import config as configs
-from alexnet import options
 from alexnet.data.augment import Augmentation
+from alexnet.devices import mesh
 from alexnet.errors import UserError
 from alexnet.models import network
-from alexnet.models.build import build
+from alexnet.models.build import NETS, build
 from alexnet.training import optimizer, schedule
-from alexnet.training.setup import SETTINGS
+from alexnet.training.setup import KINDS, SETTINGS
 from alexnet.workdir import record
 
 VARIANTS = {
+    "base": [""],
     "digits": [""],
     "cifar10": ["80sec", "19pct", "18pct", "conv-local-13pct", "conv-local-11pct"],
     "imagenet": [
@@ -42,7 +46,7 @@ def test_every_config_file_is_listed_here():
 def test_every_section_is_its_functions_arguments(file, variant):
     import jax
 
-    config = configs.load(f"{ROOT}/configs/{file}.py{':' if variant else ''}{variant}")
+    config = configs.load(f"{ROOT}/configs/{file}.py{':' if variant else ''}{variant}", KINDS)
     net = configs.call(build, "net", config.net, classes=10)
     configs.call(Augmentation, "augment", config.augment, crop=net.image_size)
     shapes = jax.eval_shape(lambda: network.init(net, jax.random.key(0)))
@@ -58,7 +62,188 @@ def test_an_unknown_variant_names_the_known_ones(file):
     with pytest.raises(
         UserError, match=f"no variant 'nothing': choose one of .*{VARIANTS[file][0]}"
     ):
-        configs.load(f"{ROOT}/configs/{file}.py:nothing")
+        configs.load(f"{ROOT}/configs/{file}.py:nothing", KINDS)
+
+
+def load(file: str, variant: str = "") -> ConfigDict:
+    return configs.load(f"{ROOT}/configs/{file}.py{':' if variant else ''}{variant}", KINDS)
+
+
+def test_the_base_is_every_functions_own_defaults():
+    base = load("base")
+    for section, functions in {
+        "net": (build, NETS["alexnet"]),
+        "augment": (Augmentation,),
+        "optimizer": (optimizer.momentum_sgd,),
+        "schedule": (schedule.Milestones,),
+        "mesh": (mesh.make,),
+    }.items():
+        parameters = [p for f in functions for p in inspect.signature(f).parameters.values()]
+        defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+        given = {"net": {"name"}, "schedule": {"kind", "rate"}}.get(section, set())
+        assert set(base[section]) == defaults.keys() | given
+        for name, default in defaults.items():
+            assert base[section][name] == default, f"{section}.{name}"
+            assert type(base[section][name]) is type(default), f"{section}.{name}"
+
+
+# --- Overrides ------------------------------------------------------------------------------------
+
+FILES = [(file, variant) for file, variants in VARIANTS.items() for variant in variants]
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_every_net_goes_with_every_file(net):
+    for file, variant in FILES:
+        config = load(file, variant)
+        before = config.to_dict()
+        configs.apply_overrides(config, {"net.name": net}, KINDS)
+        built = configs.call(build, "net", config.net, classes=10)
+        if net == before["net"]["name"]:
+            assert config.to_dict() == before
+        else:
+            assert built == build(net, classes=10)
+            assert config.to_dict() | {"net": before["net"]} == before
+
+
+@pytest.mark.parametrize("kind", schedule.SCHEDULES)
+def test_every_schedule_goes_with_every_file(kind):
+    for file, variant in FILES:
+        config = load(file, variant)
+        before = config.schedule.to_dict()
+        configs.apply_overrides(config, {"schedule.kind": kind}, KINDS)
+        eps = configs.call(schedule.build, "schedule", config.schedule, epochs=config.epochs)
+        assert type(eps) is schedule.SCHEDULES[kind]
+        if kind == before["kind"]:
+            assert config.schedule.to_dict() == before
+        else:
+            assert eps == schedule.build(kind, rate=before["rate"], epochs=config.epochs)
+
+
+OVERRIDES = {
+    "seed": 3,
+    "epochs": 2,
+    "net.name": "pocket",
+    "net.towers": 1,
+    "net.activation": "tanh",
+    "augment.mean": "crop",
+    "schedule.kind": "plateau",
+    "schedule.patience": 3,
+    "schedule.rate": 0.1,
+    "schedule.events": [(1, "conv1", 0.0)],
+}
+
+
+@given(st.permutations(list(OVERRIDES)), st.sampled_from(["digits", "cifar10", "imagenet"]))
+def test_the_order_of_overrides_does_not_matter(keys, file):
+    one, other = load(file), load(file)
+    configs.apply_overrides(one, OVERRIDES, KINDS)
+    configs.apply_overrides(other, {key: OVERRIDES[key] for key in keys}, KINDS)
+    assert one == other
+    assert (one.seed, one.epochs, one.net.towers, one.net.image_size) == (3, 2.0, 1, 28)
+    assert (one.schedule.patience, one.schedule.rate, one.schedule.drops) == (3, 0.1, 3)
+    assert type(one.epochs) is float
+    assert type(one.schedule.events) is tuple
+
+
+def test_two_dicts_of_overrides_for_different_keys_commute():
+    variant = {"schedule.kind": "plateau", "net.norm": False}
+    arm = {"net.towers": 1, "batch_size": 64}
+    found = []
+    for order in itertools.permutations([variant, arm]):
+        config = load("digits")
+        for overrides in order:
+            configs.apply_overrides(config, overrides, KINDS)
+        found.append(config)
+    assert found[0] == found[1]
+
+
+def test_another_kind_resets_its_section_but_for_what_has_no_default():
+    config = load("imagenet", "fine_tune")
+    configs.apply_overrides(config, {"net.image_size": 200, "net.norm": False}, KINDS)
+    configs.apply_overrides(config, {"schedule.kind": "plateau", "net.name": "cc2"}, KINDS)
+    assert (config.schedule.rate, config.schedule.bias_factor) == (0.001, 2.0)
+    assert (config.schedule.events, config.schedule.bias_drops) == ((), True)
+    assert (config.net.image_size, config.net.norm) == (224, True)
+    assert "milestones" not in config.schedule
+    assert "kernels" not in config.net
+    assert config.is_locked
+    assert config.schedule.is_locked
+
+
+def test_a_kind_that_is_what_it_was_resets_nothing():
+    config = load("imagenet", "fine_tune")
+    before = config.to_dict()
+    configs.apply_overrides(config, {"schedule.kind": "milestones", "net.name": "alexnet"}, KINDS)
+    assert config.to_dict() == before
+
+
+def test_what_has_no_default_and_no_value_must_be_set():
+    def build(name, *, classes, **options):
+        pass
+
+    kinds = {
+        "net.name": configs.Kind(
+            build, {"old": lambda size=1: size, "new": lambda width, size=2: width}, ("classes",)
+        )
+    }
+
+    def overridden(**overrides):
+        config = ConfigDict({"net": {"name": "old", "size": 1}}).lock()
+        configs.apply_overrides(config, {f"net.{k}": v for k, v in overrides.items()}, kinds)
+        return config.net.to_dict()
+
+    assert overridden(width=7, name="new") == {"name": "new", "width": 7, "size": 2}
+    with pytest.raises(UserError, match=r"config.net.name='new': set config.net.width as well"):
+        overridden(name="new")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"net.nrom": False}, "--config.net.nrom: the config has no 'net.nrom'; did you mean "),
+        ({"net": False}, "--config.net=False: a section; set what is in it: config.net.act"),
+        ({"net.norm": "no"}, "--config.net.norm='no': expected true or false"),
+        ({"net.norm": 1}, "--config.net.norm=1: expected true or false"),
+        ({"net.towers": 1.0}, "--config.net.towers=1.0: expected a whole number"),
+        ({"net.towers": True}, "--config.net.towers=True: expected a whole number"),
+        ({"epochs": "3"}, "--config.epochs='3': expected a number"),
+        ({"epochs": float("nan")}, "--config.epochs=nan: expected a number"),
+        ({"net.remove": 4}, "--config.net.remove=4: expected text"),
+        ({"schedule.milestones": 4}, "--config.schedule.milestones=4: expected a tuple"),
+        ({"net.name": "cc3"}, "config.net.name='cc3': choose one of alexnet, cc2, .*mean 'cc2'"),
+        ({"net.name": 2}, "config.net.name=2: choose one of alexnet"),
+        ({"net.name": []}, r"config.net.name=\[\]: choose one of alexnet"),
+        ({"schedule.kind": "cosine"}, "config.schedule.kind='cosine': choose one of milestones"),
+        ({"net.name": "cc2", "net.towers": 1}, "--config.net.towers: the config has no"),
+    ],
+)
+def test_a_wrong_override_is_one_clear_line(overrides, message):
+    with pytest.raises(UserError, match=message):
+        configs.apply_overrides(load("digits"), overrides, KINDS)
+
+
+def test_a_mistake_in_a_file_names_the_file(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("def get_config():\n    return [{'net.name': 'cc2'}, {'net.nam': 'pocket'}]\n")
+    with pytest.raises(UserError, match=r"--config=.*mine.py: --config.net.nam: .*config.net.name"):
+        configs.load(str(file), KINDS)
+
+
+def test_a_file_may_return_a_config(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from ml_collections import ConfigDict\n"
+        "def get_config():\n    return ConfigDict({'net': {'name': 'cc2', 'image_size': 160}})\n"
+    )
+    config = configs.load(str(file), KINDS)
+    assert config.is_locked
+    assert config.to_dict() == {"net": {"name": "cc2", "image_size": 160}}
+    configs.apply_overrides(config, {"net.name": "caffenet", "net.norm": False}, KINDS)
+    assert (config.net.image_size, config.net.norm) == (227, False)
+
+
+# --- Saved configs and calls ----------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -66,75 +251,6 @@ def config() -> ConfigDict:
     return ConfigDict(
         {"n": 1, "f": 0.5, "b": True, "s": "x", "t": ((1, 2.0),), "net": {"towers": 2}}
     ).lock()
-
-
-@pytest.mark.parametrize(
-    ("key", "text", "value"),
-    [
-        ("n", "2", 2),
-        ("f", "2", 2.0),
-        ("f", "1e-3", 0.001),
-        ("b", "false", False),
-        ("b", "1", True),
-        ("s", "3", "3"),
-        ("s", "", ""),
-        ("t", "((3,.1),)", ((3, 0.1),)),
-        ("t", "()", ()),
-        ("net.towers", "1", 1),
-    ],
-)
-def test_an_override_keeps_the_type(config, key, text, value):
-    configs.override(config, key, text)
-    found = config
-    for part in key.split("."):
-        found = found[part]
-    assert found == value
-    assert type(found) is type(value)
-
-
-@pytest.mark.parametrize(
-    ("key", "text", "message"),
-    [
-        ("m", "2", "the config has no 'm'"),
-        ("net.tower", "2", "did you mean '--config.net.towers'?"),
-        ("nett.towers", "2", "the config has no 'nett'; did you mean '--config.net.towers'?"),
-        ("n.x", "2", "the config has no 'n'"),
-        ("n", "2.5", "expected a whole number"),
-        ("n", "two", "expected a whole number"),
-        ("f", "nan", "expected a number"),
-        ("b", "maybe", "expected true or false"),
-        ("t", "3", "expected a tuple such as"),
-        ("t", "((1,2)", "expected a tuple such as"),
-        ("net", "3", "a section; set what is in it: config.net.towers"),
-    ],
-)
-def test_a_wrong_override_is_one_clear_line(config, key, text, message):
-    with pytest.raises(UserError) as error:
-        configs.override(config, key, text)
-    assert message in str(error.value)
-    assert str(error.value).startswith(f"--config.{key}")
-
-
-@pytest.mark.parametrize(
-    ("argv", "message"),
-    [
-        (["stray"], "stray argument 'stray'"),
-        (["--config.b", "false"], "--config.b: write --config.b=value"),
-        (["--a=1", "--a=2"], "--a is given twice"),
-        (["config.epochs=3"], "stray argument 'config.epochs=3'"),
-    ],
-)
-def test_silent_mistakes_of_other_parsers_are_loud(argv, message):
-    with pytest.raises(UserError, match=message):
-        options.arguments(argv)
-
-
-@pytest.mark.parametrize("text", ["", "two", "2.5", "-2", "3", "1e3"])
-def test_a_count_is_a_whole_number_and_large_enough(text):
-    with pytest.raises(UserError) as error:
-        options.count("steps", text, least=4)
-    assert str(error.value) == f"--steps={text}: expected a whole number of at least 4"
-    assert options.count("steps", "4", least=4) == 4
 
 
 def test_a_config_survives_json(config, tmp_path):
@@ -153,16 +269,6 @@ def test_call_names_an_unknown_or_missing_setting():
         configs.call(function, "optimizer", {"rate": 1, "momntum": 2})
     with pytest.raises(UserError, match=r"config.optimizer.rate is missing"):
         configs.call(function, "optimizer", {})
-
-
-def test_every_command_of_the_paper_page_is_a_config():
-    page = (ROOT / "docs/paper.md").read_text()
-    commands = [cell for cell in re.findall(r"`([^`]*)`", page) if cell.startswith("--config=")]
-    assert len(commands) >= 20
-    for command in commands:
-        argv = command.replace("--config=", f"--config={ROOT}/").split()
-        config, _ = configs.parse(argv, {})
-        build(**config.net, classes=1000)
 
 
 def test_what_the_program_fills_in_is_not_overwritten_in_silence():
@@ -186,7 +292,7 @@ def test_two_folders_have_each_their_own_base(tmp_path):
             "    return ConfigDict({'seed': SEED, 'again': base.SEED})\n"
         )
     for name, seed in (("a", 1), ("b", 2), ("a", 1)):
-        config = configs.load(f"{tmp_path}/{name}/mine.py")
+        config = configs.load(f"{tmp_path}/{name}/mine.py", KINDS)
         assert (config.seed, config.again) == (seed, seed)
     assert "base" not in sys.modules
     assert str(tmp_path / "a") not in sys.path
@@ -201,5 +307,5 @@ def test_a_module_of_the_callers_own_stays_what_it_was(tmp_path, monkeypatch):
         "from base import SEED\nfrom ml_collections import ConfigDict\n"
         "def get_config():\n    return ConfigDict({'seed': SEED})\n"
     )
-    assert configs.load(f"{tmp_path}/other.py").seed == 3
+    assert configs.load(f"{tmp_path}/other.py", KINDS).seed == 3
     assert sys.modules["base"] is mine

@@ -27,10 +27,10 @@ from pathlib import Path
 import work
 
 from alexnet.analysis import cost
+from alexnet.cli import arguments, count, run
 from alexnet.devices import runtime
-from alexnet.errors import UserError, run
+from alexnet.errors import UserError
 from alexnet.models.table import Norm
-from alexnet.options import arguments, count
 
 HERE = Path(__file__).parent
 OPTIONS = {

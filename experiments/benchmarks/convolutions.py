@@ -20,11 +20,11 @@ import jax
 import jax.numpy as jnp
 import work
 
+from alexnet.cli import arguments, count, run
 from alexnet.devices import mesh as meshes
 from alexnet.devices import runtime
-from alexnet.errors import UserError, nearest, run
+from alexnet.errors import UserError, nearest
 from alexnet.models import ops, table
-from alexnet.options import arguments, count
 from alexnet.text import aligned
 
 OPTIONS = {"net": "alexnet", "images": "16", "rounds": "9"}

@@ -18,12 +18,10 @@ from pathlib import Path
 
 import jax
 
-from alexnet import config as configs
+from alexnet.cli import count, parse, run
 from alexnet.devices import runtime
-from alexnet.errors import run
-from alexnet.options import count
 from alexnet.training.loop import train_and_evaluate
-from alexnet.training.setup import assemble, learning, train_batches
+from alexnet.training.setup import KINDS, assemble, learning, train_batches
 from alexnet.workdir import log
 
 OPTIONS = {"steps": "20", "rounds": "5"}
@@ -59,7 +57,7 @@ def loop_seconds(config, steps: int, folder: str) -> float:
 
 
 def main(argv: list[str]) -> None:
-    config, options = configs.parse(argv, OPTIONS)
+    config, options = parse(argv, OPTIONS, KINDS)
     steps, rounds = count("steps", options["steps"], 4), count("rounds", options["rounds"])
     runtime.cache_compilations()
     bare = bare_step(config)

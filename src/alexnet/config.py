@@ -1,13 +1,16 @@
-"""Reads `--config=configs/X.py[:variant]` and its `--config.a.b=value` overrides.
+"""Reads a config file, `configs/X.py[:variant]`, and calls functions with a config's sections.
 
-The syntax is that of ml_collections' config_flags, but every mistake is one clear line, also those
-that it passes over in silence: stray arguments, repeated flags, `--config.a value`.
+A file's `get_config` returns layers: a dict of every setting and then dicts of overrides, all with
+dotted keys, such as {"net.norm": False}. A variant, an arm of a sweep and `--config.net.norm=false`
+are such overrides alike. A file may also return a ConfigDict.
 """
 
 import contextlib
+import dataclasses
 import importlib
 import inspect
 import json
+import math
 import runpy
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,73 +20,56 @@ from typing import Any
 import ml_collections
 
 from alexnet.errors import UserError, nearest
-from alexnet.options import arguments, typed
+
+REQUIRED = inspect.Parameter.empty  # stands for the default of an argument that has none
 
 
-def parse(
-    argv: Sequence[str], options: Mapping[str, str | None]
-) -> tuple[ml_collections.ConfigDict, dict[str, str]]:
-    """The config with its overrides, and the command's other options.
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A setting that chooses a function; the rest of its section are that function's arguments.
+
+    Attributes:
+        build: what takes the whole section, and so has arguments of its own.
+        choices: the functions by name.
+        filled_in: arguments that the program fills in.
+    """
+
+    build: Callable[..., Any]
+    choices: Mapping[str, Callable[..., Any]]
+    filled_in: Sequence[str] = ()
+
+    def defaults(self, key: str, choice: str) -> dict[str, Any]:
+        """The settings that come with a choice and their defaults, or REQUIRED.
+
+        Raises:
+            UserError: if there is no such choice for the setting `key`.
+        """
+        if choice not in list(self.choices):
+            raise UserError(
+                f"config.{key}={choice!r}: choose one of {', '.join(self.choices)}"
+                f"{nearest(str(choice), self.choices)}"
+            )
+        functions = (self.build, self.choices[choice])
+        parameters = [p for f in functions for p in inspect.signature(f).parameters.values()]
+        left_out = {*self.filled_in, key.rpartition(".")[2]}
+        return {
+            p.name: p.default
+            for p in parameters
+            if p.kind is not p.VAR_KEYWORD and p.name not in left_out
+        }
+
+
+Kinds = Mapping[str, Kind]  # {"net.name": ...}: config is below the nets, so these are handed in
+
+
+def load(file_and_variant: str, kinds: Kinds) -> ml_collections.ConfigDict:
+    """The config of a file and variant, locked.
 
     Args:
-        argv: without the program's name.
-        options: the command's own options and their defaults; None means required.
+        kinds: `alexnet.training.setup.KINDS`.
 
     Raises:
-        UserError: for any mistake in them.
-    """
-    given = arguments(argv)
-    file = given.pop("config", None)
-    if file is None:
-        raise UserError("which config? add --config=configs/digits.py, or another file there")
-    config = load(file)
-    found = dict(options)
-    for name, text in given.items():
-        if name in options:
-            found[name] = text
-        elif name.startswith("config."):
-            override(config, name.removeprefix("config."), text)
-        else:
-            known = ["config", *options]
-            raise UserError(f"--{name}: no such option{nearest(name, known)}")
-    for name, value in found.items():
-        if value is None:
-            raise UserError(f"--{name} is missing: add --{name}=...")
-    return config, found
-
-
-def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
-    """Sets `config.a.b.c` for key "a.b.c" from text, keeping the type it has.
-
-    Raises:
-        UserError: for an unknown key (naming the nearest) or a value of another type.
-    """
-    *sections, name = key.split(".")
-    section = config
-    for depth, part in enumerate(sections):
-        if part not in section or not isinstance(section[part], ml_collections.ConfigDict):
-            raise _no_setting(config, key, ".".join(sections[: depth + 1]))
-        section = section[part]
-    if name not in section:
-        raise _no_setting(config, key, key)
-    old = section[name]
-    if isinstance(old, ml_collections.ConfigDict):
-        inside = ", ".join(f"config.{key}.{part}" for part in old) or "nothing"
-        raise UserError(f"--config.{key}={text}: a section; set what is in it: {inside}")
-    section[name] = typed(f"config.{key}", text, old)
-
-
-def _no_setting(config: ml_collections.ConfigDict, key: str, unknown: str) -> UserError:
-    keys = _flat(config.to_dict())
-    close = nearest(key, keys).replace("'", "'--config.", 1)
-    return UserError(f"--config.{key}: the config has no {unknown!r}{close}")
-
-
-def load(file_and_variant: str) -> ml_collections.ConfigDict:
-    """`get_config(variant)` of a config file, locked.
-
-    Raises:
-        UserError: if there is no such file or variant.
+        UserError: if there is no such file or variant, or an override in it cannot be.
     """
     file, _, variant = file_and_variant.partition(":")
     if not Path(file).is_file():
@@ -95,11 +81,20 @@ def load(file_and_variant: str) -> ml_collections.ConfigDict:
         if variant and not inspect.signature(get_config).parameters:
             raise UserError(f"--config={file}:{variant}: this config has no variants")
         try:
-            config = get_config(variant) if variant else get_config()
+            found = get_config(variant) if variant else get_config()
         except (KeyError, ValueError) as error:
             reason = error.args[0] if error.args else error
             raise UserError(f"--config={file}:{variant}: {reason}") from None
-    return config.lock()
+    if isinstance(found, ml_collections.ConfigDict):
+        return found.lock()
+    everything, *layers = [found] if isinstance(found, Mapping) else found
+    config = ml_collections.ConfigDict(_nested(everything)).lock()
+    try:
+        for overrides in layers:
+            apply_overrides(config, overrides, kinds)
+    except UserError as error:
+        raise UserError(f"--config={file_and_variant}: {error}") from None
+    return config
 
 
 @contextlib.contextmanager
@@ -119,6 +114,95 @@ def _siblings_importable(folder: Path) -> Iterator[None]:
         for name in names & sys.modules.keys():
             del sys.modules[name]
         sys.modules.update(before)
+
+
+def apply_overrides(
+    config: ml_collections.ConfigDict, overrides: Mapping[str, Any], kinds: Kinds
+) -> None:
+    """Sets `config.a.b` for each key "a.b", in any order.
+
+    Kinds come first. One that changes RESETS its section to the defaults of the function that it
+    chooses, also where both functions have a setting of the same name: the old value was meant for
+    the old function. Only what has no default, such as `schedule.rate`, keeps its value. A kind
+    that is what it was resets nothing.
+
+    Raises:
+        UserError: for an unknown key (naming the nearest) or a value of another type.
+    """
+    for key in kinds:
+        if key in overrides:
+            _choose(config, key, overrides, kinds[key])
+    for key, value in overrides.items():
+        section, name = place(config, key)
+        section[name] = _like(section[name], key, value)
+
+
+def _choose(
+    config: ml_collections.ConfigDict, key: str, overrides: Mapping[str, Any], kind: Kind
+) -> None:
+    section, name = place(config, key)
+    choice, old = overrides[key], section.to_dict()
+    if choice == old[name]:
+        return
+    prefix = key.removesuffix(name)
+    fresh = {name: choice} | kind.defaults(key, choice)
+    for option, default in fresh.items():
+        if default is REQUIRED:
+            fresh[option] = old.get(option, overrides.get(prefix + option, REQUIRED))
+            if fresh[option] is REQUIRED:
+                raise UserError(f"config.{key}={choice!r}: set config.{prefix}{option} as well")
+    with section.unlocked():
+        for option in old:
+            del section[option]
+        section.update(fresh)
+
+
+def _like(old: Any, key: str, value: Any) -> Any:
+    """`value`, which must be of the type of the value that it replaces; 1 will do for 1.0."""
+    if isinstance(old, ml_collections.ConfigDict):
+        inside = ", ".join(f"config.{key}.{part}" for part in old) or "nothing"
+        raise UserError(f"--config.{key}={value}: a section; set what is in it: {inside}")
+    match old, value:
+        case (bool(), bool()) | (str(), str()) | (None, _):
+            return value
+        case (bool(), _) | (_, bool()):
+            pass
+        case int(), int():
+            return value
+        case float(), int() | float() if math.isfinite(value):
+            return float(value)
+        case tuple() | list(), tuple() | list():
+            return tuple(value)
+    raise UserError(f"--config.{key}={value!r}: expected {expected(old)}")
+
+
+def expected(old: Any) -> str:
+    """What may replace a value, in words."""
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+    return words.get(type(old), f"a tuple such as {old or '((20, 0.001),)'}")
+
+
+def place(config: ml_collections.ConfigDict, key: str) -> tuple[ml_collections.ConfigDict, str]:
+    """The section of `config.a.b.c` for key "a.b.c", and the name in it.
+
+    Raises:
+        UserError: for an unknown key, naming the nearest.
+    """
+    *sections, name = key.split(".")
+    section = config
+    for depth, part in enumerate(sections):
+        if part not in section or not isinstance(section[part], ml_collections.ConfigDict):
+            raise _no_setting(config, key, ".".join(sections[: depth + 1]))
+        section = section[part]
+    if name not in section:
+        raise _no_setting(config, key, key)
+    return section, name
+
+
+def _no_setting(config: ml_collections.ConfigDict, key: str, unknown: str) -> UserError:
+    keys = _flat(config.to_dict())
+    close = nearest(key, keys).replace("'", "'--config.", 1)
+    return UserError(f"--config.{key}: the config has no {unknown!r}{close}")
 
 
 def call(function: Callable[..., Any], section: str, config: Mapping[str, Any], **more) -> Any:
@@ -169,3 +253,14 @@ def _flat(tree: dict, prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    tree = {}
+    for key, value in flat.items():
+        *sections, name = key.split(".")
+        section = tree
+        for part in sections:
+            section = section.setdefault(part, {})
+        section[name] = value
+    return tree

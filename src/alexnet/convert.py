@@ -28,16 +28,16 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
+from alexnet.cli import arguments, parse, run
 from alexnet.data import prepare
 from alexnet.data.augment import Augmentation, evaluation_inputs
 from alexnet.data.store import open_store
-from alexnet.errors import UserError, run
+from alexnet.errors import UserError
 from alexnet.formats import layout, weights
 from alexnet.models import network, table
 from alexnet.models.build import build
-from alexnet.options import arguments
 from alexnet.training import optimizer
-from alexnet.training.setup import check_settings
+from alexnet.training.setup import KINDS, check_settings
 from alexnet.training.step import TrainState
 from alexnet.workdir import checkpoint, record
 from alexnet.workdir.record import Progress
@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> None:
     if ("source" in given) == ("target" in given):
         raise UserError("add either --source=FILE, to read weights, or --target=FILE, to write")
     if "source" in given:
-        config, options = configs.parse(argv, {"source": None, "workdir": None})
+        config, options = parse(argv, {"source": None, "workdir": None}, KINDS)
         import_weights(config, Path(options["source"]), Path(options["workdir"]))
         return
     options = EXPORT | arguments(argv, EXPORT)

@@ -1,8 +1,7 @@
-"""The one exception for mistakes a user can mend, and how commands end with it."""
+"""The one exception for mistakes a user can mend."""
 
 import difflib
-import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 
 
 class UserError(Exception):
@@ -28,14 +27,3 @@ def choice(key: str, value: str, allowed: Collection[str]) -> None:
 def one_line(error: Exception) -> str:
     """Another library's message, as a part of ours."""
     return " ".join(str(error).split())
-
-
-def run(command: Callable[[], None]) -> None:
-    """Runs a command; a UserError becomes one line on stderr and exit status 2."""
-    try:
-        command()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)

@@ -20,13 +20,13 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from alexnet import errors
+from alexnet import cli
+from alexnet.cli import arguments
 from alexnet.data.augment import VIEWS
 from alexnet.data.store import Store
 from alexnet.devices import runtime
 from alexnet.errors import UserError
 from alexnet.inference.ensemble import Ensemble
-from alexnet.options import arguments
 from alexnet.training import metrics
 from alexnet.training.evaluation import make_evaluation
 from alexnet.training.setup import assemble, put_params
@@ -118,4 +118,4 @@ def check_same_images(workdirs: tuple[str, str], stores: tuple[Store, Store], sp
 
 
 if __name__ == "__main__":
-    errors.run(lambda: main(sys.argv[1:]))
+    cli.run(lambda: main(sys.argv[1:]))

@@ -6,10 +6,10 @@ python -m alexnet.nets alexnet --towers=1
 import sys
 from collections.abc import Sequence
 
-from alexnet.errors import UserError, nearest, run
+from alexnet.cli import arguments, run, typed
+from alexnet.errors import UserError, nearest
 from alexnet.models.build import NETS, build, defaults
 from alexnet.models.describe import describe
-from alexnet.options import arguments, typed
 
 
 def main(argv: Sequence[str]) -> None:

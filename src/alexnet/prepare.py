@@ -5,7 +5,7 @@ python -m alexnet.prepare cifar10
 
 import argparse
 
-from alexnet import errors
+from alexnet.cli import run
 from alexnet.data import store
 from alexnet.data.prepare import prepare
 
@@ -24,4 +24,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    run(main)

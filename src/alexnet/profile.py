@@ -19,14 +19,12 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from alexnet import config as configs
 from alexnet.analysis import cost, hlo
+from alexnet.cli import count, parse, run
 from alexnet.devices import runtime
-from alexnet.errors import run
 from alexnet.models.table import Net
-from alexnet.options import count
 from alexnet.text import aligned
-from alexnet.training.setup import assemble, learning, train_batches
+from alexnet.training.setup import KINDS, assemble, learning, train_batches
 from alexnet.training.step import SCOPES
 
 OPTIONS = {"steps": "3", "trace": ""}
@@ -34,7 +32,7 @@ OPTIONS = {"steps": "3", "trace": ""}
 
 def main(argv: Sequence[str]) -> None:
     """Runs, measures and prints."""
-    config, options = configs.parse(argv, OPTIONS)
+    config, options = parse(argv, OPTIONS, KINDS)
     steps = count("steps", options["steps"])
     runtime.cache_compilations()
     run = assemble(config)

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from alexnet.analysis import cost
+from alexnet.cli import arguments, count, run, typed
 from alexnet.devices.layout import layout
-from alexnet.errors import run
 from alexnet.models.build import build, defaults
 from alexnet.models.table import Net
-from alexnet.options import arguments, count, typed
 from alexnet.text import aligned
 
 MIB = 2**20

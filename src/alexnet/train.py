@@ -9,15 +9,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from alexnet import config as configs
+from alexnet.cli import parse, run
 from alexnet.devices import processes, runtime
-from alexnet.errors import run
 from alexnet.training.loop import train_and_evaluate
+from alexnet.training.setup import KINDS
 
 
 def main(argv: Sequence[str]) -> None:
     """Reads the flags and trains."""
-    config, options = configs.parse(argv, {"workdir": None} | processes.OPTIONS)
+    config, options = parse(argv, {"workdir": None} | processes.OPTIONS, KINDS)
     workdir = Path(options.pop("workdir"))
     processes.join(**options)
     runtime.cache_compilations()

@@ -11,7 +11,7 @@ from alexnet.errors import UserError
 
 def test_the_command_shows_every_layer(data_dir, tmp_path, capsys, monkeypatch):
     config: ConfigDict = tiny_config(data_dir)
-    monkeypatch.setattr(configs, "load", lambda file: config)
+    monkeypatch.setattr(configs, "load", lambda file, kinds: config)
     profile.main(["--config=tiny", "--steps=1", f"--trace={tmp_path / 'trace'}"])
     text = capsys.readouterr().out
     for layer in ("conv1", "norm1", "pool1", "conv3", "fc6", "fc8", "augment", "update"):

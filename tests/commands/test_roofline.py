@@ -160,8 +160,8 @@ def test_a_mistake_is_a_clear_error(arguments, message):
 
 def test_it_needs_no_jax_and_a_mistake_is_one_line():
     code = (
-        "import sys; from alexnet import roofline, errors; assert 'jax' not in sys.modules; "
-        "errors.run(lambda: roofline.main(['--batch=0']))"
+        "import sys; from alexnet import cli, roofline; assert 'jax' not in sys.modules; "
+        "cli.run(lambda: roofline.main(['--batch=0']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")

@@ -166,8 +166,8 @@ def test_auto_without_a_cluster_says_what_to_write_instead():
     clusters = ("SLURM_", "OMPI_", "KUBERNETES_", "JAX_COORDINATOR")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(clusters)}
     code = (
-        "from alexnet import errors; from alexnet.devices import processes; "
-        "errors.run(lambda: processes.join('auto', '', '', ''))"
+        "from alexnet import cli; from alexnet.devices import processes; "
+        "cli.run(lambda: processes.join('auto', '', '', ''))"
     )
     line = [sys.executable, "-c", code]
     done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)

@@ -13,6 +13,7 @@ from support.tiny import ROOT
 from alexnet import config as configs
 from alexnet import evaluate, train
 from alexnet.data import store
+from alexnet.training.setup import KINDS
 from alexnet.workdir import checkpoint, log, migrations
 from golden.runs import RUNS, SHORT, machine
 
@@ -29,7 +30,7 @@ def same_machine() -> bool:
 @pytest.mark.parametrize("variant", CONFIGS)
 def test_a_variant_is_what_it_was(variant):
     file, _, name = variant.partition(":")
-    config = configs.load(f"{ROOT}/configs/{file}.py{':' if name else ''}{name}")
+    config = configs.load(f"{ROOT}/configs/{file}.py{':' if name else ''}{name}", KINDS)
     old = migrations.migrated(CONFIGS[variant], variant)
     assert json.loads(json.dumps(config.to_dict())) == old
 

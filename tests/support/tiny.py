@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def tiny_config(data_dir: str) -> ConfigDict:
-    config = configs.load(str(ROOT / "configs/digits.py"))
+    config = configs.load(str(ROOT / "configs/digits.py"), setup.KINDS)
     config.data.data_dir = data_dir
     config.data.image_size = 20
     config.net.image_size = 18

@@ -10,6 +10,7 @@ from alexnet import config as configs
 from alexnet.errors import UserError
 from alexnet.training import schedule
 from alexnet.training.schedule import Hyperparameters, Milestones, Plateau, Stepwise
+from alexnet.training.setup import KINDS
 
 LAYERS = ["conv1", "conv2", "fc8"]
 
@@ -107,7 +108,7 @@ def test_an_event_for_one_part_of_a_layer_and_the_later_event_wins():
 )
 def test_run_146_2012_2011_epoch_by_epoch(epoch, conv1, others, fc8, noise):
     """The log in `layer-params-146-2012-2011.cfg`, line by line."""
-    config = configs.load(f"{ROOT}/configs/imagenet.py:fine_tune")
+    config = configs.load(f"{ROOT}/configs/imagenet.py:fine_tune", KINDS)
     assert config.epochs == 54
     eps = configs.call(schedule.build, "schedule", config.schedule, epochs=config.epochs)
     hyperparameters = eps(epoch, [], LAYERS)

@@ -77,6 +77,8 @@ def build(
         if option in options and options[option] < least:
             raise UserError(f"config.net.{option}={options[option]}: must be at least {least}")
     net = NETS[name](classes=classes, **options)
+    if dropout not in (0, 0.5) and not any(isinstance(row, Dropout) for row in net.rows):
+        raise UserError(f"config.net.dropout={dropout}: net {name} has no dropout; leave it at 0.5")
     rows = _remove(net, [part.strip() for part in remove.split(",") if part.strip()])
     if not norm:
         rows = [row for row in rows if not isinstance(row, Norm)]

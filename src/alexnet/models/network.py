@@ -226,7 +226,7 @@ def _compiled_separately(stage: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     def inlined(*args):
-        # Without this, what is jitted within, such as jnp.where, would stand apart as well, unfused.
+        # Without this, what is jitted within, such as jnp.where, would not be fused.
         with set_xla_metadata(inlineable="true"):
             return stage(*args)
 

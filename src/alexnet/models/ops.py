@@ -62,8 +62,8 @@ def _conv_adjacent(x_BHWC, kernel_HWIO, padding):
 
 def _conv_gradient(stride, padding, eigen, saved, dy_BHWC):
     # JAX's own gradients but for the order of their axes. XLA on CPUs hands this order to Eigen
-    # everywhere, JAX's only in the outermost function: within `network._compiled_separately` AlexNet's step took
-    # tens of times as long with it.
+    # everywhere, JAX's only in the outermost function: within `network._compiled_separately`
+    # AlexNet's step took tens of times as long with it.
     x_BHWC, kernel_HWIO = saved
     sides, sizes = x_BHWC.shape[1:3], kernel_HWIO.shape[:2]
     reaches = [(n - 1) * stride + 1 for n in dy_BHWC.shape[1:3]]  # from first window to last

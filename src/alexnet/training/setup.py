@@ -18,10 +18,10 @@ from alexnet.devices import mesh as meshes
 from alexnet.devices import runtime
 from alexnet.errors import UserError, nearest
 from alexnet.models import network
-from alexnet.models.build import build
+from alexnet.models.build import NETS, build
 from alexnet.models.table import Net
 from alexnet.training import metrics, optimizer
-from alexnet.training.schedule import Schedule
+from alexnet.training.schedule import SCHEDULES, Schedule
 from alexnet.training.schedule import build as build_schedule
 from alexnet.training.step import (
     Apply,
@@ -36,6 +36,11 @@ SETTINGS = (
     *("init_from", "init_layers", "dtype", "accumulate", "conv_chunk", "log_every"),
     "checkpoint_every",
 )
+# The settings that choose a function, whose defaults their section starts from.
+KINDS = {
+    "net.name": configs.Kind(build, NETS, filled_in=("classes",)),
+    "schedule.kind": configs.Kind(build_schedule, SCHEDULES, filled_in=("epochs",)),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +53,7 @@ class Run:
     mesh: Mesh
     augmentation: Augmentation
     apply: Apply
-    shardings: TrainState  # shardings
+    shardings: TrainState  # of the state
     statistics: Statistics  # on the devices
 
 

@@ -38,10 +38,13 @@ class Retired:
 
 Change = Added | Renamed | Retired
 
-VERSION = 1
+VERSION = 2
 CHANGES: tuple[tuple[int, Change], ...] = (
     # Krizhevsky's "One weird trick" (2014): fully-connected layers divided over the batch's devices
     (1, Retired("mesh.hybrid", False)),
+    # what every net takes is in every config, also of nets without dropout or without norms
+    (2, Added("net.dropout", 0.5)),
+    (2, Added("net.norm", True)),
 )
 
 

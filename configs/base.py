@@ -1,0 +1,79 @@
+"""Every setting and what it means; the other files override some of them, variant by variant.
+
+A section holds the arguments of one function, and here that function's own defaults: AlexNet on
+ImageNet at a constant rate, an experiment of nobody's.
+
+An override has the setting's name with dots for a key, such as {"net.norm": False}: in the files
+beside this one, and on the command line as `--config.net.norm=false`. Of settings that choose a
+function, `net.name` and `schedule.kind`, another value brings along that function's own settings.
+"""
+
+BASE = {
+    "seed": 0,  # of the first weights, the order of the images, crops, noise and dropout
+    "batch_size": 128,  # images a step, on all devices together
+    "epochs": 90.0,
+    # The images: alexnet.data.prepare
+    "data.name": "imagenet2012",  # digits, folder:/path, or any TFDS name of labelled images
+    "data.data_dir": "",  # where they are prepared; "" is $TFDS_DATA_DIR or TFDS's own
+    "data.image_size": 256,  # side of the stored squares, in pixels
+    "data.quality": 95,  # of their JPEG; 0 stores raw pixels
+    # The network, with what every net has: alexnet.nets.build
+    "net.name": "alexnet",  # `python -m alexnet.nets` lists them
+    "net.activation": "relu",  # or tanh, sigmoid, none
+    "net.norm": True,  # response normalisation
+    "net.dropout": 0.5,  # rate of every dropout layer; 0 leaves dropout out
+    "net.remove": "",  # layers to leave out, such as conv3,conv4
+    # ... and what the net "alexnet" has
+    "net.preset": "original",  # as in the authors' source; or paper, as in the text
+    "net.init": "",  # of the weights: paper, original or caffe; "" is the preset's own
+    "net.towers": 2,  # or 1: the same layers, unsplit
+    "net.image_size": 224,  # side of the square that the net sees, in pixels
+    "net.kernels": (96, 256, 384, 384, 256),  # of conv1..conv5
+    "net.hidden": (4096, 4096),  # neurons of fc6, fc7
+    "net.communicate": True,  # False: the towers meet in fc8 only
+    "net.overlapping_pool": True,  # False: pooling with z = s = 2
+    "net.sixth_conv": 0,  # kernels of a conv6 over pool5; 0 leaves it out
+    # How images become inputs: alexnet.data.augment.Augmentation
+    "augment.random_crop": True,  # False: the centre crop
+    "augment.flip": True,  # reflect half of the training images
+    "augment.colour_noise": 0.1,  # deviation of the alphas of section 4.1; 0 is off
+    "augment.colour_scale": "deviation",  # of each principal component; or variance
+    "augment.divide_by_noise": False,  # the noisy image, by 1 + colour_noise
+    "augment.crop_chunk": 1,  # consecutive images that share one crop and flip
+    "augment.mean": "crop",  # subtracted: the mean image there, its centre, or one pixel
+    "augment.mean_pixel": (),  # red, green and blue on 0-255 for mean = pixel
+    # The update rule: alexnet.training.optimizer.momentum_sgd
+    "optimizer.momentum": 0.9,
+    "optimizer.weight_decay": 0.0005,  # of the kernels
+    "optimizer.bias_decay": 0.0,
+    "optimizer.layer_decay": (),  # (layer, weight decay) of single layers
+    # Rates over time: alexnet.training.schedule; plateau and stepwise have others
+    "schedule.kind": "milestones",
+    "schedule.rate": 0.01,  # at the start
+    "schedule.bias_factor": 2.0,  # the biases' rate by that of the kernels
+    "schedule.bias_drops": True,  # False: the biases keep their first rate
+    "schedule.events": (),  # (epoch, layer or colour_noise, rate of that layer from then on)
+    "schedule.milestones": (),  # (epoch, rate from then on)
+    # The devices: alexnet.devices.mesh.make
+    "mesh.data": 0,  # how many the batch is split over; 0: as many as there are
+    "mesh.tower": 0,  # how many the towers are split over; 0: one each if there are enough
+    # Weights to start from: alexnet.training.fine_tune
+    "init_from": "",  # the workdir of a run whose weights this one starts from
+    "init_layers": "all",  # or conv, or names: conv1,conv2
+    "dtype": "float32",  # or bfloat16: mixed precision
+    "accumulate": 1,  # parts that a batch is taken in, to save memory
+    "conv_chunk": -1,  # images that a convolution takes at once on CPUs; -1: as the platform likes
+    "log_every": 50,  # steps
+    "checkpoint_every": 2000,  # steps, beside the end of every epoch
+}
+
+
+def get_config() -> list[dict]:
+    return [BASE]
+
+
+def one_of(variants: dict[str, dict], variant: str) -> dict:
+    """The overrides of a variant; ValueError naming the known ones if there is none."""
+    if variant not in variants:
+        raise ValueError(f"no variant {variant!r}: choose one of {', '.join(variants)}")
+    return variants[variant]
