@@ -114,7 +114,7 @@ def test_training_may_reuse_the_buffers_at_once(tmp_path):
     state = make_state(1, width=100_000)
     expected = jax.tree.map(np.array, state)
     with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(1, state, {}, None)
+        checkpoints.save(1, state, Progress(), None)
         for _ in range(20):
             state = train_step(state)
         restored, _, _ = checkpoints.restore(like(state))
@@ -146,11 +146,11 @@ def test_best_is_remembered_across_runs(tmp_path):
 
 def test_previous_checkpoint_outlives_the_save(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(1, make_state(1), {}, 0.5)
+        checkpoints.save(1, make_state(1), Progress(), 0.5)
         checkpoints.wait()
-        checkpoints.save(2, make_state(2), {}, 0.4)
+        checkpoints.save(2, make_state(2), Progress(), 0.4)
         checkpoints.wait()
-        checkpoints.save(3, make_state(3), {}, 0.3)
+        checkpoints.save(3, make_state(3), Progress(), 0.3)
         assert (tmp_path / "1").is_dir()
     assert steps(tmp_path) == [2, 3]
 
@@ -259,7 +259,7 @@ def test_other_dtypes(tmp_path):
         "flag": jnp.array([True, False]),
     }
     with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(1, state, {}, None)
+        checkpoints.save(1, state, Progress(), None)
         assert_same(checkpoints.restore(like(state))[0], state)
     assert_same(checkpoint.load_params(tmp_path, "last")[0], jax.tree.map(np.asarray, state))
 
@@ -280,7 +280,7 @@ def test_load_does_not_read_the_opt_state(tmp_path):
 
     width = 200_000
     with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(1, make_state(1, width), {}, None)
+        checkpoints.save(1, make_state(1, width), Progress(), None)
         before = bytes_read()
         checkpoints.restore(like(make_state(1, width)))
         restored = bytes_read() - before
@@ -369,7 +369,7 @@ def cross_meshes(directory: str) -> None:
             kernel = state.params["conv1"]["kernel"]
             assert kernel.sharding.mesh.devices.shape == shape
             assert_same(state, make_state(1))
-            checkpoints.save(step, state, {}, None)
+            checkpoints.save(step, state, Progress(), None)
 
 
 def test_any_mesh_to_any_other(tmp_path):
@@ -391,7 +391,7 @@ def two_processes(directory: str, address: str, process: int) -> None:
         for step in (1, 2, 3):
             state = jax.tree.map(place, make_state(step), target)
             assert not state.params["conv1"]["kernel"].is_fully_addressable
-            checkpoints.save(step, state, {}, 0.1 * step)
+            checkpoints.save(step, state, Progress(), 0.1 * step)
     multihost = jax.experimental.multihost_utils
     multihost.sync_global_devices("saved")
     if process == 0:
@@ -402,7 +402,7 @@ def two_processes(directory: str, address: str, process: int) -> None:
         assert step == 2
         kernel = multihost.process_allgather(restored.params["conv1"]["kernel"], tiled=True)
         np.testing.assert_array_equal(kernel, make_state(2).params["conv1"]["kernel"])
-        checkpoints.save(3, jax.tree.map(place, make_state(3), target), {}, None)
+        checkpoints.save(3, jax.tree.map(place, make_state(3), target), Progress(), None)
 
 
 def test_two_processes(tmp_path):
