@@ -302,7 +302,7 @@ def test_load_says_what_is_wrong(tmp_path):
         checkpoint.load_params(tmp_path)
     with pytest.raises(UserError, match=r"there is no step 2 in .*, only \[1\]"):
         checkpoint.load_params(tmp_path, 2)
-    flip_bit(tmp_path / "1", where=0.1)
+    flip_bit(tmp_path / "1", where=0.9)
     with pytest.raises(UserError, match=r"1 is damaged \(ValueError: params/conv1/kernel changed"):
         checkpoint.load_params(tmp_path, "last")
 
