@@ -17,6 +17,15 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def require(key: str, value: object, good: bool, needs: str) -> None:
+    """Raises UserError for a setting whose value is not `good`, saying what it `needs` to be.
+
+    Conditions are written so that NaN fails them: `value >= 0`, not `not value < 0`.
+    """
+    if not good:
+        raise UserError(f"config.{key}={value!r}: {needs}")
+
+
 def choice(key: str, value: str, allowed: Collection[str]) -> None:
     """Raises UserError if a setting is none of the allowed words, naming the nearest."""
     if value not in allowed:

@@ -172,7 +172,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(data_dir, tmp_path, number)
         ("net.image_size", 4, "cannot read"),
         ("augment.colour_noise", -1.0, "config.augment.colour_noise=-1.0"),
         ("accumulate", 3, "does not divide into so many parts"),
-        ("dtype", "float16", "choose float32 or bfloat16"),
+        ("dtype", "float16", "choose one of float32, bfloat16"),
         ("mesh.tower", 3, "do not divide"),
         ("mesh.data", 64, "needs 64 devices"),
         ("data.name", "cifar10", "run: python -m alexnet.prepare cifar10 --image_size=20"),

@@ -6,15 +6,16 @@ crops.
 """
 
 import dataclasses
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
 
 from alexnet.data.statistics import Statistics
-from alexnet.errors import UserError
+from alexnet.errors import require
 
 Mean = Literal["crop", "centre", "pixel"]
+Scale = Literal["deviation", "variance"]
 VIEWS = {"centre": 1, "ten_crop": 10, "nine_crop": 9}  # how many each averages
 
 
@@ -43,7 +44,7 @@ class Augmentation:
     random_crop: bool = True
     flip: bool = True
     colour_noise: float = 0.1
-    colour_scale: Literal["deviation", "variance"] = "deviation"
+    colour_scale: Scale = "deviation"
     divide_by_noise: bool = False
     crop_chunk: int = 1
     mean: Mean = "crop"
@@ -51,26 +52,21 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         """Raises UserError for a value that cannot be."""
-        checks = {
-            "crop": self.crop >= 1,
-            "colour_noise": self.colour_noise >= 0,
-            "colour_scale": self.colour_scale in ("deviation", "variance"),
-            "crop_chunk": self.crop_chunk >= 1,
-            "mean": self.mean in ("crop", "centre", "pixel"),
-            "mean_pixel": len(self.mean_pixel) == (3 if self.mean == "pixel" else 0)
-            and all(isinstance(value, int | float) for value in self.mean_pixel),
-        }
-        needs = {
-            "crop": "at least 1",
-            "colour_noise": "0 or more",
-            "colour_scale": "deviation or variance",
-            "crop_chunk": "at least 1",
-            "mean": "crop, centre or pixel",
-            "mean_pixel": "three numbers with mean=pixel, () without",
-        }
-        for name, good in checks.items():
-            if not good:
-                raise UserError(f"config.augment.{name}={getattr(self, name)!r}: {needs[name]}")
+        pixel = self.mean == "pixel"
+        numbers = all(isinstance(value, int | float) for value in self.mean_pixel)
+        for name, good, needs in (
+            ("crop", self.crop >= 1, "at least 1"),
+            ("colour_noise", self.colour_noise >= 0, "0 or more"),
+            ("colour_scale", self.colour_scale in get_args(Scale), "deviation or variance"),
+            ("crop_chunk", self.crop_chunk >= 1, "at least 1"),
+            ("mean", self.mean in get_args(Mean), "crop, centre or pixel"),
+            (
+                "mean_pixel",
+                numbers and len(self.mean_pixel) == (3 if pixel else 0),
+                "three numbers with mean=pixel, () without",
+            ),
+        ):
+            require(f"augment.{name}", getattr(self, name), good, needs)
 
 
 def training_inputs(

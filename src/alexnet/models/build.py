@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from alexnet.errors import UserError, choice, nearest
+from alexnet.errors import UserError, choice, nearest, require
 from alexnet.models import alexnet, cuda_convnet, frameworks
 from alexnet.models.table import (
     ACTIVATIONS,
@@ -69,13 +69,11 @@ def build(
             raise UserError(
                 f"config.net.{option}: net {name} has no such option{nearest(option, known)}"
             )
-    if not 0 <= dropout < 1:
-        raise UserError(
-            f"config.net.dropout={dropout}: a probability from 0 up to, not including, 1"
-        )
+    probability = 0 <= dropout < 1
+    require("net.dropout", dropout, probability, "a probability from 0 up to, not including, 1")
     for option, least in (("towers", 1), ("image_size", 1)):
-        if option in options and options[option] < least:
-            raise UserError(f"config.net.{option}={options[option]}: must be at least {least}")
+        value = options.get(option, least)
+        require(f"net.{option}", value, value >= least, f"must be at least {least}")
     net = NETS[name](classes=classes, **options)
     if dropout not in (0, 0.5) and not any(isinstance(row, Dropout) for row in net.rows):
         raise UserError(f"config.net.dropout={dropout}: net {name} has no dropout; leave it at 0.5")

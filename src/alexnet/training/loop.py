@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from alexnet.devices import mesh as meshes
 from alexnet.devices import processes
 from alexnet.devices.processes import Interruption
-from alexnet.errors import UserError
+from alexnet.errors import UserError, require
 from alexnet.models.table import layers
 from alexnet.training import fine_tune
 from alexnet.training.evaluation import make_evaluation
@@ -114,13 +114,10 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> list[float]:
 
 def check(config: ConfigDict, images: int) -> int:
     """The number of steps, once the settings of the loop are seen to be possible."""
-    if not 0 <= config.seed < 2**32:
-        raise UserError(f"config.seed={config.seed}: from 0 to 2^32 - 1")
-    if not config.epochs > 0:
-        raise UserError(f"config.epochs={config.epochs}: must be more than 0")
+    require("seed", config.seed, 0 <= config.seed < 2**32, "from 0 to 2^32 - 1")
+    require("epochs", config.epochs, config.epochs > 0, "must be more than 0")
     for name in ("log_every", "checkpoint_every"):
-        if config[name] < 1:
-            raise UserError(f"config.{name}={config[name]}: a number of steps, at least 1")
+        require(name, config[name], config[name] >= 1, "a number of steps, at least 1")
     return math.ceil(config.epochs * images / config.batch_size)
 
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from alexnet.errors import UserError, nearest
+from alexnet.errors import UserError, nearest, require
 
 Rates = dict[str, dict[str, Any]]  # {layer: {"kernel": eps, "bias": eps}}, scalars
 
@@ -49,14 +49,12 @@ def momentum_sgd(
             case _:
                 raise UserError(f"config.optimizer.layer_decay: {pair!r} is not (layer, decay)")
     layer_decay = dict(layer_decay)
-    if not 0 <= momentum < 1:
-        raise UserError(f"config.optimizer.momentum={momentum}: from 0 up to, not including, 1")
+    require("optimizer.momentum", momentum, 0 <= momentum < 1, "from 0 up to, not including, 1")
     given = {"weight_decay": weight_decay, "bias_decay": bias_decay} | {
         f"layer_decay[{name!r}]": value for name, value in layer_decay.items()
     }
     for name, value in given.items():
-        if not value >= 0:
-            raise UserError(f"config.optimizer.{name}={value}: must be 0 or more")
+        require(f"optimizer.{name}", value, value >= 0, "must be 0 or more")
     for name in layer_decay:
         if name not in params:
             raise UserError(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alexnet.errors import UserError, nearest
+from alexnet.errors import UserError, nearest, require
 from alexnet.training.optimizer import Rates
 
 
@@ -44,8 +44,8 @@ class Schedule:
     def __post_init__(self) -> None:
         """Raises UserError for an impossible value."""
         for name in ("rate", "bias_factor"):
-            if not getattr(self, name) >= 0:
-                raise UserError(f"config.schedule.{name}={getattr(self, name)}: must be 0 or more")
+            value = getattr(self, name)
+            require(f"schedule.{name}", value, value >= 0, "must be 0 or more")
         for event in self.events:
             if not _is(event, float, str, float) or event[2] < 0:
                 raise UserError(
@@ -141,10 +141,8 @@ class Plateau(Schedule):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, least in (("factor", 1), ("drops", 0), ("patience", 1), ("improvement", 0)):
-            if not getattr(self, name) >= least:
-                raise UserError(
-                    f"config.schedule.{name}={getattr(self, name)}: must be at least {least}"
-                )
+            value = getattr(self, name)
+            require(f"schedule.{name}", value, value >= least, f"must be at least {least}")
 
     def base_rate(self, epoch: float, errors: Sequence[float]) -> float:
         best, stale, dropped = float("inf"), 0, 0
@@ -181,10 +179,8 @@ class Stepwise(Schedule):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, least in (("divisor", 1), ("steps", 2), ("bias_divisor", 1), ("bias_steps", 2)):
-            if not getattr(self, name) >= least:
-                raise UserError(
-                    f"config.schedule.{name}={getattr(self, name)}: must be at least {least}"
-                )
+            value = getattr(self, name)
+            require(f"schedule.{name}", value, value >= least, f"must be at least {least}")
 
     def base_rate(self, epoch: float, errors: Sequence[float]) -> float:
         return self.rate / self._divisor(epoch, self.divisor, self.steps)

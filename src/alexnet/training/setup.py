@@ -16,7 +16,7 @@ from alexnet.data.statistics import Statistics
 from alexnet.data.store import Store
 from alexnet.devices import mesh as meshes
 from alexnet.devices import runtime
-from alexnet.errors import UserError, nearest
+from alexnet.errors import UserError, choice, nearest, require
 from alexnet.models import network
 from alexnet.models.build import NETS, build
 from alexnet.models.table import Net
@@ -64,8 +64,7 @@ def assemble(config: ConfigDict) -> Run:
         UserError: for whatever in the config cannot be.
     """
     check_settings(config)
-    if config.batch_size < 1:
-        raise UserError(f"config.batch_size={config.batch_size}: must be at least 1")
+    require("batch_size", config.batch_size, config.batch_size >= 1, "must be at least 1")
     store = configs.call(prepare.ensure, "data", config.data)
     net = configs.call(build, "net", config.net, classes=len(store.classes))
     if net.image_size > store.image_size:
@@ -85,8 +84,7 @@ def assemble(config: ConfigDict) -> Run:
         )
     batch_size = config.batch_size // config.accumulate
     tuning = runtime.tuning(config.conv_chunk, mesh, batch_size, net.image_size)
-    if config.dtype not in ("float32", "bfloat16"):
-        raise UserError(f"config.dtype={config.dtype!r}: choose float32 or bfloat16")
+    choice("dtype", config.dtype, ("float32", "bfloat16"))
     apply = network.on_mesh(net, mesh, jnp.dtype(config.dtype), tuning)
     shardings = state_shardings(mesh, network.params_specs(net))
     statistics = jax.device_put(store.statistics, meshes.replicated(mesh))

@@ -8,13 +8,11 @@ a word, hence the record in each checkpoint's metadata: shape, dtype and crc32 o
 
 import gc
 import json
-import logging
 import shutil
 import sys
 import textwrap
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -268,20 +266,22 @@ def _read(path: Path, choose: Callable[[dict], dict]) -> tuple[dict[str, Any], P
     Raises _Damaged, and what `choose` raises.
     """
     _check_merged(path)
-    with _hushed():
-        try:
-            record = _read_record(path)
-            like = choose(record["leaves"])
-            with _orbax():
-                leaves = ocp.load(path, like, checkpointable_name="state")
-            for name, leaf in leaves.items():
-                if _crc32(leaf) != record["leaves"][name]["crc32"]:
-                    raise ValueError(f"{name} changed since it was written")
-            return leaves, Progress.from_json(record["metadata"])
-        except UserError:
-            raise
-        except Exception as error:
-            reason = _reason(error)
+    try:
+        record = _read_record(path)
+        like = choose(record["leaves"])
+        with _orbax():
+            leaves = ocp.load(path, like, checkpointable_name="state")
+        for name, leaf in leaves.items():
+            if _crc32(leaf) != record["leaves"][name]["crc32"]:
+                raise ValueError(f"{name} changed since it was written")
+        return leaves, Progress.from_json(record["metadata"])
+    except UserError:
+        raise
+    except Exception as error:
+        reason = _reason(error)
+    # Orbax abandons the reads beside the one that failed, and Python reports each when it collects
+    # it: now, so that what we say comes last.
+    gc.collect()
     raise _Damaged(f"checkpoint {path} is damaged ({reason})")
 
 
@@ -302,20 +302,6 @@ def _check_merged(path: Path) -> None:
                 f"its path has, or had, a name with one of {' '.join(_PATTERN)}: copy all that is "
                 f"in {part} to {state}, give that folder another name, and it can be read"
             )
-
-
-@contextmanager
-def _hushed() -> Iterator[None]:
-    """When one read fails Orbax abandons the others, and Python reports each at great length."""
-    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
-    logger = logging.getLogger("asyncio")
-    logger.disabled = True
-    try:
-        yield
-    finally:
-        gc.collect()  # it reports them as it collects them
-        logger.disabled = False
-        sys.unraisablehook = hook
 
 
 def _params(saved: dict[str, dict]) -> dict[str, np.ndarray]:
