@@ -1,0 +1,1 @@
+"""What a step costs, computed from its table or read from its program."""

@@ -1,0 +1,1 @@
+"""Section 3.2: the mesh, several processes as one run, and what suits the device."""
