@@ -12,12 +12,12 @@ BASE = {
     "seed": 0,  # of the first weights, the order of the images, crops, noise and dropout
     "batch_size": 128,  # images a step, on all devices together
     "epochs": 90.0,
-    # The images: alexnet.data.prepare
+    # The images: alexnet.data.prepare.ensure
     "data.name": "imagenet2012",  # digits, folder:/path, or any TFDS name of labelled images
     "data.data_dir": "",  # where they are prepared; "" is $TFDS_DATA_DIR or TFDS's own
     "data.image_size": 256,  # side of the stored squares, in pixels
     "data.quality": 95,  # of their JPEG; 0 stores raw pixels
-    # The network, with what every net has: alexnet.nets.build
+    # The network, with what every net has: alexnet.models.build.build
     "net.name": "alexnet",  # `python -m alexnet.nets` lists them
     "net.activation": "relu",  # or tanh, sigmoid, none
     "net.norm": True,  # response normalisation

@@ -22,6 +22,9 @@ from alexnet.workdir import checkpoint
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.record import Progress
 
+# What Orbax abandons when a read fails is reported when it is collected.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 class Trace(NamedTuple):
     trace: dict
