@@ -49,7 +49,7 @@ def programs(
     kernel_HWIO = random(row.size, row.size, channels, kernels)
 
     def conv(x_BHWC, kernel_HWIO):
-        return ops.conv(x_BHWC, kernel_HWIO, row.stride, (table.padding(row),) * 2, eigen)
+        return ops.conv(x_BHWC, kernel_HWIO, row.stride, (row.padding,) * 2, eigen)
 
     def gradient(number: int) -> Callable[..., jax.Array]:
         return lambda x, kernel, dy: jax.vjp(conv, x, kernel)[1](dy)[number]

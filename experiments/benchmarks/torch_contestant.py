@@ -74,7 +74,7 @@ def build(net: table.Net, by_hand: bool) -> nn.Sequential:
         row, inputs = layer.row, layer.input_shape
         match row:
             case table.Conv():
-                before, after = table.padding(row)
+                before, after = row.padding
                 if before != after:
                     modules.append(nn.ZeroPad2d((before, after, before, after)))
                 pad = before if before == after else 0

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from alexnet.models.table import Activation, Dropout, Layer, Net, Weighted, layers
+from alexnet.models.table import Layer, Net, layers
 
 FLOAT32 = 4  # bytes
 
@@ -28,14 +28,13 @@ class Cost(NamedTuple):
 def costs(net: Net, batch: float) -> tuple[Cost, ...]:
     """One tower's costs, row by row."""
     found, gathered = [], _gathered(net)
-    reads_image = next(row for row in net.rows if isinstance(row, Weighted))
+    reads_image = net.weighted[0]
     for layer in layers(net):
         row, first = layer.row, layer.row is reads_image
         forward = 2 * layer.multiply_adds / net.towers * batch
         training = forward * (2 if first else 3)
         weights = layer.parameters / net.towers
-        in_place = isinstance(row, Activation | Dropout)
-        kept = 0 if in_place else math.prod(layer.output_shape) * batch
+        kept = 0 if row.in_place else math.prod(layer.output_shape) * batch
         received = gathered.get(row.name, 0) * (net.towers - 1) / net.towers * batch
         numbers = (weights, kept, received, _traffic(net, layer, batch, first))
         found.append(Cost(row.name, forward, training, *(FLOAT32 * n for n in numbers)))
@@ -50,12 +49,12 @@ def _traffic(net: Net, layer: Layer, batch: float, first: bool) -> float:
     w, v. Norm and pool: x -> y and x, dy -> dx. Activations and dropout are taken to be fused with
     their neighbours. Each pass moves its arrays once.
     """
-    if isinstance(layer.row, Activation | Dropout):
+    if layer.row.in_place:
         return 0
     x, y = (math.prod(shape) * batch for shape in (layer.input_shape, layer.output_shape))
-    if not isinstance(layer.row, Weighted):
-        return 3 * x + 2 * y
     weights = layer.parameters / net.towers
+    if not weights:
+        return 3 * x + 2 * y
     return 2 * (x + y) + 7 * weights if first else 3 * (x + y) + 8 * weights
 
 

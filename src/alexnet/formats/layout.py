@@ -62,7 +62,7 @@ def _weighted(net: Net) -> Iterator[tuple[Layer, tuple[int, int, int], int]]:
     for layer in layers(net):
         row = layer.row
         if isinstance(row, Conv):
-            yield layer, (row.size, row.size, layer.input_shape[-1]), row.kernels
+            yield layer, (row.size, row.size, layer.input_shape[-1]), row.outputs
         elif isinstance(row, Weighted):
             *space, channels = layer.input_shape
-            yield layer, (*(space or (1, 1)), channels), row.neurons
+            yield layer, (*(space or (1, 1)), channels), row.outputs

@@ -112,7 +112,7 @@ def _remove(net: Net, names: Sequence[str]) -> list[Row]:
         # and pool1 stand between conv1 and its ReLU.
         if isinstance(row, Weighted):
             layer_is_gone = row.name in gone
-        elif isinstance(row, Activation | Dropout) and layer_is_gone:
+        elif row.belongs_to_layer and layer_is_gone:
             gone.add(row.name)
     return [row for row in net.rows if row.name not in gone]
 

@@ -1,19 +1,6 @@
 """A net's table as text: what `python -m alexnet.nets` prints."""
 
-from alexnet.models.table import (
-    Activation,
-    Conv,
-    Dense,
-    Dropout,
-    Local,
-    Net,
-    Norm,
-    Pool,
-    Row,
-    Weighted,
-    layers,
-    padding,
-)
+from alexnet.models.table import Net, Weighted, layers
 from alexnet.text import aligned
 
 
@@ -28,7 +15,8 @@ def describe(net: Net) -> str:
         total = net.classes if row is net.rows[-1] else channels * net.towers
         sizes = (layer.neurons, layer.parameters, layer.multiply_adds) if weighted else (0, 0, 0)
         output = "x".join(map(str, (*space, total)))
-        table.append((row.name, _what(net, row), output, *(f"{n:,}" if n else "" for n in sizes)))
+        figures = (f"{n:,}" if n else "" for n in sizes)
+        table.append((row.name, row.sentence(net.towers), output, *figures))
     weighted = [layer for layer in traced if isinstance(layer.row, Weighted)]
     inputs = net.image_size**2 * 3
     totals = (
@@ -46,33 +34,3 @@ def describe(net: Net) -> str:
         f"({inputs:,} numbers), {net.classes} classes"
     )
     return "\n".join([title, rule, text[0], rule, *text[1:-1], rule, text[-1]])
-
-
-def _what(net: Net, row: Row) -> str:
-    split = f", {net.towers} x {{}}" if net.towers > 1 else ""
-    reads = ", reads all towers" if net.towers > 1 and getattr(row, "reads", "") == "all" else ""
-    match row:
-        case Conv():
-            before, after = padding(row)
-            pad = f" pad {before}" if before == after else f" pad {before}+{after}"
-            stride = f" stride {row.stride}" if row.stride > 1 else ""
-            per_tower = split.format(row.kernels // net.towers)
-            pad = pad if before + after else ""
-            return f"conv {row.size}x{row.size}{stride}{pad}{per_tower}{reads}"
-        case Local():
-            per_tower = split.format(row.kernels // net.towers)
-            return f"local {row.size}x{row.size} pad {row.pad}{per_tower}{reads}"
-        case Dense():
-            return f"fully connected{reads}"
-        case Activation():
-            return row.kind
-        case Norm():
-            return (
-                f"response norm over {row.size} maps{reads}"
-                if row.over == "maps"
-                else (f"response norm over {row.size}x{row.size} pixels")
-            )
-        case Pool():
-            return f"{row.kind} pool {row.size}x{row.size} stride {row.stride}"
-        case Dropout():
-            return f"dropout {row.rate}"

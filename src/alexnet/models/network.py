@@ -40,16 +40,8 @@ class Weights(nn.Module):
     eigen: bool = False  # see `alexnet.devices.runtime.Tuning`
 
     def setup(self) -> None:
-        row, features = self.layer.row, self.layer.output_shape[-1]
-        if isinstance(row, table.Dense):
-            shape, bias_shape = (math.prod(self.layer.input_shape), features), (features,)
-        elif isinstance(row, table.Local):
-            place = self.layer.output_shape[:2]
-            shape = (*place, row.size**2, self.layer.input_shape[-1], features)
-            bias_shape = (*place, features)
-        else:
-            shape = (row.size, row.size, self.layer.input_shape[-1], features)
-            bias_shape = (features,)
+        row, output = self.layer.row, self.layer.output_shape
+        shape, bias_shape = row.kernel_shape(self.layer.input_shape, output), row.bias_shape(output)
         normal = functools.partial(_normal, row.std)
         self.kernel = self.param("kernel", normal, (self.towers, *shape))
         constant = nn.initializers.constant(row.bias)
@@ -63,22 +55,39 @@ class Weights(nn.Module):
         row, dtype = self.layer.row, self.dtype or self.kernel.dtype
         shared = all(x is xs[0] for x in xs)
         xs = [x.astype(dtype) for x in xs]
+        if shared:
+            xs = xs[:1] * len(xs)  # the same array still
         kernel, bias = self.kernel.astype(dtype), self.bias.astype(dtype)
-        if isinstance(row, table.Dense):
-            # One batched product reads the kernels where they are; a tower's slice is a copy.
-            x_TBI = jnp.stack([x.reshape(x.shape[0], -1) for x in xs])
-            return list(ops.dense(x_TBI, kernel) + bias[:, None])
-        padding = (table.padding(row),) * 2
-        if isinstance(row, table.Local):
-            ys = [ops.local(x, kernel[t], row.size, padding) for t, x in enumerate(xs)]
-            return [y + bias[t] for t, y in enumerate(ys)]
-        geometry = (row.stride, padding, self.eigen)
-        if shared:  # one convolution with the kernels of all towers
-            kernels = jnp.concatenate(list(kernel), -1)
-            ys = jnp.split(ops.conv(xs[0], kernels, *geometry), self.towers, -1)
-        else:
-            ys = [ops.conv(x, kernel[t], *geometry) for t, x in enumerate(xs)]
-        return [ops.add_bias(y, bias[t]) for t, y in enumerate(ys)]
+        return _WEIGHTED[type(row)](row, xs, kernel, bias, self.eigen)
+
+
+# What runs a row with weights: f(row, xs, kernel [towers, ...], bias [towers, ...], eigen) -> ys,
+# a list of the local towers' arrays.
+
+
+def _dense(row: table.Dense, xs, kernel, bias, eigen):
+    # One batched product reads the kernels where they are; a tower's slice is a copy.
+    x_TBI = jnp.stack([x.reshape(x.shape[0], -1) for x in xs])
+    return list(ops.dense(x_TBI, kernel) + bias[:, None])
+
+
+def _local(row: table.Local, xs, kernel, bias, eigen):
+    padding = ((row.pad, row.pad),) * 2
+    ys = [ops.local(x, kernel[t], row.size, padding) for t, x in enumerate(xs)]
+    return [y + bias[t] for t, y in enumerate(ys)]
+
+
+def _conv(row: table.Conv, xs, kernel, bias, eigen):
+    geometry = (row.stride, (row.padding,) * 2, eigen)
+    if all(x is xs[0] for x in xs):  # one convolution with the kernels of all towers
+        kernels = jnp.concatenate(list(kernel), -1)
+        ys = jnp.split(ops.conv(xs[0], kernels, *geometry), len(xs), -1)
+    else:
+        ys = [ops.conv(x, kernel[t], *geometry) for t, x in enumerate(xs)]
+    return [ops.add_bias(y, bias[t]) for t, y in enumerate(ys)]
+
+
+_WEIGHTED = {table.Conv: _conv, table.Local: _local, table.Dense: _dense}
 
 
 class Network(nn.Module):
@@ -296,7 +305,7 @@ def apply(
 
 def params_specs(net: table.Net) -> dict[str, Any]:
     """What the mesh divides of each parameter: its towers."""
-    weighted = [row.name for row in net.rows if isinstance(row, table.Weighted)]
+    weighted = [row.name for row in net.weighted]
     return {name: {"kernel": P("tower"), "bias": P("tower")} for name in weighted}
 
 

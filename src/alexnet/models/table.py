@@ -1,26 +1,105 @@
 """What a network is: a table with one row per layer, and the shapes that follow from it.
 
-A net is data, a tuple of small rows. The files beside this one write networks down, `ops` has the
+A net is data, a tuple of small rows. A row knows its output shape, its parameters, its
+multiply-adds and its sentence. The files beside this one write networks down, `ops` has the
 operations and `network` interprets the rows. Sizes count the whole net, over all towers: a `Conv`
 of 256 kernels in two towers is 128 in each. Nothing here needs JAX.
 """
 
 import dataclasses
 import math
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from alexnet.errors import UserError
+
+Shape = tuple[int, ...]  # (H, W, C), or (features,) after a fully-connected layer
 
 # Which towers a layer reads: its own tower only, or all of them (the paper's "takes input from all
 # kernel maps in layer 2"). The image is seen by every tower.
 Reads = Literal["own", "all"]
 
+Nonlinearity = Literal["relu", "tanh", "sigmoid", "none"]  # functions of `models.ops`
+ACTIVATIONS: tuple[Nonlinearity, ...] = get_args(Nonlinearity)
+
 
 @dataclasses.dataclass(frozen=True)
-class Conv:
-    """Convolution of `kernels` square filters; weights ~ N(0, std), biases constant."""
+class Row:
+    """A layer. What is here goes for rows without weights that keep the shape of their input.
+
+    Attributes:
+        in_place: whether its output takes the place of its input in memory.
+    """
 
     name: str
+
+    needs_maps: ClassVar[bool] = False  # and no fully-connected layer before it
+    in_place: ClassVar[bool] = False
+    belongs_to_layer: ClassVar[bool] = False  # removing the layer before it removes it as well
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether it reads all towers."""
+        return getattr(self, "reads", "own") == "all"
+
+    def output_shape(self, own: Shape, read: Shape, towers: int) -> Shape:
+        """What one tower gives.
+
+        Args:
+            own: what the tower gave so far.
+            read: the same of all towers side by side, if the row reads all of them.
+
+        Raises:
+            UserError: saying why it cannot be.
+        """
+        return own
+
+    def parameters(self, read: Shape, output: Shape) -> int:
+        """Weights and biases of one tower."""
+        return 0
+
+    def multiply_adds(self, read: Shape, output: Shape) -> int:
+        """Of one tower, forward, for one image."""
+        return 0
+
+    def sentence(self, towers: int) -> str:
+        """What it is, for the table that people read."""
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class Weighted(Row):
+    """A layer with a kernel ~ N(0, std) and constant biases (section 5)."""
+
+    @property
+    def outputs(self) -> int:
+        """Kernels or neurons, of all towers."""
+        raise NotImplementedError
+
+    def features(self, towers: int) -> int:
+        """Outputs of one tower; classes that do not divide over the towers leave one idle."""
+        if self.outputs < 1:
+            raise UserError(f"it has {self.outputs} outputs; it needs at least 1")
+        return math.ceil(self.outputs / towers)
+
+    def kernel_shape(self, read: Shape, output: Shape) -> Shape:
+        """Of one tower's kernel: [..., inputs, outputs]."""
+        raise NotImplementedError
+
+    def bias_shape(self, output: Shape) -> Shape:
+        """Of one tower's biases."""
+        return output[-1:]
+
+    def parameters(self, read: Shape, output: Shape) -> int:
+        return math.prod(self.kernel_shape(read, output)) + math.prod(self.bias_shape(output))
+
+    def multiply_adds(self, read: Shape, output: Shape) -> int:
+        return math.prod(self.kernel_shape(read, output))
+
+
+@dataclasses.dataclass(frozen=True)
+class Conv(Weighted):
+    """Convolution of `kernels` square filters; weights ~ N(0, std), biases constant."""
+
     kernels: int
     size: int
     stride: int = 1
@@ -29,12 +108,39 @@ class Conv:
     std: float = 0.01
     bias: float = 0.0
 
+    needs_maps = True
+
+    @property
+    def outputs(self) -> int:
+        return self.kernels
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Pixels of zeros (before, after) each spatial direction."""
+        return self.pad if isinstance(self.pad, tuple) else (self.pad, self.pad)
+
+    def output_shape(self, own: Shape, read: Shape, towers: int) -> Shape:
+        side = (read[0] + sum(self.padding) - self.size) // self.stride + 1
+        return (*_square(side, self.size), self.features(towers))
+
+    def kernel_shape(self, read: Shape, output: Shape) -> Shape:
+        return (self.size, self.size, read[-1], output[-1])
+
+    def multiply_adds(self, read: Shape, output: Shape) -> int:
+        return math.prod(self.kernel_shape(read, output)) * math.prod(output[:-1])
+
+    def sentence(self, towers: int) -> str:
+        before, after = self.padding
+        pad = f" pad {before}" if before == after else f" pad {before}+{after}"
+        stride = f" stride {self.stride}" if self.stride > 1 else ""
+        pad = pad if before + after else ""
+        return f"conv {self.size}x{self.size}{stride}{pad}{_split(self, towers)}"
+
 
 @dataclasses.dataclass(frozen=True)
-class Local:
+class Local(Weighted):
     """Locally-connected layer: a convolution, stride 1, whose filters differ at each position."""
 
-    name: str
     kernels: int
     size: int
     pad: int = 0
@@ -42,41 +148,72 @@ class Local:
     std: float = 0.04
     bias: float = 0.0
 
+    needs_maps = True
+
+    @property
+    def outputs(self) -> int:
+        return self.kernels
+
+    def output_shape(self, own: Shape, read: Shape, towers: int) -> Shape:
+        side = read[0] + 2 * self.pad - self.size + 1
+        return (*_square(side, self.size), self.features(towers))
+
+    def kernel_shape(self, read: Shape, output: Shape) -> Shape:
+        return (*output[:-1], self.size**2, read[-1], output[-1])
+
+    def bias_shape(self, output: Shape) -> Shape:
+        return output
+
+    def sentence(self, towers: int) -> str:
+        return f"local {self.size}x{self.size} pad {self.pad}{_split(self, towers)}"
+
 
 @dataclasses.dataclass(frozen=True)
-class Dense:
+class Dense(Weighted):
     """Fully-connected layer."""
 
-    name: str
     neurons: int
     reads: Reads = "all"
     std: float = 0.01
     bias: float = 0.0
 
+    @property
+    def outputs(self) -> int:
+        return self.neurons
 
-Nonlinearity = Literal["relu", "tanh", "sigmoid", "none"]  # functions of `models.ops`
-ACTIVATIONS: tuple[Nonlinearity, ...] = get_args(Nonlinearity)
+    def output_shape(self, own: Shape, read: Shape, towers: int) -> Shape:
+        return (self.features(towers),)
+
+    def kernel_shape(self, read: Shape, output: Shape) -> Shape:
+        return (math.prod(read), output[-1])
+
+    def sentence(self, towers: int) -> str:
+        return f"fully connected{_reads(self, towers)}"
 
 
 @dataclasses.dataclass(frozen=True)
-class Activation:
+class Activation(Row):
     """The nonlinearity (section 3.1)."""
 
-    name: str
     kind: Nonlinearity = "relu"
+
+    in_place = True
+    belongs_to_layer = True
+
+    def sentence(self, towers: int) -> str:
+        return self.kind
 
 
 @dataclasses.dataclass(frozen=True)
-class Norm:
+class Norm(Row):
     """Response normalisation (section 3.3): b = a / (k + alpha * sum of a^2 over size)^beta.
 
     The sum runs over `size` adjacent kernel maps (`over="maps"`), of the same tower or, where it
     `reads` "all", across towers as in Caffe; or over a size x size neighbourhood within each map
-    (`over="space"`). The text multiplies the sum by alpha; the source divides alpha by the number
-    of terms first (`alpha_divided`).
+    (`over="space"`). A tower norms its own maps, whatever it reads. The text multiplies the sum by
+    alpha; the source divides alpha by the number of terms first (`alpha_divided`).
     """
 
-    name: str
     size: int = 5
     k: float = 2.0
     alpha: float = 1e-4
@@ -85,42 +222,70 @@ class Norm:
     over: Literal["maps", "space"] = "maps"
     reads: Reads = "own"
 
+    needs_maps = True
+
     @property
     def scale(self) -> float:
         """What the sum of squares is multiplied by."""
         terms = self.size if self.over == "maps" else self.size**2
         return self.alpha / terms if self.alpha_divided else self.alpha
 
+    def output_shape(self, own: Shape, read: Shape, towers: int) -> Shape:
+        if self.size % 2 == 0:
+            raise UserError(f"its window of {self.size} has no centre; its size must be odd")
+        return own
+
+    def sentence(self, towers: int) -> str:
+        if self.over == "maps":
+            return f"response norm over {self.size} maps{_reads(self, towers)}"
+        return f"response norm over {self.size}x{self.size} pixels"
+
 
 @dataclasses.dataclass(frozen=True)
-class Pool:
+class Pool(Row):
     """Pooling, window `size` (the paper's z), `stride` s; overlapping when s < z (section 3.4).
 
     Windows may hang over the right and lower edge (the output size is rounded up); an average
     there divides by what lies inside the map, as in cuda-convnet.
     """
 
-    name: str
     size: int = 3
     stride: int = 2
     kind: Literal["max", "avg"] = "max"
 
+    needs_maps = True
+
+    def output_shape(self, own: Shape, read: Shape, towers: int) -> Shape:
+        side, size = own[0], self.size
+        if self.stride > size:
+            raise UserError(f"its stride {self.stride} would skip over what its {size} cannot see")
+        if side < size:
+            raise UserError(
+                f"its {size}x{size} window is larger than the map; "
+                "keep fewer pooling layers, or feed a larger image"
+            )
+        return (*[pooled_side(side, size, self.stride)] * 2, own[-1])
+
+    def sentence(self, towers: int) -> str:
+        return f"{self.kind} pool {self.size}x{self.size} stride {self.stride}"
+
 
 @dataclasses.dataclass(frozen=True)
-class Dropout:
+class Dropout(Row):
     """Zeroes each output with probability `rate` in training (section 4.2).
 
     As in the paper, outputs are multiplied by 1 - rate at test time; `inverted` divides by it in
     training instead, as today's libraries do.
     """
 
-    name: str
     rate: float = 0.5
     inverted: bool = False
 
+    in_place = True
+    belongs_to_layer = True
 
-Row = Conv | Local | Dense | Activation | Norm | Pool | Dropout
-Weighted = Conv | Local | Dense
+    def sentence(self, towers: int) -> str:
+        return f"dropout {self.rate}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,14 +307,19 @@ class Net:
     rows: tuple[Row, ...]
     pixels: Pixels = Pixels()
 
+    @property
+    def weighted(self) -> tuple[Weighted, ...]:
+        """The rows that have weights."""
+        return tuple(row for row in self.rows if isinstance(row, Weighted))
+
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
     """A row in its place: shapes as one tower sees them, sizes summed over all towers."""
 
     row: Row
-    input_shape: tuple[int, ...]  # (H, W, C) or (features,), what ONE tower reads
-    output_shape: tuple[int, ...]  # what one tower gives
+    input_shape: Shape  # what ONE tower reads
+    output_shape: Shape  # what one tower gives
     neurons: int
     parameters: int
     multiply_adds: int  # forward, one image
@@ -161,74 +331,43 @@ def layers(net: Net) -> tuple[Layer, ...]:
     Raises:
         UserError: naming the row that does not fit its input.
     """
-    shape, reads_image = (net.image_size, net.image_size, 3), True
-    traced = []
+    own, first_weighted = (net.image_size, net.image_size, 3), next(iter(net.weighted), None)
+    traced, reads_image = [], True
     for row in net.rows:
-        own = source = shape
-        if isinstance(row, Weighted | Norm) and row.reads == "all" and not reads_image:
-            source = (*shape[:-1], shape[-1] * net.towers)
-        shape = _output_shape(net, row, source)
-        if isinstance(row, Norm):
-            shape = own  # a tower norms its own maps, whatever it reads
-        weights = biases = positions = 0
-        if isinstance(row, Weighted):
-            reads_image = False
-            positions = math.prod(shape[:-1])
-            fan_in = math.prod(source)
-            if not isinstance(row, Dense):
-                fan_in = row.size**2 * source[-1]
-            weights, biases = fan_in * shape[-1], shape[-1]
-            if isinstance(row, Local):
-                weights, biases = weights * positions, biases * positions
-        count = math.prod(shape) * net.towers
-        multiply_adds = net.towers * (weights if isinstance(row, Local) else weights * positions)
-        parameters = net.towers * (weights + biases)
-        if row is net.rows[-1]:  # towers share the classes; an odd one out is no real neuron
-            used = net.classes / count
-            count, parameters = net.classes, round(parameters * used)
+        read = own
+        if row.reads_all and not reads_image:
+            read = (*own[:-1], own[-1] * net.towers)
+        output, last = _output(net, row, own, read), row is net.rows[-1]
+        neurons, parameters, multiply_adds = (
+            net.towers * size
+            for size in (
+                math.prod(output),
+                row.parameters(read, output),
+                row.multiply_adds(read, output),
+            )
+        )
+        if last:  # towers share the classes; an odd one out is no real neuron
+            used = net.classes / neurons
+            neurons, parameters = net.classes, round(parameters * used)
             multiply_adds = round(multiply_adds * used)
-        traced.append(Layer(row, source, shape, count, parameters, multiply_adds))
+        traced.append(Layer(row, read, output, neurons, parameters, multiply_adds))
+        reads_image = reads_image and row is not first_weighted
+        own = output
     return tuple(traced)
 
 
-def _output_shape(net: Net, row: Row, shape: tuple[int, ...]) -> tuple[int, ...]:
-    def misfit(reason: str) -> UserError:
-        size = "x".join(map(str, shape))
-        return UserError(f"net {net.name}: {row.name} cannot read {size}: {reason}")
-
-    if isinstance(row, Conv | Local | Pool | Norm) and len(shape) != 3:
-        raise misfit("it needs maps, and a fully-connected layer comes before it")
-    if isinstance(row, Weighted):
-        out = row.neurons if isinstance(row, Dense) else row.kernels
-        if out < 1:
-            raise misfit(f"it has {out} outputs; it needs at least 1")
-        if row is not net.rows[-1] and out % net.towers:
-            raise misfit(f"its {out} outputs do not divide over {net.towers} towers")
-        features = math.ceil(out / net.towers)
-    if isinstance(row, Dense):
-        return (features,)
-    if isinstance(row, Conv | Local):
-        pad = sum(padding(row))
-        side = (shape[0] + pad - row.size) // getattr(row, "stride", 1) + 1
-        if side < 1:
-            raise misfit(
-                f"its {row.size}x{row.size} kernels are larger than the padded map; "
-                "remove a pooling layer before it, or feed a larger image"
-            )
-        return (side, side, features)
-    if isinstance(row, Norm) and row.size % 2 == 0:
-        raise misfit(f"its window of {row.size} has no centre; its size must be odd")
-    if isinstance(row, Pool):
-        if row.stride > row.size:
-            raise misfit(f"its stride {row.stride} would skip over what its {row.size} cannot see")
-        if shape[0] < row.size:
-            raise misfit(
-                f"its {row.size}x{row.size} window is larger than the map; "
-                "keep fewer pooling layers, or feed a larger image"
-            )
-        side = pooled_side(shape[0], row.size, row.stride)
-        return (side, side, shape[-1])
-    return shape
+def _output(net: Net, row: Row, own: Shape, read: Shape) -> Shape:
+    """The row's output shape; its complaint gets the net's name and its own."""
+    try:
+        if row.needs_maps and len(read) != 3:
+            raise UserError("it needs maps, and a fully-connected layer comes before it")
+        output = row.output_shape(own, read, net.towers)
+        if isinstance(row, Weighted) and row is not net.rows[-1] and row.outputs % net.towers:
+            raise UserError(f"its {row.outputs} outputs do not divide over {net.towers} towers")
+        return output
+    except UserError as error:
+        size = "x".join(map(str, read))
+        raise UserError(f"net {net.name}: {row.name} cannot read {size}: {error}") from None
 
 
 def pooled_side(side: int, size: int, stride: int) -> int:
@@ -236,6 +375,20 @@ def pooled_side(side: int, size: int, stride: int) -> int:
     return math.ceil((side - size) / stride) + 1
 
 
-def padding(row: Conv | Local) -> tuple[int, int]:
-    """Pixels of zeros (before, after) each spatial direction."""
-    return row.pad if isinstance(row.pad, tuple) else (row.pad, row.pad)
+def _square(side: int, size: int) -> Shape:
+    """The sides of a layer's maps."""
+    if side < 1:
+        raise UserError(
+            f"its {size}x{size} kernels are larger than the padded map; "
+            "remove a pooling layer before it, or feed a larger image"
+        )
+    return (side, side)
+
+
+def _split(row: Weighted, towers: int) -> str:
+    each = f", {towers} x {row.outputs // towers}" if towers > 1 else ""
+    return f"{each}{_reads(row, towers)}"
+
+
+def _reads(row: Row, towers: int) -> str:
+    return ", reads all towers" if towers > 1 and row.reads_all else ""

@@ -21,7 +21,7 @@ import numpy as np
 
 from alexnet.errors import UserError, nearest
 from alexnet.models import network
-from alexnet.models.table import Conv, Weighted
+from alexnet.models.table import Conv
 from alexnet.text import difference
 from alexnet.training.setup import Run
 from alexnet.workdir import checkpoint, record
@@ -49,7 +49,7 @@ def read_layers(run: Run) -> tuple[dict[str, Layer], str]:
     except UserError as error:
         raise UserError(f"config.init_from: {error}") from None
 
-    names = [row.name for row in run.net.rows if isinstance(row, Weighted)]
+    names = [row.name for row in run.net.weighted]
     wanted, last = _chosen(run, choice, names), names[-1]
     fresh = dict.fromkeys(names, "fresh")
     if choice == "all":
