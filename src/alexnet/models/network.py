@@ -266,6 +266,7 @@ _UNWEIGHTED: dict[type, Callable[[Any, jax.Array], jax.Array]] = {
     table.Activation: lambda row, x: getattr(ops, row.kind)(x),
     table.Norm: _norm,
     table.Pool: _pool,
+    table.GlobalPool: lambda row, x: ops.global_avg_pool(x),
 }
 
 

@@ -308,6 +308,11 @@ def _avg_pool_gradient(size, stride, sides, dy):
 avg_pool.defvjp(_avg_pool, _avg_pool_gradient)
 
 
+def global_avg_pool(x_BHWC: jax.Array) -> jax.Array:
+    """Mean of each map: [B, C]."""
+    return x_BHWC.mean((1, 2))
+
+
 def _inside(side: int, size: int, stride: int, axis: int) -> jax.Array:
     """How much of each window along an axis lies inside the map; broadcasts along that axis."""
     windows = range(pooled_side(side, size, stride))

@@ -271,6 +271,22 @@ class Pool(Row):
 
 
 @dataclasses.dataclass(frozen=True)
+class GlobalPool(Row):
+    """The mean of each map, so that images may have any size. Not in the paper.
+
+    Later nets end with it in place of fully-connected layers ("Network in Network", 2014).
+    """
+
+    needs_maps = True
+
+    def output_shape(self, own: Shape, read: Shape, towers: int) -> Shape:
+        return own[-1:]
+
+    def sentence(self, towers: int) -> str:
+        return "global average pool"
+
+
+@dataclasses.dataclass(frozen=True)
 class Dropout(Row):
     """Zeroes each output with probability `rate` in training (section 4.2).
 
