@@ -1,7 +1,7 @@
 """Every setting and what it means; the other files override some of them, variant by variant.
 
-A section holds the arguments of one function, and here that function's own defaults: AlexNet on
-ImageNet at a constant rate, an experiment of nobody's.
+A section holds the arguments of one function, here with that function's defaults. Together they are
+AlexNet on ImageNet at a constant rate, which nobody ran.
 
 An override has the setting's name with dots for a key, such as {"net.norm": False}: in the files
 beside this one, and on the command line as `--config.net.norm=false`. Of settings that choose a

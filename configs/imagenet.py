@@ -69,7 +69,7 @@ IMAGENET = {
 }
 
 # As the text has it. Section 5: divide by 10 when the validation error stops improving, three
-# times; the plateau's own settings are that.
+# times; these are the defaults of `plateau`.
 PAPER = {
     "epochs": 90,
     "net.preset": "paper",
@@ -112,7 +112,7 @@ CC2 = {
     "epochs": 90,
     "net.name": "cc2",
     "augment.crop_chunk": 1,
-    "schedule.kind": "stepwise",  # whose own settings are its
+    "schedule.kind": "stepwise",  # its defaults are cuda-convnet2's
 }
 
 # torchvision's references/classification, Caffe's solver.prototxt: 450,000 batches of 256.

@@ -1,6 +1,7 @@
 """The command line: options, overrides and how a command ends."""
 
 import re
+import shlex
 
 import pytest
 from ml_collections import ConfigDict
@@ -115,7 +116,7 @@ def test_every_command_of_the_paper_page_is_a_config():
     commands = [cell for cell in re.findall(r"`([^`]*)`", page) if cell.startswith("--config=")]
     assert len(commands) >= 20
     for command in commands:
-        argv = command.replace("--config=", f"--config={ROOT}/").split()
+        argv = shlex.split(command.replace("--config=", f"--config={ROOT}/"))
         config, _ = cli.parse(argv, {}, KINDS)
         nets.build(**config.net, classes=1000)
 

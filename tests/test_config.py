@@ -309,3 +309,17 @@ def test_a_module_of_the_callers_own_stays_what_it_was(tmp_path, monkeypatch):
     )
     assert configs.load(f"{tmp_path}/other.py", KINDS).seed == 3
     assert sys.modules["base"] is mine
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("from bsae import BASE", "it imports bsae, neither beside it nor installed"),
+        ("def get_config():\n    return None", "returns None; it needs dicts of settings"),
+        ("def get_config():\n    return []", r"returns \[\]; it needs dicts of settings"),
+    ],
+)
+def test_a_file_that_is_no_config_is_one_line(tmp_path, text, message):
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(UserError, match=f"--config=.*mine.py: .*{message}"):
+        configs.load(f"{tmp_path}/mine.py", KINDS)

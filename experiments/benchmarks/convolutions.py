@@ -78,7 +78,7 @@ def rates(net: table.Net, images: int, rounds: int) -> list[list[str]]:
     for number, layer in enumerate(table.layers(net)):
         if not isinstance(layer.row, table.Conv):
             continue
-        shared = number == 0 or layer.row.reads == "all"  # then `model` runs all towers as one
+        shared = number == 0 or layer.row.reads == "all"  # then `network` runs all towers as one
         kernels = layer.output_shape[-1] * (net.towers if shared else 1)
         tasks, flop = programs(layer, kernels, images, eigen)
         if number == 0:  # images need no gradient

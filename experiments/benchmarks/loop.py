@@ -4,9 +4,10 @@
     python experiments/benchmarks/loop.py --config=configs/cifar10.py:80sec --steps=300
 
 Rounds of two turns. The bare step runs on one batch that is on the device already: no input, no
-augmentation, no logs. The loop is `alexnet.train` itself, with a checkpoint in the middle; its time
-is read off its own log from the first row to the last, so compiling and the validation at the end
-are not in it, and everything else is. Printed: medians, and the share of the loop that is not step.
+augmentation, no logs. The loop is `train_and_evaluate` itself, with a checkpoint in the middle; its
+time is read off its own log from the first row to the last, so compiling and the validation at the
+end are not in it, and everything else is. Printed: medians, and the share of the loop that is not
+step.
 """
 
 import dataclasses
@@ -47,7 +48,7 @@ def bare_step(config):
     return seconds
 
 
-def loop_seconds(config, steps: int, folder: str) -> float:
+def loop_seconds(config, folder: str) -> float:
     """A step's time in the loop: log rows in the middle and at the end, a checkpoint after each."""
     with tempfile.TemporaryDirectory(dir=folder) as workdir:
         train_and_evaluate(config, Path(workdir) / "run")
@@ -67,7 +68,7 @@ def main(argv: list[str]) -> None:
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(rounds):
-            found.append((bare(max(2, steps // 2)), loop_seconds(config, steps, folder)))
+            found.append((bare(max(2, steps // 2)), loop_seconds(config, folder)))
     for step, loop in found:
         print(f"step {step * 1e3:,.1f} ms, loop {loop * 1e3:,.1f} ms: {1 - step / loop:.1%} of it")
     step, loop = (statistics.median(times) for times in zip(*found, strict=True))

@@ -130,6 +130,6 @@ def typed(name: str, text: str, old: Any) -> Any:
                 if not isinstance(value, tuple | list):
                     raise ValueError
                 return tuple(value)
-    except (KeyError, ValueError, SyntaxError):
+    except (KeyError, TypeError, ValueError, SyntaxError):
         raise UserError(f"--{name}={text}: expected {configs.expected(old)}") from None
     return text

@@ -19,6 +19,7 @@ from typing import Any
 
 import ml_collections
 
+from alexnet import errors
 from alexnet.errors import UserError, nearest
 
 REQUIRED = inspect.Parameter.empty  # stands for the default of an argument that has none
@@ -29,7 +30,8 @@ class Kind:
     """A setting that chooses a function; the rest of its section are that function's arguments.
 
     Attributes:
-        build: what takes the whole section, and so has arguments of its own.
+        build: the function that is called with the whole section; its own arguments are settings
+            as well.
         choices: the functions by name.
         filled_in: arguments that the program fills in.
     """
@@ -44,11 +46,7 @@ class Kind:
         Raises:
             UserError: if there is no such choice for the setting `key`.
         """
-        if choice not in list(self.choices):
-            raise UserError(
-                f"config.{key}={choice!r}: choose one of {', '.join(self.choices)}"
-                f"{nearest(str(choice), self.choices)}"
-            )
+        errors.choice(key, choice, tuple(self.choices))
         functions = (self.build, self.choices[choice])
         parameters = [p for f in functions for p in inspect.signature(f).parameters.values()]
         left_out = {*self.filled_in, key.rpartition(".")[2]}
@@ -59,7 +57,9 @@ class Kind:
         }
 
 
-Kinds = Mapping[str, Kind]  # {"net.name": ...}: config is below the nets, so these are handed in
+Kinds = Mapping[
+    str, Kind
+]  # {"net.name": ...}; this file may not import the nets, so callers pass it
 
 
 def load(file_and_variant: str, kinds: Kinds) -> ml_collections.ConfigDict:
@@ -75,7 +75,12 @@ def load(file_and_variant: str, kinds: Kinds) -> ml_collections.ConfigDict:
     if not Path(file).is_file():
         raise UserError(f"--config={file}: no such file; the configs are in configs/")
     with _siblings_importable(Path(file).resolve().parent):
-        get_config = runpy.run_path(file).get("get_config")
+        try:
+            get_config = runpy.run_path(file).get("get_config")
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"--config={file}: it imports {error.name}, neither beside it nor installed"
+            ) from None
         if get_config is None:
             raise UserError(f"--config={file}: it defines no get_config()")
         if variant and not inspect.signature(get_config).parameters:
@@ -87,8 +92,12 @@ def load(file_and_variant: str, kinds: Kinds) -> ml_collections.ConfigDict:
             raise UserError(f"--config={file}:{variant}: {reason}") from None
     if isinstance(found, ml_collections.ConfigDict):
         return found.lock()
+    if not isinstance(found, Mapping | Sequence) or not found:
+        raise UserError(
+            f"--config={file}: get_config() returns {found!r}; it needs dicts of settings"
+        )
     everything, *layers = [found] if isinstance(found, Mapping) else found
-    config = ml_collections.ConfigDict(_nested(everything)).lock()
+    config = ml_collections.ConfigDict(nested(everything)).lock()
     try:
         for overrides in layers:
             apply_overrides(config, overrides, kinds)
@@ -121,10 +130,10 @@ def apply_overrides(
 ) -> None:
     """Sets `config.a.b` for each key "a.b", in any order.
 
-    Kinds come first. One that changes RESETS its section to the defaults of the function that it
-    chooses, also where both functions have a setting of the same name: the old value was meant for
-    the old function. Only what has no default, such as `schedule.rate`, keeps its value. A kind
-    that is what it was resets nothing.
+    Settings that choose a function come first. Another choice RESETS the section to the new
+    function's defaults, even for names that both functions have: the old value was meant for the
+    old function. Only settings without a default, such as `schedule.rate`, keep their value. The
+    same choice resets nothing.
 
     Raises:
         UserError: for an unknown key (naming the nearest) or a value of another type.
@@ -200,7 +209,7 @@ def place(config: ml_collections.ConfigDict, key: str) -> tuple[ml_collections.C
 
 
 def _no_setting(config: ml_collections.ConfigDict, key: str, unknown: str) -> UserError:
-    keys = _flat(config.to_dict())
+    keys = flat(config.to_dict())
     close = nearest(key, keys).replace("'", "'--config.", 1)
     return UserError(f"--config.{key}: the config has no {unknown!r}{close}")
 
@@ -236,7 +245,7 @@ def differences(
     old: ml_collections.ConfigDict, new: ml_collections.ConfigDict
 ) -> list[tuple[str, Any, Any]]:
     """(key, old value, new value) wherever two configs differ; None stands for no such key."""
-    flat_old, flat_new = (_flat(json.loads(json.dumps(c.to_dict()))) for c in (old, new))
+    flat_old, flat_new = (flat(json.loads(json.dumps(c.to_dict()))) for c in (old, new))
     keys = [*flat_old, *(key for key in flat_new if key not in flat_old)]
     return [
         (key, flat_old.get(key), flat_new.get(key))
@@ -245,19 +254,21 @@ def differences(
     ]
 
 
-def _flat(tree: dict, prefix: str = "") -> dict[str, Any]:
-    flat = {}
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} as {"a.b": 1}."""
+    found = {}
     for key, value in tree.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+            found[f"{prefix}{key}"] = value
+    return found
 
 
-def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """{"a.b": 1} as {"a": {"b": 1}}."""
     tree = {}
-    for key, value in flat.items():
+    for key, value in settings.items():
         *sections, name = key.split(".")
         section = tree
         for part in sections:

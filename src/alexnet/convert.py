@@ -12,8 +12,8 @@ dataset need not be prepared.
 
 A target is a .safetensors, of arrays as `alexnet.models.network` has them ("conv1.kernel") or under
 torchvision's names and with its shapes; or a .stablehlo, which takes images and needs no weights
-beside it (see `alexnet.formats.stablehlo`). Its image size is the net's: of larger images, take the
-central crop.
+beside it (see `alexnet.formats.stablehlo`). It takes images of the net's size:
+crop larger ones centrally.
 """
 
 import functools
@@ -76,9 +76,9 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         raise UserError(f"--workdir={workdir} is there already: choose another")
     if not os.access(source, os.R_OK) or source.is_dir():
         raise UserError(f"--source={source}: no such file, or it cannot be read")
-    classes = configs.call(prepare.class_count, "data", config.data)
 
     def make_net(in_file: int) -> table.Net:
+        classes = configs.call(prepare.class_count, "data", config.data)
         return configs.call(build, "net", config.net, classes=classes or in_file)
 
     def check_config(exported: dict) -> None:
@@ -122,8 +122,9 @@ def export_weights(workdir: Path, target: Path, step: str | int, names: str) -> 
     """
     if target.exists():
         raise UserError(f"--target={target} exists: delete it, or choose another name")
+    weights.check_target(target, names)
     config = record.saved_config(workdir)
-    weights.check_target(target, names, config.net.name)
+    weights.check_names(target, names, config.net.name)
     classes = configs.call(prepare.class_count, "data", config.data)
     if classes is None:
         raise UserError(f"dataset {config.data.name!r} is not prepared, so its classes are unknown")

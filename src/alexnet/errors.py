@@ -1,4 +1,4 @@
-"""The one exception for mistakes a user can mend."""
+"""The one exception for mistakes a user can mend, and the checks that raise it."""
 
 import difflib
 from collections.abc import Collection, Iterable
@@ -30,7 +30,9 @@ def choice(key: str, value: str, allowed: Collection[str]) -> None:
     """Raises UserError if a setting is none of the allowed words, naming the nearest."""
     if value not in allowed:
         choices = ", ".join(allowed)
-        raise UserError(f"config.{key}={value!r}: choose one of {choices}{nearest(value, allowed)}")
+        raise UserError(
+            f"config.{key}={value!r}: choose one of {choices}{nearest(str(value), allowed)}"
+        )
 
 
 def one_line(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
     python -m alexnet.evaluate --workdir=DIR[,DIR,...] [--weights=2,1,...]
         [--ten_crop | --views=centre|ten_crop|nine_crop] [--checkpoint=best|last|STEP]
-        [--split=validation|train] [--data_dir=DIR]
+        [--split=validation|train|test] [--data_dir=DIR]
 
 Of several nets the softmax outputs are averaged, equally or by weight; they may be of any kind, but
 the images and classes must be the same. Table 2 of the paper (validation, top-1 / top-5 error):

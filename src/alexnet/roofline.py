@@ -1,4 +1,4 @@
-"""Prints what a training step costs, as `alexnet.analysis.cost` has it, and the time that takes.
+"""Prints the cost of a training step (`alexnet.analysis.cost`) and how long machines take for it.
 
     python -m alexnet.roofline alexnet --batch=128 --towers=2
 

@@ -439,3 +439,16 @@ def test_a_mistaken_command_ends_with_one_line():
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("error: net alexnet (original): no layer gives")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"norm": False}, "config.net.norm=False: net cifar_80sec has no response norm"),
+        ({"dropout": 0.3}, "config.net.dropout=0.3: net cifar_80sec has no dropout"),
+    ],
+)
+def test_what_a_net_does_not_have_cannot_be_changed(options, message):
+    with pytest.raises(UserError, match=message):
+        build("cifar_80sec", classes=10, **options)
+    assert build("cifar_80sec", classes=10, dropout=0) == build("cifar_80sec", classes=10)

@@ -49,7 +49,7 @@ ORDER = {
 
 
 def thin(name: str) -> Callable[..., Net]:
-    """`alexnet.frameworks`' net of this name, for images of `SIDES`."""
+    """`alexnet.models.frameworks`' net of this name, for images of `SIDES`."""
 
     def net(*, classes: int, image_size: int = SIDES[name]) -> Net:
         full = getattr(frameworks, name)(classes=classes, image_size=image_size)

@@ -1,8 +1,13 @@
 """Configs of earlier versions, read by a later one."""
 
-import pytest
+import json
 
+import pytest
+from support.tiny import drawn, plant
+
+from alexnet import evaluate
 from alexnet.errors import UserError
+from alexnet.training.loop import train_and_evaluate
 from alexnet.workdir.migrations import Added, Renamed, Retired, migrated
 
 CHANGES = (
@@ -15,7 +20,9 @@ CHANGES = (
 
 
 def migrate(found: dict, version: int = 4) -> dict:
-    return migrated(found, "run/config.json", version, CHANGES)
+    config, lost = migrated(found, "run/config.json", version, CHANGES)
+    assert not lost
+    return config
 
 
 def test_every_change_since_the_files_version_is_made_in_order():
@@ -40,12 +47,29 @@ def test_a_value_that_is_there_is_kept():
 
 
 def test_a_retired_setting_with_a_value_is_one_line():
-    with pytest.raises(UserError) as error:
-        migrate({"mesh": {"hybrid": True}})
-    assert str(error.value) == (
-        "run/config.json has config.mesh.hybrid=True, which this version has no more (only False): "
-        "use the version that wrote it"
-    )
+    config, [line] = migrated({"mesh": {"hybrid": True, "data": 2}}, "config.json", 1, CHANGES[:1])
+    assert config == {"mesh": {"data": 2}}
+    assert line == "config.json has config.mesh.hybrid=True; this version has False only"
+
+
+def test_a_setting_that_was_renamed_and_then_retired():
+    changes = ((1, Renamed("a.b", "c")), (2, Retired("c", 1)))
+    assert migrated({"a": {"b": 1}, "d": 2}, "file", 2, changes) == ({"d": 2}, [])
+    assert migrated({"a": {"b": 5}}, "file", 2, changes)[1][0].startswith("file has config.c=5")
+
+
+def test_a_run_with_a_retired_setting_is_read_but_not_resumed(tiny, tmp_path, capsys):
+    plant(tmp_path, tiny, drawn(tiny))
+    path = tmp_path / "config.json"
+    found = json.loads(path.read_text())
+    found["version"], found["mesh"]["hybrid"] = 0, True
+    path.write_text(json.dumps(found))
+    evaluate.main([f"--workdir={tmp_path}"])
+    said = capsys.readouterr()
+    assert "359 images" in said.out
+    assert f"{path} has config.mesh.hybrid=True; this version has False only\n" in said.err
+    with pytest.raises(UserError, match=r"hybrid=True; .*: resume with the version that wrote it"):
+        train_and_evaluate(tiny, tmp_path)
 
 
 def test_a_later_versions_config_is_refused():

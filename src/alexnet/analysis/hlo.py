@@ -52,7 +52,7 @@ def owners(hlo: str, names: Container[str]) -> dict[str, tuple[str, str]]:
         parts = re.split(r"[/()]", scope)
         if found := [part for part in parts if part in names]:
             return found[0], "gradient" if "transpose" in parts else "forward"
-        # XLA makes weight gradients anew, without a name: they end in their layer's velocity.
+        # XLA makes weight gradients anew, without a name: they end in their layer's opt_state.
         for user in sorted(read_by[name]):
             if parameter := _OPT_STATE.search(lines[user]):
                 return parameter[1], "gradient"

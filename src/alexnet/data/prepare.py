@@ -55,7 +55,7 @@ def prepare(
 def ensure(name: str, data_dir: str, image_size: int, quality: int = store.QUALITY) -> store.Store:
     """The store, made on the spot where that takes no download; UserError otherwise."""
     path = store.store_path(name, data_dir, image_size, quality)
-    is_folder = name.startswith(named.FOLDER)  # may have changed since
+    is_folder = name.startswith(store.FOLDER)  # may have changed since
     if is_folder or (store.load_store(path) is None and named.is_local(name, data_dir)):
         return prepare(name, data_dir, image_size, quality)
     return store.open_store(name, data_dir, image_size, quality)

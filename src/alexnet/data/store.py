@@ -28,6 +28,7 @@ from alexnet.errors import UserError
 QUALITY = 95
 RAW_UP_TO = 64  # pixels a side; below, JPEG would save little and lose much
 LABEL = np.dtype("<i4")
+FOLDER = "folder:"  # how the name of a dataset begins that is a folder of images
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -184,8 +185,8 @@ def root_dir(data_dir: str) -> Path:
 
 def safe_name(name: str) -> str:
     """A dataset's name as a file name: imagenette/160px-v2 -> imagenette-160px-v2."""
-    if name.startswith("folder:"):
+    if name.startswith(FOLDER):
         # Whichever way the path is written, one folder has one store.
-        folder = Path(name.removeprefix("folder:")).expanduser().resolve()
+        folder = Path(name.removeprefix(FOLDER)).expanduser().resolve()
         return f"folder-{folder.name}-{hashlib.sha1(os.fsencode(folder)).hexdigest()[:8]}"
     return re.sub(r"[^\w.-]", "-", name)

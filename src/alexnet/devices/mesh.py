@@ -63,7 +63,7 @@ def split(mesh: Mesh, f: Callable[..., Any], in_specs: Any, out_specs: Any) -> C
 
 
 def shardings(mesh: Mesh, specs: Any) -> Any:
-    """A tree of PartitionSpecs as places on the mesh."""
+    """A tree of PartitionSpecs as shardings on the mesh."""
     return jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs)
 
 

@@ -1,4 +1,4 @@
-"""Several processes as one run: joining them, agreeing, and ending clearly when one is lost.
+"""Several processes as one run: joining them, agreeing, and ending when one is lost.
 
 --coordinator=HOST:PORT --processes=2 --process=0     by hand, with --process=1 on the other
 --coordinator=auto                                    under SLURM, Open MPI, Kubernetes, ...
@@ -80,8 +80,9 @@ def join(coordinator: str, processes: str, process: str, cpu_devices: str) -> No
 def ends_clearly() -> Iterator[None]:
     """Ends a process of several at once and with its reason; the others then notice and end too.
 
-    An ordinary exit would wait minutes for the others, who would wait for this one. A SystemExit is
-    one that all agreed on.
+    An ordinary exit would wait minutes for the others, who would wait for this one. A SystemExit
+    passes through: all processes have agreed to stop. Where jax misses a heartbeat it aborts the
+    process itself, with a report of its own.
     """
     try:
         yield

@@ -29,8 +29,10 @@ def read_weights(
 
     Args:
         net_name: the config's name of the net.
-        make_net: from the number of classes in the file; the dataset's own number goes first.
-        check_config: raises UserError for the config in a file of our own that is another net's.
+        make_net: builds the net for the number of classes in the file, unless the dataset knows
+            its own.
+        check_config: takes the config in a file of our own; raises UserError if it is another
+            net's.
 
     Raises:
         UserError: naming the array and both shapes where they do not fit.
@@ -72,12 +74,16 @@ def read_weights(
     return net, layout.ours(net, framework.NAMES, arrays)
 
 
-def check_target(target: Path, names: str, net_name: str) -> None:
-    """Raises UserError if no file of this suffix, under these `names`, holds such a net."""
+def check_target(target: Path, names: str) -> None:
+    """Raises UserError for a suffix or `names` that no file has."""
     if target.suffix not in (".safetensors", ".stablehlo"):
         raise UserError(f"--target={target}: end it in .safetensors or .stablehlo")
     if names not in ("own", "torchvision"):
         raise UserError(f"--names={names}: choose own or torchvision")
+
+
+def check_names(target: Path, names: str, net_name: str) -> None:
+    """Raises UserError if no file of this suffix holds such a net under these `names`."""
     renamed = target.suffix == ".safetensors" and net_name in torchvision.NETS
     if names == "torchvision" and not renamed:
         raise UserError(f"--names=torchvision: for .safetensors of net {torchvision.NETS[0]} alone")
@@ -91,11 +97,11 @@ def content(
     config: dict[str, Any],
     make_classifier: Callable[[], Classifier],
 ) -> bytes:
-    """The file `target`, which `check_target` has accepted.
+    """The file `target`, which `check_target` and `check_names` have accepted.
 
     Args:
         config: what `read_weights` gives to `check_config` again.
-        make_classifier: asked for a program alone, which needs the mean image, too.
+        make_classifier: called for a .stablehlo alone, which also needs the mean image.
     """
     if target.suffix == ".stablehlo":
         return stablehlo.content(make_classifier(), net.image_size)

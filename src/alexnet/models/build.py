@@ -71,12 +71,14 @@ def build(
             )
     probability = 0 <= dropout < 1
     require("net.dropout", dropout, probability, "a probability from 0 up to, not including, 1")
-    for option, least in (("towers", 1), ("image_size", 1)):
-        value = options.get(option, least)
-        require(f"net.{option}", value, value >= least, f"must be at least {least}")
+    for option in ("towers", "image_size"):
+        value = options.get(option, 1)
+        require(f"net.{option}", value, value >= 1, "must be at least 1")
     net = NETS[name](classes=classes, **options)
     if dropout not in (0, 0.5) and not any(isinstance(row, Dropout) for row in net.rows):
         raise UserError(f"config.net.dropout={dropout}: net {name} has no dropout; leave it at 0.5")
+    if not norm and not any(isinstance(row, Norm) for row in net.rows):
+        raise UserError(f"config.net.norm=False: net {name} has no response norm to leave out")
     rows = _remove(net, [part.strip() for part in remove.split(",") if part.strip()])
     if not norm:
         rows = [row for row in rows if not isinstance(row, Norm)]

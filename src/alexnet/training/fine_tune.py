@@ -57,13 +57,13 @@ def read_layers(run: Run) -> tuple[dict[str, Layer], str]:
         same_classes = progress.classes in ((), run.store.classes)  # imported nets name none
         if last in there and _but_classes(here[last]) == _but_classes(there[last]):
             if _shapes(here[last]) != _shapes(there[last]):
-                fresh[last] = f"fresh: {_size(here[last])} here, {_size(there[last])} there"
+                fresh[last] = f"fresh: {_Size(here[last])} here, {_Size(there[last])} there"
                 wanted.remove(last)
             elif not same_classes:
                 fresh[last] = f"fresh: the classes there are those of {source}"
                 wanted.remove(last)
     found, expected = (
-        {name: _size(layers[name]) for name in wanted if name in layers} for layers in (there, here)
+        {name: _Size(layers[name]) for name in wanted if name in layers} for layers in (there, here)
     )
     where = f"config.init_from={workdir}"
     if line := difference(found, where, expected, f"net {run.net.name} here"):
@@ -73,7 +73,7 @@ def read_layers(run: Run) -> tuple[dict[str, Layer], str]:
     lines = [f"\nfrom {workdir}, after {progress.epoch:.2f} epochs of {source}:"]
     width = max(map(len, names))
     for name in names:
-        state = f"restored  {_size(here[name])}" if name in wanted else fresh[name]
+        state = f"restored  {_Size(here[name])}" if name in wanted else fresh[name]
         lines.append(f"  {name.ljust(width)}  {state}")
     return {name: there[name] for name in wanted}, "\n".join(lines)
 
@@ -108,7 +108,17 @@ def _but_classes(layer: Layer) -> dict[str, tuple[int, ...]]:
     return {part: shape[:-1] for part, shape in _shapes(layer).items()}
 
 
-def _size(layer: Layer) -> str:
-    """Of a layer's kernels: "2 x 11x11x3x48", in two towers."""
-    towers, *kernel = layer["kernel"].shape
-    return f"{towers} x {'x'.join(map(str, kernel))}"
+class _Size:
+    """The shapes of a layer, which print as that of its kernels: "2 x 11x11x3x48" in two towers."""
+
+    def __init__(self, layer: Layer):
+        self.shapes = _shapes(layer)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Size) and self.shapes == other.shapes
+
+    __hash__ = None
+
+    def __str__(self) -> str:
+        towers, *kernel = self.shapes["kernel"]
+        return f"{towers} x {'x'.join(map(str, kernel))}"

@@ -13,7 +13,7 @@ TOLERANCE = 0.01  # of ln(classes)
 
 
 class Alarm:
-    """Listens to the training loss and speaks once if it stays at ln(classes), that of guessing.
+    """Watches the training loss and warns once if it stays at ln(classes), the loss of guessing.
 
     Good runs, too, begin at ln(classes), with 1000 classes for hundreds of steps; so it waits until
     each class has come up about twice per image of a batch, 2 * classes steps, and then looks

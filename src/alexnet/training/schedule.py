@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alexnet.errors import UserError, nearest, require
+from alexnet.errors import UserError, choice, nearest, require
 from alexnet.training.optimizer import Rates
 
 
@@ -218,8 +218,7 @@ def build(kind: str, *, epochs: float, **options) -> Schedule:
     Raises:
         UserError: for an unknown kind or option, or an impossible value.
     """
-    if kind not in SCHEDULES:
-        raise UserError(f"config.schedule.kind={kind!r}: choose one of {', '.join(SCHEDULES)}")
+    choice("schedule.kind", kind, tuple(SCHEDULES))
     known = [field.name for field in dataclasses.fields(SCHEDULES[kind])]
     for name in options:
         if name not in known:

@@ -36,7 +36,7 @@ SETTINGS = (
     *("init_from", "init_layers", "dtype", "accumulate", "conv_chunk", "log_every"),
     "checkpoint_every",
 )
-# The settings that choose a function, whose defaults their section starts from.
+# Settings that choose a function; the rest of their section are its arguments.
 KINDS = {
     "net.name": configs.Kind(build, NETS, filled_in=("classes",)),
     "schedule.kind": configs.Kind(build_schedule, SCHEDULES, filled_in=("epochs",)),

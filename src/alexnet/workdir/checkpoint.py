@@ -27,8 +27,8 @@ from alexnet.text import difference
 from alexnet.workdir.record import Progress
 
 _LEFTOVERS = (".orbax-checkpoint-tmp", ".deleted")  # of a killed save, of a killed deletion
-_FORMERLY = {"velocity": "opt_state"}
-_PATTERN = "*?[\\"  # what makes a path a pattern, of which Orbax then looks for matches
+_FORMERLY = {"velocity": "opt_state"}  # what earlier versions called a part of the state
+_PATTERN = "*?[\\"  # characters that Orbax takes for a glob pattern
 
 
 class Checkpoints:
@@ -100,7 +100,8 @@ class Checkpoints:
         `like` is the state with a jax.ShapeDtypeStruct, sharding included, for every array; the
         mesh may differ from the one that saved. A damaged checkpoint is reported on stderr, and
         once an older good one is found renamed to `<step>.damaged`. Raises UserError if all are
-        damaged, or if the leaves in the checkpoint are not those of `like`.
+        damaged, if the leaves in the checkpoint are not those of `like`, or if the newest was never
+        merged (`_check_merged`).
         """
         self.wait()
         damaged = []
@@ -139,7 +140,7 @@ class Checkpoints:
 def check_path(directory: str | Path) -> None:
     """Raises UserError for a path below which Orbax's checkpoints would be unreadable.
 
-    It looks for the files of a save by a pattern, and goes on without a word if none matches.
+    Orbax globs for the files of a save, and does not complain if nothing matches.
     """
     path = str(Path(directory).absolute())
     if found := [character for character in _PATTERN if character in path]:
@@ -279,17 +280,17 @@ def _read(path: Path, choose: Callable[[dict], dict]) -> tuple[dict[str, Any], P
         raise
     except Exception as error:
         reason = _reason(error)
-    # Orbax abandons the reads beside the one that failed, and Python reports each when it collects
-    # it: now, so that what we say comes last.
+    # Orbax abandons its other reads, and Python reports each when it is collected. Collect now, so
+    # that our message comes last.
     gc.collect()
     raise _Damaged(f"checkpoint {path} is damaged ({reason})")
 
 
 def _check_merged(path: Path) -> None:
-    """Raises UserError for a checkpoint whose data Orbax has left where it does not look for them.
+    """Raises UserError for a checkpoint whose files Orbax never merged.
 
-    Earlier versions saved below paths such as "runs[1]", where it does (see `check_path`). Its
-    TensorStore takes a backslash for a slash, so that the data are in another folder there.
+    Earlier versions could save below paths such as "runs[1]" (see `check_path`). With a backslash
+    in the path the files lie in another folder, as TensorStore takes it for a slash.
     """
     state = path / "state"
     if not state.is_dir() or (state / "manifest.ocdbt").exists() or (state / "d").exists():

@@ -55,7 +55,7 @@ def check_same_run(workdir: Path, config: ConfigDict) -> None:
                     f"{workdir} holds {name} but no run (no config.json): choose another --workdir"
                 )
         return
-    for key, old, new in configs.differences(record.saved_config(workdir), config):
+    for key, old, new in configs.differences(record.saved_config(workdir, resume=True), config):
         if not key.startswith(MAY_CHANGE):
             raise UserError(
                 f"{workdir} holds a run with config.{key}={old!r}, not {new!r}: choose another "

@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from alexnet import config as configs
 from alexnet.errors import UserError
 
 
@@ -30,7 +31,7 @@ class Renamed:
 
 @dataclasses.dataclass(frozen=True)
 class Retired:
-    """A setting that is gone: runs that had its `default` go on, others cannot."""
+    """A setting that is gone: runs that had its `default` go on, others can only be read."""
 
     key: str
     default: Any
@@ -42,7 +43,7 @@ VERSION = 2
 CHANGES: tuple[tuple[int, Change], ...] = (
     # Krizhevsky's "One weird trick" (2014): fully-connected layers divided over the batch's devices
     (1, Retired("mesh.hybrid", False)),
-    # what every net takes is in every config, also of nets without dropout or without norms
+    # Now in every net's config; earlier ones lacked them for nets without dropout or norms.
     (2, Added("net.dropout", 0.5)),
     (2, Added("net.norm", True)),
 )
@@ -53,62 +54,39 @@ def migrated(
     where: str,
     version: int = VERSION,
     changes: tuple[tuple[int, Change], ...] = CHANGES,
-) -> dict[str, Any]:
-    """The settings of a file's config, with every change since its version made.
+) -> tuple[dict[str, Any], list[str]]:
+    """(the settings of a file's config with every change since its version made, what was lost).
+
+    A retired setting with another value than its default is left out, and a line says so: such a
+    run can be read, but not resumed.
 
     Args:
         found: nested dicts, as JSON gives them.
-        where: what to call the file in an error.
+        where: what to call the file in a line or an error.
 
     Raises:
-        UserError: for a retired setting with another value than its default, or a config of a later
-            version.
+        UserError: for a config of a later version.
     """
-    config = _copy(found)
+    config, lost = configs.flat(found), []
     written = config.pop("version", 0)
     if written > version:
         raise UserError(
             f"{where} was written by a later version of this program ({written}, this is "
-            f"{version}): update it"
+            f"{version}): update this program"
         )
     for number, change in changes:
         if number <= written:
             continue
         match change:
             case Added(key, value):
-                section, name = _place(config, key)
-                section.setdefault(name, value)
+                config.setdefault(key, value)
             case Renamed(old, new):
-                section, name = _place(config, old)
-                if name in section:
-                    value = section.pop(name)
-                    section, name = _place(config, new)
-                    section[name] = value
+                if old in config:
+                    config[new] = config.pop(old)
             case Retired(key, default):
-                section, name = _place(config, key)
-                if section.pop(name, default) != default:
-                    raise UserError(
-                        f"{where} has config.{key}={_get(found, key)!r}, which this version has no "
-                        f"more (only {default!r}): use the version that wrote it"
+                value = config.pop(key, default)
+                if value != default:
+                    lost.append(
+                        f"{where} has config.{key}={value!r}; this version has {default!r} only"
                     )
-    return config
-
-
-def _copy(tree: Any) -> Any:
-    if isinstance(tree, Mapping):
-        return {key: _copy(value) for key, value in tree.items()}
-    return tree
-
-
-def _place(config: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
-    """The section that `key` is in, made where it is missing, and the key's last part."""
-    *sections, name = key.split(".")
-    for section in sections:
-        config = config.setdefault(section, {})
-    return config, name
-
-
-def _get(config: Any, key: str) -> Any:
-    for part in key.split("."):
-        config = config[part]
-    return config
+    return configs.nested(config), lost

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -47,16 +48,16 @@ def save_config(config: ConfigDict, workdir: Path) -> None:
     os.replace(partial, workdir / "config.json")  # never half a file
 
 
-def saved_config(workdir: Path) -> ConfigDict:
+def saved_config(workdir: Path, resume: bool = False) -> ConfigDict:
     """The config of the run in `workdir`, as this version would have written it.
 
     Raises:
-        UserError: if there is no run, or one with a setting that this version has no more.
+        UserError: if there is no run, or one that this version can read but not `resume`.
     """
     path = workdir / "config.json"
     if not path.is_file():
         raise UserError(f"{workdir} holds no run (no config.json); train with --workdir={workdir}")
-    return current(json.loads(path.read_text()), str(path))
+    return current(json.loads(path.read_text()), str(path), resume)
 
 
 def versioned(config: ConfigDict) -> dict[str, Any]:
@@ -64,10 +65,17 @@ def versioned(config: ConfigDict) -> dict[str, Any]:
     return {"version": migrations.VERSION} | config.to_dict()
 
 
-def current(found: dict[str, Any], where: str) -> ConfigDict:
+def current(found: dict[str, Any], where: str, resume: bool = False) -> ConfigDict:
     """The config that an earlier or this version has put into a file.
 
+    Settings that this version has no more are reported on stderr.
+
     Raises:
-        UserError: for a setting that this version has no more.
+        UserError: if there are any and the run is to be resumed.
     """
-    return ConfigDict(migrations.migrated(found, where)).lock()
+    config, lost = migrations.migrated(found, where)
+    for line in lost:
+        if resume:
+            raise UserError(f"{line}: resume with the version that wrote it")
+        print(line, file=sys.stderr)
+    return ConfigDict(config).lock()

@@ -7,8 +7,7 @@ folder:/path: one sub-folder per class. Any other name (cifar10, imagenette/160p
 
 from alexnet.data.sources import folder, tfds
 from alexnet.data.sources.raw import RawData
-
-FOLDER = "folder:"
+from alexnet.data.store import FOLDER
 
 
 def open_raw(name: str, data_dir: str) -> RawData:

@@ -19,7 +19,7 @@ class Split(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class RawData:
-    """What `builders.load` gives and `prepare` turns into a store."""
+    """What `named.open_raw` gives and `prepare` turns into a store."""
 
     classes: tuple[str, ...]
     splits: Mapping[str, Split]  # "train", "validation" and, for some, "test"
