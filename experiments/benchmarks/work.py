@@ -26,8 +26,6 @@ NETS = {
     "conv-local-13pct": ("cifar_conv_local_13pct", {}),
     "conv-local-11pct": ("cifar_conv_local_11pct", {}),
 }
-
-
 MEAN = 120  # subtracted from the pixels
 RATE = 0.0001
 

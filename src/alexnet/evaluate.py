@@ -49,8 +49,8 @@ def main(argv: Sequence[str]) -> None:
     views, split = options["views"], options["split"]
     if options["workdir"] is None:
         raise UserError("which run? add --workdir=DIR")
-    one = (Path(options["workdir"]) / "config.json").exists()  # a name may have a comma
-    workdirs = [options["workdir"]] if one else options["workdir"].split(",")
+    single = (Path(options["workdir"]) / "config.json").exists()  # a name may have a comma
+    workdirs = [options["workdir"]] if single else options["workdir"].split(",")
     weights = shares(options["weights"], len(workdirs))
     if views not in VIEWS:
         raise UserError(f"--views={views}: choose one of {', '.join(VIEWS)}")

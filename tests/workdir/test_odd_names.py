@@ -19,13 +19,10 @@ NAMES = [
     *(".hidden", "..dots", "a|b", "a<b>c", "@", "^", "1", "checkpoints", "config.json", "x" * 240),
 ]
 PATTERNS = ["int[1]", "[", "a*", "?", "back\\slash", "[a]/b", "a\\/b"]
-FEW = {"합성곱 a,b 100%"}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[] if name in FEW else pytest.mark.slow) for name in NAMES],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
 def test_a_run_of_this_name_trains_resumes_and_is_read(tiny, tmp_path, capsys, name):
     workdir = tmp_path / name / name
     tiny.epochs = 0.2

@@ -69,12 +69,11 @@ class Tuning(NamedTuple):
     """How a net is computed, which changes its results by rounding at most."""
 
     conv_chunk: int = 0  # images that go through the convolutional stage at a time, 0 for all
-    separate_gradient: bool = (
-        False  # the gradient of a chunk is compiled apart from its forward pass
-    )
+    # The gradient of a chunk is compiled apart from its forward pass.
+    separate_gradient: bool = False
     eigen: bool = False  # convolutions are in forms that suit Eigen
     # With `config.dtype="bfloat16"` convolutions stay in float32: XLA on CPUs has bfloat16 matrix
-    # products, but no bfloat16 convolutions worth the name.
+    # products, but no fast bfloat16 convolutions.
     wide_convs: bool = False
 
 

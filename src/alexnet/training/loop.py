@@ -15,13 +15,7 @@ from alexnet.models.table import layers
 from alexnet.training import fine_tune
 from alexnet.training.evaluation import make_evaluation
 from alexnet.training.health import Alarm, averages, fetched
-from alexnet.training.setup import (
-    Run,
-    assemble,
-    learning,
-    put_layers,
-    train_batches,
-)
+from alexnet.training.setup import Run, assemble, learning, put_layers, train_batches
 from alexnet.workdir import checkpoint
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.claim import claim

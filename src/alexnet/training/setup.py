@@ -23,13 +23,7 @@ from alexnet.models.table import Net
 from alexnet.training import metrics, optimizer
 from alexnet.training.schedule import SCHEDULES, Schedule
 from alexnet.training.schedule import build as build_schedule
-from alexnet.training.step import (
-    Apply,
-    TrainState,
-    init_state,
-    make_train_step,
-    state_shardings,
-)
+from alexnet.training.step import Apply, TrainState, init_state, make_train_step, state_shardings
 
 SETTINGS = (
     *("seed", "batch_size", "epochs", "data", "net", "augment", "optimizer", "schedule", "mesh"),

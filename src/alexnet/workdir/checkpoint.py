@@ -60,8 +60,8 @@ class Checkpoints:
         """Start saving `state`, a pytree of arrays; return once they are copied to the host.
 
         `error` is the validation top-1 error, a fraction, or None when this step was not
-        evaluated. Once this one is complete, all are deleted but it, the
-        one before and the best. Raises UserError if `step` is not after the last one saved.
+        evaluated. Once this one is complete, all are deleted but it, the one before and the best.
+        Raises UserError if `step` is not after the last one saved.
         """
         self.wait()
         if self._errors and step <= max(self._errors):
