@@ -67,7 +67,7 @@ def main(task: dict) -> None:
             0, [], state.params
         )
         numbers = {"image": jax.device_put(images, place), "label": jax.device_put(labels, place)}
-        train_step = step.make_train_step(apply, sgd, plain, mesh, seed=0)
+        train_step = step.make_train_step(apply, sgd, plain, mesh, shardings, seed=0)
         train = train_step.lower(state, numbers, hyperparameters, statistics).compile()
         compile_seconds = time.perf_counter() - compiling
 

@@ -21,7 +21,7 @@ def steps(config, count: int = 3):
     sgd = optimizer.momentum_sgd(shapes)
     state = step.init_state(init, sgd, run.shardings, 0)
     train_step = step.make_train_step(
-        run.apply, sgd, run.augmentation, run.mesh, 0, config.accumulate
+        run.apply, sgd, run.augmentation, run.mesh, run.shardings, 0, config.accumulate
     )
     hyperparameters = schedule.build("milestones", epochs=1.0, rate=0.0005)(0.0, [], shapes)
     losses = []

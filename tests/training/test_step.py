@@ -71,7 +71,9 @@ class Tiny:
         shardings = step.state_shardings(mesh, network.params_specs(net))
         init = functools.partial(network.init, net)
         self.init = lambda: step.init_state(init, self.sgd, shardings, seed)
-        self.train_step = step.make_train_step(self.apply, self.sgd, self.augmentation, mesh, seed)
+        self.train_step = step.make_train_step(
+            self.apply, self.sgd, self.augmentation, mesh, shardings, seed
+        )
 
     def hyperparameters(self, rate: float = 0.01, noise: float = 1.0) -> Hyperparameters:
         rates = Milestones(rate=rate)(0, [], ["conv1", "fc2", "fc3"]).rates

@@ -115,7 +115,13 @@ def learning(run: Run) -> Learning:
         return init_state(init, sgd, run.shardings, config.seed)
 
     train_step = make_train_step(
-        run.apply, sgd, run.augmentation, run.mesh, config.seed, config.accumulate
+        run.apply,
+        sgd,
+        run.augmentation,
+        run.mesh,
+        run.shardings,
+        config.seed,
+        config.accumulate,
     )
     return Learning(shapes, schedule, fresh, train_step)
 

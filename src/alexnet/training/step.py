@@ -61,14 +61,15 @@ def make_train_step(
     optimizer: optax.GradientTransformationExtraArgs,
     augmentation: Augmentation,
     mesh: Mesh,
+    shardings: TrainState,
     seed: int,
     accumulate: int = 1,
 ) -> Callable[..., tuple[TrainState, metrics.Sums]]:
     """train_step(state, batch, hyperparameters, statistics) -> (state, sums over the batch).
 
-    It donates `state`. The randomness of a step depends on `seed` and the step's number alone. With
-    `accumulate` > 1 the batch goes through the net in that many parts, for devices with little
-    memory: the gradient is the same, up to rounding.
+    It donates `state`, which lies and comes back as `shardings` say. The randomness of a step
+    depends on `seed` and the step's number alone. With `accumulate` > 1 the batch goes through the
+    net in that many parts, for devices with little memory: the gradient is the same, up to rounding.
     """
 
     def train_step(
@@ -116,8 +117,12 @@ def make_train_step(
             params = optax.apply_updates(state.params, change)
         return TrainState(state.step + 1, params, opt_state), sums
 
-    options = runtime.compiler_options(mesh)
-    return jax.jit(train_step, donate_argnums=0, compiler_options=options)
+    return jax.jit(
+        train_step,
+        donate_argnums=0,
+        out_shardings=(shardings, None),  # or the second step would be compiled anew
+        compiler_options=runtime.compiler_options(mesh),
+    )
 
 
 def _parts(batch: dict[str, jax.Array], mesh: Mesh, count: int) -> Iterator[dict[str, jax.Array]]:
