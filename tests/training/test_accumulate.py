@@ -37,7 +37,7 @@ def plain(data_dir):
     return steps(tiny_config(data_dir))[:2]
 
 
-@pytest.mark.parametrize("parts", [2, 8])
+@pytest.mark.parametrize("parts", [2, pytest.param(8, marks=pytest.mark.slow)])
 def test_accumulating_over_parts_of_the_batch_is_the_plain_step(plain, tiny, parts):
     tiny.accumulate = parts
     losses, params, _ = steps(tiny)
@@ -46,6 +46,7 @@ def test_accumulating_over_parts_of_the_batch_is_the_plain_step(plain, tiny, par
         np.testing.assert_allclose(mine, theirs, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_mixed_precision_follows_the_plain_step(plain, tiny):
     tiny.dtype = "bfloat16"
     losses, params, run = steps(tiny)

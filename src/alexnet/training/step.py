@@ -69,7 +69,7 @@ def make_train_step(
 
     It donates `state`, which lies and comes back as `shardings` say. The randomness of a step
     depends on `seed` and the step's number alone. With `accumulate` > 1 the batch goes through the
-    net in that many parts, for devices with little memory: the gradient is the same, up to rounding.
+    net in that many parts, for devices with little memory; the gradient is the same up to rounding.
     """
 
     def train_step(
