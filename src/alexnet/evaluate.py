@@ -20,8 +20,8 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from alexnet import cli
 from alexnet.cli import arguments
+from alexnet.cli import run as run_command
 from alexnet.data.augment import VIEWS
 from alexnet.data.store import Store
 from alexnet.devices import runtime
@@ -118,4 +118,4 @@ def check_same_images(workdirs: tuple[str, str], stores: tuple[Store, Store], sp
 
 
 if __name__ == "__main__":
-    cli.run(lambda: main(sys.argv[1:]))
+    run_command(lambda: main(sys.argv[1:]))

@@ -67,7 +67,8 @@ def spans(trace: Path, read_by: dict[str, set[str]]) -> list[Span]:
     """When each operation ran, of the newest profile in a folder, over all threads and devices.
 
     On CPUs an operation may hand its work to other threads and return. It is over when one that
-    reads its result begins, or its end is told, which is after what its last thread went on with.
+    reads its result begins, or at the event that marks its end, which comes after what its last
+    thread went on with.
     """
     file = max(trace.rglob("*.xplane.pb"), key=lambda path: path.stat().st_mtime)
     events, begun, ended = [], collections.defaultdict(list), collections.defaultdict(list)

@@ -93,7 +93,7 @@ def _chunk(asked: int, mesh: "Mesh", batch_size: int, image_size: int) -> int:
 
 
 def compiler_options(mesh: "Mesh") -> dict[str, str | bool]:
-    """What jax.jit is told when it compiles a net; what the user has put in XLA_FLAGS stands."""
+    """Options for jax.jit when it compiles a net; those in the user's XLA_FLAGS go first."""
     if not _on_cpu(mesh):
         return {}
     flags = os.environ.get("XLA_FLAGS", "")

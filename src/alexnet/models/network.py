@@ -53,10 +53,10 @@ class Weights(nn.Module):
         Towers that read the same maps are given the same array.
         """
         row, dtype = self.layer.row, self.dtype or self.kernel.dtype
-        shared = all(x is xs[0] for x in xs)
-        xs = [x.astype(dtype) for x in xs]
-        if shared:
-            xs = xs[:1] * len(xs)  # the same array still
+        if all(x is xs[0] for x in xs):
+            xs = [xs[0].astype(dtype)] * len(xs)  # still the same array
+        else:
+            xs = [x.astype(dtype) for x in xs]
         kernel, bias = self.kernel.astype(dtype), self.bias.astype(dtype)
         return _WEIGHTED[type(row)](row, xs, kernel, bias, self.eigen)
 

@@ -347,13 +347,13 @@ def layers(net: Net) -> tuple[Layer, ...]:
     Raises:
         UserError: naming the row that does not fit its input.
     """
-    own, first_weighted = (net.image_size, net.image_size, 3), next(iter(net.weighted), None)
-    traced, reads_image = [], True
+    own, reads_image = (net.image_size, net.image_size, 3), True
+    traced = []
     for row in net.rows:
         read = own
         if row.reads_all and not reads_image:
             read = (*own[:-1], own[-1] * net.towers)
-        output, last = _output(net, row, own, read), row is net.rows[-1]
+        output = _output(net, row, own, read)
         neurons, parameters, multiply_adds = (
             net.towers * size
             for size in (
@@ -362,12 +362,12 @@ def layers(net: Net) -> tuple[Layer, ...]:
                 row.multiply_adds(read, output),
             )
         )
-        if last:  # towers share the classes; an odd one out is no real neuron
+        if row is net.rows[-1]:  # towers share the classes; an odd one out is no real neuron
             used = net.classes / neurons
             neurons, parameters = net.classes, round(parameters * used)
             multiply_adds = round(multiply_adds * used)
         traced.append(Layer(row, read, output, neurons, parameters, multiply_adds))
-        reads_image = reads_image and row is not first_weighted
+        reads_image = reads_image and not isinstance(row, Weighted)
         own = output
     return tuple(traced)
 
