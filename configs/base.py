@@ -42,7 +42,8 @@ BASE = {
     "augment.crop_chunk": 1,  # consecutive images that share one crop and flip
     "augment.mean": "crop",  # subtracted: the mean image there, its centre, or one pixel
     "augment.mean_pixel": (),  # red, green and blue on 0-255 for mean = pixel
-    # The update rule: alexnet.training.optimizer.momentum_sgd
+    # The update rule: alexnet.training.optimizer
+    "optimizer.name": "momentum",  # or nesterov, adamw, which bring their own settings
     "optimizer.momentum": 0.9,
     "optimizer.weight_decay": 0.0005,  # of the kernels
     "optimizer.bias_decay": 0.0,
@@ -62,7 +63,8 @@ BASE = {
     "init_layers": "all",  # or conv, or names: conv1,conv2
     "dtype": "float32",  # or bfloat16: mixed precision
     "accumulate": 1,  # parts that a batch is taken in, to save memory
-    "conv_chunk": -1,  # images that a convolution takes at once on CPUs; -1: as the platform likes
+    "precision": "float32",  # of products on GPUs; or tf32
+    "kernels": "auto",  # forms of the operations: plain, cpu, or auto: as the device likes
     "log_every": 50,  # steps
     "checkpoint_every": 2000,  # steps, beside the end of every epoch
 }

@@ -13,7 +13,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
-from alexnet.errors import UserError, nearest
+from alexnet.errors import Interrupted, UserError, nearest
 
 
 def run(command: Callable[[], None]) -> None:
@@ -23,6 +23,8 @@ def run(command: Callable[[], None]) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except Interrupted as stopped:
+        sys.exit(128 + stopped.number)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -89,9 +89,9 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
             raise UserError(f"{source} was exported with config.{key}={old!r}, not {new!r}")
 
     net, params = weights.read_weights(source, config.net.name, make_net, check_config)
-    sgd = configs.call(optimizer.momentum_sgd, "optimizer", config.optimizer, params=params)
-    state = TrainState(jnp.zeros((), jnp.int32), jax.tree.map(jnp.asarray, params), None)
-    state = state._replace(opt_state=sgd.init(state.params))
+    rule = configs.call(optimizer.build, "optimizer", config.optimizer, params=params)
+    params = jax.tree.map(jnp.asarray, params)
+    state = TrainState(jnp.zeros((), jnp.int32), params, rule.init(params))
 
     workdir = workdir.absolute()
     partial = workdir.with_name(workdir.name + ".partial")

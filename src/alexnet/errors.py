@@ -1,6 +1,7 @@
 """The one exception for mistakes a user can mend, and the checks that raise it."""
 
 import difflib
+import signal
 from collections.abc import Collection, Iterable
 
 
@@ -9,6 +10,14 @@ class UserError(Exception):
 
     Anything else that escapes a command is a bug and keeps its traceback.
     """
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run was asked to stop, by a signal of this `number`, and did so after a checkpoint."""
+
+    def __init__(self, number: int):
+        super().__init__(f"stopped by {signal.Signals(number).name}, after a checkpoint")
+        self.number = number
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -27,9 +27,9 @@ from alexnet.data.store import Store
 from alexnet.devices import runtime
 from alexnet.errors import UserError
 from alexnet.inference.ensemble import Ensemble
+from alexnet.models import network
 from alexnet.training import metrics
-from alexnet.training.evaluation import make_evaluation
-from alexnet.training.setup import assemble, put_params
+from alexnet.training.setup import setup
 from alexnet.workdir import checkpoint, record
 
 OPTIONS = {
@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> None:
     step = checkpoint.which(options["checkpoint"])
     runtime.cache_compilations()
     saved = [record.saved_config(Path(workdir)) for workdir in workdirs]
-    runs = [assemble(relocated(one, options["data_dir"])) for one in saved]
+    runs = [setup(relocated(one, options["data_dir"])) for one in saved]
     for workdir, run in zip(workdirs, runs, strict=True):
         if split not in run.store.counts:
             raise UserError(f"--split={split}: choose one of {', '.join(run.store.counts)}")
@@ -75,7 +75,8 @@ def main(argv: Sequence[str]) -> None:
     for workdir, run, weight in zip(workdirs, runs, weights, strict=True):
         params, progress = checkpoint.load_params(workdir, step)
         batches = [] if several else None
-        means = make_evaluation(run, split, views)(put_params(run, params), batches)
+        network.check(run.net, params, "the checkpoint")
+        means = run.evaluate(run.put(params), split, views, batches)
         report(f"{workdir} after {progress.epoch:.2f} epochs", means)
         if several:
             average.add(workdir, weight, batches)

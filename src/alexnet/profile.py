@@ -10,6 +10,7 @@ that all of them add up to the step. The floor is the time of a layer's multiply
 a large matrix product, measured first. The trace in --trace opens in TensorBoard or Perfetto.
 """
 
+import itertools
 import sys
 import tempfile
 import time
@@ -24,7 +25,7 @@ from alexnet.cli import count, parse, run
 from alexnet.devices import runtime
 from alexnet.models.table import Net
 from alexnet.text import aligned
-from alexnet.training.setup import KINDS, assemble, learning, train_batches
+from alexnet.training.setup import KINDS, setup
 from alexnet.training.step import SCOPES
 
 OPTIONS = {"steps": "3", "trace": ""}
@@ -35,14 +36,13 @@ def main(argv: Sequence[str]) -> None:
     config, options = parse(argv, OPTIONS, KINDS)
     steps = count("steps", options["steps"])
     runtime.cache_compilations()
-    run = assemble(config)
-    learn = learning(run)
-    state, hyperparameters = learn.fresh(), learn.schedule(0.0, [], learn.shapes)
-    batches = train_batches(run, 0)
-    program = learn.train_step.lower(
-        state, next(batches), hyperparameters, run.statistics
-    ).compile()
-    inputs = [next(batches) for _ in range(steps + 2)]
+    run = setup(config)
+    state, hyperparameters = run.fresh(), run.hyperparameters(1)
+    inputs = [batch for _, batch in itertools.islice(run.batches(), steps + 2)]
+    with run.precision():
+        program = run.train_program.lower(
+            state, inputs[0], hyperparameters, run.statistics
+        ).compile()
 
     def step(batch) -> None:
         nonlocal state

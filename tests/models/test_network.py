@@ -15,12 +15,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 import scipy.stats
+from flax import linen as nn
+from flax.training import train_state
 from PIL import Image
 from sklearn.datasets import load_sample_images
 from support import reference
@@ -30,11 +33,21 @@ from alexnet.analysis import cost
 from alexnet.data.augment import Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.devices import mesh as meshes
-from alexnet.devices.runtime import Tuning
-from alexnet.models import network, ops, table
+from alexnet.kernels import chunks, convolution
+from alexnet.kernels.choose import CPU, compiler_options
+from alexnet.models import network, table
 from alexnet.models.build import build
-from alexnet.training import optimizer, step
+from alexnet.models.network import PLAIN, Kernels
+from alexnet.training import forward, optimizer, setup, step
 from alexnet.training.schedule import Milestones
+
+
+@pytest.fixture
+def optimised():
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
+
 
 PRESETS = ["paper", "original"]
 LABELS = np.array([3, 0, 6])
@@ -85,7 +98,7 @@ def assert_close(found: jax.Array, expected: np.ndarray, tolerance: float = 1e-5
     np.testing.assert_allclose(found, expected, rtol=0, atol=atol)
 
 
-@functools.partial(jax.jit, static_argnums=0, static_argnames=("train", "conv_chunk"))
+@functools.partial(jax.jit, static_argnums=0, static_argnames=("train", "kernels"))
 def apply(net, params, x, **options):
     return network.apply(net, params, x, **options)
 
@@ -142,6 +155,84 @@ def test_the_loss_and_its_gradient_are_the_papers(preset, dropout):
         for leaf, value in leaves.items():
             assert gradient[layer][leaf].dtype == dtype
             assert_close(gradient[layer][leaf], value, tolerance)
+
+
+@pytest.mark.parametrize("kernels", [PLAIN, CPU], ids=["plain", "cpu"])
+def test_the_optimised_program_of_a_whole_net_is_the_papers(kernels, optimised):
+    """As training compiles it: with XLA's optimisations, in chunks, on float32."""
+    net = thin()
+    params, x = strong(net), pixels(net, 3)
+    mesh = meshes.make(towers=2, batch_size=3, data=1, tower=1)
+    kernels = in_chunks(2, kernels) if kernels is CPU else kernels
+    everywhere = forward.on_mesh(net, mesh, kernels=kernels)
+
+    def loss(params, x):
+        logits = everywhere(params, x)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, LABELS).mean()
+
+    program = jax.jit(jax.value_and_grad(loss), compiler_options=compiler_options(mesh))
+    found, gradient = program(float32(params), np.float32(x))
+    expected_loss, expected = reference.alexnet_loss(params, x, LABELS, 7, "original", None)
+    assert found == pytest.approx(expected_loss, rel=1e-5)
+    jax.tree.map(assert_close, gradient, expected)
+
+
+def test_the_plain_net_has_directional_derivatives_and_hessian_products():
+    """Against finite differences of the float64 reference's loss and gradient."""
+    net, random = thin("paper"), np.random.default_rng(3)
+    params, x = strong(net), pixels(net, 3)
+    direction = jax.tree.map(lambda leaf: random.normal(size=leaf.shape), params)
+
+    def loss(params):
+        logits, _ = network.apply(net, params, jnp.array(x))
+        return optax.softmax_cross_entropy_with_integer_labels(logits, LABELS).mean()
+
+    with jax.enable_x64(True):
+        _, slope = jax.jit(lambda p, d: jax.jvp(loss, (p,), (d,)))(params, direction)
+        _, hessian = jax.jit(lambda p, d: jax.jvp(jax.grad(loss), (p,), (d,)))(params, direction)
+        slope, hessian = jax.device_get((slope, hessian))
+
+    def moved(distance):
+        there = jax.tree.map(lambda leaf, along: leaf + distance * along, params, direction)
+        return reference.alexnet_loss(there, x, LABELS, 7, "paper", None)
+
+    (after, gradient_after), (before, gradient_before) = moved(1e-6), moved(-1e-6)
+    assert slope == pytest.approx((after - before) / 2e-6, rel=1e-6)
+    for name, layer in hessian.items():
+        for part, found in layer.items():
+            expected = (gradient_after[name][part] - gradient_before[name][part]) / 2e-6
+            assert_close(found, expected, 1e-5)
+
+
+def test_network_is_a_flax_module_in_somebody_elses_loop():
+    net = thin()
+    model, x, labels = network.Network(net), np.float32(pixels(net, 3)) / 128, jnp.array(LABELS)
+    params = model.init(jax.random.key(0), x)["params"]
+    jax.tree.map(np.testing.assert_array_equal, params, network.init(net, jax.random.key(0)))
+    state = train_state.TrainState.create(apply_fn=model.apply, params=params, tx=optax.adam(1e-3))
+
+    @jax.jit
+    def train_step(state, key):
+        def loss(params):
+            logits = state.apply_fn({"params": params}, x, train=True, rngs={"dropout": key})
+            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+        value, gradient = jax.value_and_grad(loss)(state.params)
+        return state.apply_gradients(grads=gradient), value
+
+    losses = []
+    for number in range(100):
+        state, loss = train_step(state, jax.random.key(number))
+        losses.append(float(loss))
+    assert losses[0] != float(train_step(state.replace(params=params), jax.random.key(9))[1])
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
+    logits = state.apply_fn({"params": state.params}, x)
+    assert_close(logits, np.asarray(network.apply(net, state.params, x)[0]))
+    with pytest.raises(flax.errors.InvalidRngError, match="dropout"):
+        model.apply({"params": params}, x, train=True)
+    table_of_layers = nn.tabulate(model, jax.random.key(0))(x)
+    assert "conv1" in table_of_layers
+    assert "[3,7]" in table_of_layers.replace("float32", "")
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -219,36 +310,37 @@ def test_without_communication_the_towers_meet_in_fc8_only():
     assert second == ["fc8"]
 
 
-def test_conv_chunk_changes_nothing():
+def in_chunks(size: int, kernels: Kernels = PLAIN) -> Kernels:
+    return kernels._replace(stage=functools.partial(chunks.in_chunks, size=size))
+
+
+def test_chunks_change_nothing():
     net = thin()
     params, x = float32(strong(net)), np.float32(pixels(net, 5))
     logits, named = apply(net, params, x)
-    in_chunks, named_in_chunks = apply(net, params, x, conv_chunk=2)  # 2, 2 and 1
-    assert_close(in_chunks, logits, 1e-6)
+    chunked, named_in_chunks = apply(net, params, x, kernels=in_chunks(2))  # and 1 in the last
+    assert_close(chunked, logits, 1e-6)
     assert named.keys() == named_in_chunks.keys()
     for name, value in named.items():
         assert_close(named_in_chunks[name], value, 1e-6)
 
 
-def gradient_of_squares(net, mesh, params, x, tuning):
+def gradient_of_squares(net, mesh, params, x, kernels):
     """Compiled, of the sum of squared logits."""
-    everywhere = network.on_mesh(net, mesh, tuning=tuning)
+    everywhere = forward.on_mesh(net, mesh, kernels=kernels)
     squares = jax.grad(lambda params: (everywhere(params, x, jax.random.key(0)) ** 2).sum())
     return jax.jit(squares).lower(params).compile()
 
 
-def test_a_gradient_compiled_apart_is_the_same_and_keeps_less():
+def test_a_gradient_compiled_apart_is_the_same_and_keeps_less(monkeypatch):
     net = thin()
     params, x = float32(strong(net)), np.float32(pixels(net, 6))
     mesh = meshes.make(towers=2, batch_size=6, data=1, tower=1)
-    together, separate_gradient = (
-        gradient_of_squares(net, mesh, params, x, Tuning(conv_chunk=2, separate_gradient=how))
-        for how in (False, True)
-    )
-    jax.tree.map(assert_close, separate_gradient(params), together(params))
-    kept, expected = (
-        it.memory_analysis().temp_size_in_bytes for it in (separate_gradient, together)
-    )
+    apart = gradient_of_squares(net, mesh, params, x, in_chunks(2, CPU))
+    monkeypatch.setattr(chunks, "compiled_separately", lambda stage: stage)
+    together = gradient_of_squares(net, mesh, params, x, in_chunks(2, CPU))
+    jax.tree.map(assert_close, apart(params), together(params))
+    kept, expected = (it.memory_analysis().temp_size_in_bytes for it in (apart, together))
     assert kept < 0.75 * expected
 
 
@@ -256,9 +348,7 @@ def test_eigens_forms_are_used_and_change_nothing():
     net = build("cifar_80sec", classes=10)
     params, x = init(net, jax.random.key(0)), np.float32(pixels(net, 3))
     mesh = meshes.make(towers=1, batch_size=3, data=1, tower=1)
-    plain, eigens = (
-        network.on_mesh(net, mesh, tuning=Tuning(eigen=eigen)) for eigen in (False, True)
-    )
+    plain, eigens = (forward.on_mesh(net, mesh, kernels=kernels) for kernels in (PLAIN, CPU))
     assert_close(jax.jit(eigens)(params, x), np.array(jax.jit(plain)(params, x)))
     adjacent = "f32[3,32,8,128] = conv_general_dilated"  # four of conv1's outputs in each
     assert [adjacent in str(jax.make_jaxpr(f)(params, x)) for f in (plain, eigens)] == [0, 1]
@@ -369,7 +459,7 @@ def test_on_a_mesh_of_one_device_it_is_apply():
     params, x = float32(strong(net)), np.float32(pixels(net, 3))
     mesh = meshes.make(towers=2, batch_size=3, data=1, tower=1)
     key = jax.random.key(0)
-    everywhere = jax.jit(network.on_mesh(net, mesh, tuning=Tuning(conv_chunk=2)))
+    everywhere = jax.jit(forward.on_mesh(net, mesh, kernels=in_chunks(2)))
     np.testing.assert_allclose(everywhere(params, x), apply(net, params, x)[0], rtol=1e-5)
     expected, _ = apply(net, params, x, train=True, dropout_key=key)
     np.testing.assert_allclose(everywhere(params, x, key), expected, rtol=1e-5)
@@ -381,7 +471,7 @@ BATCH = 4
 
 def on_four_devices(directory: Path) -> None:
     """For each mesh: <mesh>.npz with logits, losses, gradients; and the compiled forward pass."""
-    ops._EIGENS_IMAGES = 1  # so that a few images are several parts
+    convolution.IMAGES = 1  # so that a few images are several parts
     net = thin()
     params, x = float32(strong(net)), np.float32(pixels(net, BATCH))
     statistics = Statistics(
@@ -391,16 +481,17 @@ def on_four_devices(directory: Path) -> None:
     images = {"image": images, "label": np.arange(BATCH, dtype=np.int32)}
     how = Augmentation(crop=67, crop_chunk=3)
     hyperparameters = Milestones(rate=3e-5)(0, [], params)
-    sgd = optimizer.momentum_sgd(params)
+    sgd = optimizer.build(params=params)
     for name in MESHES:
         data, tower = map(int, name.split("x"))
         mesh = meshes.make(towers=2, batch_size=BATCH, data=data, tower=tower)
-        everywhere = network.on_mesh(net, mesh)
-        logits = jax.jit(everywhere)(params, x, jax.random.key(5))
-        shardings = step.state_shardings(mesh, network.params_specs(net))
+        logits = jax.jit(forward.on_mesh(net, mesh))(params, x, jax.random.key(5))
+        shardings = setup.state_shardings(mesh, sgd, params, network.params_specs(net))
         born = step.init_state(functools.partial(network.init, net), sgd, shardings, seed=0)
         state = born._replace(params=jax.device_put(params, shardings.params))
-        train_step = step.make_train_step(everywhere, sgd, how, mesh, shardings, seed=0)
+        train_step = step.make_train_step(
+            forward.training(net, mesh, how), sgd, shardings, seed=0
+        )
         losses = []
         for _ in range(5):
             batch = jax.device_put(images, meshes.batch_sharding(mesh))
@@ -409,14 +500,10 @@ def on_four_devices(directory: Path) -> None:
             if len(losses) == 1:  # nothing but the gradient, and a little decay
                 opt_state = flat(state.opt_state)
 
-        tunings = {
-            "plain": Tuning(),
-            "tuned": Tuning(conv_chunk=1, separate_gradient=True),
-            "eigens": Tuning(eigen=True),
-        }
+        forms = {"plain": PLAIN, "cpu": CPU, "cpu in chunks": in_chunks(1, CPU)}
         gradients = {
-            how: flat(gradient_of_squares(net, mesh, params, x, tuning)(params))
-            for how, tuning in tunings.items()
+            name: flat(gradient_of_squares(net, mesh, params, x, kernels)(params))
+            for name, kernels in forms.items()
         }
         np.savez(
             directory / name,
@@ -431,12 +518,12 @@ def on_four_devices(directory: Path) -> None:
     mesh = meshes.make(towers=2, batch_size=BATCH, data=1, tower=2)
     shapes = jax.eval_shape(lambda: network.init(net, jax.random.key(0)))
     where = meshes.shardings(mesh, network.params_specs(net))
-    forward = jax.jit(network.on_mesh(net, mesh)).lower(meshes.shapes(shapes, where), x).compile()
-    (directory / "forward.hlo").write_text(forward.as_text())
+    together = jax.jit(forward.on_mesh(net, mesh)).lower(meshes.shapes(shapes, where), x).compile()
+    (directory / "forward.hlo").write_text(together.as_text())
     mesh = meshes.make(towers=2, batch_size=BATCH, data=1, tower=1)
     where = meshes.shardings(mesh, network.params_specs(net))
-    alone = jax.jit(network.on_mesh(net, mesh)).lower(meshes.shapes(shapes, where), x).compile()
-    flops = [compiled.cost_analysis()["flops"] for compiled in (alone, forward)]
+    alone = jax.jit(forward.on_mesh(net, mesh)).lower(meshes.shapes(shapes, where), x).compile()
+    flops = [compiled.cost_analysis()["flops"] for compiled in (alone, together)]
     (directory / "flops.json").write_text(json.dumps(flops))
 
     net = thin(classes=6, communicate=False)
@@ -444,18 +531,18 @@ def on_four_devices(directory: Path) -> None:
     for tower in (1, 2):
         mesh = meshes.make(towers=2, batch_size=BATCH, data=1, tower=tower)
         where = meshes.shardings(mesh, network.params_specs(net))
-        forward = (
-            jax.jit(network.on_mesh(net, mesh)).lower(meshes.shapes(params, where), x).compile()
+        compiled = (
+            jax.jit(forward.on_mesh(net, mesh)).lower(meshes.shapes(params, where), x).compile()
         )
-        np.save(directory / f"apart-{tower}", forward(jax.device_put(params, where), x))
-        (directory / f"apart-{tower}.hlo").write_text(forward.as_text())
+        np.save(directory / f"apart-{tower}", compiled(jax.device_put(params, where), x))
+        (directory / f"apart-{tower}.hlo").write_text(compiled.as_text())
 
     # Caffe's norm reads all towers
     net = across(thin("paper"))
     params = float32(strong(net))
     for tower in (1, 2):
         mesh = meshes.make(towers=2, batch_size=BATCH, data=2, tower=tower)
-        everywhere = network.on_mesh(net, mesh)
+        everywhere = forward.on_mesh(net, mesh)
 
         def squares(params, x, everywhere=everywhere):
             logits = everywhere(params, x)
@@ -473,7 +560,7 @@ def on_four_devices(directory: Path) -> None:
     for devices in (1, 4):
         mesh = meshes.make(towers=1, batch_size=BATCH, data=devices)
         specs = network.params_specs(net)
-        everywhere = network.on_mesh(net, mesh)
+        everywhere = forward.on_mesh(net, mesh)
 
         def mean_loss(params, x, everywhere=everywhere):
             log_probs = jax.nn.log_softmax(everywhere(params, x, jax.random.key(5)))
@@ -526,7 +613,7 @@ def test_all_meshes_agree(four_devices, mesh, what):
 
 
 @pytest.mark.parametrize("mesh", MESHES)
-@pytest.mark.parametrize("how", ["tuned", "eigens"])
+@pytest.mark.parametrize("how", ["cpu", "cpu in chunks"])
 def test_what_a_platform_may_choose_changes_no_gradient(four_devices, mesh, how):
     expected = np.load(four_devices / "1x1.npz")["plain"]
     assert_close(np.load(four_devices / f"{mesh}.npz")[how], expected, 1e-5)

@@ -1,7 +1,8 @@
-"""alexnet.models.ops: every fast formulation is its plain definition, and so is its gradient."""
+"""alexnet.models.ops and alexnet.kernels: plain or fast, an operation is its definition."""
 
 import functools
 import re
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import reference
 
-from alexnet.models import ops, table
+from alexnet.kernels import convolution, pooling, relu, response_norm
+from alexnet.kernels.choose import CPU
+from alexnet.models import ops as plain
+from alexnet.models import table
+from alexnet.models.network import PLAIN
 
 
 def random(*shape: int, scale: float = 1.0, seed: int = 0) -> np.ndarray:
@@ -38,9 +43,19 @@ def value_and_gradients(f, *inputs_and_dy: np.ndarray) -> tuple[jax.Array, ...]:
     return _value_and_gradients(f, inputs, dy)
 
 
+cpu = SimpleNamespace(
+    conv=convolution.conv,
+    max_pool=pooling.max_pool,
+    avg_pool=pooling.avg_pool,
+    relu=relu.relu,
+    response_norm=response_norm.response_norm,
+)
+both = pytest.mark.parametrize("ops", [plain, cpu], ids=["plain", "cpu"])
+
 many_sizes = settings(derandomize=True, deadline=None, max_examples=12)
 
 
+@both
 @given(
     over=st.sampled_from(["maps", "space"]),
     size=st.sampled_from([1, 3, 5, 9]),  # 9 is wider than most of these maps
@@ -48,7 +63,7 @@ many_sizes = settings(derandomize=True, deadline=None, max_examples=12)
     shape=st.tuples(*[st.integers(1, 7)] * 3),
 )
 @many_sizes
-def test_response_norm_and_its_gradient_are_those_of_the_definition(over, size, beta, shape):
+def test_response_norm_and_its_gradient_are_those_of_the_definition(ops, over, size, beta, shape):
     # Activations of 100 with alpha 1e-4: the sum weighs as much as k, so that each term is seen.
     x, dy = random(2, *shape, scale=100), random(2, *shape, seed=1)
     how = (size, 2.0, 1e-4, beta, over)
@@ -57,19 +72,21 @@ def test_response_norm_and_its_gradient_are_those_of_the_definition(over, size, 
     assert_close(gradient, reference.norm_gradient(x, dy, *how))
 
 
-def test_response_norm_of_three_maps_by_hand():
+@both
+def test_response_norm_of_three_maps_by_hand(ops):
     # k 1, scale 1, beta 1: 1/(1+1+4), 2/(1+1+4+9), 3/(1+4+9)
     x = jnp.array([1.0, 2.0, 3.0]).reshape(1, 1, 1, 3)
     found = ops.response_norm(x, 3, 1.0, 1.0, 1.0).ravel()
     np.testing.assert_allclose(found, [1 / 6, 2 / 15, 3 / 14], rtol=1e-6)
 
 
+@both
 @given(
     window=st.tuples(st.integers(1, 4), st.integers(1, 4)),
     beyond=st.tuples(st.integers(0, 6), st.integers(0, 6)),
 )
 @many_sizes
-def test_pools_and_their_gradients_are_those_of_the_definition(window, beyond):
+def test_pools_and_their_gradients_are_those_of_the_definition(ops, window, beyond):
     size, stride = max(window), min(window)
     x = random(2, size + beyond[0], size + beyond[1], 3)
     for pool, f, f_gradient in (
@@ -83,36 +100,36 @@ def test_pools_and_their_gradients_are_those_of_the_definition(window, beyond):
         assert_close(gradient, f_gradient(x, dy, size, stride))
 
 
-def test_with_z_equal_to_s_windows_tile_the_map():
+@both
+def test_with_z_equal_to_s_windows_tile_the_map(ops):
     x = np.float32(random(2, 6, 8, 3))
     tiles = x.reshape(2, 3, 2, 4, 2, 3)
     np.testing.assert_array_equal(ops.max_pool(x, 2, 2), tiles.max((2, 4)))
     np.testing.assert_allclose(ops.avg_pool(x, 2, 2), tiles.mean((2, 4)), rtol=1e-5, atol=1e-6)
 
 
-def max_pool_3_2(x):
-    return ops.max_pool(x, 3, 2)
-
-
-@given(st.lists(st.integers(-1, 1), min_size=48, max_size=48))
+@both
+@given(values=st.lists(st.integers(-1, 1), min_size=48, max_size=48))
 @settings(derandomize=True, deadline=None, max_examples=30)
-def test_max_pool_with_many_ties(values):
+def test_max_pool_with_many_ties(ops, values):
     x = np.array(values, float).reshape(1, 6, 8, 1)
     expected = reference.pool(x)
     dy = 2.0 ** np.arange(expected.size).reshape(expected.shape)  # every sum tells its terms
-    found, gradient = value_and_gradients(max_pool_3_2, x, dy)
+    found, gradient = value_and_gradients(lambda x: ops.max_pool(x, 3, 2), x, dy)
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(gradient, reference.max_pool_gradient(x, dy, 3, 2))
 
 
-def test_of_equal_maxima_the_gradient_goes_to_the_first():
+@both
+def test_of_equal_maxima_the_gradient_goes_to_the_first(ops):
     x, dy = np.zeros((1, 4, 4, 1)), np.array([[1.0, 2], [3, 4]]).reshape(1, 2, 2, 1)
     _, gradient = value_and_gradients(lambda x: ops.max_pool(x, 2, 2), x, dy)
     expected = [[1, 0, 2, 0], [0, 0, 0, 0], [3, 0, 4, 0], [0, 0, 0, 0]]
     np.testing.assert_array_equal(gradient[0, :, :, 0], expected)
 
 
-def test_windows_hang_over_the_lower_and_right_edge():
+@both
+def test_windows_hang_over_the_lower_and_right_edge(ops):
     x = jnp.arange(16.0).reshape(1, 4, 4, 1)
     np.testing.assert_array_equal(ops.max_pool(x, 3, 2)[0, :, :, 0], [[10, 11], [14, 15]])
     # the last window holds 10, 11, 14, 15 and is divided by 4
@@ -137,22 +154,24 @@ def test_windows_cover_maps_of_every_side_and_none_begins_beyond():
                 assert table.layers(net)[0].output_shape == (expected, expected, 3)
 
 
-@pytest.mark.parametrize(("pool", "f"), [(ops.max_pool, np.max), (ops.avg_pool, np.mean)])
-def test_a_nan_is_seen_by_exactly_the_windows_that_hold_it(pool, f):
+@both
+@pytest.mark.parametrize(("pool", "f"), [("max_pool", np.max), ("avg_pool", np.mean)])
+def test_a_nan_is_seen_by_exactly_the_windows_that_hold_it(ops, pool, f):
     x = random(30, 5, 6, 1)
     x.reshape(30, 30)[np.arange(30), np.arange(30)] = np.nan
-    found = np.isnan(pool(np.float32(x), 3, 2))
+    found = np.isnan(getattr(ops, pool)(np.float32(x), 3, 2))
     np.testing.assert_array_equal(found, np.isnan(reference.pool(x, 3, 2, f)))
 
 
-def test_pools_of_infinities():
+@both
+def test_pools_of_infinities(ops):
     x = random(400, 6, 5, 1)
     which = np.random.default_rng(1).integers(0, 8, x.shape)
     x[which == 0], x[which == 1] = np.inf, -np.inf
     x[0] = -np.inf
     largest = reference.pool(x)
     dy = random(*largest.shape, seed=1)
-    found, gradient = value_and_gradients(max_pool_3_2, x, dy)
+    found, gradient = value_and_gradients(lambda x: ops.max_pool(x, 3, 2), x, dy)
     np.testing.assert_array_equal(found, np.float32(largest))
     assert_close(gradient, reference.max_pool_gradient(x, dy, 3, 2))
     with np.errstate(invalid="ignore"):  # inf - inf
@@ -160,10 +179,11 @@ def test_pools_of_infinities():
     np.testing.assert_allclose(ops.avg_pool(np.float32(x), 3, 2), mean, rtol=1e-5, atol=1e-5)
 
 
+@both
 @pytest.mark.parametrize(
     ("side", "size", "stride", "pad"), [(20, 11, 4, (0, 3)), (9, 5, 1, (2, 2)), (6, 3, 1, (0, 0))]
 )
-def test_conv_is_scipys_correlation(side, size, stride, pad):
+def test_conv_is_scipys_correlation(ops, side, size, stride, pad):
     x, kernel = random(2, side, side, 3), random(size, size, 3, 4, seed=1)
     padded = np.pad(x, ((0, 0), pad, pad, (0, 0)))
 
@@ -186,45 +206,44 @@ def test_conv_is_scipys_correlation(side, size, stride, pad):
 @many_sizes
 def test_conv_and_its_gradients_are_those_of_the_definition(size, beyond, stride, pad, maps):
     side = size + beyond
-    for eigen, images in ((False, 2), (True, 2), (True, 37)):
+    for ops, images in ((plain, 2), (cpu, 2), (cpu, 37)):
         x, kernel = random(images, side, side, maps[0]), random(size, size, *maps, seed=1)
         y = reference.conv(x, kernel, stride, pad)
         dy = random(*y.shape, seed=2)
         expected = (y, *reference.conv_gradient(x, kernel, dy, stride, pad))
 
-        def conv(x, kernel, eigen=eigen):
-            return ops.conv(x, kernel, stride, (pad, pad), eigen)
+        def conv(x, kernel, ops=ops):
+            return ops.conv(x, kernel, stride, (pad, pad))
 
         for one, other in zip(value_and_gradients(conv, x, kernel, dy), expected, strict=True):
             assert_close(one, other)
 
 
-@pytest.mark.parametrize("eigen", [False, True])
 @pytest.mark.parametrize("images", [0, 1, 37])
-def test_rectangular_images_and_kernels_with_four_different_borders(images, eigen):
+def test_rectangular_images_and_kernels_with_four_different_borders(images):
     x, kernel = random(images, 7, 9, 3), random(3, 5, 3, 2, seed=1)
     padding = ((0, 1), (3, 2))
 
-    def plain(x, kernel):
+    def lax_conv(x, kernel):
         numbers = ("NHWC", "HWIO", "NHWC")
         return jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=numbers)
 
     def ours(x, kernel):
-        return ops.conv(x, kernel, 1, padding, eigen)
+        return cpu.conv(x, kernel, 1, padding)
 
     dy = random(images, 6, 10, 2, seed=2)
-    found, expected = (value_and_gradients(f, x, kernel, dy) for f in (ours, plain))
+    found, expected = (value_and_gradients(f, x, kernel, dy) for f in (ours, lax_conv))
     for one, other in zip(found, expected, strict=True):
         assert one.shape == other.shape
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-4)
 
 
-def convolutions(channels: int, stride: int, eigen: bool, images: int = 40) -> list[str]:
+def convolutions(ops, channels: int, stride: int, images: int = 40) -> list[str]:
     """Shapes of what the convolutions of a layer give: its own, then those of its gradients."""
     x, kernel = jnp.zeros((images, 8, 8, channels)), jnp.zeros((3, 3, channels, 2))
 
     def layer(*inputs):
-        return ops.conv(*inputs, stride, ((1, 1), (1, 1)), eigen)
+        return ops.conv(*inputs, stride, ((1, 1), (1, 1)))
 
     def gradients(*inputs):
         y, pull = jax.vjp(layer, *inputs)
@@ -236,15 +255,17 @@ def convolutions(channels: int, stride: int, eigen: bool, images: int = 40) -> l
 
 def test_for_eigen_few_channels_give_four_outputs_and_a_kernels_gradient_takes_32_images():
     images, gradient = "40,8,8,3", "3,3,3,2"
-    assert convolutions(3, 1, False) == ["40,8,8,2", images, gradient]
-    assert convolutions(3, 1, True) == ["40,8,2,8", images, gradient, gradient]
-    assert convolutions(3, 2, True) == ["40,4,4,2", images, gradient, gradient]
-    assert convolutions(5, 1, True)[0] == "40,8,8,2"
-    assert convolutions(3, 1, True, 32).count(gradient) == 1
-    assert convolutions(3, 1, True, 999).count(gradient) == 8
+    assert len(convolutions(plain, 3, 1)) == 3
+    assert convolutions(plain, 3, 1)[0] == "40,8,8,2"
+    assert convolutions(cpu, 3, 1) == ["40,8,2,8", images, gradient, gradient]
+    assert convolutions(cpu, 3, 2) == ["40,4,4,2", images, gradient, gradient]
+    assert convolutions(cpu, 5, 1)[0] == "40,8,8,2"
+    assert convolutions(cpu, 3, 1, 32).count(gradient) == 1
+    assert convolutions(cpu, 3, 1, 999).count(gradient) == 8
 
 
-def test_relu_lets_through_what_is_positive():
+@both
+def test_relu_lets_through_what_is_positive(ops):
     x, dy = np.array([-2.0, -0.0, 0.0, 3.0, np.inf]), np.array([1.0, 2.0, 3.0, 4.0, 5.0])
     y, dx = value_and_gradients(ops.relu, x, dy)
     np.testing.assert_array_equal(y, [0, 0, 0, 3, np.inf])
@@ -254,7 +275,7 @@ def test_relu_lets_through_what_is_positive():
 
 def test_a_bias_is_added_at_every_place_and_gets_the_sum_of_what_comes_back():
     y, bias, dy = random(3, 4, 5, 6), random(6, seed=1), random(3, 4, 5, 6, seed=2)
-    found, gradient, bias_gradient = value_and_gradients(ops.add_bias, y, bias, dy)
+    found, gradient, bias_gradient = value_and_gradients(convolution.add_bias, y, bias, dy)
     assert_close(found, y + bias)
     assert_close(gradient, dy)
     assert_close(bias_gradient, dy.sum((0, 1, 2)))
@@ -273,14 +294,15 @@ def test_local_and_its_gradients_are_those_of_the_definition(size, beyond, pad, 
     x, kernel = random(2, side, side, maps[0]), random(out, out, size**2, *maps, seed=1)
     y = reference.local(x, kernel, size, pad)
     dy = random(*y.shape, seed=2)
-    found = value_and_gradients(lambda *a: ops.local(*a, size, ((pad, pad),) * 2), x, kernel, dy)
+    found = value_and_gradients(lambda *a: plain.local(*a, size, ((pad, pad),) * 2), x, kernel, dy)
     for one, expected in zip(
         found, (y, *reference.local_gradient(x, kernel, dy, size, pad)), strict=True
     ):
         assert_close(one, expected)
 
 
-def test_conv1_sees_zeros_below_and_right_only():
+@both
+def test_conv1_sees_zeros_below_and_right_only(ops):
     x = np.zeros((1, 224, 224, 1), np.float32)
     x[0, 0, 0] = x[0, 223, 223] = 1
     kernel = 1 + np.arange(121, dtype=np.float32).reshape(11, 11, 1, 1)
@@ -290,29 +312,37 @@ def test_conv1_sees_zeros_below_and_right_only():
     assert found[54, 54] == kernel[7, 7, 0, 0]  # the 55th at 216: pixel 223 is its eighth
 
 
+@pytest.mark.parametrize("kernels", [PLAIN, CPU], ids=["plain", "cpu"])
 @given(sizes=st.tuples(*[st.integers(1, 9)] * 4))
 @many_sizes
-def test_dense_and_its_gradients_are_products_of_each_tower(sizes):
+def test_dense_layers_and_their_gradients_are_products_of_each_tower(kernels, sizes):
     towers, images, inputs, outputs = sizes
     x, kernel = random(towers, images, inputs), random(towers, inputs, outputs, seed=1)
-    dy = random(towers, images, outputs, seed=2)
-    y, dx, dkernel = value_and_gradients(ops.dense, x, kernel, dy)
+    bias, dy = random(towers, outputs, seed=2), random(towers, images, outputs, seed=3)
+
+    def layer(x, kernel, bias):
+        return jnp.stack(kernels.dense(list(x), kernel, bias))
+
+    y, dx, dkernel, dbias = value_and_gradients(layer, x, kernel, bias, dy)
     for t in range(towers):
-        assert_close(y[t], x[t] @ kernel[t])
+        assert_close(y[t], x[t] @ kernel[t] + bias[t])
         assert_close(dx[t], dy[t] @ kernel[t].T)
         assert_close(dkernel[t], x[t].T @ dy[t])
+        assert_close(dbias[t], dy[t].sum(0))
 
 
-def test_dense_sums_bfloat16_in_float32():
-    x, kernel = np.full((1, 1, 4096), 1, jnp.bfloat16), np.full((1, 4096, 1), 1, jnp.bfloat16)
-    assert ops.dense(x, kernel) == 4096  # summed in bfloat16 it would stay at 256
+@pytest.mark.parametrize("kernels", [PLAIN, CPU], ids=["plain", "cpu"])
+def test_dense_sums_bfloat16_in_float32(kernels):
+    x, kernel = np.full((1, 4096), 1, jnp.bfloat16), np.full((1, 4096, 1), 1, jnp.bfloat16)
+    [y] = kernels.dense([x], kernel, np.zeros((1, 1), jnp.bfloat16))
+    assert y == 4096  # summed in bfloat16 it would stay at 256
 
 
 def test_local_has_a_filter_for_each_position():
     kernel = np.zeros((2, 2, 9, 1, 1), np.float32)
     kernel[0, 0, 1] = kernel[1, 0, 8] = 1  # what is above here, what is below and right there
     x = np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1)
-    found = ops.local(x, kernel, 3, ((0, 0), (0, 0)))
+    found = plain.local(x, kernel, 3, ((0, 0), (0, 0)))
     np.testing.assert_array_equal(found[0, :, :, 0], [[1, 0], [14, 0]])
 
 
@@ -320,30 +350,27 @@ def test_local_with_equal_filters_is_a_convolution():
     x, kernel = np.float32(random(2, 6, 6, 3)), np.float32(random(3, 3, 3, 4, seed=1))
     everywhere = np.broadcast_to(kernel.reshape(9, 3, 4), (6, 6, 9, 3, 4))
     pad = ((1, 1), (1, 1))
-    found = ops.local(x, everywhere, 3, pad)
-    np.testing.assert_allclose(found, ops.conv(x, kernel, 1, pad), rtol=1e-5, atol=1e-5)
+    found = plain.local(x, everywhere, 3, pad)
+    np.testing.assert_allclose(found, plain.conv(x, kernel, 1, pad), rtol=1e-5, atol=1e-5)
 
 
 BFLOAT16 = {  # of [2, 6, 7, 4] images, by float64 numpy
-    "max_pool": (max_pool_3_2, reference.pool),
-    "avg_pool": (lambda x: ops.avg_pool(x, 3, 2), lambda x: reference.pool(x, f=np.mean)),
-    **{
-        f"norm over {over}": (
-            lambda x, over=over: ops.response_norm(x, 5, 2.0, 0.1, 0.75, over),
-            lambda x, over=over: reference.norm(x, 5, 2.0, 0.1, over=over),
-        )
-        for over in ("maps", "space")
-    },
+    "max_pool": ((3, 2), reference.pool),
+    "avg_pool": ((3, 2), functools.partial(reference.pool, f=np.mean)),
+    "response_norm": ((5, 2.0, 0.1, 0.75, "maps"), reference.norm),
+    "response_norm over space": ((5, 2.0, 0.1, 0.75, "space"), reference.norm),
 }
 
 
+@both
 @pytest.mark.parametrize("op", BFLOAT16)
-def test_bfloat16_passes_through_with_its_two_to_three_digits(op):
-    fast, definition = BFLOAT16[op]
+def test_bfloat16_passes_through_with_its_two_to_three_digits(ops, op):
+    how, definition = BFLOAT16[op]
     x = jnp.asarray(random(2, 6, 7, 4), jnp.bfloat16)
-    y, pull = jax.vjp(fast, x)
+    y, pull = jax.vjp(lambda x: getattr(ops, op.split()[0])(x, *how), x)
     assert y.dtype == jnp.bfloat16
-    np.testing.assert_allclose(np.float64(y), definition(np.float64(x)), rtol=0.03, atol=0.01)
+    expected = definition(np.float64(x), *how)
+    np.testing.assert_allclose(np.float64(y), expected, rtol=0.03, atol=0.01)
     [dx] = pull(jnp.ones_like(y))
     assert dx.dtype == jnp.bfloat16
     assert np.isfinite(np.float64(dx)).all()
@@ -355,8 +382,9 @@ def test_convolutions_in_bfloat16():
     filters = jnp.asarray(random(5, 5, 9, 3, 4, seed=1), jnp.bfloat16)
     pads = ((1, 1), (1, 1))
     for found, expected in (
-        (ops.conv(x, kernel, 1, pads), reference.conv(*map(np.float64, (x, kernel)), 1, (1, 1))),
-        (ops.local(x, filters, 3, pads), reference.local(*map(np.float64, (x, filters)), 3, 1)),
+        (plain.conv(x, kernel, 1, pads), reference.conv(*map(np.float64, (x, kernel)), 1, (1, 1))),
+        (plain.local(x, filters, 3, pads), reference.local(*map(np.float64, (x, filters)), 3, 1)),
+        (cpu.conv(x, kernel, 1, pads), reference.conv(*map(np.float64, (x, kernel)), 1, (1, 1))),
     ):
         assert found.dtype == jnp.bfloat16
         np.testing.assert_allclose(np.float64(found), expected, rtol=0, atol=0.1)

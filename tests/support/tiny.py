@@ -23,14 +23,13 @@ def tiny_config(data_dir: str) -> ConfigDict:
     config.net.remove = "conv4,conv5,fc7"
     config.epochs = 3.0
     config.batch_size = 256
-    config.conv_chunk = 0
     config.log_every = 2
     return config
 
 
 def drawn(config: ConfigDict) -> network.Params:
     """The weights that a run from scratch starts with."""
-    net = setup.assemble(config).net
+    net = setup.setup(config).net
     return jax.device_get(jax.jit(lambda: network.init(net, jax.random.key(config.seed)))())
 
 

@@ -1,12 +1,12 @@
 """Section 4.1 on the device: mean image, random crops, reflections and colour noise; test views.
 
-Pure functions of (images, key), run inside the jitted step. Every example draws from a key of its
-own number in the global batch, so a resumed run, or one spread over more devices, sees the same
-crops.
+Views are drawn for training and looked up for tests; `inputs` makes them. Pure functions, run
+inside the jitted step. Every example draws from a key of its own number in the global batch, so a
+resumed run, or one spread over more devices, sees the same crops.
 """
 
 import dataclasses
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -77,51 +77,19 @@ def training_inputs(
     noise_on: jax.Array | float = 1.0,
     examples_B: jax.Array | None = None,
 ) -> jax.Array:
-    """One random view of each image.
+    """A random view of each image, as the net sees it: float32 [B, crop, crop, 3].
 
     Args:
         images_BSSC: uint8, as stored.
-        statistics: mean image and colour PCA of the training set, on 0-255.
+        statistics: of the training set, on 0-255.
         noise_on: 0 turns the colour noise off at run time (source: from epoch 68).
         examples_B: each image's number in the global batch; 0..B-1 if None.
-
-    Returns:
-        float32 [B, crop, crop, 3].
     """
     if examples_B is None:
-        examples_B = jnp.arange(images_BSSC.shape[0])
+        examples_B = jnp.arange(len(images_BSSC))
     border = images_BSSC.shape[1] - augmentation.crop
-    crop_key, flip_key, noise_key = jax.random.split(key, 3)
-    chunks_B = examples_B // augmentation.crop_chunk
-
-    def corner(key):  # all (border + 1)^2 crops are equally likely
-        return jax.random.randint(key, (2,), 0, border + 1)
-
-    if augmentation.random_crop:
-        corners_B2 = jax.vmap(corner)(_keys(crop_key, chunks_B))
-    else:
-        corners_B2 = jnp.full((images_BSSC.shape[0], 2), border // 2)
-    crops = _crops(images_BSSC, corners_B2, augmentation.crop).astype(jnp.float32)
-    means = _central_mean(augmentation, statistics)
-    if augmentation.mean == "crop" and augmentation.random_crop:
-        means = jax.vmap(lambda at: _crop(statistics.mean_HWC, at, augmentation.crop))(corners_B2)
-    flip_B = jnp.zeros(images_BSSC.shape[0], bool)
-    if augmentation.flip:
-        flip_B = jax.vmap(jax.random.bernoulli)(_keys(flip_key, chunks_B))
-    x = _without_mean(crops, means, flip_B, augmentation)
-    if augmentation.colour_noise:
-        alphas_BC = augmentation.colour_noise * jax.vmap(lambda key: jax.random.normal(key, (3,)))(
-            _keys(noise_key, examples_B)
-        )
-        eigenvalues_C = statistics.eigenvalues
-        sizes_C = (
-            eigenvalues_C if augmentation.colour_scale == "variance" else jnp.sqrt(eigenvalues_C)
-        )
-        shift_BC = noise_on * (alphas_BC * sizes_C) @ statistics.eigenvectors.T
-        x = x + shift_BC[:, None, None, :]
-        if augmentation.divide_by_noise:
-            x = x / (1 + noise_on * augmentation.colour_noise)
-    return x
+    views = random_views(key, augmentation, statistics, border, examples_B, noise_on)
+    return inputs(images_BSSC, views, augmentation, statistics)
 
 
 def evaluation_inputs(
@@ -129,7 +97,7 @@ def evaluation_inputs(
     augmentation: Augmentation,
     statistics: Statistics,
     views: str = "centre",
-    view: int = 0,
+    view: jax.Array | int = 0,
 ) -> jax.Array:
     """One of the views that are averaged at test time: float32 [B, crop, crop, 3].
 
@@ -137,51 +105,112 @@ def evaluation_inputs(
         views: "centre" is one view; "ten_crop" the four corners and the centre and their
             reflections (section 4.1); "nine_crop" a 3x3 grid of crops, unreflected (cuda-convnet's
             CIFAR-10 test).
-        view: which of them, 0 <= view < VIEWS[views].
+        view: which of them, 0 <= view < VIEWS[views]; an array, for one program for all.
     """
     border = images_BSSC.shape[1] - augmentation.crop
+    return inputs(images_BSSC, fixed_view(views, view, border), augmentation, statistics)
+
+
+class Views(NamedTuple):
+    """What one view of each image is; arrays of one row where it is the same for all of them."""
+
+    corners_B2: jax.Array  # int32 (row, column) of the crop's upper left pixel
+    flip_B: jax.Array  # bool, whether it is reflected
+    shift_BC: jax.Array | None = None  # colour noise, added to every pixel
+    divisor: jax.Array | None = None  # of the noisy image
+
+
+def random_views(
+    key: jax.Array,
+    augmentation: Augmentation,
+    statistics: Statistics,
+    border: int,
+    examples_B: jax.Array,
+    noise_on: jax.Array | float = 1.0,
+) -> Views:
+    """What `training_inputs` draws, of images that are larger than a crop by `border` pixels."""
+    crop_key, flip_key, noise_key = jax.random.split(key, 3)
+    chunks_B = examples_B // augmentation.crop_chunk
+
+    def corner(key):  # all (border + 1)^2 crops are equally likely
+        return jax.random.randint(key, (2,), 0, border + 1, jnp.int32)
+
+    corners_B2 = jnp.full((1, 2), border // 2, jnp.int32)
+    if augmentation.random_crop:
+        corners_B2 = jax.vmap(corner)(_keys(crop_key, chunks_B))
+    flip_B = jnp.zeros(1, bool)
+    if augmentation.flip:
+        half = jnp.float32(0.5)
+        flip_B = jax.vmap(lambda key: jax.random.bernoulli(key, half))(_keys(flip_key, chunks_B))
+    if not augmentation.colour_noise:
+        return Views(corners_B2, flip_B)
+
+    def alphas(key):
+        return jax.random.normal(key, (3,), jnp.float32)
+
+    alphas_BC = augmentation.colour_noise * jax.vmap(alphas)(_keys(noise_key, examples_B))
+    sizes_C = statistics.eigenvalues
+    if augmentation.colour_scale == "deviation":
+        sizes_C = jnp.sqrt(sizes_C)
+    shift_BC = noise_on * (alphas_BC * sizes_C) @ statistics.eigenvectors.T
+    divisor = 1 + noise_on * augmentation.colour_noise if augmentation.divide_by_noise else None
+    return Views(corners_B2, flip_B, shift_BC, divisor)
+
+
+def fixed_view(views: str, view: jax.Array | int, border: int) -> Views:
+    """What `evaluation_inputs` looks up, of images that are larger than a crop by `border`."""
     middle = border // 2
     corners = {
         "centre": [(middle, middle)],
         "ten_crop": [(0, 0), (0, border), (middle, middle), (border, 0), (border, border)],
         "nine_crop": [(y, x) for y in (0, middle, border) for x in (0, middle, border)],
     }[views]
-    y, x = corners[view % len(corners)]
-    at = (slice(None), slice(y, y + augmentation.crop), slice(x, x + augmentation.crop))
-    at_place = augmentation.mean == "crop"
-    mean = statistics.mean_HWC[None][at] if at_place else _central_mean(augmentation, statistics)
-    flip_B = jnp.full(images_BSSC.shape[0], view >= len(corners))
-    return _without_mean(images_BSSC[at].astype(jnp.float32), mean, flip_B, augmentation)
+    corners_12 = jnp.array(corners, jnp.int32)[view % len(corners)][None]
+    return Views(corners_12, jnp.array(view >= len(corners))[None])
 
 
-def _central_mean(augmentation: Augmentation, statistics: Statistics) -> jax.Array:
-    """The mean image's centre crop, [1, crop, crop, 3], or one colour, [3]."""
-    if augmentation.mean == "pixel":
-        return jnp.array(augmentation.mean_pixel, jnp.float32)
-    return _centre(statistics.mean_HWC[None], augmentation.crop)
-
-
-def _without_mean(crops_BHWC, means_BHWC, flip_B, augmentation: Augmentation) -> jax.Array:
-    def reflected(x_BHWC):
-        return jnp.where(flip_B[:, None, None, None], x_BHWC[:, :, ::-1], x_BHWC)
-
-    if augmentation.mean == "crop":
-        return reflected(crops_BHWC - means_BHWC)
-    return reflected(crops_BHWC) - means_BHWC
+def inputs(
+    images_BSSC: jax.Array, views: Views, augmentation: Augmentation, statistics: Statistics
+) -> jax.Array:
+    """The views, centred."""
+    side, mean_HWC = augmentation.crop, statistics.mean_HWC
+    x_BHWC = _crop(images_BSSC, views.corners_B2, side).astype(jnp.float32)
+    if augmentation.mean == "crop":  # at the crop's own place, before the reflection
+        x_BHWC = _reflect(x_BHWC - _crop(mean_HWC[None], views.corners_B2, side), views.flip_B)
+    else:
+        mean = jnp.array(augmentation.mean_pixel, jnp.float32)
+        if augmentation.mean == "centre":
+            mean = _centre(mean_HWC, side)
+        x_BHWC = _reflect(x_BHWC, views.flip_B) - mean
+    if views.shift_BC is not None:
+        x_BHWC = x_BHWC + views.shift_BC[:, None, None, :]
+    return x_BHWC if views.divisor is None else x_BHWC / views.divisor
 
 
 def _keys(key: jax.Array, numbers_B: jax.Array) -> jax.Array:
     return jax.vmap(jax.random.fold_in, (None, 0))(key, numbers_B)
 
 
-def _crop(image_SSC: jax.Array, at: jax.Array, side: int) -> jax.Array:
-    return jax.lax.dynamic_slice(image_SSC, (at[0], at[1], 0), (side, side, image_SSC.shape[-1]))
+def _crop(images_BSSC: jax.Array, corners_B2: jax.Array, side: int) -> jax.Array:
+    """A square of each image; of a single image the squares at all corners."""
+    channels = images_BSSC.shape[-1]
+    if len(corners_B2) == 1:
+        y, x = corners_B2[0]
+        size = (len(images_BSSC), side, side, channels)
+        return jax.lax.dynamic_slice(images_BSSC, (0, y, x, 0), size)
+
+    def crop(image_SSC, at):
+        return jax.lax.dynamic_slice(image_SSC, (at[0], at[1], 0), (side, side, channels))
+
+    if len(images_BSSC) == 1:
+        return jax.vmap(crop, (None, 0))(images_BSSC[0], corners_B2)
+    return jax.vmap(crop)(images_BSSC, corners_B2)
 
 
-def _crops(images_BSSC: jax.Array, corners_B2: jax.Array, side: int) -> jax.Array:
-    return jax.vmap(lambda image, at: _crop(image, at, side))(images_BSSC, corners_B2)
+def _reflect(x_BHWC: jax.Array, flip_B: jax.Array) -> jax.Array:
+    return jnp.where(flip_B[:, None, None, None], x_BHWC[:, :, ::-1], x_BHWC)
 
 
-def _centre(images_BSSC: jax.Array, side: int) -> jax.Array:
-    start = (images_BSSC.shape[1] - side) // 2
-    return images_BSSC[:, start : start + side, start : start + side]
+def _centre(image_SSC: jax.Array, side: int) -> jax.Array:
+    start = (image_SSC.shape[0] - side) // 2
+    return image_SSC[start : start + side, start : start + side]

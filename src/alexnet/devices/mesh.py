@@ -1,6 +1,6 @@
 """Devices -> mesh, and what is split over it: images over "data", parameters over "tower"."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -123,3 +123,15 @@ def put(mesh: Mesh, batches: Iterable[dict[str, np.ndarray]]) -> Iterable[dict[s
         ahead = on_device
     if ahead is not None:
         yield ahead
+
+
+def parts(mesh: Mesh, count: int, batch: dict[str, jax.Array]) -> Iterator[dict[str, jax.Array]]:
+    """A batch in `count` parts; each takes from every device some of the images it has."""
+    data = mesh.shape["data"]
+    for number in range(count):
+
+        def part(rows, number=number):
+            per_device = rows.reshape(data, count, -1, *rows.shape[1:])
+            return per_device[:, number].reshape(-1, *rows.shape[1:])
+
+        yield batch if count == 1 else jax.tree.map(part, batch)

@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 
@@ -16,7 +17,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from alexnet.errors import UserError
+from alexnet.errors import Interrupted, UserError
 
 OPTIONS = {"coordinator": "", "processes": "", "process": "", "cpu_devices": ""}
 HEARTBEAT_SECONDS = 60  # without a sign of life for so long, a process counts as lost
@@ -80,13 +81,13 @@ def join(coordinator: str, processes: str, process: str, cpu_devices: str) -> No
 def ends_clearly() -> Iterator[None]:
     """Ends a process of several at once and with its reason; the others then notice and end too.
 
-    An ordinary exit would wait minutes for the others, who would wait for this one. A SystemExit
+    An ordinary exit would wait minutes for the others, who would wait for this one. `Interrupted`
     passes through: all processes have agreed to stop. Where jax misses a heartbeat it aborts the
     process itself, with a report of its own.
     """
     try:
         yield
-    except SystemExit:
+    except Interrupted:
         raise
     except BaseException as error:
         if not jax.distributed.is_initialized():
@@ -111,12 +112,18 @@ def agreed(number: int) -> int:
 
 
 class Interruption:
-    """Ctrl-C or SIGTERM asks the loop to save and stop; a second one stops at once."""
+    """Ctrl-C or SIGTERM asks the loop to save and stop; a second one stops at once.
+
+    Signals come to the main thread only: in another one nothing is asked.
+    """
 
     signal = 0
 
     def __enter__(self) -> "Interruption":
-        self.before = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
+        signals = (signal.SIGINT, signal.SIGTERM)
+        if threading.current_thread() is not threading.main_thread():
+            signals = ()
+        self.before = {number: signal.signal(number, self._ask) for number in signals}
         return self
 
     def __exit__(self, *exception) -> None:

@@ -1,26 +1,21 @@
 """Turns a table into init and apply: logits and every named activation. The only Flax Linen file.
 
 A device holds one or more towers, each the program of one of the paper's GPUs. Parameters carry a
-leading tower axis; every layer runs its local towers in a Python loop (no grouped convolutions), or
-as one convolution where they read the same maps. The towers meet only where a row reads "all":
-conv3, fc6, fc7 and fc8 in the paper. There, towers on one device are concatenated and towers on
-several are gathered over the mesh axis "tower".
+leading tower axis; every layer runs its local towers in a Python loop: no grouped convolutions. The
+towers meet only where a row reads "all": conv3, fc6, fc7 and fc8 in the paper. There, towers on one
+device are concatenated and towers on several are gathered over a mesh axis.
 """
 
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.experimental.xla_metadata import set_xla_metadata
-from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from alexnet.devices import mesh as meshes
-from alexnet.devices.runtime import Tuning
 from alexnet.errors import UserError
 from alexnet.models import ops, table
 from alexnet.text import difference
@@ -28,7 +23,43 @@ from alexnet.text import difference
 Params = dict[str, dict[str, jax.Array]]
 Activations = dict[str, jax.Array]
 
-_PLAIN = Tuning()
+
+def each_tower(operation: Callable[..., jax.Array]) -> Callable[..., list[jax.Array]]:
+    """An operation of `ops` for all local towers: xs of [B, ...], weights [towers, ...]."""
+
+    def towers(xs: list[jax.Array], kernel_T: jax.Array, bias_T: jax.Array, *how):
+        return [operation(x, kernel_T[t], *how) + bias_T[t] for t, x in enumerate(xs)]
+
+    return towers
+
+
+def _flat_dense(x: jax.Array, kernel_IO: jax.Array) -> jax.Array:
+    return ops.dense(x.reshape(x.shape[0], -1), kernel_IO)
+
+
+class Kernels(NamedTuple):
+    """What a net is computed with: by default the definitions of `ops`; see `alexnet.kernels`.
+
+    Operations with weights take all local towers at once, the others one.
+    """
+
+    conv: Callable[..., list[jax.Array]] = each_tower(ops.conv)
+    local: Callable[..., list[jax.Array]] = each_tower(ops.local)
+    dense: Callable[..., list[jax.Array]] = each_tower(_flat_dense)
+    relu: Callable[[jax.Array], jax.Array] = ops.relu
+    tanh: Callable[[jax.Array], jax.Array] = ops.tanh
+    sigmoid: Callable[[jax.Array], jax.Array] = ops.sigmoid
+    none: Callable[[jax.Array], jax.Array] = ops.none
+    response_norm: Callable[..., jax.Array] = ops.response_norm
+    max_pool: Callable[..., jax.Array] = ops.max_pool
+    avg_pool: Callable[..., jax.Array] = ops.avg_pool
+    global_avg_pool: Callable[[jax.Array], jax.Array] = ops.global_avg_pool
+    # How the rows before the first fully-connected one go over the batch: stage(x, examples).
+    stage: Callable[..., Any] = lambda stage, x_BHWC, examples_B, train: stage(x_BHWC, examples_B)
+    wide_convs: bool = False  # convolutions compute in float32 whatever the dtype of the rest
+
+
+PLAIN = Kernels()
 
 
 class Weights(nn.Module):
@@ -36,15 +67,15 @@ class Weights(nn.Module):
 
     layer: table.Layer
     towers: int
-    dtype: jnp.dtype | None  # None: the parameters' own
-    eigen: bool = False  # see `alexnet.devices.runtime.Tuning`
+    dtype: jnp.dtype | None = None  # None: the parameters' own
+    kernels: Kernels = PLAIN
 
     def setup(self) -> None:
         row, output = self.layer.row, self.layer.output_shape
         shape, bias_shape = row.kernel_shape(self.layer.input_shape, output), row.bias_shape(output)
         normal = functools.partial(_normal, row.std)
         self.kernel = self.param("kernel", normal, (self.towers, *shape))
-        constant = nn.initializers.constant(row.bias)
+        constant = nn.initializers.constant(row.bias, jnp.float32)
         self.bias = self.param("bias", constant, (self.towers, *bias_shape))
 
     def __call__(self, xs: list[jax.Array]) -> list[jax.Array]:
@@ -58,130 +89,136 @@ class Weights(nn.Module):
         else:
             xs = [x.astype(dtype) for x in xs]
         kernel, bias = self.kernel.astype(dtype), self.bias.astype(dtype)
-        return _WEIGHTED[type(row)](row, xs, kernel, bias, self.eigen)
+        return _WEIGHTED[type(row)](row, self.kernels, xs, kernel, bias)
 
 
-# What runs a row with weights: f(row, xs, kernel [towers, ...], bias [towers, ...], eigen) -> ys,
-# a list of the local towers' arrays.
+# What runs a row: f(row, kernels, ...).
+
+_WEIGHTED: dict[type, Callable[..., list[jax.Array]]] = {
+    table.Conv: lambda row, kernels, *arrays: kernels.conv(*arrays, row.stride, (row.padding,) * 2),
+    table.Local: lambda row, kernels, *arrays: kernels.local(
+        *arrays, row.size, ((row.pad, row.pad),) * 2
+    ),
+    table.Dense: lambda row, kernels, *arrays: kernels.dense(*arrays),
+}
 
 
-def _dense(row: table.Dense, xs, kernel, bias, eigen):
-    # One batched product reads the kernels where they are; a tower's slice is a copy.
-    x_TBI = jnp.stack([x.reshape(x.shape[0], -1) for x in xs])
-    return list(ops.dense(x_TBI, kernel) + bias[:, None])
+def _norm(row: table.Norm, kernels: Kernels, x: jax.Array) -> jax.Array:
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    y = kernels.response_norm(wide, row.size, row.k, row.scale, row.beta, row.over)
+    return y.astype(x.dtype)
 
 
-def _local(row: table.Local, xs, kernel, bias, eigen):
-    padding = ((row.pad, row.pad),) * 2
-    ys = [ops.local(x, kernel[t], row.size, padding) for t, x in enumerate(xs)]
-    return [y + bias[t] for t, y in enumerate(ys)]
+def _pool(row: table.Pool, kernels: Kernels, x: jax.Array) -> jax.Array:
+    pool = kernels.max_pool if row.kind == "max" else kernels.avg_pool
+    return pool(x, row.size, row.stride)
 
 
-def _conv(row: table.Conv, xs, kernel, bias, eigen):
-    geometry = (row.stride, (row.padding,) * 2, eigen)
-    if all(x is xs[0] for x in xs):  # one convolution with the kernels of all towers
-        kernels = jnp.concatenate(list(kernel), -1)
-        ys = jnp.split(ops.conv(xs[0], kernels, *geometry), len(xs), -1)
-    else:
-        ys = [ops.conv(x, kernel[t], *geometry) for t, x in enumerate(xs)]
-    return [ops.add_bias(y, bias[t]) for t, y in enumerate(ys)]
-
-
-_WEIGHTED = {table.Conv: _conv, table.Local: _local, table.Dense: _dense}
+_UNWEIGHTED: dict[type, Callable[..., jax.Array]] = {
+    table.Activation: lambda row, kernels, x: getattr(kernels, row.kind)(x),
+    table.Norm: _norm,
+    table.Pool: _pool,
+    table.GlobalPool: lambda row, kernels, x: kernels.global_avg_pool(x),
+}
 
 
 class Network(nn.Module):
-    """Interprets a table for the towers on this device.
+    """Interprets a table: a Flax module that takes `train=` and `rngs={"dropout": key}`.
+
+    Its parameters are those of `init`, and it works like any module in a training loop of one's
+    own, with `flax.training.train_state`, any optimiser of optax and `nn.tabulate`.
 
     Attributes:
         net: the table.
-        local: number of towers on this device.
+        local: number of towers on this device; 0 for all.
         axis: mesh axis along which the other towers are, or None if all are here.
-        tuning: for speed and memory.
-        dtype: of kernels and activations while they are computed with. Parameters, response norms,
-            the last layer and so the logits are float32 always; products of fully-connected layers
-            are summed in float32.
+        dtype: of kernels and activations while they are computed with; None for the parameters'
+            own. Response norms, the last layer and so the logits are float32 or wider always.
+        kernels: what computes the operations.
     """
 
     net: table.Net
-    local: int
+    local: int = 0
     axis: str | None = None
     dtype: jnp.dtype | None = None
-    tuning: Tuning = _PLAIN
+    kernels: Kernels = PLAIN
 
     def setup(self) -> None:
         for layer in table.layers(self.net):
             if isinstance(layer.row, table.Weighted):
                 wide = layer.row is self.net.rows[-1] or (
-                    self.tuning.wide_convs and not isinstance(layer.row, table.Dense)
+                    self.kernels.wide_convs and not isinstance(layer.row, table.Dense)
                 )
                 dtype = None if wide else self.dtype
-                weights = Weights(layer, self.local, dtype, self.tuning.eigen)
+                weights = Weights(layer, self.towers, dtype, self.kernels)
                 setattr(self, layer.row.name, weights)
 
-    def __call__(
+    @property
+    def towers(self) -> int:
+        """How many are here."""
+        return self.local or self.net.towers
+
+    def __call__(self, x_BHWC: jax.Array, train: bool = False, **more: jax.Array) -> jax.Array:
+        """The logits [B, classes]; `more` as in `activations`."""
+        return self.activations(x_BHWC, train, **more)[0]
+
+    def activations(
         self,
         x_BHWC: jax.Array,
-        *,
         train: bool = False,
+        *,
         dropout_key: jax.Array | None = None,
         examples_B: jax.Array | None = None,
     ) -> tuple[jax.Array, Activations]:
         """Runs the table.
 
         Args:
-            x_BHWC: float32 images with the mean subtracted.
+            x_BHWC: images with the mean subtracted.
             train: whether dropout drops.
-            dropout_key: needed when `train` and the table has dropout.
+            dropout_key: in place of `rngs={"dropout": key}`, to be used as it is.
             examples_B: each image's number in the global batch, so that dropout does not depend on
                 how the batch is spread over devices; 0..B-1 if None.
 
         Returns:
-            logits of the local towers' share of the classes, and the output of every row by name,
-            the local towers' maps side by side in the last axis.
+            logits (if towers are elsewhere, the local ones' share of the classes) and the output
+            of every row by name, the local towers' maps side by side in the last axis.
         """
+        rows = self.net.rows
         if examples_B is None:
             examples_B = jnp.arange(x_BHWC.shape[0])
-        rows = self.net.rows
+        drops = train and any(isinstance(row, table.Dropout) for row in rows)
+        if drops and dropout_key is None:
+            dropout_key = self.make_rng("dropout")
         first_dense = next(i for i, row in enumerate(rows) if isinstance(row, table.Dense))
-        run = functools.partial(self._run, train=train, dropout_key=dropout_key)
-
-        x_BHWC = _pixels(self.net.pixels, x_BHWC)
-        batch, chunk = x_BHWC.shape[0], self.tuning.conv_chunk
-        whole = chunk == 0 or chunk >= batch  # in this order: an exported batch has no number
+        run = functools.partial(self._run, dropout_key=dropout_key if drops else None)
 
         def stage(x_BHWC: jax.Array, examples_B: jax.Array):
-            return run(rows[:first_dense], [x_BHWC] * self.local, 0, examples_B)
+            return run(rows[:first_dense], [x_BHWC] * self.towers, 0, examples_B)
 
-        if self.tuning.separate_gradient and train and not whole:
-            stage = _compiled_separately(stage)
-        pieces = []
-        # A Python loop: lax.scan would stack what each chunk keeps for its gradient, a copy.
-        for start in [0] if whole else range(0, batch, chunk):
-            piece = slice(None) if whole else slice(start, start + chunk)
-            pieces.append(stage(x_BHWC[piece], examples_B[piece]))
-        xs = [_join(parts) for parts in zip(*(xs for xs, _ in pieces), strict=True)]
-        named = {name: _join([seen[name] for _, seen in pieces]) for name in pieces[0][1]}
+        x_BHWC = _pixels(self.net.pixels, x_BHWC)
+        xs, named = self.kernels.stage(stage, x_BHWC, examples_B, train)
         xs, named_fc = run(rows[first_dense:], xs, first_dense, examples_B)
-        return jnp.concatenate(xs, -1), named | named_fc
+        logits = jnp.concatenate(xs, -1)
+        if self.axis is None:  # towers share the classes; an odd one out is none
+            logits = logits[:, : self.net.classes]
+        return logits, named | named_fc
 
-    def _run(self, rows, xs, first_row, examples_B, train, dropout_key):
-        """Applies `rows` to the list of the local towers' inputs."""
+    def _run(self, rows, xs, first_row, examples_B, dropout_key):
+        """Applies `rows` to the list of the local towers' inputs; drops if there is a key."""
         named = {}
         for number, row in enumerate(rows, first_row):
             with jax.named_scope(row.name):  # for profiles
                 if isinstance(row, table.Weighted):
                     layer = getattr(self, row.name)
                     if layer.layer.input_shape[-1] > xs[0].shape[-1]:
-                        xs = [self._all_towers(xs)] * self.local
+                        xs = [self._all_towers(xs)] * self.towers
                     xs = layer(xs)
                 elif isinstance(row, table.Norm) and row.reads == "all" and self.net.towers > 1:
-                    xs = self._own(_norm(row, self._all_towers(xs)))
+                    xs = self._own(_norm(row, self.kernels, self._all_towers(xs)))
                 elif isinstance(row, table.Dropout):
-                    key = jax.random.fold_in(dropout_key, number) if train else None
-                    xs = self._dropout(row, xs, key, examples_B)
+                    xs = self._dropout(row, number, xs, dropout_key, examples_B)
                 else:
-                    xs = [_UNWEIGHTED[type(row)](row, x) for x in xs]
+                    xs = [_UNWEIGHTED[type(row)](row, self.kernels, x) for x in xs]
                 named[row.name] = jnp.concatenate(xs, -1) if len(xs) > 1 else xs[0]
         return xs, named
 
@@ -194,27 +231,29 @@ class Network(nn.Module):
 
     def _own(self, x: jax.Array) -> list[jax.Array]:
         """The local towers' maps out of all towers' [B, H, W, C]."""
-        maps = x.shape[-1] // self.net.towers
-        first = 0 if self.axis is None else jax.lax.axis_index(self.axis) * self.local
+        maps, first = x.shape[-1] // self.net.towers, self._first()
         return [
             jax.lax.dynamic_slice_in_dim(x, (first + tower) * maps, maps, axis=3)
-            for tower in range(self.local)
+            for tower in range(self.towers)
         ]
 
-    def _dropout(self, row: table.Dropout, xs, key, examples_B):
+    def _first(self) -> int | jax.Array:
+        """The number of the first tower here."""
+        return 0 if self.axis is None else jax.lax.axis_index(self.axis) * self.towers
+
+    def _dropout(self, row: table.Dropout, number: int, xs, key, examples_B):
         keep = 1 - row.rate
         if key is None:
             return xs if row.inverted else [x * keep for x in xs]
-        # A key for each tower and each example: no two share a mask, on any mesh.
-        first = 0 if self.axis is None else jax.lax.axis_index(self.axis) * self.local
-        masked = []
+        # A key for each row, tower and example: no two share a mask, on any mesh.
+        key, first = jax.random.fold_in(key, number), self._first()
+        dropped = []
         for tower, x in enumerate(xs):
             tower_key = jax.random.fold_in(key, first + tower)
-            keys = jax.vmap(jax.random.fold_in, (None, 0))(tower_key, examples_B)
-            bernoulli = functools.partial(jax.random.bernoulli, p=keep, shape=x.shape[1:])
-            mask = jax.vmap(bernoulli)(keys)
-            masked.append(jnp.where(mask, x / keep if row.inverted else x, 0))
-        return masked
+            keys_B = jax.vmap(jax.random.fold_in, (None, 0))(tower_key, examples_B)
+            x = ops.dropout(x, row.rate, keys_B)
+            dropped.append(x / keep if row.inverted else x)
+        return dropped
 
 
 def _normal(std: float, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -222,28 +261,9 @@ def _normal(std: float, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     keys = jax.random.split(key, math.prod(shape[:-1]))
 
     def row(key: jax.Array) -> jax.Array:
-        return std * jax.random.normal(key, shape[-1:])
+        return std * jax.random.normal(key, shape[-1:], jnp.float32)
 
     return jax.lax.map(row, keys, batch_size=256).reshape(shape)
-
-
-def _compiled_separately(stage: Callable[..., Any]) -> Callable[..., Any]:
-    """`stage`, compiled apart from its gradient, which then gets only what it asks to be kept.
-
-    Else XLA on CPUs finds what the gradient computes again in the forward pass, and keeps all of
-    it: a step of AlexNet's 128 images then takes 1.9 GB beside its state, and 0.9 like this.
-    """
-
-    def inlined(*args):
-        # Without this, what is jitted within, such as jnp.where, would not be fused.
-        with set_xla_metadata(inlineable="true"):
-            return stage(*args)
-
-    return set_xla_metadata(inlineable="false")(jax.jit(inlined))
-
-
-def _join(parts: list[jax.Array]) -> jax.Array:
-    return jnp.concatenate(parts) if len(parts) > 1 else parts[0]
 
 
 def _pixels(pixels: table.Pixels, x: jax.Array) -> jax.Array:
@@ -252,28 +272,10 @@ def _pixels(pixels: table.Pixels, x: jax.Array) -> jax.Array:
     return x[..., ::-1] if pixels.order == "BGR" else x
 
 
-def _norm(row: table.Norm, x: jax.Array) -> jax.Array:
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    y = ops.response_norm(wide, row.size, row.k, row.scale, row.beta, row.over)
-    return y.astype(x.dtype)
-
-
-def _pool(row: table.Pool, x: jax.Array) -> jax.Array:
-    return (ops.max_pool if row.kind == "max" else ops.avg_pool)(x, row.size, row.stride)
-
-
-_UNWEIGHTED: dict[type, Callable[[Any, jax.Array], jax.Array]] = {
-    table.Activation: lambda row, x: getattr(ops, row.kind)(x),
-    table.Norm: _norm,
-    table.Pool: _pool,
-    table.GlobalPool: lambda row, x: ops.global_avg_pool(x),
-}
-
-
 def init(net: table.Net, key: jax.Array) -> Params:
-    """Parameters of all towers: {layer: {"kernel": [towers, ...], "bias": [towers, ...]}}."""
-    image = jnp.zeros((1, net.image_size, net.image_size, 3))
-    return Network(net, net.towers).init(key, image)["params"]
+    """float32 parameters: {layer: {"kernel": [towers, ...], "bias": [towers, ...]}}."""
+    image = jnp.zeros((1, net.image_size, net.image_size, 3), jnp.float32)
+    return Network(net).init(key, image)["params"]
 
 
 def check(net: table.Net, params: Any, where: str) -> None:
@@ -296,62 +298,25 @@ def apply(
     *,
     train: bool = False,
     dropout_key: jax.Array | None = None,
-    conv_chunk: int = 0,
+    kernels: Kernels = PLAIN,
 ) -> tuple[jax.Array, Activations]:
-    """All towers on one device: (logits_BK, every row's output by name). See `Network`."""
-    network = Network(net, net.towers, tuning=Tuning(conv_chunk))
-    logits, named = network.apply({"params": params}, x_BHWC, train=train, dropout_key=dropout_key)
-    return logits[:, : net.classes], named
+    """(logits_BK, every row's output by name) of all towers on one device.
+
+    Args:
+        params: those of `init`; everything is computed in their dtype.
+        x_BHWC: images with the mean subtracted.
+        train: whether dropout drops; then `dropout_key` says what.
+    """
+    return Network(net, kernels=kernels).apply(
+        {"params": params},
+        x_BHWC,
+        train,
+        dropout_key=dropout_key,
+        method="activations",
+    )
 
 
 def params_specs(net: table.Net) -> dict[str, Any]:
-    """What the mesh divides of each parameter: its towers."""
+    """What a mesh divides of each parameter: its towers."""
     weighted = [row.name for row in net.weighted]
     return {name: {"kernel": P("tower"), "bias": P("tower")} for name in weighted}
-
-
-def on_mesh(
-    net: table.Net,
-    mesh: Mesh,
-    dtype: jnp.dtype | None = None,
-    tuning: Tuning = _PLAIN,
-) -> Callable[..., jax.Array]:
-    """`apply` over a mesh (data, tower): f(params, x_BHWC[, dropout_key, examples_B]) -> logits_BK.
-
-    Without a key nothing is dropped. `examples_B` is each image's number in the batch, 0..B-1 if
-    None. Images are split over "data" and parameters over "tower"; the logits come out split over
-    both. Take the loss and the gradient OUTSIDE: inside shard_map the gradients would be summed
-    over the towers once too often.
-    """
-    towers_apart = mesh.shape["tower"] > 1
-    local = net.towers // mesh.shape["tower"]
-    specs = params_specs(net)
-    axis = "tower" if towers_apart else None
-    network = Network(net, local, axis, dtype, tuning)
-
-    def here(params, x_BHWC, *dropout):
-        dropout_key, examples_B = dropout or (None, None)
-        logits, _ = network.apply(
-            {"params": params},
-            x_BHWC,
-            train=bool(dropout),
-            dropout_key=dropout_key,
-            examples_B=examples_B,
-        )
-        return logits
-
-    def everywhere(params, x_BHWC, dropout_key=None, examples_B=None):
-        dropout, dropout_specs = (), ()
-        if dropout_key is not None:
-            if examples_B is None:
-                examples_B = jnp.arange(x_BHWC.shape[0])
-            dropout, dropout_specs = (dropout_key, examples_B), (P(), P("data"))
-        logits = meshes.split(
-            mesh,
-            here,
-            in_specs=(specs, P("data"), *dropout_specs),
-            out_specs=P("data", "tower"),
-        )(params, x_BHWC, *dropout)
-        return logits[:, : net.classes]
-
-    return everywhere

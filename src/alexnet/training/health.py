@@ -53,25 +53,41 @@ def guessing(losses: Sequence[float], classes: int) -> bool:
     return len(losses) >= WINDOW and median(losses) >= (1 - TOLERANCE) * math.log(classes)
 
 
-def fetched(running: tuple[int, metrics.Sums] | None) -> list[metrics.Means]:
-    """The numbers of a step that was dispatched, if there is one.
+class Window:
+    """The steps since the last row of the log; a step is fetched while the next one runs."""
 
-    Raises:
-        UserError: if its loss is not a number.
-    """
-    if running is None:
-        return []
-    step, sums = running
-    means = metrics.means(sums)
-    if not math.isfinite(means.loss):
-        raise UserError(
-            f"the loss is {means.loss} at step {step}: training diverged; start again in another "
-            "--workdir with a smaller --config.schedule.rate"
-        )
-    return [means]
+    def __init__(self):
+        self._means, self._running = [], None
+
+    def add(self, step: int, sums: metrics.Sums) -> None:
+        """A step that was dispatched.
+
+        Raises:
+            UserError: if the loss of the step before is not a number.
+        """
+        self._fetch()
+        self._running = step, sums
+
+    def close(self) -> list[metrics.Means]:
+        """The numbers of each step, and begins anew. Raises UserError as `add` does."""
+        self._fetch()
+        means, self._means = self._means, []
+        return means
+
+    def _fetch(self) -> None:
+        if self._running is None:
+            return
+        (step, sums), self._running = self._running, None
+        means = metrics.means(sums)
+        if not math.isfinite(means.loss):
+            raise UserError(
+                f"the loss is {means.loss} at step {step}: training diverged; start again in "
+                "another workdir with a smaller config.schedule.rate"
+            )
+        self._means.append(means)
 
 
 def averages(window: Sequence[metrics.Means]) -> tuple[float, float, float]:
-    """Loss, top-1 and top-5 error over the steps since the last row of the log."""
+    """Loss, top-1 and top-5 error over the steps of a window."""
     loss, top1, top5, _ = (sum(column) / len(window) for column in zip(*window, strict=True))
     return loss, top1, top5

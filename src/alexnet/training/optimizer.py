@@ -1,80 +1,146 @@
 """Section 5's update rule: v <- 0.9 v - 0.0005 eps w - eps <dL/dw>, w <- w + v.
 
-The learning rate eps is inside the velocity, so after a drop of the rate old velocity keeps its
-size; `optax.sgd` scales the whole velocity by the new rate and is not the same from the first drop
-on. Decay is multiplied by the rate, too. At rate 0 a layer is frozen: as in the source (`Weights`),
+As an `optax.chain`: add the decayed weights to the gradient, multiply by -eps, keep a trace. The
+learning rate eps is inside the velocity, so after a drop of the rate old velocity keeps its size;
+`optax.sgd` scales the whole velocity by the new rate and is not the same from the first drop on.
+Decay is multiplied by the rate, too. At rate 0 a layer is frozen: as in the source (`Weights`),
 neither its weights nor its velocity change.
+
+`config.optimizer.name` picks the direction, one of OPTIMIZERS. Decays, the rates of each layer and
+freezes go with every one of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from alexnet.errors import UserError, nearest, require
+from alexnet.errors import UserError, choice, nearest, require
 
 Rates = dict[str, dict[str, Any]]  # {layer: {"kernel": eps, "bias": eps}}, scalars
 
+Parts = dict[str, optax.GradientTransformation]  # of a chain, by name
 
-def momentum_sgd(
-    params: Any,
+
+def momentum(decay: Parts, rates: Parts, *, momentum: float = 0.9) -> Parts:
+    """The paper's: v <- momentum v - eps (g + decay w), w <- w + v."""
+    _check(momentum=momentum)
+    return decay | rates | {"momentum": optax.trace(momentum)}
+
+
+def nesterov(decay: Parts, rates: Parts, *, momentum: float = 0.9) -> Parts:
+    """The same velocity, but w <- w + momentum v - eps (g + decay w): one step further along it."""
+    _check(momentum=momentum)
+    return decay | rates | {"momentum": optax.trace(momentum, nesterov=True)}
+
+
+def adamw(
+    decay: Parts, rates: Parts, *, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
+) -> Parts:
+    """Adam with decay apart from the gradient's moments (Loshchilov and Hutter, 2019)."""
+    _check(b1=b1, b2=b2)
+    require("eps", eps, eps > 0, "must be more than 0")
+    return {"adam": optax.scale_by_adam(b1, b2, eps)} | decay | rates
+
+
+OPTIMIZERS: dict[str, Callable[..., Parts]] = {
+    "momentum": momentum,
+    "nesterov": nesterov,
+    "adamw": adamw,
+}
+
+
+def build(
+    name: str = "momentum",
     *,
-    momentum: float = 0.9,
+    params: Any,
     weight_decay: float = 0.0005,
     bias_decay: float = 0.0,
     layer_decay: Sequence[tuple[str, float]] = (),
+    **options: float,
 ) -> optax.GradientTransformationExtraArgs:
-    """The paper's optimiser; `config.optimizer` holds these arguments.
+    """A named optimiser; `config.optimizer` holds these arguments.
 
     Args:
+        name: one of OPTIMIZERS; `options` are that function's own arguments.
         params: the parameters or their shapes, {layer: {"kernel": ..., "bias": ...}}.
-        momentum: 0.9.
         weight_decay: of every kernel that `layer_decay` does not name. As in the text and the
             source it is not a regulariser added to the loss but a term of the update.
-        bias_decay: the source decays no bias; the text does not say.
+        bias_decay: of every bias; the source decays none, the text does not say.
         layer_decay: (layer, weight decay) of single layers (cuda-convnet's `wc`).
 
     Returns:
-        update(gradients, velocity, params, rates=Rates) -> (change, velocity).
+        update(gradients, state, params, rates=Rates) -> (change, state).
 
     Raises:
-        UserError: for an impossible value or an unknown layer.
+        UserError: for an impossible value, or an unknown name or layer.
     """
+    choice("name", name, tuple(OPTIMIZERS))
     for pair in layer_decay:
         match pair:
             case [str(), int() | float()]:
                 pass
             case _:
-                raise UserError(f"config.optimizer.layer_decay: {pair!r} is not (layer, decay)")
+                raise UserError(f"{pair!r} is not (layer, decay)", "layer_decay")
     layer_decay = dict(layer_decay)
-    require("optimizer.momentum", momentum, 0 <= momentum < 1, "from 0 up to, not including, 1")
     given = {"weight_decay": weight_decay, "bias_decay": bias_decay} | {
         f"layer_decay[{name!r}]": value for name, value in layer_decay.items()
     }
-    for name, value in given.items():
-        require(f"optimizer.{name}", value, value >= 0, "must be 0 or more")
-    for name in layer_decay:
-        if name not in params:
+    for key, value in given.items():
+        require(key, value, value >= 0, "must be 0 or more")
+    for layer in layer_decay:
+        if layer not in params:
             raise UserError(
-                f"config.optimizer.layer_decay: the net has no layer {name!r}"
-                f"{nearest(name, params)}"
+                f"the net has no layer {layer!r}{nearest(layer, params)}", "layer_decay"
             )
     decays = {
-        name: {"kernel": layer_decay.get(name, weight_decay), "bias": bias_decay} for name in params
+        layer: {"kernel": layer_decay.get(layer, weight_decay), "bias": bias_decay}
+        for layer in params
     }
+    parts = OPTIMIZERS[name]({"decay": _decay(decays)}, {"rates": _by_rates()}, **options)
+    return _freezing(optax.named_chain(*parts.items()))
 
-    def init(params):
-        return jax.tree.map(jnp.zeros_like, params)
 
-    def update(gradients, velocity, params, *, rates: Rates):
-        def new_velocity(v, w, gradient, decay, rate):
-            moved = momentum * v - rate * (gradient + decay * w)
-            return jnp.where(rate > 0, moved, v)
+def _decay(decays: Any) -> optax.GradientTransformation:
+    """Adds to each gradient its parameter, times its decay."""
+    values = sorted({*jax.tree.leaves(decays)} - {0})
+    masks = [jax.tree.map(lambda decay, value=value: decay == value, decays) for value in values]
+    parts = map(optax.add_decayed_weights, values, masks)
+    return optax.chain(*parts) if values else optax.identity()
 
-        velocity = jax.tree.map(new_velocity, velocity, params, gradients, decays, rates)
-        change = jax.tree.map(lambda v, rate: jnp.where(rate > 0, v, 0), velocity, rates)
-        return change, velocity
 
-    return optax.GradientTransformationExtraArgs(init, update)
+def _by_rates() -> optax.GradientTransformationExtraArgs:
+    """Multiplies by the negative rates, which `update` takes anew each time."""
+
+    def update(updates, state, params=None, *, rates: Rates):
+        return jax.tree.map(lambda update, rate: -rate * update, updates, rates), state
+
+    return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)
+
+
+def _freezing(
+    inner: optax.GradientTransformationExtraArgs,
+) -> optax.GradientTransformationExtraArgs:
+    """At rate 0 neither a parameter changes nor what `inner` keeps of it."""
+
+    def update(updates, state, params=None, *, rates: Rates):
+        change, new_state = inner.update(updates, state, params, rates=rates)
+
+        def unless_frozen(new, old, rate):
+            return jnp.where(rate > 0, new, old)
+
+        rate_of = optax.tree.map_params(
+            inner, lambda _, rate: rate, state, rates, transform_non_params=lambda _: 1.0
+        )
+        new_state = jax.tree.map(unless_frozen, new_state, state, rate_of)
+        change = jax.tree.map(lambda change, rate: jnp.where(rate > 0, change, 0), change, rates)
+        return change, new_state
+
+    return optax.GradientTransformationExtraArgs(inner.init, update)
+
+
+def _check(**fractions: float) -> None:
+    for name, value in fractions.items():
+        require(name, value, 0 <= value < 1, "from 0 up to, not including, 1")

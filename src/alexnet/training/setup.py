@@ -1,64 +1,198 @@
-"""From a config to the functions and arrays of a run: what training and evaluation share."""
+"""From a config to a run: what training, evaluation and notebooks share."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+import functools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
 from alexnet.data import pipeline, prepare
-from alexnet.data.augment import Augmentation
+from alexnet.data.augment import VIEWS, Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.data.store import Store
 from alexnet.devices import mesh as meshes
-from alexnet.devices import runtime
 from alexnet.errors import UserError, choice, nearest, require
+from alexnet.kernels.choose import choose, compiler_options
 from alexnet.models import network
 from alexnet.models.build import NETS, build
 from alexnet.models.table import Net
-from alexnet.training import metrics, optimizer
-from alexnet.training.schedule import SCHEDULES, Schedule
-from alexnet.training.schedule import build as build_schedule
-from alexnet.training.step import Apply, TrainState, init_state, make_train_step, state_shardings
+from alexnet.training import forward, metrics, optimizer, schedule
+from alexnet.training.evaluation import evaluate
+from alexnet.training.schedule import SCHEDULES, Hyperparameters, Schedule
+from alexnet.training.step import (
+    Batch,
+    TrainState,
+    init_state,
+    make_eval_step,
+    make_train_step,
+)
+from alexnet.workdir.checkpoint import Checkpoints
+from alexnet.workdir.record import Progress
 
 SETTINGS = (
     *("seed", "batch_size", "epochs", "data", "net", "augment", "optimizer", "schedule", "mesh"),
-    *("init_from", "init_layers", "dtype", "accumulate", "conv_chunk", "log_every"),
+    *("init_from", "init_layers", "dtype", "precision", "kernels", "accumulate", "log_every"),
     "checkpoint_every",
 )
 # Settings that choose a function; the rest of their section are its arguments.
 KINDS = {
     "net.name": configs.Kind(build, NETS, filled_in=("classes",)),
-    "schedule.kind": configs.Kind(build_schedule, SCHEDULES, filled_in=("epochs",)),
+    "optimizer.name": configs.Kind(
+        optimizer.build, optimizer.OPTIMIZERS, filled_in=("params", "decay", "rates")
+    ),
+    "schedule.kind": configs.Kind(schedule.build, SCHEDULES, filled_in=("epochs",)),
 }
+PRECISIONS = {"float32": "float32", "tf32": "tensorfloat32"}  # ours: JAX's
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Run:
-    """A config made real."""
+    """A config made real.
+
+    Attributes:
+        store: the prepared images.
+        shapes: of the parameters.
+        shardings: of the state.
+        how: the net's dtype and kernels, as `forward.on_mesh` takes them.
+        statistics: of the training set, on the devices.
+    """
 
     config: ConfigDict
-    store: Store  # the prepared images
+    store: Store
     net: Net
     mesh: Mesh
     augmentation: Augmentation
-    apply: Apply
-    shardings: TrainState  # of the state
-    statistics: Statistics  # on the devices
+    schedule: Schedule
+    optimizer: optax.GradientTransformationExtraArgs
+    shapes: network.Params
+    shardings: TrainState
+    how: Mapping[str, Any]
+    statistics: Statistics
+
+    @property
+    def steps(self) -> int:
+        """How many there are in all."""
+        return math.ceil(self.config.epochs * self.store.counts["train"] / self.config.batch_size)
+
+    def epoch(self, step: int) -> float:
+        """How many epochs are done after a step."""
+        return step * self.config.batch_size / self.store.counts["train"]
+
+    def batches(self, after: int = 0) -> Iterator[tuple[int, Batch]]:
+        """(step, its batch on the devices) of every step after step `after`."""
+        part, parts = meshes.process_rows(self.mesh)
+        batches = pipeline.train_batches(
+            self.store,
+            batch_size=self.config.batch_size,
+            seed=self.config.seed,
+            start_step=after,
+            part=part,
+            parts=parts,
+        )
+        steps = range(after + 1, self.steps + 1)
+        return zip(steps, meshes.put(self.mesh, batches), strict=False)
+
+    def fresh(self, layers: network.Params | None = None) -> TrainState:
+        """Step 0, with the parameters of some `layers` in place of the seed's."""
+        init = functools.partial(network.init, self.net)
+        state = init_state(init, self.optimizer, self.shardings, self.config.seed)
+        return state._replace(params=state.params | self.put(layers or {}))
+
+    def restore(self, checkpoints: Checkpoints) -> tuple[TrainState, int, Progress] | None:
+        """(state, step, progress) of the last good checkpoint, or None if there is none."""
+        shapes = TrainState(
+            jax.ShapeDtypeStruct((), jnp.int32),
+            self.shapes,
+            jax.eval_shape(self.optimizer.init, self.shapes),
+        )
+        return checkpoints.restore(meshes.shapes(shapes, self.shardings))
+
+    def hyperparameters(self, step: int, errors: Sequence[float] = ()) -> Hyperparameters:
+        """Those that a step takes, on the devices, after the validations' top-1 `errors`."""
+        now = self.schedule(self.epoch(step - 1), errors, self.shapes)
+        if self._sent.get("now") != now:  # to the devices when they change
+            on_devices = jax.device_put(now, meshes.replicated(self.mesh))
+            self._sent.update(now=now, on_devices=on_devices)
+        return self._sent["on_devices"]
+
+    def train_step(
+        self, state: TrainState, batch: Batch, hyperparameters: Hyperparameters
+    ) -> tuple[TrainState, metrics.Sums]:
+        """The state after a step, and sums over its batch; see `step.make_train_step`."""
+        with self.precision():
+            return self.train_program(state, batch, hyperparameters, self.statistics)
+
+    def evaluate(
+        self,
+        params: network.Params,
+        split: str = "validation",
+        views: str = "centre",
+        keep: list | None = None,
+    ) -> metrics.Means:
+        """Loss and errors over a split; see `evaluation.evaluate`."""
+        if views not in self._eval_steps:
+            logits = forward.evaluation(self.net, self.mesh, self.augmentation, views, **self.how)
+            self._eval_steps[views] = make_eval_step(
+                logits, VIEWS[views], compiler_options(self.mesh)
+            )
+        part, parts = meshes.process_rows(self.mesh)
+        batches = pipeline.eval_batches(
+            self.store, split, batch_size=self.config.batch_size, part=part, parts=parts
+        )
+        with self.precision():
+            return evaluate(
+                lambda batch: self._eval_steps[views](params, batch, self.statistics),
+                meshes.put(self.mesh, batches),
+                self.store.counts[split],
+                keep,
+            )
+
+    def put(self, layers: Mapping[str, Mapping[str, np.ndarray]]) -> network.Params:
+        """Parameters of some layers, in their place on the mesh."""
+        where = self.shardings.params
+        return {name: jax.device_put(layers[name], where[name]) for name in layers}
+
+    def precision(self) -> contextlib.AbstractContextManager:
+        """The precision of products of float32 numbers, where the device has a choice."""
+        return jax.default_matmul_precision(PRECISIONS[self.config.precision])
+
+    @functools.cached_property
+    def train_program(self):
+        """The jitted step: f(state, batch, hyperparameters, statistics)."""
+        return make_train_step(
+            forward.training(self.net, self.mesh, self.augmentation, **self.how),
+            self.optimizer,
+            self.shardings,
+            self.config.seed,
+            functools.partial(meshes.parts, self.mesh, self.config.accumulate),
+            compiler_options(self.mesh),
+        )
+
+    @functools.cached_property
+    def _eval_steps(self) -> dict[str, Any]:
+        return {}
+
+    @functools.cached_property
+    def _sent(self) -> dict[str, Any]:
+        return {}
 
 
-def assemble(config: ConfigDict) -> Run:
-    """Opens the data, builds the net and the mesh.
+def setup(config: ConfigDict) -> Run:
+    """Opens the data, builds the net, the mesh, the optimiser and the schedule.
 
     Raises:
         UserError: for whatever in the config cannot be.
     """
     check_settings(config)
-    require("batch_size", config.batch_size, config.batch_size >= 1, "must be at least 1")
     store = configs.call(prepare.ensure, "data", config.data)
     net = configs.call(build, "net", config.net, classes=len(store.classes))
     if net.image_size > store.image_size:
@@ -76,89 +210,52 @@ def assemble(config: ConfigDict) -> Run:
             f"config.accumulate={config.accumulate}: the batch of {config.batch_size} images does "
             f"not divide into so many parts on {mesh.shape['data']} device(s)"
         )
-    batch_size = config.batch_size // config.accumulate
-    tuning = runtime.tuning(config.conv_chunk, mesh, batch_size, net.image_size)
-    choice("dtype", config.dtype, ("float32", "bfloat16"))
-    apply = network.on_mesh(net, mesh, jnp.dtype(config.dtype), tuning)
-    shardings = state_shardings(mesh, network.params_specs(net))
-    statistics = jax.device_put(store.statistics, meshes.replicated(mesh))
-    return Run(config, store, net, mesh, augmentation, apply, shardings, statistics)
-
-
-@dataclasses.dataclass(frozen=True)
-class Learning:
-    """What training needs beside a `Run`."""
-
-    shapes: network.Params  # of the parameters
-    schedule: Schedule  # the learning rates
-    fresh: Callable[[], TrainState]  # step 0
-    train_step: Callable[..., tuple[TrainState, metrics.Sums]]  # jitted: see `make_train_step`
-
-
-def learning(run: Run) -> Learning:
-    """The config's optimiser and schedule, as the functions that train the run's net.
-
-    Raises:
-        UserError: for settings of either that cannot be.
-    """
-    config = run.config
-
-    def init(key):
-        return network.init(run.net, key)
-
-    shapes = jax.eval_shape(init, jax.random.key(0))
-    schedule = configs.call(build_schedule, "schedule", config.schedule, epochs=config.epochs)
-    schedule(0.0, [], shapes)  # a mistake in it shows now rather than at its epoch
-    sgd = configs.call(optimizer.momentum_sgd, "optimizer", config.optimizer, params=shapes)
-
-    def fresh() -> TrainState:
-        return init_state(init, sgd, run.shardings, config.seed)
-
-    train_step = make_train_step(
-        run.apply,
-        sgd,
-        run.augmentation,
-        run.mesh,
-        run.shardings,
-        config.seed,
-        config.accumulate,
+    shapes = jax.eval_shape(functools.partial(network.init, net), jax.random.key(0))
+    rates = configs.call(schedule.build, "schedule", config.schedule, epochs=config.epochs)
+    rates(0.0, [], shapes)  # a mistake in it shows now rather than at its epoch
+    rule = configs.call(optimizer.build, "optimizer", config.optimizer, params=shapes)
+    kernels = choose(config.kernels, mesh, config.batch_size // config.accumulate, net.image_size)
+    return Run(
+        config=config,
+        store=store,
+        net=net,
+        mesh=mesh,
+        augmentation=augmentation,
+        schedule=rates,
+        optimizer=rule,
+        shapes=shapes,
+        shardings=state_shardings(mesh, rule, shapes, network.params_specs(net)),
+        how={"dtype": jnp.dtype(config.dtype), "kernels": kernels},
+        statistics=jax.device_put(store.statistics, meshes.replicated(mesh)),
     )
-    return Learning(shapes, schedule, fresh, train_step)
+
+
+def state_shardings(
+    mesh: Mesh, optimizer: optax.GradientTransformation, shapes: Any, specs: Any
+) -> TrainState:
+    """Parameters lie as their `specs` say, what the optimiser keeps of them with them."""
+    params, everywhere = meshes.shardings(mesh, specs), meshes.replicated(mesh)
+    opt_state = optax.tree.map_params(
+        optimizer,
+        lambda _, sharding: sharding,
+        jax.eval_shape(optimizer.init, shapes),
+        params,
+        transform_non_params=lambda _: everywhere,
+    )
+    return TrainState(everywhere, params, opt_state)
 
 
 def check_settings(config: ConfigDict) -> None:
-    """Raises UserError for a setting that is missing or unknown."""
+    """Raises UserError for a setting that is missing, unknown or impossible."""
     for name in {*config, *SETTINGS}:
         if name not in config:
             raise UserError(f"config.{name} is missing")
         if name not in SETTINGS:
             raise UserError(f"config.{name}: no such setting{nearest(name, SETTINGS)}")
-
-
-def train_batches(run: Run, start_step: int) -> Iterator[dict[str, jax.Array]]:
-    """Endless batches on the devices, from the one that step `start_step` takes."""
-    part, parts = meshes.process_rows(run.mesh)
-    batches = pipeline.train_batches(
-        run.store,
-        batch_size=run.config.batch_size,
-        seed=run.config.seed,
-        start_step=start_step,
-        part=part,
-        parts=parts,
-    )
-    return meshes.put(run.mesh, batches)
-
-
-def put_params(run: Run, params: dict[str, dict[str, np.ndarray]]) -> network.Params:
-    """Parameters from a checkpoint, in their place on the mesh.
-
-    Raises:
-        UserError: if they are not those of the config's net.
-    """
-    network.check(run.net, params, "the checkpoint")
-    return put_layers(run, params)
-
-
-def put_layers(run: Run, layers: dict[str, dict[str, np.ndarray]]) -> network.Params:
-    """Parameters of some layers, in their place on the mesh."""
-    return {name: jax.device_put(layers[name], run.shardings.params[name]) for name in layers}
+    require("seed", config.seed, 0 <= config.seed < 2**32, "from 0 to 2^32 - 1")
+    require("epochs", config.epochs, config.epochs > 0, "must be more than 0")
+    require("batch_size", config.batch_size, config.batch_size >= 1, "must be at least 1")
+    for name in ("log_every", "checkpoint_every"):
+        require(name, config[name], config[name] >= 1, "a number of steps, at least 1")
+    choice("dtype", config.dtype, ("float32", "bfloat16"))
+    choice("precision", config.precision, tuple(PRECISIONS))

@@ -8,6 +8,7 @@ a word, hence the record in each checkpoint's metadata: shape, dtype and crc32 o
 
 import gc
 import json
+import re
 import shutil
 import sys
 import textwrap
@@ -27,7 +28,8 @@ from alexnet.text import difference
 from alexnet.workdir.record import Progress
 
 _LEFTOVERS = (".orbax-checkpoint-tmp", ".deleted")  # of a killed save, of a killed deletion
-_FORMERLY = {"velocity": "opt_state"}  # what earlier versions called a part of the state
+# What earlier versions called the leaves of the optimiser's state.
+_FORMERLY = re.compile(r"(velocity|opt_state)/(?P<leaf>[^/]+/(kernel|bias))")
 _PATTERN = "*?[\\"  # characters that Orbax takes for a glob pattern
 
 
@@ -325,9 +327,10 @@ def _same(saved: dict[str, dict], like: Any, path: Path) -> dict[str, Any]:
 
 
 def _today(name: str) -> str:
-    """A leaf's name, where an earlier version called a part of the state otherwise."""
-    part, slash, rest = name.partition("/")
-    return _FORMERLY.get(part, part) + slash + rest
+    """A leaf's name, where an earlier version called it otherwise."""
+    if found := _FORMERLY.fullmatch(name):
+        return f"opt_state/momentum/trace/{found['leaf']}"
+    return name
 
 
 def _reason(error: BaseException) -> str:

@@ -37,15 +37,27 @@ class Retired:
     default: Any
 
 
-Change = Added | Renamed | Retired
+@dataclasses.dataclass(frozen=True)
+class Dropped:
+    """A setting that is gone and changed results by rounding at most: its value is forgotten."""
 
-VERSION = 2
+    key: str
+
+
+Change = Added | Renamed | Retired | Dropped
+
+VERSION = 3
 CHANGES: tuple[tuple[int, Change], ...] = (
     # Krizhevsky's "One weird trick" (2014): fully-connected layers divided over the batch's devices
     (1, Retired("mesh.hybrid", False)),
     # Now in every net's config; earlier ones lacked them for nets without dropout or norms.
     (2, Added("net.dropout", 0.5)),
     (2, Added("net.norm", True)),
+    # `kernels` in its place
+    (3, Dropped("conv_chunk")),
+    (3, Added("kernels", "auto")),
+    (3, Added("precision", "float32")),
+    (3, Added("optimizer.name", "momentum")),
 )
 
 
@@ -83,6 +95,8 @@ def migrated(
             case Renamed(old, new):
                 if old in config:
                     config[new] = config.pop(old)
+            case Dropped(key):
+                config.pop(key, None)
             case Retired(key, default):
                 value = config.pop(key, default)
                 if value != default:

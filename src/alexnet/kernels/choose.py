@@ -1,0 +1,81 @@
+"""Which forms of the operations a device gets, and how XLA compiles them.
+
+Nothing else asks for the kind of device, and this decides about speed and memory only.
+"""
+
+import functools
+import os
+import warnings
+
+import jax
+from jax.sharding import Mesh
+
+from alexnet.errors import choice
+from alexnet.kernels import chunks, convolution, dense, pooling, relu, response_norm
+from alexnet.models.network import PLAIN, Kernels
+
+KERNELS = ("auto", "plain", "cpu")
+
+CPU = Kernels(
+    conv=convolution.towers,
+    dense=dense.towers,
+    relu=relu.relu,
+    response_norm=response_norm.response_norm,
+    max_pool=pooling.max_pool,
+    avg_pool=pooling.avg_pool,
+    # XLA on CPUs has bfloat16 matrix products, but no fast bfloat16 convolutions.
+    wide_convs=True,
+)
+
+_CPU_COMPILER_OPTIONS = {
+    # XLA on CPUs hands convolutions to YNNPACK, whose weight gradients over many images take up to
+    # ten times as long as Eigen's. This names all that YNNPACK shall have: matrix products, as
+    # Eigen takes six times as long for those with a transposed kernel, the input gradients.
+    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT",
+    # Without it every step copies the kernels of fc6 to fc8 before it updates them in place: XLA
+    # does not see that the input gradients, which read them, can be computed first.
+    "xla_cpu_copy_insertion_use_region_analysis": True,
+}
+
+
+def choose(kernels: str, mesh: Mesh, batch_size: int, image_size: int) -> Kernels:
+    """The kernels by name, one of KERNELS; `auto` is `cpu` on CPUs and else `plain`.
+
+    Args:
+        batch_size: images that go through the net at once, on all devices together.
+        image_size: side of what the net sees, in pixels.
+    """
+    choice("kernels", kernels, KERNELS)
+    if kernels == "plain" or (kernels == "auto" and not on_cpu(mesh)):
+        return PLAIN
+    size = chunks.chunk_size(batch_size, image_size)
+    if not size or mesh.size > 1:  # over several devices each chunk would communicate anew
+        return CPU
+    return CPU._replace(stage=functools.partial(chunks.in_chunks, size=size))
+
+
+def compiler_options(mesh: Mesh) -> dict[str, str | bool]:
+    """Options for jax.jit when it compiles a net; those in the user's XLA_FLAGS go first."""
+    if not on_cpu(mesh):
+        return {}
+    flags = os.environ.get("XLA_FLAGS", "")
+    wanted = {name: value for name, value in _CPU_COMPILER_OPTIONS.items() if name not in flags}
+    return {name: value for name, value in wanted.items() if _known(name, value)}
+
+
+@functools.cache
+def _known(name: str, value: str | bool) -> bool:
+    """Whether this XLA takes an option; warns if not, for then training is slower."""
+    program = jax.jit(lambda: 0, compiler_options={name: value}).lower()
+    try:
+        program.compile()
+    except Exception as error:  # jax raises its runtime's own
+        reason = str(error).splitlines()[0]
+        warnings.warn(f"XLA does not know {name}={value} ({reason}): it is left out", stacklevel=2)
+        return False
+    return True
+
+
+def on_cpu(mesh: Mesh) -> bool:
+    """Whether the mesh is of CPUs."""
+    return mesh.devices.flat[0].platform == "cpu"

@@ -1,0 +1,57 @@
+"""The convolutional stage over a few images at a time, so that their maps stay in the cache.
+
+AlexNet, batch 32, 16 images at a time: 618 -> 594 ms. With a chunk's gradient compiled apart, a
+step's maps take 328 in place of 595 MB, of batch 128 858 in place of 1,899.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.experimental.xla_metadata import set_xla_metadata
+
+PIXELS = 16 * 227**2  # 16 images of AlexNet; small images go as one batch
+AT_MOST = 4  # the stage is unrolled: more of them take longer to compile and more memory
+
+
+def chunk_size(batch: int, image_size: int) -> int:
+    """Images that go through the stage at a time; of the whole batch 0."""
+    size = max(1, PIXELS // image_size**2, -(-batch // AT_MOST))
+    return 0 if size >= batch else size
+
+
+def in_chunks(
+    stage: Callable[..., Any],
+    x_BHWC: jax.Array,
+    examples_B: jax.Array,
+    train: bool,
+    size: int,
+) -> Any:
+    """`stage(x_BHWC, examples_B)`, a pytree of arrays [B, ...], `size` images at a time."""
+    batch = x_BHWC.shape[0]
+    if size >= batch:
+        return stage(x_BHWC, examples_B)
+    if train:
+        stage = compiled_separately(stage)
+    # A Python loop: lax.scan would stack what each chunk keeps for its gradient, a copy.
+    pieces = [
+        stage(x_BHWC[start : start + size], examples_B[start : start + size])
+        for start in range(0, batch, size)
+    ]
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts), *pieces)
+
+
+def compiled_separately(stage: Callable[..., Any]) -> Callable[..., Any]:
+    """`stage`, compiled apart from its gradient, which then gets only what it asks to be kept.
+
+    Else XLA on CPUs finds what the gradient computes again in the forward pass, and keeps all of
+    it.
+    """
+
+    def inlined(*args):
+        # Without this, what is jitted within, such as jnp.where, would not be fused.
+        with set_xla_metadata(inlineable="true"):
+            return stage(*args)
+
+    return set_xla_metadata(inlineable="false")(jax.jit(inlined))

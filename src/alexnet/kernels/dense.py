@@ -1,0 +1,27 @@
+"""Fully-connected layers of all towers as one product.
+
+It reads the kernels where they are, where a tower's slice would be a copy of fc6's 151 MB. fc6,
+32 images: 35 -> 18.6 ms, its kernel's gradient 14.3 -> 10.6.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+def towers(xs: list[jax.Array], kernel_TIO: jax.Array, bias_TO: jax.Array) -> list[jax.Array]:
+    """What each tower gives for its maps or features [B, ...]."""
+    x_TBI = jnp.stack([x.reshape(x.shape[0], -1) for x in xs])
+    return list(dense(x_TBI, kernel_TIO) + bias_TO[:, None])
+
+
+def dense(x_TBI: jax.Array, kernel_TIO: jax.Array) -> jax.Array:
+    """`ops.dense` of every tower: [T, B, O]."""
+    wide = jnp.promote_types(x_TBI.dtype, jnp.float32)
+    # XLA on CPUs hands this product to Eigen, which takes half as long as YNNPACK, if its small
+    # factor lies transposed; without the barrier XLA would undo that. In bfloat16 it is no help.
+    x_TIB = jnp.swapaxes(x_TBI, 1, 2)
+    if x_TIB.dtype == jnp.float32:
+        x_TIB = lax.optimization_barrier(x_TIB)
+    y_TBO = jnp.einsum("tib,tio->tbo", x_TIB, kernel_TIO, preferred_element_type=wide)
+    return y_TBO.astype(x_TBI.dtype)

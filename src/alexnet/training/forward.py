@@ -1,0 +1,98 @@
+"""From stored images to logits on the devices: augmentation and net in one `jax.shard_map`.
+
+Training, evaluation and export all go through here. Images are split over the mesh axis "data" and
+parameters over "tower"; the logits come out split over both. Take the loss and the gradient
+OUTSIDE: inside shard_map the gradients would be summed over the towers once too often.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from alexnet.data import augment
+from alexnet.data.augment import Augmentation
+from alexnet.data.statistics import Statistics
+from alexnet.devices import mesh as meshes
+from alexnet.models import table
+from alexnet.models.network import PLAIN, Kernels, Network, params_specs
+
+
+def on_mesh(
+    net: table.Net,
+    mesh: Mesh,
+    dtype: jnp.dtype | None = None,
+    kernels: Kernels = PLAIN,
+    inputs: Callable[..., jax.Array] | None = None,
+) -> Callable[..., jax.Array]:
+    """f(params, x_B[, dropout_key, examples_B, *how]) -> logits_BK, as `network.apply` has them.
+
+    Without a key nothing is dropped. `examples_B` is each image's number in the batch, 0..B-1 if
+    None. `inputs(x_B, examples_B, *how)` makes what the net sees; without it, that is x_B.
+    """
+    axis = "tower" if mesh.shape["tower"] > 1 else None
+    network = Network(net, net.towers // mesh.shape["tower"], axis, dtype, kernels)
+
+    def here(params, x_B, dropout_key, examples_B, *how):
+        if inputs is not None:
+            with jax.named_scope("augment"):
+                x_B = inputs(x_B, examples_B, *how)
+        train = dropout_key is not None
+        rest = {"dropout_key": dropout_key, "examples_B": examples_B}
+        return network.apply({"params": params}, x_B, train, **rest)
+
+    def everywhere(params, x_B, dropout_key=None, examples_B=None, *how):
+        if examples_B is None:
+            examples_B = jnp.arange(x_B.shape[0])
+        arguments = params, x_B, dropout_key, examples_B, *how
+        same = (P(),) * len(how)
+        in_specs = (params_specs(net), P("data"), P(), P("data"), *same)
+        logits = meshes.split(mesh, here, in_specs, P("data", "tower"))(*arguments)
+        return logits[:, : net.classes]
+
+    return everywhere
+
+
+def training(
+    net: table.Net, mesh: Mesh, augmentation: Augmentation, **how: Any
+) -> Callable[..., jax.Array]:
+    """f(params, images_BSSC, key, examples_B, noise_on, statistics) -> logits_BK.
+
+    Of one random view of each uint8 image, with dropout; `how` as in `on_mesh`.
+    """
+
+    def inputs(images_BSSC, examples_B, key, noise_on, statistics):
+        return augment.training_inputs(
+            images_BSSC, key, augmentation, statistics, noise_on, examples_B
+        )
+
+    everywhere = on_mesh(net, mesh, inputs=inputs, **how)
+
+    def forward(params, images_BSSC, key, examples_B, noise_on, statistics: Statistics):
+        augment_key, dropout_key = jax.random.split(key)
+        how = augment_key, noise_on, statistics
+        return everywhere(params, images_BSSC, dropout_key, examples_B, *how)
+
+    return forward
+
+
+def evaluation(
+    net: table.Net, mesh: Mesh, augmentation: Augmentation, views: str = "centre", **how: Any
+) -> Callable[..., jax.Array]:
+    """f(params, images_BSSC, statistics, view) -> logits_BK of one of the fixed `views`.
+
+    `view` is an array, so all views are one program.
+    """
+
+    def inputs(images_BSSC, examples_B, view, statistics):
+        return augment.evaluation_inputs(images_BSSC, augmentation, statistics, views, view)
+
+    everywhere = on_mesh(net, mesh, inputs=inputs, **how)
+
+    def forward(params, images_BSSC, statistics: Statistics, view: jax.Array):
+        return everywhere(params, images_BSSC, None, None, view, statistics)
+
+    return forward
