@@ -4,5 +4,5 @@ import sys
 
 from alexnet.devices import runtime
 
-if sys.argv[0] == "-m":  # Python is looking for the command of `python -m alexnet.train`
-    runtime.restart_with_mimalloc()
+if sys.argv[:1] == ["-m"]:  # Python is looking for a module to run, such as alexnet.train
+    runtime.begin_command()

@@ -75,6 +75,58 @@ def test_other_systems_are_left_alone(started, monkeypatch):
     assert not started
 
 
+@pytest.mark.parametrize(
+    ("line", "argv0"),
+    [
+        ("python -m alexnet train", "-m"),
+        ("python -m alexnet.train --config=x", "-m"),
+        ("python -malexnet.train", "-m"),
+        ("python -m alexnet.data.prepare", "-m"),
+        ("python -X dev -W error -O -m alexnet.train", "-m"),
+        ("python -Xdev -Werror -Im alexnet.train", "-m"),
+        ("python -X m -Imalexnet.train", "-m"),
+        ("python -IW m -m alexnet.train", "-m"),
+        ("python --check-hash-based-pycs always -m alexnet.train -m other", "-m"),
+        ("python /venv/bin/alexnet train -m other", "/venv/bin/alexnet"),
+        ("python -X dev -- /venv/bin/alexnet", "/venv/bin/alexnet"),
+    ],
+)
+def test_a_command_of_ours_is_one(line, argv0):
+    assert runtime.is_command([argv0], line.split())
+
+
+@pytest.mark.parametrize(
+    ("line", "argv0"),
+    [
+        ("python -m other.main", "-m"),
+        ("python -m other.main -m alexnet.train", "-m"),
+        ("python -W alexnet -mother alexnet", "-m"),
+        ("python -m alexnet_tools.train", "-m"),
+        ("python -m pytest -m alexnet", "-m"),
+        ("python -m cProfile -m alexnet.train", "-m"),
+        ("python -m cProfile -m alexnet.train", "alexnet.train"),
+        ("python -m cProfile /venv/bin/alexnet train", "/venv/bin/alexnet"),
+        ("python -m torch.distributed.run -m alexnet.train", "-m"),
+        ("python -m alexnet.train", "/src/alexnet/train.py"),  # it has begun
+        ("python main.py -m alexnet.train", "main.py"),
+        ("python main.py -m alexnet.train", "-m"),
+        ("python -- main.py -m alexnet.train", "-m"),
+        ("python -c import -m alexnet.train", "-c"),
+        ("python -c from_multiprocessing --multiprocessing-fork", "/venv/bin/alexnet"),
+        ("python - -m alexnet.train", "-"),
+        ("python", ""),
+        ("", "-m"),
+        ("python -m", "-m"),
+    ],
+)
+def test_nothing_else_is(line, argv0):
+    assert not runtime.is_command([argv0], line.split())
+
+
+def test_a_host_without_arguments_is_none():
+    assert not runtime.is_command([], [])
+
+
 def run(*arguments: str) -> subprocess.CompletedProcess:
     environment = {k: v for k, v in os.environ.items() if k not in VARIABLES}
     return subprocess.run(
@@ -92,6 +144,42 @@ def test_a_real_command_keeps_its_arguments_and_its_exit():
 def test_importing_the_package_does_not_restart_a_program():
     code = "import os, alexnet.nets; print(os.environ.get('LD_PRELOAD'))"
     assert run("-c", code).stdout == "None\n"
+
+
+@pytest.mark.parametrize("module", ["other.main", "other"])
+def test_a_package_that_imports_ours_runs_once(tmp_path, monkeypatch, module):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/__init__.py").write_text("print('begins', flush=True)\nimport alexnet\n")
+    for name in ("main", "__main__"):
+        code = "import os, alexnet.nets; print(os.environ.get('LD_PRELOAD'))"
+        (tmp_path / f"other/{name}.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    done = run("-m", module, "-m", "alexnet.nets")
+    assert (done.stdout, done.stderr) == ("begins\nNone\n", "")
+
+
+@linux
+@pytest.mark.skipif(util.find_spec("jax_plugins") is not None, reason="GPUs are left alone")
+@pytest.mark.parametrize("way", ["module", "script"])
+def test_a_command_restarts_once_before_anything_large(tmp_path, monkeypatch, way):
+    # Python imports sitecustomize whenever it starts.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "execv = os.execv\n"
+        "def watched(*new):\n"
+        "    large = {'jax', 'numpy', 'flax', 'ml_collections'} & sys.modules.keys()\n"
+        "    print('anew', sorted(large), flush=True)\n"
+        "    execv(*new)\n"
+        "os.execv = watched\n"
+    )
+    script = tmp_path / "alexnet"  # as pip writes it
+    script.write_text("import sys\nfrom alexnet.__main__ import main\nsys.exit(main())\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    start = ["-m", "alexnet.nets"] if way == "module" else [str(script), "nets"]
+    lines = run(*start, "pocket").stdout.splitlines()
+    assert lines[0] == "anew []"
+    assert sum("anew" in line for line in lines) == 1
+    assert any("conv1" in line for line in lines)
 
 
 @linux

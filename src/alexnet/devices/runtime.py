@@ -8,11 +8,13 @@ for everything: of several, each thread prefers another, and soon something is i
 them. A process has to begin with its allocator, so a command starts itself anew before anything
 large is imported; nothing here imports JAX before it needs it. Set LD_PRELOAD or one of SETTINGS,
 even to nothing, to choose for yourself. Notebooks and other programs that import this package are
-left alone, and so are environments with a plugin for GPUs, whose maps are not in this memory.
+left alone, and so are environments with a plugin for GPUs, whose maps are not in this memory: only
+`python -m alexnet`, `python -m alexnet.train` and the script `alexnet` begin anew.
 """
 
 import os
 import sys
+from collections.abc import Sequence
 from importlib import metadata, util
 from pathlib import Path
 
@@ -21,6 +23,51 @@ SETTINGS = {
     "MIMALLOC_ARENA_RESERVE": "16GiB",  # an area; addresses only, memory is taken when it is used
     "MIMALLOC_PURGE_DELAY": "60000",  # ms that unused memory is kept, many steps long
 }
+
+
+def begin_command() -> None:
+    """What a command does before it imports anything large; in other programs it does nothing."""
+    if is_command(sys.argv, sys.orig_argv):
+        sys.excepthook = _quiet_interrupt  # the imports take seconds, before `cli.run`
+        restart_with_mimalloc()
+
+
+def is_command(argv: Sequence[str], orig_argv: Sequence[str]) -> bool:
+    """Whether this process is a command of ours that has not begun yet.
+
+    Args:
+        argv: `sys.argv`, whose first is "-m" while Python looks for the module of `python -m`.
+        orig_argv: `sys.orig_argv`, which names that module.
+    """
+    option, program = _program(orig_argv)
+    if option == "m":
+        return argv[:1] == ["-m"] and program.partition(".")[0] == "alexnet"
+    return option == "" and argv[:1] == [program] and Path(program).name == "alexnet"
+
+
+def _program(orig_argv: Sequence[str]) -> tuple[str, str]:
+    """What Python runs, and how: ("m", module), ("c", code) or ("", script)."""
+    words = iter(orig_argv[1:])
+    for word in words:
+        if word in ("-", "--") or not word.startswith("-"):
+            return "", next(words, "") if word == "--" else word
+        if word.startswith("--"):
+            if word == "--check-hash-based-pycs":
+                next(words, "")
+            continue
+        # One letter of a word such as -Im may take a value: the rest of the word, or the next one.
+        if letter := next((letter for letter in word if letter in "cmWX"), ""):
+            value = word.partition(letter)[2] or next(words, "")
+            if letter in "cm":
+                return letter, value
+    return "", ""
+
+
+def _quiet_interrupt(kind: type, error: BaseException, trace: object) -> None:
+    """Shows exceptions as Python does, except for Ctrl-C."""
+    if issubclass(kind, KeyboardInterrupt):
+        sys.exit(130)
+    sys.__excepthook__(kind, error, trace)
 
 
 def allocator_environment() -> dict[str, str]:

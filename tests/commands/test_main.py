@@ -1,0 +1,78 @@
+"""`alexnet`, or `python -m alexnet`: it lists the commands and runs them."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from alexnet import __main__ as program
+
+COMMANDS = ["convert", "evaluate", "nets", "prepare", "profile", "roofline", "train"]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("arguments", [[], ["-h"], ["--help"]])
+def test_it_lists_the_commands(monkeypatch, capsys, arguments):
+    monkeypatch.setattr(sys, "argv", ["/venv/bin/alexnet", *arguments])
+    program.main()
+    usage, empty, *lines = capsys.readouterr().out.splitlines()
+    assert usage.startswith("usage: alexnet COMMAND")
+    assert not empty
+    assert [line.split()[0] for line in lines] == COMMANDS
+    assert lines[-1] == "train     Trains a net."
+
+
+def test_a_new_file_with_a_main_is_a_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(program, "__file__", str(tmp_path / "__main__.py"))
+    main = "def main(argv):\n    pass\n"
+    for name in ("draw", "__main__", "_hidden"):
+        (tmp_path / f"{name}.py").write_text(f'"""Draws é.\n\nMore."""\n{main}', encoding="utf-8")
+    (tmp_path / "bare.py").write_text(main)
+    (tmp_path / "helper.py").write_text('"""Helps."""\ndef other(): pass\n')
+    assert program.commands() == {"bare": "", "draw": "Draws é."}
+
+
+def test_the_list_loads_nothing_large():
+    code = (
+        "import sys; sys.argv = ['alexnet']; from alexnet.__main__ import main; main(); "
+        "assert not {'jax', 'numpy', 'flax', 'ml_collections'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_an_unknown_command_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["/venv/bin/alexnet", "trian", "--config=x"])
+    with pytest.raises(SystemExit) as end:
+        program.main()
+    assert end.value.code == 2
+    out, error = capsys.readouterr()
+    assert not out
+    assert error == (
+        f"error: alexnet trian: choose one of {', '.join(COMMANDS)}; did you mean 'train'?\n"
+    )
+
+
+@pytest.mark.parametrize("arguments", [["nets", "pocket", "--towers=1"], ["nets", "poket"]])
+def test_a_command_is_what_its_module_is(arguments):
+    ours, module = run("-m", "alexnet", *arguments), run("-m", "alexnet.nets", *arguments[1:])
+    assert ours.stdout == module.stdout
+    assert ours.stderr == module.stderr
+    assert ours.returncode == module.returncode == (2 if "poket" in arguments else 0)
+
+
+def test_a_command_that_reads_sys_argv_itself():
+    done = run("-m", "alexnet", "prepare", "--help")
+    assert done.returncode == 0
+    assert "python -m alexnet.prepare" in done.stdout
+
+
+@pytest.mark.parametrize("way", [["alexnet.train"], ["alexnet", "train"]])
+def test_ctrl_c_while_it_imports_is_quiet(tmp_path, monkeypatch, way):
+    (tmp_path / "jax.py").write_text("raise KeyboardInterrupt")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    done = run("-m", *way)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
