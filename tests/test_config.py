@@ -50,7 +50,7 @@ def test_every_section_is_its_functions_arguments(file, variant):
     net = configs.call(build, "net", config.net, classes=10)
     configs.call(Augmentation, "augment", config.augment, crop=net.image_size)
     shapes = jax.eval_shape(lambda: network.init(net, jax.random.key(0)))
-    configs.call(optimizer.momentum_sgd, "optimizer", config.optimizer, params=shapes)
+    configs.call(optimizer.build, "optimizer", config.optimizer, params=shapes)
     eps = configs.call(schedule.build, "schedule", config.schedule, epochs=config.epochs)
     rates = eps(0.0, [], shapes).rates
     assert set(rates) == set(shapes)
@@ -74,11 +74,12 @@ def test_the_base_is_every_functions_own_defaults():
     for section, functions in {
         "net": (build, NETS["alexnet"]),
         "augment": (Augmentation,),
-        "optimizer": (optimizer.momentum_sgd,),
+        "optimizer": (optimizer.build, optimizer.momentum),
         "schedule": (schedule.Milestones,),
         "mesh": (mesh.make,),
     }.items():
         parameters = [p for f in functions for p in inspect.signature(f).parameters.values()]
+        parameters = [p for p in parameters if p.kind is not p.VAR_KEYWORD]
         defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
         given = {"net": {"name"}, "schedule": {"kind", "rate"}}.get(section, set())
         assert set(base[section]) == defaults.keys() | given

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from alexnet.devices import mesh as meshes
 from alexnet.models import network
 from alexnet.models.build import build
+from alexnet.training import forward
 
 SCHEMES = {  # name: towers, batch, (data, tower)
     "two towers on 2 devices": (2, 128, (1, 2)),
@@ -33,7 +34,7 @@ def compiled_gradient(towers: int, batch: int, mesh_shape: tuple[int, int]) -> s
     net = build("alexnet", classes=1000, towers=towers)
     data, tower = mesh_shape
     mesh = meshes.make(towers=towers, batch_size=batch, data=data, tower=tower)
-    apply = network.on_mesh(net, mesh)
+    apply = forward.on_mesh(net, mesh)
 
     def mean_loss(params, x_BHWC, labels_B):
         log_probs_BK = jax.nn.log_softmax(apply(params, x_BHWC, jax.random.key(0)))

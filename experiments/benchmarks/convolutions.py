@@ -5,9 +5,10 @@
 
 A convolution is a product of patches with kernels, its kernel's gradient one of patches with the
 output's gradient, its input's gradient one of that with kernels. Here XLA's products of these sizes
-are timed in turns with `ops.conv`, each alone. They are given their patches ready-made, in the
-order that suits them, which no convolution is. Printed are medians in GFLOP/s; zeros at the borders
-count as work for both. Where each tower reads its own maps, the figures are of one tower.
+are timed in turns with the convolution that this device gets, each alone. They are given their
+patches ready-made, in the order that suits them, which no convolution is. Printed are medians in
+GFLOP/s; zeros at the borders count as work for both. Where each tower reads its own maps, the
+figures are of one tower.
 """
 
 import statistics
@@ -24,7 +25,9 @@ from alexnet.cli import arguments, count, run
 from alexnet.devices import mesh as meshes
 from alexnet.devices import runtime
 from alexnet.errors import UserError, nearest
+from alexnet.kernels import choose, convolution
 from alexnet.models import ops, table
+from alexnet.models.network import PLAIN
 from alexnet.text import aligned
 
 OPTIONS = {"net": "alexnet", "images": "16", "rounds": "9"}
@@ -34,7 +37,7 @@ Program = tuple[Callable[..., jax.Array], tuple[Any, ...]]  # and its arguments
 
 
 def programs(
-    layer: table.Layer, kernels: int, images: int, eigen: bool
+    layer: table.Layer, kernels: int, images: int, convolve: Callable[..., jax.Array]
 ) -> tuple[dict[tuple[str, str], Program], int]:
     """A layer's convolutions and products by ("conv" or "product", one of WORK); FLOP of each."""
     row, (height, width, channels) = layer.row, layer.input_shape
@@ -49,7 +52,7 @@ def programs(
     kernel_HWIO = random(row.size, row.size, channels, kernels)
 
     def conv(x_BHWC, kernel_HWIO):
-        return ops.conv(x_BHWC, kernel_HWIO, row.stride, (row.padding,) * 2, eigen)
+        return convolve(x_BHWC, kernel_HWIO, row.stride, (row.padding,) * 2)
 
     def gradient(number: int) -> Callable[..., jax.Array]:
         return lambda x, kernel, dy: jax.vjp(conv, x, kernel)[1](dy)[number]
@@ -72,15 +75,16 @@ def programs(
 def rates(net: table.Net, images: int, rounds: int) -> list[list[str]]:
     """A line for each convolution of the net."""
     mesh = meshes.make(towers=net.towers, batch_size=images, data=1, tower=1)
-    eigen = runtime.tuning(0, mesh, images, net.image_size).eigen
-    options = runtime.compiler_options(mesh)
+    chosen = choose.choose("auto", mesh, images, net.image_size)
+    convolve = ops.conv if chosen is PLAIN else convolution.conv
+    options = choose.compiler_options(mesh)
     lines = []
     for number, layer in enumerate(table.layers(net)):
         if not isinstance(layer.row, table.Conv):
             continue
         shared = number == 0 or layer.row.reads == "all"  # then `network` runs all towers as one
         kernels = layer.output_shape[-1] * (net.towers if shared else 1)
-        tasks, flop = programs(layer, kernels, images, eigen)
+        tasks, flop = programs(layer, kernels, images, convolve)
         if number == 0:  # images need no gradient
             tasks = {name: task for name, task in tasks.items() if name[1] != WORK[1]}
         compiled = {

@@ -20,23 +20,26 @@ from alexnet.data.augment import Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.devices import mesh as meshes
 from alexnet.devices import runtime
+from alexnet.kernels.choose import choose, compiler_options
 from alexnet.models import network
 from alexnet.profile import matmul_rate
-from alexnet.training import metrics, optimizer, schedule, step
+from alexnet.training import forward, metrics, optimizer, schedule, setup, step
 
 
 def main(task: dict) -> None:
     runtime.cache_compilations()
     table, size = work.net(task["net"]), task["batch"]
     mesh = meshes.make(towers=table.towers, batch_size=size, data=1, tower=1)
-    tuning = runtime.tuning(-1, mesh, size, table.image_size)
-    apply = network.on_mesh(table, mesh, jnp.dtype(task["dtype"]), tuning)
+    kernels = choose("auto", mesh, size, table.image_size)
+    how = {"dtype": jnp.dtype(task["dtype"]), "kernels": kernels}
+    apply = forward.on_mesh(table, mesh, **how)
     images, labels = work.batch(table, size)
     place = meshes.batch_sharding(mesh)
 
     init = functools.partial(network.init, table)
-    sgd = optimizer.momentum_sgd(jax.eval_shape(init, jax.random.key(0)))
-    shardings = step.state_shardings(mesh, network.params_specs(table))
+    shapes = jax.eval_shape(init, jax.random.key(0))
+    sgd = optimizer.build(params=shapes)
+    shardings = setup.state_shardings(mesh, sgd, shapes, network.params_specs(table))
     if task["work"] == "train":
         state = step.init_state(init, sgd, shardings, seed=0)
     else:
@@ -52,12 +55,12 @@ def main(task: dict) -> None:
     compiling = time.perf_counter()
     if task["work"] == "forward":
         inputs = jax.device_put(work.inputs(images), place)
-        options = runtime.compiler_options(mesh)
-        forward = jax.jit(apply, compiler_options=options).lower(params, inputs).compile()
+        net = jax.jit(apply, compiler_options=compiler_options(mesh))
+        net = net.lower(params, inputs).compile()
         compile_seconds = time.perf_counter() - compiling
 
         def run() -> None:
-            jax.block_until_ready(forward(params, inputs))
+            jax.block_until_ready(net(params, inputs))
     else:
         plain = Augmentation(table.image_size, random_crop=False, flip=False, colour_noise=0)
         mean = np.full((table.image_size,) * 2 + (3,), work.MEAN, np.float32)
@@ -67,8 +70,10 @@ def main(task: dict) -> None:
             0, [], state.params
         )
         numbers = {"image": jax.device_put(images, place), "label": jax.device_put(labels, place)}
-        train_step = step.make_train_step(apply, sgd, plain, mesh, shardings, seed=0)
-        train = train_step.lower(state, numbers, hyperparameters, statistics).compile()
+        logits, options = forward.training(table, mesh, plain, **how), compiler_options(mesh)
+        train_step = step.make_train_step(logits, sgd, shardings, seed=0, compiler_options=options)
+        with jax.default_matmul_precision("float32"):  # as the configs have it
+            train = train_step.lower(state, numbers, hyperparameters, statistics).compile()
         compile_seconds = time.perf_counter() - compiling
 
         def run() -> None:

@@ -22,7 +22,7 @@ import jax
 from alexnet.cli import count, parse, run
 from alexnet.devices import runtime
 from alexnet.training.loop import train_and_evaluate
-from alexnet.training.setup import KINDS, assemble, learning, train_batches
+from alexnet.training.setup import KINDS, setup
 from alexnet.workdir import log
 
 OPTIONS = {"steps": "20", "rounds": "5"}
@@ -30,17 +30,17 @@ OPTIONS = {"steps": "20", "rounds": "5"}
 
 def bare_step(config):
     """seconds(n): a step's time over n steps of the config's net, with nothing around them."""
-    run = assemble(config)
+    run = setup(config)
     plain = dataclasses.replace(run.augmentation, random_crop=False, flip=False, colour_noise=0)
-    learn = learning(dataclasses.replace(run, augmentation=plain))
-    state, hyperparameters = learn.fresh(), jax.device_put(learn.schedule(0.0, [], learn.shapes))
-    batch = next(train_batches(run, 0))
+    run = dataclasses.replace(run, augmentation=plain)
+    state, hyperparameters = run.fresh(), run.hyperparameters(1)
+    _, batch = next(run.batches())
 
     def seconds(times: int) -> float:
         nonlocal state
         start = time.perf_counter()
         for _ in range(times):
-            state, sums = learn.train_step(state, batch, hyperparameters, run.statistics)
+            state, sums = run.train_step(state, batch, hyperparameters)
         jax.block_until_ready((state, sums))
         return (time.perf_counter() - start) / times
 
@@ -63,7 +63,7 @@ def main(argv: list[str]) -> None:
     runtime.cache_compilations()
     bare = bare_step(config)
     with config.unlocked():
-        config.epochs = steps * config.batch_size / assemble(config).store.counts["train"]
+        config.epochs = steps * config.batch_size / setup(config).store.counts["train"]
         config.log_every, config.checkpoint_every = max(1, steps // 10), steps // 2
     found = []
     with tempfile.TemporaryDirectory() as folder:

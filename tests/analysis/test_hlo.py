@@ -6,8 +6,8 @@ import pytest
 
 from alexnet.analysis import hlo
 from alexnet.devices import mesh as meshes
-from alexnet.devices import runtime
-from alexnet.models import ops
+from alexnet.kernels import convolution
+from alexnet.kernels.choose import compiler_options
 
 HLO = """HloModule jit_train_step
 %fused_a (p: f32[4]) -> f32[4] {
@@ -56,9 +56,9 @@ def test_a_convolution_that_runs_on_other_threads_gets_its_time(tmp_path):
     x_BHWC, kernel_HWIO = jnp.ones((32, 27, 27, 48)), jnp.ones((5, 5, 48, 128))
 
     def net(x_BHWC, kernel_HWIO):
-        return jnp.maximum(ops.conv(x_BHWC, kernel_HWIO, 1, ((2, 2), (2, 2))), 0)
+        return jnp.maximum(convolution.conv(x_BHWC, kernel_HWIO, 1, ((2, 2), (2, 2))), 0)
 
-    options = runtime.compiler_options(meshes.make(towers=1, batch_size=1, data=1, tower=1))
+    options = compiler_options(meshes.make(towers=1, batch_size=1, data=1, tower=1))
     program = jax.jit(net, compiler_options=options).lower(x_BHWC, kernel_HWIO).compile()
     jax.block_until_ready(program(x_BHWC, kernel_HWIO))
     with jax.profiler.trace(str(tmp_path)):

@@ -18,8 +18,9 @@ from alexnet import convert, evaluate
 from alexnet.data.augment import evaluation_inputs
 from alexnet.errors import UserError
 from alexnet.models.build import NETS
+from alexnet.training import forward
 from alexnet.training.loop import train_and_evaluate
-from alexnet.training.setup import assemble, put_params
+from alexnet.training.setup import setup
 from alexnet.workdir import checkpoint, record
 
 VARIANTS = {"torchvision_alexnet": "torchvision", "caffe_alexnet": "caffe_alexnet"}
@@ -332,7 +333,7 @@ def test_stablehlo_subtracts_a_mean_image_as_evaluation_does(imported, tmp_path,
     config.augment.mean, config.augment.mean_pixel = "centre", ()
     record.save_config(config, workdir)
     file = exported(workdir, tmp_path / "net.stablehlo")
-    run = assemble(config)
+    run = setup(config)
     stored, _ = run.store.read("validation", range(4))
     net = jax.export.deserialize(bytearray(file.read_bytes()))
     start = (100 - 99) // 2
@@ -340,7 +341,9 @@ def test_stablehlo_subtracts_a_mean_image_as_evaluation_does(imported, tmp_path,
     params, _ = checkpoint.load_params(workdir, "last")
     inputs = evaluation_inputs(stored, run.augmentation, run.statistics)
     assert np.abs(run.store.statistics.mean_HWC - 127).max() > 20
-    assert_close(found, np.array(jax.jit(run.apply)(put_params(run, params), inputs)))
+    assert_close(
+        found, np.array(jax.jit(forward.on_mesh(run.net, run.mesh))(run.put(params), inputs))
+    )
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def workdirs(tmp_path_factory, data_dir) -> list[str]:
 def probabilities(workdir: str) -> tuple[np.ndarray, np.ndarray]:
     """Of one net for the validation set on the centre crop, all in one batch; and the labels."""
     params, _ = checkpoint.load_params(workdir)
-    run = setup.assemble(record.saved_config(Path(workdir)))
+    run = setup.setup(record.saved_config(Path(workdir)))
     images, labels = run.store.read("validation", range(run.store.counts["validation"]))
     x_BHWC = evaluation_inputs(images, run.augmentation, run.store.statistics)
     return softmax(np.asarray(network.apply(run.net, params, x_BHWC)[0])), labels

@@ -489,9 +489,7 @@ def on_four_devices(directory: Path) -> None:
         shardings = setup.state_shardings(mesh, sgd, params, network.params_specs(net))
         born = step.init_state(functools.partial(network.init, net), sgd, shardings, seed=0)
         state = born._replace(params=jax.device_put(params, shardings.params))
-        train_step = step.make_train_step(
-            forward.training(net, mesh, how), sgd, shardings, seed=0
-        )
+        train_step = step.make_train_step(forward.training(net, mesh, how), sgd, shardings, seed=0)
         losses = []
         for _ in range(5):
             batch = jax.device_put(images, meshes.batch_sharding(mesh))

@@ -319,7 +319,7 @@ def weights_after(rescale: bool) -> tuple[list[np.ndarray], list[np.ndarray]]:
     their_history, our_history = [], []
     with jax.enable_x64(True):
         params = {"fc8": {"kernel": w, "bias": np.zeros(1)}}
-        rule = optimizer.momentum_sgd(params)
+        rule = optimizer.build(params=params)
         velocity = rule.init(params)
         for number, gradient in enumerate(gradients):
             if number == DROP:

@@ -1,6 +1,6 @@
 """Accumulation and mixed precision against the plain step."""
 
-import functools
+import itertools
 
 import jax
 import numpy as np
@@ -8,26 +8,17 @@ import pytest
 from support.tiny import tiny_config
 
 from alexnet.devices import mesh as meshes
-from alexnet.models import network
-from alexnet.training import optimizer, schedule, step
-from alexnet.training.setup import assemble, train_batches
+from alexnet.training import forward
+from alexnet.training.setup import setup
 
 
 def steps(config, count: int = 3):
     """(losses, parameters) after a few steps at a low rate."""
-    run = assemble(config)
-    init = functools.partial(network.init, run.net)
-    shapes = jax.eval_shape(init, jax.random.key(0))
-    sgd = optimizer.momentum_sgd(shapes)
-    state = step.init_state(init, sgd, run.shardings, 0)
-    train_step = step.make_train_step(
-        run.apply, sgd, run.augmentation, run.mesh, run.shardings, 0, config.accumulate
-    )
-    hyperparameters = schedule.build("milestones", epochs=1.0, rate=0.0005)(0.0, [], shapes)
-    losses = []
-    batches = train_batches(run, 0)
-    for _ in range(count):
-        state, sums = train_step(state, next(batches), hyperparameters, run.statistics)
+    config.schedule.rate = 0.0005
+    run = setup(config)
+    state, losses = run.fresh(), []
+    for step, batch in itertools.islice(run.batches(), count):
+        state, sums = run.train_step(state, batch, run.hyperparameters(step))
         losses.append(float(sums.loss) / int(sums.count))
     return losses, jax.device_get(state.params), run
 
@@ -54,6 +45,7 @@ def test_mixed_precision_follows_the_plain_step(plain, tiny):
     assert losses != plain[0]
     assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(params))
     x = np.zeros((2, 18, 18, 3), np.float32)
-    assert run.apply(jax.device_put(params, meshes.replicated(run.mesh)), x).dtype == np.float32
-    text = jax.jit(run.apply).lower(params, x).as_text()
+    logits = forward.on_mesh(run.net, run.mesh, **run.how)
+    assert logits(jax.device_put(params, meshes.replicated(run.mesh)), x).dtype == np.float32
+    text = jax.jit(logits).lower(params, x).as_text()
     assert "bf16" in text

@@ -97,7 +97,7 @@ def test_all_layers_but_the_last_for_other_classes(make, source, tmp_path, capsy
     [("conv", ["conv1", "conv2", "conv3"]), ("fc6, conv1", ["conv1", "fc6"])],
 )
 def test_chosen_layers_alone(make, source, choice, taken):
-    run = setup.assemble(make("five", init_from=str(source), init_layers=choice))
+    run = setup.setup(make("five", init_from=str(source), init_layers=choice))
     given, story = fine_tune.read_layers(run)
     before = params(source)
     assert list(given) == taken
@@ -109,16 +109,16 @@ def test_chosen_layers_alone(make, source, choice, taken):
 
 
 def test_as_many_classes_of_other_names_are_other_classes(make, source):
-    run = setup.assemble(make("others", init_from=str(source)))
+    run = setup.setup(make("others", init_from=str(source)))
     given, story = fine_tune.read_layers(run)
     assert "fc8" not in given
     assert "fc8    fresh: the classes there are those of folder:" in story
-    given, story = fine_tune.read_layers(setup.assemble(make("three", init_from=str(source))))
+    given, story = fine_tune.read_layers(setup.setup(make("three", init_from=str(source))))
     assert list(given) == ["conv1", "conv2", "conv3", "fc6", "fc8"]
     assert "fresh" not in story
     # asked for by name, it is taken all the same
     config = make("others", init_from=str(source), init_layers="fc8")
-    assert list(fine_tune.read_layers(setup.assemble(config))[0]) == ["fc8"]
+    assert list(fine_tune.read_layers(setup.setup(config))[0]) == ["fc8"]
 
 
 def test_everything_else_is_as_from_scratch(make, source, tmp_path):
@@ -206,7 +206,7 @@ def test_a_layer_only_the_source_has(make, source, tmp_path):
     plant(tmp_path, larger, drawn(larger))
     config = make("five", init_from=str(tmp_path))
     with pytest.raises(UserError, match=r"conv4 is 2 x 3x3x48x48 in .* and missing in net pocket"):
-        fine_tune.read_layers(setup.assemble(config))
+        fine_tune.read_layers(setup.setup(config))
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from support.tiny import ROOT, tiny_config
 
 from alexnet import evaluate
-from alexnet.errors import UserError
+from alexnet.errors import Interrupted, UserError
 from alexnet.training import health, loop
 from alexnet.training.loop import train_and_evaluate
 from alexnet.workdir import checkpoint, log, record
@@ -90,17 +91,16 @@ def test_an_interrupted_run_resumes_exactly(finished, tiny, tmp_path, monkeypatc
             pass
 
     stop = StopAt()
-    fetched = loop.fetched
 
-    def count_steps(running):
-        stop.asked += 1 if running is None or running[0] > stop.asked - 1 else 0
-        return fetched(running)
+    class Counting(loop.Window):
+        def add(self, step, sums):
+            stop.asked = step
+            super().add(step, sums)
 
     monkeypatch.setattr(loop, "Interruption", lambda: stop)
-    monkeypatch.setattr(loop, "fetched", count_steps)
-    with pytest.raises(SystemExit) as left:
+    monkeypatch.setattr(loop, "Window", Counting)
+    with pytest.raises(Interrupted, match="stopped by SIGTERM, after a checkpoint"):
         train_and_evaluate(tiny, tmp_path)
-    assert left.value.code == 128 + signal.SIGTERM
     reached = max(int(path.name) for path in (tmp_path / "checkpoints").iterdir())
     assert 0 < reached < 17
     monkeypatch.undo()
@@ -112,6 +112,23 @@ def test_an_interrupted_run_resumes_exactly(finished, tiny, tmp_path, monkeypatc
     jax.tree.map(np.testing.assert_array_equal, params, expected)
     validated = [row for row in rows(tmp_path) if "validation/loss" in row]
     assert validated == [row for row in rows(whole) if "validation/loss" in row]
+
+
+def test_float64_changes_nothing(finished, tiny, tmp_path):
+    """JAX_ENABLE_X64 is somebody's wish for their own arrays; a run is the same run."""
+    whole, errors = finished
+    with jax.enable_x64(True):
+        assert train_and_evaluate(tiny, tmp_path) == errors
+    params, _ = checkpoint.load_params(tmp_path, "last")
+    expected, _ = checkpoint.load_params(whole, "last")
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float32")}
+    jax.tree.map(np.testing.assert_array_equal, params, expected)
+
+
+def test_in_a_thread(finished, tiny, tmp_path):
+    _, errors = finished
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(train_and_evaluate, tiny, tmp_path).result() == errors
 
 
 def test_rates_freezing_and_noise_that_change_on_the_way_survive_resuming(tiny, tmp_path):

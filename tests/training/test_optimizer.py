@@ -53,7 +53,7 @@ def by_hand(decay_of, rates_at, momentum: float = 0.9):
 def run(rates_at, **options):
     """The same with alexnet.training.optimizer; [parameters after each step]."""
     params = jax.tree.map(np.float32, start())
-    sgd = optimizer.momentum_sgd(params, **options)
+    sgd = optimizer.build(params=params, **options)
 
     @jax.jit
     def update(gradients, velocity, params, rates):
@@ -144,9 +144,62 @@ def test_optax_sgd_is_another_rule_from_the_first_drop_on():
     assert min(apart[DROP:]) > 0.01
 
 
+def test_it_is_the_chain_that_its_docstring_says_to_the_last_bit():
+    params = jax.tree.map(np.float32, start())
+    kernels = jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
+    theirs = optax.chain(
+        optax.add_decayed_weights(0.0005, mask=kernels),
+        optax.stateless(
+            lambda updates, _: jax.tree.map(lambda u, rate: -rate * u, updates, rates(0.1))
+        ),
+        optax.trace(0.9),
+    )
+    state = theirs.init(params)
+    for step, ours in enumerate(run(lambda _: rates(0.1))):
+        gradients = jax.tree.map(np.float32, start(seed=step + 1))
+        change, state = theirs.update(gradients, state, params)
+        params = optax.apply_updates(params, change)
+        assert distance(params, ours) < 1e-7
+
+
+def others(name):
+    """Optax's own optimiser for a constant rate of 0.1, decay of 0.01 for all."""
+    if name == "adamw":
+        return optax.adamw(0.1, weight_decay=0.01)
+    return optax.chain(optax.add_decayed_weights(0.01), optax.sgd(0.1, 0.9, nesterov=True))
+
+
+@pytest.mark.parametrize("name", ["adamw", "nesterov"])
+def test_other_optimisers_are_optaxs(name):
+    params, theirs = jax.tree.map(np.float32, start()), others(name)
+    state = theirs.init(params)
+
+    def constant(_):
+        return jax.tree.map(lambda _: 0.1, start())
+
+    for step, ours in enumerate(run(constant, name=name, weight_decay=0.01, bias_decay=0.01)):
+        gradients = jax.tree.map(np.float32, start(seed=step + 1))
+        change, state = theirs.update(gradients, state, params)
+        params = optax.apply_updates(params, change)
+        assert distance(params, ours) < 1e-5
+
+
+@pytest.mark.parametrize("name", optimizer.OPTIMIZERS)
+def test_every_optimiser_freezes_a_layer_with_all_it_keeps_of_it(name):
+    def frozen(step):
+        return rates(0.1, conv1=0.1 if step < DROP else 0.0)
+
+    history = run(frozen, name=name)
+    assert distance(history[-1]["conv1"], history[DROP - 1]["conv1"]) == 0
+    assert distance(history[-1]["fc8"], history[DROP - 1]["fc8"]) > 0.01
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"name": "adamm"}, "name='adamm': choose one of .*; did you mean 'adamw'"),
+        ({"name": "adamw", "momentum": 0.9}, "momentum: adamw has no such option"),
+        ({"name": "adamw", "b2": 1.0}, "b2=1.0: from 0 up to, not including, 1"),
         ({"momentum": 1.0}, "config.optimizer.momentum=1.0: from 0 up to"),
         ({"momentum": -0.1}, "config.optimizer.momentum=-0.1"),
         ({"weight_decay": -1}, "config.optimizer.weight_decay=-1: must be 0 or more"),
@@ -161,4 +214,4 @@ def test_optax_sgd_is_another_rule_from_the_first_drop_on():
 )
 def test_what_cannot_be_is_a_clear_error(options, message):
     with pytest.raises(UserError, match=message):
-        optimizer.momentum_sgd(start(), **options)
+        optimizer.build(params=start(), **options)

@@ -13,7 +13,7 @@ from alexnet.data.augment import VIEWS, Augmentation, evaluation_inputs
 from alexnet.data.statistics import Statistics
 from alexnet.devices import mesh as meshes
 from alexnet.models import network, table
-from alexnet.training import optimizer, step
+from alexnet.training import forward, optimizer, setup, step
 from alexnet.training.schedule import Hyperparameters, Milestones
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
@@ -64,16 +64,14 @@ class Tiny:
         self, net: table.Net = NET, augmentation: Augmentation | None = None, seed: int = 0
     ):
         mesh = one_device()
-        self.apply = network.on_mesh(net, mesh)
         shapes = jax.eval_shape(lambda: network.init(net, jax.random.key(0)))
-        self.sgd = optimizer.momentum_sgd(shapes, weight_decay=0.1)
+        self.sgd = optimizer.build(params=shapes, weight_decay=0.1)
         self.augmentation = augmentation or Augmentation(CROP)
-        shardings = step.state_shardings(mesh, network.params_specs(net))
+        shardings = setup.state_shardings(mesh, self.sgd, shapes, network.params_specs(net))
         init = functools.partial(network.init, net)
         self.init = lambda: step.init_state(init, self.sgd, shardings, seed)
-        self.train_step = step.make_train_step(
-            self.apply, self.sgd, self.augmentation, mesh, shardings, seed
-        )
+        self.forward = forward.training(net, mesh, self.augmentation)
+        self.train_step = step.make_train_step(self.forward, self.sgd, shardings, seed)
 
     def hyperparameters(self, rate: float = 0.01, noise: float = 1.0) -> Hyperparameters:
         rates = Milestones(rate=rate)(0, [], ["conv1", "fc2", "fc3"]).rates
@@ -199,7 +197,8 @@ def test_evaluation_averages_the_softmax_over_the_views(views):
     augmentation, average = Augmentation(CROP), dataset_statistics().mean_HWC
     tiny = Tiny(augmentation=augmentation)
     params = tiny.init().params
-    eval_step = step.make_eval_step(tiny.apply, augmentation, one_device(), views)
+    logits = forward.evaluation(NET, one_device(), augmentation, views)
+    eval_step = step.make_eval_step(logits, VIEWS[views])
     images = batch()
     labels = np.array([5, 0, 2, -1], np.int32)  # the last is padding
     found, log_probs = eval_step(params, images | {"label": labels}, dataset_statistics())
@@ -226,12 +225,11 @@ def test_evaluation_averages_the_softmax_over_the_views(views):
 
 def test_views_whose_probabilities_vanish_in_float32_still_count():
     """exp(-200) is 0 in float32; the mean of two such views has a logarithm all the same."""
-    augmentation = Augmentation(CROP)
 
-    def apply(params, x_BHWC, dropout_key=None):
-        return jnp.tile(jnp.float32([0.0, -200, 0, 0, 0, 0]), (len(x_BHWC), 1))
+    def logits(params, images, statistics, view):
+        return jnp.tile(jnp.float32([0.0, -200, 0, 0, 0, 0]), (len(images), 1))
 
-    eval_step = step.make_eval_step(apply, augmentation, one_device(), "ten_crop")
+    eval_step = step.make_eval_step(logits, 10)
     images = batch() | {"label": np.full(BATCH, 1, np.int32)}
     found, _ = eval_step({}, images, dataset_statistics())
     assert float(found.loss) == pytest.approx(BATCH * (200 + np.log(5)), rel=1e-5)
@@ -242,16 +240,8 @@ def test_evaluation_drops_nothing():
     tiny = Tiny()
     params = tiny.init().params
     x = evaluation_inputs(batch()["image"], tiny.augmentation, dataset_statistics())
-    seen = []
-
-    def apply(params, x_BHWC, dropout_key=None):
-        seen.append(dropout_key)
-        return tiny.apply(params, x_BHWC, dropout_key)
-
-    found, _ = step.make_eval_step(apply, tiny.augmentation, one_device())(
-        params, batch(), dataset_statistics()
-    )
+    eval_step = step.make_eval_step(forward.evaluation(NET, one_device(), tiny.augmentation))
+    found, _ = eval_step(params, batch(), dataset_statistics())
     expected = reference.log_softmax(np.array(network.apply(NET, params, x)[0], float))
-    assert seen == [None]
     loss = -expected[np.arange(BATCH), LABELS].sum()
     assert float(found.loss) == pytest.approx(loss, rel=1e-5)

@@ -10,6 +10,7 @@ neither its weights nor its velocity change.
 freezes go with every one of them.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -78,6 +79,10 @@ def build(
         UserError: for an impossible value, or an unknown name or layer.
     """
     choice("name", name, tuple(OPTIMIZERS))
+    known = inspect.signature(OPTIMIZERS[name]).parameters
+    for option in options:
+        if option not in known:
+            raise UserError(f"{name} has no such option{nearest(option, known)}", option)
     for pair in layer_decay:
         match pair:
             case [str(), int() | float()]:

@@ -1,4 +1,4 @@
-"""alexnet.devices.runtime: what is chosen for CPUs, and that a user's choice goes first."""
+"""alexnet.kernels.choose: what is chosen for CPUs, and that a user's choice goes first."""
 
 from types import SimpleNamespace
 
@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 
 from alexnet.devices import mesh as meshes
-from alexnet.devices import runtime
-from alexnet.models import network, ops
-from alexnet.training import setup
+from alexnet.errors import UserError
+from alexnet.kernels import choose as choose_module
+from alexnet.kernels import convolution, dense
+from alexnet.kernels.choose import CPU, choose, compiler_options
+from alexnet.models import network
+from alexnet.models.network import PLAIN
+from alexnet.training import forward
+from alexnet.training.setup import setup
 
 
 @pytest.fixture(scope="module")
@@ -19,51 +24,63 @@ def mesh():
 
 
 @pytest.mark.parametrize(
-    ("batch", "image_size", "chunk"),
+    ("batch", "image_size", "size"),
     [
         *[(1, 224, 0), (16, 227, 0), (17, 227, 16), (32, 224, 16), (128, 224, 32), (129, 224, 33)],
         *[(128, 32, 0), (128, 24, 0), (4, 2000, 1)],
     ],
 )
-def test_on_a_cpu_chunks_have_few_pixels(mesh, batch, image_size, chunk):
-    assert runtime.tuning(-1, mesh, batch, image_size).conv_chunk == chunk
-    assert chunk == 0 or -(-batch // chunk) <= 4
+def test_on_a_cpu_chunks_have_few_pixels(mesh, batch, image_size, size):
+    chosen = choose("auto", mesh, batch, image_size)
+    expected = CPU if size == 0 else CPU._replace(stage=chosen.stage)
+    assert chosen == expected
+    assert size == 0 or chosen.stage.keywords == {"size": size}
+    assert size == 0 or -(-batch // size) <= 4
 
 
 def on(kind: str, devices: int = 1):
-    """What `platform` looks at of a mesh."""
+    """What `choose` looks at of a mesh."""
     return SimpleNamespace(size=devices, devices=np.array([SimpleNamespace(platform=kind)]))
 
 
-def test_several_devices_and_gpus_take_their_batch_whole():
-    assert runtime.tuning(-1, on("cpu", devices=2), 128, 224).conv_chunk == 0
-    assert runtime.tuning(-1, on("gpu"), 128, 224).conv_chunk == 0
+def test_several_devices_take_their_batch_whole():
+    assert choose("auto", on("cpu", devices=2), 128, 224) is CPU
 
 
 def test_what_the_user_asks_for_goes_first(mesh, monkeypatch):
-    assert runtime.tuning(0, mesh, 128, 224).conv_chunk == 0
-    assert runtime.tuning(32, mesh, 128, 224).conv_chunk == 32
+    assert choose("plain", mesh, 128, 224) is PLAIN
+    assert choose("cpu", on("gpu"), 128, 24) is CPU
+    with pytest.raises(UserError, match="kernels='gpu': choose one of auto, plain, cpu"):
+        choose("gpu", mesh, 128, 224)
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_experimental_ynn_fusion_type=-individual_dot")
-    assert list(runtime.compiler_options(mesh)) == ["xla_cpu_copy_insertion_use_region_analysis"]
+    assert list(compiler_options(mesh)) == ["xla_cpu_copy_insertion_use_region_analysis"]
 
 
 def test_gpus_compute_plainly_and_compile_as_xla_likes(monkeypatch):
     monkeypatch.delenv("XLA_FLAGS", raising=False)
-    assert runtime.compiler_options(on("gpu")) == {}
-    assert runtime.tuning(-1, on("gpu"), 128, 224) == runtime.Tuning()
-    assert all(runtime.tuning(-1, on("cpu"), 128, 224))
+    assert compiler_options(on("gpu")) == {}
+    assert choose("auto", on("gpu"), 128, 224) is PLAIN
+
+
+def test_an_option_that_xla_does_not_know_is_left_out_with_a_warning(mesh, monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    known = compiler_options(mesh)
+    monkeypatch.setattr(choose_module, "_CPU_COMPILER_OPTIONS", known | {"xla_cpu_magic": True})
+    with pytest.warns(UserWarning, match="XLA does not know xla_cpu_magic=True"):
+        assert compiler_options(mesh) == known
+    assert len(known) == 2
 
 
 def test_on_a_cpu_convolutions_are_left_to_eigen_and_products_are_not(mesh, monkeypatch):
     monkeypatch.delenv("XLA_FLAGS", raising=False)
 
     def net(x_BHWC, kernel_HWIO, kernel_IO):
-        return ops.conv(x_BHWC, kernel_HWIO, 1, ((1, 1), (1, 1))).reshape(8, -1) @ kernel_IO
+        return convolution.conv(x_BHWC, kernel_HWIO, 1, ((1, 1), (1, 1))).reshape(8, -1) @ kernel_IO
 
     shapes = (8, 12, 12, 64), (3, 3, 64, 64), (12 * 12 * 64, 64)
     arrays = [jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes]
 
-    options = runtime.compiler_options(mesh)
+    options = compiler_options(mesh)
     hlo = jax.jit(net, compiler_options=options).lower(*arrays).compile().as_text()
     lines = [line for line in hlo.splitlines() if " convolution(" in line]
     entry = hlo[hlo.index("ENTRY") :]
@@ -75,9 +92,9 @@ def test_on_a_cpu_convolutions_are_left_to_eigen_and_products_are_not(mesh, monk
 @pytest.mark.parametrize(("dtype", "eigens"), [("float32", True), ("bfloat16", False)])
 def test_on_a_cpu_dense_layers_are_left_to_eigen_in_float32(mesh, monkeypatch, dtype, eigens):
     monkeypatch.delenv("XLA_FLAGS", raising=False)
-    options = runtime.compiler_options(mesh)
+    options = compiler_options(mesh)
     arrays = [jax.ShapeDtypeStruct(shape, dtype) for shape in ((2, 32, 512), (2, 512, 256))]
-    compiled = jax.jit(ops.dense, compiler_options=options).lower(*arrays).compile()
+    compiled = jax.jit(dense.dense, compiler_options=options).lower(*arrays).compile()
     assert ("ynn_fusion" not in compiled.as_text()) == eigens
 
 
@@ -100,14 +117,15 @@ def test_a_cpus_step_updates_dense_kernels_in_place(mesh, monkeypatch):
         return sum("f32[512,512]" in line and " copy(" in line for line in lines)
 
     assert copies({}) > 0  # or the option is not needed any more
-    assert copies(runtime.compiler_options(mesh)) == 0
+    assert copies(compiler_options(mesh)) == 0
 
 
 def test_a_run_computes_as_the_platform_likes(tiny):
-    run = setup.assemble(tiny)
+    run = setup(tiny)
     conv1 = next(row for row in run.net.rows if row.name == "conv1")
     params = jax.eval_shape(lambda: network.init(run.net, jax.random.key(0)))
     x_BHWC = jnp.zeros((2, run.net.image_size, run.net.image_size, 3))
-    program = str(jax.make_jaxpr(run.apply)(params, x_BHWC))
+    logits = forward.on_mesh(run.net, run.mesh, **run.how)
+    program = str(jax.make_jaxpr(logits)(params, x_BHWC))
     # of three channels: four adjacent outputs of each kernel
     assert f",{4 * conv1.kernels}] = conv_general_dilated" in program
