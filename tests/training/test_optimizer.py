@@ -147,10 +147,10 @@ def test_optax_sgd_is_another_rule_from_the_first_drop_on():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"momentum": 1.0}, "config.optimizer.momentum=1.0: from 0 up to"),
-        ({"momentum": -0.1}, "config.optimizer.momentum=-0.1"),
-        ({"weight_decay": -1}, "config.optimizer.weight_decay=-1: must be 0 or more"),
-        ({"bias_decay": float("nan")}, "config.optimizer.bias_decay=nan: must be 0 or more"),
+        ({"momentum": 1.0}, "momentum=1.0: from 0 up to"),
+        ({"momentum": -0.1}, "momentum=-0.1"),
+        ({"weight_decay": -1}, "weight_decay=-1: must be 0 or more"),
+        ({"bias_decay": float("nan")}, "bias_decay=nan: must be 0 or more"),
         ({"layer_decay": (("fc8", -1),)}, "layer_decay.'fc8'.=-1: must be 0 or more"),
         ({"layer_decay": (("fc9", 1),)}, "no layer 'fc9'; did you mean 'fc8'"),
         ({"layer_decay": ("fc8", 1)}, "'fc8' is not .layer, decay."),
