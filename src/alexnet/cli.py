@@ -21,7 +21,7 @@ def run(command: Callable[[], None]) -> None:
     try:
         command()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(error.line(), file=sys.stderr)
         sys.exit(2)
     except Interrupted as stopped:
         sys.exit(128 + stopped.number)

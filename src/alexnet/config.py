@@ -46,7 +46,7 @@ class Kind:
         Raises:
             UserError: if there is no such choice for the setting `key`.
         """
-        errors.choice(key, choice, tuple(self.choices))
+        errors.choice(f"config.{key}", choice, tuple(self.choices))
         functions = (self.build, self.choices[choice])
         parameters = [p for f in functions for p in inspect.signature(f).parameters.values()]
         left_out = {*self.filled_in, key.rpartition(".")[2]}
@@ -73,36 +73,34 @@ def load(file_and_variant: str, kinds: Kinds) -> ml_collections.ConfigDict:
     """
     file, _, variant = file_and_variant.partition(":")
     if not Path(file).is_file():
-        raise UserError(f"--config={file}: no such file; the configs are in configs/")
+        raise UserError(f"{file}: no such file; the configs are in configs/")
     with _siblings_importable(Path(file).resolve().parent):
         try:
             get_config = runpy.run_path(file).get("get_config")
         except ModuleNotFoundError as error:
             raise UserError(
-                f"--config={file}: it imports {error.name}, neither beside it nor installed"
+                f"{file}: it imports {error.name}, neither beside it nor installed"
             ) from None
         if get_config is None:
-            raise UserError(f"--config={file}: it defines no get_config()")
+            raise UserError(f"{file}: it defines no get_config()")
         if variant and not inspect.signature(get_config).parameters:
-            raise UserError(f"--config={file}:{variant}: this config has no variants")
+            raise UserError(f"{file_and_variant}: this config has no variants")
         try:
             found = get_config(variant) if variant else get_config()
         except (KeyError, ValueError) as error:
-            reason = error.args[0] if error.args else error
-            raise UserError(f"--config={file}:{variant}: {reason}") from None
+            reason = error.args[0] if isinstance(error, KeyError) and error.args else error
+            raise UserError(f"{file_and_variant}: {reason}") from None
     if isinstance(found, ml_collections.ConfigDict):
         return found.lock()
     if not isinstance(found, Mapping | Sequence) or not found:
-        raise UserError(
-            f"--config={file}: get_config() returns {found!r}; it needs dicts of settings"
-        )
+        raise UserError(f"{file}: get_config() returns {found!r}; it needs dicts of settings")
     everything, *layers = [found] if isinstance(found, Mapping) else found
     config = ml_collections.ConfigDict(nested(everything)).lock()
     try:
         for overrides in layers:
             apply_overrides(config, overrides, kinds)
     except UserError as error:
-        raise UserError(f"--config={file_and_variant}: {error}") from None
+        raise UserError(f"{file_and_variant}: {error}") from None
     return config
 
 
@@ -159,7 +157,7 @@ def _choose(
         if default is REQUIRED:
             fresh[option] = old.get(option, overrides.get(prefix + option, REQUIRED))
             if fresh[option] is REQUIRED:
-                raise UserError(f"config.{key}={choice!r}: set config.{prefix}{option} as well")
+                raise UserError(f"set config.{prefix}{option} as well", f"config.{key}={choice!r}")
     with section.unlocked():
         for option in old:
             del section[option]
@@ -170,7 +168,7 @@ def _like(old: Any, key: str, value: Any) -> Any:
     """`value`, which must be of the type of the value that it replaces; 1 will do for 1.0."""
     if isinstance(old, ml_collections.ConfigDict):
         inside = ", ".join(f"config.{key}.{part}" for part in old) or "nothing"
-        raise UserError(f"--config.{key}={value}: a section; set what is in it: {inside}")
+        raise UserError(f"a section; set what is in it: {inside}", f"config.{key}={value}")
     match old, value:
         case (bool(), bool()) | (str(), str()) | (None, _):
             return value
@@ -182,7 +180,7 @@ def _like(old: Any, key: str, value: Any) -> Any:
             return float(value)
         case tuple() | list(), tuple() | list():
             return tuple(value)
-    raise UserError(f"--config.{key}={value!r}: expected {expected(old)}")
+    raise UserError(f"expected {expected(old)}", f"config.{key}={value!r}")
 
 
 def expected(old: Any) -> str:
@@ -209,9 +207,8 @@ def place(config: ml_collections.ConfigDict, key: str) -> tuple[ml_collections.C
 
 
 def _no_setting(config: ml_collections.ConfigDict, key: str, unknown: str) -> UserError:
-    keys = flat(config.to_dict())
-    close = nearest(key, keys).replace("'", "'--config.", 1)
-    return UserError(f"--config.{key}: the config has no {unknown!r}{close}")
+    close = nearest(key, flat(config.to_dict()))
+    return UserError(f"the config has no {unknown!r}{close}", f"config.{key}")
 
 
 def call(function: Callable[..., Any], section: str, config: Mapping[str, Any], **more) -> Any:
@@ -222,23 +219,28 @@ def call(function: Callable[..., Any], section: str, config: Mapping[str, Any], 
 
     Raises:
         UserError: for a key that `function` does not take, one that it lacks, or one that the
-            program fills in.
+            program fills in; what `function` says of an argument is said of `config.<section>`.
     """
     parameters = inspect.signature(function).parameters
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name in config:
+        key = f"config.{section}.{name}"
         if name in more:
-            raise UserError(
-                f"config.{section}.{name}={config[name]!r}: the program fills this in; remove it"
-            )
+            raise UserError("the program fills this in; remove it", f"{key}={config[name]!r}")
         if name not in parameters and not takes_any:
-            raise UserError(f"config.{section}.{name}: no such setting{nearest(name, parameters)}")
+            raise UserError(f"no such setting{nearest(name, parameters)}", key)
     arguments = dict(config) | more
     for name, parameter in parameters.items():
         plain = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
         if plain and parameter.default is parameter.empty and name not in arguments:
-            raise UserError(f"config.{section}.{name} is missing")
-    return function(**arguments)
+            raise UserError("missing", f"config.{section}.{name}")
+    try:
+        return function(**arguments)
+    except UserError as error:
+        name = error.argument.partition("=")[0]
+        if not name or name in more:
+            raise
+        raise error.within(f"config.{section}") from None
 
 
 def differences(

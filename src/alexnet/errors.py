@@ -5,11 +5,31 @@ import signal
 from collections.abc import Collection, Iterable
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """One line for the user: what was wrong, where, and what to do about it.
 
     Anything else that escapes a command is a bug and keeps its traceback.
+
+    Attributes:
+        text: the line but for the argument.
+        argument: the one that is wrong, such as "remove" or "dropout=1.5"; "" if it is none.
     """
+
+    def __init__(self, text: str, argument: str = ""):
+        super().__init__(text, argument)
+        self.text = text
+        self.argument = argument
+
+    def __str__(self) -> str:
+        return f"{self.argument}: {self.text}" if self.argument else self.text
+
+    def within(self, section: str) -> "UserError":
+        """The same error where the argument is in a section: "config.net" for "remove"."""
+        return UserError(self.text, f"{section}.{self.argument}")
+
+    def line(self) -> str:
+        """What a command prints; a setting of the config is an option there."""
+        return f"error: {'--' if self.argument.startswith('config.') else ''}{self}"
 
 
 class Interrupted(KeyboardInterrupt):
@@ -26,22 +46,21 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def require(key: str, value: object, good: bool, needs: str) -> None:
-    """Raises UserError for a setting whose value is not `good`, saying what it `needs` to be.
+def require(name: str, value: object, good: bool, needs: str) -> None:
+    """Raises UserError for an argument whose value is not `good`, saying what it `needs` to be.
 
     Conditions are written so that NaN fails them: `value >= 0`, not `not value < 0`.
     """
     if not good:
-        raise UserError(f"config.{key}={value!r}: {needs}")
+        raise UserError(needs, f"{name}={value!r}")
 
 
-def choice(key: str, value: str, allowed: Collection[str]) -> None:
-    """Raises UserError if a setting is none of the allowed words, naming the nearest."""
+def choice(name: str, value: str, allowed: Collection[str]) -> None:
+    """Raises UserError if an argument is none of the allowed words, naming the nearest."""
     if value not in allowed:
         choices = ", ".join(allowed)
-        raise UserError(
-            f"config.{key}={value!r}: choose one of {choices}{nearest(str(value), allowed)}"
-        )
+        near = nearest(str(value), allowed)
+        raise UserError(f"choose one of {choices}{near}", f"{name}={value!r}")
 
 
 def one_line(error: Exception) -> str:

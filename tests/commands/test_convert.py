@@ -244,7 +244,7 @@ def test_mistakes_on_the_way_in(folder, data_dir, tmp_path, options, message):
 def test_a_file_of_another_framework_is_told(folder, data_dir, tmp_path):
     source = written("caffenet", tmp_path)
     options = [f"--source={source}", f"--workdir={tmp_path / 'run'}"]
-    with pytest.raises(UserError, match="is for net caffe_alexnet or caffenet, not config"):
+    with pytest.raises(UserError, match="is for net caffe_alexnet or caffenet, not 'torch"):
         convert.main([*flags("torchvision_alexnet", folder, data_dir), *options])
 
 
@@ -354,13 +354,16 @@ def test_stablehlo_subtracts_a_mean_image_as_evaluation_does(imported, tmp_path,
         (["--workdir={run}", "--target=net.onnx"], "end it in .safetensors or .stablehlo"),
         (["--workdir={run}", "--target={there}"], "there.safetensors exists"),
         (["--workdir={run}", "--target=no/net.safetensors"], "cannot write there: No such file"),
-        (["--workdir={run}", "--target=a.safetensors", "--names=his"], "choose own or torchvision"),
+        (
+            ["--workdir={run}", "--target=a.safetensors", "--names=his"],
+            "choose one of own, torchvision",
+        ),
         (
             ["--workdir={run}", "--target=a.safetensors", "--names=torchvision"],
             "for .safetensors of net torchvision_alexnet alone",
         ),
         (["--workdir={run}", "--target=a.safetensors", "--checkpoint=first"], "choose best, last"),
-        (["--workdir={run}", "--target=a.safetensors", "--checkpoint=best"], "step='last'"),
+        (["--workdir={run}", "--target=a.safetensors", "--checkpoint=best"], "ask for 'last'"),
         (["--workdir={run}", "--target=a.safetensors", "--sauce=b"], "--sauce: no such option"),
     ],
 )

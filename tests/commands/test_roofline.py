@@ -147,7 +147,7 @@ def test_every_net_has_its_tables(name, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["alexnett"], "net.name='alexnett': choose one of .*; did you mean 'alexnet'"),
+        (["alexnett"], "^name='alexnett': choose one of .*; did you mean 'alexnet'"),
         (["--tower=1"], "--tower: no such option; did you mean 'towers'"),
         (["--batch=many"], "--batch=many: expected a whole number of at least 1"),
         (["alexnet", "pocket"], "stray argument 'pocket'"),

@@ -16,7 +16,10 @@ from alexnet.errors import UserError
         ([], "error: which config?"),
         (["--config=configs/nothing.py"], "no such file"),
         (["--config=configs/digits.py"], "--workdir is missing"),
-        (["--config=configs/digits.py", "--workdir=x", "--config.epoch=1"], "'--config.epochs'"),
+        (
+            ["--config=configs/digits.py", "--workdir=x", "--config.epoch=1"],
+            "--config.epoch: the config has no",
+        ),
     ],
 )
 def test_the_command_ends_with_status_2_and_one_line(argv, message):

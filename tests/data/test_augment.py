@@ -308,15 +308,15 @@ def test_a_mean_of_one_colour_is_subtracted_everywhere():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"crop": 0}, "config.augment.crop=0: at least 1"),
-        ({"colour_noise": -0.1}, "config.augment.colour_noise=-0.1: 0 or more"),
-        ({"colour_noise": float("nan")}, "config.augment.colour_noise=nan: 0 or more"),
-        ({"colour_scale": "std"}, "config.augment.colour_scale='std': deviation or variance"),
-        ({"crop_chunk": 0}, "config.augment.crop_chunk=0: at least 1"),
-        ({"mean": "center"}, "config.augment.mean='center': crop, centre or pixel"),
-        ({"mean": "pixel"}, r"config.augment.mean_pixel=\(\): three numbers with mean=pixel"),
-        ({"mean_pixel": (1, 2, 3)}, r"config.augment.mean_pixel=\(1, 2, 3\): three numbers with"),
-        ({"mean": "pixel", "mean_pixel": ("r", 2, 3)}, "config.augment.mean_pixel="),
+        ({"crop": 0}, "crop=0: at least 1"),
+        ({"colour_noise": -0.1}, "colour_noise=-0.1: 0 or more"),
+        ({"colour_noise": float("nan")}, "colour_noise=nan: 0 or more"),
+        ({"colour_scale": "std"}, "colour_scale='std': deviation or variance"),
+        ({"crop_chunk": 0}, "crop_chunk=0: at least 1"),
+        ({"mean": "center"}, "mean='center': crop, centre or pixel"),
+        ({"mean": "pixel"}, r"mean_pixel=\(\): three numbers with mean=pixel"),
+        ({"mean_pixel": (1, 2, 3)}, r"mean_pixel=\(1, 2, 3\): three numbers with"),
+        ({"mean": "pixel", "mean_pixel": ("r", 2, 3)}, "mean_pixel="),
     ],
 )
 def test_what_cannot_be_is_a_clear_error(options, message):

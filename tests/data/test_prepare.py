@@ -82,14 +82,14 @@ def test_a_changed_folder_is_prepared_again(pets, tmp_path):
 
 
 def test_sizes_and_qualities_that_cannot_be(tmp_path):
-    with pytest.raises(UserError, match="image_size must be at least 1, not 0"):
+    with pytest.raises(UserError, match="image_size=0: must be at least 1"):
         prepare("digits", str(tmp_path), 0)
-    with pytest.raises(UserError, match=r"quality must be from 1 to 100, or 0.*not 101"):
+    with pytest.raises(UserError, match=r"quality=101: from 1 to 100, or 0"):
         prepare("digits", str(tmp_path), 32, quality=101)
 
 
 def test_unknown_names_get_the_nearest_known(tmp_path):
-    with pytest.raises(UserError, match="unknown dataset 'cifar1'; did you mean 'cifar10'"):
+    with pytest.raises(UserError, match="name='cifar1': unknown dataset; did you mean 'cifar10'"):
         prepare("cifar1", str(tmp_path))
     with pytest.raises(UserError, match="did you mean 'imagenette/160px-v2'"):
         prepare("imagenette/160px-v3", str(tmp_path))

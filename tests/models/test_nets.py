@@ -339,16 +339,16 @@ def test_layer_names_are_unique(name):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("alexnett", {}, "config.net.name='alexnett': choose one of alexnet, cc2, pocket"),
-        ("alexnet", {"kernel": 3}, "config.net.kernel: .* did you mean 'kernels'"),
-        ("cifar_80sec", {"towers": 2}, "config.net.towers: net cifar_80sec has no such option"),
-        ("alexnet", {"preset": "papper"}, "config.net.preset='papper': choose one of paper, orig"),
-        ("alexnet", {"init": "he"}, "config.net.init='he': choose one of paper, original, caffe"),
-        ("alexnet", {"activation": "gelu"}, "config.net.activation='gelu': choose one of relu"),
-        ("alexnet", {"dropout": 1.0}, "config.net.dropout=1.0: a probability"),
-        ("alexnet", {"dropout": -0.1}, "config.net.dropout=-0.1: a probability"),
-        ("alexnet", {"towers": 0}, "config.net.towers=0: must be at least 1"),
-        ("alexnet", {"image_size": 0}, "config.net.image_size=0: must be at least 1"),
+        ("alexnett", {}, "^name='alexnett': choose one of alexnet, cc2, pocket"),
+        ("alexnet", {"kernel": 3}, "^kernel: .* did you mean 'kernels'"),
+        ("cifar_80sec", {"towers": 2}, "^towers: net cifar_80sec has no such option"),
+        ("alexnet", {"preset": "papper"}, "^preset='papper': choose one of paper, orig"),
+        ("alexnet", {"init": "he"}, "^init='he': choose one of paper, original, caffe"),
+        ("alexnet", {"activation": "gelu"}, "^activation='gelu': choose one of relu"),
+        ("alexnet", {"dropout": 1.0}, "^dropout=1.0: a probability"),
+        ("alexnet", {"dropout": -0.1}, "^dropout=-0.1: a probability"),
+        ("alexnet", {"towers": 0}, "^towers=0: must be at least 1"),
+        ("alexnet", {"image_size": 0}, "^image_size=0: must be at least 1"),
         ("alexnet", {"kernels": (96, 256)}, "kernels=.96, 256.: expected 5 whole numbers, of conv"),
         ("alexnet", {"kernels": (1, 2, "3", 4, 5)}, "kernels=.1, 2, '3', 4, 5.: expected 5 whole"),
         ("alexnet", {"kernels": (96, 256, 384, 384, 256.0)}, "256.0.: expected 5 whole numbers"),
@@ -416,7 +416,7 @@ def test_the_commands_options_are_the_nets(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["alexnett"], "config.net.name='alexnett'"),
+        (["alexnett"], "^name='alexnett'"),
         (
             ["alexnet", "--tower=1"],
             "--tower: net alexnet has no such option; did you mean 'towers'",
@@ -438,14 +438,14 @@ def test_a_mistaken_command_ends_with_one_line():
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("error: net alexnet (original): no layer gives")
+    assert done.stderr.startswith("error: remove='fc8': net alexnet (original): no layer")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"norm": False}, "config.net.norm=False: net cifar_80sec has no response norm"),
-        ({"dropout": 0.3}, "config.net.dropout=0.3: net cifar_80sec has no dropout"),
+        ({"norm": False}, "^norm=False: net cifar_80sec has no response norm"),
+        ({"dropout": 0.3}, "^dropout=0.3: net cifar_80sec has no dropout"),
     ],
 )
 def test_what_a_net_does_not_have_cannot_be_changed(options, message):

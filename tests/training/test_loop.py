@@ -249,7 +249,7 @@ def test_an_unwritable_workdir(tiny, tmp_path):
 
 def test_divergence_stops_the_run(tiny, tmp_path):
     tiny.schedule.rate = 1e6
-    with pytest.raises(UserError, match=r"training diverged; .* smaller --config.schedule.rate"):
+    with pytest.raises(UserError, match=r"training diverged; .* smaller config.schedule.rate"):
         train_and_evaluate(tiny, tmp_path)
 
 

@@ -301,7 +301,7 @@ def test_load_says_what_is_wrong(tmp_path):
     with pytest.raises(UserError, match="there is no checkpoint in"):
         checkpoint.load_params(tmp_path)
     save(tmp_path, {1: None})
-    with pytest.raises(UserError, match="was evaluated: ask for step='last'"):
+    with pytest.raises(UserError, match="was evaluated: ask for 'last'"):
         checkpoint.load_params(tmp_path)
     with pytest.raises(UserError, match=r"there is no step 2 in .*, only \[1\]"):
         checkpoint.load_params(tmp_path, 2)

@@ -66,7 +66,7 @@ class Augmentation:
                 "three numbers with mean=pixel, () without",
             ),
         ):
-            require(f"augment.{name}", getattr(self, name), good, needs)
+            require(name, getattr(self, name), good, needs)
 
 
 def training_inputs(

@@ -8,7 +8,7 @@ import grain
 import numpy as np
 
 from alexnet.data.store import Store
-from alexnet.errors import UserError
+from alexnet.errors import require
 
 THREADS = 4
 
@@ -84,9 +84,7 @@ def _in_threads(batches: grain.MapDataset, threads: int) -> Iterator[Batch]:
 
 
 def _per_part(batch_size: int, parts: int) -> int:
-    if batch_size < 1 or batch_size % parts:
-        raise UserError(
-            f"batch_size must be a multiple of the {parts} parts that processes take, at least "
-            f"{parts}, not {batch_size}"
-        )
+    divides = batch_size >= 1 and batch_size % parts == 0
+    needs = f"must be a multiple of the {parts} parts that processes take, at least {parts}"
+    require("batch_size", batch_size, divides, needs)
     return batch_size // parts

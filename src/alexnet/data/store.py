@@ -23,7 +23,7 @@ import simplejpeg
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
 from alexnet.data.statistics import Statistics
-from alexnet.errors import UserError
+from alexnet.errors import UserError, require
 
 QUALITY = 95
 RAW_UP_TO = 64  # pixels a side; below, JPEG would save little and lose much
@@ -164,10 +164,8 @@ def stored_quality(image_size: int, quality: int) -> int:
 
 def store_path(name: str, data_dir: str, image_size: int, quality: int) -> Path:
     """Where the store of this dataset, size and quality is, or would be."""
-    if image_size < 1:
-        raise UserError(f"image_size must be at least 1, not {image_size}")
-    if not 0 <= quality <= 100:
-        raise UserError(f"quality must be from 1 to 100, or 0 for raw pixels, not {quality}")
+    require("image_size", image_size, image_size >= 1, "must be at least 1")
+    require("quality", quality, 0 <= quality <= 100, "from 1 to 100, or 0 for raw pixels")
     quality = stored_quality(image_size, quality)
     suffix = f"-q{quality}" if quality else ""
     return stores_dir(data_dir) / f"{safe_name(name)}-{image_size}px{suffix}"

@@ -28,18 +28,16 @@ def make(*, towers: int, batch_size: int, data: int = 0, tower: int = 0) -> Mesh
     devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
     if tower < 0 or (tower and towers % tower):
         raise UserError(
-            f"config.mesh.tower={tower}: the net has {towers} tower(s), which do not divide over it"
+            f"the net has {towers} tower(s), which do not divide over it", f"tower={tower}"
         )
     data, tower = layout(len(devices), towers, batch_size, data, tower)
     if data < 1 or batch_size % data:
-        raise UserError(
-            f"config.mesh.data={data}: does not divide the batch of {batch_size} images "
-            "(config.batch_size)"
-        )
+        raise UserError(f"does not divide the batch of {batch_size} images", f"data={data}")
     if data * tower > len(devices):
         raise UserError(
-            f"config.mesh: {data} x {tower} (data x tower) needs {data * tower} devices, but jax "
-            f"sees {len(devices)}: {devices[0].platform}"
+            f"{data} x {tower} (data x tower) needs {data * tower} devices, but jax sees "
+            f"{len(devices)}: {devices[0].platform}",
+            "data",
         )
     # Neighbours hold the towers of one replica: they communicate most.
     grid = np.array(devices[: data * tower]).reshape(data, tower)
@@ -94,13 +92,14 @@ def process_rows(mesh: Mesh) -> tuple[int, int]:
     ]
     if not rows:
         raise UserError(
-            f"config.mesh: {mesh.shape['data']} x {mesh.shape['tower']} (data x tower) leaves "
-            f"process {here} without a device; start fewer processes or choose another mesh"
+            f"{mesh.shape['data']} x {mesh.shape['tower']} (data x tower) leaves process {here} "
+            "without a device; start fewer processes or choose another mesh",
+            "mesh",
         )
     parts, rest = divmod(mesh.shape["data"], len(rows))
     part, offset = divmod(rows[0], len(rows))
     if rest or offset or rows[-1] - rows[0] + 1 != len(rows):
-        raise UserError(f"config.mesh: process {here} has rows {rows} of the batch, no even part")
+        raise UserError(f"process {here} has rows {rows} of the batch, no even part", "mesh")
     return part, parts
 
 

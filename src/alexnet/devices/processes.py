@@ -93,7 +93,7 @@ def ends_clearly() -> Iterator[None]:
         if not jax.distributed.is_initialized():
             raise
         if isinstance(error, UserError):
-            print(f"error: {error}", file=sys.stderr)
+            print(error.line(), file=sys.stderr)
         elif any(word in str(error) for word in UNREACHABLE):
             reason = str(error).splitlines()[0]
             print(f"error: {LOST} ({reason})", file=sys.stderr)

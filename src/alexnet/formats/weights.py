@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from alexnet.errors import UserError
+from alexnet.errors import UserError, choice
 from alexnet.formats import caffe, layout, safetensors, stablehlo, torchvision
 from alexnet.models import network
 from alexnet.models.table import Net
@@ -47,7 +47,7 @@ def read_weights(
         case ".pth" | ".pt":
             arrays = torchvision.read_pth(source)
         case _:
-            raise UserError(f"--source={source}: end it in .caffemodel, .safetensors, .pth or .pt")
+            raise UserError("end it in .caffemodel, .safetensors, .pth or .pt", f"source={source}")
     if OURS in metadata:
         exported = json.loads(metadata[OURS])
         check_config(exported["config"])
@@ -60,8 +60,8 @@ def read_weights(
         return net, params
     if net_name not in framework.NETS:
         raise UserError(
-            f"{source} is for net {' or '.join(framework.NETS)}, not "
-            f"config.net.name={net_name!r}: see the variants of configs/imagenet.py"
+            f"{source} is for net {' or '.join(framework.NETS)}, not {net_name!r}: see the "
+            "variants of configs/imagenet.py"
         )
     last = arrays.get(f"{framework.NAMES['fc8']}.bias", np.empty(1000))
     net = make_net(last.size)
@@ -77,16 +77,15 @@ def read_weights(
 def check_target(target: Path, names: str) -> None:
     """Raises UserError for a suffix or `names` that no file has."""
     if target.suffix not in (".safetensors", ".stablehlo"):
-        raise UserError(f"--target={target}: end it in .safetensors or .stablehlo")
-    if names not in ("own", "torchvision"):
-        raise UserError(f"--names={names}: choose own or torchvision")
+        raise UserError("end it in .safetensors or .stablehlo", f"target={target}")
+    choice("names", names, ("own", "torchvision"))
 
 
 def check_names(target: Path, names: str, net_name: str) -> None:
     """Raises UserError if no file of this suffix holds such a net under these `names`."""
     renamed = target.suffix == ".safetensors" and net_name in torchvision.NETS
     if names == "torchvision" and not renamed:
-        raise UserError(f"--names=torchvision: for .safetensors of net {torchvision.NETS[0]} alone")
+        raise UserError(f"for .safetensors of net {torchvision.NETS[0]} alone", f"names={names!r}")
 
 
 def content(

@@ -35,13 +35,13 @@ def alexnet(
         overlapping_pool: False is `layers-147.cfg`: 2x2 windows, conv2 pad 1, conv5 pad 0.
         sixth_conv: kernels of conv6 over pool5 (run 146: 256); 0 leaves it out.
     """
-    choice("net.preset", preset, ("paper", "original"))
+    choice("preset", preset, ("paper", "original"))
     init = init or preset
-    choice("net.init", init, ("paper", "original", "caffe"))
+    choice("init", init, ("paper", "original", "caffe"))
     lists = {"kernels": (kernels, 5, "conv1..conv5"), "hidden": (hidden, 2, "fc6, fc7")}
     for key, (values, count, of) in lists.items():
         if [type(value) for value in values] != [int] * count:
-            raise UserError(f"config.net.{key}={values!r}: expected {count} whole numbers, of {of}")
+            raise UserError(f"expected {count} whole numbers, of {of}", f"{key}={values!r}")
     across: Reads = "all" if communicate else "own"
     middle_std = 0.03 if init == "original" else 0.01  # conv3..conv6
     hidden_std = 0.005 if init == "caffe" else 0.01

@@ -61,24 +61,22 @@ def build(
     Raises:
         UserError: for an unknown name or option, or a table whose shapes cannot fit.
     """
-    choice("net.name", name, tuple(NETS))
-    choice("net.activation", activation, ACTIVATIONS)
+    choice("name", name, tuple(NETS))
+    choice("activation", activation, ACTIVATIONS)
     known = inspect.signature(NETS[name]).parameters
     for option in options:
         if option not in known:
-            raise UserError(
-                f"config.net.{option}: net {name} has no such option{nearest(option, known)}"
-            )
+            raise UserError(f"net {name} has no such option{nearest(option, known)}", option)
     probability = 0 <= dropout < 1
-    require("net.dropout", dropout, probability, "a probability from 0 up to, not including, 1")
+    require("dropout", dropout, probability, "a probability from 0 up to, not including, 1")
     for option in ("towers", "image_size"):
         value = options.get(option, 1)
-        require(f"net.{option}", value, value >= 1, "must be at least 1")
+        require(option, value, value >= 1, "must be at least 1")
     net = NETS[name](classes=classes, **options)
     if dropout not in (0, 0.5) and not any(isinstance(row, Dropout) for row in net.rows):
-        raise UserError(f"config.net.dropout={dropout}: net {name} has no dropout; leave it at 0.5")
+        raise UserError(f"net {name} has no dropout; leave it at 0.5", f"dropout={dropout}")
     if not norm and not any(isinstance(row, Norm) for row in net.rows):
-        raise UserError(f"config.net.norm=False: net {name} has no response norm to leave out")
+        raise UserError(f"net {name} has no response norm to leave out", "norm=False")
     rows = _remove(net, [part.strip() for part in remove.split(",") if part.strip()])
     if not norm:
         rows = [row for row in rows if not isinstance(row, Norm)]
@@ -94,8 +92,8 @@ def build(
     net = dataclasses.replace(net, rows=tuple(rows))
     if not rows or not isinstance(rows[-1], Dense) or rows[-1].neurons != classes:
         raise UserError(
-            f"net {net.name}: no layer gives the {classes} classes; keep the last layer in "
-            f"config.net.remove={remove!r}"
+            f"net {net.name}: no layer gives the {classes} classes; keep the last layer",
+            f"remove={remove!r}",
         )
     layers(net)
     return net
@@ -106,9 +104,7 @@ def _remove(net: Net, names: Sequence[str]) -> list[Row]:
     gone, layer_is_gone = set(names), False
     for name in names:
         if name not in known:
-            raise UserError(
-                f"config.net.remove: net {net.name} has no layer {name!r}{nearest(name, known)}"
-            )
+            raise UserError(f"net {net.name} has no layer {name!r}{nearest(name, known)}", "remove")
     for row in net.rows:
         # A layer's nonlinearity and dropout are those before the next layer: in `original`, norm1
         # and pool1 stand between conv1 and its ReLU.
@@ -121,7 +117,7 @@ def _remove(net: Net, names: Sequence[str]) -> list[Row]:
 
 def defaults(name: str) -> dict[str, Any]:
     """The options of a net with their defaults: those of `build` and of its own function."""
-    choice("net.name", name, tuple(NETS))
+    choice("name", name, tuple(NETS))
     parameters = [p for f in (build, NETS[name]) for p in inspect.signature(f).parameters.values()]
     options = {p.name: p.default for p in parameters if p.default is not p.empty}
     return {"classes": 1000} | options

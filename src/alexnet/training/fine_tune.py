@@ -40,14 +40,16 @@ def read_layers(run: Run) -> tuple[dict[str, Layer], str]:
     workdir, choice = run.config.init_from, run.config.init_layers
     if not workdir:
         if choice != "all":
-            raise UserError(f"config.init_layers={choice!r}: from which run? set config.init_from")
+            raise UserError(
+                "from which run? set config.init_from", f"config.init_layers={choice!r}"
+            )
         return {}, ""
     here = jax.eval_shape(lambda: network.init(run.net, jax.random.key(0)))
     try:
         source = record.saved_config(Path(workdir)).data.name
         there, progress = checkpoint.load_params(workdir, "last")
     except UserError as error:
-        raise UserError(f"config.init_from: {error}") from None
+        raise UserError(str(error), "config.init_from") from None
 
     names = [row.name for row in run.net.weighted]
     wanted, last = _chosen(run, choice, names), names[-1]
@@ -68,7 +70,7 @@ def read_layers(run: Run) -> tuple[dict[str, Layer], str]:
     where = f"config.init_from={workdir}"
     if line := difference(found, where, expected, f"net {run.net.name} here"):
         fitting = [n for n in names if n in there and _shapes(here[n]) == _shapes(there[n])]
-        mend = f"what fits: --config.init_layers={','.join(fitting)}"
+        mend = f"what fits: config.init_layers={','.join(fitting)}"
         raise UserError(f"{line}; {mend if fitting else 'no layer fits'}")
     lines = [f"\nfrom {workdir}, after {progress.epoch:.2f} epochs of {source}:"]
     width = max(map(len, names))
@@ -89,13 +91,13 @@ def _chosen(run: Run, choice: str, names: Sequence[str]) -> list[str]:
     for name in listed:
         if name not in names:
             raise UserError(
-                f"config.init_layers: net {run.net.name} has no layer {name!r}"
-                f"{nearest(name, names)}"
+                f"net {run.net.name} has no layer {name!r}{nearest(name, names)}",
+                "config.init_layers",
             )
     if not listed:
         raise UserError(
-            f"config.init_layers={choice!r}: names no layer; choose all, conv, or names such as "
-            f"{','.join(names[:2])}"
+            f"names no layer; choose all, conv, or names such as {','.join(names[:2])}",
+            f"config.init_layers={choice!r}",
         )
     return [name for name in names if name in listed]
 

@@ -39,8 +39,8 @@ class Alarm:
         return (
             f"the loss has been around {loss:.4g} for {WINDOW} steps, that of guessing is "
             f"ln({self.classes}) = {chance:.4g}; at initialisation dropout's noise can drown what "
-            "tells images apart: start again, in another --workdir, with smaller biases, a larger "
-            "std (--config.net.init=original has it), or --config.net.dropout=0"
+            "tells images apart: start again, in another workdir, with smaller biases, a larger "
+            "std (config.net.init=original has it), or config.net.dropout=0"
         )
 
 

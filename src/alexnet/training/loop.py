@@ -118,7 +118,7 @@ def introduction(run: Run, workdir: Path, start: int) -> str:
 def conclusion(workdir: Path, errors: Sequence[float], flipped: bool) -> str:
     """What was reached and what to do next; ten-crop if the net has seen reflections."""
     if not errors:
-        return "nothing left to do, and nothing was validated; raise --config.epochs to go on"
+        return "nothing left to do, and nothing was validated; raise config.epochs to go on"
     best = min(range(len(errors)), key=errors.__getitem__)
     return (
         f"done: best validation top-1 error {errors[best]:.2%} (validation {best + 1} of "

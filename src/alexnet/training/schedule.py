@@ -45,12 +45,12 @@ class Schedule:
         """Raises UserError for an impossible value."""
         for name in ("rate", "bias_factor"):
             value = getattr(self, name)
-            require(f"schedule.{name}", value, value >= 0, "must be 0 or more")
+            require(name, value, value >= 0, "must be 0 or more")
         for event in self.events:
             if not _is(event, float, str, float) or event[2] < 0:
                 raise UserError(
-                    f"config.schedule.events: {event!r} is not (epoch, layer or 'colour_noise', "
-                    "value of 0 or more)"
+                    f"{event!r} is not (epoch, layer or 'colour_noise', value of 0 or more)",
+                    "events",
                 )
 
     def base_rate(self, epoch: float, errors: Sequence[float]) -> float:
@@ -81,9 +81,7 @@ class Schedule:
             if f"{name}.kernel" in values:
                 changes = {f"{name}.kernel": value, f"{name}.bias": value * self.bias_factor}
             elif name not in values:
-                raise UserError(
-                    f"config.schedule.events: the net has no {name!r}{nearest(name, values)}"
-                )
+                raise UserError(f"the net has no {name!r}{nearest(name, values)}", "events")
             if epoch >= at:
                 values |= changes
         rates = {
@@ -107,11 +105,9 @@ class Milestones(Schedule):
         super().__post_init__()
         for milestone in self.milestones:
             if not _is(milestone, float, float) or min(milestone) < 0:
-                raise UserError(
-                    f"config.schedule.milestones: {milestone!r} is not (epoch, rate of 0 or more)"
-                )
+                raise UserError(f"{milestone!r} is not (epoch, rate of 0 or more)", "milestones")
         if list(self.milestones) != sorted(self.milestones, key=lambda milestone: milestone[0]):
-            raise UserError("config.schedule.milestones: list them in the order of their epochs")
+            raise UserError("list them in the order of their epochs", "milestones")
 
     def base_rate(self, epoch: float, errors: Sequence[float]) -> float:
         current = self.rate
@@ -142,7 +138,7 @@ class Plateau(Schedule):
         super().__post_init__()
         for name, least in (("factor", 1), ("drops", 0), ("patience", 1), ("improvement", 0)):
             value = getattr(self, name)
-            require(f"schedule.{name}", value, value >= least, f"must be at least {least}")
+            require(name, value, value >= least, f"must be at least {least}")
 
     def base_rate(self, epoch: float, errors: Sequence[float]) -> float:
         best, stale, dropped = float("inf"), 0, 0
@@ -180,7 +176,7 @@ class Stepwise(Schedule):
         super().__post_init__()
         for name, least in (("divisor", 1), ("steps", 2), ("bias_divisor", 1), ("bias_steps", 2)):
             value = getattr(self, name)
-            require(f"schedule.{name}", value, value >= least, f"must be at least {least}")
+            require(name, value, value >= least, f"must be at least {least}")
 
     def base_rate(self, epoch: float, errors: Sequence[float]) -> float:
         return self.rate / self._divisor(epoch, self.divisor, self.steps)
@@ -218,13 +214,11 @@ def build(kind: str, *, epochs: float, **options) -> Schedule:
     Raises:
         UserError: for an unknown kind or option, or an impossible value.
     """
-    choice("schedule.kind", kind, tuple(SCHEDULES))
+    choice("kind", kind, tuple(SCHEDULES))
     known = [field.name for field in dataclasses.fields(SCHEDULES[kind])]
     for name in options:
         if name not in known:
-            raise UserError(
-                f"config.schedule.{name}: {kind!r} has no such option{nearest(name, known)}"
-            )
+            raise UserError(f"{kind!r} has no such option{nearest(name, known)}", name)
     if "epochs" in known:
         options["epochs"] = epochs
     return SCHEDULES[kind](**options)

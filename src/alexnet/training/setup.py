@@ -21,7 +21,7 @@ from alexnet.data.statistics import Statistics
 from alexnet.data.store import Store
 from alexnet.devices import mesh as meshes
 from alexnet.errors import UserError, choice, nearest, require
-from alexnet.kernels.choose import choose, compiler_options
+from alexnet.kernels.choose import KERNELS, choose, compiler_options
 from alexnet.models import network
 from alexnet.models.build import NETS, build
 from alexnet.models.table import Net
@@ -197,8 +197,8 @@ def setup(config: ConfigDict) -> Run:
     net = configs.call(build, "net", config.net, classes=len(store.classes))
     if net.image_size > store.image_size:
         raise UserError(
-            f"net {net.name} sees {net.image_size} pixels, more than the stored "
-            f"{store.image_size} (config.data.image_size)"
+            f"net {net.name} sees {net.image_size} pixels, more than the stored ones",
+            f"config.data.image_size={store.image_size}",
         )
     augmentation = configs.call(Augmentation, "augment", config.augment, crop=net.image_size)
     mesh = configs.call(
@@ -207,12 +207,14 @@ def setup(config: ConfigDict) -> Run:
     parts = config.accumulate * mesh.shape["data"]
     if config.accumulate < 1 or config.batch_size % parts:
         raise UserError(
-            f"config.accumulate={config.accumulate}: the batch of {config.batch_size} images does "
-            f"not divide into so many parts on {mesh.shape['data']} device(s)"
+            f"the batch of {config.batch_size} images does not divide into so many parts on "
+            f"{mesh.shape['data']} device(s)",
+            f"config.accumulate={config.accumulate}",
         )
     shapes = jax.eval_shape(functools.partial(network.init, net), jax.random.key(0))
     rates = configs.call(schedule.build, "schedule", config.schedule, epochs=config.epochs)
-    rates(0.0, [], shapes)  # a mistake in it shows now rather than at its epoch
+    # A mistake in it shows now rather than at its epoch.
+    configs.call(rates, "schedule", {}, epoch=0.0, errors=[], layers=shapes)
     rule = configs.call(optimizer.build, "optimizer", config.optimizer, params=shapes)
     kernels = choose(config.kernels, mesh, config.batch_size // config.accumulate, net.image_size)
     return Run(
@@ -249,13 +251,14 @@ def check_settings(config: ConfigDict) -> None:
     """Raises UserError for a setting that is missing, unknown or impossible."""
     for name in {*config, *SETTINGS}:
         if name not in config:
-            raise UserError(f"config.{name} is missing")
+            raise UserError("missing", f"config.{name}")
         if name not in SETTINGS:
-            raise UserError(f"config.{name}: no such setting{nearest(name, SETTINGS)}")
-    require("seed", config.seed, 0 <= config.seed < 2**32, "from 0 to 2^32 - 1")
-    require("epochs", config.epochs, config.epochs > 0, "must be more than 0")
-    require("batch_size", config.batch_size, config.batch_size >= 1, "must be at least 1")
+            raise UserError(f"no such setting{nearest(name, SETTINGS)}", f"config.{name}")
+    require("config.seed", config.seed, 0 <= config.seed < 2**32, "from 0 to 2^32 - 1")
+    require("config.epochs", config.epochs, config.epochs > 0, "must be more than 0")
+    require("config.batch_size", config.batch_size, config.batch_size >= 1, "must be at least 1")
     for name in ("log_every", "checkpoint_every"):
-        require(name, config[name], config[name] >= 1, "a number of steps, at least 1")
-    choice("dtype", config.dtype, ("float32", "bfloat16"))
-    choice("precision", config.precision, tuple(PRECISIONS))
+        require(f"config.{name}", config[name], config[name] >= 1, "a number of steps, at least 1")
+    choice("config.dtype", config.dtype, ("float32", "bfloat16"))
+    choice("config.precision", config.precision, tuple(PRECISIONS))
+    choice("config.kernels", config.kernels, KERNELS)

@@ -157,7 +157,7 @@ def which(text: str) -> Literal["best", "last"] | int:
     if text in ("best", "last"):
         return text
     if not text.isdigit():
-        raise UserError(f"--checkpoint={text}: choose best, last or a step")
+        raise UserError("choose best, last or a step", f"checkpoint={text}")
     return int(text)
 
 
@@ -178,9 +178,7 @@ def load_params(
         raise UserError(f"there is no checkpoint in {directory}")
     wanted = {"best": _best(errors), "last": max(errors)}.get(step, step)
     if wanted is None:
-        raise UserError(
-            f"no checkpoint in {directory} was evaluated: ask for step='last' (--checkpoint=last)"
-        )
+        raise UserError(f"no checkpoint in {directory} was evaluated: ask for 'last'")
     if wanted not in errors:
         raise UserError(f"there is no step {wanted} in {directory}, only {sorted(errors)}")
     path = directory / str(wanted)

@@ -37,11 +37,11 @@ def claim(workdir: Path, config: ConfigDict) -> Iterator[None]:
                 record.save_config(config, workdir)
             except BlockingIOError:
                 raise UserError(
-                    f"another run is using {workdir}: let it end, or choose another --workdir"
+                    f"another run is using {workdir}: let it end, or choose another workdir"
                 ) from None
             except OSError as error:
                 reason = error.strerror
-                raise UserError(f"--workdir={workdir}: cannot write there: {reason}") from None
+                raise UserError(f"cannot write there: {reason}", f"workdir={workdir}") from None
         processes.agreed(0)  # the others wait for the first
         yield
 
@@ -52,12 +52,12 @@ def check_same_run(workdir: Path, config: ConfigDict) -> None:
         for name in ("metrics.jsonl", "tensorboard", "checkpoints"):
             if (workdir / name).exists():
                 raise UserError(
-                    f"{workdir} holds {name} but no run (no config.json): choose another --workdir"
+                    f"{workdir} holds {name} but no run (no config.json): choose another workdir"
                 )
         return
     for key, old, new in configs.differences(record.saved_config(workdir, resume=True), config):
         if not key.startswith(MAY_CHANGE):
             raise UserError(
                 f"{workdir} holds a run with config.{key}={old!r}, not {new!r}: choose another "
-                "--workdir, or delete it"
+                "workdir, or delete it"
             )

@@ -56,7 +56,7 @@ def saved_config(workdir: Path, resume: bool = False) -> ConfigDict:
     """
     path = workdir / "config.json"
     if not path.is_file():
-        raise UserError(f"{workdir} holds no run (no config.json); train with --workdir={workdir}")
+        raise UserError(f"{workdir} holds no run (no config.json): train one there first")
     return current(json.loads(path.read_text()), str(path), resume)
 
 

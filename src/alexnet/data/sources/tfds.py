@@ -83,14 +83,14 @@ def _builder(name: str, data_dir: str):
         builder = tfds.builder(name, data_dir=root_dir(data_dir))
     except tfds.core.DatasetNotFoundError:
         near = nearest(name, tfds.list_builders(with_community_datasets=False))
-        raise UserError(f"unknown dataset {name!r}{near}") from None
+        raise UserError(f"unknown dataset{near}", f"name={name!r}") from None
     except (ValueError, AssertionError, ImportError) as error:  # a wrong variant or version
         known = tfds.list_builders(with_community_datasets=False)
         dataset = name.partition("/")[0]
         variants = tfds.builder_cls(dataset).builder_configs if dataset in known else ()
         near = nearest(name, [f"{dataset}/{variant}" for variant in variants])
         near = near or f": {one_line(error)}"
-        raise UserError(f"unknown dataset {name!r}{near}") from error
+        raise UserError(f"unknown dataset{near}", f"name={name!r}") from error
     features = builder.info.features
     if not (
         isinstance(features, tfds.features.FeaturesDict)
