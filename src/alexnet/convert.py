@@ -30,13 +30,13 @@ from ml_collections import ConfigDict
 from alexnet import config as configs
 from alexnet.cli import arguments, parse, run
 from alexnet.data import prepare
-from alexnet.data.augment import Augmentation, evaluation_inputs
+from alexnet.data.augment import Augmentation
 from alexnet.data.store import open_store
 from alexnet.errors import UserError
 from alexnet.formats import layout, weights
 from alexnet.models import network, table
 from alexnet.models.build import build
-from alexnet.training import optimizer
+from alexnet.training import forward, optimizer
 from alexnet.training.setup import KINDS, check_settings
 from alexnet.training.step import TrainState
 from alexnet.workdir import checkpoint, record
@@ -155,13 +155,8 @@ def _classifier(config: ConfigDict, net: table.Net, params: layout.Params) -> we
         mean_HWC = store.statistics.mean_HWC[central, central]
         statistics = store.statistics._replace(mean_HWC=mean_HWC)
 
-    def classify(images_BHWC: jax.Array) -> jax.Array:
-        logits, _ = network.apply(
-            net, params, evaluation_inputs(images_BHWC, augmentation, statistics)
-        )
-        return logits
-
-    return classify
+    logits = forward.evaluation(net, None, augmentation)
+    return lambda images_BHWC: logits(params, images_BHWC, statistics, 0)
 
 
 if __name__ == "__main__":

@@ -170,17 +170,22 @@ def fixed_view(views: str, view: jax.Array | int, border: int) -> Views:
 
 
 def inputs(
-    images_BSSC: jax.Array, views: Views, augmentation: Augmentation, statistics: Statistics
+    images_BSSC: jax.Array,
+    views: Views,
+    augmentation: Augmentation,
+    statistics: Statistics | None,
 ) -> jax.Array:
-    """The views, centred."""
-    side, mean_HWC = augmentation.crop, statistics.mean_HWC
+    """The views, centred; with mean="pixel" no statistics are needed."""
+    side = augmentation.crop
     x_BHWC = _crop(images_BSSC, views.corners_B2, side).astype(jnp.float32)
     if augmentation.mean == "crop":  # at the crop's own place, before the reflection
-        x_BHWC = _reflect(x_BHWC - _crop(mean_HWC[None], views.corners_B2, side), views.flip_B)
+        x_BHWC = _reflect(
+            x_BHWC - _crop(statistics.mean_HWC[None], views.corners_B2, side), views.flip_B
+        )
     else:
         mean = jnp.array(augmentation.mean_pixel, jnp.float32)
         if augmentation.mean == "centre":
-            mean = _centre(mean_HWC, side)
+            mean = _centre(statistics.mean_HWC, side)
         x_BHWC = _reflect(x_BHWC, views.flip_B) - mean
     if views.shift_BC is not None:
         x_BHWC = x_BHWC + views.shift_BC[:, None, None, :]
@@ -193,14 +198,14 @@ def _keys(key: jax.Array, numbers_B: jax.Array) -> jax.Array:
 
 def _crop(images_BSSC: jax.Array, corners_B2: jax.Array, side: int) -> jax.Array:
     """A square of each image; of a single image the squares at all corners."""
-    channels = images_BSSC.shape[-1]
+    channels, zero = images_BSSC.shape[-1], jnp.int32(0)
     if len(corners_B2) == 1:
-        y, x = corners_B2[0]
-        size = (len(images_BSSC), side, side, channels)
-        return jax.lax.dynamic_slice(images_BSSC, (0, y, x, 0), size)
+        corner = (zero, *corners_B2[0], zero)
+        size = (images_BSSC.shape[0], side, side, channels)  # which len() cannot take in an export
+        return jax.lax.dynamic_slice(images_BSSC, corner, size)
 
     def crop(image_SSC, at):
-        return jax.lax.dynamic_slice(image_SSC, (at[0], at[1], 0), (side, side, channels))
+        return jax.lax.dynamic_slice(image_SSC, (*at, zero), (side, side, channels))
 
     if len(images_BSSC) == 1:
         return jax.vmap(crop, (None, 0))(images_BSSC[0], corners_B2)

@@ -44,12 +44,14 @@ def make(*, towers: int, batch_size: int, data: int = 0, tower: int = 0) -> Mesh
     return Mesh(grid, ("data", "tower"), axis_types=(AxisType.Auto, AxisType.Auto))
 
 
-def split(mesh: Mesh, f: Callable[..., Any], in_specs: Any, out_specs: Any) -> Callable[..., Any]:
+def split(
+    mesh: Mesh | None, f: Callable[..., Any], in_specs: Any, out_specs: Any
+) -> Callable[..., Any]:
     """`jax.shard_map` over the axes that have more than one device; f itself where none has.
 
     Over an axis of one device XLA (on CPU) would still sum the gradients, copying them all.
     """
-    axes = {name for name, size in mesh.shape.items() if size > 1}
+    axes = {name for name, size in mesh.shape.items() if size > 1} if mesh else set()
     if not axes:
         return f
 

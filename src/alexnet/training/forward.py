@@ -23,7 +23,7 @@ from alexnet.models.network import PLAIN, Kernels, Network, params_specs
 
 def on_mesh(
     net: table.Net,
-    mesh: Mesh,
+    mesh: Mesh | None = None,
     dtype: jnp.dtype | None = None,
     kernels: Kernels = PLAIN,
     inputs: Callable[..., jax.Array] | None = None,
@@ -31,10 +31,12 @@ def on_mesh(
     """f(params, x_B[, dropout_key, examples_B, *how]) -> logits_BK, as `network.apply` has them.
 
     Without a key nothing is dropped. `examples_B` is each image's number in the batch, 0..B-1 if
-    None. `inputs(x_B, examples_B, *how)` makes what the net sees; without it, that is x_B.
+    None. `inputs(x_B, examples_B, *how)` makes what the net sees; without it, that is x_B. Without
+    a mesh everything is on one device.
     """
-    axis = "tower" if mesh.shape["tower"] > 1 else None
-    network = Network(net, net.towers // mesh.shape["tower"], axis, dtype, kernels)
+    apart = mesh.shape["tower"] if mesh else 1
+    axis = "tower" if apart > 1 else None
+    network = Network(net, net.towers // apart, axis, dtype, kernels)
 
     def here(params, x_B, dropout_key, examples_B, *how):
         if inputs is not None:
@@ -57,7 +59,7 @@ def on_mesh(
 
 
 def training(
-    net: table.Net, mesh: Mesh, augmentation: Augmentation, **how: Any
+    net: table.Net, mesh: Mesh | None, augmentation: Augmentation, **how: Any
 ) -> Callable[..., jax.Array]:
     """f(params, images_BSSC, key, examples_B, noise_on, statistics) -> logits_BK.
 
@@ -80,7 +82,11 @@ def training(
 
 
 def evaluation(
-    net: table.Net, mesh: Mesh, augmentation: Augmentation, views: str = "centre", **how: Any
+    net: table.Net,
+    mesh: Mesh | None,
+    augmentation: Augmentation,
+    views: str = "centre",
+    **how: Any,
 ) -> Callable[..., jax.Array]:
     """f(params, images_BSSC, statistics, view) -> logits_BK of one of the fixed `views`.
 

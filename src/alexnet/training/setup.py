@@ -197,8 +197,8 @@ def setup(config: ConfigDict) -> Run:
     net = configs.call(build, "net", config.net, classes=len(store.classes))
     if net.image_size > store.image_size:
         raise UserError(
-            f"net {net.name} sees {net.image_size} pixels, more than the stored ones",
-            f"config.data.image_size={store.image_size}",
+            f"net {net.name} sees {net.image_size} pixels, more than the stored {store.image_size}",
+            "config.data.image_size",
         )
     augmentation = configs.call(Augmentation, "augment", config.augment, crop=net.image_size)
     mesh = configs.call(
