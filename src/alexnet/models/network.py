@@ -203,6 +203,7 @@ class Network(nn.Module):
             logits = logits[:, : self.net.classes]
         return logits, named | named_fc
 
+    @nn.nowrap
     def _run(self, rows, xs, first_row, examples_B, dropout_key):
         """Applies `rows` to the list of the local towers' inputs; drops if there is a key."""
         named = {}
@@ -222,6 +223,7 @@ class Network(nn.Module):
                 named[row.name] = jnp.concatenate(xs, -1) if len(xs) > 1 else xs[0]
         return xs, named
 
+    @nn.nowrap
     def _all_towers(self, xs: list[jax.Array]) -> jax.Array:
         """Section 3.2: the only places where the GPUs communicate."""
         x = jnp.concatenate(xs, -1) if len(xs) > 1 else xs[0]
@@ -229,6 +231,7 @@ class Network(nn.Module):
             return x
         return jax.lax.all_gather(x, self.axis, axis=x.ndim - 1, tiled=True)
 
+    @nn.nowrap
     def _own(self, x: jax.Array) -> list[jax.Array]:
         """The local towers' maps out of all towers' [B, H, W, C]."""
         maps, first = x.shape[-1] // self.net.towers, self._first()
@@ -237,10 +240,12 @@ class Network(nn.Module):
             for tower in range(self.towers)
         ]
 
+    @nn.nowrap
     def _first(self) -> int | jax.Array:
         """The number of the first tower here."""
         return 0 if self.axis is None else jax.lax.axis_index(self.axis) * self.towers
 
+    @nn.nowrap
     def _dropout(self, row: table.Dropout, number: int, xs, key, examples_B):
         keep = 1 - row.rate
         if key is None:
