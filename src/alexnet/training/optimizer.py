@@ -139,9 +139,17 @@ def _freezing(
         rate_of = optax.tree.map_params(
             inner, lambda _, rate: rate, state, rates, transform_non_params=lambda _: 1.0
         )
-        new_state = jax.tree.map(unless_frozen, new_state, state, rate_of)
-        change = jax.tree.map(lambda change, rate: jnp.where(rate > 0, change, 0), change, rates)
-        return change, new_state
+        kept = jax.tree.map(unless_frozen, new_state, state, rate_of)
+        # A velocity is kept and is the change. Read from what is kept, it is computed once: else
+        # XLA computes it for both, and copies the old one to do so.
+        same = {
+            id(new): frozen
+            for new, frozen in zip(jax.tree.leaves(new_state), jax.tree.leaves(kept), strict=True)
+        }
+        change = jax.tree.map(
+            lambda new, rate: jnp.where(rate > 0, same.get(id(new), new), 0), change, rates
+        )
+        return change, kept
 
     return optax.GradientTransformationExtraArgs(inner.init, update)
 
