@@ -6,3 +6,36 @@ from alexnet.devices import runtime
 
 if sys.argv[:1] == ["-m"]:  # Python is looking for a module to run, such as alexnet.train
     runtime.begin_command()
+
+# name: the module that has it. Each is imported when it is first used; no name is that of a module
+# here, which would take its place once imported.
+_NAMES = {
+    "load": "alexnet.inference.classifier",
+    "load_config": "alexnet.training.setup",
+    "setup": "alexnet.training.setup",
+    "train_and_evaluate": "alexnet.training.loop",
+    "build": "alexnet.models.build",
+    "list_nets": "alexnet.models.build",
+    "init": "alexnet.models.network",
+    "apply": "alexnet.models.network",
+    "Network": "alexnet.models.network",
+    "open_dataset": "alexnet.data.prepare",
+    "read_log": "alexnet.workdir.log",
+    "ops": "alexnet.models",
+    "UserError": "alexnet.errors",
+}
+__all__ = list(_NAMES)
+
+
+def __getattr__(name: str):
+    if name not in _NAMES:
+        raise AttributeError(f"module 'alexnet' has no attribute {name!r}")
+    import importlib
+
+    if name == "ops":
+        return importlib.import_module("alexnet.models.ops")
+    return getattr(importlib.import_module(_NAMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_NAMES})

@@ -11,6 +11,7 @@ import importlib
 import inspect
 import json
 import math
+import os
 import runpy
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -241,6 +242,21 @@ def call(function: Callable[..., Any], section: str, config: Mapping[str, Any], 
         if not name or name in more:
             raise
         raise error.within(f"config.{section}") from None
+
+
+def absolute(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """A copy whose paths mean the same in every directory."""
+    config = config.copy_and_resolve_references()
+    kind, colon, path = config.data.name.partition(":")
+    if kind == "folder" and colon:
+        config.data.name = f"folder:{_absolute(path)}"
+    config.data.data_dir = _absolute(config.data.data_dir)
+    config.init_from = _absolute(config.init_from)
+    return config
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path)) if path else ""
 
 
 def differences(

@@ -16,7 +16,6 @@ beside it (see `alexnet.formats.stablehlo`). It takes images of the net's size:
 crop larger ones centrally.
 """
 
-import functools
 import os
 import shutil
 import sys
@@ -30,13 +29,12 @@ from ml_collections import ConfigDict
 from alexnet import config as configs
 from alexnet.cli import arguments, parse, run
 from alexnet.data import prepare
-from alexnet.data.augment import Augmentation
-from alexnet.data.store import open_store
 from alexnet.errors import UserError
-from alexnet.formats import layout, weights
-from alexnet.models import network, table
+from alexnet.formats import weights
+from alexnet.inference.classifier import load
+from alexnet.models import table
 from alexnet.models.build import build
-from alexnet.training import forward, optimizer
+from alexnet.training import optimizer
 from alexnet.training.setup import KINDS, check_settings
 from alexnet.training.step import TrainState
 from alexnet.workdir import checkpoint, record
@@ -57,8 +55,12 @@ def main(argv: Sequence[str]) -> None:
     options = EXPORT | arguments(argv, EXPORT)
     if options["workdir"] is None:
         raise UserError("which run? add --workdir=DIR")
-    step = checkpoint.which(options["checkpoint"])
-    export_weights(Path(options["workdir"]), Path(options["target"]), step, options["names"])
+    target, names = Path(options["target"]), options["names"]
+    weights.check_target(target, names)
+    net = load(options["workdir"], checkpoint.which(options["checkpoint"]))
+    net.export(target, names)
+    size = target.stat().st_size
+    print(f"{target}: net {net.net.name}, {len(net.classes)} classes, {size:,} bytes")
 
 
 # --- In -------------------------------------------------------------------------------------------
@@ -109,54 +111,6 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         f"{source}: {count:,} parameters of net {net.name}, {net.classes} classes, in {workdir}\n"
         f"next: python -m alexnet.evaluate --workdir={workdir} --checkpoint=last"
     )
-
-
-# --- Out ------------------------------------------------------------------------------------------
-
-
-def export_weights(workdir: Path, target: Path, step: str | int, names: str) -> None:
-    """Writes the net in `workdir` to `target`, in the format of its suffix.
-
-    Raises:
-        UserError: if that cannot be, or `target` exists.
-    """
-    if target.exists():
-        raise UserError(f"--target={target} exists: delete it, or choose another name")
-    weights.check_target(target, names)
-    config = record.saved_config(workdir)
-    weights.check_names(target, names, config.net.name)
-    classes = configs.call(prepare.class_count, "data", config.data)
-    if classes is None:
-        raise UserError(f"dataset {config.data.name!r} is not prepared, so its classes are unknown")
-    net = configs.call(build, "net", config.net, classes=classes)
-    params, _ = checkpoint.load_params(workdir, step)
-    network.check(net, params, str(workdir))
-
-    classifier = functools.partial(_classifier, config, net, params)
-    content = weights.content(target, names, net, params, record.versioned(config), classifier)
-    partial = target.with_name(target.name + ".partial")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, target)  # never half a file
-    except OSError as error:
-        raise UserError(f"--target={target}: cannot write there: {error.strerror}") from None
-    print(f"{target}: net {net.name}, {classes} classes, {len(content):,} bytes")
-
-
-def _classifier(config: ConfigDict, net: table.Net, params: layout.Params) -> weights.Classifier:
-    """images uint8 [b, image_size, image_size, 3] -> logits float32 [b, classes]."""
-    side = net.image_size
-    augmentation = configs.call(Augmentation, "augment", config.augment, crop=side)
-    statistics = None
-    if augmentation.mean != "pixel":
-        store = configs.call(open_store, "data", config.data)
-        start = (store.image_size - side) // 2
-        central = slice(start, start + side)
-        mean_HWC = store.statistics.mean_HWC[central, central]
-        statistics = store.statistics._replace(mean_HWC=mean_HWC)
-
-    logits = forward.evaluation(net, None, augmentation)
-    return lambda images_BHWC: logits(params, images_BHWC, statistics, 0)
 
 
 if __name__ == "__main__":

@@ -17,19 +17,14 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-from ml_collections import ConfigDict
+from typing import Any
 
 from alexnet.cli import arguments
 from alexnet.cli import run as run_command
 from alexnet.data.augment import VIEWS
-from alexnet.data.store import Store
-from alexnet.devices import runtime
 from alexnet.errors import UserError
+from alexnet.inference.classifier import load
 from alexnet.inference.ensemble import Ensemble
-from alexnet.models import network
-from alexnet.training import metrics
-from alexnet.training.setup import setup
 from alexnet.workdir import checkpoint, record
 
 OPTIONS = {
@@ -55,34 +50,35 @@ def main(argv: Sequence[str]) -> None:
     if views not in VIEWS:
         raise UserError(f"--views={views}: choose one of {', '.join(VIEWS)}")
     step = checkpoint.which(options["checkpoint"])
-    runtime.cache_compilations()
-    saved = [record.saved_config(Path(workdir)) for workdir in workdirs]
-    runs = [setup(relocated(one, options["data_dir"])) for one in saved]
-    for workdir, run in zip(workdirs, runs, strict=True):
-        if split not in run.store.counts:
-            raise UserError(f"--split={split}: choose one of {', '.join(run.store.counts)}")
-        check_same_images((workdirs[0], workdir), (runs[0].store, run.store), split)
+    overrides = {"data.data_dir": options["data_dir"]} if options["data_dir"] else {}
+    nets = [load(workdir, step) for workdir in workdirs]
+    for net in nets[1:]:
+        if net.classes != nets[0].classes:
+            raise UserError(
+                f"{workdirs[0]} and {net.about.source} cannot be averaged: other classes"
+            )
 
-    def report(subject: str, means: metrics.Means) -> None:
+    def report(subject: str, row: dict[str, Any]) -> None:
         print(
-            f"{subject}, {runs[0].store.name} {split}, "
+            f"{subject}, {row['dataset']} {split}, "
             f"{views.replace('_', '-')} ({VIEWS[views]} view{'s' if VIEWS[views] > 1 else ''}): "
-            f"top-1 error {means.top1_error:.2%}, top-5 error {means.top5_error:.2%}, "
-            f"loss {means.loss:.4f}, {means.count} images"
+            f"top-1 error {row['top1_error']:.2%}, top-5 error {row['top5_error']:.2%}, "
+            f"loss {row['loss']:.4f}, {row['count']} images"
         )
 
-    several, average = len(runs) > 1, Ensemble()
-    for workdir, run, weight in zip(workdirs, runs, weights, strict=True):
-        params, progress = checkpoint.load_params(workdir, step)
+    several, average = len(nets) > 1, Ensemble()
+    for workdir, net, weight in zip(workdirs, nets, weights, strict=True):
         batches = [] if several else None
-        network.check(run.net, params, "the checkpoint")
-        means = run.evaluate(run.put(params), split, views, batches)
-        report(f"{workdir} after {progress.epoch:.2f} epochs", means)
+        row = net.evaluate(split, views, overrides, batches)
+        for note in row["notes"]:
+            print(note, file=sys.stderr)
+        report(f"{workdir} after {net.about.epoch:.2f} epochs", row)
+        record.save_evaluation(row, Path(workdir))
         if several:
             average.add(workdir, weight, batches)
     if several:
         each = ", ".join(f"{weight:.3g}" for weight in weights)
-        report(f"average of {len(runs)} nets (weights {each})", average.means())
+        report(f"average of {len(nets)} nets (weights {each})", row | average.means()._asdict())
 
 
 def shares(text: str, count: int) -> list[float]:
@@ -98,24 +94,6 @@ def shares(text: str, count: int) -> list[float]:
             f"--weights={text}: expected {count} number(s) above 0, one for each --workdir"
         )
     return [weight / sum(weights) for weight in weights]
-
-
-def relocated(saved: ConfigDict, data_dir: str) -> ConfigDict:
-    """The config with its data elsewhere, if they are."""
-    if data_dir:
-        saved.data.data_dir = data_dir
-    return saved
-
-
-def check_same_images(workdirs: tuple[str, str], stores: tuple[Store, Store], split: str) -> None:
-    """Raises UserError unless two runs have the same classes and as many images in `split`."""
-    a, b = stores
-    if a.classes != b.classes or a.counts[split] != b.counts[split]:
-        seen = [
-            f"{workdir} ({store.name}: {len(store.classes)} classes, {store.counts[split]} images)"
-            for workdir, store in zip(workdirs, stores, strict=True)
-        ]
-        raise UserError(f"{' and '.join(seen)} cannot be averaged: other classes or images")
 
 
 if __name__ == "__main__":

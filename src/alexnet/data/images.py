@@ -7,20 +7,27 @@ from PIL import Image, ImageOps
 
 
 def square_pixels(encoded: bytes, size: int, upright: bool = False) -> np.ndarray:
-    """Shorter side to `size`, then the central square: uint8 RGB (size, size, 3).
+    """`square` of an encoded image.
 
-    Bicubic with antialiasing. `upright` turns the image as its EXIF orientation says. Raises
-    whatever Pillow raises on a damaged file, which is nearly any exception.
+    Raises whatever Pillow raises on a damaged file, which is nearly any exception.
     """
     with Image.open(io.BytesIO(encoded)) as image:
-        width, height = _scaled(image.size, size)
-        # JPEG decodes faster at a half, a quarter or an eighth, never below the size we need; a
-        # side that does not divide is rounded up there, and `box` is the part that is picture.
-        _, box = image.draft(None, (width, height)) or (None, None)
-        scaled = _as_rgb(image).resize((width, height), Image.Resampling.BICUBIC, box)
+        return square(image, size, upright)
+
+
+def square(image: Image.Image, size: int, upright: bool = False) -> np.ndarray:
+    """Shorter side to `size`, then the central square: uint8 RGB (size, size, 3).
+
+    Bicubic with antialiasing. `upright` turns the image as its EXIF orientation says.
+    """
+    width, height = _scaled(image.size, size)
+    # JPEG decodes faster at a half, a quarter or an eighth, never below the size we need; a side
+    # that does not divide is rounded up there, and `box` is the part that is picture.
+    _, box = image.draft(None, (width, height)) or (None, None)
+    scaled = _as_rgb(image).resize((width, height), Image.Resampling.BICUBIC, box)
     left, top = (width - size) // 2, (height - size) // 2
-    square = scaled.crop((left, top, left + size, top + size))
-    return np.asarray(ImageOps.exif_transpose(square) if upright else square)
+    central = scaled.crop((left, top, left + size, top + size))
+    return np.asarray(ImageOps.exif_transpose(central) if upright else central)
 
 
 def shorter_side(encoded: bytes) -> int:

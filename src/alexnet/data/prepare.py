@@ -4,6 +4,7 @@ import collections
 import contextlib
 import fcntl
 import functools
+import hashlib
 import os
 import runpy
 import shutil
@@ -52,6 +53,19 @@ def prepare(
         raise UserError(f"cannot prepare {name!r} in {root}: {error}") from error
 
 
+def open_dataset(
+    name: str,
+    data_dir: str = "",
+    image_size: int | None = None,
+    quality: int = store.QUALITY,
+) -> store.Store:
+    """A prepared dataset, made first if need be: `prepare` for notebooks.
+
+    `store.read("train", range(9))` gives uint8 images and labels, `store.classes` the names.
+    """
+    return prepare(name, data_dir, image_size, quality)
+
+
 def ensure(name: str, data_dir: str, image_size: int, quality: int = store.QUALITY) -> store.Store:
     """The store, made on the spot where that takes no download; UserError otherwise."""
     path = store.store_path(name, data_dir, image_size, quality)
@@ -77,15 +91,17 @@ def _make(
     partial.mkdir()
     quality = store.stored_quality(image_size, quality)
     statistics = Accumulator(image_size)
+    contents = {split: hashlib.blake2b(digest_size=16) for split in raw.splits}
 
     def records(split: str) -> Iterator[bytes]:
         examples = raw.splits[split]
         work = functools.partial(_records, examples, image_size, quality, raw.upright)
         hidden = None if progress else True  # None: hidden only where there is no terminal
         with tqdm(total=len(examples), desc=f"{name} {split}", disable=hidden) as bar:
-            for chunk, part in _in_chunks(work, len(examples)):
+            for chunk, digests, part in _in_chunks(work, len(examples)):
                 if split == "train":
                     statistics.merge(part)
+                contents[split].update(digests)
                 bar.update(len(chunk))
                 yield from chunk
 
@@ -101,6 +117,7 @@ def _make(
             counts={split: len(examples) for split, examples in raw.splits.items()},
             digest=raw.digest,
             statistics=statistics.result(),
+            contents={split: digest.hexdigest() for split, digest in contents.items()},
         )
     )
     shutil.rmtree(path, ignore_errors=True)
@@ -109,17 +126,20 @@ def _make(
 
 def _records(
     examples: Split, image_size: int, quality: int, upright: bool, indices: range
-) -> tuple[list[bytes], Accumulator]:
-    records, statistics = [], Accumulator(image_size)
+) -> tuple[list[bytes], bytes, Accumulator]:
+    """Records, digests of what they were made from, one after the other, and statistics."""
+    records, digests, statistics = [], [], Accumulator(image_size)
     for index in indices:
         encoded, label = examples[index]
+        about = b"%d\0%s\0" % (label, examples.path(index))
+        digests.append(hashlib.blake2b(about + encoded, digest_size=16).digest())
         try:
             image = images.square_pixels(encoded, image_size, upright)
         except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
             raise UserError(f"cannot read the image {examples.where(index)}: {error}") from error
         records.append(store.pack(image, label, quality))
         statistics.add(image)
-    return records, statistics
+    return records, b"".join(digests), statistics
 
 
 def _in_chunks(work: Callable[[range], tuple], count: int) -> Iterator[tuple]:

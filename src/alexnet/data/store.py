@@ -3,7 +3,7 @@
     <data_dir>/alexnet_store/<name>-<S>px[-q<quality>]/
         train.array_record, validation.array_record, test.array_record where there is one
         statistics.npz   mean image and colour PCA of the training set
-        info.json        name, image_size, quality, classes, counts, digest: written last
+        info.json        name, image_size, quality, classes, counts, digests: written last
 
 A record is a little-endian int32 label and an image: JPEG, or raw pixels where they are few.
 """
@@ -43,6 +43,9 @@ class Store:
     counts: dict[str, int]  # images in "train", "validation" and, for some, "test"
     digest: str  # of the raw data, where it can change: image folders
     statistics: Statistics
+    # Of each split's images and labels as they came, and their paths in a folder; stores of earlier
+    # versions have none.
+    contents: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def read(self, split: str, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Images uint8 (n, S, S, 3) and labels int32 (n,) of the examples at `indices`.
@@ -125,7 +128,7 @@ def load_store(path: Path) -> Store | None:
 def save_info(store: Store) -> None:
     """Writes all of `store` but its records; afterwards `load_store` finds it."""
     store.statistics.save(store.path / "statistics.npz")
-    fields = ("name", "image_size", "quality", "classes", "counts", "digest")
+    fields = ("name", "image_size", "quality", "classes", "counts", "digest", "contents")
     info = {field: getattr(store, field) for field in fields}
     (store.path / "info.json").write_text(json.dumps(info, indent=2) + "\n")
 
@@ -163,12 +166,29 @@ def stored_quality(image_size: int, quality: int) -> int:
 
 
 def store_path(name: str, data_dir: str, image_size: int, quality: int) -> Path:
-    """Where the store of this dataset, size and quality is, or would be."""
+    """Where the store of this dataset, size and quality is, or would be.
+
+    Raises:
+        UserError: for a size or quality that cannot be, or a `data_dir` among the images.
+    """
+    check_outside(name, root_dir(data_dir), "data_dir")
     require("image_size", image_size, image_size >= 1, "must be at least 1")
     require("quality", quality, 0 <= quality <= 100, "from 1 to 100, or 0 for raw pixels")
     quality = stored_quality(image_size, quality)
     suffix = f"-q{quality}" if quality else ""
     return stores_dir(data_dir) / f"{safe_name(name)}-{image_size}px{suffix}"
+
+
+def check_outside(name: str, path: Path, argument: str) -> None:
+    """Raises UserError if `path` lies in the dataset's folder of images."""
+    if not name.startswith(FOLDER):
+        return
+    folder = Path(name.removeprefix(FOLDER)).expanduser().resolve()
+    if path.resolve().is_relative_to(folder):
+        raise UserError(
+            f"lies in the folder of images {folder}, where nothing is written; choose another",
+            f"{argument}={path}",
+        )
 
 
 def stores_dir(data_dir: str) -> Path:

@@ -74,6 +74,16 @@ def read_weights(
     return net, layout.ours(net, framework.NAMES, arrays)
 
 
+def about(source: Path) -> dict[str, Any]:
+    """What a .safetensors of our own says: config, classes and, if it is not old, class_names.
+
+    {} of any other file.
+    """
+    if source.suffix != ".safetensors":
+        return {}
+    return json.loads(safetensors.read_safetensors(source)[1].get(OURS, "{}"))
+
+
 def check_target(target: Path, names: str) -> None:
     """Raises UserError for a suffix or `names` that no file has."""
     if target.suffix not in (".safetensors", ".stablehlo"):
@@ -93,20 +103,20 @@ def content(
     names: str,
     net: Net,
     params: layout.Params,
-    config: dict[str, Any],
+    described: dict[str, Any],
     make_classifier: Callable[[], Classifier],
 ) -> bytes:
     """The file `target`, which `check_target` and `check_names` have accepted.
 
     Args:
-        config: what `read_weights` gives to `check_config` again.
+        described: {"config": ..., "class_names": [...]}, which `about` gives again.
         make_classifier: called for a .stablehlo alone, which also needs the mean image.
     """
     if target.suffix == ".stablehlo":
-        return stablehlo.content(make_classifier(), net.image_size)
+        return stablehlo.content(make_classifier(), net.image_size, described["class_names"])
     if names == "torchvision":
         theirs = layout.theirs(net, torchvision.NAMES, params)
         return safetensors.content(theirs, {"format": "pt"})
     arrays = {f"{name}.{part}": x for name in params for part, x in params[name].items()}
-    about = {"config": config, "classes": net.classes}
-    return safetensors.content(arrays, {OURS: json.dumps(about)})
+    described = described | {"classes": net.classes}
+    return safetensors.content(arrays, {OURS: json.dumps(described)})

@@ -38,10 +38,11 @@ _CPU_COMPILER_OPTIONS = {
 }
 
 
-def choose(kernels: str, mesh: Mesh, batch_size: int, image_size: int) -> Kernels:
+def choose(kernels: str, mesh: Mesh | None, batch_size: int, image_size: int) -> Kernels:
     """The kernels by name, one of KERNELS; `auto` is `cpu` on CPUs and else `plain`.
 
     Args:
+        mesh: None for one device.
         batch_size: images that go through the net at once, on all devices together.
         image_size: side of what the net sees, in pixels.
     """
@@ -49,12 +50,14 @@ def choose(kernels: str, mesh: Mesh, batch_size: int, image_size: int) -> Kernel
     if kernels == "plain" or (kernels == "auto" and not on_cpu(mesh)):
         return PLAIN
     size = chunks.chunk_size(batch_size, image_size)
-    if not size or mesh.size > 1:  # over several devices each chunk would communicate anew
+    if not size or (
+        mesh and mesh.size > 1
+    ):  # over several devices each chunk would communicate anew
         return CPU
     return CPU._replace(stage=functools.partial(chunks.in_chunks, size=size))
 
 
-def compiler_options(mesh: Mesh) -> dict[str, str | bool]:
+def compiler_options(mesh: Mesh | None) -> dict[str, str | bool]:
     """Options for jax.jit when it compiles a net; those in the user's XLA_FLAGS go first."""
     if not on_cpu(mesh):
         return {}
@@ -76,6 +79,7 @@ def _known(name: str, value: str | bool) -> bool:
     return True
 
 
-def on_cpu(mesh: Mesh) -> bool:
-    """Whether the mesh is of CPUs."""
-    return mesh.devices.flat[0].platform == "cpu"
+def on_cpu(mesh: Mesh | None) -> bool:
+    """Whether the mesh is of CPUs, or without one the device that jax takes by itself."""
+    device = mesh.devices.flat[0] if mesh else jax.devices()[0]
+    return device.platform == "cpu"

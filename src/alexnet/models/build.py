@@ -41,7 +41,7 @@ NETS: dict[str, Callable[..., Net]] = {
 def build(
     name: str,
     *,
-    classes: int,
+    classes: int = 1000,
     activation: str = "relu",
     norm: bool = True,
     dropout: float = 0.5,
@@ -99,6 +99,11 @@ def build(
     return net
 
 
+def list_nets() -> tuple[str, ...]:
+    """The names that `build` knows."""
+    return tuple(NETS)
+
+
 def _remove(net: Net, names: Sequence[str]) -> list[Row]:
     known = [row.name for row in net.rows]
     gone, layer_is_gone = set(names), False
@@ -119,5 +124,4 @@ def defaults(name: str) -> dict[str, Any]:
     """The options of a net with their defaults: those of `build` and of its own function."""
     choice("name", name, tuple(NETS))
     parameters = [p for f in (build, NETS[name]) for p in inspect.signature(f).parameters.values()]
-    options = {p.name: p.default for p in parameters if p.default is not p.empty}
-    return {"classes": 1000} | options
+    return {p.name: p.default for p in parameters if p.default is not p.empty}

@@ -1,36 +1,66 @@
-"""A net's table as text: what `python -m alexnet.nets` prints."""
+"""A net's table as text and as HTML."""
+
+import html
 
 from alexnet.models.table import Net, Weighted, layers
 from alexnet.text import aligned
 
+HEADER = ("layer", "what", "output", "neurons", "parameters", "multiply-adds")
+NAMES = 3  # the first columns are words, the others numbers
+
 
 def describe(net: Net) -> str:
-    """The table as text: what each row is, its output over all towers, and its sizes."""
-    table = [("layer", "what", "output", "neurons", "parameters", "multiply-adds")]
-    traced = layers(net)
-    for layer in traced:
+    """What `python -m alexnet.nets` prints."""
+    text = aligned([HEADER, *_rows(net), _totals(net)], names=NAMES)
+    rule = "-" * max(map(len, text))
+    return "\n".join([_title(net), rule, text[0], rule, *text[1:-1], rule, text[-1]])
+
+
+def describe_html(net: Net, title: str = "") -> str:
+    """The same for notebooks, under a title of one's own."""
+
+    def line(cells: tuple[str, ...], tag: str) -> str:
+        aligns = ["left" if i < NAMES else "right" for i in range(len(cells))]
+        inside = "".join(
+            f'<{tag} style="text-align:{align}">{html.escape(cell)}</{tag}>'
+            for cell, align in zip(cells, aligns, strict=True)
+        )
+        return f"<tr>{inside}</tr>"
+
+    rows = "".join(line(row, "td") for row in _rows(net))
+    caption = "<br>".join(html.escape(part) for part in (title, _title(net)) if part)
+    return (
+        f'<table><caption style="text-align:left">{caption}</caption>'
+        f"<thead>{line(HEADER, 'th')}</thead><tbody>{rows}</tbody>"
+        f"<tfoot>{line(_totals(net), 'th')}</tfoot></table>"
+    )
+
+
+def _rows(net: Net) -> list[tuple[str, ...]]:
+    """What each row is, its output over all towers, and its sizes."""
+    rows = []
+    for layer in layers(net):
         row = layer.row
-        weighted = isinstance(row, Weighted)
         *space, channels = layer.output_shape
         total = net.classes if row is net.rows[-1] else channels * net.towers
-        sizes = (layer.neurons, layer.parameters, layer.multiply_adds) if weighted else (0, 0, 0)
+        sizes = (layer.neurons, layer.parameters, layer.multiply_adds)
+        figures = (f"{n:,}" if n and isinstance(row, Weighted) else "" for n in sizes)
         output = "x".join(map(str, (*space, total)))
-        figures = (f"{n:,}" if n else "" for n in sizes)
-        table.append((row.name, row.sentence(net.towers), output, *figures))
-    weighted = [layer for layer in traced if isinstance(layer.row, Weighted)]
-    inputs = net.image_size**2 * 3
-    totals = (
-        sum(layer.neurons for layer in weighted),
-        sum(layer.parameters for layer in weighted),
-        sum(layer.multiply_adds for layer in weighted),
-    )
-    table.append(("total", "", "", *(f"{n:,}" for n in totals)))
-    text = aligned(table, names=3)
-    rule = "-" * max(map(len, text))
+        rows.append((row.name, row.sentence(net.towers), output, *figures))
+    return rows
+
+
+def _totals(net: Net) -> tuple[str, ...]:
+    weighted = [layer for layer in layers(net) if isinstance(layer.row, Weighted)]
+    sizes = [(layer.neurons, layer.parameters, layer.multiply_adds) for layer in weighted]
+    return ("total", "", "", *(f"{sum(column):,}" for column in zip(*sizes, strict=True)))
+
+
+def _title(net: Net) -> str:
     towers = f"{net.towers} towers" if net.towers > 1 else "1 tower"
     order = f" {net.pixels.order}" if net.pixels.order != "RGB" else ""
-    title = (
+    inputs = net.image_size**2 * 3
+    return (
         f"{net.name}: {towers}, input {net.image_size}x{net.image_size}x3{order} "
         f"({inputs:,} numbers), {net.classes} classes"
     )
-    return "\n".join([title, rule, text[0], rule, *text[1:-1], rule, text[-1]])

@@ -3,48 +3,58 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
+from alexnet.data.store import Store, check_outside
 from alexnet.devices import processes
 from alexnet.devices.processes import Interruption
 from alexnet.errors import Interrupted, UserError
 from alexnet.models.table import layers
-from alexnet.training import fine_tune
+from alexnet.training import dataset, fine_tune
 from alexnet.training.health import Alarm, Window, averages
 from alexnet.training.setup import Run, setup
-from alexnet.workdir import checkpoint
+from alexnet.workdir import checkpoint, record
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.claim import claim
-from alexnet.workdir.log import Log
+from alexnet.workdir.log import Log, read_history
+from alexnet.workdir.provenance import provenance
 from alexnet.workdir.record import Progress
 
 
-def train_and_evaluate(config: ConfigDict, workdir: Path) -> list[float]:
+def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> list[dict[str, Any]]:
     """Trains to `config.epochs`, from the start or from the last checkpoint in `workdir`.
 
     Returns:
-        the top-1 error of each validation.
+        a row for each validation: step, epoch, loss, top1_error, top5_error, count.
 
     Raises:
         UserError: for a config that cannot be, or a loss that is no longer a number.
         Interrupted: after a checkpoint, if Ctrl-C or SIGTERM asked for it.
     """
+    workdir = Path(workdir).expanduser()
     checkpoint.check_path(workdir)
-    run = setup(config)
-    if config.init_from:  # a resume may come from another directory
-        config.init_from = str(Path(config.init_from).expanduser().resolve())
+    known, first = dataset.remembered(workdir), jax.process_index() == 0
+    run = setup(config, known)
+    config = run.config
+    check_outside(config.data.name, workdir, "workdir")
+    dataset.check_resume(workdir, known, run.store)
     given, story = ({}, "") if checkpoint.begun(workdir) else fine_tune.read_layers(run)
 
     with (
-        claim(workdir, config),
+        claim(workdir, config, same_run(workdir, known, run)),
+        provenance(workdir, run.device, enabled=first),
         Checkpoints(workdir / "checkpoints") as checkpoints,
         Interruption() as interruption,
     ):
         restored = run.restore(checkpoints)
         state, start, progress = restored or (run.fresh(given), 0, Progress())
         check_agreed(start, workdir)
+        dataset.check_classes(workdir, progress.classes, run.store.classes)
+        if first:
+            dataset.remember(run.store, workdir)
         errors, window = list(progress.validation_errors), Window()
         alarm = Alarm(len(run.store.classes))
         with Log(
@@ -52,9 +62,11 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> list[float]:
             run.steps,
             config.batch_size,
             resume_step=start if restored else None,
-            enabled=jax.process_index() == 0,
+            enabled=first,
         ) as log:
             log.message(introduction(run, workdir, start) + story)
+            if start and known is None:
+                log.message(dataset.UNKNOWN)
             for step, batch in run.batches(after=start):
                 state, sums = run.train_step(state, batch, run.hyperparameters(step, errors))
                 window.add(step, sums)  # fetches the step before, while this one runs
@@ -86,7 +98,20 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> list[float]:
                     raise Interrupted(stop)
             checkpoints.wait()
             log.message(conclusion(workdir, errors, config.augment.flip))
-    return errors
+    return read_history(workdir)
+
+
+def same_run(workdir: Path, known: Store | None, run: Run) -> tuple[str, ...]:
+    """Settings that may differ though the run is the same.
+
+    The same images may lie elsewhere. Where the first weights came from matters no more once there
+    are others; what the workdir says of it stays.
+    """
+    if checkpoint.begun(workdir) and (workdir / "config.json").exists():
+        saved = record.saved_config(workdir, resume=True)
+        for name in ("init_from", "init_layers"):
+            run.config[name] = saved[name]
+    return ("data.name",) if dataset.same_images(known, run.store) else ()
 
 
 def check_agreed(start: int, workdir: Path) -> None:
@@ -101,7 +126,6 @@ def check_agreed(start: int, workdir: Path) -> None:
 def introduction(run: Run, workdir: Path, start: int) -> str:
     """What is about to happen."""
     data, tower = run.mesh.devices.shape
-    device = run.mesh.devices.flat[0].device_kind
     idle = jax.device_count() - data * tower
     left = f"; {idle} more left idle (config.mesh, config.batch_size)" if idle else ""
     parameters = sum(layer.parameters for layer in layers(run.net))
@@ -109,7 +133,7 @@ def introduction(run: Run, workdir: Path, start: int) -> str:
     begin = f"resuming at step {start:,}" if start else "starting"
     return (
         f"{run.net.name}: {parameters:,} parameters in {run.net.towers} tower(s); "
-        f"{data * tower} x {device} (data {data} x tower {tower}), {run.config.precision}{left}\n"
+        f"{run.device} (data {data} x tower {tower}), {run.config.precision}{left}\n"
         f"{run.store.name}: {counts} images, {len(run.store.classes)} classes\n"
         f"{begin}, {run.steps:,} steps in all; logs and checkpoints in {workdir}"
     )

@@ -79,6 +79,11 @@ class Run:
     statistics: Statistics
 
     @property
+    def device(self) -> str:
+        """What it runs on, such as "2 x cpu"."""
+        return f"{self.mesh.size} x {self.mesh.devices.flat[0].device_kind}"
+
+    @property
     def steps(self) -> int:
         """How many there are in all."""
         return math.ceil(self.config.epochs * self.store.counts["train"] / self.config.batch_size)
@@ -186,14 +191,36 @@ class Run:
         return {}
 
 
-def setup(config: ConfigDict) -> Run:
+def load_config(file: str, overrides: Mapping[str, Any] | None = None) -> ConfigDict:
+    """The config of `file[:variant]` with overrides, such as {"net.remove": "conv4"}.
+
+    Raises:
+        UserError: if there is no such file, variant or setting, or a value has another type.
+    """
+    config = configs.load(str(file), KINDS)
+    configs.apply_overrides(config, overrides or {}, KINDS)
+    return config
+
+
+def setup(config: ConfigDict, trained_on: Store | None = None) -> Run:
     """Opens the data, builds the net, the mesh, the optimiser and the schedule.
+
+    Args:
+        trained_on: what the run remembers of its dataset, if it has begun: its mean image and
+            colours are the run's, whatever images it now sees.
 
     Raises:
         UserError: for whatever in the config cannot be.
     """
     check_settings(config)
+    config = configs.absolute(config)
     store = configs.call(prepare.ensure, "data", config.data)
+    statistics = (trained_on or store).statistics
+    if len(statistics.mean_HWC) != store.image_size:
+        raise UserError(
+            f"the run was trained on images of {len(statistics.mean_HWC)} pixels",
+            f"config.data.image_size={store.image_size}",
+        )
     net = configs.call(build, "net", config.net, classes=len(store.classes))
     if net.image_size > store.image_size:
         raise UserError(
@@ -228,7 +255,7 @@ def setup(config: ConfigDict) -> Run:
         shapes=shapes,
         shardings=state_shardings(mesh, rule, shapes, network.params_specs(net)),
         how={"dtype": jnp.dtype(config.dtype), "kernels": kernels},
-        statistics=jax.device_put(store.statistics, meshes.replicated(mesh)),
+        statistics=jax.device_put(statistics, meshes.replicated(mesh)),
     )
 
 

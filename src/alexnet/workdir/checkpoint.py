@@ -170,9 +170,19 @@ def load_params(
     arrays: the "params" subtree, without reading the rest, when the state has one, else the whole
     state. Raises UserError if there is no such checkpoint or it is damaged.
     """
-    directory = Path(directory).absolute()
-    if (directory / "checkpoints").is_dir():
-        directory = directory / "checkpoints"
+    directory = _directory(directory)
+    path = directory / str(find(directory, step))
+    try:
+        leaves, progress = _read(path, _params)
+    except _Damaged as error:
+        raise UserError(str(error)) from None
+    whole = unflatten_dict(leaves, sep="/")
+    return whole.get("params", whole), progress
+
+
+def find(directory: str | Path, step: Literal["best", "last"] | int = "best") -> int:
+    """The step of the best or last checkpoint, or that very step. Raises UserError."""
+    directory = _directory(directory)
     errors = _errors(directory) if directory.is_dir() else {}
     if not errors:
         raise UserError(f"there is no checkpoint in {directory}")
@@ -181,13 +191,14 @@ def load_params(
         raise UserError(f"no checkpoint in {directory} was evaluated: ask for 'last'")
     if wanted not in errors:
         raise UserError(f"there is no step {wanted} in {directory}, only {sorted(errors)}")
-    path = directory / str(wanted)
-    try:
-        leaves, progress = _read(path, _params)
-    except _Damaged as error:
-        raise UserError(str(error)) from None
-    whole = unflatten_dict(leaves, sep="/")
-    return whole.get("params", whole), progress
+    return wanted
+
+
+def _directory(directory: str | Path) -> Path:
+    """Of a workdir its checkpoints."""
+    directory = Path(directory).absolute()
+    inside = directory / "checkpoints"
+    return inside if inside.is_dir() else directory
 
 
 def begun(workdir: str | Path) -> bool:

@@ -2,7 +2,7 @@
 
 import contextlib
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -21,8 +21,11 @@ MAY_CHANGE = (
 
 
 @contextlib.contextmanager
-def claim(workdir: Path, config: ConfigDict) -> Iterator[None]:
+def claim(workdir: Path, config: ConfigDict, may_change: Sequence[str] = ()) -> Iterator[None]:
     """Makes the workdir this run's own, for as long as it trains.
+
+    Args:
+        may_change: keys that may differ from those of the run there, beside MAY_CHANGE.
 
     Raises:
         UserError: if it cannot be written, another run is using it or it holds another run.
@@ -33,7 +36,7 @@ def claim(workdir: Path, config: ConfigDict) -> Iterator[None]:
                 workdir.mkdir(parents=True, exist_ok=True)
                 lock = stack.enter_context((workdir / ".lock").open("w"))
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                check_same_run(workdir, config)
+                check_same_run(workdir, config, may_change)
                 record.save_config(config, workdir)
             except BlockingIOError:
                 raise UserError(
@@ -46,7 +49,7 @@ def claim(workdir: Path, config: ConfigDict) -> Iterator[None]:
         yield
 
 
-def check_same_run(workdir: Path, config: ConfigDict) -> None:
+def check_same_run(workdir: Path, config: ConfigDict, may_change: Sequence[str]) -> None:
     """Raises UserError if the workdir holds another run, or something else."""
     if not (workdir / "config.json").exists():
         for name in ("metrics.jsonl", "tensorboard", "checkpoints"):
@@ -55,8 +58,9 @@ def check_same_run(workdir: Path, config: ConfigDict) -> None:
                     f"{workdir} holds {name} but no run (no config.json): choose another workdir"
                 )
         return
-    for key, old, new in configs.differences(record.saved_config(workdir, resume=True), config):
-        if not key.startswith(MAY_CHANGE):
+    saved = configs.absolute(record.saved_config(workdir, resume=True))
+    for key, old, new in configs.differences(saved, config):
+        if not key.startswith((*MAY_CHANGE, *may_change)):
             raise UserError(
                 f"{workdir} holds a run with config.{key}={old!r}, not {new!r}: choose another "
                 "workdir, or delete it"

@@ -211,6 +211,20 @@ def read_metrics(workdir: str | Path) -> list[dict]:
     return rows
 
 
+def read_history(workdir: str | Path) -> list[dict]:
+    """A row for each validation of a run: step, epoch, loss, top1_error, top5_error, count."""
+    rows = []
+    for row in read_metrics(workdir):
+        found = {
+            name.removeprefix("validation/"): value
+            for name, value in row.items()
+            if name.startswith("validation/")
+        }
+        if found:
+            rows.append({"step": row["step"], "epoch": row["epoch"]} | found)
+    return rows
+
+
 def _drop_rows_after(workdir: Path, step: int) -> None:
     """Rewrite metrics.jsonl without the rows of later steps and without a torn line."""
     path = workdir / "metrics.jsonl"

@@ -48,6 +48,20 @@ def save_config(config: ConfigDict, workdir: Path) -> None:
     os.replace(partial, workdir / "config.json")  # never half a file
 
 
+def save_evaluation(row: dict[str, Any], workdir: Path) -> None:
+    """Puts a row into `<workdir>/evaluation.json`, in place of one of the same kind.
+
+    Rows have split, views, checkpoint, top1_error, top5_error, loss, count.
+    """
+    path, kind = workdir / "evaluation.json", ("split", "views", "checkpoint", "dataset")
+    row = {key: value for key, value in row.items() if key != "notes"}
+    rows = json.loads(path.read_text()) if path.exists() else []
+    rows = [other for other in rows if any(other[key] != row[key] for key in kind)]
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps([*rows, row], indent=2) + "\n")
+    os.replace(partial, path)
+
+
 def saved_config(workdir: Path, resume: bool = False) -> ConfigDict:
     """The config of the run in `workdir`, as this version would have written it.
 

@@ -14,8 +14,8 @@ HELD_OUT = 10  # one image in ten, where the folder has no split of its own
 class Files:
     """One split of an image folder: (encoded image, label) by index."""
 
-    def __init__(self, examples: list[tuple[Path, int]]):
-        self._examples = examples
+    def __init__(self, root: Path, examples: list[tuple[Path, int]]):
+        self._root, self._examples = root, examples
 
     def __len__(self) -> int:
         return len(self._examples)
@@ -26,6 +26,9 @@ class Files:
 
     def where(self, index: int) -> str:
         return str(self._examples[index][0])
+
+    def path(self, index: int) -> bytes:
+        return _relative(self._examples[index][0], self._root)
 
 
 def list_images(path: str) -> RawData:
@@ -60,7 +63,9 @@ def list_images(path: str) -> RawData:
     return RawData(
         classes=tuple(files),
         splits={
-            split: Files([(path, labels[name]) for name in by_class for path in by_class[name]])
+            split: Files(
+                root, [(path, labels[name]) for name in by_class for path in by_class[name]]
+            )
             for split, by_class in splits.items()
         },
         digest=_digest(root, splits),

@@ -16,6 +16,10 @@ class Split(Protocol):
         """What to call this example in an error message."""
         ...
 
+    def path(self, index: int) -> bytes:
+        """Where it lies in its folder; b"" for examples without a name of their own."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True)
 class RawData:

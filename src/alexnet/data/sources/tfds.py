@@ -35,6 +35,9 @@ class TfdsSplit:
     def where(self, index: int) -> str:
         return f"example {index} of {self._name}"
 
+    def path(self, index: int) -> bytes:
+        return b""
+
 
 def is_prepared(name: str, data_dir: str) -> bool:
     """Whether TFDS has the dataset's files. Raises UserError for a name it does not know."""

@@ -1,0 +1,448 @@
+"""Trained weights at work: photos in, classes, probabilities and features out.
+
+    net = load("runs/digits")
+    net.top(["cat.jpg", array], 5)
+
+A workdir stands alone: nothing here needs the dataset but `evaluate`.
+"""
+
+import dataclasses
+import functools
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+from PIL import Image
+
+from alexnet import config as configs
+from alexnet.data import augment, images
+from alexnet.data.augment import VIEWS, Augmentation
+from alexnet.data.statistics import Statistics
+from alexnet.data.store import load_store, store_path
+from alexnet.devices import runtime
+from alexnet.errors import UserError, choice, nearest, one_line
+from alexnet.formats import weights
+from alexnet.kernels.choose import choose, compiler_options
+from alexnet.models import network
+from alexnet.models.build import build
+from alexnet.models.describe import describe, describe_html
+from alexnet.models.table import Net
+from alexnet.training import dataset, forward
+from alexnet.workdir import checkpoint as checkpoints
+from alexnet.workdir import log, record
+
+BATCH = 32  # images that go through the net at once
+
+# A file, an image of Pillow's, or uint8 pixels: RGB [H, W, 3], grey [H, W]
+Photo = str | os.PathLike | Image.Image | np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class About:
+    """All of a classifier but its weights.
+
+    Attributes:
+        classes: by name, in the order of their numbers.
+        image_size: side of the squares that photos become before they are cropped, in pixels.
+        source: the workdir or file.
+        step: the checkpoint's; None from a file.
+    """
+
+    config: ConfigDict
+    net: Net
+    classes: tuple[str, ...]
+    augmentation: Augmentation
+    statistics: Statistics | None
+    image_size: int
+    source: Path
+    step: int | None
+    epoch: float
+
+    @functools.cached_property
+    def programs(self) -> dict[Any, Any]:
+        """What was compiled."""
+        return {}
+
+
+@jax.tree_util.register_pytree_node_class
+class Classifier:
+    """A net with its weights, as a pytree whose leaves are `params`."""
+
+    def __init__(self, params: network.Params, about: About):
+        self.params, self.about = params, about
+
+    def tree_flatten(self):
+        """For jax: it goes through jit, grad and vmap as its parameters do."""
+        return (self.params,), self.about
+
+    @classmethod
+    def tree_unflatten(cls, about: About, children):
+        """The inverse."""
+        return cls(*children, about)
+
+    @property
+    def config(self) -> ConfigDict:
+        """The run's, locked."""
+        return self.about.config
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """By name, in the order of their numbers."""
+        return self.about.classes
+
+    @property
+    def net(self) -> Net:
+        """The table of its layers."""
+        return self.about.net
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """A row for each validation: step, epoch, loss, top1_error, top5_error, count."""
+        return log.read_history(self.about.source)
+
+    def __repr__(self) -> str:
+        return f"{self._title()}\n{describe(self.net)}"
+
+    def _repr_html_(self) -> str:
+        return describe_html(self.net, self._title())
+
+    def _title(self) -> str:
+        about = self.about
+        when = "" if about.step is None else f", step {about.step} (epoch {about.epoch:.2f})"
+        return f"{about.source}{when}"
+
+    # --- Pure functions -----------------------------------------------------------------------
+
+    def logits(
+        self, images_BSSC: jax.Array, views: str = "centre", view: jax.Array | int = 0
+    ) -> jax.Array:
+        """float32 [B, K] of one view of uint8 squares of `image_size`; differentiable."""
+        about = self.about
+        kernels = choose("auto", None, images_BSSC.shape[0], self.net.image_size)
+        f = forward.evaluation(self.net, None, about.augmentation, views, kernels=kernels)
+        return f(self.params, images_BSSC, about.statistics, view)
+
+    def activations(self, images_BSSC: jax.Array) -> network.Activations:
+        """Every row's output by name, of the centre view; all towers' maps side by side."""
+        x = augment.evaluation_inputs(images_BSSC, self.about.augmentation, self.about.statistics)
+        logits, seen = network.apply(self.net, self.params, x)
+        return seen | {self.net.rows[-1].name: logits}
+
+    # --- Photos -------------------------------------------------------------------------------
+
+    def predict(self, photos: Photo | Iterable[Photo], views: str = "centre") -> np.ndarray:
+        """Probabilities, float32 [B, K], averaged over `views`: centre, ten_crop or nine_crop.
+
+        Raises:
+            UserError: for a photo that cannot be read.
+        """
+        choice("views", views, tuple(VIEWS))
+
+        def probabilities(net: Classifier, images_BSSC: jax.Array, view: jax.Array) -> jax.Array:
+            return jax.nn.softmax(net.logits(images_BSSC, views, view))
+
+        program, found = self._program(views, probabilities), []
+        for batch, count in self._batches(photos):
+            total = sum(program(self.params, batch, np.int32(view)) for view in range(VIEWS[views]))
+            found.append(np.asarray(total)[:count] / np.float32(VIEWS[views]))
+        return np.concatenate(found) if found else np.zeros((0, len(self.classes)), np.float32)
+
+    def top(
+        self, photos: Photo | Iterable[Photo], count: int = 5, views: str = "centre"
+    ) -> list[list[tuple[str, float]]]:
+        """For each photo its most probable classes and their probabilities, the best first."""
+        best = []
+        for p_K in self.predict(photos, views):
+            order = np.argsort(-p_K, kind="stable")[:count]
+            best.append([(self.classes[k], float(p_K[k])) for k in order])
+        return best
+
+    def features(
+        self, photos: Photo | Iterable[Photo], rows: str | Sequence[str]
+    ) -> np.ndarray | dict[str, np.ndarray]:
+        """What a row gives for the centre view, [B, ...]; of several rows a dict by name.
+
+        Raises:
+            UserError: for a row that the net has not.
+        """
+        names = (rows,) if isinstance(rows, str) else tuple(rows)
+        known = [row.name for row in self.net.rows]
+        for name in names:
+            if name not in known:
+                raise UserError(
+                    f"net {self.net.name} has no layer {name!r}{nearest(name, known)}", "rows"
+                )
+
+        def chosen(net: Classifier, images_BSSC: jax.Array) -> list[jax.Array]:
+            seen = net.activations(images_BSSC)
+            return [seen[name] for name in names]
+
+        program = self._program(names, chosen)
+        parts = [
+            [np.asarray(seen)[:count] for seen in program(self.params, batch)]
+            for batch, count in self._batches(photos)
+        ]
+        found = [np.concatenate(part) for part in zip(*parts, strict=True)]
+        return found[0] if isinstance(rows, str) else dict(zip(names, found, strict=True))
+
+    def filters(self, row: str = "conv1") -> np.ndarray:
+        """A convolution's kernels, float32 [kernels, height, width, maps], tower after tower."""
+        known = [r.name for r in self.net.weighted]
+        if row not in known:
+            near = nearest(row, known)
+            raise UserError(f"net {self.net.name} has no kernels {row!r}{near}", "row")
+        kernel = np.asarray(self.params[row]["kernel"])
+        if kernel.ndim != 5:
+            raise UserError(f"{row} of net {self.net.name} is no convolution", "row")
+        return np.concatenate([np.moveaxis(tower, -1, 0) for tower in kernel])
+
+    # --- Datasets and files -------------------------------------------------------------------
+
+    def evaluate(
+        self,
+        split: str = "validation",
+        views: str = "centre",
+        overrides: Mapping[str, Any] | None = None,
+        keep: list | None = None,
+    ) -> dict[str, Any]:
+        """Loss and errors over a split of the run's dataset, every example exactly once.
+
+        Args:
+            overrides: of settings, such as {"data.data_dir": ..., "mesh.data": 2}.
+            keep: see `alexnet.training.evaluation.evaluate`.
+
+        Returns:
+            split, views, checkpoint, top1_error, top5_error, loss, count, and in `notes` lines
+            about what was compared.
+
+        Raises:
+            UserError: if the dataset has other classes, or no such split.
+        """
+        # Of all this package, opening datasets takes longest to import.
+        from alexnet.training.setup import KINDS, setup
+
+        choice("views", views, tuple(VIEWS))
+        config = self.config.copy_and_resolve_references()
+        configs.apply_overrides(config, overrides or {}, KINDS)
+        then = self._trained_on()
+        run = setup(config, then)
+        dataset.check_classes(self.about.source, self.classes, run.store.classes)
+        choice("split", split, tuple(run.store.counts))
+        network.check(run.net, self.params, str(self.about.source))
+        notes = [] if then else [dataset.UNKNOWN]
+        notes += [
+            f"warning: not the images that {self.about.source} was trained with: {line}"
+            for line in dataset.changed(then, run.store, [split])
+        ]
+        means = run.evaluate(run.put(self.params), split, views, keep)
+        row = {"split": split, "views": views, "checkpoint": self.about.step}
+        return row | means._asdict() | {"dataset": run.store.name, "notes": notes}
+
+    def export(self, path: str | os.PathLike, names: str = "own") -> None:
+        """Writes the net as .safetensors or .stablehlo; see `alexnet.convert`.
+
+        Raises:
+            UserError: if that cannot be, or the file exists.
+        """
+        target = Path(path).expanduser()
+        if target.exists():
+            raise UserError("exists: delete it, or choose another name", f"target={target}")
+        weights.check_target(target, names)
+        weights.check_names(target, names, self.config.net.name)
+        content = weights.content(
+            target, names, self.net, jax.device_get(self.params), self._described(), self._crops
+        )
+        partial = target.with_name(target.name + ".partial")
+        try:
+            partial.write_bytes(content)
+            os.replace(partial, target)  # never half a file
+        except OSError as error:
+            raise UserError(f"cannot write there: {error.strerror}", f"target={target}") from None
+
+    def _described(self) -> dict[str, Any]:
+        return {"config": record.versioned(self.config), "class_names": list(self.classes)}
+
+    def _crops(self):
+        """images uint8 [b, net's size, net's size, 3] -> logits, with the central mean image."""
+        statistics, side = self.about.statistics, self.net.image_size
+        if statistics is not None:
+            start = (len(statistics.mean_HWC) - side) // 2
+            central = slice(start, start + side)
+            statistics = statistics._replace(mean_HWC=statistics.mean_HWC[central, central])
+        f = forward.evaluation(self.net, None, self.about.augmentation)
+        return lambda images_BHWC: f(self.params, images_BHWC, statistics, 0)
+
+    def _trained_on(self):
+        return dataset.remembered(self.about.source) if self.about.source.is_dir() else None
+
+    # --- Batches ------------------------------------------------------------------------------
+
+    def _program(self, key: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function(net, ...)` compiled, of (params, ...); once for each key."""
+        if key not in self.about.programs:
+
+            def program(params, *arrays):
+                return function(Classifier(params, self.about), *arrays)
+
+            options = compiler_options(None)
+            self.about.programs[key] = jax.jit(program, compiler_options=options)
+        return self.about.programs[key]
+
+    def _batches(self, photos: Photo | Iterable[Photo]) -> Iterator[tuple[np.ndarray, int]]:
+        """(uint8 squares, how many of them are photos): few sizes of batches, few programs."""
+        size = self.about.image_size
+        squares = (_square(photo, size) for photo in _several(photos))
+        while batch := list(itertools.islice(squares, BATCH)):
+            padded = np.zeros((1 << (len(batch) - 1).bit_length(), size, size, 3), np.uint8)
+            padded[: len(batch)] = batch
+            yield padded, len(batch)
+
+
+def load(
+    source: str | os.PathLike,
+    checkpoint: Literal["best", "last"] | int = "best",
+    config: ConfigDict | str | None = None,
+) -> Classifier:
+    """The net of a run, or of a file of weights.
+
+    Compiled programs are kept between processes (see `alexnet.devices.runtime`).
+
+    Args:
+        source: a workdir, or a .safetensors, .caffemodel, .pth or .pt.
+        checkpoint: of a workdir: best, last, or a step.
+        config: for a file: the config of its net, such as "configs/imagenet.py:torchvision"; a
+            .safetensors of our own brings its config along.
+
+    Raises:
+        UserError: if there is none, or it is damaged.
+    """
+    runtime.cache_compilations()
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise UserError("no such workdir or file", f"source={path}")
+    return _from_workdir(path, checkpoint) if path.is_dir() else _from_file(path, config)
+
+
+def _from_workdir(workdir: Path, step: Literal["best", "last"] | int) -> Classifier:
+    config = record.saved_config(workdir)
+    step = checkpoints.find(workdir, step)
+    params, progress = checkpoints.load_params(workdir, step)
+    known = dataset.remembered(workdir) or _prepared(config)
+    classes = (known.classes if known else ()) or progress.classes
+    net = _net(config, params, len(classes))
+    network.check(net, params, str(workdir))
+    return Classifier(
+        params,
+        About(
+            config=config,
+            net=net,
+            classes=classes or _numbers(net),
+            augmentation=_augmentation(config, net),
+            statistics=_statistics(config, known, workdir),
+            image_size=config.data.image_size,
+            source=workdir,
+            step=step,
+            epoch=progress.epoch,
+        ),
+    )
+
+
+def _from_file(path: Path, config: ConfigDict | str | None) -> Classifier:
+    found = weights.about(path)
+    if config is None and not found:
+        raise UserError(
+            "which net is it of? such as configs/imagenet.py:torchvision", "config=None"
+        )
+    if isinstance(config, str):
+        from alexnet.training.setup import load_config
+
+        config = load_config(config)
+    config = config or record.current(found["config"], str(path))
+    known = _prepared(config)
+
+    def make_net(classes: int) -> Net:
+        return configs.call(build, "net", config.net, classes=classes)
+
+    net, params = weights.read_weights(path, config.net.name, make_net, lambda exported: None)
+    classes = tuple(found.get("class_names", ()))
+    if not classes and known and len(known.classes) == net.classes:
+        classes = known.classes
+    return Classifier(
+        params,
+        About(
+            config=config,
+            net=net,
+            classes=classes or _numbers(net),
+            augmentation=_augmentation(config, net),
+            statistics=_statistics(config, known, path),
+            image_size=config.data.image_size,
+            source=path,
+            step=None,
+            epoch=0.0,
+        ),
+    )
+
+
+def _prepared(config: ConfigDict):
+    """The store of the config's dataset, if it is there."""
+    return load_store(store_path(**config.data.to_dict()))
+
+
+def _net(config: ConfigDict, params: network.Params, classes: int) -> Net:
+    net = configs.call(build, "net", config.net, classes=classes or 1000)
+    if classes:
+        return net
+    towers, outputs = params[net.rows[-1].name]["bias"].shape  # names no classes: as it has
+    return configs.call(build, "net", config.net, classes=towers * outputs)
+
+
+def _augmentation(config: ConfigDict, net: Net) -> Augmentation:
+    return configs.call(Augmentation, "augment", config.augment, crop=net.image_size)
+
+
+def _statistics(config: ConfigDict, known, where: Path) -> Statistics | None:
+    if config.augment.mean == "pixel":
+        return None
+    if known is None:
+        raise UserError(
+            f"{where} keeps no mean image, and dataset {config.data.name!r} is not prepared at "
+            f"{config.data.image_size} pixels: prepare it (python -m alexnet.prepare)"
+        )
+    return known.statistics
+
+
+def _numbers(net: Net) -> tuple[str, ...]:
+    return tuple(map(str, range(net.classes)))
+
+
+def _several(photos: Photo | Iterable[Photo]) -> Iterable[Photo]:
+    if isinstance(photos, str | os.PathLike | Image.Image):
+        return [photos]
+    if isinstance(photos, np.ndarray | jax.Array):
+        photos = np.asarray(photos)
+        return [photos] if photos.ndim in (2, 3) else photos
+    return photos
+
+
+def _square(photo: Photo, size: int) -> np.ndarray:
+    """A photo as the datasets' images are prepared: upright, its central square, uint8 RGB."""
+    if isinstance(photo, Image.Image):
+        return images.square(photo, size, upright=True)
+    if isinstance(photo, str | os.PathLike):
+        path = Path(photo).expanduser()
+        try:
+            return images.square_pixels(path.read_bytes(), size, upright=True)
+        except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
+            raise UserError(f"{path} is no image that can be read: {one_line(error)}") from None
+    pixels = np.asarray(photo)
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (3,)):
+        raise UserError(
+            "a photo is a file, a Pillow image, or uint8 pixels of 0-255, [height, width, 3] or "
+            f"[height, width]; this one is {pixels.dtype} {list(pixels.shape)}"
+        )
+    return images.square(Image.fromarray(pixels), size)

@@ -1,0 +1,44 @@
+"""The most probable classes of photos.
+
+    python -m alexnet.predict --workdir=DIR photo.jpg ... [--views=centre|ten_crop|nine_crop]
+        [--checkpoint=best|last|STEP] [--top=5] [--json]
+
+A workdir is enough: the dataset that it was trained on is not needed. In its place --workdir takes
+a .safetensors that `alexnet.convert` wrote. --json prints {"photo.jpg": [["class", .9], ...]}.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+
+from alexnet.cli import arguments, count, run
+from alexnet.errors import UserError
+
+OPTIONS = {"workdir": None, "views": "centre", "checkpoint": "best", "top": "5", "json": "false"}
+
+
+def main(argv: Sequence[str]) -> None:
+    """Prints the classes of each photo."""
+    photos = [argument for argument in argv if not argument.startswith("--")]
+    flags = ["--json=true" if argument == "--json" else argument for argument in argv]
+    options = OPTIONS | arguments([flag for flag in flags if flag.startswith("--")], OPTIONS)
+    if not options["workdir"]:
+        raise UserError("which run? add --workdir=DIR")
+    if not photos:
+        raise UserError("which photos? name one or more files")
+    from alexnet.inference.classifier import load  # a mistake above needs no JAX
+    from alexnet.workdir import checkpoint
+
+    net = load(options["workdir"], checkpoint.which(options["checkpoint"]))
+    best = net.top(photos, count("top", options["top"]), options["views"])
+    if options["json"] == "true":
+        print(json.dumps(dict(zip(photos, best, strict=True)), indent=1))
+        return
+    for photo, classes in zip(photos, best, strict=True):
+        print(photo)
+        for name, probability in classes:
+            print(f"  {probability:7.2%}  {name}")
+
+
+if __name__ == "__main__":
+    run(lambda: main(sys.argv[1:]))

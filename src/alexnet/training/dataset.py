@@ -1,0 +1,89 @@
+"""What a run keeps of its dataset, in `<workdir>/dataset`, so that its workdir stands alone.
+
+Classes, counts, digests of the images, the mean image and the colour PCA: all of a store but its
+records. Whenever the images are at hand, they are compared with what the run was trained on.
+"""
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from alexnet.data.store import Store, load_store, save_info
+from alexnet.errors import UserError
+
+FOLDER = "dataset"
+UNKNOWN = (
+    "this run was begun by an earlier version, which kept no digests of its images: only the "
+    "classes were compared"
+)
+
+
+def remember(store: Store, workdir: Path) -> None:
+    """Writes what the run in `workdir` keeps of `store`, unless it is there."""
+    if remembered(workdir) is not None:
+        return
+    partial = workdir / f"{FOLDER}.partial"
+    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+    partial.mkdir()
+    save_info(dataclasses.replace(store, path=partial))
+    os.replace(partial, workdir / FOLDER)
+
+
+def remembered(workdir: Path) -> Store | None:
+    """A store without records, or None in the workdir of an earlier version."""
+    return load_store(workdir / FOLDER)
+
+
+def check_classes(workdir: Path, then: Sequence[str], now: Sequence[str]) -> None:
+    """Raises UserError if the classes that a run was trained on are others `now`.
+
+    Runs whose weights another framework made know no classes, and are taken as they are.
+    """
+    if not then or tuple(then) == tuple(now):
+        return
+    gone, come = (sorted(set(a) - set(b)) for a, b in ((then, now), (now, then)))
+    changes = [f"{_some(names)} {how}" for names, how in ((gone, "went"), (come, "came")) if names]
+    what = " and ".join(changes) or "they are in another order"
+    raise UserError(f"{workdir} was trained on other classes than those of its dataset now: {what}")
+
+
+def check_resume(workdir: Path, then: Store | None, now: Store) -> None:
+    """Raises UserError if the run in `workdir` cannot go on with the images at hand."""
+    if then is None:
+        return
+    check_classes(workdir, then.classes, now.classes)
+    if splits := changed(then, now, ("train", "validation")):
+        raise UserError(
+            f"{workdir} was trained on other images than {now.name} holds now: "
+            f"{', '.join(splits)}; to go on from its weights with these, train in a new workdir "
+            f"with config.init_from={workdir}"
+        )
+
+
+def changed(then: Store | None, now: Store, splits: Iterable[str]) -> list[str]:
+    """The splits whose images are not those that the run was trained with, as far as is known."""
+    if then is None:
+        return []
+
+    def differs(split: str) -> bool:
+        if split in then.contents and split in now.contents:
+            return then.contents[split] != now.contents[split]
+        return then.counts.get(split) != now.counts.get(split)
+
+    return [
+        f"{split} (then {then.counts.get(split, 0):,} images, now {now.counts.get(split, 0):,})"
+        for split in splits
+        if differs(split)
+    ]
+
+
+def same_images(then: Store | None, now: Store) -> bool:
+    """Whether both are known to hold the same images, wherever they lie."""
+    return then is not None and bool(then.contents) and then.contents == now.contents
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    shown = ", ".join(repr(name) for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

@@ -1,0 +1,88 @@
+"""Who made a run, and with what: `<workdir>/provenance.json`, a list of commands, newest last."""
+
+import contextlib
+import datetime
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("alexnet", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+ROOT = Path(__file__).parents[3]  # of a checkout
+
+
+@contextlib.contextmanager
+def provenance(workdir: Path, device: str, enabled: bool = True) -> Iterator[None]:
+    """Notes the command, when it began and, at the end, when and how it ended.
+
+    Args:
+        device: what the run is on.
+        enabled: False in all processes but the first.
+    """
+    if not enabled:
+        yield
+        return
+    path = workdir / "provenance.json"
+    entry = {
+        "command": shlex.join(sys.orig_argv),
+        "began": _now(),
+        "ended": None,  # for ever, if it is killed
+        "outcome": None,
+        "commit": commit(),
+        "device": device,
+        "host": platform.node(),
+        "versions": {"python": platform.python_version()} | _versions(),
+    }
+    earlier = json.loads(path.read_text()) if path.exists() else []
+
+    def write() -> None:
+        partial = path.with_name(path.name + ".partial")
+        partial.write_text(json.dumps([*earlier, entry], indent=2) + "\n")
+        os.replace(partial, path)
+
+    write()
+    try:
+        yield
+    except BaseException as error:
+        entry["outcome"] = f"{type(error).__name__}: {error}"
+        raise
+    else:
+        entry["outcome"] = "done"
+    finally:
+        entry["ended"] = _now()
+        write()
+
+
+def commit() -> str | None:
+    """The git commit of the checkout that runs, with "+" if it has changes; None without one."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(ROOT), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != ROOT.resolve():
+            return None  # installed in somebody else's checkout
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _versions() -> dict[str, Any]:
+    found = {}
+    for name in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
