@@ -52,7 +52,7 @@ def loop_seconds(config, folder: str) -> float:
     """A step's time in the loop: log rows in the middle and at the end, a checkpoint after each."""
     with tempfile.TemporaryDirectory(dir=folder) as workdir:
         train_and_evaluate(config, Path(workdir) / "run")
-        rows = log.read_metrics(Path(workdir) / "run")
+        rows = log.read_log(Path(workdir) / "run")
     first, *_, last = (row for row in rows if "train/loss" in row)
     return (last["seconds"] - first["seconds"]) / (last["step"] - first["step"])
 

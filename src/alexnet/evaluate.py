@@ -55,7 +55,8 @@ def main(argv: Sequence[str]) -> None:
     for net in nets[1:]:
         if net.classes != nets[0].classes:
             raise UserError(
-                f"{workdirs[0]} and {net.about.source} cannot be averaged: other classes"
+                f"{workdirs[0]}: {len(nets[0].classes)} classes and {net.about.source}: "
+                f"{len(net.classes)} classes cannot be averaged: they are not the same ones"
             )
 
     def report(subject: str, row: dict[str, Any]) -> None:

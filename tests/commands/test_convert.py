@@ -352,7 +352,7 @@ def test_stablehlo_subtracts_a_mean_image_as_evaluation_does(imported, tmp_path,
         (["--target=net.stablehlo"], "which run"),
         (["--workdir={nothing}", "--target=net.stablehlo"], "holds no run"),
         (["--workdir={run}", "--target=net.onnx"], "end it in .safetensors or .stablehlo"),
-        (["--workdir={run}", "--target={there}"], "there.safetensors exists"),
+        (["--workdir={run}", "--target={there}"], "there.safetensors: exists"),
         (["--workdir={run}", "--target=no/net.safetensors"], "cannot write there: No such file"),
         (
             ["--workdir={run}", "--target=a.safetensors", "--names=his"],

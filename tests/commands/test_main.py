@@ -8,7 +8,7 @@ import pytest
 
 from alexnet import __main__ as program
 
-COMMANDS = ["convert", "evaluate", "nets", "prepare", "profile", "roofline", "train"]
+COMMANDS = ["convert", "evaluate", "nets", "predict", "prepare", "profile", "roofline", "train"]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:

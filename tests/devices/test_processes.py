@@ -28,9 +28,7 @@ def command(workdir, data_dir, *more: str) -> list[str]:
 
 
 def losses(workdir) -> dict[int, float]:
-    return {
-        row["step"]: row["train/loss"] for row in log.read_metrics(workdir) if "train/loss" in row
-    }
+    return {row["step"]: row["train/loss"] for row in log.read_log(workdir) if "train/loss" in row}
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,7 @@ def test_a_store_gives_the_same_pixels(name, size, quality):
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_is_resumed_to_the_same_bits(name, tmp_path):
     workdir = shutil.copytree(HERE / name, tmp_path / name)
-    before = len(log.read_metrics(workdir))
+    before = len(log.read_log(workdir))
     file = next(option for option in RUNS[name] if option.startswith("--config="))
     argv = [
         file.replace("configs/", f"{ROOT}/configs/"),
@@ -60,7 +60,7 @@ def test_a_run_is_resumed_to_the_same_bits(name, tmp_path):
         subprocess.run([sys.executable, "-m", "alexnet.train", *argv], check=True)
     else:
         train.main(argv)
-    rows = log.read_metrics(workdir)[before:]
+    rows = log.read_log(workdir)[before:]
     expected = EXPECTED["runs"][name]
     for row, old in zip(rows, expected["rows"], strict=True):
         assert row["step"] == old["step"]
@@ -82,7 +82,7 @@ def test_a_run_is_resumed_to_the_same_bits(name, tmp_path):
 
 
 def test_the_trained_digits_have_the_error_that_was_logged(data_dir, capsys):
-    logged = [row for row in log.read_metrics(TRAINED) if "validation/top1_error" in row]
+    logged = [row for row in log.read_log(TRAINED) if "validation/top1_error" in row]
     best = min(logged, key=lambda row: row["validation/top1_error"])
     _, progress = checkpoint.load_params(TRAINED)
     assert len(progress.validation_errors) == 1 + logged.index(best)

@@ -25,25 +25,30 @@ def rows(workdir) -> list[dict]:
     clocks = ("seconds", "train/images_per_second")
     return [
         {name: value for name, value in row.items() if name not in clocks}
-        for row in log.read_metrics(workdir)
+        for row in log.read_log(workdir)
     ]
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, data_dir):
-    """(workdir, errors) of a whole run."""
+    """(workdir, history) of a whole run."""
     workdir = tmp_path_factory.mktemp("finished")
     return workdir, train_and_evaluate(tiny_config(data_dir), workdir)
 
 
 def test_a_run_leaves_config_metrics_tensorboard_and_checkpoints(finished):
-    workdir, errors = finished
+    workdir, history = finished
     names = {path.name for path in workdir.iterdir() if path.name[0] != "."}
-    assert names == {"config.json", "metrics.jsonl", "tensorboard", "checkpoints"}
+    assert names == {
+        *("config.json", "metrics.jsonl", "tensorboard", "checkpoints"),
+        *("dataset", "provenance.json"),
+    }
     assert json.loads((workdir / "config.json").read_text())["net"]["name"] == "pocket"
-    assert len(errors) == 3
+    assert len(history) == 3
     validated = [row for row in rows(workdir) if "validation/top1_error" in row]
-    assert [row["validation/top1_error"] for row in validated] == errors
+    assert [row["validation/top1_error"] for row in validated] == [
+        row["top1_error"] for row in history
+    ]
     assert all(row["validation/count"] == 359 for row in validated)
     # 1438 images, 256 a step: epochs end within steps 6, 12 and 17
     assert [row["step"] for row in validated] == [6, 12, 17]
@@ -55,27 +60,27 @@ def test_the_loss_falls(finished):
 
 
 def test_evaluate_repeats_the_last_validation(finished, capsys):
-    workdir, errors = finished
+    workdir, history = finished
     evaluate.main([f"--workdir={workdir}", "--checkpoint=last"])
     line = capsys.readouterr().out
-    assert f"top-1 error {errors[-1]:.2%}" in line
+    assert f"top-1 error {history[-1]['top1_error']:.2%}" in line
     assert "359 images" in line
     evaluate.main([f"--workdir={workdir}", "--ten_crop"])
     assert "ten-crop (10 views)" in capsys.readouterr().out
 
 
 def test_the_same_command_again_only_reports(finished, capsys):
-    workdir, errors = finished
+    workdir, history = finished
     config = record.saved_config(workdir)
     before = rows(workdir)
-    assert train_and_evaluate(config, workdir) == errors
+    assert train_and_evaluate(config, workdir) == history
     assert rows(workdir) == before
     assert "done: best validation" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("stop_at", [2, 6, 9])
 def test_an_interrupted_run_resumes_exactly(finished, tiny, tmp_path, monkeypatch, stop_at):
-    whole, errors = finished
+    whole, history = finished
 
     class StopAt(loop.Interruption):
         asked = 0
@@ -105,7 +110,7 @@ def test_an_interrupted_run_resumes_exactly(finished, tiny, tmp_path, monkeypatc
     assert 0 < reached < 17
     monkeypatch.undo()
 
-    assert train_and_evaluate(tiny, tmp_path) == errors
+    assert train_and_evaluate(tiny, tmp_path) == history
     params, metadata = checkpoint.load_params(tmp_path, "last")
     expected, expected_metadata = checkpoint.load_params(whole, "last")
     assert metadata == expected_metadata
@@ -116,9 +121,9 @@ def test_an_interrupted_run_resumes_exactly(finished, tiny, tmp_path, monkeypatc
 
 def test_float64_changes_nothing(finished, tiny, tmp_path):
     """JAX_ENABLE_X64 is somebody's wish for their own arrays; a run is the same run."""
-    whole, errors = finished
+    whole, history = finished
     with jax.enable_x64(True):
-        assert train_and_evaluate(tiny, tmp_path) == errors
+        assert train_and_evaluate(tiny, tmp_path) == history
     params, _ = checkpoint.load_params(tmp_path, "last")
     expected, _ = checkpoint.load_params(whole, "last")
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float32")}
@@ -126,9 +131,9 @@ def test_float64_changes_nothing(finished, tiny, tmp_path):
 
 
 def test_in_a_thread(finished, tiny, tmp_path):
-    _, errors = finished
+    _, history = finished
     with ThreadPoolExecutor() as pool:
-        assert pool.submit(train_and_evaluate, tiny, tmp_path).result() == errors
+        assert pool.submit(train_and_evaluate, tiny, tmp_path).result() == history
 
 
 def test_rates_freezing_and_noise_that_change_on_the_way_survive_resuming(tiny, tmp_path):

@@ -61,11 +61,11 @@ def scalars(workdir: Path) -> list[tuple[str, int, float]]:
 def test_rows(tmp_path, clock):
     with Log(tmp_path / "run", 100, 128) as run:
         run.train(1, 0.5, np.float32(2.5), 0.5, 0.25, 0.01)
-        assert len(log.read_metrics(tmp_path / "run")) == 1  # flushed
+        assert len(log.read_log(tmp_path / "run")) == 1  # flushed
         clock.now = 4
         run.train(3, 0.75, 2.0, 0.5, 0.125, 0.01)
         run.validation(3, 1, 1.5, 0.4375, 0.25, 50_000)
-    first, second, validation = log.read_metrics(tmp_path / "run")
+    first, second, validation = log.read_log(tmp_path / "run")
     assert first == {
         "step": 1,
         "epoch": 0.5,
@@ -115,9 +115,9 @@ def test_resumed_reads_as_if_never_interrupted(tmp_path, clock):
     path = tmp_path / "killed" / "metrics.jsonl"
     with path.open("a") as file:
         file.write('{"step": 6, "epo')
-    assert [row["step"] for row in log.read_metrics(tmp_path / "killed")][-1] == 5
+    assert [row["step"] for row in log.read_log(tmp_path / "killed")][-1] == 5
     with Log(tmp_path / "killed", 6, 128, resume_step=3) as run:
-        assert [row["step"] for row in log.read_metrics(tmp_path / "killed")] == [1, 1, 2, 2, 3, 3]
+        assert [row["step"] for row in log.read_log(tmp_path / "killed")] == [1, 1, 2, 2, 3, 3]
         for step in range(4, 7):
             train(run, step)
             run.validation(step, step / 10, 2.0, 0.5, 0.25, 100)
@@ -134,16 +134,16 @@ def test_without_resume_the_file_starts_afresh(tmp_path):
     for _ in range(2):
         with Log(tmp_path, 6, 128) as run:
             run.validation(0, 0, 2.0, 0.5, 0.25, 100)
-    assert len(log.read_metrics(tmp_path)) == 1
+    assert len(log.read_log(tmp_path)) == 1
     assert len(scalars(tmp_path)) == 4
 
 
 def test_read_says_what_is_wrong(tmp_path):
     with pytest.raises(UserError, match=r"is .* the workdir of a run"):
-        log.read_metrics(tmp_path)
+        log.read_log(tmp_path)
     (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"ste\n{"step": 3}\n')
     with pytest.raises(UserError, match="line 2 is not JSON"):
-        log.read_metrics(tmp_path)
+        log.read_log(tmp_path)
 
 
 def test_other_processes_write_nothing(tmp_path, capsys):
@@ -189,7 +189,7 @@ def test_pauses_do_not_count(tmp_path, clock):
             train(run, step)
             with run.pause():
                 clock.now += 1000
-    assert [row["train/images_per_second"] for row in log.read_metrics(tmp_path)] == [
+    assert [row["train/images_per_second"] for row in log.read_log(tmp_path)] == [
         None,
         10,
         10,
@@ -203,7 +203,7 @@ def test_speed_is_recent(tmp_path, clock):
         for step in range(100):
             clock.now += 100 if step < 50 else 1
             train(run, step)
-    assert log.read_metrics(tmp_path)[-1]["train/images_per_second"] == 10
+    assert log.read_log(tmp_path)[-1]["train/images_per_second"] == 10
 
 
 def test_live_line(tmp_path, monkeypatch, clock):

@@ -118,7 +118,7 @@ def load_store(path: Path) -> Store | None:
     """The store at `path`, None if there is no whole one."""
     try:
         info = json.loads((path / "info.json").read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     classes = tuple(info.pop("classes"))
     statistics = Statistics.load(path / "statistics.npz")

@@ -47,7 +47,7 @@ class About:
     """All of a classifier but its weights.
 
     Attributes:
-        classes: by name, in the order of their numbers.
+        classes: by name, in the order of their numbers; () if they are not known.
         image_size: side of the squares that photos become before they are cropped, in pixels.
         source: the workdir or file.
         step: the checkpoint's; None from a file.
@@ -92,8 +92,8 @@ class Classifier:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """By name, in the order of their numbers."""
-        return self.about.classes
+        """By name, in the order of their numbers; the numbers if the names are not known."""
+        return self.about.classes or tuple(map(str, range(self.net.classes)))
 
     @property
     def net(self) -> Net:
@@ -231,7 +231,7 @@ class Classifier:
         configs.apply_overrides(config, overrides or {}, KINDS)
         then = self._trained_on()
         run = setup(config, then)
-        dataset.check_classes(self.about.source, self.classes, run.store.classes)
+        dataset.check_classes(self.about.source, self.about.classes, run.store.classes)
         choice("split", split, tuple(run.store.counts))
         network.check(run.net, self.params, str(self.about.source))
         notes = [] if then else [dataset.UNKNOWN]
@@ -324,7 +324,7 @@ def load(
     runtime.cache_compilations()
     path = Path(source).expanduser()
     if not path.exists():
-        raise UserError("no such workdir or file", f"source={path}")
+        raise UserError(f"{path}: no such workdir or file")
     return _from_workdir(path, checkpoint) if path.is_dir() else _from_file(path, config)
 
 
@@ -341,7 +341,7 @@ def _from_workdir(workdir: Path, step: Literal["best", "last"] | int) -> Classif
         About(
             config=config,
             net=net,
-            classes=classes or _numbers(net),
+            classes=classes,
             augmentation=_augmentation(config, net),
             statistics=_statistics(config, known, workdir),
             image_size=config.data.image_size,
@@ -377,7 +377,7 @@ def _from_file(path: Path, config: ConfigDict | str | None) -> Classifier:
         About(
             config=config,
             net=net,
-            classes=classes or _numbers(net),
+            classes=classes,
             augmentation=_augmentation(config, net),
             statistics=_statistics(config, known, path),
             image_size=config.data.image_size,
@@ -414,10 +414,6 @@ def _statistics(config: ConfigDict, known, where: Path) -> Statistics | None:
             f"{config.data.image_size} pixels: prepare it (python -m alexnet.prepare)"
         )
     return known.statistics
-
-
-def _numbers(net: Net) -> tuple[str, ...]:
-    return tuple(map(str, range(net.classes)))
 
 
 def _several(photos: Photo | Iterable[Photo]) -> Iterable[Photo]:

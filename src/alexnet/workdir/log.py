@@ -193,7 +193,7 @@ class Log:
         )
 
 
-def read_metrics(workdir: str | Path) -> list[dict]:
+def read_log(workdir: str | Path) -> list[dict]:
     """The rows of a run, oldest first; a line torn by a kill is left out, NaN reads as None.
 
     Raises UserError if there is no metrics.jsonl or a line before the last is not JSON.
@@ -214,7 +214,7 @@ def read_metrics(workdir: str | Path) -> list[dict]:
 def read_history(workdir: str | Path) -> list[dict]:
     """A row for each validation of a run: step, epoch, loss, top1_error, top5_error, count."""
     rows = []
-    for row in read_metrics(workdir):
+    for row in read_log(workdir):
         found = {
             name.removeprefix("validation/"): value
             for name, value in row.items()
@@ -230,7 +230,7 @@ def _drop_rows_after(workdir: Path, step: int) -> None:
     path = workdir / "metrics.jsonl"
     if not path.exists():
         return
-    rows = [row for row in read_metrics(workdir) if row["step"] <= step]
+    rows = [row for row in read_log(workdir) if row["step"] <= step]
     rewritten = path.with_suffix(".tmp")
     rewritten.write_text("".join(json.dumps(row) + "\n" for row in rows))
     os.replace(rewritten, path)

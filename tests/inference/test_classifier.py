@@ -1,0 +1,221 @@
+"""alexnet.load: photos in, classes, probabilities and features out, without the dataset."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.special import softmax
+from support.tiny import ROOT
+
+import alexnet
+from alexnet import predict
+from alexnet.data.images import square_pixels
+from alexnet.errors import UserError
+from alexnet.models import network
+from alexnet.workdir import checkpoint
+
+TRAINED = ROOT / "experiments/trained/digits"
+
+
+@pytest.fixture(scope="module")
+def net():
+    return alexnet.load(TRAINED)
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory) -> tuple[list[Path], np.ndarray]:
+    """Twelve of scikit-learn's digits as files, and their labels."""
+    from sklearn.datasets import load_digits
+
+    data, folder = load_digits(), tmp_path_factory.mktemp("digits")
+    paths = []
+    for number in range(12):
+        paths.append(folder / f"{number}.png")
+        pixels = (data.images[number] * 255 / 16).round().astype(np.uint8)
+        Image.fromarray(pixels).save(paths[-1])
+    return paths, data.target[:12]
+
+
+def test_it_tells_digits(net, digits):
+    paths, labels = digits
+    best = net.top(paths, 3)
+    right = [classes[0][0] == str(label) for classes, label in zip(best, labels, strict=True)]
+    assert sum(right) >= 11  # the sixth looks like a nine
+    for classes in best:
+        probabilities = [probability for _, probability in classes]
+        assert len(classes) == 3
+        assert probabilities == sorted(probabilities, reverse=True)
+
+
+def test_probabilities_are_those_of_apply_on_the_centred_crop(net, digits):
+    """By hand: decode, subtract the mean image, crop, apply, softmax in float64."""
+    paths, _ = digits
+    side, size = net.net.image_size, net.config.data.image_size
+    squares = np.stack([square_pixels(path.read_bytes(), size) for path in paths])
+    with np.load(TRAINED / "dataset/statistics.npz") as statistics:
+        centred = squares - statistics["mean_HWC"]
+    start = (size - side) // 2
+    x = np.float32(centred[:, start : start + side, start : start + side])
+    logits, seen = network.apply(net.net, net.params, x)
+    expected = softmax(np.asarray(logits, float), axis=1)
+    np.testing.assert_allclose(net.predict(paths), expected, rtol=1e-3, atol=1e-6)
+    found = net.features(paths, ["fc7", "conv1"])
+    np.testing.assert_allclose(found["fc7"], seen["fc7"], rtol=1e-3, atol=1e-4)
+    assert found["conv1"].shape == (12, 28, 28, 32)
+    np.testing.assert_array_equal(net.features(paths, "fc7"), found["fc7"])
+
+
+def test_files_images_and_arrays_alone_or_together(net, digits):
+    paths, _ = digits
+    array = np.asarray(Image.open(paths[0]))
+    colours = np.repeat(array[..., None], 3, -1)
+    several = [paths[0], str(paths[0]), Image.open(paths[0]), array, colours]
+    together = net.predict(several)
+    np.testing.assert_allclose(together, np.repeat(together[:1], 5, 0), rtol=1e-4, atol=1e-6)
+    for alone in several:
+        np.testing.assert_allclose(net.predict(alone), together[:1], rtol=1e-4, atol=1e-6)
+    batch = np.stack([colours] * 70)  # more than go through the net at once
+    np.testing.assert_allclose(net.predict(batch), np.repeat(together[:1], 70, 0), atol=1e-6)
+    assert net.predict([]).shape == (0, 10)
+    wide = Image.open(paths[0]).resize((90, 30))
+    assert net.predict(wide).shape == (1, 10)
+
+
+def test_ten_crops_are_averaged(net, digits):
+    paths, _ = digits
+    ten = net.predict(paths, views="ten_crop")
+    np.testing.assert_allclose(ten.sum(1), 1, rtol=1e-5)
+    size = net.config.data.image_size
+    squares = np.stack([square_pixels(path.read_bytes(), size) for path in paths])
+    logits = [np.asarray(net.logits(squares, "ten_crop", view), float) for view in range(10)]
+    expected = softmax(np.stack(logits), axis=2).mean(0)
+    np.testing.assert_allclose(ten, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_it_is_a_pytree_that_goes_through_jit_and_grad(net):
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    images = images[:, : net.about.image_size, : net.about.image_size]
+
+    @jax.jit
+    def loss(net):
+        return -jax.nn.log_softmax(net.logits(images))[:, 3].mean()
+
+    value, gradient = jax.value_and_grad(loss)(net)
+    assert isinstance(gradient, type(net))
+    assert jax.tree.structure(gradient) == jax.tree.structure(net)
+    better = jax.tree.map(lambda w, g: w - 1e-3 * jnp.asarray(g), net, gradient)
+    assert loss(better) < value
+
+
+def test_filters_history_and_the_table(net):
+    filters = net.filters("conv1")
+    kernel = net.params["conv1"]["kernel"]  # [towers, height, width, maps, kernels]
+    assert filters.shape == (32, 5, 5, 3)
+    np.testing.assert_array_equal(filters[16 + 3], kernel[1, ..., 3])
+    assert net.history[-1]["count"] == 359
+    assert set(net.history[0]) == {"step", "epoch", "loss", "top1_error", "top5_error", "count"}
+    assert "368,842" in repr(net)
+    assert "<td" in net._repr_html_()
+    assert "368,842" in net._repr_html_()
+
+
+def test_it_evaluates_as_training_did(net, data_dir):
+    found = net.evaluate(overrides={"data.data_dir": data_dir})
+    best = min(row["top1_error"] for row in net.history)
+    assert (found["top1_error"], found["count"]) == (best, 359)
+    assert found["notes"] == []
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "stablehlo"])
+def test_what_it_exports_knows_the_classes(net, digits, tmp_path, suffix):
+    path = tmp_path / f"net.{suffix}"
+    net.export(path)
+    paths, labels = digits
+    if suffix == "safetensors":
+        again = alexnet.load(path)
+        assert again.classes == net.classes
+        return  # its mean image needs the dataset: see test_convert
+    program = jax.export.deserialize(bytearray(path.read_bytes()))
+    assert tuple(json.loads(program.fun_name)) == net.classes
+    size, side = net.config.data.image_size, net.net.image_size
+    start = (size - side) // 2
+    squares = np.stack([square_pixels(path.read_bytes(), size) for path in paths])
+    logits = program.call(squares[:, start : start + side, start : start + side])
+    assert (np.argmax(logits, 1) == labels).sum() >= 11
+    np.testing.assert_allclose(softmax(logits, 1), net.predict(paths), rtol=1e-3, atol=1e-6)
+    with pytest.raises(UserError, match="exists"):
+        net.export(path)
+
+
+def test_last_and_a_step(net):
+    steps = sorted(int(path.name) for path in (TRAINED / "checkpoints").iterdir())
+    assert alexnet.load(TRAINED, "last").about.step == steps[-1]
+    assert alexnet.load(TRAINED, steps[0]).about.step == steps[0]
+    params, _ = checkpoint.load_params(TRAINED)
+    jax.tree.map(np.testing.assert_array_equal, net.params, params)
+
+
+def test_a_workdir_without_a_mean_image_asks_for_the_dataset(tmp_path):
+    workdir = shutil.copytree(TRAINED, tmp_path / "old")
+    shutil.rmtree(workdir / "dataset")
+    config = json.loads((workdir / "config.json").read_text())
+    config["data"]["data_dir"] = str(tmp_path / "nothing")
+    (workdir / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"keeps no mean image, and dataset 'digits' is not prep"):
+        alexnet.load(workdir)
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda net: net.predict("nowhere.jpg"), "nowhere.jpg is no image that can be read"),
+        (lambda net: net.predict(np.zeros((4, 4, 3))), r"uint8 pixels .* float64 \[4, 4, 3\]"),
+        (lambda net: net.predict(np.zeros((4, 4, 4), np.uint8)), r"uint8 \[4, 4, 4\]"),
+        (lambda net: net.predict("x", views="five"), "views='five': choose one of centre"),
+        (lambda net: net.features("x", "fc9"), "no layer 'fc9'; did you mean 'fc"),
+        (lambda net: net.filters("fc6"), "fc6 of net pocket alexnet is no convolution"),
+        (lambda net: net.filters("conv9"), "no kernels 'conv9'; did you mean 'conv"),
+        (lambda net: alexnet.load("/nowhere"), "/nowhere: no such workdir or file"),
+        (lambda net: alexnet.load(TRAINED, 7), "there is no step 7"),
+    ],
+)
+def test_mistakes_are_one_line(net, use, message):
+    with pytest.raises(UserError, match=message):
+        use(net)
+
+
+def test_the_command(digits, capsys):
+    paths, labels = digits
+    predict.main([f"--workdir={TRAINED}", *map(str, paths[:2]), "--top=2"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == str(paths[0])
+    assert lines[1].split()[1] == str(labels[0])
+    assert len(lines) == 6
+    predict.main([f"--workdir={TRAINED}", str(paths[1]), "--json"])
+    [(path, best)] = json.loads(capsys.readouterr().out).items()
+    assert path == str(paths[1])
+    assert best[0][0] == str(labels[1])
+    with pytest.raises(UserError, match="which photos"):
+        predict.main([f"--workdir={TRAINED}"])
+
+
+def test_a_prediction_loads_neither_tensorflow_nor_datasets_nor_warns(digits):
+    code = (
+        "import sys, alexnet; net = alexnet.load(sys.argv[1]); net.top(sys.argv[2:]); "
+        "heavy = ('tensorflow', 'tensorflow_datasets', 'grain', 'sklearn'); "
+        "assert not [m for m in heavy if m in sys.modules]"
+    )
+    paths, _ = digits
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, str(TRAINED), str(paths[0])],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,59 @@
+"""`import alexnet`: a few names, loaded when they are used."""
+
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import alexnet
+
+
+@pytest.mark.parametrize("name", alexnet.__all__)
+def test_every_name_is_there_and_documented(name):
+    assert getattr(alexnet, name).__doc__
+    assert name in dir(alexnet)
+
+
+def test_no_name_is_a_modules():
+    modules = {module.name for module in pkgutil.iter_modules(alexnet.__path__)}
+    assert not modules & set(alexnet.__all__)
+
+
+def test_importing_loads_nothing():
+    code = "import sys, alexnet; assert not {'jax', 'numpy', 'flax'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="'alexnet' has no attribute 'lod'"):
+        _ = alexnet.lod
+
+
+def test_from_a_table_to_logits():
+    import jax
+    import numpy as np
+
+    table = alexnet.build("pocket", classes=10, remove="conv4")
+    params = alexnet.init(table, jax.random.key(0))
+    images = np.zeros((2, table.image_size, table.image_size, 3), np.float32)
+    logits, activations = alexnet.apply(table, params, images)
+    assert logits.shape == (2, 10)
+    assert "conv4" not in activations
+    assert "pocket" in alexnet.list_nets()
+
+
+def test_a_run_in_a_loop_of_ones_own(tiny, tmp_path):
+    run = alexnet.setup(tiny)
+    state = run.fresh()
+    for step, batch in run.batches():
+        state, _ = run.train_step(state, batch, run.hyperparameters(step))
+        if step == 6:
+            break
+    assert int(state.step) == 6
+    first = run.evaluate(state.params)
+    tiny.epochs = 1.0
+    [row] = alexnet.train_and_evaluate(tiny, tmp_path / "run")  # the same six steps
+    assert row["loss"] == first.loss
+    assert row == {"step": 6, "epoch": row["epoch"]} | first._asdict()
+    assert alexnet.read_log(tmp_path / "run")[-1]["validation/loss"] == first.loss

@@ -1,0 +1,185 @@
+"""A run is of the images it was trained on: what happens when they change, move or go."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.tiny import tiny_config
+
+import alexnet
+from alexnet import evaluate
+from alexnet.errors import UserError
+from alexnet.training import dataset
+from alexnet.training.loop import train_and_evaluate
+from alexnet.workdir import log
+
+
+def make_photos(folder: Path, classes: str, count: int = 6, seed: int = 0) -> Path:
+    random = np.random.default_rng(seed)
+    for label, name in enumerate(classes):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            pixels = random.integers(0, 80, (20, 20, 3)) + 60 * (label % 3)
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{number}.png")
+    return folder
+
+
+def config_of(folder: Path | str, data_dir: str, epochs: float = 2.0):
+    config = tiny_config(data_dir)
+    config.data.name = f"folder:{folder}"
+    config.net.remove = "conv3,conv4,conv5,fc7"
+    config.batch_size, config.epochs = 8, epochs
+    return config
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A folder with photos/, data/ and run/, trained for two epochs."""
+    here = tmp_path_factory.mktemp("trained")
+    photos = make_photos(here / "photos", "abc")
+    train_and_evaluate(config_of(photos, str(here / "data")), here / "run")
+    return here
+
+
+@pytest.fixture
+def copy(trained, tmp_path) -> Path:
+    """The same, to be changed; the run's config still names the first folder."""
+    return Path(shutil.copytree(trained, tmp_path / "copy"))
+
+
+def evaluated(here: Path, folder: Path) -> dict:
+    overrides = {"data.name": f"folder:{folder}", "data.data_dir": str(here / "data")}
+    return alexnet.load(here / "run", "last").evaluate(overrides=overrides)
+
+
+def test_a_workdir_holds_what_prediction_needs(trained):
+    about = json.loads((trained / "run/dataset/info.json").read_text())
+    assert about["classes"] == ["a", "b", "c"]
+    assert about["counts"] == {"train": 15, "validation": 3}
+    assert set(about["contents"]) == {"train", "validation"}
+    assert alexnet.load(trained / "run").classes == ("a", "b", "c")
+
+
+def test_the_same_images_elsewhere_are_the_same_run(copy):
+    moved = copy / "photos"  # with the very files, and another path
+    before = log.read_history(copy / "run")
+    found = evaluated(copy, moved)
+    assert found["notes"] == []
+    assert found["loss"] == before[-1]["loss"]
+    rows = train_and_evaluate(config_of(moved, str(copy / "data"), epochs=3.0), copy / "run")
+    assert rows[:2] == before
+    assert len(rows) == 3
+    assert json.loads((copy / "run/config.json").read_text())["data"]["name"] == f"folder:{moved}"
+
+
+def test_a_renamed_class_is_refused(copy):
+    (copy / "photos/b").rename(copy / "photos/sky")
+    for use in (
+        lambda: evaluated(copy, copy / "photos"),
+        lambda: train_and_evaluate(config_of(copy / "photos", str(copy / "data"), 3), copy / "run"),
+    ):
+        with pytest.raises(UserError, match=r"other classes .*: 'b' went and 'sky' came"):
+            use()
+
+
+def test_an_added_class_is_refused_also_where_the_last_layer_has_room(copy):
+    """Three classes over two towers leave an output idle."""
+    make_photos(copy / "photos", "abcd")
+    with pytest.raises(UserError, match=r"other classes .*: 'd' came"):
+        evaluated(copy, copy / "photos")
+    with pytest.raises(UserError, match=r"other classes .*: 'd' came"):
+        train_and_evaluate(config_of(copy / "photos", str(copy / "data"), 3), copy / "run")
+
+
+def test_changed_images_are_evaluated_with_a_warning_and_not_resumed(copy, capsys):
+    for path in (copy / "photos").glob("*/*.png"):
+        Image.open(path).rotate(90).save(path)
+    [note] = evaluated(copy, copy / "photos")["notes"]
+    assert "not the images" in note
+    assert "validation (then 3 images, now 3)" in note
+    workdir = copy / "run"
+    with pytest.raises(UserError, match=rf"other images .* config.init_from={workdir}"):
+        train_and_evaluate(config_of(copy / "photos", str(copy / "data"), 3), workdir)
+    config = config_of(copy / "photos", str(copy / "data"), 1.0)
+    config.init_from = str(workdir)  # which does as it was told
+    train_and_evaluate(config, copy / "new")
+    assert "conv1  restored" in capsys.readouterr().out
+
+
+def test_the_mean_image_is_the_runs_whatever_images_it_sees(copy):
+    before = alexnet.load(copy / "run").about.statistics.mean_HWC
+    make_photos(copy / "photos", "abc", seed=1)
+    evaluated(copy, copy / "photos")
+    np.testing.assert_array_equal(alexnet.load(copy / "run").about.statistics.mean_HWC, before)
+
+
+def test_a_relative_folder_is_the_same_one_from_everywhere(copy, monkeypatch, capsys):
+    monkeypatch.chdir(copy)
+    train_and_evaluate(config_of("photos", "data", 1.0), "relative")
+    make_photos(copy / "elsewhere/photos", "xyz")
+    monkeypatch.chdir(copy / "elsewhere")
+    capsys.readouterr()
+    evaluate.main([f"--workdir={copy / 'relative'}"])
+    assert f"folder:{copy / 'photos'}" in capsys.readouterr().out
+
+
+def test_a_run_of_an_earlier_version_compares_its_classes_and_says_so(copy, capsys):
+    shutil.rmtree(copy / "run/dataset")
+    (copy / "photos/a/5.png").unlink()
+    net = alexnet.load(copy / "run")
+    assert net.classes == ("a", "b", "c")
+    overrides = {"data.name": f"folder:{copy / 'photos'}", "data.data_dir": str(copy / "data")}
+    assert net.evaluate(overrides=overrides)["notes"] == [dataset.UNKNOWN]
+    (copy / "photos/b").rename(copy / "photos/sky")
+    with pytest.raises(UserError, match="'b' went and 'sky' came"):
+        net.evaluate(overrides=overrides)
+
+
+def test_without_its_images_it_still_predicts_and_is_started_from(copy, capsys):
+    workdir = copy / "run"
+    config = json.loads((workdir / "config.json").read_text())
+    config["data"] |= {"name": "folder:/gone", "data_dir": "/gone"}
+    (workdir / "config.json").write_text(json.dumps(config))
+    assert alexnet.load(workdir).predict(copy / "photos/a/0.png").shape == (1, 3)
+    new = config_of(make_photos(copy / "others", "xy"), str(copy / "data"), 1.0)
+    new.init_from = str(workdir)
+    train_and_evaluate(new, copy / "tuned")
+    assert "fc6    restored" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("inside", ["run", "data"])
+def test_nothing_is_written_among_the_images(copy, inside):
+    photos = copy / "photos"
+    data, workdir = copy / "data", copy / "new"
+    if inside == "run":
+        workdir = photos / "run"
+    else:
+        data = photos / "data"
+    before = sorted(photos.rglob("*"))
+    with pytest.raises(UserError, match=r"lies in the folder of images .*, where nothing is writt"):
+        train_and_evaluate(config_of(photos, str(data)), workdir)
+    assert sorted(photos.rglob("*")) == before
+
+
+def test_who_made_a_run_is_on_record(trained):
+    [entry] = json.loads((trained / "run/provenance.json").read_text())
+    assert entry["outcome"] == "done"
+    assert entry["began"] <= entry["ended"]
+    assert entry["device"] == "1 x cpu"
+    assert set(entry["versions"]) > {"python", "jax", "flax"}
+    assert entry["command"]
+
+
+def test_evaluations_are_on_record(copy, capsys):
+    argv = [f"--workdir={copy / 'run'}", f"--data_dir={copy / 'data'}"]
+    evaluate.main(argv)
+    evaluate.main([*argv, "--ten_crop"])
+    evaluate.main(argv)  # again: in place of the first
+    rows = json.loads((copy / "run/evaluation.json").read_text())
+    assert [row["views"] for row in rows] == ["ten_crop", "centre"]
+    assert {"split", "checkpoint", "top1_error", "top5_error", "loss", "count"} < set(rows[0])
+    printed = capsys.readouterr().out.splitlines()
+    assert f"top-1 error {rows[1]['top1_error']:.2%}" in printed[-1]
