@@ -4,9 +4,12 @@
         --config.data.name=folder:/path/to/images
 
 Without a validation/ folder, a tenth of each class is held out, by a hash of the file names. It has
-the variants of `configs/imagenet.py`.
+the variants of `configs/imagenet.py`, and one of its own:
+
+    pocket    a small net that sees 56 of 64 pixels, for small photos, few photos and small machines
 """
 
+from base import BASE
 from imagenet import get_config as imagenet
 from imagenet import own_drops
 
@@ -17,6 +20,16 @@ FOLDER = {
     "checkpoint_every": 500,
 }
 
+POCKET = {
+    "batch_size": 32,
+    "data.image_size": 64,
+    "net.name": "pocket",
+    "net.image_size": 56,
+    "schedule.milestones": ((40, 0.001), (55, 0.0001)),
+}
+
 
 def get_config(variant: str = "original") -> list[dict]:
+    if variant == "pocket":
+        return [BASE, FOLDER, POCKET]
     return [*imagenet(variant), FOLDER, own_drops(variant, 40, 55)]

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -188,9 +187,7 @@ def test_nets_of_other_classes_are_not_averaged(workdirs, data_dir, tmp_path):
             Image.fromarray(image).save(tmp_path / "photos" / label / f"{number}.png")
     config = tiny_config(data_dir)
     config.data.name = f"folder:{tmp_path}/photos"
-    net = setup.setup(config).net
-    params = jax.device_get(network.init(net, jax.random.key(0)))
     (tmp_path / "run").mkdir()
-    plant(tmp_path / "run", config, params)
+    plant(tmp_path / "run", config, drawn(config))
     with pytest.raises(UserError, match=r"10 classes .*run: 3 classes.* cannot be averaged"):
         evaluate.main([f"--workdir={workdirs[0]},{tmp_path / 'run'}"])

@@ -144,10 +144,10 @@ def test_without_its_images_it_still_predicts_and_is_started_from(copy, capsys):
     config["data"] |= {"name": "folder:/gone", "data_dir": "/gone"}
     (workdir / "config.json").write_text(json.dumps(config))
     assert alexnet.load(workdir).predict(copy / "photos/a/0.png").shape == (1, 3)
-    new = config_of(make_photos(copy / "others", "xy"), str(copy / "data"), 1.0)
+    new = config_of(make_photos(copy / "others", "xyz"), str(copy / "data"), 1.0)
     new.init_from = str(workdir)
     train_and_evaluate(new, copy / "tuned")
-    assert "fc6    restored" in capsys.readouterr().out
+    assert "fc8    fresh: the classes there are those of" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("inside", ["run", "data"])
