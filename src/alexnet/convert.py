@@ -18,6 +18,7 @@ crop larger ones centrally.
 
 import functools
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
-from alexnet.cli import arguments, parse, run
+from alexnet.cli import arguments, asks_help, parse, path, run, values
 from alexnet.data import prepare
 from alexnet.data.augment import Augmentation
 from alexnet.data.store import open_store
@@ -42,23 +43,32 @@ from alexnet.training.step import TrainState
 from alexnet.workdir import checkpoint, record
 from alexnet.workdir.record import Progress
 
-EXPORT = {"workdir": None, "target": None, "checkpoint": "best", "names": "own"}
+IN, OUT = ("config", "source", "workdir"), ("workdir", "target", "checkpoint", "names")
+OPTIONS = {
+    "workdir": (None, "the folder of the run, which a --source makes and a --target reads"),
+    "config": ("", "with --source: a file, and the variant that is the source's net"),
+    "source": ("", "the file to read weights from"),
+    "target": ("", "the file to write, whose suffix says in which format"),
+    "checkpoint": ("best", "with --target: best, last or the number of a step"),
+    "names": ("own", "with --target, of the arrays: own or torchvision"),
+}
 
 
 def main(argv: Sequence[str]) -> None:
     """Imports a --source or exports to a --target."""
+    if asks_help(argv):
+        parse(argv, OPTIONS, KINDS)
     given = arguments(argv)
     if ("source" in given) == ("target" in given):
         raise UserError("add either --source=FILE, to read weights, or --target=FILE, to write")
     if "source" in given:
-        config, options = parse(argv, {"source": None, "workdir": None}, KINDS)
-        import_weights(config, Path(options["source"]), Path(options["workdir"]))
+        config, options = parse(argv, {name: OPTIONS[name] for name in IN}, KINDS)
+        source, workdir = (path(name, options[name]) for name in ("source", "workdir"))
+        import_weights(config, source, workdir)
         return
-    options = EXPORT | arguments(argv, EXPORT)
-    if options["workdir"] is None:
-        raise UserError("which run? add --workdir=DIR")
-    step = checkpoint.which(options["checkpoint"])
-    export_weights(Path(options["workdir"]), Path(options["target"]), step, options["names"])
+    options = values(argv, {name: OPTIONS[name] for name in OUT})
+    workdir, target = (path(name, options[name]) for name in ("workdir", "target"))
+    export_weights(workdir, target, checkpoint.which(options["checkpoint"]), options["names"])
 
 
 # --- In -------------------------------------------------------------------------------------------
@@ -107,7 +117,8 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
     count = sum(layer.parameters for layer in table.layers(net))
     print(
         f"{source}: {count:,} parameters of net {net.name}, {net.classes} classes, in {workdir}\n"
-        f"next: python -m alexnet.evaluate --workdir={workdir} --checkpoint=last"
+        f"next: python -m alexnet.evaluate --workdir={shlex.quote(str(workdir))} "
+        "--checkpoint=last"
     )
 
 

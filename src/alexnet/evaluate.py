@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from alexnet.cli import arguments
+from alexnet.cli import path, values
 from alexnet.cli import run as run_command
 from alexnet.data.augment import VIEWS
 from alexnet.data.store import Store
@@ -33,30 +33,27 @@ from alexnet.training.setup import setup
 from alexnet.workdir import checkpoint, record
 
 OPTIONS = {
-    "workdir": None,
-    "weights": "",
-    "views": "centre",
-    "checkpoint": "best",
-    "split": "validation",
-    "data_dir": "",
+    "workdir": (None, "the folder of the run, or of several, separated by commas"),
+    "weights": ("", "of several runs, such as 2,1; without it they are equal"),
+    "views": ("centre", "of each image: centre, ten_crop (or just --ten_crop), nine_crop"),
+    "checkpoint": ("best", "best on the validation images, last, or the number of a step"),
+    "split": ("validation", "which images: validation, train or, where there is one, test"),
+    "data_dir": ("", "where the dataset is prepared, if no longer where the run found it"),
 }
 
 
 def main(argv: Sequence[str]) -> None:
     """Evaluates and prints a line for each run, and one for their average."""
     argv = ["--views=ten_crop" if argument == "--ten_crop" else argument for argument in argv]
-    options = OPTIONS | arguments(argv, OPTIONS)
+    options = values(argv, OPTIONS)
     views, split = options["views"], options["split"]
-    if options["workdir"] is None:
-        raise UserError("which run? add --workdir=DIR")
-    single = (Path(options["workdir"]) / "config.json").exists()  # a name may have a comma
-    workdirs = [options["workdir"]] if single else options["workdir"].split(",")
+    workdirs = folders(options["workdir"])
     weights = shares(options["weights"], len(workdirs))
     if views not in VIEWS:
         raise UserError(f"--views={views}: choose one of {', '.join(VIEWS)}")
     step = checkpoint.which(options["checkpoint"])
     runtime.cache_compilations()
-    saved = [record.saved_config(Path(workdir)) for workdir in workdirs]
+    saved = [record.saved_config(workdir) for workdir in workdirs]
     runs = [setup(relocated(one, options["data_dir"])) for one in saved]
     for workdir, run in zip(workdirs, runs, strict=True):
         if split not in run.store.counts:
@@ -79,10 +76,16 @@ def main(argv: Sequence[str]) -> None:
         means = run.evaluate(run.put(params), split, views, batches)
         report(f"{workdir} after {progress.epoch:.2f} epochs", means)
         if several:
-            average.add(workdir, weight, batches)
+            average.add(str(workdir), weight, batches)
     if several:
         each = ", ".join(f"{weight:.3g}" for weight in weights)
         report(f"average of {len(runs)} nets (weights {each})", average.means())
+
+
+def folders(text: str) -> list[Path]:
+    """The workdirs that --workdir names: it is one name with commas, or several between them."""
+    whole = path("workdir", text)
+    return [whole] if whole.is_dir() else [path("workdir", part) for part in text.split(",")]
 
 
 def shares(text: str, count: int) -> list[float]:
@@ -107,7 +110,7 @@ def relocated(saved: ConfigDict, data_dir: str) -> ConfigDict:
     return saved
 
 
-def check_same_images(workdirs: tuple[str, str], stores: tuple[Store, Store], split: str) -> None:
+def check_same_images(workdirs: tuple[Path, Path], stores: tuple[Store, Store], split: str) -> None:
     """Raises UserError unless two runs have the same classes and as many images in `split`."""
     a, b = stores
     if a.classes != b.classes or a.counts[split] != b.counts[split]:
