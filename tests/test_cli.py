@@ -1,15 +1,25 @@
 """The command line: options, overrides and how a command ends."""
 
+import importlib
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from ml_collections import ConfigDict
 from support.tiny import ROOT
 
-from alexnet import cli, nets
+from alexnet import __main__ as program
+from alexnet import cli, convert, evaluate, nets, prepare, train
+from alexnet.data.augment import VIEWS
+from alexnet.data.store import QUALITY, store_path
 from alexnet.errors import UserError
-from alexnet.training.setup import KINDS
+from alexnet.training.loop import conclusion
+from alexnet.training.setup import KINDS, setup
 
 
 @pytest.fixture
@@ -132,3 +142,130 @@ def test_a_mistake_ends_a_command_with_one_line_and_a_bug_with_its_traceback(cap
     assert capsys.readouterr().err == "error: which run? add --workdir=DIR\n"
     with pytest.raises(ZeroDivisionError):
         cli.run(lambda: 1 / 0)
+
+
+# --- Help -----------------------------------------------------------------------------------------
+
+
+def helped(capsys, command: str, *argv: str) -> str:
+    with pytest.raises(SystemExit) as end:
+        cli.help_first(command, argv)
+    assert end.value.code == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", program.commands())
+def test_the_help_of_every_command_has_its_docstring_and_its_options(command, capsys):
+    module = importlib.import_module(f"alexnet.{command}")
+    assert "python -m alexnet." in module.__doc__
+    for asks in ("-h", "--help"):
+        said = helped(capsys, command, asks)
+        assert said.startswith(module.__doc__.strip())
+        for name, (default, meaning) in module.OPTIONS.items():
+            assert f"  --{name}={'...' if default is None else default or repr(default)}" in said
+            assert len(meaning.split()) >= 4
+            assert all(word in said for word in meaning.split())
+
+
+@pytest.mark.parametrize("way", [["-m", "alexnet.{}"], ["-m", "alexnet", "{}"]])
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_help_loads_nothing_large(tmp_path, monkeypatch, way, command):
+    (tmp_path / "jax.py").write_text("raise AssertionError")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    line = [sys.executable, *(word.format(command) for word in way), "--help"]
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--workdir=..." in done.stdout
+
+
+def test_a_command_finds_out_itself_what_is_said_of_a_config_or_a_name(capsys):
+    cli.help_first("train", ["--config=configs/digits.py", "--help"])
+    cli.help_first("nets", ["pocket", "--help"])
+    cli.help_first("train", ["--workdir=x"])  # asks for no help
+    cli.help_first("nothing", ["--help"])
+    assert capsys.readouterr().out == ""
+    assert "--workdir=" in helped(capsys, "evaluate", "--workdir=x", "--help")
+
+
+def test_the_options_of_the_views_and_the_quality_are_what_they_name():
+    assert all(views in evaluate.OPTIONS["views"][1] for views in VIEWS)
+    assert prepare.OPTIONS["quality"][0] == str(QUALITY)
+
+
+def test_the_help_of_a_config_lists_its_settings_by_section(capsys):
+    argv = [f"--config={ROOT}/configs/cifar10.py:18pct", "--config.net.dropout=0", "--help"]
+    with pytest.raises(SystemExit) as end:
+        cli.parse(argv, {"workdir": (None, "")}, KINDS)
+    assert end.value.code == 0
+    said = capsys.readouterr().out
+    sections = re.findall(r"^(\w.*):$", said, re.MULTILINE)[1:]
+    assert sections[0] == "the whole run"
+    assert sections[1:] == ["data", "net", "augment", "optimizer", "schedule", "mesh"]
+    assert "  --config.net.dropout=0.0\n      the rate of every dropout layer" in said
+    assert "--config.optimizer.layer_decay='((" in said  # a shell takes it as it is
+    assert "one of: momentum, nesterov, adamw\n" in said
+    assert re.search(r"--config.kernels=auto\n.*\n      one of: auto, plain, cpu\n", said)
+
+
+# --- Paths ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_a_tilde_is_the_home_folder_in_every_path(home, monkeypatch):
+    found = []
+    for module, function in (
+        (train, "train_and_evaluate"),
+        (convert, "import_weights"),
+        (convert, "export_weights"),
+    ):
+        monkeypatch.setattr(module, function, lambda *given: found.append(given))
+    shutil.copy(ROOT / "configs/base.py", home / "my.py")
+    train.main(["--config=~/my.py", "--workdir=~/run"])
+    assert found.pop()[1] == home / "run"
+    convert.main(["--config=~/my.py", "--source=~/a.pth", "--workdir=~/run"])
+    assert found.pop()[1:] == (home / "a.pth", home / "run")
+    convert.main(["--workdir=~/run", "--target=~/a.safetensors"])
+    assert found.pop()[:2] == (home / "run", home / "a.safetensors")
+    assert evaluate.folders("~/a,~/b") == [home / "a", home / "b"]
+    assert store_path("folder:~/x", "~/data", 8, 95) == store_path(
+        f"folder:{home}/x", f"{home}/data", 8, 95
+    )
+
+
+def test_a_path_is_not_empty_and_not_a_url():
+    with pytest.raises(UserError, match=r"^--workdir= is empty: write --workdir=PATH$"):
+        cli.path("workdir", "")
+    for url in ("gs://bucket/run", "s3://bucket", "https://a.b/c"):
+        with pytest.raises(UserError, match=f"^--workdir={url}: only local paths work"):
+            cli.path("workdir", url)
+    assert cli.path("workdir", "~no such user/x") == Path("~no such user/x")
+
+
+def test_data_are_local_too():
+    config, _ = cli.parse(
+        [f"--config={ROOT}/configs/digits.py", "--config.data.data_dir=gs://bucket"], {}, KINDS
+    )
+    with pytest.raises(UserError, match=r"^config.data.data_dir=gs://bucket: only local paths"):
+        setup(config)
+
+
+def test_a_comma_is_part_of_a_name_that_is_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert evaluate.folders("a,b") == [Path("a"), Path("b")]
+    (tmp_path / "a,b").mkdir()
+    assert evaluate.folders("a,b") == [Path("a,b")]
+    with pytest.raises(UserError, match="--workdir= is empty"):
+        evaluate.folders("a,")
+
+
+@pytest.mark.parametrize("name", ["plain", "with space", "a,b", "it's", "$HOME"])
+def test_what_training_says_to_do_next_is_a_command(tmp_path, name):
+    said = conclusion(tmp_path / name, [0.5], True)
+    evaluated, tensorboard = (shlex.split(line) for line in said.splitlines()[1:])
+    assert evaluated[-2:] == [f"--workdir={tmp_path / name}", "--ten_crop"]
+    assert tensorboard[1] == f"--logdir={tmp_path / name}"

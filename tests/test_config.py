@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 from ml_collections import ConfigDict
 from support.tiny import ROOT
 
+from alexnet import cli
 from alexnet import config as configs
 from alexnet.data.augment import Augmentation
 from alexnet.devices import mesh
 from alexnet.errors import UserError
 from alexnet.models import network
 from alexnet.models.build import NETS, build
+from alexnet.text import documented
 from alexnet.training import optimizer, schedule
-from alexnet.training.setup import KINDS, SETTINGS
+from alexnet.training.setup import KINDS, SETTINGS, check_settings
 from alexnet.workdir import record
 
 VARIANTS = {
@@ -86,6 +88,74 @@ def test_the_base_is_every_functions_own_defaults():
         for name, default in defaults.items():
             assert base[section][name] == default, f"{section}.{name}"
             assert type(base[section][name]) is type(default), f"{section}.{name}"
+
+
+@pytest.mark.parametrize(
+    ("file", "variant"), [(file, variant) for file in VARIANTS for variant in VARIANTS[file]]
+)
+def test_every_setting_has_a_meaning(file, variant):
+    config = load(file, variant)
+    settings = cli.config_settings(config, KINDS)
+    assert settings.keys() == configs.flat(config.to_dict()).keys()
+    for key, (value, meaning, words) in settings.items():
+        assert len(meaning.split()) >= 4, key
+        assert not words or value in words, key
+
+
+@pytest.mark.parametrize(("key", "kind"), KINDS.items())
+def test_every_setting_of_every_choice_has_a_meaning(key, kind):
+    for name in kind.choices:
+        config = load("digits")
+        configs.apply_overrides(config, {key: name}, KINDS)
+        settings = cli.config_settings(config, KINDS)
+        assert settings[key].words == tuple(kind.choices)
+        for setting in kind.defaults(key, name):
+            meaning = settings[f"{key.partition('.')[0]}.{setting}"].meaning
+            assert len(meaning.split()) >= 4, (name, setting)
+
+
+def test_the_words_that_help_gives_are_those_that_pass():
+    for key, (_, _, words) in cli.config_settings(load("imagenet"), KINDS).items():
+        for word in words if key not in KINDS else ():
+            config = load("imagenet")
+            other = {"net.activation": "relu"}
+            if key == "augment.mean" and word == "pixel":
+                other = {"augment.mean_pixel": (1.0, 2.0, 3.0)}
+            configs.apply_overrides(config, other | {key: word}, KINDS)
+            check_settings(config)
+            configs.call(build, "net", config.net, classes=10)
+            configs.call(Augmentation, "augment", config.augment, crop=224)
+    assert {"dtype", "precision", "kernels", "net.preset", "augment.mean"} <= {
+        key
+        for key, setting in cli.config_settings(load("imagenet"), KINDS).items()
+        if setting.words
+    }
+
+
+def test_docstrings_say_what_arguments_are():
+    class Base:
+        """One.
+
+        Attributes:
+            first, second: of both,
+                on two lines: with a colon.
+            third: of Base.
+        """
+
+    class Derived(Base):
+        """Two.
+
+        Attributes:
+            third: of Derived.
+
+        Nothing: else.
+        """
+
+    assert documented(Derived) == {
+        **dict.fromkeys(("first", "second"), "of both, on two lines: with a colon."),
+        "third": "of Derived.",
+    }
+    assert documented(lambda: None) == {}
 
 
 # --- Overrides ------------------------------------------------------------------------------------

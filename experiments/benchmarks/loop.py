@@ -25,7 +25,7 @@ from alexnet.training.loop import train_and_evaluate
 from alexnet.training.setup import KINDS, setup
 from alexnet.workdir import log
 
-OPTIONS = {"steps": "20", "rounds": "5"}
+OPTIONS = {"steps": ("20", "in the loop, a round"), "rounds": ("5", "of both turns")}
 
 
 def bare_step(config):

@@ -23,6 +23,10 @@ def main() -> None:
         print("\n".join(aligned(list(found.items()), names=2)))
     elif name in found:
         del sys.argv[1]
+        if {"-h", "--help"} & {*sys.argv}:
+            from alexnet import cli
+
+            cli.help_first(name, sys.argv[1:])
         runpy.run_module(f"alexnet.{name}", run_name="__main__", alter_sys=True)
     else:
         choices = f"choose one of {', '.join(found)}{nearest(name, found)}"

@@ -2,18 +2,30 @@
 
 The syntax is that of ml_collections' config_flags, but every mistake is one clear line, also those
 that it passes over in silence: stray arguments, repeated flags, `--config.a value`.
+
+A command has its options in a dict OPTIONS, which its arguments are read by and its help is printed
+from. The help on settings is what the docstrings of the functions say that take them.
 """
 
 import ast
+import inspect
 import math
+import shlex
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
-from alexnet.errors import Interrupted, UserError, nearest
+from alexnet import errors
+from alexnet.errors import Interrupted, UserError, local_path, nearest
+from alexnet.text import allowed, documented
+
+# A command's options: {name: (default, meaning)}. None as a default: the option must be given.
+Options = Mapping[str, tuple[str | None, str]]
 
 
 def run(command: Callable[[], None]) -> None:
@@ -30,23 +42,25 @@ def run(command: Callable[[], None]) -> None:
 
 
 def parse(
-    argv: Sequence[str], options: Mapping[str, str | None], kinds: configs.Kinds
+    argv: Sequence[str], options: Options, kinds: configs.Kinds
 ) -> tuple[ConfigDict, dict[str, str]]:
     """The config with its overrides, and the command's other options.
 
+    With --help it prints every setting of the config, and ends the process.
+
     Args:
         argv: without the program's name.
-        options: the command's own options and their defaults; None means required.
+        options: the command's own, with "config" or without.
         kinds: `alexnet.training.setup.KINDS`.
 
     Raises:
         UserError: for any mistake in them.
     """
-    given = arguments(argv)
+    given = arguments([argument for argument in argv if not asks_help([argument])])
     file = given.pop("config", None)
-    if file is None:
+    if not file:
         raise UserError("which config? add --config=configs/digits.py, or another file there")
-    found, overrides = dict(options), {}
+    found, overrides = {}, {}
     for name, text in given.items():
         if name in options:
             found[name] = text
@@ -57,10 +71,44 @@ def parse(
             raise UserError(f"--{name}: no such option{nearest(name, known)}")
     config = configs.load(file, kinds)
     override(config, overrides, kinds)
+    if asks_help(argv):
+        print(config_help(file, config, kinds))
+        sys.exit(0)
+    return config, complete(found, {name: options[name] for name in options if name != "config"})
+
+
+def values(argv: Sequence[str], options: Options) -> dict[str, str]:
+    """The given options of a command, and the defaults of its others.
+
+    Raises:
+        UserError: for any mistake in them.
+    """
+    return complete(arguments(argv, options), options)
+
+
+def complete(given: Mapping[str, str], options: Options) -> dict[str, str]:
+    """`values` of options that are read already."""
+    found = {name: given.get(name, default) for name, (default, _) in options.items()}
     for name, value in found.items():
         if value is None:
             raise UserError(f"--{name} is missing: add --{name}=...")
-    return config, found
+    return found
+
+
+def positional(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """(the first argument if it is no option, else "", the others)."""
+    return (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else ("", argv)
+
+
+def path(name: str, text: str) -> Path:
+    """The path that `--name=text` gives, with its `~` expanded.
+
+    Raises:
+        UserError: if it is empty, or a URL.
+    """
+    if not text:
+        raise UserError(f"--{name}= is empty: write --{name}=PATH")
+    return local_path(f"--{name}", text)
 
 
 def override(config: ConfigDict, texts: Mapping[str, str], kinds: configs.Kinds) -> None:
@@ -71,11 +119,16 @@ def override(config: ConfigDict, texts: Mapping[str, str], kinds: configs.Kinds)
     """
     chosen = {key: text for key, text in texts.items() if key in kinds}
     configs.apply_overrides(config, chosen, kinds)  # they say which settings and types there are
+    configs.apply_overrides(config, typed_overrides(config, texts), kinds)
+
+
+def typed_overrides(config: ConfigDict, texts: Mapping[str, str]) -> dict[str, Any]:
+    """Overrides as values, of the types of what they will replace. Raises UserError."""
     values = {}
     for key, text in texts.items():
         section, name = configs.place(config, key)
         values[key] = typed(f"config.{key}", text, section[name])
-    configs.apply_overrides(config, values, kinds)
+    return values
 
 
 def arguments(argv: Sequence[str], known: Iterable[str] | None = None) -> dict[str, str]:
@@ -135,3 +188,109 @@ def typed(name: str, text: str, old: Any) -> Any:
     except (KeyError, TypeError, ValueError, SyntaxError):
         raise UserError(f"--{name}={text}: expected {configs.expected(old)}") from None
     return text
+
+
+# --- Help -----------------------------------------------------------------------------------------
+
+
+class Setting(NamedTuple):
+    """What help says of a setting or an option: its value now, its meaning, the words it may be."""
+
+    value: Any
+    meaning: str
+    words: Sequence[str] = ()
+
+
+def asks_help(argv: Sequence[str]) -> bool:
+    """Whether -h or --help is among the arguments."""
+    return not {"-h", "--help"}.isdisjoint(argv)
+
+
+def help_first(command: str, argv: Sequence[str]) -> None:
+    """Prints the help on `alexnet.<command>` and ends the process, if `argv` asks for no more.
+
+    It is read from the command's file, where OPTIONS is a literal, as its imports take seconds.
+    What is said of a name or of a --config the command itself has to find out.
+    """
+    file = Path(__file__).with_name(f"{command}.py")
+    if not file.is_file():
+        return
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in tree.body:
+        if not isinstance(node, ast.Assign) or ast.unparse(node.targets[0]) != "OPTIONS":
+            continue
+        options = ast.literal_eval(node.value)
+        named = "config" in options and any(part.startswith("--config=") for part in argv)
+        if asks_help(argv) and not positional(argv)[0] and not named:
+            print(command_help(ast.get_docstring(tree), options))
+            sys.exit(0)
+
+
+def command_help(doc: str, options: Options) -> str:
+    """A command's docstring and its options."""
+    settings = {name: Setting(default, meaning) for name, (default, meaning) in options.items()}
+    parts = [doc.strip(), "Options and their defaults:", listing(settings)]
+    if "config" in options:
+        parts.append(
+            "--config.a.b=VALUE is a setting; alexnet train --config=FILE --help lists all."
+        )
+    return "\n\n".join(parts)
+
+
+def config_help(file: str, config: ConfigDict, kinds: configs.Kinds) -> str:
+    """Every setting of a config, section by section."""
+    parts = [f"The settings of {file}:"]
+    sections = {}
+    for key, setting in config_settings(config, kinds).items():
+        sections.setdefault(key.rpartition(".")[0], {})[key] = setting
+    for section, settings in sections.items():
+        parts += [f"{section or 'the whole run'}:", listing(settings, "--config.")]
+    return "\n\n".join(parts)
+
+
+def config_settings(config: ConfigDict, kinds: configs.Kinds) -> dict[str, Setting]:
+    """Every setting of a config by its dotted key, those outside the sections first."""
+    from alexnet.training.setup import SECTIONS  # with JAX, which a net alone does not need
+
+    tree = config.to_dict()
+    plain = {name: value for name, value in tree.items() if not isinstance(value, Mapping)}
+    found, whole = described(plain, SECTIONS[""]), described(tree, SECTIONS[""])
+    functions = {section: (function,) for section, function in SECTIONS.items()}
+    words = {}
+    for key, kind in kinds.items():
+        section, _, name = key.partition(".")
+        if section in tree:
+            errors.choice(f"config.{key}", tree[section][name], tuple(kind.choices))
+            functions[section] = (kind.build, kind.choices[tree[section][name]])
+            words[key] = tuple(kind.choices)
+    for section in (name for name in whole if name not in plain):
+        for name, setting in described(tree[section], *functions.get(section, ())).items():
+            key = f"{section}.{name}"
+            found[key] = setting._replace(words=words.get(key, setting.words))
+    return found
+
+
+def described(values: Mapping[str, Any], *functions: Callable[..., Any]) -> dict[str, Setting]:
+    """Arguments of some functions, in their order; a later function knows better what they mean."""
+    meanings, words, order = {}, {}, []
+    for function in functions:
+        meanings |= documented(function)
+        words |= allowed(function)
+        order += inspect.signature(function).parameters
+    names = [*(name for name in dict.fromkeys(order) if name in values), *values]
+    return {
+        name: Setting(values[name], meanings.get(name, ""), words.get(name, ()))
+        for name in dict.fromkeys(names)
+    }
+
+
+def listing(settings: Mapping[str, Setting], prefix: str = "--") -> str:
+    """An entry for each setting: as one writes it, and what it means."""
+    lines = []
+    for name, (value, meaning, words) in settings.items():
+        shown = "...    (needed)" if value is None else shlex.quote(str(value))
+        lines.append(f"  {prefix}{name}={shown}")
+        choice = "one of: " + ", ".join(word or repr(word) for word in words) if words else ""
+        for text in (meaning, choice):
+            lines += textwrap.wrap(text, 96, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return "\n".join(lines)

@@ -21,7 +21,7 @@ from typing import Any
 import ml_collections
 
 from alexnet import errors
-from alexnet.errors import UserError, nearest
+from alexnet.errors import UserError, local_path, nearest
 
 REQUIRED = inspect.Parameter.empty  # stands for the default of an argument that has none
 
@@ -73,6 +73,7 @@ def load(file_and_variant: str, kinds: Kinds) -> ml_collections.ConfigDict:
         UserError: if there is no such file or variant, or an override in it cannot be.
     """
     file, _, variant = file_and_variant.partition(":")
+    file = str(local_path("--config", file))
     if not Path(file).is_file():
         raise UserError(f"{file}: no such file; the configs are in configs/")
     with _siblings_importable(Path(file).resolve().parent):
@@ -216,16 +217,18 @@ def call(function: Callable[..., Any], section: str, config: Mapping[str, Any], 
     """Calls `function` with a section of the config as its keyword arguments.
 
     Args:
+        section: its name; "" is the whole config.
         more: arguments that the program fills in.
 
     Raises:
         UserError: for a key that `function` does not take, one that it lacks, or one that the
             program fills in; what `function` says of an argument is said of `config.<section>`.
     """
+    section = f"config.{section}" if section else "config"
     parameters = inspect.signature(function).parameters
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name in config:
-        key = f"config.{section}.{name}"
+        key = f"{section}.{name}"
         if name in more:
             raise UserError("the program fills this in; remove it", f"{key}={config[name]!r}")
         if name not in parameters and not takes_any:
@@ -234,14 +237,14 @@ def call(function: Callable[..., Any], section: str, config: Mapping[str, Any], 
     for name, parameter in parameters.items():
         plain = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
         if plain and parameter.default is parameter.empty and name not in arguments:
-            raise UserError("missing", f"config.{section}.{name}")
+            raise UserError("missing", f"{section}.{name}")
     try:
         return function(**arguments)
     except UserError as error:
         name = error.argument.partition("=")[0]
         if not name or name in more:
             raise
-        raise error.within(f"config.{section}") from None
+        raise error.within(section) from None
 
 
 def absolute(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:

@@ -17,6 +17,7 @@ crop larger ones centrally.
 """
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
-from alexnet.cli import arguments, parse, run
+from alexnet.cli import arguments, asks_help, parse, path, run, values
 from alexnet.data import prepare
 from alexnet.errors import UserError
 from alexnet.formats import weights
@@ -40,25 +41,34 @@ from alexnet.training.step import TrainState
 from alexnet.workdir import checkpoint, record
 from alexnet.workdir.record import Progress
 
-EXPORT = {"workdir": None, "target": None, "checkpoint": "best", "names": "own"}
+IN, OUT = ("config", "source", "workdir"), ("workdir", "target", "checkpoint", "names")
+OPTIONS = {
+    "workdir": (None, "the folder of the run, which a --source makes and a --target reads"),
+    "config": ("", "with --source: a file, and the variant that is the source's net"),
+    "source": ("", "the file to read weights from"),
+    "target": ("", "the file to write, whose suffix says in which format"),
+    "checkpoint": ("best", "with --target: best, last or the number of a step"),
+    "names": ("own", "with --target, of the arrays: own or torchvision"),
+}
 
 
 def main(argv: Sequence[str]) -> None:
     """Imports a --source or exports to a --target."""
+    if asks_help(argv):
+        parse(argv, OPTIONS, KINDS)
     given = arguments(argv)
     if ("source" in given) == ("target" in given):
         raise UserError("add either --source=FILE, to read weights, or --target=FILE, to write")
     if "source" in given:
-        config, options = parse(argv, {"source": None, "workdir": None}, KINDS)
-        import_weights(config, Path(options["source"]), Path(options["workdir"]))
+        config, options = parse(argv, {name: OPTIONS[name] for name in IN}, KINDS)
+        source, workdir = (path(name, options[name]) for name in ("source", "workdir"))
+        import_weights(config, source, workdir)
         return
-    options = EXPORT | arguments(argv, EXPORT)
-    if options["workdir"] is None:
-        raise UserError("which run? add --workdir=DIR")
-    target, names = Path(options["target"]), options["names"]
-    weights.check_target(target, names)
-    net = load(options["workdir"], checkpoint.which(options["checkpoint"]))
-    net.export(target, names)
+    options = values(argv, {name: OPTIONS[name] for name in OUT})
+    workdir, target = (path(name, options[name]) for name in ("workdir", "target"))
+    weights.check_target(target, options["names"])
+    net = load(workdir, checkpoint.which(options["checkpoint"]))
+    net.export(target, options["names"])
     size = target.stat().st_size
     print(f"{target}: net {net.net.name}, {len(net.classes)} classes, {size:,} bytes")
 
@@ -109,7 +119,8 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
     count = sum(layer.parameters for layer in table.layers(net))
     print(
         f"{source}: {count:,} parameters of net {net.name}, {net.classes} classes, in {workdir}\n"
-        f"next: python -m alexnet.evaluate --workdir={workdir} --checkpoint=last"
+        f"next: python -m alexnet.evaluate --workdir={shlex.quote(str(workdir))} "
+        "--checkpoint=last"
     )
 
 

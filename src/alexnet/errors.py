@@ -1,8 +1,10 @@
 """The one exception for mistakes a user can mend, and the checks that raise it."""
 
 import difflib
+import re
 import signal
 from collections.abc import Collection, Iterable
+from pathlib import Path
 
 
 class UserError(ValueError):
@@ -61,6 +63,16 @@ def choice(name: str, value: str, allowed: Collection[str]) -> None:
         choices = ", ".join(allowed)
         near = nearest(str(value), allowed)
         raise UserError(f"choose one of {choices}{near}", f"{name}={value!r}")
+
+
+def local_path(name: str, text: str) -> Path:
+    """A path as one writes it, with its `~` expanded; raises UserError if it is a URL."""
+    if re.match(r"[A-Za-z][\w+.-]*://", text):
+        raise UserError("only local paths work: mount it, or copy it here", f"{name}={text}")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # ~name, and there is no such user
+        return Path(text)
 
 
 def one_line(error: Exception) -> str:

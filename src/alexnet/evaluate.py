@@ -2,7 +2,7 @@
 
     python -m alexnet.evaluate --workdir=DIR[,DIR,...] [--weights=2,1,...]
         [--ten_crop | --views=centre|ten_crop|nine_crop] [--checkpoint=best|last|STEP]
-        [--split=validation|train|test] [--data_dir=DIR]
+        [--split=validation|train|test] [--config.data.*=... --config.mesh.*=...]
 
 Of several nets the softmax outputs are averaged, equally or by weight; they may be of any kind, but
 the images and classes must be the same. Table 2 of the paper (validation, top-1 / top-5 error):
@@ -15,42 +15,73 @@ the images and classes must be the same. Table 2 of the paper (validation, top-1
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alexnet.cli import arguments
+import jax
+
+from alexnet.cli import arguments, path, typed_overrides, values
 from alexnet.cli import run as run_command
 from alexnet.data.augment import VIEWS
+from alexnet.devices import processes
 from alexnet.errors import UserError
 from alexnet.inference.classifier import load
 from alexnet.inference.ensemble import Ensemble
 from alexnet.workdir import checkpoint, record
 
 OPTIONS = {
-    "workdir": None,
-    "weights": "",
-    "views": "centre",
-    "checkpoint": "best",
-    "split": "validation",
-    "data_dir": "",
+    "workdir": (None, "the folder of the run, or of several, separated by commas"),
+    "weights": ("", "of several runs, such as 2,1; without it they are equal"),
+    "views": ("centre", "of each image: centre, ten_crop (or just --ten_crop), nine_crop"),
+    "checkpoint": ("best", "best on the validation images, last, or the number of a step"),
+    "split": ("validation", "which images: validation, train or, where there is one, test"),
+    "data_dir": ("", "where the dataset is prepared, if no longer where the run found it"),
+    "coordinator": ("", "HOST:PORT of process 0 of several, or auto under SLURM, Open MPI, ..."),
+    "processes": ("", "how many processes evaluate this run together"),
+    "process": ("", "the number of this one, from 0"),
+    "cpu_devices": ("", "how many devices the CPU shall pretend to be"),
 }
+PROCESSES = ("coordinator", "processes", "process", "cpu_devices")
+MAY_CHANGE = ("config.data.", "config.mesh.")
 
 
 def main(argv: Sequence[str]) -> None:
     """Evaluates and prints a line for each run, and one for their average."""
     argv = ["--views=ten_crop" if argument == "--ten_crop" else argument for argument in argv]
-    options = OPTIONS | arguments(argv, OPTIONS)
+    settings = arguments([part for part in argv if part.startswith("--config.")])
+    for name in settings:
+        if not name.startswith(MAY_CHANGE):
+            raise UserError(
+                f"--{name}: what a run learned cannot change; of its settings only those of "
+                "--config.data and --config.mesh can"
+            )
+    options = values([part for part in argv if not part.startswith("--config.")], OPTIONS)
+    if options["data_dir"]:
+        settings["config.data.data_dir"] = str(path("data_dir", options["data_dir"]))
     views, split = options["views"], options["split"]
-    if options["workdir"] is None:
-        raise UserError("which run? add --workdir=DIR")
-    single = (Path(options["workdir"]) / "config.json").exists()  # a name may have a comma
-    workdirs = [options["workdir"]] if single else options["workdir"].split(",")
+    workdirs = folders(options["workdir"])
     weights = shares(options["weights"], len(workdirs))
     if views not in VIEWS:
         raise UserError(f"--views={views}: choose one of {', '.join(VIEWS)}")
     step = checkpoint.which(options["checkpoint"])
-    overrides = {"data.data_dir": options["data_dir"]} if options["data_dir"] else {}
+    if options["coordinator"] and len(workdirs) > 1:
+        raise UserError("--coordinator: several processes evaluate one run at a time")
+    processes.join(**{name: options[name] for name in PROCESSES})
+    with processes.ends_clearly():
+        evaluate(workdirs, weights, step, split, views, settings)
+
+
+def evaluate(
+    workdirs: Sequence[Path],
+    weights: Sequence[float],
+    step: str | int,
+    split: str,
+    views: str,
+    settings: Mapping[str, str],
+) -> None:
+    """Prints and records what `main` was asked for; `settings` are {"config.a.b": text}."""
+    texts = {name.removeprefix("config."): text for name, text in settings.items()}
     nets = [load(workdir, step) for workdir in workdirs]
     for net in nets[1:]:
         if net.classes != nets[0].classes:
@@ -59,7 +90,11 @@ def main(argv: Sequence[str]) -> None:
                 f"{len(net.classes)} classes cannot be averaged: they are not the same ones"
             )
 
+    first = jax.process_index() == 0
+
     def report(subject: str, row: dict[str, Any]) -> None:
+        if not first:
+            return
         print(
             f"{subject}, {row['dataset']} {split}, "
             f"{views.replace('_', '-')} ({VIEWS[views]} view{'s' if VIEWS[views] > 1 else ''}): "
@@ -70,16 +105,23 @@ def main(argv: Sequence[str]) -> None:
     several, average = len(nets) > 1, Ensemble()
     for workdir, net, weight in zip(workdirs, nets, weights, strict=True):
         batches = [] if several else None
-        row = net.evaluate(split, views, overrides, batches)
-        for note in row["notes"]:
+        row = net.evaluate(split, views, typed_overrides(net.config, texts), batches)
+        for note in row["notes"] if first else ():
             print(note, file=sys.stderr)
         report(f"{workdir} after {net.about.epoch:.2f} epochs", row)
-        record.save_evaluation(row, Path(workdir))
+        if first:
+            record.save_evaluation(row, workdir)
         if several:
-            average.add(workdir, weight, batches)
+            average.add(str(workdir), weight, batches)
     if several:
         each = ", ".join(f"{weight:.3g}" for weight in weights)
         report(f"average of {len(nets)} nets (weights {each})", row | average.means()._asdict())
+
+
+def folders(text: str) -> list[Path]:
+    """The workdirs that --workdir names: it is one name with commas, or several between them."""
+    whole = path("workdir", text)
+    return [whole] if whole.is_dir() else [path("workdir", part) for part in text.split(",")]
 
 
 def shares(text: str, count: int) -> list[float]:

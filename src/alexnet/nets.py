@@ -1,27 +1,92 @@
 """Prints the table of a net, with shapes and sizes.
 
-python -m alexnet.nets alexnet --towers=1
+    python -m alexnet.nets alexnet --towers=1
+    python -m alexnet.nets --config=configs/imagenet.py:one_gpu [--config.a.b=value]
+    python -m alexnet.nets --workdir=runs/digits
+
+It is a net by its name, whose options `alexnet.nets NAME --help` lists, or that of a config or of a
+run, with as many classes as its dataset has.
 """
 
 import sys
 from collections.abc import Sequence
 
-from alexnet.cli import arguments, run, typed
+from ml_collections import ConfigDict
+
+from alexnet import config as configs
+from alexnet.cli import (
+    arguments,
+    asks_help,
+    command_help,
+    described,
+    listing,
+    parse,
+    path,
+    positional,
+    run,
+    typed,
+    values,
+)
 from alexnet.errors import UserError, nearest
 from alexnet.models.build import NETS, build, defaults
 from alexnet.models.describe import describe
+from alexnet.models.table import Net
+
+CLASSES = 1000  # ImageNet's, where the dataset's are not known
+OPTIONS = {
+    "config": ("", "in place of a name: a file, and a variant of it after a colon"),
+    "workdir": ("", "in place of a name: the folder of a run"),
+}
 
 
 def main(argv: Sequence[str]) -> None:
     """Prints the table of the net named first; its options follow as --name=value."""
-    if not argv or argv[0].startswith("-"):
-        raise UserError(f"which net? write one of {', '.join(NETS)} first")
-    name, options = argv[0], defaults(argv[0])
-    for key, text in arguments(argv[1:]).items():
+    name, flags = positional(argv)
+    if asks_help(argv):
+        print(command_help(__doc__, OPTIONS))
+        if name:
+            print(f"\nOf net {name}:\n\n{listing(described(defaults(name), build, NETS[name]))}")
+    elif name:
+        print(describe(named(name, arguments(flags))))
+    elif any(flag.startswith("--workdir=") for flag in flags):
+        from alexnet.workdir import record  # with JAX, which a net alone does not need
+
+        options = values(flags, {"workdir": OPTIONS["workdir"]})
+        print(of_config(record.saved_config(path("workdir", options["workdir"]))))
+    elif any(flag.startswith("--config=") for flag in flags):
+        from alexnet.training.setup import KINDS
+
+        print(of_config(parse(flags, {}, KINDS)[0]))
+    else:
+        raise UserError(
+            f"which net? write one of {', '.join(NETS)} first, or --config=FILE or --workdir=DIR"
+        )
+
+
+def named(name: str, texts: dict[str, str]) -> Net:
+    """The net of this name with these options, which are text.
+
+    Raises:
+        UserError: for a name or an option that is not there, or a value of another type.
+    """
+    options = defaults(name)
+    for key, text in texts.items():
         if key not in options:
             raise UserError(f"--{key}: net {name} has no such option{nearest(key, options)}")
         options[key] = typed(key, text, options[key])
-    print(describe(build(name, **options)))
+    return build(name, **options)
+
+
+def of_config(config: ConfigDict) -> str:
+    """The table of a config's net, and where the number of its classes is from."""
+    from alexnet.data import prepare
+
+    name = config.data.name
+    classes = configs.call(prepare.class_count, "data", config.data)
+    net = configs.call(build, "net", config.net, classes=classes or CLASSES)
+    known = f"the classes are those of {name}"
+    assumed = f"{CLASSES} classes are assumed: those of {name} are known once it is prepared"
+    return f"{describe(net)}\n{known if classes else assumed}"
 
 
 if __name__ == "__main__":

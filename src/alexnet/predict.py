@@ -11,25 +11,30 @@ import json
 import sys
 from collections.abc import Sequence
 
-from alexnet.cli import arguments, count, run
+from alexnet.cli import count, path, run, values
 from alexnet.errors import UserError
 
-OPTIONS = {"workdir": None, "views": "centre", "checkpoint": "best", "top": "5", "json": "false"}
+OPTIONS = {
+    "workdir": (None, "the folder of the run, or a .safetensors of this project"),
+    "views": ("centre", "of each photo: centre, ten_crop or nine_crop"),
+    "checkpoint": ("best", "best on the validation images, last, or the number of a step"),
+    "top": ("5", "how many classes are printed for each photo"),
+    "json": ("false", "true, or just --json: print JSON for other programs"),
+}
 
 
 def main(argv: Sequence[str]) -> None:
     """Prints the classes of each photo."""
     photos = [argument for argument in argv if not argument.startswith("--")]
     flags = ["--json=true" if argument == "--json" else argument for argument in argv]
-    options = OPTIONS | arguments([flag for flag in flags if flag.startswith("--")], OPTIONS)
-    if not options["workdir"]:
-        raise UserError("which run? add --workdir=DIR")
+    options = values([flag for flag in flags if flag.startswith("--")], OPTIONS)
+    workdir = path("workdir", options["workdir"])
     if not photos:
         raise UserError("which photos? name one or more files")
     from alexnet.inference.classifier import load  # a mistake above needs no JAX
     from alexnet.workdir import checkpoint
 
-    net = load(options["workdir"], checkpoint.which(options["checkpoint"]))
+    net = load(workdir, checkpoint.which(options["checkpoint"]))
     best = net.top(photos, count("top", options["top"]), options["views"])
     if options["json"] == "true":
         print(json.dumps(dict(zip(photos, best, strict=True)), indent=1))

@@ -21,20 +21,25 @@ import jax
 import jax.numpy as jnp
 
 from alexnet.analysis import cost, hlo
-from alexnet.cli import count, parse, run
+from alexnet.cli import count, parse, path, run
 from alexnet.devices import runtime
 from alexnet.models.table import Net
 from alexnet.text import aligned
 from alexnet.training.setup import KINDS, setup
 from alexnet.training.step import SCOPES
 
-OPTIONS = {"steps": "3", "trace": ""}
+OPTIONS = {
+    "config": (None, "a file such as configs/digits.py, and a variant of it after a colon"),
+    "steps": ("3", "how many steps are measured, after two to warm up"),
+    "trace": ("", "a folder to keep the profiler's trace in"),
+}
 
 
 def main(argv: Sequence[str]) -> None:
     """Runs, measures and prints."""
     config, options = parse(argv, OPTIONS, KINDS)
     steps = count("steps", options["steps"])
+    kept = path("trace", options["trace"]) if options["trace"] else None
     runtime.cache_compilations()
     run = setup(config)
     state, hyperparameters = run.fresh(), run.hyperparameters(1)
@@ -57,7 +62,7 @@ def main(argv: Sequence[str]) -> None:
         step(batch)
     seconds = (time.perf_counter() - start) / steps
     with tempfile.TemporaryDirectory() as folder:
-        trace = Path(options["trace"] or folder)
+        trace = kept or Path(folder)
         with jax.profiler.trace(str(trace)):
             for batch in inputs[:steps]:
                 step(batch)

@@ -3,7 +3,7 @@
     python -m alexnet.roofline alexnet --batch=128 --towers=2
 
 Nothing is run and nothing here needs JAX: every figure is computed, not measured. docs/scaling.md
-explains them. The options are a net's, as in `alexnet.nets`, and the batch of all devices together.
+explains them. The options are a net's, which `alexnet.roofline NAME --help` lists, and the batch.
 G and T are powers of ten; MiB is 2^20 bytes.
 """
 
@@ -12,12 +12,23 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from alexnet.analysis import cost
-from alexnet.cli import arguments, count, run, typed
+from alexnet.cli import (
+    arguments,
+    asks_help,
+    command_help,
+    count,
+    described,
+    listing,
+    positional,
+    run,
+    typed,
+)
 from alexnet.devices.layout import layout
-from alexnet.models.build import build, defaults
+from alexnet.models.build import NETS, build, defaults
 from alexnet.models.table import Net
 from alexnet.text import aligned
 
+OPTIONS = {"batch": ("128", "images a step, on all devices together")}
 MIB = 2**20
 IMAGES, EPOCHS = 1_281_167, 90  # ILSVRC-2012's training set; "roughly 90 cycles" (section 5)
 
@@ -107,10 +118,16 @@ def describe(net: Net, batch: int) -> str:
 
 def main(argv: Sequence[str]) -> None:
     """Prints the tables of a net."""
-    name, flags = (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else ("alexnet", argv)
+    name, flags = positional(argv)
+    name = name or "alexnet"
     options = defaults(name)
-    given = arguments(flags, {"batch", *options})
-    batch = count("batch", given.pop("batch", "128"))
+    if asks_help(argv):
+        print(
+            command_help(__doc__, OPTIONS), listing(described(options, build, NETS[name])), sep="\n"
+        )
+        return
+    given = arguments(flags, {*OPTIONS, *options})
+    batch = count("batch", given.pop("batch", OPTIONS["batch"][0]))
     options |= {key: typed(key, text, options[key]) for key, text in given.items()}
     print(describe(build(name, **options), batch))
 

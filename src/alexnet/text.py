@@ -1,7 +1,12 @@
-"""Words that several modules say alike: columns, and where two things differ."""
+"""Words that several modules say alike: columns, where two things differ, what docstrings say."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, get_args, get_origin
+
+_SECTION = re.compile(r"^(?:Args|Attributes):\n((?:(?: .*)?\n)+)", re.MULTILINE)
+_ENTRY = re.compile(r"^    (\w[\w, ]*): (.*(?:\n     .*)*)", re.MULTILINE)
 
 
 def aligned(lines: Sequence[Sequence[str]], names: int = 1) -> list[str]:
@@ -30,3 +35,25 @@ def difference(
                 f"{expected.get(name, 'missing')} in {where_expected}"
             )
     return ""
+
+
+def documented(function: Callable[..., Any]) -> dict[str, str]:
+    """What the docstring of a function or class, Google style, says of each argument.
+
+    What a class says comes before what its bases say.
+    """
+    found = {}
+    for owner in reversed(getattr(function, "__mro__", (function,))):
+        for section in _SECTION.findall(inspect.cleandoc(owner.__doc__ or "") + "\n"):
+            for names, meaning in _ENTRY.findall(section):
+                found |= dict.fromkeys(names.split(", "), " ".join(meaning.split()))
+    return found
+
+
+def allowed(function: Callable[..., Any]) -> dict[str, tuple[str, ...]]:
+    """The words that an argument may be, of each whose type is a Literal."""
+    return {
+        name: get_args(parameter.annotation)
+        for name, parameter in inspect.signature(function).parameters.items()
+        if get_origin(parameter.annotation) is Literal
+    }

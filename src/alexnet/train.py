@@ -7,18 +7,26 @@ The same command again goes on exactly where the run was.
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from alexnet.cli import parse, run
+from alexnet.cli import parse, path, run
 from alexnet.devices import processes, runtime
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.setup import KINDS
 
+OPTIONS = {
+    "config": (None, "a file such as configs/digits.py, and a variant of it after a colon"),
+    "workdir": (None, "the folder of the run, where it starts or goes on"),
+    "coordinator": ("", "HOST:PORT of process 0 of several, or auto under SLURM, Open MPI, ..."),
+    "processes": ("", "how many processes train this run together"),
+    "process": ("", "the number of this one, from 0"),
+    "cpu_devices": ("", "how many devices the CPU shall pretend to be"),
+}
+
 
 def main(argv: Sequence[str]) -> None:
     """Reads the flags and trains."""
-    config, options = parse(argv, {"workdir": None} | processes.OPTIONS, KINDS)
-    workdir = Path(options.pop("workdir"))
+    config, options = parse(argv, OPTIONS, KINDS)
+    workdir = path("workdir", options.pop("workdir"))
     processes.join(**options)
     runtime.cache_compilations()
     with processes.ends_clearly():

@@ -1,6 +1,7 @@
 """alexnet.convert: weights come in from other frameworks' files and go out, the same to the bit."""
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -346,10 +347,23 @@ def test_stablehlo_subtracts_a_mean_image_as_evaluation_does(imported, tmp_path,
     )
 
 
+def test_what_to_do_next_works_in_a_workdir_of_any_name(folder, data_dir, tmp_path, capsys):
+    source = written("caffenet", tmp_path)
+    workdir = tmp_path / "a b,c"
+    convert.main(
+        [*flags("caffenet", folder, data_dir), f"--source={source}", f"--workdir={workdir}"]
+    )
+    line = capsys.readouterr().out.splitlines()[-1]
+    *python, option, last = shlex.split(line.removeprefix("next: "))
+    assert python == ["python", "-m", "alexnet.evaluate"]
+    evaluate.main([option, last])
+    assert f"{workdir} after 0.00 epochs" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--target=net.stablehlo"], "which run"),
+        (["--target=net.stablehlo"], "--workdir is missing"),
         (["--workdir={nothing}", "--target=net.stablehlo"], "holds no run"),
         (["--workdir={run}", "--target=net.onnx"], "end it in .safetensors or .stablehlo"),
         (["--workdir={run}", "--target={there}"], "there.safetensors: exists"),

@@ -157,7 +157,7 @@ def test_the_mistake_of_one_process_ends_both(data_dir, tmp_path):
 )
 def test_options_that_do_not_go_together(options, message):
     with pytest.raises(UserError, match=message):
-        processes.join(**processes.OPTIONS | options)
+        processes.join(**options)
 
 
 def test_auto_without_a_cluster_says_what_to_write_instead():

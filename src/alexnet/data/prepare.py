@@ -67,7 +67,17 @@ def open_dataset(
 
 
 def ensure(name: str, data_dir: str, image_size: int, quality: int = store.QUALITY) -> store.Store:
-    """The store, made on the spot where that takes no download; UserError otherwise."""
+    """The store, made on the spot where that takes no download; `config.data` holds the arguments.
+
+    Args:
+        name: digits, folder:/path, or any TFDS name of labelled images.
+        data_dir: where datasets are prepared; "" is $TFDS_DATA_DIR or TFDS's own place.
+        image_size: side of the stored squares, in pixels.
+        quality: of the JPEGs that are stored, 1 to 100; 0 stores raw pixels.
+
+    Raises:
+        UserError: if it is not prepared, and cannot be without a download.
+    """
     path = store.store_path(name, data_dir, image_size, quality)
     is_folder = name.startswith(store.FOLDER)  # may have changed since
     if is_folder or (store.load_store(path) is None and named.is_local(name, data_dir)):

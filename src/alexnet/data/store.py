@@ -23,7 +23,7 @@ import simplejpeg
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
 from alexnet.data.statistics import Statistics
-from alexnet.errors import UserError, require
+from alexnet.errors import UserError, local_path, require
 
 QUALITY = 95
 RAW_UP_TO = 64  # pixels a side; below, JPEG would save little and lose much
@@ -198,7 +198,7 @@ def stores_dir(data_dir: str) -> Path:
 def root_dir(data_dir: str) -> Path:
     """`data_dir`, or where TFDS keeps its data when that is ""."""
     default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return Path(data_dir or default).expanduser()
+    return local_path("data_dir", data_dir or default)
 
 
 def safe_name(name: str) -> str:

@@ -18,9 +18,9 @@ def make(*, towers: int, batch_size: int, data: int = 0, tower: int = 0) -> Mesh
     Args:
         towers: of the net.
         batch_size: of all devices together.
-        data: devices that the batch is split over; 0 takes as many as there are.
-        tower: devices that the towers are split over; 0 gives each tower a device of its own if
-            there are enough, as in the paper.
+        data: how many devices the batch is split over; 0 takes as many as there are.
+        tower: how many devices the towers are split over; 0 gives each tower a device of its own
+            if there are enough, as in the paper.
 
     Raises:
         UserError: if the devices, the towers or the batch do not divide so.

@@ -19,7 +19,6 @@ from jax.experimental import multihost_utils
 
 from alexnet.errors import Interrupted, UserError
 
-OPTIONS = {"coordinator": "", "processes": "", "process": "", "cpu_devices": ""}
 HEARTBEAT_SECONDS = 60  # without a sign of life for so long, a process counts as lost
 JOIN_SECONDS = 300
 UNREACHABLE = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "Unable to initialize backend")
@@ -29,7 +28,9 @@ LOST = (
 )
 
 
-def join(coordinator: str, processes: str, process: str, cpu_devices: str) -> None:
+def join(
+    coordinator: str = "", processes: str = "", process: str = "", cpu_devices: str = ""
+) -> None:
     """Makes this process one of several, and virtual CPU devices; before the first use of jax.
 
     Raises:

@@ -39,13 +39,13 @@ def is_command(argv: Sequence[str], orig_argv: Sequence[str]) -> bool:
         argv: `sys.argv`, whose first is "-m" while Python looks for the module of `python -m`.
         orig_argv: `sys.orig_argv`, which names that module.
     """
-    option, program = _program(orig_argv)
+    option, program = what_runs(orig_argv)
     if option == "m":
         return argv[:1] == ["-m"] and program.partition(".")[0] == "alexnet"
     return option == "" and argv[:1] == [program] and Path(program).name == "alexnet"
 
 
-def _program(orig_argv: Sequence[str]) -> tuple[str, str]:
+def what_runs(orig_argv: Sequence[str]) -> tuple[str, str]:
     """What Python runs, and how: ("m", module), ("c", code) or ("", script)."""
     words = iter(orig_argv[1:])
     for word in words:

@@ -1,16 +1,20 @@
 """The paper's network (section 3.5) in its two readings, and a small one of the same rows."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from alexnet.errors import UserError, choice
 from alexnet.models.table import Activation, Conv, Dense, Dropout, Net, Norm, Pool, Reads
+
+PRESETS = ("paper", "original")
+INITS = (*PRESETS, "caffe")
 
 
 def alexnet(
     *,
     classes: int,
-    preset: str = "original",
-    init: str = "",
+    preset: Literal[*PRESETS] = "original",
+    init: Literal["", *INITS] = "",
     towers: int = 2,
     image_size: int = 224,
     kernels: Sequence[int] = (96, 256, 384, 384, 256),
@@ -25,19 +29,20 @@ def alexnet(
         preset: "paper", the text; or "original", the source's `layers/layers-145.cfg`: conv1 is
             normalised before its ReLU, which follows pool1; alpha is divided by n; conv2 gets a
             second, same-map norm; conv3-5 start from a standard deviation of .03.
-        init: "paper", "original" or "caffe" (bvlc_alexnet's fillers); "" is the preset's own.
+        init: of the weights: "paper", "original" or "caffe" (bvlc_alexnet's fillers); "" is the
+            preset's own.
         towers: 2 as in the paper, or 1: the same layers, unsplit.
         kernels: of conv1..conv5; the one-GPU net (`layers-145-half.cfg`) has towers=1 and
             (48, 128, 192, 192, 256).
-        hidden: neurons of fc6, fc7.
+        hidden: numbers of neurons of fc6 and fc7.
         communicate: whether conv3, fc6 and fc7 read both towers. `layers-150.cfg` does not, with
             conv2 of 320 kernels and fc6 of 8192 neurons.
         overlapping_pool: False is `layers-147.cfg`: 2x2 windows, conv2 pad 1, conv5 pad 0.
         sixth_conv: kernels of conv6 over pool5 (run 146: 256); 0 leaves it out.
     """
-    choice("preset", preset, ("paper", "original"))
+    choice("preset", preset, PRESETS)
     init = init or preset
-    choice("init", init, ("paper", "original", "caffe"))
+    choice("init", init, INITS)
     lists = {"kernels": (kernels, 5, "conv1..conv5"), "hidden": (hidden, 2, "fc6, fc7")}
     for key, (values, count, of) in lists.items():
         if [type(value) for value in values] != [int] * count:

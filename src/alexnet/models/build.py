@@ -17,6 +17,7 @@ from alexnet.models.table import (
     Dense,
     Dropout,
     Net,
+    Nonlinearity,
     Norm,
     Row,
     Weighted,
@@ -42,7 +43,7 @@ def build(
     name: str,
     *,
     classes: int = 1000,
-    activation: str = "relu",
+    activation: Nonlinearity = "relu",
     norm: bool = True,
     dropout: float = 0.5,
     remove: str = "",
@@ -51,12 +52,16 @@ def build(
     """A named net with the common ablations applied; `config.net` holds these arguments.
 
     Args:
-        name: one of NETS; `options` are that function's own arguments.
-        activation: one of ACTIVATIONS, in place of every ReLU (Figure 1).
+        name: which net, one of NETS.
+        classes: how many the last layer tells apart.
+        activation: the function in place of every ReLU (Figure 1).
         norm: False leaves out every response norm (run 148).
         dropout: the rate of every dropout layer; 0 leaves dropout out.
         remove: rows to drop by name, separated by commas, such as "conv4" or "conv3,conv4"; a
             removed layer takes its own nonlinearity and dropout along.
+        options: the net's own arguments. All nets have `image_size`, and some `towers`:
+        image_size: side of the square that the net sees, in pixels.
+        towers: 2 as in the paper, or 1: the same layers, unsplit.
 
     Raises:
         UserError: for an unknown name or option, or a table whose shapes cannot fit.

@@ -1,6 +1,7 @@
 """The story of a training run from top to bottom."""
 
 import math
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -144,9 +145,10 @@ def conclusion(workdir: Path, errors: Sequence[float], flipped: bool) -> str:
     if not errors:
         return "nothing left to do, and nothing was validated; raise config.epochs to go on"
     best = min(range(len(errors)), key=errors.__getitem__)
+    quoted = shlex.quote(str(workdir))
     return (
         f"done: best validation top-1 error {errors[best]:.2%} (validation {best + 1} of "
         f"{len(errors)}), last {errors[-1]:.2%}\n"
-        f"next: python -m alexnet.evaluate --workdir={workdir}{' --ten_crop' if flipped else ''}\n"
-        f"      tensorboard --logdir={workdir}    (pip install tensorboard)"
+        f"next: python -m alexnet.evaluate --workdir={quoted}{' --ten_crop' if flipped else ''}\n"
+        f"      tensorboard --logdir={quoted}    (pip install tensorboard)"
     )

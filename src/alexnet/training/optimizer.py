@@ -26,13 +26,21 @@ Parts = dict[str, optax.GradientTransformation]  # of a chain, by name
 
 
 def momentum(decay: Parts, rates: Parts, *, momentum: float = 0.9) -> Parts:
-    """The paper's: v <- momentum v - eps (g + decay w), w <- w + v."""
+    """The paper's: v <- momentum v - eps (g + decay w), w <- w + v.
+
+    Args:
+        momentum: the share of its velocity that a weight keeps at each step.
+    """
     _check(momentum=momentum)
     return decay | rates | {"momentum": optax.trace(momentum)}
 
 
 def nesterov(decay: Parts, rates: Parts, *, momentum: float = 0.9) -> Parts:
-    """The same velocity, but w <- w + momentum v - eps (g + decay w): one step further along it."""
+    """The same velocity, but w <- w + momentum v - eps (g + decay w): one step further along it.
+
+    Args:
+        momentum: the share of its velocity that a weight keeps at each step.
+    """
     _check(momentum=momentum)
     return decay | rates | {"momentum": optax.trace(momentum, nesterov=True)}
 
@@ -40,7 +48,13 @@ def nesterov(decay: Parts, rates: Parts, *, momentum: float = 0.9) -> Parts:
 def adamw(
     decay: Parts, rates: Parts, *, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
 ) -> Parts:
-    """Adam with decay apart from the gradient's moments (Loshchilov and Hutter, 2019)."""
+    """Adam with decay apart from the gradient's moments (Loshchilov and Hutter, 2019).
+
+    Args:
+        b1: the share that the mean of the gradients keeps at each step.
+        b2: the share that the mean of their squares keeps at each step.
+        eps: added to the root of that mean, by which the step is divided.
+    """
     _check(b1=b1, b2=b2)
     require("eps", eps, eps > 0, "must be more than 0")
     return {"adam": optax.scale_by_adam(b1, b2, eps)} | decay | rates
@@ -65,12 +79,13 @@ def build(
     """A named optimiser; `config.optimizer` holds these arguments.
 
     Args:
-        name: one of OPTIMIZERS; `options` are that function's own arguments.
+        name: which update rule, one of OPTIMIZERS.
         params: the parameters or their shapes, {layer: {"kernel": ..., "bias": ...}}.
         weight_decay: of every kernel that `layer_decay` does not name. As in the text and the
             source it is not a regulariser added to the loss but a term of the update.
         bias_decay: of every bias; the source decays none, the text does not say.
         layer_decay: (layer, weight decay) of single layers (cuda-convnet's `wc`).
+        options: the rule's own arguments.
 
     Returns:
         update(gradients, state, params, rates=Rates) -> (change, state).

@@ -27,8 +27,8 @@ class Schedule:
     """One rate for all kernels, `bias_factor` times it for all biases, and events.
 
     Attributes:
-        rate: at the start, eps in the paper.
-        bias_factor: the source's biases learn at twice the rate.
+        rate: the learning rate at the start, eps in the paper.
+        bias_factor: the biases' rate by that of the kernels; 2 in the source.
         bias_drops: False leaves the biases at rate * bias_factor when the kernels' rate drops, as
             the source did: the final `layer-params-145.cfg` has epsB .02 beside epsW .00001.
         events: (epoch, name, value), each in force from that epoch on. A layer's name, such as
@@ -122,8 +122,8 @@ class Plateau(Schedule):
     """ "Divide the learning rate by 10 when the validation error stopped improving", three times.
 
     Attributes:
-        factor: what the rate is divided by.
-        drops: how many times at most.
+        factor: what the rate is divided by at each drop.
+        drops: how many times the rate drops at most.
         patience: validations in a row without a new best that count as "stopped improving"; the
             text does not say.
         improvement: by how much an error (a fraction of 1) must fall to count as a new best.
@@ -161,7 +161,7 @@ class Stepwise(Schedule):
 
     Attributes:
         epochs: the length of the run, `config.epochs`.
-        divisor: the last rate is rate / divisor.
+        divisor: the last of the rates is rate / divisor.
         steps: how many different rates there are.
         bias_divisor, bias_steps: the same for the biases, whose first rate is rate * bias_factor.
     """
@@ -210,6 +210,11 @@ SCHEDULES: dict[str, type[Schedule]] = {
 
 def build(kind: str, *, epochs: float, **options) -> Schedule:
     """The schedule of `config.schedule`, for a run of `epochs`.
+
+    Args:
+        kind: which schedule, one of SCHEDULES.
+        epochs: the length of the run.
+        options: that class's own arguments.
 
     Raises:
         UserError: for an unknown kind or option, or an impossible value.

@@ -3,9 +3,10 @@
 import contextlib
 import dataclasses
 import functools
+import inspect
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ from alexnet.data.augment import VIEWS, Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.data.store import Store
 from alexnet.devices import mesh as meshes
-from alexnet.errors import UserError, choice, nearest, require
+from alexnet.errors import UserError, choice, require
 from alexnet.kernels.choose import KERNELS, choose, compiler_options
 from alexnet.models import network
 from alexnet.models.build import NETS, build
@@ -38,11 +39,6 @@ from alexnet.training.step import (
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.record import Progress
 
-SETTINGS = (
-    *("seed", "batch_size", "epochs", "data", "net", "augment", "optimizer", "schedule", "mesh"),
-    *("init_from", "init_layers", "dtype", "precision", "kernels", "accumulate", "log_every"),
-    "checkpoint_every",
-)
 # Settings that choose a function; the rest of their section are its arguments.
 KINDS = {
     "net.name": configs.Kind(build, NETS, filled_in=("classes",)),
@@ -52,6 +48,7 @@ KINDS = {
     "schedule.kind": configs.Kind(schedule.build, SCHEDULES, filled_in=("epochs",)),
 }
 PRECISIONS = {"float32": "float32", "tf32": "tensorfloat32"}  # ours: JAX's
+DTYPES = ("float32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -276,16 +273,63 @@ def state_shardings(
 
 def check_settings(config: ConfigDict) -> None:
     """Raises UserError for a setting that is missing, unknown or impossible."""
-    for name in {*config, *SETTINGS}:
-        if name not in config:
-            raise UserError("missing", f"config.{name}")
-        if name not in SETTINGS:
-            raise UserError(f"no such setting{nearest(name, SETTINGS)}", f"config.{name}")
-    require("config.seed", config.seed, 0 <= config.seed < 2**32, "from 0 to 2^32 - 1")
-    require("config.epochs", config.epochs, config.epochs > 0, "must be more than 0")
-    require("config.batch_size", config.batch_size, config.batch_size >= 1, "must be at least 1")
-    for name in ("log_every", "checkpoint_every"):
-        require(f"config.{name}", config[name], config[name] >= 1, "a number of steps, at least 1")
-    choice("config.dtype", config.dtype, ("float32", "bfloat16"))
-    choice("config.precision", config.precision, tuple(PRECISIONS))
-    choice("config.kernels", config.kernels, KERNELS)
+    configs.call(check_top_level, "", config)
+
+
+def check_top_level(
+    *,
+    seed: int,
+    batch_size: int,
+    epochs: float,
+    data: Mapping[str, Any],
+    net: Mapping[str, Any],
+    augment: Mapping[str, Any],
+    optimizer: Mapping[str, Any],
+    schedule: Mapping[str, Any],
+    mesh: Mapping[str, Any],
+    init_from: str,
+    init_layers: str,
+    dtype: Literal[*DTYPES],
+    precision: Literal[*PRECISIONS],
+    kernels: Literal[*KERNELS],
+    accumulate: int,
+    log_every: int,
+    checkpoint_every: int,
+) -> None:
+    """Checks the settings that are in no section, and that there is every section.
+
+    Args:
+        seed: of the first weights, the order of the images, crops, noise and dropout.
+        batch_size: images a step, on all devices together.
+        epochs: how often the run sees the training set.
+        data, net, augment, optimizer, schedule, mesh: sections, each of one function's arguments.
+        init_from: the workdir of a run whose weights this one starts from; "" is none.
+        init_layers: which layers it takes from there: all, conv, or names such as conv1,conv2.
+        dtype: of the numbers that the net computes with; bfloat16 is mixed precision.
+        precision: of products of float32 numbers on GPUs.
+        kernels: the forms of the operations: plain, cpu, or auto, as the device likes.
+        accumulate: parts that a batch is taken in, to save memory.
+        log_every: steps from one row of the log to the next.
+        checkpoint_every: steps between checkpoints, beside the one that ends each epoch.
+
+    Raises:
+        UserError: for a value that cannot be.
+    """
+    require("seed", seed, 0 <= seed < 2**32, "from 0 to 2^32 - 1")
+    require("epochs", epochs, epochs > 0, "must be more than 0")
+    require("batch_size", batch_size, batch_size >= 1, "must be at least 1")
+    for name, steps in (("log_every", log_every), ("checkpoint_every", checkpoint_every)):
+        require(name, steps, steps >= 1, "a number of steps, at least 1")
+    choice("dtype", dtype, DTYPES)
+    choice("precision", precision, tuple(PRECISIONS))
+    choice("kernels", kernels, KERNELS)
+
+
+SETTINGS = tuple(inspect.signature(check_top_level).parameters)
+# Whose arguments a section holds, where no setting of it chooses one; "" is the top level.
+SECTIONS = {
+    "": check_top_level,
+    "data": prepare.ensure,
+    "augment": Augmentation,
+    "mesh": meshes.make,
+}

@@ -3,6 +3,7 @@
 import contextlib
 import tarfile
 from collections.abc import Iterable
+from pathlib import Path
 
 from alexnet.data.sources.raw import RawData
 from alexnet.data.store import root_dir
@@ -76,6 +77,9 @@ def open_dataset(name: str, data_dir: str) -> RawData:
 
 def _builder(name: str, data_dir: str):
     """The TFDS builder of a dataset of images with labels."""
+    if name.startswith(("/", ".", "~")):
+        hint = f"a path is no dataset's name; a folder of images is folder:{name}"
+        raise UserError(hint, f"name={name!r}")
     # Training reads stores only and must not load these.
     import tensorflow_datasets as tfds
 
@@ -86,6 +90,8 @@ def _builder(name: str, data_dir: str):
         builder = tfds.builder(name, data_dir=root_dir(data_dir))
     except tfds.core.DatasetNotFoundError:
         near = nearest(name, tfds.list_builders(with_community_datasets=False))
+        if Path(name).is_dir():
+            near = f"; a folder of images is folder:{name}"
         raise UserError(f"unknown dataset{near}", f"name={name!r}") from None
     except (ValueError, AssertionError, ImportError) as error:  # a wrong variant or version
         known = tfds.list_builders(with_community_datasets=False)

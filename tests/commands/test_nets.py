@@ -1,0 +1,69 @@
+"""`alexnet.nets`: the table of a net by its name, of a config and of a run."""
+
+import pytest
+from support.tiny import ROOT
+
+from alexnet import nets, roofline
+from alexnet.data.prepare import ensure
+from alexnet.errors import UserError
+from alexnet.workdir import record
+
+
+def printed(capsys, *argv: str) -> str:
+    nets.main(argv)
+    return capsys.readouterr().out
+
+
+def test_a_config_and_a_name_with_its_options_give_one_table(data_dir, capsys):
+    ensure("digits", data_dir, 20)
+    place = [f"--config.data.data_dir={data_dir}", "--config.data.image_size=20"]
+    found = printed(
+        capsys, f"--config={ROOT}/configs/imagenet.py:one_gpu", "--config.data.name=digits", *place
+    )
+    options = ["--towers=1", "--kernels=(48,128,192,192,256)", "--classes=10"]
+    table = printed(capsys, "alexnet", *options)
+    assert found == f"{table}the classes are those of digits\n"
+
+
+def test_classes_that_are_not_known_are_assumed(tmp_path, capsys):
+    found = printed(
+        capsys, f"--config={ROOT}/configs/folder.py", f"--config.data.data_dir={tmp_path}"
+    )
+    table = printed(capsys, "alexnet")
+    assert found.startswith(table)
+    assert found.removeprefix(table).startswith("1000 classes are assumed: those of folder:images")
+
+
+def test_a_run_gives_the_table_of_its_net(tiny, tmp_path, capsys):
+    ensure(**tiny.data.to_dict())
+    record.save_config(tiny, tmp_path)
+    found = printed(capsys, f"--workdir={tmp_path}")
+    options = ["--image_size=18", "--remove=conv4,conv5,fc7"]
+    assert found.startswith(printed(capsys, "pocket", *options))
+
+
+@pytest.mark.parametrize("command", [nets, roofline])
+def test_help_on_a_net_lists_its_options(command, capsys):
+    command.main(["alexnet", "--help"])
+    said = capsys.readouterr().out
+    assert said.startswith(command.__doc__.strip())
+    assert "  --towers=2\n      2 as in the paper, or 1" in said
+    assert "  --preset=original\n" in said
+    assert "one of: paper, original\n" in said
+    assert "one of: relu, tanh, sigmoid, none\n" in said
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], r"which net\? write one of alexnet, .* or --config=FILE or --workdir=DIR"),
+        (["--workdir=/nowhere"], "/nowhere holds no run"),
+        (["--workdir="], "--workdir= is empty"),
+        (["--workdir=x", "--config=y"], "--config: no such option"),
+        (["--config=configs/nothing.py"], "no such file"),
+        (["alexnet", "--config=x"], "--config: net alexnet has no such option"),
+    ],
+)
+def test_a_mistake_is_a_clear_error(argv, message):
+    with pytest.raises(UserError, match=message):
+        nets.main(argv)

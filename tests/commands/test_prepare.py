@@ -1,0 +1,47 @@
+"""`alexnet.prepare`: its options, and names that are no dataset's."""
+
+import pytest
+
+from alexnet import prepare
+from alexnet.errors import UserError
+
+
+@pytest.mark.parametrize("name", ["digits", "--name=digits"])
+def test_the_name_comes_first_or_as_an_option(tmp_path, capsys, name):
+    prepare.main([name, f"--data_dir={tmp_path}", "--image_size=8"])
+    assert "digits-8px: 1,438 train, 359 validation images; 10 classes: 0" in (
+        capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "--name is missing"),
+        (["digits", "--name=digits"], "--name is given twice"),
+        (["digits", "cifar10"], "stray argument 'cifar10'"),
+        (["digits", "--image_size", "32"], "--image_size: write --image_size=value"),
+        (["digits", "--image_size=large"], "--image_size=large: expected a whole number"),
+        (["digits", "--quality=-1"], "--quality=-1: expected a whole number of at least 0"),
+        (["digits", "--size=32"], "--size: no such option; did you mean 'image_size'"),
+        (["digits", "--data_dir=gs://bucket"], "data_dir=gs://bucket: only local paths work"),
+    ],
+)
+def test_a_mistake_is_a_clear_error(argv, message):
+    with pytest.raises(UserError, match=message):
+        prepare.main(argv)
+
+
+@pytest.mark.parametrize("written", ["{}", "~/photos", "./photos", "photos"])
+def test_a_path_in_place_of_a_name_gets_the_way_to_write_it(tmp_path, monkeypatch, written):
+    (tmp_path / "photos").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    name = written.format(tmp_path / "photos")
+    with pytest.raises(UserError, match=f"name='{name}': .*folder of images is folder:{name}"):
+        prepare.main([name, f"--data_dir={tmp_path}"])
+
+
+def test_help_beside_a_name(capsys):
+    prepare.main(["cifar10", "--help"])
+    assert "--image_size=" in capsys.readouterr().out
