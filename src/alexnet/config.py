@@ -252,14 +252,14 @@ def absolute(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     config = config.copy_and_resolve_references()
     kind, colon, path = config.data.name.partition(":")
     if kind == "folder" and colon:
-        config.data.name = f"folder:{_absolute(path)}"
-    config.data.data_dir = _absolute(config.data.data_dir)
-    config.init_from = _absolute(config.init_from)
+        config.data.name = f"folder:{_absolute('data.name', path)}"
+    config.data.data_dir = _absolute("data.data_dir", config.data.data_dir)
+    config.init_from = _absolute("init_from", config.init_from)
     return config
 
 
-def _absolute(path: str) -> str:
-    return os.path.abspath(os.path.expanduser(path)) if path else ""
+def _absolute(key: str, path: str) -> str:
+    return os.path.abspath(errors.local_path(f"config.{key}", path)) if path else ""
 
 
 def differences(
