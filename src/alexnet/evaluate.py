@@ -62,6 +62,12 @@ def main(argv: Sequence[str]) -> None:
         if split not in run.store.counts:
             raise UserError(f"--split={split}: choose one of {', '.join(run.store.counts)}")
         check_same_images((workdirs[0], workdir), (runs[0].store, run.store), split)
+        if views == "ten_crop" and not run.config.augment.flip:
+            print(
+                f"{workdir} never saw reflections (config.augment.flip=False), which half of the "
+                "ten crops are",
+                file=sys.stderr,
+            )
 
     def report(subject: str, means: metrics.Means) -> None:
         print(

@@ -14,6 +14,30 @@ TOLERANCE = 0.01  # of ln(classes)
 EMPTY = (0, 0.0, 0.0, 0.0)  # the sums of no steps
 
 
+def warnings(run: Run) -> list[str]:
+    """A line for each thing in a run that can be but is hardly meant."""
+    lines, images = [], run.store.counts["train"]
+    if run.config.batch_size > images:
+        lines.append(
+            f"config.batch_size={run.config.batch_size} is more than the {images:,} training "
+            "images: a step sees some twice"
+        )
+    last = run.epoch(run.steps - 1)  # when the last step begins
+    for name in ("milestones", "events"):
+        late = [entry[0] for entry in getattr(run.schedule, name, ()) if entry[0] > last]
+        if late:
+            epochs = ", ".join(f"{epoch:g}" for epoch in late)
+            lines.append(
+                f"config.epochs={run.config.epochs:g} ends before config.schedule.{name} "
+                f"at epoch {epochs}"
+            )
+    if not tells_top5(run):
+        lines.append(
+            f"the top-5 error of {len(run.store.classes)} classes means nothing: left out below"
+        )
+    return lines
+
+
 def tells_top5(run: Run) -> bool:
     """Whether there are more than five classes."""
     return len(run.store.classes) > 5

@@ -12,7 +12,7 @@ from alexnet.devices.processes import Interruption
 from alexnet.errors import Interrupted, UserError
 from alexnet.models.table import layers
 from alexnet.training import fine_tune
-from alexnet.training.health import Alarm, Window, averages, tells_top5
+from alexnet.training.health import Alarm, Window, averages, tells_top5, warnings
 from alexnet.training.setup import Run, setup
 from alexnet.workdir import checkpoint, record
 from alexnet.workdir.checkpoint import Checkpoints
@@ -47,9 +47,14 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> list[float]:
         check_agreed(start, workdir)
         errors, window = list(progress.validation_errors), Window(progress.window)
         alarm = Alarm(len(run.store.classes))
+        if start > run.steps:
+            refuse(run, workdir, progress.epoch)
+            return errors
         with open_log(run, workdir, start if restored else None) as log:
             log.message(introduction(run, workdir, start) + story)
             if start < run.steps:
+                for line in warnings(run):
+                    log.message(line)
                 log.status(f"compiling; then numbers every {config.log_every} steps")
             for step, batch in run.batches(after=start):
                 state, sums = run.train_step(state, batch, run.hyperparameters(step, errors))
@@ -93,6 +98,15 @@ def check_agreed(start: int, workdir: Path) -> None:
         )
 
 
+def refuse(run: Run, workdir: Path, epochs: float) -> None:
+    """Says, in place of training, that more `epochs` were done than are asked for."""
+    if jax.process_index() == 0:
+        print(
+            f"{workdir} has done {epochs:.4g} epochs, more than config.epochs="
+            f"{run.config.epochs:g}, and stays as it is; raise config.epochs to train longer"
+        )
+
+
 def open_log(run: Run, workdir: Path, resume_step: int | None) -> Log:
     """The log, which the first process writes, beside the config that it is a log of."""
     first = jax.process_index() == 0
@@ -117,6 +131,8 @@ def introduction(run: Run, workdir: Path, start: int) -> str:
     parameters = sum(layer.parameters for layer in layers(run.net))
     counts = ", ".join(f"{count:,} {split}" for split, count in run.store.counts.items())
     begin = f"resuming at step {start:,}" if start else "starting"
+    if start == run.steps:
+        begin = "finished already (to train longer, raise config.epochs)"
     return (
         f"{run.net.name}: {parameters:,} parameters in {run.net.towers} tower(s); "
         f"{data * tower} x {device} (data {data} x tower {tower}), {run.config.precision}{left}\n"
