@@ -91,6 +91,13 @@ def evaluate(
             )
 
     first = jax.process_index() == 0
+    for net in nets if first and views == "ten_crop" else ():
+        if not net.config.augment.flip:
+            print(
+                f"{net.about.source} never saw reflections (config.augment.flip=False), which half "
+                "of the ten crops are",
+                file=sys.stderr,
+            )
 
     def report(subject: str, row: dict[str, Any]) -> None:
         if not first:

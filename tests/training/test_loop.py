@@ -1,6 +1,8 @@
 """Training as a user runs it, on real digits."""
 
+import dataclasses
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +16,9 @@ from support.tiny import ROOT, tiny_config
 
 from alexnet import evaluate
 from alexnet.errors import Interrupted, UserError
-from alexnet.training import health, loop
+from alexnet.training import health, loop, metrics
 from alexnet.training.loop import train_and_evaluate
+from alexnet.training.setup import Run, setup
 from alexnet.workdir import checkpoint, log, record
 from alexnet.workdir.claim import claim
 
@@ -69,16 +72,67 @@ def test_evaluate_repeats_the_last_validation(finished, capsys):
     assert "ten-crop (10 views)" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_ten_crops_of_a_net_that_never_saw_reflections(finished, tmp_path, capsys, flip):
+    workdir = shutil.copytree(finished[0], tmp_path / "run")
+    config = record.saved_config(workdir)
+    config.augment.flip = flip
+    record.save_config(config, workdir)
+    evaluate.main([f"--workdir={workdir}", "--ten_crop"])
+    line = (
+        f"{workdir} never saw reflections (config.augment.flip=False), which half of the ten crops "
+        "are\n"
+    )
+    assert capsys.readouterr().err == ("" if flip else line)
+    train_and_evaluate(config, workdir)
+    assert ("--ten_crop" in capsys.readouterr().out) == flip
+
+
 def test_the_same_command_again_only_reports(finished, capsys):
     workdir, history = finished
     config = record.saved_config(workdir)
+    config.schedule.milestones = ((20.0, 0.001),)
     before = rows(workdir)
     assert train_and_evaluate(config, workdir) == history
     assert rows(workdir) == before
-    assert "done: best validation" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "finished already (to train longer, raise config.epochs), 17 steps in all" in out
+    assert "done: best validation" in out
+    assert "compiling" not in out
+    assert "milestones" not in out  # nothing is trained: no warnings
 
 
-@pytest.mark.parametrize("stop_at", [2, 6, 9])
+def test_fewer_epochs_than_were_done_leave_the_run_as_it_is(finished, capsys):
+    workdir, errors = finished
+    config = record.saved_config(workdir)
+    config.epochs = 1.5
+
+    def files():
+        return {path: path.stat() for path in workdir.rglob("*") if path.name != ".lock"}
+
+    before = files()
+    assert train_and_evaluate(config, workdir) == errors
+    assert files().keys() == before.keys()
+    assert all(stat.st_mtime == before[path].st_mtime for path, stat in files().items())
+    assert capsys.readouterr().out == (
+        f"{workdir} has done 3.026 epochs, more than config.epochs=1.5, and stays as it is; "
+        "raise config.epochs to train longer\n"
+    )
+
+
+def test_the_best_that_is_announced_is_kept_and_evaluated(tiny, tmp_path, capsys, monkeypatch):
+    losses = iter((2.0, 1.0, 1.0))
+    monkeypatch.setattr(
+        Run, "evaluate", lambda *_: metrics.Means(next(losses), 0.5, 0.1, tiny.batch_size)
+    )
+    train_and_evaluate(tiny, tmp_path)
+    assert "best validation top-1 error 50.00% (step 12), last 50.00%" in capsys.readouterr().out
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"12", "17"}
+    _, progress = checkpoint.load_params(tmp_path, "best")
+    assert len(progress.validation_errors) == 2
+
+
+@pytest.mark.parametrize("stop_at", [2, 3, 6, 9])
 def test_an_interrupted_run_resumes_exactly(finished, tiny, tmp_path, monkeypatch, stop_at):
     whole, history = finished
 
@@ -115,8 +169,75 @@ def test_an_interrupted_run_resumes_exactly(finished, tiny, tmp_path, monkeypatc
     expected, expected_metadata = checkpoint.load_params(whole, "last")
     assert metadata == expected_metadata
     jax.tree.map(np.testing.assert_array_equal, params, expected)
-    validated = [row for row in rows(tmp_path) if "validation/loss" in row]
-    assert validated == [row for row in rows(whole) if "validation/loss" in row]
+    assert rows(tmp_path) == rows(whole)
+
+
+def test_kills_and_resumes_change_no_row(tiny, tmp_path, monkeypatch):
+    """Rows average equal windows, whatever comes in between."""
+    tiny.log_every, tiny.checkpoint_every = 7, 2
+    train_and_evaluate(tiny, tmp_path / "whole")
+    expected = rows(tmp_path / "whole")
+    averaged = {row["step"]: row["train/steps"] for row in expected if "train/steps" in row}
+    assert averaged == {7: 7, 14: 7, 17: 3}
+
+    class Killed(Exception):
+        pass
+
+    for last in (1, 4, 6, 12):  # before any checkpoint, within windows, twice in one
+
+        class Dying(loop.Window):
+            def add(self, step, sums, last=last):
+                if step == last:
+                    raise Killed
+                super().add(step, sums)
+
+        monkeypatch.setattr(loop, "Window", Dying)
+        with pytest.raises(Killed):
+            train_and_evaluate(tiny, tmp_path / "killed")
+    monkeypatch.undo()
+    train_and_evaluate(tiny, tmp_path / "killed")
+    assert rows(tmp_path / "killed") == expected
+    seconds = [row["seconds"] for row in log.read_log(tmp_path / "killed")]
+    assert seconds == sorted(seconds)
+
+
+def test_a_longer_run_goes_on_with_the_window(tiny, tmp_path):
+    """Its last row was shorter; the next one averages a whole window again."""
+    tiny.log_every, tiny.epochs = 5, 1.2  # 7 steps
+    train_and_evaluate(tiny, tmp_path)
+    tiny.epochs = 2.0  # 12 steps
+    train_and_evaluate(tiny, tmp_path)
+    trained = [row for row in rows(tmp_path) if "train/loss" in row]
+    averaged = {row["step"]: row["train/steps"] for row in trained}
+    assert averaged == {5: 5, 7: 2, 10: 5, 12: 2}
+
+
+def test_what_is_doubtful_is_said_once_at_the_start(tiny, tmp_path, capsys):
+    tiny.schedule.milestones = ((0.5, 0.002), (20.0, 0.001), (40.0, 0.0001))
+    tiny.schedule.events = ((0.2, "conv1", 0.0), (1.0, "conv1", 0.01))
+    tiny.epochs = 1.0  # the sixth step begins at 0.89
+    train_and_evaluate(tiny, tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[3:6] == [
+        "config.epochs=1 ends before config.schedule.milestones at epoch 20, 40",
+        "config.epochs=1 ends before config.schedule.events at epoch 1",
+        "compiling; then numbers every 2 steps",
+    ]
+    assert len([line for line in lines if "ends before" in line]) == 2
+
+
+def test_few_classes_and_few_images_are_doubtful(tiny):
+    tiny.schedule.milestones = ()
+    run = setup(tiny)
+    assert health.warnings(run) == []
+    few = dataclasses.replace(
+        run.store, classes=run.store.classes[:5], counts={"train": 200, "validation": 50}
+    )
+    run = dataclasses.replace(run, store=few)
+    assert health.warnings(run) == [
+        "config.batch_size=256 is more than the 200 training images: a step sees some twice",
+        "the top-5 error of 5 classes means nothing: left out below",
+    ]
 
 
 def test_float64_changes_nothing(finished, tiny, tmp_path):

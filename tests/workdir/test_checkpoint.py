@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from alexnet.errors import UserError
-from alexnet.workdir import checkpoint
+from alexnet.workdir import checkpoint, record
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.record import Progress
 
@@ -58,10 +58,12 @@ def like(state: Any) -> Any:
     )
 
 
-def save(directory: Path, errors: dict[int, float | None]) -> None:
+def save(directory: Path, errors: dict[int, float | tuple[float, float] | None]) -> None:
+    """Checkpoints with these errors, or errors and losses."""
     with Checkpoints(directory) as checkpoints:
-        for step, error in errors.items():
-            checkpoints.save(step, make_state(step), Progress(epoch=step), error)
+        for step, found in errors.items():
+            found = found if isinstance(found, tuple) else (found,)
+            checkpoints.save(step, make_state(step), Progress(epoch=step), *found)
 
 
 def steps(directory: Path) -> list[int]:
@@ -94,7 +96,7 @@ def truncate(directory: Path) -> None:
 def test_restore_is_bitwise(tmp_path):
     state = make_state(7)
     state.params["fc8"]["bias"] = jnp.array([[jnp.nan, -0.0, jnp.inf, 1e-45, 3]] * 2)
-    progress = Progress(3.5, (0.5, 1 / 3), ("cats", "dogs"))
+    progress = Progress(3.5, (0.5, 1 / 3), ("cats", "dogs"), (2, 0.1 + 0.2, 1 / 3, 5e-324))
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(7, state, progress, None)
     with Checkpoints(tmp_path) as checkpoints:
@@ -134,6 +136,9 @@ def test_training_may_reuse_the_buffers_at_once(tmp_path):
         ({1: None, 2: None, 3: None}, [2, 3]),
         ({1: 0.5, 2: None, 3: None, 4: None}, [1, 3, 4]),
         ({1: None, 2: 0.5, 3: None, 4: 0.4}, [3, 4]),
+        ({1: 0.7, 2: 0.7, 3: 0.8, 4: 0.8}, [1, 3, 4]),
+        ({1: (0.7, 2.0), 2: (0.7, 1.0), 3: (0.8, 0.5), 4: (0.7, 1.0)}, [2, 3, 4]),
+        ({1: (0.7, 1.0), 2: (0.7, 2.0), 3: (0.8, 0.5), 4: (0.7, 1.0)}, [1, 3, 4]),
     ],
 )
 def test_best_and_last_two_are_kept(tmp_path, errors, kept):
@@ -145,6 +150,35 @@ def test_best_is_remembered_across_runs(tmp_path):
     save(tmp_path, {1: 0.3, 2: 0.5})
     save(tmp_path, {3: 0.4, 4: 0.6})
     assert steps(tmp_path) == [1, 3, 4]
+
+
+def test_best_is_the_same_for_all_who_ask(tmp_path):
+    save(tmp_path, {1: (0.3, 2.0), 2: (0.3, 1.0)})
+    save(tmp_path, {3: (0.3, 1.5), 4: (0.3, 1.0)})
+    assert steps(tmp_path) == [2, 3, 4]
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.best() == (2, (0.3, 1.0))
+    _, progress = checkpoint.load_params(tmp_path, "best")
+    assert progress.epoch == 2
+
+
+@pytest.mark.parametrize(
+    ("found", "step"),
+    [
+        ({}, None),
+        ({1: (None, None)}, None),
+        ({1: (0.5, None), 2: (0.4, None)}, 2),
+        ({2: (0.4, 1.0), 1: (0.4, 1.0)}, 1),
+        ({1: (0.4, None), 2: (0.4, 1.0), 3: (0.4, 0.5)}, 1),  # an earlier version's, loss unknown
+        ({1: (0.5, None), 2: (0.4, 1.0), 3: (0.4, 0.5)}, 3),
+    ],
+)
+def test_best_goes_by_error_then_loss_then_step(found, step):
+    assert record.best({step: record.Validation(*one) for step, one in found.items()}) == step
+
+
+def test_progress_of_an_earlier_version():
+    assert Progress.from_json({"epoch": 1.5}) == Progress(1.5)
 
 
 def test_previous_checkpoint_outlives_the_save(tmp_path):
@@ -316,7 +350,8 @@ def run(function: str, *arguments: Any, devices: int = 1) -> subprocess.Popen:
         f"import jax; jax.config.update('jax_num_cpu_devices', {devices})\n"
         f"import test_checkpoint; test_checkpoint.{function}(*{arguments!r})"
     )
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "JAX_PLATFORMS": "cpu"}
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])  # this checkout's alexnet
+    environment = os.environ | {"PYTHONPATH": path, "JAX_PLATFORMS": "cpu"}
     return subprocess.Popen([sys.executable, "-c", code], env=environment)
 
 

@@ -1,12 +1,17 @@
 """alexnet.workdir.log: every number once, whatever happens to the run."""
 
+import contextlib
+import fcntl
 import io
 import json
 import math
 import os
+import pty
 import re
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,34 +41,60 @@ def clock(monkeypatch):
 
 
 def train(run: Log, step: int, loss: float = 2.5) -> None:
-    run.train(step, step / 10, loss, 0.5, 0.25, 0.01)
+    run.train(step, step / 10, loss, 0.5, 0.25, 2, 0.01)
 
 
 def train_lines(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith("step ")]
 
 
-def events(workdir: Path) -> Iterator[Event]:
-    """The events for TensorBoard, read without it: length, its crc, the event, its crc."""
-    for path in sorted((workdir / "tensorboard").iterdir()):
+def events(workdir: Path) -> Iterator[tuple[str, Event]]:
+    """(run, event) for TensorBoard, read without it: length, its crc, the event, its crc."""
+    for path in sorted((workdir / "tensorboard").rglob("events*")):
         data = path.read_bytes()
         while data:
             size = int.from_bytes(data[:8], "little")
-            yield Event.FromString(data[12 : 12 + size])
+            yield path.parent.name, Event.FromString(data[12 : 12 + size])
             data = data[16 + size :]
 
 
 def scalars(workdir: Path) -> list[tuple[str, int, float]]:
-    """(tag, step, value) of every scalar in the event files."""
-    return [(v.tag, e.step, v.simple_value) for e in events(workdir) for v in e.summary.value]
+    """(run/tag, step, value) of every scalar in the event files."""
+    return [
+        (f"{run}/{value.tag}", event.step, value.simple_value)
+        for run, event in events(workdir)
+        for value in event.summary.value
+        if not value.HasField("tensor")
+    ]
+
+
+def on_terminal(code: str, columns: int, directory: Path) -> str:
+    """What a program writes to a terminal that reports so many columns, and as many rows."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", columns, columns, 0, 0))
+    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=directory,
+        env=environment | {"TERM": "dumb"},
+        stdout=slave,
+        stderr=slave,
+    )
+    os.close(slave)
+    written = b""
+    with contextlib.suppress(OSError), open(master, "rb", buffering=0) as terminal:  # EIO: the end
+        while part := terminal.read(4096):
+            written += part
+    assert process.wait() == 0, written
+    return written.decode()
 
 
 def test_rows(tmp_path, clock):
     with Log(tmp_path / "run", 100, 128) as run:
-        run.train(1, 0.5, np.float32(2.5), 0.5, 0.25, 0.01)
+        run.train(1, 0.5, np.float32(2.5), 0.5, 0.25, 1, 0.01)
         assert len(log.read_log(tmp_path / "run")) == 1  # flushed
         clock.now = 4
-        run.train(3, 0.75, 2.0, 0.5, 0.125, 0.01)
+        run.train(3, 0.75, 2.0, 0.5, 0.125, 2, 0.01)
         run.validation(3, 1, 1.5, 0.4375, 0.25, 50_000)
     first, second, validation = log.read_log(tmp_path / "run")
     assert first == {
@@ -73,6 +104,7 @@ def test_rows(tmp_path, clock):
         "train/loss": 2.5,
         "train/top1_error": 0.5,
         "train/top5_error": 0.25,
+        "train/steps": 1,
         "train/rate": 0.01,
         "train/images_per_second": None,
     }
@@ -89,7 +121,7 @@ def test_rows(tmp_path, clock):
     written = scalars(tmp_path / "run")
     assert ("train/loss", 1, 2.5) in written
     assert ("validation/top1_error", 3, 0.4375) in written
-    assert len(written) == 4 + 5 + 4
+    assert len(written) == 5 + 6 + 4
 
 
 def test_nan_is_valid_json(tmp_path, capsys):
@@ -123,11 +155,52 @@ def test_resumed_reads_as_if_never_interrupted(tmp_path, clock):
             run.validation(step, step / 10, 2.0, 0.5, 0.25, 100)
     assert path.read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
     assert {p.name for p in path.parent.iterdir()} == {"metrics.jsonl", "tensorboard"}
-    # TensorBoard is told to forget what it had from step 4 on.
+    # TensorBoard is told to forget what it had from step 4 on, in both of its runs.
     starts = [
-        e.step for e in events(tmp_path / "killed") if e.session_log.status == SessionLog.START
+        (name, event.step)
+        for name, event in events(tmp_path / "killed")
+        if event.session_log.status == SessionLog.START
     ]
-    assert starts == [4]
+    assert starts == [("train", 4), ("validation", 4)]
+
+
+def test_seconds_go_on_after_the_last_row_that_is_kept(tmp_path, clock):
+    with Log(tmp_path, 6, 128) as run:
+        for step in (1, 2, 3):
+            clock.now += 10
+            train(run, step)
+    clock.now = 1000  # another process
+    with Log(tmp_path, 6, 128, resume_step=2) as run:
+        clock.now += 5
+        train(run, 3)
+    assert [row["seconds"] for row in log.read_log(tmp_path)] == [10, 20, 25]
+
+
+def test_train_and_validation_share_a_chart_beside_the_config(tmp_path):
+    (tmp_path / "config.json").write_text('{"seed": 0}\n')
+    for resume_step in (None, 3):
+        with Log(tmp_path, 6, 128, resume_step=resume_step) as run:
+            run.validation(resume_step or 3, 1, 2.0, 0.5, 0.25, 100)
+            train(run, resume_step or 3)
+    tags = {(name, value.tag) for name, event in events(tmp_path) for value in event.summary.value}
+    for tag in ("loss", "top1_error", "top5_error"):
+        assert {("train", tag), ("validation", tag)} <= tags
+    texts = [
+        (name, event.step, value.tensor.string_val[0].decode())
+        for name, event in events(tmp_path)
+        for value in event.summary.value
+        if value.tag.startswith("config")
+    ]
+    assert texts == [("train", step, '    {"seed": 0}\n') for step in (0, 3)]
+
+
+def test_rows_of_an_earlier_version_are_charted_anew(tmp_path):
+    row = {"step": 2, "epoch": 0.2, "seconds": 1.5, "train/loss": 2.5, "train/rate": None}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    for _ in range(2):
+        with Log(tmp_path, 6, 128, resume_step=2):
+            pass
+    assert scalars(tmp_path) == [("train/loss", 2, 2.5)]
 
 
 def test_without_resume_the_file_starts_afresh(tmp_path):
@@ -172,14 +245,41 @@ def test_plain_lines_are_rare(tmp_path, capsys, clock):
         "100/100",
     ]
     assert train_lines(out)[1] == (
-        "step 11/100  epoch 1.10  loss 2.5000  top-1 50.00%  top-5 25.00%  "
-        "128 images/s  ETA 0:01:29"
+        "step 11/100  loss 2.50  error 50.0% (top-5 25.0%)  128 images/s  ETA 0:01:29"
     )
     assert (
-        "validation  step 30/100  epoch 3.00  loss 2.0000  top-1 43.75%  top-5 25.00%  "
-        "50000 images\n"
+        "validation  step 30/100  epoch 3.00  loss 2.0000  error 43.75% (top-5 25.00%)\n"
     ) in out
     assert "\r" not in out
+
+
+def test_top5_is_left_out_where_it_means_nothing(tmp_path, capsys, clock):
+    with Log(tmp_path, 100, 128, top5=False) as run:
+        for step in (99, 100):
+            clock.now += 10
+            train(run, step)
+        run.validation(100, 10, 2.0, 0.4375, 0.0, 50_000)
+    out = capsys.readouterr().out
+    assert train_lines(out)[1] == (
+        "step 100/100  epoch 10.0  loss 2.50  error 50.0%  13 images/s  ETA 0:00:00"
+    )
+    assert "error 43.75%\n" in out
+    assert "top-5" not in out
+    assert "train/top5_error" in log.read_log(tmp_path)[0]
+
+
+@pytest.mark.parametrize("total", [700, 900_000])
+@pytest.mark.parametrize("seconds", [0.05, 3.0], ids=["fast", "slow"])
+def test_lines_fit_80_columns(tmp_path, capsys, clock, total, seconds):
+    with Log(tmp_path, total, 128, interval=0) as run:
+        for step in (total // 2, total // 2 + 50):
+            clock.now += 50 * seconds
+            run.train(step, 45.1, 6.91, 0.999, 0.995, 50, 0.01)
+        run.validation(step, 45, 6.91, 0.999, 0.995, 50_000)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert re.search(r"error 99.9% .*images/s  ETA (\d+d \d+h|\d+:\d\d:\d\d)$", lines[1])
+    assert "error 99.90% (top-5 99.50%)" in lines[2]
 
 
 def test_pauses_do_not_count(tmp_path, clock):
@@ -208,6 +308,7 @@ def test_speed_is_recent(tmp_path, clock):
 
 def test_live_line(tmp_path, monkeypatch, clock):
     terminal = Terminal()
+    monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setattr(sys, "stdout", terminal)
     with Log(tmp_path, 100, 128, resume_step=40) as run:
         for step in (41, 42):
@@ -216,12 +317,46 @@ def test_live_line(tmp_path, monkeypatch, clock):
         run.message("saved")
         run.validation(42, 4.2, 2.0, 0.4375, 0.25, 50_000)
     out = re.sub(r"\x1b\[.", "", terminal.getvalue())
-    live = "step 42/100  epoch 4.20  loss 2.5000  top-1 50.00%  top-5 25.00%  128 images/s"
+    live = r"step 42/100  epoch 4.2  loss 2.50  error 50.0% \(top-5 25.0%\)  128 images/s"
     assert re.search(rf"\r 42% [^\r\n]* {live}  ETA 0:00:58", out)
     # Messages take a line of their own, and the live one comes back below them.
     assert re.search(rf"\rsaved\n[^\n]*{live}", out)
-    assert re.search(r"\rvalidation  step 42/100 [^\n]*top-1 43.75%[^\n]*50000 images\n", out)
+    assert re.search(r"\rvalidation  step 42/100 [^\n]*error 43.75% [^\n]*\n", out)
     assert out.endswith("\n")
+
+
+@pytest.mark.parametrize("columns", [80, 0, 200])
+@pytest.mark.parametrize("total", [700, 900_000])
+def test_on_a_terminal(tmp_path, columns, total):
+    """0 is what a terminal reports that does not know its size, such as a serial line."""
+    code = f"""
+from alexnet.workdir import log
+now = 0
+log.monotonic = lambda: now
+with log.Log("run", {total}, 128) as run:
+    run.message("starting")
+    run.status("compiling")
+    for step in range(50, 301, 50):
+        now += 20
+        run.train(step, step / 10, 6.91, 0.999, 0.995, 50, 0.01)
+    run.validation(300, 30, 6.91, 0.999, 0.995, 50_000)
+"""
+    written = on_terminal(code, columns, tmp_path)
+    width = (columns or 80) - 1
+    parts = re.split(r"[\r\n]+", written)
+    assert max(map(len, parts)) <= width
+    assert "\x1b" not in written
+    lines = [part.rstrip() for part in parts if part.strip()]
+    assert lines[0] == "starting"
+    assert [line.endswith("compiling") for line in lines].count(True) == 1
+    live = [line for line in lines if "images/s" in line]
+    assert re.search(r" 320 images/s  ETA (\d+d \d+h|\d+:\d\d:\d\d)$", live[-1])
+    assert f"step 300/{total}" in live[-1]
+    assert "error 99.9%" in live[-1]
+    assert ("%" in live[-1][:5]) == (columns == 200)  # a bar where there is room
+    assert live[-1] == lines[-1]  # the last thing there, below the validation
+    assert any(line.startswith("validation") for line in lines)
+    assert written.count("\n") == 3  # what stays: starting, validation, the live line
 
 
 def test_tensorflow_stays_out(tmp_path):
@@ -229,8 +364,8 @@ def test_tensorflow_stays_out(tmp_path):
     code = (
         "import sys\n"
         "from alexnet.workdir.log import Log\n"
-        "with Log('run', 10, 128) as log: log.train(1, 0.1, 2.5, 0.5, 0.25, 0.01)\n"
+        "with Log('run', 10, 128) as log: log.train(1, 0.1, 2.5, 0.5, 0.25, 1, 0.01)\n"
         "assert 'tensorflow' not in sys.modules and 'jax' not in sys.modules\n"
     )
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)

@@ -1,4 +1,4 @@
-"""Whether a run is well: its loss is a number, and does not stay at that of guessing."""
+"""Whether a run is well: what its config makes doubtful, and what its loss says."""
 
 import math
 from collections import deque
@@ -7,9 +7,40 @@ from statistics import median
 
 from alexnet.errors import UserError
 from alexnet.training import metrics
+from alexnet.training.setup import Run
 
 WINDOW = 200  # steps
 TOLERANCE = 0.01  # of ln(classes)
+EMPTY = (0, 0.0, 0.0, 0.0)  # the sums of no steps
+
+
+def warnings(run: Run) -> list[str]:
+    """A line for each thing in a run that can be but is hardly meant."""
+    lines, images = [], run.store.counts["train"]
+    if run.config.batch_size > images:
+        lines.append(
+            f"config.batch_size={run.config.batch_size} is more than the {images:,} training "
+            "images: a step sees some twice"
+        )
+    last = run.epoch(run.steps - 1)  # when the last step begins
+    for name in ("milestones", "events"):
+        late = [entry[0] for entry in getattr(run.schedule, name, ()) if entry[0] > last]
+        if late:
+            epochs = ", ".join(f"{epoch:g}" for epoch in late)
+            lines.append(
+                f"config.epochs={run.config.epochs:g} ends before config.schedule.{name} "
+                f"at epoch {epochs}"
+            )
+    if not tells_top5(run):
+        lines.append(
+            f"the top-5 error of {len(run.store.classes)} classes means nothing: left out below"
+        )
+    return lines
+
+
+def tells_top5(run: Run) -> bool:
+    """Whether there are more than five classes."""
+    return len(run.store.classes) > 5
 
 
 class Alarm:
@@ -54,10 +85,15 @@ def guessing(losses: Sequence[float], classes: int) -> bool:
 
 
 class Window:
-    """The steps since the last row of the log; a step is fetched while the next one runs."""
+    """The steps since the last row of the log; a step is fetched while the next one runs.
 
-    def __init__(self):
-        self._means, self._running = [], None
+    Args:
+        opened: the `sums` at a checkpoint, from which a resumed run goes on.
+    """
+
+    def __init__(self, opened: Sequence[float] = ()):
+        self._sums = tuple(opened) or EMPTY
+        self._losses, self._running = [], None
 
     def add(self, step: int, sums: metrics.Sums) -> None:
         """A step that was dispatched.
@@ -68,11 +104,19 @@ class Window:
         self._fetch()
         self._running = step, sums
 
-    def close(self) -> list[metrics.Means]:
-        """The numbers of each step, and begins anew. Raises UserError as `add` does."""
+    def sums(self) -> tuple[float, ...]:
+        """(steps, sums over them of loss, top-1 and top-5 error). Raises UserError as `add` does.
+
+        Added up step by step, so that an interruption changes no bit.
+        """
         self._fetch()
-        means, self._means = self._means, []
-        return means
+        return self._sums
+
+    def close(self) -> list[float]:
+        """Begins anew; the losses of the steps that this process added."""
+        self._fetch()
+        losses, self._losses, self._sums = self._losses, [], EMPTY
+        return losses
 
     def _fetch(self) -> None:
         if self._running is None:
@@ -84,10 +128,13 @@ class Window:
                 f"the loss is {means.loss} at step {step}: training diverged; start again in "
                 "another workdir with a smaller config.schedule.rate"
             )
-        self._means.append(means)
+        self._losses.append(means.loss)
+        step_sums = 1, means.loss, means.top1_error, means.top5_error
+        self._sums = tuple(a + b for a, b in zip(self._sums, step_sums, strict=True))
 
 
-def averages(window: Sequence[metrics.Means]) -> tuple[float, float, float]:
-    """Loss, top-1 and top-5 error over the steps of a window."""
-    loss, top1, top5, _ = (sum(column) / len(window) for column in zip(*window, strict=True))
-    return loss, top1, top5
+def averages(sums: Sequence[float]) -> tuple[float, float, float, int]:
+    """Loss, top-1 and top-5 error over the steps of a window, and how many steps they are."""
+    steps, *totals = sums
+    loss, top1, top5 = (total / steps for total in totals)
+    return loss, top1, top5, steps

@@ -15,14 +15,14 @@ from alexnet.devices.processes import Interruption
 from alexnet.errors import Interrupted, UserError
 from alexnet.models.table import layers
 from alexnet.training import dataset, fine_tune
-from alexnet.training.health import Alarm, Window, averages
+from alexnet.training.health import Alarm, Window, averages, tells_top5, warnings
 from alexnet.training.setup import Run, setup
 from alexnet.workdir import checkpoint, record
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.claim import claim
 from alexnet.workdir.log import Log, read_history
 from alexnet.workdir.provenance import provenance
-from alexnet.workdir.record import Progress
+from alexnet.workdir.record import Progress, Validation
 
 
 def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> list[dict[str, Any]]:
@@ -46,7 +46,6 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> list[dict[str
 
     with (
         claim(workdir, config, same_run(workdir, known, run)),
-        provenance(workdir, run.device, enabled=first),
         Checkpoints(workdir / "checkpoints") as checkpoints,
         Interruption() as interruption,
     ):
@@ -54,20 +53,20 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> list[dict[str
         state, start, progress = restored or (run.fresh(given), 0, Progress())
         check_agreed(start, workdir)
         dataset.check_classes(workdir, progress.classes, run.store.classes)
+        errors, window = list(progress.validation_errors), Window(progress.window)
+        alarm = Alarm(len(run.store.classes))
+        if start > run.steps:
+            refuse(run, workdir, progress.epoch)
+            return read_history(workdir)
         if first:
             dataset.remember(run.store, workdir)
-        errors, window = list(progress.validation_errors), Window()
-        alarm = Alarm(len(run.store.classes))
-        with Log(
-            workdir,
-            run.steps,
-            config.batch_size,
-            resume_step=start if restored else None,
-            enabled=first,
-        ) as log:
-            log.message(introduction(run, workdir, start) + story)
-            if start and known is None:
-                log.message(dataset.UNKNOWN)
+        with (
+            provenance(workdir, run.device, enabled=first),
+            open_log(run, workdir, start if restored else None) as log,
+        ):
+            log.message(introduction(run, workdir, start, known) + story)
+            if start < run.steps:
+                log.status(f"compiling; then numbers every {config.log_every} steps")
             for step, batch in run.batches(after=start):
                 state, sums = run.train_step(state, batch, run.hyperparameters(step, errors))
                 window.add(step, sums)  # fetches the step before, while this one runs
@@ -77,28 +76,27 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> list[dict[str
                 log_now = step % config.log_every == 0
                 stop = interruption.agreed(ask_others=log_now)
                 save = validate or step % config.checkpoint_every == 0 or stop
-                if save or log_now:
-                    means, rate = (
-                        window.close(),
-                        run.schedule.base_rate(run.epoch(step - 1), errors),
-                    )
-                    log.train(step, epoch, *averages(means), rate=rate)
-                    if line := alarm.after(step, (one.loss for one in means)):
-                        log.message(line)
+                if log_now or step == run.steps:
+                    rate = run.schedule.base_rate(run.epoch(step - 1), errors)
+                    log.train(step, epoch, *averages(window.sums()), rate=rate)
+                if log_now and (line := alarm.after(step, window.close())):
+                    log.message(line)
                 if save:
+                    opened = window.sums()  # first, for a run that diverged is not saved
+                    error = loss = None
                     with log.pause():
                         if validate:
-                            found = run.evaluate(state.params)
-                            errors = [*errors, found.top1_error]
+                            loss, error, _, _ = found = run.evaluate(state.params)
+                            errors = [*errors, error]
                             log.validation(step, epoch, *found)
-                        progress = Progress(epoch, tuple(errors), run.store.classes)
-                        checkpoints.save(step, state, progress, errors[-1] if validate else None)
+                        progress = Progress(epoch, tuple(errors), run.store.classes, opened)
+                        checkpoints.save(step, state, progress, error, loss)
                 if stop:
                     checkpoints.wait()
                     log.message(f"stopped at step {step}; the same command goes on from there")
                     raise Interrupted(stop)
             checkpoints.wait()
-            log.message(conclusion(workdir, errors, config.augment.flip))
+            log.message(conclusion(workdir, errors, checkpoints.best(), config.augment.flip))
     return read_history(workdir)
 
 
@@ -124,31 +122,62 @@ def check_agreed(start: int, workdir: Path) -> None:
         )
 
 
-def introduction(run: Run, workdir: Path, start: int) -> str:
-    """What is about to happen."""
+def refuse(run: Run, workdir: Path, epochs: float) -> None:
+    """Says, in place of training, that more `epochs` were done than are asked for."""
+    if jax.process_index() == 0:
+        print(
+            f"{workdir} has done {epochs:.4g} epochs, more than config.epochs="
+            f"{run.config.epochs:g}, and stays as it is; raise config.epochs to train longer"
+        )
+
+
+def open_log(run: Run, workdir: Path, resume_step: int | None) -> Log:
+    """The log, which the first process writes, beside the config that it is a log of."""
+    first = jax.process_index() == 0
+    if first:
+        record.save_config(run.config, workdir)
+    return Log(
+        workdir,
+        run.steps,
+        run.config.batch_size,
+        resume_step=resume_step,
+        enabled=first,
+        top5=tells_top5(run),
+    )
+
+
+def introduction(run: Run, workdir: Path, start: int, known: Store | None) -> str:
+    """What is about to happen, and what to beware of."""
     data, tower = run.mesh.devices.shape
     idle = jax.device_count() - data * tower
     left = f"; {idle} more left idle (config.mesh, config.batch_size)" if idle else ""
     parameters = sum(layer.parameters for layer in layers(run.net))
     counts = ", ".join(f"{count:,} {split}" for split, count in run.store.counts.items())
     begin = f"resuming at step {start:,}" if start else "starting"
-    return (
+    if start == run.steps:
+        begin = "finished already (to train longer, raise config.epochs)"
+    lines = [
         f"{run.net.name}: {parameters:,} parameters in {run.net.towers} tower(s); "
-        f"{run.device} (data {data} x tower {tower}), {run.config.precision}{left}\n"
-        f"{run.store.name}: {counts} images, {len(run.store.classes)} classes\n"
-        f"{begin}, {run.steps:,} steps in all; logs and checkpoints in {workdir}"
-    )
+        f"{run.device} (data {data} x tower {tower}), {run.config.precision}{left}",
+        f"{run.store.name}: {counts} images, {len(run.store.classes)} classes",
+        f"{begin}, {run.steps:,} steps in all; logs and checkpoints in {workdir}",
+    ]
+    if start and known is None:
+        lines.append(dataset.UNKNOWN)
+    return "\n".join([*lines, *(warnings(run) if start < run.steps else ())])
 
 
-def conclusion(workdir: Path, errors: Sequence[float], flipped: bool) -> str:
+def conclusion(
+    workdir: Path, errors: Sequence[float], best: tuple[int, Validation] | None, flipped: bool
+) -> str:
     """What was reached and what to do next; ten-crop if the net has seen reflections."""
-    if not errors:
-        return "nothing left to do, and nothing was validated; raise config.epochs to go on"
-    best = min(range(len(errors)), key=errors.__getitem__)
+    if best is None or not errors:
+        return "nothing left to do, and no checkpoint was validated"
+    step, found = best
     quoted = shlex.quote(str(workdir))
     return (
-        f"done: best validation top-1 error {errors[best]:.2%} (validation {best + 1} of "
-        f"{len(errors)}), last {errors[-1]:.2%}\n"
+        f"done: best validation top-1 error {found.error:.2%} (step {step:,}), "
+        f"last {errors[-1]:.2%}\n"
         f"next: python -m alexnet.evaluate --workdir={quoted}{' --ten_crop' if flipped else ''}\n"
         f"      tensorboard --logdir={quoted}    (pip install tensorboard)"
     )

@@ -25,7 +25,7 @@ from orbax.checkpoint import v1 as ocp
 
 from alexnet.errors import UserError
 from alexnet.text import difference
-from alexnet.workdir.record import Progress
+from alexnet.workdir.record import Progress, Validation, best
 
 _LEFTOVERS = (".orbax-checkpoint-tmp", ".deleted")  # of a killed save, of a killed deletion
 # What earlier versions called the leaves of the optimiser's state.
@@ -49,7 +49,7 @@ class Checkpoints:
             for path in self.directory.iterdir():
                 if path.suffix in _LEFTOVERS:
                     shutil.rmtree(path)
-        self._errors = _errors(self.directory)
+        self._validations = _validations(self.directory)
         self._saving = None
 
     def __enter__(self) -> "Checkpoints":
@@ -58,39 +58,51 @@ class Checkpoints:
     def __exit__(self, *exception) -> None:
         self.close()
 
-    def save(self, step: int, state: Any, progress: Progress, error: float | None) -> None:
+    def save(
+        self,
+        step: int,
+        state: Any,
+        progress: Progress,
+        error: float | None,
+        loss: float | None = None,
+    ) -> None:
         """Start saving `state`, a pytree of arrays; return once they are copied to the host.
 
         `error` is the validation top-1 error, a fraction, or None when this step was not
-        evaluated. Once this one is complete, all are deleted but it, the one before and the best.
-        Raises UserError if `step` is not after the last one saved.
+        evaluated, `loss` the validation loss. Once this one is complete, all are deleted but it,
+        the one before and the best. Raises UserError if `step` is not after the last one saved.
         """
         self.wait()
-        if self._errors and step <= max(self._errors):
+        if self._validations and step <= max(self._validations):
             raise UserError(
-                f"{self.directory} already holds step {max(self._errors)}, so step {step} cannot "
-                "be saved there: resume from it, or choose another workdir"
+                f"{self.directory} already holds step {max(self._validations)}, so step {step} "
+                "cannot be saved there: resume from it, or choose another workdir"
             )
-        error = None if error is None else float(error)
+        found = Validation(*(None if value is None else float(value) for value in (error, loss)))
         leaves = _named(state)
-        record = _sealed(
-            {"metadata": progress.to_json(), "error": error, "leaves": _describe(leaves)}
-        )
+        about = {"metadata": progress.to_json(), **found._asdict(), "leaves": _describe(leaves)}
+        record = _sealed(about)
         with _orbax():
             path = self.directory / str(step)
-            self._saving = step, error, ocp.save_async(path, leaves, custom_metadata=record)
+            self._saving = step, found, ocp.save_async(path, leaves, custom_metadata=record)
 
     def wait(self) -> None:
         """Finish the save under way, if any, and delete what it makes superfluous."""
         if self._saving is None:
             return
-        (step, error, response), self._saving = self._saving, None
+        (step, found, response), self._saving = self._saving, None
         response.result()
-        self._errors[step] = error
+        self._validations[step] = found
         # The last two, not one: the newest may turn out damaged.
-        kept = {*sorted(self._errors)[-2:], _best(self._errors)}
-        for step in self._errors.keys() - kept:
+        kept = {*sorted(self._validations)[-2:], best(self._validations)}
+        for step in self._validations.keys() - kept:
             self._remove(step)
+
+    def best(self) -> tuple[int, Validation] | None:
+        """(step, what its validation found) of the best, or None if none was evaluated."""
+        self.wait()
+        step = best(self._validations)
+        return None if step is None else (step, self._validations[step])
 
     def close(self) -> None:
         """Finish the save under way."""
@@ -107,7 +119,7 @@ class Checkpoints:
         """
         self.wait()
         damaged = []
-        for step in sorted(self._errors, reverse=True):
+        for step in sorted(self._validations, reverse=True):
             path = self.directory / str(step)
             try:
                 leaves, progress = _read(path, lambda saved, path=path: _same(saved, like, path))
@@ -128,7 +140,7 @@ class Checkpoints:
 
     def _remove(self, step: int, keep_as: str | None = None) -> None:
         """Forget a step. Renaming first makes it atomic: no half-deleted step is ever seen."""
-        del self._errors[step]
+        del self._validations[step]
         if jax.process_index() != 0:
             return
         path = self.directory / str(step)
@@ -183,14 +195,14 @@ def load_params(
 def find(directory: str | Path, step: Literal["best", "last"] | int = "best") -> int:
     """The step of the best or last checkpoint, or that very step. Raises UserError."""
     directory = _directory(directory)
-    errors = _errors(directory) if directory.is_dir() else {}
-    if not errors:
+    found = _validations(directory) if directory.is_dir() else {}
+    if not found:
         raise UserError(f"there is no checkpoint in {directory}")
-    wanted = {"best": _best(errors), "last": max(errors)}.get(step, step)
+    wanted = {"best": best(found), "last": max(found)}.get(step, step)
     if wanted is None:
         raise UserError(f"no checkpoint in {directory} was evaluated: ask for 'last'")
-    if wanted not in errors:
-        raise UserError(f"there is no step {wanted} in {directory}, only {sorted(errors)}")
+    if wanted not in found:
+        raise UserError(f"there is no step {wanted} in {directory}, only {sorted(found)}")
     return wanted
 
 
@@ -218,22 +230,17 @@ def _orbax() -> ocp.Context:
     return context
 
 
-def _errors(directory: Path) -> dict[int, float | None]:
-    """The validation error stored with each complete step, None where there is none."""
-    errors = {}
+def _validations(directory: Path) -> dict[int, Validation]:
+    """What is stored with each complete step, an error of None where it was not evaluated."""
+    found = {}
     for step in sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit()):
         try:
-            errors[step] = _read_record(directory / str(step))["error"]
+            about = _read_record(directory / str(step))
+            found[step] = Validation(about["error"], about.get("loss"))
         except Exception as error:
             _report(f"checkpoint {directory / str(step)} is damaged ({_reason(error)})")
-            errors[step] = None
-    return errors
-
-
-def _best(errors: dict[int, float | None]) -> int | None:
-    """The step of the lowest error, the newest of equals."""
-    evaluated = [step for step, error in errors.items() if error is not None]
-    return min(evaluated, key=lambda step: (errors[step], -step), default=None)
+            found[step] = Validation(None)
+    return found
 
 
 def _named(tree: Any) -> dict[str, Any]:
@@ -263,7 +270,10 @@ def _sealed(record: dict) -> dict:
 
 
 def _read_record(path: Path) -> dict:
-    """{"metadata", "error", "leaves": {name: {"shape", "dtype", "crc32"}}}; raises if damaged."""
+    """{"metadata", "error", "loss", "leaves": {name: {"shape", "dtype", "crc32"}}}.
+
+    Raises if it is damaged. Earlier versions stored no loss.
+    """
     # ocp.metadata would open every array as well: 25 times slower, noisy when damaged.
     record = json.loads((path / "_CHECKPOINT_METADATA").read_text())["custom_metadata"]
     seal = record.pop("crc32")

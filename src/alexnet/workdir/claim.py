@@ -37,7 +37,8 @@ def claim(workdir: Path, config: ConfigDict, may_change: Sequence[str] = ()) -> 
                 lock = stack.enter_context((workdir / ".lock").open("w"))
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 check_same_run(workdir, config, may_change)
-                record.save_config(config, workdir)
+                if not (workdir / "config.json").exists():  # else once it is known to go on
+                    record.save_config(config, workdir)
             except BlockingIOError:
                 raise UserError(
                     f"another run is using {workdir}: let it end, or choose another workdir"

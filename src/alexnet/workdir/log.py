@@ -5,8 +5,9 @@ import math
 import os
 import shutil
 import sys
+import textwrap
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +18,8 @@ from tqdm import tqdm
 
 from alexnet.errors import UserError
 
+WIDTH = 80  # of lines, in columns
+
 
 class Log:
     """The log of one run in `<workdir>/metrics.jsonl` and `<workdir>/tensorboard`.
@@ -25,8 +28,10 @@ class Log:
     later steps are dropped. None starts afresh and deletes what an earlier run left there. On a
     terminal a live line shows the progress, elsewhere a plain one at most every `interval`
     seconds. Only one process is to be `enabled`; in the others every method does nothing. Errors
-    are fractions, 0 to 1. Every row has the seconds since this log was opened, whatever they were
-    spent on; they begin at 0 again where a run was resumed.
+    are fractions, 0 to 1; lines leave out the top-5 error unless `top5`. Every row has the seconds
+    that the run was open, whatever they were spent on; a resumed run goes on from the last row's.
+    TensorBoard sees two runs, train and validation, in the same charts, and `<workdir>/config.json`
+    as text.
     """
 
     def __init__(
@@ -38,11 +43,13 @@ class Log:
         resume_step: int | None = None,
         enabled: bool = True,
         interval: float = 10.0,
+        top5: bool = True,
     ):
         self.enabled = enabled
         self.total_steps = total_steps
         self.images_per_step = images_per_step
         self.interval = interval
+        self.top5 = top5
         self._opened = monotonic()
         self._paused = 0.0  # seconds
         self._recent = deque(maxlen=20)  # (step, seconds spent training) of the latest rows
@@ -52,24 +59,40 @@ class Log:
             return
         workdir = Path(workdir)
         workdir.mkdir(parents=True, exist_ok=True)
+        kept = []
         if resume_step is None:
             (workdir / "metrics.jsonl").unlink(missing_ok=True)
             shutil.rmtree(workdir / "tensorboard", ignore_errors=True)
         else:
-            _drop_rows_after(workdir, resume_step)
+            kept = _drop_rows_after(workdir, resume_step)
+        if kept:
+            self._opened -= kept[-1].get("seconds", 0.0)
         self._rows = (workdir / "metrics.jsonl").open("a", buffering=1)
-        self._tensorboard = SummaryWriter(
-            str(workdir / "tensorboard"),
-            purge_step=None if resume_step is None else resume_step + 1,
-            flush_secs=10,
-        )
+        charts = workdir / "tensorboard"
+        before = len(list(charts.glob("train/*")))
+        self._tensorboard = {
+            name: SummaryWriter(
+                str(charts / name),
+                purge_step=None if resume_step is None else resume_step + 1,
+                flush_secs=10,
+                filename_suffix=f".{before:04}",  # else two of one second are one file
+            )
+            for name in ("train", "validation")
+        }
+        for row in [] if before else kept:  # of earlier versions, which had other charts
+            self._chart(row)
+        if (workdir / "config.json").exists():
+            text = textwrap.indent((workdir / "config.json").read_text(), "    ")  # Markdown's code
+            self._tensorboard["train"].add_text("config", text, resume_step or 0)
         if sys.stdout.isatty():
+            # tqdm shows nothing on a terminal that reports 0 columns and rows, so it is told.
             self._bar = tqdm(
                 total=total_steps,
                 initial=resume_step or 0,
                 file=sys.stdout,
-                bar_format="{percentage:3.0f}% {bar:12} {desc}",
-                dynamic_ncols=True,
+                bar_format="{desc}",
+                ncols=_columns(),
+                nrows=24,
             )
 
     def __enter__(self) -> "Log":
@@ -85,9 +108,10 @@ class Log:
         loss: float,
         top1_error: float,
         top5_error: float,
+        steps: int,
         rate: float,
     ) -> None:
-        """The numbers of a training step; `rate` is the learning rate."""
+        """The means over the last `steps` steps; `rate` is the learning rate."""
         if not self.enabled:
             return
         speed = self._images_per_second(step)
@@ -98,17 +122,16 @@ class Log:
                 "train/loss": loss,
                 "train/top1_error": top1_error,
                 "train/top5_error": top5_error,
+                "train/steps": steps,
                 "train/rate": rate,
                 "train/images_per_second": speed,
             },
         )
-        line = (
-            f"step {step}/{self.total_steps}  epoch {epoch:.2f}  "
-            f"{_numbers(loss, top1_error, top5_error)}  {self._pace(step, speed)}"
-        )
+        numbers, optional = self._numbers(epoch, loss, top1_error, top5_error, digits=1)
+        line = f"step {step}/{self.total_steps}{numbers}  {self._pace(step, speed)}"
+        line = _fitted(line, optional, WIDTH if self._bar is None else _columns())
         if self._bar is not None:
-            self._bar.n = step
-            self._bar.set_description_str(line)
+            self._live(step, line)
         elif monotonic() - self._printed >= self.interval or step == self.total_steps:
             self._printed = monotonic()
             self.message(line)
@@ -135,10 +158,16 @@ class Log:
                 "validation/count": count,
             },
         )
-        self.message(
-            f"validation  step {step}/{self.total_steps}  epoch {epoch:.2f}  "
-            f"{_numbers(loss, top1_error, top5_error)}  {count} images"
-        )
+        numbers, optional = self._numbers(epoch, loss, top1_error, top5_error, digits=2)
+        line = f"validation  step {step}/{self.total_steps}{numbers}"
+        self.message(_fitted(line, optional, WIDTH))
+
+    def status(self, text: str) -> None:
+        """What goes on until the first step's line: on the live line if there is one."""
+        if self._bar is not None:
+            self._bar.set_description_str(text)
+        else:
+            self.message(text)
 
     def message(self, text: str) -> None:
         """Print a line, above the live one if there is one."""
@@ -163,7 +192,8 @@ class Log:
         if not self.enabled:
             return
         self._rows.close()
-        self._tensorboard.close()
+        for writer in self._tensorboard.values():
+            writer.close()
         if self._bar is not None:
             self._bar.close()
 
@@ -172,9 +202,30 @@ class Log:
         row = {"step": int(step), "epoch": _plain(epoch), "seconds": seconds}
         row |= {name: _plain(value) for name, value in values.items()}
         self._rows.write(json.dumps(row, allow_nan=False) + "\n")
-        for name in values:
-            if row[name] is not None:
-                self._tensorboard.add_scalar(name, row[name], int(step))
+        self._chart(row)
+
+    def _chart(self, row: dict) -> None:
+        """A row's numbers for TensorBoard: "train/loss" is "loss" of the run "train"."""
+        for name, value in row.items():
+            run, _, tag = name.partition("/")
+            if tag and value is not None:
+                self._tensorboard[run].add_scalar(tag, value, row["step"])
+
+    def _live(self, step: int, line: str) -> None:
+        """The live line, behind a bar of 18 columns where there is room for one."""
+        self._bar.n, self._bar.ncols = step, _columns()
+        room = len(line) + 18 <= self._bar.ncols
+        self._bar.bar_format = f"{'{percentage:3.0f}% {bar:12} ' if room else ''}{{desc}}"
+        self._bar.set_description_str(line)
+
+    def _numbers(
+        self, epoch: float, loss: float, top1_error: float, top5_error: float, digits: int
+    ) -> tuple[str, list[str]]:
+        """The middle of a line, and what may be left out of it where it is too long."""
+        when = f"  epoch {epoch:.{digits}f}"
+        top5 = f" (top-5 {100 * top5_error:.{digits}f}%)" if self.top5 else ""
+        numbers = f"{when}  loss {loss:.{2 * digits}f}  error {100 * top1_error:.{digits}f}%{top5}"
+        return numbers, [when, top5]
 
     def _images_per_second(self, step: int) -> float | None:
         """Over the recent rows, pauses excluded; None on the first."""
@@ -187,10 +238,10 @@ class Log:
     def _pace(self, step: int, speed: float | None) -> str:
         if not speed:
             return "- images/s  ETA -"
-        seconds = (self.total_steps - step) * self.images_per_step / speed
-        return (
-            f"{speed:.{0 if speed >= 10 else 2}f} images/s  ETA {timedelta(seconds=int(seconds))}"
-        )
+        seconds = int((self.total_steps - step) * self.images_per_step / speed)
+        days, rest = divmod(seconds, 24 * 3600)
+        left = f"{days}d {rest // 3600}h" if days else timedelta(seconds=rest)
+        return f"{speed:.{0 if speed >= 10 else 2}f} images/s  ETA {left}"
 
 
 def read_log(workdir: str | Path) -> list[dict]:
@@ -225,15 +276,16 @@ def read_history(workdir: str | Path) -> list[dict]:
     return rows
 
 
-def _drop_rows_after(workdir: Path, step: int) -> None:
-    """Rewrite metrics.jsonl without the rows of later steps and without a torn line."""
+def _drop_rows_after(workdir: Path, step: int) -> list[dict]:
+    """Rewrite metrics.jsonl without the rows of later steps and a torn line; the rows left."""
     path = workdir / "metrics.jsonl"
     if not path.exists():
-        return
+        return []
     rows = [row for row in read_log(workdir) if row["step"] <= step]
     rewritten = path.with_suffix(".tmp")
     rewritten.write_text("".join(json.dumps(row) + "\n" for row in rows))
     os.replace(rewritten, path)
+    return rows
 
 
 def _plain(value: float | None) -> float | int | None:
@@ -243,5 +295,14 @@ def _plain(value: float | None) -> float | int | None:
     return value if isinstance(value, int) else float(value)
 
 
-def _numbers(loss: float, top1_error: float, top5_error: float) -> str:
-    return f"loss {loss:.4f}  top-1 {100 * top1_error:.2f}%  top-5 {100 * top5_error:.2f}%"
+def _columns() -> int:
+    """How many the live line may have: one less than the terminal, of 80 if it does not say."""
+    return shutil.get_terminal_size((WIDTH, 24)).columns - 1
+
+
+def _fitted(line: str, optional: Sequence[str], columns: int) -> str:
+    """The line without its `optional` parts, the first ones first, as far as it is too long."""
+    for part in optional:
+        if len(line) > columns:
+            line = line.replace(part, "", 1)
+    return line

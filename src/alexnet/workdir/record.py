@@ -4,8 +4,9 @@ import dataclasses
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -21,11 +22,14 @@ class Progress:
         epoch: epochs done.
         validation_errors: top-1 error, a fraction, of each validation so far.
         classes: by name, in the order of their numbers; none for imported weights, which name none.
+        window: the log's row under way: (steps, sums over them of loss, top-1 and top-5 error).
+            Earlier versions ended a row at every checkpoint and saved none.
     """
 
     epoch: float = 0.0
     validation_errors: tuple[float, ...] = ()
     classes: tuple[str, ...] = ()
+    window: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -38,7 +42,33 @@ class Progress:
             epoch=found["epoch"],
             validation_errors=tuple(found.get("validation_errors", ())),
             classes=tuple(found.get("classes", ())),
+            window=tuple(found.get("window", ())),
         )
+
+
+class Validation(NamedTuple):
+    """What a validation found; None where that is unknown.
+
+    Attributes:
+        error: top-1, a fraction.
+        loss: mean, in nats; unknown in checkpoints of earlier versions.
+    """
+
+    error: float | None
+    loss: float | None = None
+
+
+def best(validations: Mapping[int, Validation]) -> int | None:
+    """The step of the lowest error, of equal ones that of the lowest loss, of those the first.
+
+    Losses do not decide where one of them is unknown. None if no error is known.
+    """
+    errors = {step: found.error for step, found in validations.items() if found.error is not None}
+    lowest = min(errors.values(), default=None)
+    equal = sorted(step for step, error in errors.items() if error == lowest)
+    if any(validations[step].loss is None for step in equal):
+        return equal[0]
+    return min(equal, key=lambda step: validations[step].loss, default=None)
 
 
 def save_config(config: ConfigDict, workdir: Path) -> None:
