@@ -156,9 +156,9 @@ def introduction(run: Run, workdir: Path, start: int, known: Store | None) -> st
     begin = f"resuming at step {start:,}" if start else "starting"
     if start == run.steps:
         begin = "finished already (to train longer, raise config.epochs)"
+    net = f"{run.net.name}: {parameters:,} parameters in {run.net.towers} tower(s)"
     lines = [
-        f"{run.net.name}: {parameters:,} parameters in {run.net.towers} tower(s); "
-        f"{run.device} (data {data} x tower {tower}), {run.config.precision}{left}",
+        f"{net}; {run.device} (data {data} x tower {tower}), {run.config.precision}{left}",
         f"{run.store.name}: {counts} images, {len(run.store.classes)} classes",
         f"{begin}, {run.steps:,} steps in all; logs and checkpoints in {workdir}",
     ]
