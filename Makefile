@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 # Extras of the jax wheel: make train JAX=cuda13 for NVIDIA GPUs
 JAX ?= cpu
+CONFIG ?= configs/digits.py
+WORKDIR ?= runs/$(subst :,-,$(subst .py,,$(notdir $(CONFIG))))
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -14,7 +16,8 @@ TORCH := .venv-torch
 .PHONY: help train test test-all bench lint format setup clean
 
 help:
-	@echo "make train [ARGS='--config.epochs=5']   set up, then train the default net on digits"
+	@echo "make train [CONFIG=configs/X.py:variant] [WORKDIR=DIR] [ARGS='--config.epochs=5']"
+	@echo "                                         set up, then train: the default net on digits"
 	@echo "make test | test-all | lint | format     set up, then check; test-all with PyTorch, too"
 	@echo "make bench [ARGS='--only=cifar']         set up, then race PyTorch"
 	@echo "make setup JAX=cuda13                    an environment for NVIDIA GPUs"
@@ -36,7 +39,7 @@ $(TORCH)/ready: requirements.txt requirements-torch.txt pyproject.toml
 setup: $(READY)
 
 train: $(READY)
-	$(BIN)/python -m alexnet.train --config=configs/digits.py --workdir=runs/digits $(ARGS)
+	$(BIN)/python -m alexnet.train --config='$(CONFIG)' --workdir='$(WORKDIR)' $(ARGS)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"

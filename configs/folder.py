@@ -1,4 +1,4 @@
-"""AlexNet on a folder of your own images: one sub-folder a class, or train/ and validation/.
+r"""AlexNet on a folder of your own images: one sub-folder a class, or train/ and validation/.
 
     python -m alexnet.train --config=configs/folder.py --workdir=runs/mine \
         --config.data.name=folder:/path/to/images

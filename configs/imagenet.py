@@ -1,4 +1,4 @@
-"""AlexNet on ImageNet (ILSVRC-2012, 1000 classes): the paper and the runs of its authors' source.
+r"""AlexNet on ImageNet (ILSVRC-2012, 1000 classes): the paper and the runs of its authors' source.
 
     python -m alexnet.prepare imagenet2012
     python -m alexnet.train --config=configs/imagenet.py:original --workdir=runs/original

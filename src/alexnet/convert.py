@@ -30,12 +30,13 @@ from ml_collections import ConfigDict
 from alexnet import config as configs
 from alexnet.cli import arguments, asks_help, parse, path, run, values
 from alexnet.data import prepare
+from alexnet.data.store import load_store, store_path
 from alexnet.errors import UserError
 from alexnet.formats import weights
 from alexnet.inference.classifier import load
 from alexnet.models import table
 from alexnet.models.build import build
-from alexnet.training import optimizer
+from alexnet.training import dataset, optimizer
 from alexnet.training.setup import KINDS, check_settings
 from alexnet.training.step import TrainState
 from alexnet.workdir import checkpoint, record
@@ -100,6 +101,9 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         for key, old, new in configs.differences(there, here):
             raise UserError(f"{source} was exported with config.{key}={old!r}, not {new!r}")
 
+    if names := weights.about(source).get("class_names"):
+        known = load_store(store_path(**config.data.to_dict()))
+        dataset.check_classes(source, names, known.classes if known else names)
     net, params = weights.read_weights(source, config.net.name, make_net, check_config)
     rule = configs.call(optimizer.build, "optimizer", config.optimizer, params=params)
     params = jax.tree.map(jnp.asarray, params)

@@ -228,7 +228,9 @@ class Classifier:
 
         choice("views", views, tuple(VIEWS))
         config = self.config.copy_and_resolve_references()
-        configs.apply_overrides(config, overrides or {}, KINDS)
+        # On the devices at hand, however many it was trained on.
+        anywhere = {"mesh.data": 0, "mesh.tower": 0, "accumulate": 1}
+        configs.apply_overrides(config, anywhere | dict(overrides or {}), KINDS)
         then = self._trained_on()
         run = setup(config, then)
         dataset.check_classes(self.about.source, self.about.classes, run.store.classes)
