@@ -20,6 +20,7 @@ from alexnet.data.store import QUALITY, store_path
 from alexnet.errors import UserError
 from alexnet.training.loop import conclusion
 from alexnet.training.setup import KINDS, setup
+from alexnet.workdir.record import Validation
 
 
 @pytest.fixture
@@ -266,7 +267,7 @@ def test_a_comma_is_part_of_a_name_that_is_there(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["plain", "with space", "a,b", "it's", "$HOME"])
 def test_what_training_says_to_do_next_is_a_command(tmp_path, name):
-    said = conclusion(tmp_path / name, [0.5], True)
+    said = conclusion(tmp_path / name, [0.5], (1, Validation(0.5, 1.0)), True)
     evaluated, tensorboard = (shlex.split(line) for line in said.splitlines()[1:])
     assert evaluated[-2:] == [f"--workdir={tmp_path / name}", "--ten_crop"]
     assert tensorboard[1] == f"--logdir={tmp_path / name}"

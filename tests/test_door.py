@@ -8,6 +8,8 @@ import pytest
 
 import alexnet
 
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+
 
 @pytest.mark.parametrize("name", alexnet.__all__)
 def test_every_name_is_there_and_documented(name):
@@ -35,7 +37,7 @@ def test_from_a_table_to_logits():
     import numpy as np
 
     table = alexnet.build("pocket", classes=10, remove="conv4")
-    params = alexnet.init(table, jax.random.key(0))
+    params = jax.jit(lambda key: alexnet.init(table, key))(jax.random.key(0))
     images = np.zeros((2, table.image_size, table.image_size, 3), np.float32)
     logits, activations = alexnet.apply(table, params, images)
     assert logits.shape == (2, 10)

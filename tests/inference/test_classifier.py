@@ -21,6 +21,8 @@ from alexnet.errors import UserError
 from alexnet.models import network
 from alexnet.workdir import checkpoint
 
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+
 TRAINED = ROOT / "experiments/trained/digits"
 
 
@@ -94,7 +96,8 @@ def test_ten_crops_are_averaged(net, digits):
     np.testing.assert_allclose(ten.sum(1), 1, rtol=1e-5)
     size = net.config.data.image_size
     squares = np.stack([square_pixels(path.read_bytes(), size) for path in paths])
-    logits = [np.asarray(net.logits(squares, "ten_crop", view), float) for view in range(10)]
+    f = jax.jit(lambda view: net.logits(squares, "ten_crop", view))
+    logits = [np.asarray(f(view), float) for view in range(10)]
     expected = softmax(np.stack(logits), axis=2).mean(0)
     np.testing.assert_allclose(ten, expected, rtol=1e-3, atol=1e-6)
 

@@ -498,10 +498,11 @@ def on_four_devices(directory: Path) -> None:
             if len(losses) == 1:  # nothing but the gradient, and a little decay
                 opt_state = flat(state.opt_state)
 
-        forms = {"plain": PLAIN, "cpu": CPU, "cpu in chunks": in_chunks(1, CPU)}
+        # On each mesh the plain form and one of the others.
+        other = {"cpu": CPU} if tower == 2 else {"cpu in chunks": in_chunks(1, CPU)}
         gradients = {
-            name: flat(gradient_of_squares(net, mesh, params, x, kernels)(params))
-            for name, kernels in forms.items()
+            how: flat(gradient_of_squares(net, mesh, params, x, kernels)(params))
+            for how, kernels in ({"plain": PLAIN} | other).items()
         }
         np.savez(
             directory / name,
@@ -611,9 +612,9 @@ def test_all_meshes_agree(four_devices, mesh, what):
 
 
 @pytest.mark.parametrize("mesh", MESHES)
-@pytest.mark.parametrize("how", ["cpu", "cpu in chunks"])
-def test_what_a_platform_may_choose_changes_no_gradient(four_devices, mesh, how):
+def test_what_a_platform_may_choose_changes_no_gradient(four_devices, mesh):
     expected = np.load(four_devices / "1x1.npz")["plain"]
+    how = "cpu" if mesh.endswith("x2") else "cpu in chunks"
     assert_close(np.load(four_devices / f"{mesh}.npz")[how], expected, 1e-5)
 
 

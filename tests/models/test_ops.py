@@ -52,7 +52,7 @@ cpu = SimpleNamespace(
 )
 both = pytest.mark.parametrize("ops", [plain, cpu], ids=["plain", "cpu"])
 
-many_sizes = settings(derandomize=True, deadline=None, max_examples=12)
+many_sizes = settings(derandomize=True, deadline=None, max_examples=8)
 
 
 @both

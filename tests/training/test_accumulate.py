@@ -23,6 +23,9 @@ def steps(config, count: int = 3):
     return losses, jax.device_get(state.params), run
 
 
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+
+
 @pytest.fixture(scope="module")
 def plain(data_dir):
     return steps(tiny_config(data_dir))[:2]

@@ -132,7 +132,10 @@ def test_the_best_that_is_announced_is_kept_and_evaluated(tiny, tmp_path, capsys
     assert len(progress.validation_errors) == 2
 
 
-@pytest.mark.parametrize("stop_at", [2, 3, 6, 9])
+@pytest.mark.parametrize(
+    "stop_at",
+    [2, *(pytest.param(step, marks=pytest.mark.slow) for step in (3, 6)), 9],
+)
 def test_an_interrupted_run_resumes_exactly(finished, tiny, tmp_path, monkeypatch, stop_at):
     whole, history = finished
 
@@ -240,6 +243,7 @@ def test_few_classes_and_few_images_are_doubtful(tiny):
     ]
 
 
+@pytest.mark.slow
 def test_float64_changes_nothing(finished, tiny, tmp_path):
     """JAX_ENABLE_X64 is somebody's wish for their own arrays; a run is the same run."""
     whole, history = finished
