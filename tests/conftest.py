@@ -24,10 +24,15 @@ def compile_once(tmp_path_factory) -> None:
 
 @pytest.fixture(scope="module")
 def compile_quickly():
-    """Random numbers and gradients compile for minutes when XLA optimises them."""
+    """Random numbers and gradients compile for minutes when XLA optimises them.
+
+    Here and in the commands that tests start, which are to give the same bits.
+    """
     jax.config.update("jax_disable_most_optimizations", True)
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+    del os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"]
 
 
 @pytest.fixture(scope="session")

@@ -48,6 +48,7 @@ def test_a_path_that_orbax_would_take_for_a_pattern_is_refused_at_once(tiny, tmp
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_symbolic_link_is_a_way_round(tiny, tmp_path):
     (tmp_path / "int[1]").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "int[1]")
