@@ -14,7 +14,7 @@ if sys.argv[:1] == ["-m"]:  # Python is looking for a module to run, such as ale
 # name: the module that has it. Each is imported when it is first used; no name is that of a module
 # here, which would take its place once imported.
 _NAMES = {
-    "load": "alexnet.inference.classifier",
+    "load": "alexnet.inference.loading",
     "load_config": "alexnet.training.setup",
     "setup": "alexnet.training.setup",
     "train_and_evaluate": "alexnet.training.loop",

@@ -33,7 +33,7 @@ from alexnet.data import prepare
 from alexnet.data.store import load_store, store_path
 from alexnet.errors import UserError
 from alexnet.formats import weights
-from alexnet.inference.classifier import load
+from alexnet.inference.loading import check_same_net, load
 from alexnet.models import table
 from alexnet.models.build import build
 from alexnet.training import dataset, optimizer
@@ -95,11 +95,7 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         return configs.call(build, "net", config.net, classes=classes or in_file)
 
     def check_config(exported: dict) -> None:
-        # Nets with the same shapes may compute different things.
-        saved = record.current(exported, str(source))
-        there, here = (ConfigDict({"net": c.net}) for c in (saved, config))
-        for key, old, new in configs.differences(there, here):
-            raise UserError(f"{source} was exported with config.{key}={old!r}, not {new!r}")
+        check_same_net(exported, config, source)
 
     if names := weights.about(source).get("class_names"):
         known = load_store(store_path(**config.data.to_dict()))

@@ -26,8 +26,8 @@ from alexnet.cli import run as run_command
 from alexnet.data.augment import VIEWS
 from alexnet.devices import processes
 from alexnet.errors import UserError
-from alexnet.inference.classifier import load
 from alexnet.inference.ensemble import Ensemble
+from alexnet.inference.loading import load
 from alexnet.workdir import checkpoint, record
 
 OPTIONS = {

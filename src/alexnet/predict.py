@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> None:
     workdir = path("workdir", options["workdir"])
     if not photos:
         raise UserError("which photos? name one or more files")
-    from alexnet.inference.classifier import load  # a mistake above needs no JAX
+    from alexnet.inference.loading import load  # a mistake above needs no JAX
     from alexnet.workdir import checkpoint
 
     net = load(workdir, checkpoint.which(options["checkpoint"]))

@@ -12,34 +12,27 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from PIL import Image
 
 from alexnet import config as configs
-from alexnet.data import augment, images
+from alexnet.data import augment
 from alexnet.data.augment import VIEWS, Augmentation
 from alexnet.data.statistics import Statistics
-from alexnet.data.store import load_store, store_path
-from alexnet.devices import runtime
-from alexnet.errors import UserError, choice, nearest, one_line
+from alexnet.errors import UserError, choice, nearest
 from alexnet.formats import weights
+from alexnet.inference.photos import Photo, several, square
 from alexnet.kernels.choose import choose, compiler_options
 from alexnet.models import network
-from alexnet.models.build import build
 from alexnet.models.describe import describe, describe_html
 from alexnet.models.table import Net
 from alexnet.training import dataset, forward
-from alexnet.workdir import checkpoint as checkpoints
 from alexnet.workdir import log, record
 
 BATCH = 32  # images that go through the net at once
-
-# A file, an image of Pillow's, or uint8 pixels: RGB [H, W, 3], grey [H, W]
-Photo = str | os.PathLike | Image.Image | np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -298,149 +291,8 @@ class Classifier:
     def _batches(self, photos: Photo | Iterable[Photo]) -> Iterator[tuple[np.ndarray, int]]:
         """(uint8 squares, how many of them are photos): few sizes of batches, few programs."""
         size = self.about.image_size
-        squares = (_square(photo, size) for photo in _several(photos))
+        squares = (square(photo, size) for photo in several(photos))
         while batch := list(itertools.islice(squares, BATCH)):
             padded = np.zeros((1 << (len(batch) - 1).bit_length(), size, size, 3), np.uint8)
             padded[: len(batch)] = batch
             yield padded, len(batch)
-
-
-def load(
-    source: str | os.PathLike,
-    checkpoint: Literal["best", "last"] | int = "best",
-    config: ConfigDict | str | None = None,
-) -> Classifier:
-    """The net of a run, or of a file of weights.
-
-    Compiled programs are kept between processes (see `alexnet.devices.runtime`).
-
-    Args:
-        source: a workdir, or a .safetensors, .caffemodel, .pth or .pt.
-        checkpoint: of a workdir: best, last, or a step.
-        config: for a file: the config of its net, such as "configs/imagenet.py:torchvision"; a
-            .safetensors of our own brings its config along.
-
-    Raises:
-        UserError: if there is none, or it is damaged.
-    """
-    runtime.cache_compilations()
-    path = Path(source).expanduser()
-    if not path.exists():
-        raise UserError(f"{path}: no such workdir or file")
-    return _from_workdir(path, checkpoint) if path.is_dir() else _from_file(path, config)
-
-
-def _from_workdir(workdir: Path, step: Literal["best", "last"] | int) -> Classifier:
-    config = record.saved_config(workdir)
-    step = checkpoints.find(workdir, step)
-    params, progress = checkpoints.load_params(workdir, step)
-    known = dataset.remembered(workdir) or _prepared(config)
-    classes = (known.classes if known else ()) or progress.classes
-    net = _net(config, params, len(classes))
-    network.check(net, params, str(workdir))
-    return Classifier(
-        params,
-        About(
-            config=config,
-            net=net,
-            classes=classes,
-            augmentation=_augmentation(config, net),
-            statistics=_statistics(config, known, workdir),
-            image_size=config.data.image_size,
-            source=workdir,
-            step=step,
-            epoch=progress.epoch,
-        ),
-    )
-
-
-def _from_file(path: Path, config: ConfigDict | str | None) -> Classifier:
-    found = weights.about(path)
-    if config is None and not found:
-        raise UserError(
-            "which net is it of? such as configs/imagenet.py:torchvision", "config=None"
-        )
-    if isinstance(config, str):
-        from alexnet.training.setup import load_config
-
-        config = load_config(config)
-    config = config or record.current(found["config"], str(path))
-    known = _prepared(config)
-
-    def make_net(classes: int) -> Net:
-        return configs.call(build, "net", config.net, classes=classes)
-
-    net, params = weights.read_weights(path, config.net.name, make_net, lambda exported: None)
-    classes = tuple(found.get("class_names", ()))
-    if not classes and known and len(known.classes) == net.classes:
-        classes = known.classes
-    return Classifier(
-        params,
-        About(
-            config=config,
-            net=net,
-            classes=classes,
-            augmentation=_augmentation(config, net),
-            statistics=_statistics(config, known, path),
-            image_size=config.data.image_size,
-            source=path,
-            step=None,
-            epoch=0.0,
-        ),
-    )
-
-
-def _prepared(config: ConfigDict):
-    """The store of the config's dataset, if it is there."""
-    return load_store(store_path(**config.data.to_dict()))
-
-
-def _net(config: ConfigDict, params: network.Params, classes: int) -> Net:
-    net = configs.call(build, "net", config.net, classes=classes or 1000)
-    if classes:
-        return net
-    towers, outputs = params[net.rows[-1].name]["bias"].shape  # names no classes: as it has
-    return configs.call(build, "net", config.net, classes=towers * outputs)
-
-
-def _augmentation(config: ConfigDict, net: Net) -> Augmentation:
-    return configs.call(Augmentation, "augment", config.augment, crop=net.image_size)
-
-
-def _statistics(config: ConfigDict, known, where: Path) -> Statistics | None:
-    if config.augment.mean == "pixel":
-        return None
-    if known is None:
-        raise UserError(
-            f"{where} keeps no mean image, and dataset {config.data.name!r} is not prepared at "
-            f"{config.data.image_size} pixels: prepare it (python -m alexnet.prepare)"
-        )
-    return known.statistics
-
-
-def _several(photos: Photo | Iterable[Photo]) -> Iterable[Photo]:
-    if isinstance(photos, str | os.PathLike | Image.Image):
-        return [photos]
-    if isinstance(photos, np.ndarray | jax.Array):
-        photos = np.asarray(photos)
-        return [photos] if photos.ndim in (2, 3) else photos
-    return photos
-
-
-def _square(photo: Photo, size: int) -> np.ndarray:
-    """A photo as the datasets' images are prepared: upright, its central square, uint8 RGB."""
-    if isinstance(photo, Image.Image):
-        return images.square(photo, size, upright=True)
-    if isinstance(photo, str | os.PathLike):
-        path = Path(photo).expanduser()
-        try:
-            return images.square_pixels(path.read_bytes(), size, upright=True)
-        except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
-            raise UserError(f"{path} is no image that can be read: {one_line(error)}") from None
-    pixels = np.asarray(photo)
-    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (3,)):
-        raise UserError(
-            "a photo is a file, a Pillow image, or uint8 pixels of 0-255, [height, width, 3] or "
-            f"[height, width]; this one is {pixels.dtype} {list(pixels.shape)}"
-        )
-    return images.square(Image.fromarray(pixels), size)

@@ -1,0 +1,148 @@
+"""Trained weights from a workdir, or from a file of this or another framework."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from ml_collections import ConfigDict
+
+from alexnet import config as configs
+from alexnet.data.augment import Augmentation
+from alexnet.data.statistics import Statistics
+from alexnet.data.store import Store, load_store, store_path
+from alexnet.devices import runtime
+from alexnet.errors import UserError
+from alexnet.formats import weights
+from alexnet.inference.classifier import About, Classifier
+from alexnet.models import network
+from alexnet.models.build import build
+from alexnet.models.table import Net
+from alexnet.training import dataset
+from alexnet.workdir import checkpoint as checkpoints
+from alexnet.workdir import record
+
+
+def load(
+    source: str | os.PathLike,
+    checkpoint: Literal["best", "last"] | int = "best",
+    config: ConfigDict | str | None = None,
+) -> Classifier:
+    """The net of a run, or of a file of weights.
+
+    Compiled programs are kept between processes (see `alexnet.devices.runtime`).
+
+    Args:
+        source: a workdir, or a .safetensors, .caffemodel, .pth or .pt.
+        checkpoint: of a workdir: best, last, or a step.
+        config: for a file: the config of its net, such as "configs/imagenet.py:torchvision"; a
+            .safetensors of our own brings its config along.
+
+    Raises:
+        UserError: if there is none, or it is damaged.
+    """
+    runtime.cache_compilations()
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise UserError(f"{path}: no such workdir or file")
+    return _from_workdir(path, checkpoint) if path.is_dir() else _from_file(path, config)
+
+
+def _from_workdir(workdir: Path, step: Literal["best", "last"] | int) -> Classifier:
+    config = record.saved_config(workdir)
+    step = checkpoints.find(workdir, step)
+    params, progress = checkpoints.load_params(workdir, step)
+    known = dataset.remembered(workdir) or _prepared(config)
+    classes = (known.classes if known else ()) or progress.classes
+    net = _net(config, params, len(classes))
+    network.check(net, params, str(workdir))
+    return Classifier(
+        params,
+        About(
+            config=config,
+            net=net,
+            classes=classes,
+            augmentation=_augmentation(config, net),
+            statistics=_statistics(config, known, workdir),
+            image_size=config.data.image_size,
+            source=workdir,
+            step=step,
+            epoch=progress.epoch,
+        ),
+    )
+
+
+def _from_file(path: Path, config: ConfigDict | str | None) -> Classifier:
+    found = weights.about(path)
+    if config is None and not found:
+        raise UserError(
+            "which net is it of? such as configs/imagenet.py:torchvision", "config=None"
+        )
+    if isinstance(config, str):
+        from alexnet.training.setup import load_config
+
+        config = load_config(config)
+    config = config or record.current(found["config"], str(path))
+    known = _prepared(config)
+
+    def make_net(classes: int) -> Net:
+        return configs.call(build, "net", config.net, classes=classes)
+
+    net, params = weights.read_weights(
+        path, config.net.name, make_net, lambda exported: check_same_net(exported, config, path)
+    )
+    classes = tuple(found.get("class_names", ()))
+    if not classes and known and len(known.classes) == net.classes:
+        classes = known.classes
+    return Classifier(
+        params,
+        About(
+            config=config,
+            net=net,
+            classes=classes,
+            augmentation=_augmentation(config, net),
+            statistics=_statistics(config, known, path),
+            image_size=config.data.image_size,
+            source=path,
+            step=None,
+            epoch=0.0,
+        ),
+    )
+
+
+def check_same_net(exported: dict[str, Any], config: ConfigDict, source: Path) -> None:
+    """Raises UserError if the config in a file of ours is of another net than `config`.
+
+    Nets with the same shapes may compute different things.
+    """
+    saved = record.current(exported, str(source))
+    there, here = (ConfigDict({"net": c.net}) for c in (saved, config))
+    for key, old, new in configs.differences(there, here):
+        raise UserError(f"{source} was exported with config.{key}={old!r}, not {new!r}")
+
+
+def _prepared(config: ConfigDict) -> Store | None:
+    """The store of the config's dataset, if it is there."""
+    return load_store(store_path(**config.data.to_dict()))
+
+
+def _net(config: ConfigDict, params: network.Params, classes: int) -> Net:
+    net = configs.call(build, "net", config.net, classes=classes or 1000)
+    if classes:
+        return net
+    towers, outputs = params[net.rows[-1].name]["bias"].shape  # names no classes: as it has
+    return configs.call(build, "net", config.net, classes=towers * outputs)
+
+
+def _augmentation(config: ConfigDict, net: Net) -> Augmentation:
+    return configs.call(Augmentation, "augment", config.augment, crop=net.image_size)
+
+
+def _statistics(config: ConfigDict, known: Store | None, where: Path) -> Statistics | None:
+    if config.augment.mean == "pixel":
+        return None
+    if known is None:
+        raise UserError(
+            f"{where} keeps no mean image, and dataset {config.data.name!r} is not prepared at "
+            f"{config.data.image_size} pixels: prepare it (python -m alexnet.prepare)"
+        )
+    return known.statistics

@@ -1,0 +1,48 @@
+"""What people have for a photo, as what a net reads."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import jax
+import numpy as np
+from PIL import Image
+
+from alexnet.data import images
+from alexnet.errors import UserError, one_line
+
+# A file, an image of Pillow's, or uint8 pixels: RGB [H, W, 3], grey [H, W]
+Photo = str | os.PathLike | Image.Image | np.ndarray
+
+
+def several(photos: Photo | Iterable[Photo]) -> Iterable[Photo]:
+    """One photo, or as many as there are; an array of four axes is several."""
+    if isinstance(photos, str | os.PathLike | Image.Image):
+        return [photos]
+    if isinstance(photos, np.ndarray | jax.Array):
+        photos = np.asarray(photos)
+        return [photos] if photos.ndim in (2, 3) else photos
+    return photos
+
+
+def square(photo: Photo, size: int) -> np.ndarray:
+    """As datasets' images are prepared: uint8 RGB (size, size, 3), upright, the central square.
+
+    Raises:
+        UserError: for a file that cannot be read, or an array that is no photo.
+    """
+    if isinstance(photo, Image.Image):
+        return images.square(photo, size, upright=True)
+    if isinstance(photo, str | os.PathLike):
+        path = Path(photo).expanduser()
+        try:
+            return images.square_pixels(path.read_bytes(), size, upright=True)
+        except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
+            raise UserError(f"{path} is no image that can be read: {one_line(error)}") from None
+    pixels = np.asarray(photo)
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (3,)):
+        raise UserError(
+            "a photo is a file, a Pillow image, or uint8 pixels of 0-255, [height, width, 3] or "
+            f"[height, width]; this one is {pixels.dtype} {list(pixels.shape)}"
+        )
+    return images.square(Image.fromarray(pixels), size)
