@@ -12,16 +12,18 @@ import pytest
 from PIL import Image
 from safetensors import numpy as safetensors
 from safetensors import safe_open
+from scipy.special import softmax
 from support import reference, thin
 from support.tiny import ROOT
 
-from alexnet import convert, evaluate
+import alexnet
+from alexnet import cli, convert, evaluate
 from alexnet.data.augment import evaluation_inputs
 from alexnet.errors import UserError
 from alexnet.models.build import NETS
 from alexnet.training import forward
 from alexnet.training.loop import train_and_evaluate
-from alexnet.training.setup import setup
+from alexnet.training.setup import KINDS, setup
 from alexnet.workdir import checkpoint, record
 
 VARIANTS = {"torchvision_alexnet": "torchvision", "caffe_alexnet": "caffe_alexnet"}
@@ -118,6 +120,26 @@ def test_evaluation_of_what_came_in_is_the_frameworks(imported, folder, name, ca
     assert f"top-1 error {error:.2%}" in line
     found = float(line.split("loss ")[1].split(",")[0])
     assert found == pytest.approx(loss, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["torchvision_alexnet", "caffenet"])
+def test_a_file_is_loaded_without_a_workdir(folder, data_dir, tmp_path, name):
+    config, _ = cli.parse(flags(name, folder, data_dir), {}, KINDS)
+    net = alexnet.load(written(name, tmp_path), config=config)
+    side = thin.SIDES[name]
+    start = (100 - side) // 2
+    photo = np.asarray(Image.open(folder / "validation/a/0.png"))
+    crop = photo[None, start : start + side, start : start + side]
+    np.testing.assert_allclose(
+        net.predict(photo), softmax(expected(name, crop), 1), rtol=1e-4, atol=1e-6
+    )
+    again = tmp_path / "ours.safetensors"
+    net.export(again)
+    np.testing.assert_array_equal(alexnet.load(again).predict(photo), net.predict(photo))
+    other = config.copy_and_resolve_references()
+    other.net.activation = "tanh"
+    with pytest.raises(UserError, match=r"exported with config.net.activation='relu', not 'tanh'"):
+        alexnet.load(again, config=other)
 
 
 @pytest.mark.slow

@@ -157,7 +157,9 @@ def test_the_loss_and_its_gradient_are_the_papers(preset, dropout):
             assert_close(gradient[layer][leaf], value, tolerance)
 
 
-@pytest.mark.parametrize("kernels", [PLAIN, CPU], ids=["plain", "cpu"])
+@pytest.mark.parametrize(
+    "kernels", [pytest.param(PLAIN, marks=pytest.mark.slow), CPU], ids=["plain", "cpu"]
+)
 def test_the_optimised_program_of_a_whole_net_is_the_papers(kernels, optimised):
     """As training compiles it: with XLA's optimisations, in chunks, on float32."""
     net = thin()

@@ -175,7 +175,14 @@ def test_an_interrupted_run_resumes_exactly(finished, tiny, tmp_path, monkeypatc
     assert rows(tmp_path) == rows(whole)
 
 
-def test_kills_and_resumes_change_no_row(tiny, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "kills",
+    [
+        (4, 12),  # within a window, and in the last one
+        pytest.param((1, 4, 6, 12), marks=pytest.mark.slow),  # before a checkpoint, twice in one
+    ],
+)
+def test_kills_and_resumes_change_no_row(tiny, tmp_path, monkeypatch, kills):
     """Rows average equal windows, whatever comes in between."""
     tiny.log_every, tiny.checkpoint_every = 7, 2
     train_and_evaluate(tiny, tmp_path / "whole")
@@ -186,7 +193,7 @@ def test_kills_and_resumes_change_no_row(tiny, tmp_path, monkeypatch):
     class Killed(Exception):
         pass
 
-    for last in (1, 4, 6, 12):  # before any checkpoint, within windows, twice in one
+    for last in kills:
 
         class Dying(loop.Window):
             def add(self, step, sums, last=last):
@@ -261,6 +268,7 @@ def test_in_a_thread(finished, tiny, tmp_path):
         assert pool.submit(train_and_evaluate, tiny, tmp_path).result() == history
 
 
+@pytest.mark.slow
 def test_rates_freezing_and_noise_that_change_on_the_way_survive_resuming(tiny, tmp_path):
     """Stopped before, between and after the events: bit for bit the run that was not stopped."""
     tiny.schedule.milestones = ((0.9, 0.002),)

@@ -57,6 +57,7 @@ def test_a_symbolic_link_is_a_way_round(tiny, tmp_path):
     assert "conv1" in checkpoint.load_params(tmp_path / "link")[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["int[1]", "back\\slash"])
 def test_a_run_that_was_saved_there_is_rescued_as_the_error_says(
     tiny, tmp_path, monkeypatch, capsys, name
