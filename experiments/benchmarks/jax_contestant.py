@@ -23,7 +23,7 @@ from alexnet.devices import runtime
 from alexnet.kernels.choose import choose, compiler_options
 from alexnet.models import network
 from alexnet.profile import matmul_rate
-from alexnet.training import forward, metrics, optimizer, schedule, setup, step
+from alexnet.training import evaluation, forward, optimizer, schedule, setup, step
 
 
 def main(task: dict) -> None:
@@ -49,7 +49,7 @@ def main(task: dict) -> None:
             task["weights"], **{f"{n}.{p}": a for n, ab in params.items() for p, a in ab.items()}
         )
         log_probs = jax.nn.log_softmax(apply(params, work.inputs(images)))
-        work.serve(loss=float(metrics.sums(log_probs, labels).loss) / size)
+        work.serve(loss=float(evaluation.sums(log_probs, labels).loss) / size)
         return
 
     compiling = time.perf_counter()

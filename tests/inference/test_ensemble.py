@@ -17,7 +17,7 @@ from alexnet.data.augment import evaluation_inputs
 from alexnet.errors import UserError
 from alexnet.inference.ensemble import Ensemble
 from alexnet.models import network
-from alexnet.training import metrics, setup
+from alexnet.training import evaluation, setup
 from alexnet.workdir import checkpoint, record
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
@@ -27,14 +27,14 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return np.exp(reference.log_softmax(logits.astype(np.float64)))
 
 
-def by_sorting(probs_NK: np.ndarray, labels_N: np.ndarray) -> metrics.Means:
+def by_sorting(probs_NK: np.ndarray, labels_N: np.ndarray) -> evaluation.Means:
     places = [
         list(np.argsort(-probs, kind="stable")).index(label)
         for probs, label in zip(probs_NK, labels_N, strict=True)
     ]
     loss = -np.log(probs_NK[np.arange(len(labels_N)), labels_N]).mean()
     top1, top5 = (np.mean(np.array(places) >= k) for k in (1, 5))
-    return metrics.Means(loss, top1, top5, len(labels_N))
+    return evaluation.Means(loss, top1, top5, len(labels_N))
 
 
 def batches(log_probs_NK, labels_N, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -123,7 +123,7 @@ def printed(capsys, *argv: str) -> list[tuple[float, float, float]]:
     return [tuple(map(float, numbers.search(line).groups())) for line in lines]
 
 
-def as_printed(means: metrics.Means) -> tuple[float, float, float]:
+def as_printed(means: evaluation.Means) -> tuple[float, float, float]:
     return (100 * means.top1_error, 100 * means.top5_error, means.loss)
 
 

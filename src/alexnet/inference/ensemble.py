@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from alexnet.errors import UserError
-from alexnet.training import metrics
+from alexnet.training import evaluation
 
 
 class Ensemble:
@@ -33,7 +33,7 @@ class Ensemble:
             raise UserError(f"{name} was shown other images than the nets before it: not averaged")
         np.logaddexp(self.log_probs_NK, weighted_NK, out=self.log_probs_NK)
 
-    def means(self) -> metrics.Means:
+    def means(self) -> evaluation.Means:
         """Loss and errors of the average."""
-        sums = jax.jit(metrics.sums)(self.log_probs_NK.astype(np.float32), self.labels_N)
-        return metrics.means(sums)
+        sums = jax.jit(evaluation.sums)(self.log_probs_NK.astype(np.float32), self.labels_N)
+        return evaluation.means(sums)

@@ -1,19 +1,68 @@
-"""Loss and errors over a split."""
+"""Loss, top-1 and top-5 errors over a split, as sums, so that every example counts exactly once."""
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
-from alexnet.training import metrics
-from alexnet.training.step import Batch
+
+class Sums(NamedTuple):
+    """Sums over examples; scalars, float32 and int32."""
+
+    loss: jax.Array  # -log p(label), in nats
+    top1: jax.Array  # examples whose label is not the most likely class
+    top5: jax.Array  # examples whose label is not among the five most likely
+    count: jax.Array
+
+
+class Means(NamedTuple):
+    """The same per example: mean loss in nats, errors as fractions of 1, and the count."""
+
+    loss: float
+    top1_error: float
+    top5_error: float
+    count: int
+
+
+def sums(log_probs_BK: jax.Array, labels_B: jax.Array) -> Sums:
+    """Sums over a batch; a label of -1 is padding and does not count.
+
+    Of equal probabilities the lower class is taken as the more likely; NaN is always an error.
+    """
+    real_B = labels_B >= 0
+    true_B1 = jnp.take_along_axis(log_probs_BK, jnp.maximum(labels_B, 0)[:, None], axis=1)
+    # `~(<=)` rather than `>`: a NaN must not look like the best.
+    ahead_BK = ~(log_probs_BK <= true_B1)
+    classes_K = jnp.arange(log_probs_BK.shape[1])
+    tied_BK = (log_probs_BK == true_B1) & (classes_K < labels_B[:, None])
+    rank_B = jnp.sum(ahead_BK | tied_BK, axis=1)
+    rank_B = jnp.where(jnp.isnan(true_B1[:, 0]), 5, rank_B)  # even where there are fewer classes
+    return Sums(
+        loss=jnp.sum(jnp.where(real_B, -true_B1[:, 0], 0.0)),
+        top1=jnp.sum(real_B & (rank_B >= 1), dtype=jnp.int32),
+        top5=jnp.sum(real_B & (rank_B >= 5), dtype=jnp.int32),
+        count=jnp.sum(real_B, dtype=jnp.int32),
+    )
+
+
+def add(a: Sums, b: Sums) -> Sums:
+    """The sums of both."""
+    return Sums(*(x + y for x, y in zip(a, b, strict=True)))
+
+
+def means(total: Sums) -> Means:
+    """Fetches the sums from the device and divides by the count."""
+    loss, top1, top5, count = (value.item() for value in jax.device_get(total))
+    return Means(loss / count, top1 / count, top5 / count, count)
 
 
 def evaluate(
-    eval_step: Callable[[Batch], tuple[metrics.Sums, jax.Array]],
-    batches: Iterable[Batch],
+    eval_step: Callable[[dict[str, jax.Array]], tuple[Sums, jax.Array]],
+    batches: Iterable[dict[str, jax.Array]],
     count: int,
     keep: list | None = None,
-) -> metrics.Means:
+) -> Means:
     """Loss and errors over batches with `count` examples, each of which counts exactly once.
 
     Args:
@@ -27,9 +76,9 @@ def evaluate(
         if keep is not None:
             keep.append(jax.device_get((log_probs_BK, batch["label"])))
         total = sums if total is None else _add(total, sums)
-    means = metrics.means(total)
+    means = means(total)
     assert means.count == count, f"{means.count} of {count} examples were counted"
     return means
 
 
-_add = jax.jit(metrics.add)
+_add = jax.jit(add)

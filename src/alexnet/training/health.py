@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 
 from alexnet.errors import UserError
-from alexnet.training import metrics
+from alexnet.training import evaluation
 from alexnet.training.setup import Run
 
 WINDOW = 200  # steps
@@ -95,7 +95,7 @@ class Window:
         self._sums = tuple(opened) or EMPTY
         self._losses, self._running = [], None
 
-    def add(self, step: int, sums: metrics.Sums) -> None:
+    def add(self, step: int, sums: evaluation.Sums) -> None:
         """A step that was dispatched.
 
         Raises:
@@ -122,7 +122,7 @@ class Window:
         if self._running is None:
             return
         (step, sums), self._running = self._running, None
-        means = metrics.means(sums)
+        means = evaluation.means(sums)
         if not math.isfinite(means.loss):
             raise UserError(
                 f"the loss is {means.loss} at step {step}: training diverged; start again in "

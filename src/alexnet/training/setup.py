@@ -26,7 +26,7 @@ from alexnet.kernels.choose import KERNELS, choose, compiler_options
 from alexnet.models import network
 from alexnet.models.build import NETS, build
 from alexnet.models.table import Net
-from alexnet.training import forward, metrics, optimizer, schedule
+from alexnet.training import evaluation, forward, optimizer, schedule
 from alexnet.training.evaluation import evaluate
 from alexnet.training.schedule import SCHEDULES, Hyperparameters, Schedule
 from alexnet.training.step import (
@@ -128,7 +128,7 @@ class Run:
 
     def train_step(
         self, state: TrainState, batch: Batch, hyperparameters: Hyperparameters
-    ) -> tuple[TrainState, metrics.Sums]:
+    ) -> tuple[TrainState, evaluation.Sums]:
         """The state after a step, and sums over its batch; see `step.make_train_step`."""
         with self.precision():
             return self.train_program(state, batch, hyperparameters, self.statistics)
@@ -139,7 +139,7 @@ class Run:
         split: str = "validation",
         views: str = "centre",
         keep: list | None = None,
-    ) -> metrics.Means:
+    ) -> evaluation.Means:
         """Loss and errors over a split; see `evaluation.evaluate`."""
         if views not in self._eval_steps:
             logits = forward.evaluation(self.net, self.mesh, self.augmentation, views, **self.how)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from alexnet.data.statistics import Statistics
-from alexnet.training import metrics
+from alexnet.training import evaluation
 from alexnet.training.schedule import Hyperparameters
 
 SCOPES = ("augment", "loss", "update")  # names of a step's parts in profiles, beside the layers
@@ -62,7 +62,7 @@ def make_train_step(
     seed: int,
     parts: Callable[[Batch], Iterable[Batch]] = whole,
     compiler_options: dict[str, Any] | None = None,
-) -> Callable[..., tuple[TrainState, metrics.Sums]]:
+) -> Callable[..., tuple[TrainState, evaluation.Sums]]:
     """train_step(state, batch, hyperparameters, statistics) -> (state, sums over the batch).
 
     It donates `state`, which lies and comes back as `shardings` say. The randomness of a step
@@ -76,7 +76,7 @@ def make_train_step(
 
     def train_step(
         state: TrainState, batch: Batch, hyperparameters: Hyperparameters, statistics: Statistics
-    ) -> tuple[TrainState, metrics.Sums]:
+    ) -> tuple[TrainState, evaluation.Sums]:
         key = jax.random.fold_in(key_of(seed), state.step)
         batch_size = batch["label"].shape[0]
 
@@ -84,7 +84,7 @@ def make_train_step(
             noise_on, examples_B = hyperparameters.colour_noise, part["example"]
             logits_BK = forward(params, part["image"], key, examples_B, noise_on, statistics)
             with jax.named_scope("loss"):
-                sums = metrics.sums(jax.nn.log_softmax(logits_BK), part["label"])
+                sums = evaluation.sums(jax.nn.log_softmax(logits_BK), part["label"])
             return sums.loss / batch_size, sums
 
         gradient = jax.grad(mean_loss, has_aux=True)
@@ -114,7 +114,7 @@ def make_eval_step(
     forward: Callable[..., jax.Array],
     views: int = 1,
     compiler_options: dict[str, Any] | None = None,
-) -> Callable[..., tuple[metrics.Sums, jax.Array]]:
+) -> Callable[..., tuple[evaluation.Sums, jax.Array]]:
     """eval_step(params, batch, statistics) -> (sums, log_probs_BK), averaged over all views.
 
     Args:
@@ -125,11 +125,11 @@ def make_eval_step(
         compiler_options=compiler_options,
     )
     add = jax.jit(jnp.logaddexp, donate_argnums=0)
-    sums = jax.jit(metrics.sums)
+    sums = jax.jit(evaluation.sums)
 
     def eval_step(
         params: Any, batch: Batch, statistics: Statistics
-    ) -> tuple[metrics.Sums, jax.Array]:
+    ) -> tuple[evaluation.Sums, jax.Array]:
         # One view after the other: ten at once would need ten times the memory. The logarithm of
         # the mean softmax keeps probabilities too small for float32.
         total = None

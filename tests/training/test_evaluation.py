@@ -1,4 +1,4 @@
-"""alexnet.training.metrics: errors are what sorting says, and every example counts once."""
+"""alexnet.training.evaluation: errors are what sorting says, and every example counts once."""
 
 import jax
 import jax.numpy as jnp
@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet.training import metrics
+from alexnet.training import evaluation
 
-fast_sums = jax.jit(metrics.sums)
+fast_sums = jax.jit(evaluation.sums)
 
 
 def by_sorting(log_probs: np.ndarray, labels: np.ndarray) -> tuple[float, int, int, int]:
@@ -96,6 +96,6 @@ def test_batches_add_up_to_means():
     labels = np.array([0, 1, 2, 3, -1, 5, 6])
     parts = [fast_sums(log_probs[part], labels[part]) for part in (slice(0, 3), slice(3, 7))]
     loss, top1, top5, count = by_sorting(log_probs, labels)
-    found = metrics.means(metrics.add(*parts))
+    found = evaluation.means(evaluation.add(*parts))
     assert found == pytest.approx((loss / count, top1 / count, top5 / count, 6), rel=1e-6)
     assert isinstance(found.count, int)
