@@ -72,13 +72,13 @@ def evaluate(
     """
     total = None
     for batch in batches:
-        sums, log_probs_BK = eval_step(batch)
+        counted, log_probs_BK = eval_step(batch)
         if keep is not None:
             keep.append(jax.device_get((log_probs_BK, batch["label"])))
-        total = sums if total is None else _add(total, sums)
-    means = means(total)
-    assert means.count == count, f"{means.count} of {count} examples were counted"
-    return means
+        total = counted if total is None else _add(total, counted)
+    found = means(total)
+    assert found.count == count, f"{found.count} of {count} examples were counted"
+    return found
 
 
 _add = jax.jit(add)
