@@ -10,7 +10,8 @@ of torchvision's alexnet (for torchvision), or a .safetensors that this command 
 workdir holds a run before its first step: evaluate its "last" checkpoint, or train it on. The
 dataset need not be prepared.
 
-A target is a .safetensors, of arrays as `alexnet.models.network` has them ("conv1.kernel") or under
+A target is a .safetensors, of arrays as `alexnet.models.network` has them ("conv1.kernel") with the
+names of the classes and the mean image, which `alexnet.load` reads without a workdir, or under
 torchvision's names and with its shapes; or a .stablehlo, which takes images and needs no weights
 beside it (see `alexnet.formats.stablehlo`). It takes images of the net's size:
 crop larger ones centrally.

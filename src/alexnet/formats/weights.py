@@ -16,6 +16,7 @@ from alexnet.text import difference
 
 # images uint8 [b, image_size, image_size, 3] -> logits float32 [b, classes]
 Classifier = Callable[[jax.Array], jax.Array]
+STATISTICS = "statistics"  # arrays of our own files beside the layers: mean image, colour PCA
 OURS = "alexnet"  # the metadata of our own .safetensors: {"config": ..., "classes": ...} as JSON
 
 
@@ -55,7 +56,8 @@ def read_weights(
         params: layout.Params = {}
         for name, array in arrays.items():
             layer, _, part = name.rpartition(".")
-            params.setdefault(layer, {})[part] = array
+            if layer != STATISTICS:
+                params.setdefault(layer, {})[part] = array
         network.check(net, params, str(source))
         return net, params
     if net_name not in framework.NETS:
@@ -84,6 +86,15 @@ def about(source: Path) -> dict[str, Any]:
     return json.loads(safetensors.read_safetensors(source)[1].get(OURS, "{}"))
 
 
+def statistics(source: Path) -> dict[str, np.ndarray]:
+    """The mean image and colour PCA in a .safetensors of our own, by name; {} if it has none."""
+    if source.suffix != ".safetensors":
+        return {}
+    arrays, _ = safetensors.read_safetensors(source)
+    start = f"{STATISTICS}."
+    return {name.removeprefix(start): x for name, x in arrays.items() if name.startswith(start)}
+
+
 def check_target(target: Path, names: str) -> None:
     """Raises UserError for a suffix or `names` that no file has."""
     if target.suffix not in (".safetensors", ".stablehlo"):
@@ -104,12 +115,14 @@ def content(
     net: Net,
     params: layout.Params,
     described: dict[str, Any],
+    kept: dict[str, np.ndarray],
     make_classifier: Callable[[], Classifier],
 ) -> bytes:
     """The file `target`, which `check_target` and `check_names` have accepted.
 
     Args:
         described: {"config": ..., "class_names": [...]}, which `about` gives again.
+        kept: what `statistics` gives again.
         make_classifier: called for a .stablehlo alone, which also needs the mean image.
     """
     if target.suffix == ".stablehlo":
@@ -118,5 +131,6 @@ def content(
         theirs = layout.theirs(net, torchvision.NAMES, params)
         return safetensors.content(theirs, {"format": "pt"})
     arrays = {f"{name}.{part}": x for name in params for part, x in params[name].items()}
+    arrays |= {f"{STATISTICS}.{name}": x for name, x in kept.items()}
     described = described | {"classes": net.classes}
     return safetensors.content(arrays, {OURS: json.dumps(described)})

@@ -249,8 +249,15 @@ class Classifier:
             raise UserError("exists: delete it, or choose another name", f"target={target}")
         weights.check_target(target, names)
         weights.check_names(target, names, self.config.net.name)
+        statistics = self.about.statistics
         content = weights.content(
-            target, names, self.net, jax.device_get(self.params), self._described(), self._crops
+            target,
+            names,
+            self.net,
+            jax.device_get(self.params),
+            {"config": record.versioned(self.config), "class_names": list(self.about.classes)},
+            {} if statistics is None else statistics._asdict(),
+            self._crops,
         )
         partial = target.with_name(target.name + ".partial")
         try:
@@ -258,9 +265,6 @@ class Classifier:
             os.replace(partial, target)  # never half a file
         except OSError as error:
             raise UserError(f"cannot write there: {error.strerror}", f"target={target}") from None
-
-    def _described(self) -> dict[str, Any]:
-        return {"config": record.versioned(self.config), "class_names": list(self.classes)}
 
     def _crops(self):
         """images uint8 [b, net's size, net's size, 3] -> logits, with the central mean image."""

@@ -82,7 +82,7 @@ def _from_file(path: Path, config: ConfigDict | str | None) -> Classifier:
 
         config = load_config(config)
     config = config or record.current(found["config"], str(path))
-    known = _prepared(config)
+    known, kept = _prepared(config), weights.statistics(path)
 
     def make_net(classes: int) -> Net:
         return configs.call(build, "net", config.net, classes=classes)
@@ -100,7 +100,7 @@ def _from_file(path: Path, config: ConfigDict | str | None) -> Classifier:
             net=net,
             classes=classes,
             augmentation=_augmentation(config, net),
-            statistics=_statistics(config, known, path),
+            statistics=Statistics(**kept) if kept else _statistics(config, known, path),
             image_size=config.data.image_size,
             source=path,
             step=None,
