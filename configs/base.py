@@ -5,7 +5,8 @@ AlexNet on ImageNet at a constant rate, which nobody ran.
 
 An override has the setting's name with dots for a key, such as {"net.norm": False}: in the files
 beside this one, and on the command line as `--config.net.norm=false`. Of settings that choose a
-function, `net.name` and `schedule.kind`, another value brings along that function's own settings.
+function, `net.name`, `optimizer.name` and `schedule.kind`, another value brings along that
+function's own settings.
 """
 
 BASE = {

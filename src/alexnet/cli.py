@@ -24,6 +24,8 @@ from alexnet import errors
 from alexnet.errors import Interrupted, UserError, local_path, nearest
 from alexnet.text import allowed, documented
 
+OWN_HELP = ("nets", "roofline")  # which list the options of the net that is named
+
 # A command's options: {name: (default, meaning)}. None as a default: the option must be given.
 Options = Mapping[str, tuple[str | None, str]]
 
@@ -142,12 +144,12 @@ def arguments(argv: Sequence[str], known: Iterable[str] | None = None) -> dict[s
         name, equals, value = argument.removeprefix("--").partition("=")
         if not argument.startswith("--"):
             raise UserError(f"stray argument {argument!r}: write --name=value, without a space")
+        if known is not None and name not in known:
+            raise UserError(f"--{name}: no such option{nearest(name, known)}")
         if not equals:
             raise UserError(f"{argument}: write {argument}=value, without a space")
         if name in found:
             raise UserError(f"--{name} is given twice; keep one")
-        if known is not None and name not in known:
-            raise UserError(f"--{name}: no such option{nearest(name, known)}")
         found[name] = value
     return found
 
@@ -221,7 +223,8 @@ def help_first(command: str, argv: Sequence[str]) -> None:
             continue
         options = ast.literal_eval(node.value)
         named = "config" in options and any(part.startswith("--config=") for part in argv)
-        if asks_help(argv) and not positional(argv)[0] and not named:
+        own = command in OWN_HELP and positional(argv)[0]
+        if asks_help(argv) and not own and not named:
             print(command_help(ast.get_docstring(tree), options))
             sys.exit(0)
 

@@ -30,8 +30,8 @@ class UserError(ValueError):
         return UserError(self.text, f"{section}.{self.argument}")
 
     def line(self) -> str:
-        """What a command prints; a setting of the config is an option there."""
-        return f"error: {'--' if self.argument.startswith('config.') else ''}{self}"
+        """What a command prints; an argument is an option there."""
+        return f"error: {'--' if re.match(r'[a-z][a-z_.0-9]*(=|$)', self.argument) else ''}{self}"
 
 
 class Interrupted(KeyboardInterrupt):

@@ -67,9 +67,12 @@ def main(argv: Sequence[str]) -> None:
     step = checkpoint.which(options["checkpoint"])
     if options["coordinator"] and len(workdirs) > 1:
         raise UserError("--coordinator: several processes evaluate one run at a time")
+    texts = {name.removeprefix("config."): text for name, text in settings.items()}
+    # Before others are waited for: a mistake is one for all of them.
+    overrides = [typed_overrides(record.saved_config(workdir), texts) for workdir in workdirs]
     processes.join(**{name: options[name] for name in PROCESSES})
     with processes.ends_clearly():
-        evaluate(workdirs, weights, step, split, views, settings)
+        evaluate(workdirs, weights, step, split, views, overrides)
 
 
 def evaluate(
@@ -78,19 +81,22 @@ def evaluate(
     step: str | int,
     split: str,
     views: str,
-    settings: Mapping[str, str],
+    overrides: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Prints and records what `main` was asked for; `settings` are {"config.a.b": text}."""
-    texts = {name.removeprefix("config."): text for name, text in settings.items()}
-    nets = [load(workdir, step) for workdir in workdirs]
+    """Prints and records what `main` was asked for; each run has `overrides` of its settings."""
+    nets = [
+        load(workdir, step, overrides=changes)
+        for workdir, changes in zip(workdirs, overrides, strict=True)
+    ]
     for net in nets[1:]:
         if net.classes != nets[0].classes:
             raise UserError(
                 f"{workdirs[0]}: {len(nets[0].classes)} classes and {net.about.source}: "
-                f"{len(net.classes)} classes cannot be averaged: they are not the same ones"
+                f"{len(net.classes)} classes cannot be averaged: not the same, in the same order"
             )
 
     first = jax.process_index() == 0
+    top5 = "top-5 error {:.2%}, " if len(nets[0].classes) > 5 else ""  # of five it means nothing
     for net in nets if first and views == "ten_crop" else ():
         if not net.config.augment.flip:
             print(
@@ -105,19 +111,22 @@ def evaluate(
         print(
             f"{subject}, {row['dataset']} {split}, "
             f"{views.replace('_', '-')} ({VIEWS[views]} view{'s' if VIEWS[views] > 1 else ''}): "
-            f"top-1 error {row['top1_error']:.2%}, top-5 error {row['top5_error']:.2%}, "
+            f"top-1 error {row['top1_error']:.2%}, {top5.format(row['top5_error'])}"
             f"loss {row['loss']:.4f}, {row['count']} images"
         )
 
     several, average = len(nets) > 1, Ensemble()
-    for workdir, net, weight in zip(workdirs, nets, weights, strict=True):
+    for workdir, net, weight, changes in zip(workdirs, nets, weights, overrides, strict=True):
         batches = [] if several else None
-        row = net.evaluate(split, views, typed_overrides(net.config, texts), batches)
+        row = net.evaluate(split, views, changes, batches)
         for note in row["notes"] if first else ():
             print(note, file=sys.stderr)
         report(f"{workdir} after {net.about.epoch:.2f} epochs", row)
         if first:
-            record.save_evaluation(row, workdir)
+            try:
+                record.save_evaluation(row, workdir)
+            except OSError as error:
+                print(f"not recorded in {workdir}: {error.strerror}", file=sys.stderr)
         if several:
             average.add(str(workdir), weight, batches)
     if several:

@@ -81,8 +81,8 @@ def ensure(name: str, data_dir: str, image_size: int, quality: int = store.QUALI
     path = store.store_path(name, data_dir, image_size, quality)
     is_folder = name.startswith(store.FOLDER)  # may have changed since
     if is_folder or (store.load_store(path) is None and named.is_local(name, data_dir)):
-        return prepare(name, data_dir, image_size, quality)
-    return store.open_store(name, data_dir, image_size, quality)
+        return prepare(name, data_dir, image_size, quality).open()
+    return store.open_store(name, data_dir, image_size, quality).open()
 
 
 def class_count(

@@ -91,6 +91,11 @@ class Store:
             for split in self.counts
         }
 
+    def open(self) -> "Store":
+        """The same with its files open: if they are made anew, it goes on with the old ones."""
+        _ = self._readers
+        return self
+
     def _damaged(self, split: str, index: int, error: Exception) -> UserError:
         return UserError(
             f"{records_file(self.path, split)} is damaged at record {index} ({error}); delete "
@@ -118,10 +123,10 @@ def load_store(path: Path) -> Store | None:
     """The store at `path`, None if there is no whole one."""
     try:
         info = json.loads((path / "info.json").read_text())
+        statistics = Statistics.load(path / "statistics.npz")
     except (FileNotFoundError, NotADirectoryError):
         return None
     classes = tuple(info.pop("classes"))
-    statistics = Statistics.load(path / "statistics.npz")
     return Store(path=path, classes=classes, statistics=statistics, **info)
 
 

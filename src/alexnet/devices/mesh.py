@@ -96,12 +96,12 @@ def process_rows(mesh: Mesh) -> tuple[int, int]:
         raise UserError(
             f"{mesh.shape['data']} x {mesh.shape['tower']} (data x tower) leaves process {here} "
             "without a device; start fewer processes or choose another mesh",
-            "mesh",
+            "config.mesh",
         )
     parts, rest = divmod(mesh.shape["data"], len(rows))
     part, offset = divmod(rows[0], len(rows))
     if rest or offset or rows[-1] - rows[0] + 1 != len(rows):
-        raise UserError(f"process {here} has rows {rows} of the batch, no even part", "mesh")
+        raise UserError(f"process {here} has rows {rows} of the batch, no even part", "config.mesh")
     return part, parts
 
 

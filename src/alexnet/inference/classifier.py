@@ -28,6 +28,7 @@ from alexnet.inference.photos import Photo, several, square
 from alexnet.kernels.choose import choose, compiler_options
 from alexnet.models import network
 from alexnet.models.describe import describe, describe_html
+from alexnet.models.network import PLAIN, Kernels
 from alexnet.models.table import Net
 from alexnet.training import dataset, forward
 from alexnet.workdir import log, record
@@ -60,6 +61,23 @@ class About:
     def programs(self) -> dict[Any, Any]:
         """What was compiled."""
         return {}
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same function of the weights: then two pytrees go together."""
+        if not isinstance(other, About):
+            return NotImplemented
+        same = (self._function == other._function) and (self.classes == other.classes)
+        mine, theirs = self.statistics, other.statistics
+        if not same or mine is None or theirs is None:
+            return same and mine is theirs
+        return all(np.array_equal(a, b) for a, b in zip(mine, theirs, strict=True))
+
+    def __hash__(self) -> int:
+        return hash(self._function)
+
+    @property
+    def _function(self) -> tuple[Any, ...]:
+        return self.net, self.augmentation, self.image_size
 
 
 @jax.tree_util.register_pytree_node_class
@@ -114,9 +132,14 @@ class Classifier:
     def logits(
         self, images_BSSC: jax.Array, views: str = "centre", view: jax.Array | int = 0
     ) -> jax.Array:
-        """float32 [B, K] of one view of uint8 squares of `image_size`; differentiable."""
+        """float32 [B, K] of one view of uint8 squares of `about.image_size` pixels.
+
+        Of plain operations, open to grad and jvp.
+        """
+        return self._logits(images_BSSC, views, view, PLAIN)
+
+    def _logits(self, images_BSSC, views, view, kernels: Kernels) -> jax.Array:
         about = self.about
-        kernels = choose("auto", None, images_BSSC.shape[0], self.net.image_size)
         f = forward.evaluation(self.net, None, about.augmentation, views, kernels=kernels)
         return f(self.params, images_BSSC, about.statistics, view)
 
@@ -137,7 +160,8 @@ class Classifier:
         choice("views", views, tuple(VIEWS))
 
         def probabilities(net: Classifier, images_BSSC: jax.Array, view: jax.Array) -> jax.Array:
-            return jax.nn.softmax(net.logits(images_BSSC, views, view))
+            kernels = choose("auto", None, images_BSSC.shape[0], net.net.image_size)
+            return jax.nn.softmax(net._logits(images_BSSC, views, view, kernels))
 
         program, found = self._program(views, probabilities), []
         for batch, count in self._batches(photos):
@@ -178,7 +202,7 @@ class Classifier:
         program = self._program(names, chosen)
         parts = [
             [np.asarray(seen)[:count] for seen in program(self.params, batch)]
-            for batch, count in self._batches(photos)
+            for batch, count in [*self._batches(photos)] or [(self._nothing(), 0)]
         ]
         found = [np.concatenate(part) for part in zip(*parts, strict=True)]
         return found[0] if isinstance(rows, str) else dict(zip(names, found, strict=True))
@@ -229,12 +253,12 @@ class Classifier:
         dataset.check_classes(self.about.source, self.about.classes, run.store.classes)
         choice("split", split, tuple(run.store.counts))
         network.check(run.net, self.params, str(self.about.source))
-        notes = [] if then else [dataset.UNKNOWN]
+        notes = [] if dataset.is_known(then) else [dataset.UNKNOWN]
         notes += [
             f"warning: not the images that {self.about.source} was trained with: {line}"
             for line in dataset.changed(then, run.store, [split])
         ]
-        means = run.evaluate(run.put(self.params), split, views, keep)
+        means = run.evaluate(run.put(jax.device_get(self.params)), split, views, keep)
         row = {"split": split, "views": views, "checkpoint": self.about.step}
         return row | means._asdict() | {"dataset": run.store.name, "notes": notes}
 
@@ -291,6 +315,10 @@ class Classifier:
             options = compiler_options(None)
             self.about.programs[key] = jax.jit(program, compiler_options=options)
         return self.about.programs[key]
+
+    def _nothing(self) -> np.ndarray:
+        size = self.about.image_size
+        return np.zeros((1, size, size, 3), np.uint8)
 
     def _batches(self, photos: Photo | Iterable[Photo]) -> Iterator[tuple[np.ndarray, int]]:
         """(uint8 squares, how many of them are photos): few sizes of batches, few programs."""

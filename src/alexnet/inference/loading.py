@@ -1,9 +1,11 @@
 """Trained weights from a workdir, or from a file of this or another framework."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
@@ -26,16 +28,19 @@ def load(
     source: str | os.PathLike,
     checkpoint: Literal["best", "last"] | int = "best",
     config: ConfigDict | str | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> Classifier:
     """The net of a run, or of a file of weights.
 
-    Compiled programs are kept between processes (see `alexnet.devices.runtime`).
+    Compiled programs are kept between processes: unless you have chosen a place for them, jax's
+    `jax_compilation_cache_dir` is set to this project's.
 
     Args:
         source: a workdir, or a .safetensors, .caffemodel, .pth or .pt.
         checkpoint: of a workdir: best, last, or a step.
         config: for a file: the config of its net, such as "configs/imagenet.py:torchvision"; a
             .safetensors of our own brings its config along.
+        overrides: of a run's settings, such as {"data.data_dir": ...}, where its data are now.
 
     Raises:
         UserError: if there is none, or it is damaged.
@@ -44,19 +49,26 @@ def load(
     path = Path(source).expanduser()
     if not path.exists():
         raise UserError(f"{path}: no such workdir or file")
-    return _from_workdir(path, checkpoint) if path.is_dir() else _from_file(path, config)
+    if path.suffix == ".stablehlo":
+        raise UserError(f"{path} is a program: jax.export.deserialize reads it, and it is called")
+    if path.is_dir():
+        return _from_workdir(path, checkpoint, overrides or {})
+    return _from_file(path, config)
 
 
-def _from_workdir(workdir: Path, step: Literal["best", "last"] | int) -> Classifier:
+def _from_workdir(
+    workdir: Path, step: Literal["best", "last"] | int, overrides: Mapping[str, Any]
+) -> Classifier:
     config = record.saved_config(workdir)
+    configs.apply_overrides(config, overrides, {})
     step = checkpoints.find(workdir, step)
     params, progress = checkpoints.load_params(workdir, step)
     known = dataset.remembered(workdir) or _prepared(config)
-    classes = (known.classes if known else ()) or progress.classes
+    classes = progress.classes or (known.classes if known else ())
     net = _net(config, params, len(classes))
     network.check(net, params, str(workdir))
     return Classifier(
-        params,
+        jax.device_put(params),
         About(
             config=config,
             net=net,
@@ -94,7 +106,7 @@ def _from_file(path: Path, config: ConfigDict | str | None) -> Classifier:
     if not classes and known and len(known.classes) == net.classes:
         classes = known.classes
     return Classifier(
-        params,
+        jax.device_put(params),
         About(
             config=config,
             net=net,

@@ -32,7 +32,7 @@ def square(photo: Photo, size: int) -> np.ndarray:
         UserError: for a file that cannot be read, or an array that is no photo.
     """
     if isinstance(photo, Image.Image):
-        return images.square(photo, size, upright=True)
+        return images.square(photo.copy(), size, upright=True)  # which draft() would change
     if isinstance(photo, str | os.PathLike):
         path = Path(photo).expanduser()
         try:

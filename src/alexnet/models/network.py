@@ -183,6 +183,8 @@ class Network(nn.Module):
             logits (if towers are elsewhere, the local ones' share of the classes) and the output
             of every row by name, the local towers' maps side by side in the last axis.
         """
+        if not jnp.issubdtype(x_BHWC.dtype, jnp.floating):
+            raise UserError("a net reads floats with the mean subtracted", f"x_BHWC={x_BHWC.dtype}")
         rows = self.net.rows
         if examples_B is None:
             examples_B = jnp.arange(x_BHWC.shape[0])

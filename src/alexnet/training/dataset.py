@@ -15,19 +15,26 @@ from alexnet.errors import UserError
 
 FOLDER = "dataset"
 UNKNOWN = (
-    "this run was begun by an earlier version, which kept no digests of its images: only the "
-    "classes were compared"
+    "nothing here says which images the net was trained on (earlier versions kept no digests): "
+    "only classes and counts are compared"
 )
 
 
-def remember(store: Store, workdir: Path) -> None:
-    """Writes what the run in `workdir` keeps of `store`, unless it is there."""
-    if remembered(workdir) is not None:
+def remember(store: Store, workdir: Path, begun: bool) -> None:
+    """Writes what the run in `workdir` keeps of `store`.
+
+    Of a run that has begun what is there stays; if there is nothing, an earlier version began it,
+    with images of which no more is known than that these are called the same.
+    """
+    if begun and remembered(workdir) is not None:
         return
+    if begun:
+        store = dataclasses.replace(store, contents={})
     partial = workdir / f"{FOLDER}.partial"
     shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
     partial.mkdir()
     save_info(dataclasses.replace(store, path=partial))
+    shutil.rmtree(workdir / FOLDER, ignore_errors=True)
     os.replace(partial, workdir / FOLDER)
 
 
@@ -62,6 +69,11 @@ def check_resume(workdir: Path, then: Store | None, now: Store) -> None:
         )
 
 
+def is_known(then: Store | None) -> bool:
+    """Whether the images that a run was trained on are known by their digests."""
+    return then is not None and bool(then.contents)
+
+
 def changed(then: Store | None, now: Store, splits: Iterable[str]) -> list[str]:
     """The splits whose images are not those that the run was trained with, as far as is known."""
     if then is None:
@@ -81,7 +93,7 @@ def changed(then: Store | None, now: Store, splits: Iterable[str]) -> list[str]:
 
 def same_images(then: Store | None, now: Store) -> bool:
     """Whether both are known to hold the same images, wherever they lie."""
-    return then is not None and bool(then.contents) and then.contents == now.contents
+    return is_known(then) and then.contents == now.contents
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:

@@ -10,6 +10,7 @@ from alexnet.training import evaluation
 from alexnet.training.setup import Run
 
 WINDOW = 200  # steps
+ADAMS_RATE = 0.002  # above it adamw mostly does not learn
 TOLERANCE = 0.01  # of ln(classes)
 EMPTY = (0, 0.0, 0.0, 0.0)  # the sums of no steps
 
@@ -31,6 +32,11 @@ def warnings(run: Run) -> list[str]:
                 f"config.epochs={run.config.epochs:g} ends before config.schedule.{name} "
                 f"at epoch {epochs}"
             )
+    if run.config.optimizer.name == "adamw" and run.config.schedule.rate > ADAMS_RATE:
+        lines.append(
+            f"config.schedule.rate={run.config.schedule.rate:g} is meant for momentum: adamw "
+            "learns with about 0.001"
+        )
     if not tells_top5(run):
         lines.append(
             f"the top-5 error of {len(run.store.classes)} classes means nothing: left out below"

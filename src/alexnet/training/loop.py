@@ -9,6 +9,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from alexnet import config as configs
 from alexnet.data.store import Store, check_outside
 from alexnet.devices import processes
 from alexnet.devices.processes import Interruption
@@ -37,15 +38,18 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> list[dict[str
     """
     workdir = Path(workdir).expanduser()
     checkpoint.check_path(workdir)
-    known, first = dataset.remembered(workdir), jax.process_index() == 0
+    begun = checkpoint.begun(workdir)
+    known = dataset.remembered(workdir) if begun else None
     run = setup(config, known)
-    config = run.config
+    config, first = run.config, jax.process_index() == 0
     check_outside(config.data.name, workdir, "workdir")
     dataset.check_resume(workdir, known, run.store)
-    given, story = ({}, "") if checkpoint.begun(workdir) else fine_tune.read_layers(run)
+    given, story = ({}, keep_origin(run, workdir)) if begun else fine_tune.read_layers(run)
+    # The same images may lie elsewhere.
+    may_change = ("data.name",) if dataset.same_images(known, run.store) else ()
 
     with (
-        claim(workdir, config, same_run(workdir, known, run)),
+        claim(workdir, config, may_change),
         Checkpoints(workdir / "checkpoints") as checkpoints,
         Interruption() as interruption,
     ):
@@ -56,10 +60,10 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> list[dict[str
         errors, window = list(progress.validation_errors), Window(progress.window)
         alarm = Alarm(len(run.store.classes))
         if start > run.steps:
-            refuse(run, workdir, progress.epoch)
+            say_it_stays(run, workdir, progress.epoch)
             return read_history(workdir)
         if first:
-            dataset.remember(run.store, workdir)
+            dataset.remember(run.store, workdir, begun)
         with (
             provenance(workdir, run.device, enabled=first),
             open_log(run, workdir, start if restored else None) as log,
@@ -86,7 +90,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> list[dict[str
                     error = loss = None
                     with log.pause():
                         if validate:
-                            loss, error, _, _ = found = run.evaluate(state.params)
+                            found = run.evaluate(state.params)
+                            error, loss = found.top1_error, found.loss
                             errors = [*errors, error]
                             log.validation(step, epoch, *found)
                         progress = Progress(epoch, tuple(errors), run.store.classes, opened)
@@ -100,17 +105,19 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> list[dict[str
     return read_history(workdir)
 
 
-def same_run(workdir: Path, known: Store | None, run: Run) -> tuple[str, ...]:
-    """Settings that may differ though the run is the same.
+def keep_origin(run: Run, workdir: Path) -> str:
+    """Leaves on record where the first weights came from, as they matter no more; says so.
 
-    The same images may lie elsewhere. Where the first weights came from matters no more once there
-    are others; what the workdir says of it stays.
+    Changes the run's `init_from` and `init_layers` to those in the workdir.
     """
-    if checkpoint.begun(workdir) and (workdir / "config.json").exists():
-        saved = record.saved_config(workdir, resume=True)
-        for name in ("init_from", "init_layers"):
+    if not (workdir / "config.json").exists():
+        return ""
+    saved, said = configs.absolute(record.saved_config(workdir, resume=True)), ""
+    for name in ("init_from", "init_layers"):
+        if run.config[name] != saved[name]:
+            said += f"\nconfig.{name}={run.config[name]!r} is not used: the run has begun"
             run.config[name] = saved[name]
-    return ("data.name",) if dataset.same_images(known, run.store) else ()
+    return said
 
 
 def check_agreed(start: int, workdir: Path) -> None:
@@ -122,7 +129,7 @@ def check_agreed(start: int, workdir: Path) -> None:
         )
 
 
-def refuse(run: Run, workdir: Path, epochs: float) -> None:
+def say_it_stays(run: Run, workdir: Path, epochs: float) -> None:
     """Says, in place of training, that more `epochs` were done than are asked for."""
     if jax.process_index() == 0:
         print(
@@ -162,7 +169,7 @@ def introduction(run: Run, workdir: Path, start: int, known: Store | None) -> st
         f"{run.store.name}: {counts} images, {len(run.store.classes)} classes",
         f"{begin}, {run.steps:,} steps in all; logs and checkpoints in {workdir}",
     ]
-    if start and known is None:
+    if start and not dataset.is_known(known):
         lines.append(dataset.UNKNOWN)
     return "\n".join([*lines, *(warnings(run) if start < run.steps else ())])
 

@@ -249,7 +249,7 @@ def read_log(workdir: str | Path) -> list[dict]:
 
     Raises UserError if there is no metrics.jsonl or a line before the last is not JSON.
     """
-    path = Path(workdir) / "metrics.jsonl"
+    path = Path(workdir).expanduser() / "metrics.jsonl"
     if not path.is_file():
         raise UserError(f"there is no {path}: is {workdir} the workdir of a run?")
     rows = []

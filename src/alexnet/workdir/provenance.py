@@ -39,7 +39,7 @@ def provenance(workdir: Path, device: str, enabled: bool = True) -> Iterator[Non
         "host": platform.node(),
         "versions": {"python": platform.python_version()} | _versions(),
     }
-    earlier = json.loads(path.read_text()) if path.exists() else []
+    earlier = _earlier(path)
 
     def write() -> None:
         partial = path.with_name(path.name + ".partial")
@@ -57,6 +57,14 @@ def provenance(workdir: Path, device: str, enabled: bool = True) -> Iterator[Non
     finally:
         entry["ended"] = _now()
         write()
+
+
+def _earlier(path: Path) -> list[dict[str, Any]]:
+    try:
+        return json.loads(path.read_text()) if path.exists() else []
+    except ValueError:  # as after a power cut; no reason to stop a run
+        os.replace(path, path.with_name(path.name + ".damaged"))
+        return []
 
 
 def commit() -> str | None:

@@ -1,6 +1,7 @@
 """What a workdir says of its run: `config.json`, and how far each checkpoint has come."""
 
 import dataclasses
+import fcntl
 import json
 import os
 import sys
@@ -85,11 +86,13 @@ def save_evaluation(row: dict[str, Any], workdir: Path) -> None:
     """
     path, kind = workdir / "evaluation.json", ("split", "views", "checkpoint", "dataset")
     row = {key: value for key, value in row.items() if key != "notes"}
-    rows = json.loads(path.read_text()) if path.exists() else []
-    rows = [other for other in rows if any(other[key] != row[key] for key in kind)]
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps([*rows, row], indent=2) + "\n")
-    os.replace(partial, path)
+    with (workdir / ".evaluation.lock").open("w") as lock:  # several may evaluate at once
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        rows = json.loads(path.read_text()) if path.exists() else []
+        rows = [other for other in rows if any(other[key] != row[key] for key in kind)]
+        partial = path.with_name(path.name + ".partial")
+        partial.write_text(json.dumps([*rows, row], indent=2) + "\n")
+        os.replace(partial, path)
 
 
 def saved_config(workdir: Path, resume: bool = False) -> ConfigDict:

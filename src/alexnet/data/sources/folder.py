@@ -43,7 +43,10 @@ def list_images(path: str) -> RawData:
     """
     root = Path(path).expanduser()
     if not root.is_dir():
-        raise UserError(f"folder {root} does not exist")
+        raise UserError(
+            f"folder {root} does not exist; if it moved, say where it is now: folder:/new/place",
+            "name",
+        )
     validation = next((root / name for name in VALIDATION_NAMES if (root / name).is_dir()), None)
     if (root / "train").is_dir() and validation:
         files = _files_by_class(root / "train")
