@@ -34,7 +34,7 @@ def test_the_command_ends_with_status_2_and_one_line(argv, message):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--workdir=/nowhere"], "no such workdir or file"),
+        (["--workdir=/nowhere"], "holds no run"),
         ([], "--workdir is missing"),
         (["--workdir=x", "--view=centre"], "did you mean 'views'"),
         (["--workdir=x", "--views=eleven"], "choose one of centre, ten_crop"),

@@ -90,6 +90,15 @@ def test_files_images_and_arrays_alone_or_together(net, digits):
     assert net.predict(wide).shape == (1, 10)
 
 
+def test_a_photo_is_left_as_it_is_and_none_gives_nothing(net, tmp_path):
+    Image.fromarray(np.zeros((300, 400, 3), np.uint8)).save(tmp_path / "large.jpg")
+    photo = Image.open(tmp_path / "large.jpg")
+    before = net.predict(photo)
+    assert photo.size == (400, 300)
+    np.testing.assert_array_equal(net.predict(photo), before)
+    assert net.features([], "fc7").shape == (0, 256)
+
+
 def test_ten_crops_are_averaged(net, digits):
     paths, _ = digits
     ten = net.predict(paths, views="ten_crop")
@@ -115,6 +124,12 @@ def test_it_is_a_pytree_that_goes_through_jit_and_grad(net):
     assert jax.tree.structure(gradient) == jax.tree.structure(net)
     better = jax.tree.map(lambda w, g: w - 1e-3 * jnp.asarray(g), net, gradient)
     assert loss(better) < value
+    _, slope = jax.jvp(loss, (net,), (gradient,))
+    np.testing.assert_allclose(
+        slope, sum(map(np.vdot, *map(jax.tree.leaves, [gradient] * 2))), 1e-4
+    )
+    mean = jax.tree.map(lambda a, b: (a + b) / 2, net, alexnet.load(TRAINED, "last"))
+    assert np.isfinite(mean.predict(images)).all()
 
 
 def test_filters_history_and_the_table(net):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from alexnet import evaluate
 from alexnet.errors import UserError
 from alexnet.training import dataset
 from alexnet.training.loop import train_and_evaluate
-from alexnet.workdir import log
+from alexnet.workdir import log, record
 
 
 def make_photos(folder: Path, classes: str, count: int = 6, seed: int = 0) -> Path:
@@ -136,6 +137,68 @@ def test_a_run_of_an_earlier_version_compares_its_classes_and_says_so(copy, caps
     (copy / "photos/b").rename(copy / "photos/sky")
     with pytest.raises(UserError, match="'b' went and 'sky' came"):
         net.evaluate(overrides=overrides)
+
+
+def test_a_class_renamed_since_an_earlier_version_keeps_its_name_in_predictions(copy):
+    shutil.rmtree(copy / "run/dataset")
+    config = json.loads((copy / "run/config.json").read_text())
+    config["data"] |= {"name": f"folder:{copy / 'photos'}", "data_dir": str(copy / "data")}
+    (copy / "run/config.json").write_text(json.dumps(config))
+    (copy / "photos/b").rename(copy / "photos/sky")
+    alexnet.open_dataset(f"folder:{copy / 'photos'}", str(copy / "data"), 20)
+    assert alexnet.load(copy / "run").classes == ("a", "b", "c")
+
+
+def test_a_run_goes_on_with_the_images_that_it_opened(copy):
+    config = config_of(copy / "photos", str(copy / "data"))
+    run = alexnet.setup(config)
+    (copy / "photos/a").rename(copy / "photos/z")  # first in order, then last
+    assert alexnet.setup(config).store.classes == ("b", "c", "z")
+    images, labels = run.store.read("validation", range(3))
+    first = alexnet.setup(config_of(copy / "photos", str(copy / "data"))).store
+    again, _ = first.read("validation", range(3))
+    np.testing.assert_array_equal(labels, [0, 1, 2])
+    np.testing.assert_array_equal(images[1:], again[:2])  # b and c moved up
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_anew_with_other_images(copy):
+    workdir = copy / "new"
+    shutil.copytree(copy / "run/dataset", workdir / "dataset")
+    make_photos(copy / "photos", "abc", count=9)
+    rows = train_and_evaluate(config_of(copy / "photos", str(copy / "data"), 1.0), workdir)
+    assert json.loads((workdir / "dataset/info.json").read_text())["counts"]["train"] > 15
+    assert len(rows) == 1
+
+
+def test_where_the_first_weights_came_from_stays_on_record_whatever_its_form(
+    copy, capsys, monkeypatch
+):
+    monkeypatch.chdir(copy)
+    config = config_of(copy / "photos", str(copy / "data"), 1.0)
+    config.init_from = "run"
+    train_and_evaluate(config, copy / "tuned")
+    saved = json.loads((copy / "tuned/config.json").read_text())
+    assert saved["init_from"] == str(copy / "run")
+    saved["init_from"] = "run"  # as earlier versions wrote it
+    (copy / "tuned/config.json").write_text(json.dumps(saved))
+    config.epochs, config.init_from = 2.0, "/nonexistent"
+    capsys.readouterr()
+    train_and_evaluate(config, copy / "tuned")
+    assert (
+        "config.init_from='/nonexistent' is not used: the run has begun" in capsys.readouterr().out
+    )
+    assert json.loads((copy / "tuned/config.json").read_text())["init_from"] == str(copy / "run")
+
+
+def test_evaluations_at_once_are_all_on_record(tmp_path):
+    rows = [
+        {"split": "test", "views": "centre", "checkpoint": step, "dataset": "x"}
+        for step in range(20)
+    ]
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(lambda row: record.save_evaluation(row, tmp_path), rows))
+    found = json.loads((tmp_path / "evaluation.json").read_text())
+    assert sorted(row["checkpoint"] for row in found) == list(range(20))
 
 
 def test_without_its_images_it_still_predicts_and_is_started_from(copy, capsys):
