@@ -438,7 +438,7 @@ def test_a_mistaken_command_ends_with_one_line():
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("error: remove='fc8': net alexnet (original): no layer")
+    assert done.stderr.startswith("error: --remove='fc8': net alexnet (original): no layer")
 
 
 @pytest.mark.parametrize(
