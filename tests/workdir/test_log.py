@@ -121,7 +121,7 @@ def test_rows(tmp_path, clock):
     written = scalars(tmp_path / "run")
     assert ("train/loss", 1, 2.5) in written
     assert ("validation/top1_error", 3, 0.4375) in written
-    assert len(written) == 5 + 6 + 4
+    assert len(written) == 4 + 5 + 3
 
 
 def test_nan_is_valid_json(tmp_path, capsys):
@@ -208,7 +208,7 @@ def test_without_resume_the_file_starts_afresh(tmp_path):
         with Log(tmp_path, 6, 128) as run:
             run.validation(0, 0, 2.0, 0.5, 0.25, 100)
     assert len(log.read_log(tmp_path)) == 1
-    assert len(scalars(tmp_path)) == 4
+    assert len(scalars(tmp_path)) == 3
 
 
 def test_read_says_what_is_wrong(tmp_path):

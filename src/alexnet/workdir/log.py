@@ -208,7 +208,7 @@ class Log:
         """A row's numbers for TensorBoard: "train/loss" is "loss" of the run "train"."""
         for name, value in row.items():
             run, _, tag = name.partition("/")
-            if tag and value is not None:
+            if tag not in ("", "count", "steps") and value is not None:  # these two never change
                 self._tensorboard[run].add_scalar(tag, value, row["step"])
 
     def _live(self, step: int, line: str) -> None:
