@@ -31,10 +31,9 @@ from ml_collections import ConfigDict
 from alexnet import config as configs
 from alexnet.cli import arguments, asks_help, parse, path, run, values
 from alexnet.data import prepare
-from alexnet.data.store import load_store, store_path
 from alexnet.errors import UserError
 from alexnet.formats import weights
-from alexnet.inference.loading import check_same_net, load
+from alexnet.inference.loading import check_same_net, load, prepared
 from alexnet.models import table
 from alexnet.models.build import build
 from alexnet.training import dataset, optimizer
@@ -99,7 +98,7 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         check_same_net(exported, config, source)
 
     if names := weights.about(source).get("class_names"):
-        known = load_store(store_path(**config.data.to_dict()))
+        known = prepared(config)
         dataset.check_classes(source, names, known.classes if known else names)
     net, params = weights.read_weights(source, config.net.name, make_net, check_config)
     rule = configs.call(optimizer.build, "optimizer", config.optimizer, params=params)

@@ -185,7 +185,7 @@ def inputs(
     else:
         mean = jnp.array(augmentation.mean_pixel, jnp.float32)
         if augmentation.mean == "centre":
-            mean = _centre(statistics.mean_HWC, side)
+            mean = centre(statistics.mean_HWC, side)
         x_BHWC = _reflect(x_BHWC, views.flip_B) - mean
     if views.shift_BC is not None:
         x_BHWC = x_BHWC + views.shift_BC[:, None, None, :]
@@ -216,6 +216,7 @@ def _reflect(x_BHWC: jax.Array, flip_B: jax.Array) -> jax.Array:
     return jnp.where(flip_B[:, None, None, None], x_BHWC[:, :, ::-1], x_BHWC)
 
 
-def _centre(image_SSC: jax.Array, side: int) -> jax.Array:
+def centre(image_SSC: jax.Array, side: int) -> jax.Array:
+    """The central square of an image."""
     start = (image_SSC.shape[0] - side) // 2
     return image_SSC[start : start + side, start : start + side]

@@ -8,11 +8,18 @@ from safetensors import SafetensorError, numpy, safe_open
 from alexnet.errors import UserError, one_line
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """(float32 arrays, metadata). Raises UserError for a damaged file or numbers numpy lacks."""
+def read_safetensors(
+    path: Path, start: str | None = ""
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """(float32 arrays, metadata). Raises UserError for a damaged file or numbers numpy lacks.
+
+    Args:
+        start: of the names of the arrays that are read; None reads none.
+    """
     try:
         with safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = [] if start is None else [n for n in file.keys() if n.startswith(start)]  # noqa: SIM118
+            arrays = {name: file.get_tensor(name) for name in names}
             metadata = file.metadata() or {}
     except (SafetensorError, TypeError) as error:
         raise UserError(

@@ -83,16 +83,17 @@ def about(source: Path) -> dict[str, Any]:
     """
     if source.suffix != ".safetensors":
         return {}
-    return json.loads(safetensors.read_safetensors(source)[1].get(OURS, "{}"))
+    _, metadata = safetensors.read_safetensors(source, start=None)
+    return json.loads(metadata.get(OURS, "{}"))
 
 
 def statistics(source: Path) -> dict[str, np.ndarray]:
     """The mean image and colour PCA in a .safetensors of our own, by name; {} if it has none."""
     if source.suffix != ".safetensors":
         return {}
-    arrays, _ = safetensors.read_safetensors(source)
     start = f"{STATISTICS}."
-    return {name.removeprefix(start): x for name, x in arrays.items() if name.startswith(start)}
+    arrays, _ = safetensors.read_safetensors(source, start)
+    return {name.removeprefix(start): x for name, x in arrays.items()}
 
 
 def check_target(target: Path, names: str) -> None:

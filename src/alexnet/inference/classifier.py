@@ -167,7 +167,7 @@ class Classifier:
         for batch, count in self._batches(photos):
             total = sum(program(self.params, batch, np.int32(view)) for view in range(VIEWS[views]))
             found.append(np.asarray(total)[:count] / np.float32(VIEWS[views]))
-        return np.concatenate(found) if found else np.zeros((0, len(self.classes)), np.float32)
+        return np.concatenate(found)
 
     def top(
         self, photos: Photo | Iterable[Photo], count: int = 5, views: str = "centre"
@@ -202,7 +202,7 @@ class Classifier:
         program = self._program(names, chosen)
         parts = [
             [np.asarray(seen)[:count] for seen in program(self.params, batch)]
-            for batch, count in [*self._batches(photos)] or [(self._nothing(), 0)]
+            for batch, count in self._batches(photos)
         ]
         found = [np.concatenate(part) for part in zip(*parts, strict=True)]
         return found[0] if isinstance(rows, str) else dict(zip(names, found, strict=True))
@@ -292,11 +292,10 @@ class Classifier:
 
     def _crops(self):
         """images uint8 [b, net's size, net's size, 3] -> logits, with the central mean image."""
-        statistics, side = self.about.statistics, self.net.image_size
+        statistics = self.about.statistics
         if statistics is not None:
-            start = (len(statistics.mean_HWC) - side) // 2
-            central = slice(start, start + side)
-            statistics = statistics._replace(mean_HWC=statistics.mean_HWC[central, central])
+            central = augment.centre(statistics.mean_HWC, self.net.image_size)
+            statistics = statistics._replace(mean_HWC=central)
         f = forward.evaluation(self.net, None, self.about.augmentation)
         return lambda images_BHWC: f(self.params, images_BHWC, statistics, 0)
 
@@ -316,15 +315,18 @@ class Classifier:
             self.about.programs[key] = jax.jit(program, compiler_options=options)
         return self.about.programs[key]
 
-    def _nothing(self) -> np.ndarray:
-        size = self.about.image_size
-        return np.zeros((1, size, size, 3), np.uint8)
-
     def _batches(self, photos: Photo | Iterable[Photo]) -> Iterator[tuple[np.ndarray, int]]:
-        """(uint8 squares, how many of them are photos): few sizes of batches, few programs."""
+        """(uint8 squares, how many of them are photos): few sizes of batches, few programs.
+
+        One batch at a time, and one of none where there are no photos.
+        """
         size = self.about.image_size
         squares = (square(photo, size) for photo in several(photos))
-        while batch := list(itertools.islice(squares, BATCH)):
-            padded = np.zeros((1 << (len(batch) - 1).bit_length(), size, size, 3), np.uint8)
-            padded[: len(batch)] = batch
+        batch = list(itertools.islice(squares, BATCH))
+        while True:
+            padded = np.zeros((1 << max(0, len(batch) - 1).bit_length(), size, size, 3), np.uint8)
+            for place, pixels in zip(padded, batch, strict=False):
+                place[:] = pixels
             yield padded, len(batch)
+            if not (batch := list(itertools.islice(squares, BATCH))):
+                return

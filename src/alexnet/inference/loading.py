@@ -63,24 +63,12 @@ def _from_workdir(
     configs.apply_overrides(config, overrides, {})
     step = checkpoints.find(workdir, step)
     params, progress = checkpoints.load_params(workdir, step)
-    known = dataset.remembered(workdir) or _prepared(config)
+    known = dataset.remembered(workdir) or prepared(config)
     classes = progress.classes or (known.classes if known else ())
     net = _net(config, params, len(classes))
     network.check(net, params, str(workdir))
-    return Classifier(
-        jax.device_put(params),
-        About(
-            config=config,
-            net=net,
-            classes=classes,
-            augmentation=_augmentation(config, net),
-            statistics=_statistics(config, known, workdir),
-            image_size=config.data.image_size,
-            source=workdir,
-            step=step,
-            epoch=progress.epoch,
-        ),
-    )
+    statistics = _statistics(config, known, workdir)
+    return _classifier(params, config, net, classes, statistics, workdir, step, progress.epoch)
 
 
 def _from_file(path: Path, config: ConfigDict | str | None) -> Classifier:
@@ -94,7 +82,7 @@ def _from_file(path: Path, config: ConfigDict | str | None) -> Classifier:
 
         config = load_config(config)
     config = config or record.current(found["config"], str(path))
-    known, kept = _prepared(config), weights.statistics(path)
+    known, kept = prepared(config), weights.statistics(path)
 
     def make_net(classes: int) -> Net:
         return configs.call(build, "net", config.net, classes=classes)
@@ -105,20 +93,32 @@ def _from_file(path: Path, config: ConfigDict | str | None) -> Classifier:
     classes = tuple(found.get("class_names", ()))
     if not classes and known and len(known.classes) == net.classes:
         classes = known.classes
-    return Classifier(
-        jax.device_put(params),
-        About(
-            config=config,
-            net=net,
-            classes=classes,
-            augmentation=_augmentation(config, net),
-            statistics=Statistics(**kept) if kept else _statistics(config, known, path),
-            image_size=config.data.image_size,
-            source=path,
-            step=None,
-            epoch=0.0,
-        ),
+    statistics = Statistics(**kept) if kept else _statistics(config, known, path)
+    return _classifier(params, config, net, classes, statistics, path)
+
+
+def _classifier(
+    params: network.Params,
+    config: ConfigDict,
+    net: Net,
+    classes: tuple[str, ...],
+    statistics: Statistics | None,
+    source: Path,
+    step: int | None = None,
+    epoch: float = 0.0,
+) -> Classifier:
+    about = About(
+        config=config,
+        net=net,
+        classes=classes,
+        augmentation=configs.call(Augmentation, "augment", config.augment, crop=net.image_size),
+        statistics=statistics,
+        image_size=config.data.image_size,
+        source=source,
+        step=step,
+        epoch=epoch,
     )
+    return Classifier(jax.device_put(params), about)
 
 
 def check_same_net(exported: dict[str, Any], config: ConfigDict, source: Path) -> None:
@@ -132,7 +132,7 @@ def check_same_net(exported: dict[str, Any], config: ConfigDict, source: Path) -
         raise UserError(f"{source} was exported with config.{key}={old!r}, not {new!r}")
 
 
-def _prepared(config: ConfigDict) -> Store | None:
+def prepared(config: ConfigDict) -> Store | None:
     """The store of the config's dataset, if it is there."""
     return load_store(store_path(**config.data.to_dict()))
 
@@ -143,10 +143,6 @@ def _net(config: ConfigDict, params: network.Params, classes: int) -> Net:
         return net
     towers, outputs = params[net.rows[-1].name]["bias"].shape  # names no classes: as it has
     return configs.call(build, "net", config.net, classes=towers * outputs)
-
-
-def _augmentation(config: ConfigDict, net: Net) -> Augmentation:
-    return configs.call(Augmentation, "augment", config.augment, crop=net.image_size)
 
 
 def _statistics(config: ConfigDict, known: Store | None, where: Path) -> Statistics | None:

@@ -13,6 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from alexnet.workdir.record import write_json
+
 PACKAGES = ("alexnet", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 ROOT = Path(__file__).parents[3]  # of a checkout
 
@@ -42,9 +44,7 @@ def provenance(workdir: Path, device: str, enabled: bool = True) -> Iterator[Non
     earlier = _earlier(path)
 
     def write() -> None:
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(json.dumps([*earlier, entry], indent=2) + "\n")
-        os.replace(partial, path)
+        write_json([*earlier, entry], path)
 
     write()
     try:

@@ -72,11 +72,16 @@ def best(validations: Mapping[int, Validation]) -> int | None:
     return min(equal, key=lambda step: validations[step].loss, default=None)
 
 
+def write_json(value: Any, path: Path) -> None:
+    """Writes a file that is never half there."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(value, indent=2) + "\n")
+    os.replace(partial, path)
+
+
 def save_config(config: ConfigDict, workdir: Path) -> None:
     """Writes `<workdir>/config.json`."""
-    partial = workdir / "config.json.partial"
-    partial.write_text(json.dumps(versioned(config), indent=2) + "\n")
-    os.replace(partial, workdir / "config.json")  # never half a file
+    write_json(versioned(config), workdir / "config.json")
 
 
 def save_evaluation(row: dict[str, Any], workdir: Path) -> None:
@@ -90,9 +95,7 @@ def save_evaluation(row: dict[str, Any], workdir: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         rows = json.loads(path.read_text()) if path.exists() else []
         rows = [other for other in rows if any(other[key] != row[key] for key in kind)]
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(json.dumps([*rows, row], indent=2) + "\n")
-        os.replace(partial, path)
+        write_json([*rows, row], path)
 
 
 def saved_config(workdir: Path, resume: bool = False) -> ConfigDict:
