@@ -40,7 +40,7 @@ OPTIONS = {
     "coordinator": ("", "HOST:PORT of process 0 of several, or auto under SLURM, Open MPI, ..."),
     "processes": ("", "how many processes evaluate this run together"),
     "process": ("", "the number of this one, from 0"),
-    "cpu_devices": ("", "how many devices the CPU shall pretend to be"),
+    "cpu_devices": ("", "virtual devices to split the CPU into, for trying several on one machine"),
 }
 PROCESSES = ("coordinator", "processes", "process", "cpu_devices")
 MAY_CHANGE = ("config.data.", "config.mesh.")

@@ -188,7 +188,7 @@ def check_outside(name: str, path: Path, argument: str) -> None:
     """Raises UserError if `path` lies in the dataset's folder of images."""
     if not name.startswith(FOLDER):
         return
-    folder = Path(name.removeprefix(FOLDER)).expanduser().resolve()
+    folder = _folder(name)
     if path.resolve().is_relative_to(folder):
         raise UserError(
             f"lies in the folder of images {folder}, where nothing is written; choose another",
@@ -210,6 +210,11 @@ def safe_name(name: str) -> str:
     """A dataset's name as a file name: imagenette/160px-v2 -> imagenette-160px-v2."""
     if name.startswith(FOLDER):
         # Whichever way the path is written, one folder has one store.
-        folder = Path(name.removeprefix(FOLDER)).expanduser().resolve()
+        folder = _folder(name)
         return f"folder-{folder.name}-{hashlib.sha1(os.fsencode(folder)).hexdigest()[:8]}"
     return re.sub(r"[^\w.-]", "-", name)
+
+
+def _folder(name: str) -> Path:
+    """Where a dataset that is a folder of images lies, whichever way its path is written."""
+    return Path(name.removeprefix(FOLDER)).expanduser().resolve()

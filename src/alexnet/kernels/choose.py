@@ -29,7 +29,7 @@ CPU = Kernels(
 
 _CPU_COMPILER_OPTIONS = {
     # XLA on CPUs hands convolutions to YNNPACK, whose weight gradients over many images take up to
-    # ten times as long as Eigen's. This names all that YNNPACK shall have: matrix products, as
+    # ten times as long as Eigen's. This leaves YNNPACK the matrix products only, as
     # Eigen takes six times as long for those with a transposed kernel, the input gradients.
     "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT",
     # Without it every step copies the kernels of fc6 to fc8 before it updates them in place: XLA

@@ -85,7 +85,7 @@ class Log:
             text = textwrap.indent((workdir / "config.json").read_text(), "    ")  # Markdown's code
             self._tensorboard["train"].add_text("config", text, resume_step or 0)
         if sys.stdout.isatty():
-            # tqdm shows nothing on a terminal that reports 0 columns and rows, so it is told.
+            # On a terminal that reports 0 columns and rows tqdm shows nothing: it gets a size.
             self._bar = tqdm(
                 total=total_steps,
                 initial=resume_step or 0,
