@@ -18,6 +18,7 @@ BASE = {
     "data.data_dir": "",  # where they are prepared; "" is $TFDS_DATA_DIR or TFDS's own
     "data.image_size": 256,  # side of the stored squares, in pixels
     "data.quality": 95,  # of their JPEG; 0 stores raw pixels
+    "data.encoding": "auto",  # raw up to 64 pixels, JPEG above; or jpeg, raw
     # The network, with what every net has: alexnet.models.build.build
     "net.name": "alexnet",  # `python -m alexnet.nets` lists them
     "net.activation": "relu",  # or tanh, sigmoid, none

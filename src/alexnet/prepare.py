@@ -1,30 +1,41 @@
-"""Makes a dataset ready: downloads what TFDS can, and stores each image as the paper did.
+"""Makes a dataset ready, and says what it found: downloads what TFDS can, stores every image once.
 
-    python -m alexnet.prepare cifar10 [--image_size=32] [--data_dir=DIR] [--quality=95]
+    python -m alexnet.prepare cifar10
+    python -m alexnet.prepare folder:/path/to/photos [--dry_run] [--json]
 
-Training prepares by itself what needs no download.
+A folder of your own has a sub-folder for each class, alone or in train/, val/ and test/; without
+val/ a tenth is held out. Files that are left out are counted here and listed in the store. Training
+prepares by itself what needs no download.
 """
 
+import json
 import sys
 from collections.abc import Sequence
 
-from alexnet.cli import asks_help, command_help, count, positional, run, values
+from alexnet.cli import asks_help, command_help, count, positional, run, typed, values
 from alexnet.data.prepare import prepare
+from alexnet.data.summary import as_json, summary, warnings
 
 OPTIONS = {
     "name": (None, "digits, folder:/path, or any TFDS name of labelled images; may stand first"),
     "image_size": ("", "side of the stored squares, in pixels; else 256, or 32 for small images"),
     "data_dir": ("", "where datasets are prepared; else $TFDS_DATA_DIR or TFDS's own place"),
     "quality": ("95", "of the JPEGs that are stored, 1 to 100; 0 stores raw pixels"),
+    "encoding": ("auto", "jpeg or raw; auto stores raw pixels up to 64 a side, JPEGs above"),
+    "max_pixels": ("178956970", "of an image; larger ones are left out, without being decoded"),
+    "max_bad": ("0.05", "share of the images that may be too large or unreadable"),
+    "dry_run": ("false", "true, or just --dry_run: say all this and write nothing"),
+    "json": ("false", "true, or just --json: the summary as JSON, for programs"),
 }
 
 
 def main(argv: Sequence[str]) -> None:
-    """Prepares the dataset and prints what there is."""
+    """Prepares the dataset and prints the summary; progress and warnings go to stderr."""
     if asks_help(argv):
         print(command_help(__doc__, OPTIONS))
         return
     name, flags = positional(argv)
+    flags = [f"{flag}=true" if flag in ("--dry_run", "--json") else flag for flag in flags]
     options = values([f"--name={name}", *flags] if name else flags, OPTIONS)
     size = options["image_size"]
     made = prepare(
@@ -32,10 +43,17 @@ def main(argv: Sequence[str]) -> None:
         options["data_dir"],
         count("image_size", size) if size else None,
         count("quality", options["quality"], least=0),
+        options["encoding"],
+        max_pixels=count("max_pixels", options["max_pixels"]),
+        max_bad=typed("max_bad", options["max_bad"], 0.0),
+        dry_run=typed("dry_run", options["dry_run"], False),
     )
-    counts = ", ".join(f"{number:,} {split}" for split, number in made.counts.items())
-    names = ", ".join(made.classes[:10]) + (", ..." if len(made.classes) > 10 else "")
-    print(f"{made.path}: {counts} images; {len(made.classes)} classes: {names}")
+    for line in warnings(made):
+        print(f"warning: {line}", file=sys.stderr)
+    if typed("json", options["json"], False):
+        print(json.dumps(as_json(made), indent=2))
+    else:
+        print(summary(made))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Words that several modules say alike: columns, where two things differ, what docstrings say."""
+"""Words that several modules say alike: columns, names, differences, what docstrings say."""
 
 import inspect
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
@@ -35,6 +36,14 @@ def difference(
                 f"{expected.get(name, 'missing')} in {where_expected}"
             )
     return ""
+
+
+def printable(name: str) -> str:
+    """A file's name as every file and terminal can show it, bytes that are no UTF-8 as \\xff."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def documented(function: Callable[..., Any]) -> dict[str, str]:

@@ -1,7 +1,10 @@
+import json
 import os
 import shutil
 import subprocess
 import sys
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,12 +14,13 @@ from PIL import Image
 from alexnet.data.prepare import ensure, prepare
 from alexnet.data.sources import named
 from alexnet.data.store import open_store, store_path
+from alexnet.data.summary import as_json
 from alexnet.errors import UserError
 
 
-def run_prepare(*arguments: str) -> subprocess.CompletedProcess:
+def run_prepare(*arguments: str, env: dict | None = None) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "alexnet.prepare", *arguments]
-    return subprocess.run(command, capture_output=True, text=True)
+    return subprocess.run(command, capture_output=True, text=True, env=env)
 
 
 def test_digits_hold_every_digit_once(digits):
@@ -51,13 +55,93 @@ def test_an_interrupted_preparation_does_not_count(digits_dir, digits, tmp_path)
     assert not list(whole.glob("*.partial"))
 
 
-def test_a_failed_preparation_leaves_no_store(pets, tmp_path):
+def test_images_that_cannot_be_read_are_left_out(pets, tmp_path):
+    for number in range(60):
+        Image.new("RGB", (30, 30), (number, 9, 9)).save(pets / "dogs" / f"more{number}.png")
+    (pets / "cats" / "0-first.png").touch()
     (pets / "dogs" / "99.png").write_bytes(b"this is no image")
+    jpeg = pets / "dogs" / "cut.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (99, 99, 3), np.uint8)).save(jpeg)
+    jpeg.write_bytes(jpeg.read_bytes()[:3000])
+    made = prepare(f"folder:{pets}", str(tmp_path), 32, progress=False)
+    assert sum(made.counts.values()) == 37 + 60
+    assert made.inventory.found == 37 + 60 + 3
+    listed = (made.path / "left_out.txt").read_text().splitlines()
+    assert sorted(line.split("\t")[:2] for line in listed) == [
+        ["cannot be read", "cats/0-first.png"],
+        ["cannot be read", "dogs/99.png"],
+        ["cannot be read", "dogs/cut.jpg"],
+    ]
+    assert "cats/0-first.png (empty)" in made.inventory.unreadable
+    assert "dogs/99.png (no image by its content)" in made.inventory.unreadable
+
+
+def test_too_many_unreadable_images_stop_it(pets, tmp_path):
+    for number in range(12):
+        (pets / "dogs" / f"bad{number:02}.png").write_bytes(b"this is no image")
     name = f"folder:{pets}"
-    with pytest.raises(UserError, match=r"cannot read the image .*pets/dogs/99\.png"):
+    with pytest.raises(UserError, match=r"max_bad=0\.05: .* of 49 images or more are bad") as error:
         prepare(name, str(tmp_path), 32, progress=False)
+    assert str(error.value).count("(no image by its content)") == 10
+    assert not list((tmp_path / "alexnet_store").glob("*32px*"))
     with pytest.raises(UserError, match="not prepared"):
         open_store(name, str(tmp_path), 32)
+    made = prepare(name, str(tmp_path), 32, max_bad=0.5, progress=False)
+    assert made.inventory.left_out == {"cannot be read": {".png": 12}}
+    assert len(made.inventory.unreadable) == 10
+
+
+def test_large_images_are_judged_by_their_headers(pets, tmp_path):
+    Image.new("L", (20_000, 20_000)).save(pets / "dogs" / "map.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = prepare(f"folder:{pets}", str(tmp_path), 8, progress=False)
+        assert made.inventory.unreadable == [
+            "dogs/map.png (20000x20000 pixels, more than max_pixels=178956970)"
+        ]
+        assert made.inventory.left_out == {"too large": {".png": 1}}
+    assert Image.MAX_IMAGE_PIXELS is not None
+    made = prepare(f"folder:{pets}", str(tmp_path), 9, max_pixels=2000, progress=False)
+    assert made.inventory.unreadable == [
+        "dogs/map.png (20000x20000 pixels, more than max_pixels=2000)"
+    ]
+
+
+def test_a_class_without_readable_images(pets, tmp_path):
+    for path in (pets / "cats").iterdir():
+        path.write_bytes(path.name.encode())
+    with pytest.raises(UserError, match="no training image of class 'cats' can be read: cats/"):
+        prepare(f"folder:{pets}", str(tmp_path), 8, max_bad=1, progress=False)
+
+
+def test_the_size_is_that_of_most_images(pets, tmp_path):
+    for path in pets.glob("*/*.png"):
+        path.write_bytes(path.read_bytes())
+    Image.new("RGB", (16, 16)).save(pets / "cats" / "!first.png")
+    made = prepare(f"folder:{pets}", str(tmp_path), progress=False)
+    assert made.image_size == 32  # photos of 40x30
+    assert made.inventory.size.startswith("as half of 3")
+    for number in range(60):
+        Image.new("RGB", (160, 120), (number, 9, 9)).save(pets / "dogs" / f"more{number}.png")
+    made = prepare(f"folder:{pets}", str(tmp_path), progress=False)
+    assert made.image_size == 256
+    assert "have a shorter side of more than 32" in made.inventory.size
+
+
+def test_copies_are_counted(pets, tmp_path):
+    for part in ("train", "val"):
+        shutil.copytree(pets / "cats", pets / part / "cats")
+        shutil.copytree(pets / "dogs", pets / part / "dogs")
+    shutil.rmtree(pets / "cats")
+    shutil.rmtree(pets / "dogs")
+    for number in range(5):
+        (pets / "val" / "dogs" / f"{number:02}.png").unlink()
+    made = prepare(f"folder:{pets}", str(tmp_path), 8, progress=False)
+    # pictures 0 to 11 of both classes are the same
+    assert made.counts == {"train": 37, "validation": 32}
+    assert made.inventory.copies == 12 + 32
+    assert made.inventory.in_train == {"validation": 32}
+    assert made.inventory.in_classes == 12 + 7  # the dogs, as each was a cat before
 
 
 def test_ensure_makes_what_needs_no_download(pets, tmp_path):
@@ -71,14 +155,101 @@ def test_ensure_makes_what_needs_no_download(pets, tmp_path):
         ensure("cifar10", str(tmp_path), 32)
 
 
-def test_a_changed_folder_is_prepared_again(pets, tmp_path):
+def test_a_changed_folder_is_prepared_again(pets, tmp_path, capsys):
     name = f"folder:{pets}"
     before = ensure(name, str(tmp_path), 16)
+    assert "37 of 37 found are used" in capsys.readouterr().err
     Image.new("RGB", (30, 30)).save(pets / "cats" / "new.jpg")
     more = ensure(name, str(tmp_path), 16)
     assert sum(more.counts.values()) == sum(before.counts.values()) + 1
-    os.utime(pets / "cats" / "new.jpg", (1, 1))
-    assert ensure(name, str(tmp_path), 16).digest != more.digest
+    assert "38 of 38 found are used" in capsys.readouterr().err
+    path, status = pets / "cats" / "new.jpg", (pets / "cats" / "new.jpg").stat()
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")  # the end of a JPEG, which Pillow can miss
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+    assert ensure(name, str(tmp_path), 16).contents != more.contents
+
+
+def test_other_times_do_not_prepare_again(pets, tmp_path):
+    (pets / "dogs" / "bad.png").write_bytes(b"this is no image")
+    name = f"folder:{pets}"
+    made = ensure(name, str(tmp_path), 16)
+    shards = {path: path.stat().st_ino for path in made.path.glob("*.array_record")}
+    for path in pets.glob("*/*.png"):
+        os.utime(path, (1, 1))
+    (pets / "notes.txt").touch()
+    again = ensure(name, str(tmp_path), 16)
+    assert again.stamp != made.stamp
+    assert again.contents == made.contents
+    assert {path: path.stat().st_ino for path in again.path.glob("*.array_record")} == shards
+    assert again.inventory.found == 39
+    assert "notes.txt" in (again.path / "left_out.txt").read_text()
+    (pets / "dogs" / "bad.png").write_bytes(b"this is none either")
+    assert ensure(name, str(tmp_path), 16).path.stat().st_ino != made.path.stat().st_ino or (
+        {path: path.stat().st_ino for path in again.path.glob("*.array_record")} != shards
+    )
+
+
+def test_limits_stay_when_a_folder_changes(pets, tmp_path):
+    for number in range(6):
+        (pets / "dogs" / f"bad{number}.png").write_bytes(b"no image")
+    prepare(f"folder:{pets}", str(tmp_path), 16, max_bad=0.2, max_pixels=10**6, progress=False)
+    Image.new("RGB", (30, 30)).save(pets / "cats" / "new.jpg")
+    made = ensure(f"folder:{pets}", str(tmp_path), 16)
+    assert made.inventory.found == 37 + 6 + 1
+    assert made.inventory.limits == {"max_bad": 0.2, "max_pixels": 10**6}
+
+
+def test_a_folder_that_is_gone_is_used_as_prepared(pets, tmp_path, capsys):
+    name = f"folder:{pets}"
+    made = ensure(name, str(tmp_path), 16)
+    pets.rename(tmp_path / "elsewhere")
+    capsys.readouterr()
+    again = ensure(name, str(tmp_path), 16)
+    assert again.read("train", range(3))[0].shape == (3, 16, 16, 3)
+    assert capsys.readouterr().err == (
+        f"warning: {name} is not there any more: what was prepared of it is used, {made.path}\n"
+    )
+    with pytest.raises(UserError, match="pets does not exist; if it moved"):
+        ensure(name, str(tmp_path), 17)
+
+
+def test_a_folder_prepared_by_an_earlier_version(pets, tmp_path, capsys):
+    name = f"folder:{pets}"
+    golden = Path(__file__).parents[1] / "golden" / "data" / "alexnet_store" / "golden-20px"
+    path = store_path(name, str(tmp_path), 20, 95)
+    shutil.copytree(golden, path)
+    info = json.loads((path / "info.json").read_text()) | {"name": name, "digest": "old"}
+    (path / "info.json").write_text(json.dumps(info))
+    made = ensure(name, str(tmp_path), 20)
+    assert (made.format, made.counts) == (1, info["counts"])
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert "was prepared by an earlier version" in line
+    assert f"python -m alexnet.prepare {name} --image_size=20" in line
+    prepare(name, str(tmp_path), 20, progress=False)
+    anew = ensure(name, str(tmp_path), 20)
+    assert (anew.format, sum(anew.counts.values())) == (2, 37)
+
+
+def test_a_dry_run_says_the_same_and_writes_nothing(pets, tmp_path):
+    (pets / "dogs" / "bad.png").write_bytes(b"this is no image")
+    name = f"folder:{pets}"
+    dry = prepare(name, str(tmp_path / "data"), 16, dry_run=True, progress=False)
+    assert not (tmp_path / "data").exists()
+    assert as_json(dry) == as_json(prepare(name, str(tmp_path / "data"), 16, progress=False))
+    with pytest.raises(
+        UserError, match="has not prepared 'digits' yet, and a dry run writes nothing"
+    ):
+        prepare("digits", str(tmp_path / "data"), dry_run=True)
+
+
+def test_small_images_as_jpeg(digits_dir, digits):
+    jpeg = prepare("digits", digits_dir, 8, encoding="jpeg", progress=False)
+    assert (jpeg.quality, jpeg.pixels) == (95, {})
+    assert jpeg.contents == digits.contents
+    close, exact = (store.read("train", range(50))[0].astype(int) for store in (jpeg, digits))
+    assert 0 < np.abs(close - exact).mean() < 6
 
 
 def test_sizes_and_qualities_that_cannot_be(tmp_path):
@@ -133,18 +304,39 @@ def test_datasets_without_a_validation_split(tmp_path, digits_dir, digits):
     assert "split 'test' of digits/1.0.0" in raw.splits["validation"].where(7)
 
 
-def test_command_prints_what_it_made(pets, tmp_path):
-    done = run_prepare(
-        f"folder:{pets}", "--image_size=80", "--quality=90", f"--data_dir={tmp_path}"
-    )
+def test_command_says_what_it_found(pets, tmp_path):
+    for path in (pets / "dogs").iterdir():
+        path.rename(path.with_suffix(".PNG"))
+    os.rename(pets / "cats", os.fsencode(pets) + b"/cat\xe9gorie")
+    (pets / "notes.txt").touch()
+    options = f"folder:{pets}", "--image_size=80", "--quality=90", f"--data_dir={tmp_path}"
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = run_prepare(*options, env=environment)
     assert done.returncode == 0, done.stderr
     store = open_store(f"folder:{pets}", str(tmp_path), 80, 90)
     train, held_out = store.counts["train"], store.counts["validation"]
-    assert train + held_out == 37
-    assert done.stdout == (
-        f"{store.path}: {train} train, {held_out} validation images; 2 classes: cats, dogs\n"
-    )
+    assert done.stdout.splitlines() == [
+        f"folder:{pets}: 37 of 38 found are used",
+        f"  train       {train} images",
+        f"  validation  {held_out} images",
+        "  classes     2: cat\\xe9gorie 12, dogs 25",
+        "  left out    1, by name in left_out.txt of the store",
+        "              outside the class folders: 1 .txt",
+        "  copies      12 images are byte for byte another one of them",
+        "  splits      validation is a tenth of the images, held out by a hash of each image's "
+        "bytes",
+        "  size        80 x 80 pixels; JPEG of quality 90",
+        f"  store       {store.path}",
+    ]
+    assert "warning: 12 images are byte for byte one of another class: dogs/00.PNG" in done.stderr
     assert store.path.name.endswith("-80px-q90")
+    done = run_prepare(*options, "--json", env=environment)
+    found = json.loads(done.stdout)
+    assert found["splits"] == store.counts
+    assert found["classes"] == {"cat\\xe9gorie": 12, "dogs": 25}
+    assert (found["found"], found["used"], found["duplicates"]) == (38, 37, 12)
+    assert found["left_out"] == {"outside the class folders": 1}
+    assert (found["image_size"], found["store"]) == (80, str(store.path))
 
 
 @pytest.mark.parametrize("data_dir", ["file", "file/below"])

@@ -52,7 +52,7 @@ def test_grey_images_have_one_colour_direction():
 def test_saved_and_loaded(images, tmp_path):
     saved = accumulate(images).result()
     saved.save(tmp_path / "statistics.npz")
-    loaded = Statistics.load(tmp_path / "statistics.npz")
+    loaded = Statistics.from_bytes((tmp_path / "statistics.npz").read_bytes())
     np.testing.assert_array_equal(loaded.mean_HWC, saved.mean_HWC)
     np.testing.assert_array_equal(loaded.eigenvectors, saved.eigenvectors)
     assert loaded.mean_HWC.dtype == np.float32

@@ -1,25 +1,37 @@
+import dataclasses
 import json
 import shlex
 
 import numpy as np
 import pytest
 
+from alexnet.data.inventory import Inventory
+from alexnet.data.records import Writer, pack
 from alexnet.data.statistics import Accumulator
-from alexnet.data.store import Store, load_store, open_store, pack, save_info, write_records
+from alexnet.data.store import (
+    Store,
+    load_store,
+    open_store,
+    save_info,
+    save_stamp,
+    store_path,
+    stored_quality,
+)
 from alexnet.errors import UserError
 
 
 def make_store(path, images, quality) -> Store:
     """A store of one split, "train", with label i for image i."""
     path.mkdir()
-    records = (pack(image, label, quality) for label, image in enumerate(images))
-    write_records(path, "train", records)
+    with Writer(path, "train") as writer:
+        for label, image in enumerate(images):
+            writer.write(pack(image, label, quality))
     statistics = Accumulator(images.shape[1])
     for image in images:
         statistics.add(image)
     counts = {"train": len(images)}
     save_info(
-        Store(path, "some", images.shape[1], quality, ("a", "b"), counts, "", statistics.result())
+        Store(path, "some", images.shape[1], quality, ("a", "b"), counts, statistics.result())
     )
     return load_store(path)
 
@@ -56,39 +68,23 @@ def test_no_indices_give_no_images(images, tmp_path, quality):
 
 def test_a_damaged_record_is_named(images, tmp_path):
     store = make_store(tmp_path / "raw", images, quality=0)
-    file = store.path / "train.array_record"
+    file = store.path / "train-00000.array_record"
     damaged = bytearray(file.read_bytes())
     damaged[damaged.index(images[3].tobytes()[:50]) + 60] ^= 1
     file.write_bytes(damaged)
     fresh = load_store(store.path)
     np.testing.assert_array_equal(fresh.read("train", [2, 4])[0], images[[2, 4]])
-    with pytest.raises(UserError, match=r"train\.array_record is damaged at record 3 "):
+    with pytest.raises(UserError, match=r"train-00000\.array_record is damaged at record 3 "):
         fresh.read("train", [2, 3, 4])
 
 
-def test_a_truncated_jpeg_is_named(images, tmp_path):
+def test_a_jpeg_that_was_written_short_is_named(images, tmp_path):
     store = make_store(tmp_path / "jpeg", images, quality=95)
-    records = [pack(image, 0, 95) for image in images]
-    records[1] = records[1][:400]
-    write_records(store.path, "train", records)
-    with pytest.raises(UserError, match=r"train\.array_record is damaged at record 1 "):
+    with Writer(store.path, "train") as writer:
+        for number, image in enumerate(images):
+            writer.write(pack(image, 0, 95)[: 400 if number == 1 else None])
+    with pytest.raises(UserError, match=r"train-00000\.array_record is damaged at record 1 "):
         load_store(store.path).read("train", [0, 1])
-
-
-def test_a_truncated_or_missing_file_is_named(images, tmp_path):
-    store = make_store(tmp_path / "raw", images, quality=0)
-    file = store.path / "train.array_record"
-    file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(UserError, match=r"train\.array_record is damaged at record 0 "):
-        load_store(store.path).read("train", [0])
-    file.unlink()
-    with pytest.raises(UserError, match=r"train\.array_record is damaged at record 0 "):
-        load_store(store.path).read("train", [0])
-
-
-def test_writing_to_nowhere_is_an_os_error(tmp_path):
-    with pytest.raises(OSError, match="nowhere"):
-        write_records(tmp_path / "nowhere", "train", [b"record"])
 
 
 def test_not_prepared_says_what_to_run(tmp_path):
@@ -116,3 +112,77 @@ def test_without_info_there_is_no_store(images, tmp_path):
     assert json.loads((store.path / "info.json").read_text())["counts"] == {"train": 6}
     (store.path / "info.json").unlink()
     assert load_store(store.path) is None
+
+
+def test_all_that_is_known_comes_back(images, tmp_path):
+    store = make_store(tmp_path / "raw", images, quality=0)
+    about = Inventory(
+        9, {"hidden": {".png": 3}}, ["a (b)"], "ab", {"train": [3, 3]}, 1, {"test": 2}
+    )
+    more = {"stamp": "s", "contents": {"train": "c"}, "pixels": {"train": "p"}, "inventory": about}
+    save_info(dataclasses.replace(store, classes=("\xe9", "\udcff"), **more))
+    read = load_store(store.path)
+    for field in dataclasses.fields(store):
+        if field.name not in ("statistics", *more, "classes"):
+            assert getattr(read, field.name) == getattr(store, field.name)
+    assert {name: getattr(read, name) for name in more} == more
+    assert read.classes == ("\xe9", "\udcff")
+    save_stamp(dataclasses.replace(read, stamp="later"))
+    assert load_store(store.path).stamp == "later"
+    assert load_store(store.path).inventory == about
+
+
+@pytest.mark.parametrize("name", ["info.json", "statistics.npz"])
+def test_every_flipped_bit_is_noticed(name, tmp_path):
+    """Or changes nothing: a space in JSON, a date in a zip file's directory."""
+    store = make_store(tmp_path / "raw", np.arange(48, dtype=np.uint8).reshape(4, 2, 2, 3), 0)
+    file = store.path / name
+    whole = file.read_bytes()
+    noticed, rng = 0, np.random.default_rng(0)
+    for place in rng.choice(8 * len(whole), min(8 * len(whole), 2000), replace=False):
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << place % 8
+        file.write_bytes(damaged)
+        try:
+            read = load_store(store.path)
+        except UserError:
+            noticed += 1
+        else:
+            assert name == "info.json", "every bit of the statistics is sealed"
+            for field in dataclasses.fields(store):
+                if field.name != "statistics":
+                    assert getattr(read, field.name) == getattr(store, field.name)
+    assert noticed > 1000
+
+
+def test_what_is_damaged_is_said_in_one_line(images, tmp_path):
+    store = make_store(tmp_path / "raw", images, quality=0)
+    file = store.path / "info.json"
+    file.write_text(file.read_text().replace('"some"', '"same"'))
+    with pytest.raises(
+        UserError, match=r"info\.json .* is damaged \(its digest differs\): restore"
+    ):
+        load_store(store.path)
+    file.write_text(file.read_text()[:-20])
+    with pytest.raises(UserError, match=r"info\.json .* is damaged .*or delete .* again$"):
+        load_store(store.path)
+
+
+def test_a_store_of_a_later_version(images, tmp_path):
+    store = make_store(tmp_path / "raw", images, quality=0)
+    file = store.path / "info.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 3}))
+    with pytest.raises(UserError, match="format 3, of a later version: update"):
+        load_store(store.path)
+
+
+def test_small_images_are_raw_unless_asked(tmp_path):
+    assert [stored_quality(size, 90) for size in (32, 64, 65)] == [0, 0, 90]
+    assert stored_quality(32, 90, "jpeg") == 90
+    assert stored_quality(256, 90, "raw") == 0
+    with pytest.raises(UserError, match="quality=0: encoding=jpeg needs 1 to 100"):
+        stored_quality(32, 0, "jpeg")
+    with pytest.raises(UserError, match="encoding='png': choose one of auto, jpeg, raw"):
+        stored_quality(32, 90, "png")
+    names = [store_path("a", str(tmp_path), 32, 90, how).name for how in ("auto", "jpeg", "raw")]
+    assert names == ["a-32px", "a-32px-q90", "a-32px"]

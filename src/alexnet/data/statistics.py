@@ -1,5 +1,6 @@
 """Mean image and colour PCA of a training set, gathered in one pass."""
 
+import io
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,8 +18,9 @@ class Statistics(NamedTuple):
         np.savez(path, **self._asdict())
 
     @classmethod
-    def load(cls, path: Path) -> "Statistics":
-        with np.load(path) as arrays:
+    def from_bytes(cls, saved: bytes) -> "Statistics":
+        """What `save` wrote."""
+        with np.load(io.BytesIO(saved)) as arrays:
             return cls(**arrays)
 
 

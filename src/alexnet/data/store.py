@@ -1,11 +1,13 @@
-"""The prepared dataset on disk: ArrayRecord files of square images, and what to know of them.
+"""The prepared dataset on disk: records of square images, and what to know of them.
 
     <data_dir>/alexnet_store/<name>-<S>px[-q<quality>]/
-        train.array_record, validation.array_record, test.array_record where there is one
+        train-00000.array_record, ...    and so validation, and test where there is one
         statistics.npz   mean image and colour PCA of the training set
-        info.json        name, image_size, quality, classes, counts, digests: written last
+        left_out.txt     the files that were found and not used, each with the reason
+        info.json        all else, sealed by a digest of itself and of the statistics: written last
 
-A record is a little-endian int32 label and an image: JPEG, or raw pixels where they are few.
+This is format 2. Stores of format 1 are read as well: they have one file a split, and no checksums,
+seal, counts of classes or left-out list.
 """
 
 import dataclasses
@@ -15,20 +17,25 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
 import simplejpeg
-from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
+from alexnet.data.inventory import Inventory
+from alexnet.data.records import LABEL, DamagedError, Records
 from alexnet.data.statistics import Statistics
-from alexnet.errors import UserError, local_path, require
+from alexnet.errors import UserError, choice, local_path, one_line, require
 
+FORMAT = 2
 QUALITY = 95
 RAW_UP_TO = 64  # pixels a side; below, JPEG would save little and lose much
-LABEL = np.dtype("<i4")
 FOLDER = "folder:"  # how the name of a dataset begins that is a folder of images
+INFO, STATISTICS = "info.json", "statistics.npz"
+
+Encoding = Literal["auto", "jpeg", "raw"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,11 +48,17 @@ class Store:
     quality: int  # of the JPEGs; 0: raw pixels
     classes: tuple[str, ...]
     counts: dict[str, int]  # images in "train", "validation" and, for some, "test"
-    digest: str  # of the raw data, where it can change: image folders
     statistics: Statistics
-    # Of each split's images and labels as they came, and their paths in a folder; stores of earlier
-    # versions have none.
+    # Of names, sizes and times of the files it was made from, where these can change: of a folder.
+    stamp: str = ""
+    # Of each split's images and labels as they came, and their paths in a folder; the first stores
+    # have none.
     contents: dict[str, str] = dataclasses.field(default_factory=dict)
+    # The same of the pixels and labels, where the store keeps raw pixels: whichever way a dataset
+    # came, as PNG of one encoder or another, these are the same.
+    pixels: dict[str, str] = dataclasses.field(default_factory=dict)
+    inventory: Inventory | None = None
+    format: int = FORMAT
 
     def read(self, split: str, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Images uint8 (n, S, S, 3) and labels int32 (n,) of the examples at `indices`.
@@ -53,65 +66,60 @@ class Store:
         Safe from several threads. Raises UserError for a damaged record, naming it.
         """
         indices = [int(index) for index in indices]
-        records = self._records(split, indices)
-        shape = (self.image_size, self.image_size, 3)
-        if not self.quality:
-            layout = np.dtype([("label", LABEL), ("image", np.uint8, shape)])
-            rows = np.frombuffer(b"".join(records), layout)
-            return np.ascontiguousarray(rows["image"]), rows["label"].astype(np.int32)
-        labels = np.array([np.frombuffer(record, LABEL, 1)[0] for record in records], np.int32)
-        images = np.empty((len(records), *shape), np.uint8)
-        for index, image, record in zip(indices, images, records, strict=True):
-            try:
-                simplejpeg.decode_jpeg(memoryview(record)[LABEL.itemsize :], buffer=image)
-            except ValueError as error:
-                raise self._damaged(split, index, error) from error
-        return images, labels
-
-    def _records(self, split: str, indices: list[int]) -> list[bytes]:
-        if not indices:
-            return []
-        reader = self._readers[split]
         try:
-            return reader.read(indices)
-        except RuntimeError:  # which does not say where
-            for index in indices:
-                try:
-                    reader.read([index])
-                except RuntimeError as error:
-                    raise self._damaged(split, index, error) from error
-            raise
-
-    @functools.cached_property
-    def _readers(self) -> dict[str, ArrayRecordReader]:
-        # Reading ahead, the default, would be wasted on shuffled records.
-        options = "readahead_buffer_size:0,max_parallelism:0"
-        return {
-            split: ArrayRecordReader(str(records_file(self.path, split)), options)
-            for split in self.counts
-        }
+            records = self._records[split].read(indices)
+            return self._decoded(split, indices, records) if self.quality else self._raw(records)
+        except DamagedError as error:
+            advice = f"delete {self.path} and prepare {self.name!r} again"
+            raise UserError(f"{error}; {advice}") from error
 
     def open(self) -> "Store":
         """The same with its files open: if they are made anew, it goes on with the old ones."""
-        _ = self._readers
+        _ = self._records
         return self
 
-    def _damaged(self, split: str, index: int, error: Exception) -> UserError:
-        return UserError(
-            f"{records_file(self.path, split)} is damaged at record {index} ({error}); delete "
-            f"{self.path} and prepare {self.name!r} again"
-        )
+    @functools.cached_property
+    def _records(self) -> dict[str, Records]:
+        checked = self.format >= FORMAT
+        return {
+            split: Records(self.path, split, count, checked) for split, count in self.counts.items()
+        }
+
+    def _raw(self, records: Sequence[memoryview]) -> tuple[np.ndarray, np.ndarray]:
+        shape = (self.image_size, self.image_size, 3)
+        rows = np.frombuffer(b"".join(records), [("label", LABEL), ("image", np.uint8, shape)])
+        return np.ascontiguousarray(rows["image"]), rows["label"].astype(np.int32)
+
+    def _decoded(
+        self, split: str, indices: Sequence[int], records: Sequence[memoryview]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        labels = np.array([np.frombuffer(record, LABEL, 1)[0] for record in records], np.int32)
+        images = np.empty((len(records), self.image_size, self.image_size, 3), np.uint8)
+        for index, image, record in zip(indices, images, records, strict=True):
+            try:
+                simplejpeg.decode_jpeg(record[LABEL.itemsize :], buffer=image)
+            except ValueError as error:
+                raise DamagedError(self._records[split].file(index), index, error) from error
+        return images, labels
 
 
-def open_store(name: str, data_dir: str, image_size: int, quality: int = QUALITY) -> Store:
+def open_store(
+    name: str,
+    data_dir: str,
+    image_size: int,
+    quality: int = QUALITY,
+    encoding: Encoding = "auto",
+) -> Store:
     """The prepared store; `data_dir` "" is TFDS's default. Raises UserError if there is none."""
-    store = load_store(store_path(name, data_dir, image_size, quality))
+    store = load_store(store_path(name, data_dir, image_size, quality, encoding))
     if store is None:
         root = root_dir(data_dir)
         command = ["python", "-m", "alexnet.prepare", name]
         command += [f"--image_size={image_size}", f"--data_dir={root}"]
         if quality != QUALITY and image_size > RAW_UP_TO:
             command.append(f"--quality={quality}")
+        if encoding != "auto":
+            command.append(f"--encoding={encoding}")
         raise UserError(
             f"dataset {name!r} is not prepared at {image_size} pixels in {root}; "
             f"run: {shlex.join(command)}"
@@ -120,66 +128,85 @@ def open_store(name: str, data_dir: str, image_size: int, quality: int = QUALITY
 
 
 def load_store(path: Path) -> Store | None:
-    """The store at `path`, None if there is no whole one."""
+    """The store at `path`, None if there is no whole one. Raises UserError if it is damaged."""
     try:
-        info = json.loads((path / "info.json").read_text())
-        statistics = Statistics.load(path / "statistics.npz")
+        info, statistics = (path / INFO).read_bytes(), (path / STATISTICS).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    classes = tuple(info.pop("classes"))
-    return Store(path=path, classes=classes, statistics=statistics, **info)
+    try:
+        return _unsealed(path, json.loads(info), statistics)
+    except UserError:
+        raise
+    except Exception as error:  # damaged JSON and damaged zip files raise nearly anything
+        raise UserError(
+            f"{path / INFO} or {STATISTICS} beside it is damaged ({one_line(error)}): restore "
+            f"them, or delete {path} and prepare the dataset again"
+        ) from error
+
+
+def _unsealed(path: Path, info: dict[str, Any], statistics: bytes) -> Store:
+    """A store of either format; ValueError if it is not what was sealed."""
+    written = info.get("format", 1)
+    if written == 1:
+        info["stamp"] = info.pop("digest")
+    elif written == FORMAT:
+        if info.pop("seal") != _seal(info, statistics):
+            raise ValueError("its digest differs")
+        info["inventory"] = Inventory(**info["inventory"])
+    else:
+        raise UserError(f"{path} has format {written}, of a later version: update this program")
+    info |= {"format": written, "classes": tuple(info["classes"])}
+    return Store(path=path, statistics=Statistics.from_bytes(statistics), **info)
 
 
 def save_info(store: Store) -> None:
     """Writes all of `store` but its records; afterwards `load_store` finds it."""
-    store.statistics.save(store.path / "statistics.npz")
-    fields = ("name", "image_size", "quality", "classes", "counts", "digest", "contents")
-    info = {field: getattr(store, field) for field in fields}
-    (store.path / "info.json").write_text(json.dumps(info, indent=2) + "\n")
+    store.statistics.save(store.path / STATISTICS)
+    save_stamp(store)
 
 
-def write_records(path: Path, split: str, records: Iterable[bytes]) -> None:
-    """Writes what `pack` made. Raises OSError, as for a full disk."""
-    try:
-        # One record a group: random access reads no neighbours. JPEGs do not compress further.
-        writer = ArrayRecordWriter(str(records_file(path, split)), "group_size:1,uncompressed")
-        for record in records:
-            writer.write(record)
-        writer.close()
-    except RuntimeError as error:  # array_record knows no other
-        raise OSError(str(error)) from error
+def save_stamp(store: Store) -> None:
+    """Writes `info.json` alone, of a store whose stamp is another than what is there."""
+    info = {
+        field.name: getattr(store, field.name)
+        for field in dataclasses.fields(store)
+        if field.name not in ("path", "statistics")
+    }
+    info |= {"format": FORMAT, "inventory": (store.inventory or Inventory())._asdict()}
+    info = json.loads(json.dumps(info))  # as it will be read: tuples are lists there
+    sealed = {"seal": _seal(info, (store.path / STATISTICS).read_bytes())} | info
+    partial = store.path / f"{INFO}.partial"
+    partial.write_text(json.dumps(sealed, indent=2) + "\n")
+    os.replace(partial, store.path / INFO)
 
 
-def pack(image_HWC: np.ndarray, label: int, quality: int) -> bytes:
-    """The record of one uint8 image; quality 0 keeps the pixels as they are."""
-    if quality:
-        payload = simplejpeg.encode_jpeg(
-            np.ascontiguousarray(image_HWC), quality, colorsubsampling="420"
-        )
-    else:
-        payload = image_HWC.tobytes()
-    return np.array(label, LABEL).tobytes() + payload
+def _seal(info: Mapping[str, Any], statistics: bytes) -> str:
+    """A digest of all that `info.json` says, and of the file of the statistics."""
+    text = json.dumps(info, sort_keys=True).encode()
+    return hashlib.sha256(text + b"\0" + hashlib.sha256(statistics).digest()).hexdigest()
 
 
-def records_file(path: Path, split: str) -> Path:
-    return path / f"{split}.array_record"
+def stored_quality(image_size: int, quality: int, encoding: Encoding = "auto") -> int:
+    """The JPEG quality that is used at this size: 0, raw pixels, for small images unless asked."""
+    choice("encoding", encoding, get_args(Encoding))
+    if encoding == "jpeg":
+        require("quality", quality, quality >= 1, "encoding=jpeg needs 1 to 100")
+        return quality
+    return quality if image_size > RAW_UP_TO and encoding == "auto" else 0
 
 
-def stored_quality(image_size: int, quality: int) -> int:
-    """The JPEG quality that is used at this size: 0, raw pixels, for small images."""
-    return quality if image_size > RAW_UP_TO else 0
-
-
-def store_path(name: str, data_dir: str, image_size: int, quality: int) -> Path:
-    """Where the store of this dataset, size and quality is, or would be.
+def store_path(
+    name: str, data_dir: str, image_size: int, quality: int, encoding: Encoding = "auto"
+) -> Path:
+    """Where the store of this dataset, size, quality and encoding is, or would be.
 
     Raises:
-        UserError: for a size or quality that cannot be, or a `data_dir` among the images.
+        UserError: for a size, quality or encoding that cannot be, or a `data_dir` among the images.
     """
     check_outside(name, root_dir(data_dir), "data_dir")
     require("image_size", image_size, image_size >= 1, "must be at least 1")
     require("quality", quality, 0 <= quality <= 100, "from 1 to 100, or 0 for raw pixels")
-    quality = stored_quality(image_size, quality)
+    quality = stored_quality(image_size, quality, encoding)
     suffix = f"-q{quality}" if quality else ""
     return stores_dir(data_dir) / f"{safe_name(name)}-{image_size}px{suffix}"
 
@@ -188,7 +215,7 @@ def check_outside(name: str, path: Path, argument: str) -> None:
     """Raises UserError if `path` lies in the dataset's folder of images."""
     if not name.startswith(FOLDER):
         return
-    folder = _folder(name)
+    folder = folder_path(name)
     if path.resolve().is_relative_to(folder):
         raise UserError(
             f"lies in the folder of images {folder}, where nothing is written; choose another",
@@ -210,11 +237,11 @@ def safe_name(name: str) -> str:
     """A dataset's name as a file name: imagenette/160px-v2 -> imagenette-160px-v2."""
     if name.startswith(FOLDER):
         # Whichever way the path is written, one folder has one store.
-        folder = _folder(name)
+        folder = folder_path(name)
         return f"folder-{folder.name}-{hashlib.sha1(os.fsencode(folder)).hexdigest()[:8]}"
     return re.sub(r"[^\w.-]", "-", name)
 
 
-def _folder(name: str) -> Path:
+def folder_path(name: str) -> Path:
     """Where a dataset that is a folder of images lies, whichever way its path is written."""
     return Path(name.removeprefix(FOLDER)).expanduser().resolve()

@@ -29,7 +29,7 @@ def remember(store: Store, workdir: Path, begun: bool) -> None:
     if begun and remembered(workdir) is not None:
         return
     if begun:
-        store = dataclasses.replace(store, contents={})
+        store = dataclasses.replace(store, contents={}, pixels={})
     partial = workdir / f"{FOLDER}.partial"
     shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
     partial.mkdir()
@@ -80,9 +80,9 @@ def changed(then: Store | None, now: Store, splits: Iterable[str]) -> list[str]:
         return []
 
     def differs(split: str) -> bool:
-        if split in then.contents and split in now.contents:
-            return then.contents[split] != now.contents[split]
-        return then.counts.get(split) != now.counts.get(split)
+        digests = (then.contents, now.contents), (then.pixels, now.pixels)
+        known = [a[split] == b[split] for a, b in digests if split in a and split in b]
+        return not any(known) if known else then.counts.get(split) != now.counts.get(split)
 
     return [
         f"{split} (then {then.counts.get(split, 0):,} images, now {now.counts.get(split, 0):,})"
@@ -93,7 +93,7 @@ def changed(then: Store | None, now: Store, splits: Iterable[str]) -> list[str]:
 
 def same_images(then: Store | None, now: Store) -> bool:
     """Whether both are known to hold the same images, wherever they lie."""
-    return is_known(then) and then.contents == now.contents
+    return is_known(then) and then.counts == now.counts and not changed(then, now, now.counts)
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:

@@ -1,20 +1,53 @@
-"""A folder of images with one sub-folder per class."""
+"""A folder of images: a sub-folder for each class, in splits or all together.
 
-import hashlib
+    pets/cats/...  pets/dogs/...                  a tenth is held out for validation
+    pets/train/cats/...  pets/val/cats/...        and pets/test/cats/..., where there is one
+    pets/train/cats/...  pets/test/cats/...       a tenth of train/ is held out, test/ stays a test
+
+A class's images may lie in sub-folders of their own. Every file is an example or is left out for a
+reason that is said.
+"""
+
+import os
+import stat
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent import futures
 from pathlib import Path
+from typing import NamedTuple
 
-from alexnet.data.sources.raw import RawData
+from alexnet.data import images
+from alexnet.data.sources.held_out import held_out
+from alexnet.data.sources.raw import TOO_LARGE, UNREADABLE, LeftOut, RawData
+from alexnet.data.sources.tree import (
+    File,
+    digest_of,
+    folders_in,
+    is_hidden,
+    kinds,
+    root_of,
+    stamp_of,
+    walk,
+)
 from alexnet.errors import UserError
+from alexnet.text import printable
 
-EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
-VALIDATION_NAMES = ("val", "validation", "test")
-HELD_OUT = 10  # one image in ten, where the folder has no split of its own
+SPLITS = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+
+HIDDEN = "hidden"
+NO_FILE = "no regular file"
+OUTSIDE = "outside the class folders"
+NO_IMAGE = "not an image by its name"
 
 
 class Files:
     """One split of an image folder: (encoded image, label) by index."""
 
-    def __init__(self, root: Path, examples: list[tuple[Path, int]]):
+    def __init__(self, root: Path, examples: Sequence[tuple[str, int]]):
         self._root, self._examples = root, examples
 
     def __len__(self) -> int:
@@ -22,107 +55,231 @@ class Files:
 
     def __getitem__(self, index: int) -> tuple[bytes, int]:
         path, label = self._examples[index]
-        return path.read_bytes(), label
+        return (self._root / path).read_bytes(), label
 
     def where(self, index: int) -> str:
-        return str(self._examples[index][0])
+        return str(self._root / self._examples[index][0])
 
     def path(self, index: int) -> bytes:
-        return _relative(self._examples[index][0], self._root)
+        return self._examples[index][0].encode("utf-8", "surrogateescape")
 
 
-def list_images(path: str) -> RawData:
-    """Reads the listing of folder `path`; the images themselves are read later.
+class _Layout(NamedTuple):
+    """Which folders are splits; one, "", without a name, where there are none."""
 
-    With train/ and one of val/, validation/, test/ inside, these are the splits and the classes
-    are their sub-folders. Otherwise the classes are the sub-folders of `path`, and a
-    tenth of the images, chosen by a hash of their names, is held out for validation.
+    folders: dict[str, str]  # split -> folder below the root
 
-    Raises UserError: no such folder, no images, an empty class, fewer than two classes, a
-    validation class that training does not have.
+    def split(self, file: File) -> tuple[str, list[str]]:
+        """("train", the path below the split's folder), or ("", ...) outside of all of them."""
+        for split, folder in self.folders.items():
+            if not folder:
+                return split, file.parts
+            if file.parts[0] == folder:
+                return split, file.parts[1:]
+        return "", file.parts
+
+
+def stamp(path: str) -> str:
+    """Of every file's name, size and times: it changes when one comes, goes or is written again.
+
+    The time of the last change of the file's entry is one of them, which no program sets back; so a
+    file that was exchanged for one of the same size and time is noticed, too. Raises UserError.
     """
-    root = Path(path).expanduser()
-    if not root.is_dir():
-        raise UserError(
-            f"folder {root} does not exist; if it moved, say where it is now: folder:/new/place",
-            "name",
+    return stamp_of(walk(root_of(path)))
+
+
+def list_images(path: str, max_pixels: int = images.MAX_PIXELS) -> RawData:
+    """Reads the listing of folder `path`; the images only where some must be held out.
+
+    Raises:
+        UserError: no such folder, no images, a folder beside train/ that is no split, an empty
+            class, fewer than two classes, a validation class that training does not have, and
+            where it is unclear which folders are the classes.
+    """
+    root = root_of(path)
+    files = walk(root)
+    layout = _layout(root, files)
+    examples, left_out = _sorted_out(files, layout, max_pixels)
+    classes = _classes(root, files, layout, examples)
+    notes = ()
+    if "validation" not in layout.folders:
+        examples, unreadable = _hold_out(root, examples)
+        left_out += unreadable
+        source = f"{layout.folders['train']}/" if layout.folders["train"] else "the images"
+        notes = (f"validation is a tenth of {source}, held out by a hash of each image's bytes",)
+    if "test" in layout.folders and not any(examples["test"].values()):
+        del examples["test"]
+        notes += (f"{layout.folders['test']}/ has no class folders with images: it is not used",)
+    labels = {name: label for label, name in enumerate(classes)}
+    splits = {
+        split: Files(
+            root, [(path, labels[name]) for name in sorted(by_class) for path in by_class[name]]
         )
-    validation = next((root / name for name in VALIDATION_NAMES if (root / name).is_dir()), None)
-    if (root / "train").is_dir() and validation:
-        files = _files_by_class(root / "train")
-        splits = {"train": files, "validation": _files_by_class(validation)}
-        if strangers := sorted(set(splits["validation"]) - set(files)):
-            raise UserError(f"{validation} has classes that {root / 'train'} has not: {strangers}")
-    else:
-        files = _files_by_class(root)
-        splits = {"train": {}, "validation": {}}
-        for name, paths in files.items():
-            held_out = _held_out(paths, root)
-            splits["train"][name] = [path for path in paths if path not in held_out]
-            splits["validation"][name] = [path for path in paths if path in held_out]
-        if not any(splits["validation"].values()):
-            raise UserError(f"every class in {root} has a single image: none is left to validate")
-    labels = {name: label for label, name in enumerate(files)}
-    return RawData(
-        classes=tuple(files),
-        splits={
-            split: Files(
-                root, [(path, labels[name]) for name in by_class for path in by_class[name]]
+        for split, by_class in examples.items()
+    }
+    return RawData(tuple(classes), splits, tuple(left_out), notes, stamp_of(files), upright=True)
+
+
+# --- Which folders are splits, which are classes --------------------------------------------------
+
+
+def _layout(root: Path, files: Sequence[File]) -> _Layout:
+    tops = sorted({file.parts[0] for file in files if len(file.parts) > 1} | folders_in(root))
+    tops = [top for top in tops if not is_hidden([top, ""])]
+    known = {name: split for split, names in SPLITS.items() for name in names}
+    found: dict[str, list[str]] = {}
+    for top in tops:
+        if split := known.get(top.lower()):
+            found.setdefault(split, []).append(top)
+    if not found:
+        return _Layout({"train": ""})
+    for split, folders in found.items():
+        if len(folders) > 1:
+            raise UserError(
+                f"{root} has {_named(folders)}, all of which name the {split} images: keep one"
             )
-            for split, by_class in splits.items()
-        },
-        digest=_digest(root, splits),
-        upright=True,
-    )
-
-
-def _files_by_class(folder: Path) -> dict[str, list[Path]]:
-    """Class name -> its image files, both sorted by name."""
-    folders = sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
-    files = {
-        path.name: sorted(
-            file
-            for file in path.iterdir()
-            if file.suffix.lower() in EXTENSIONS and file.name[0] != "."
-        )
-        for path in folders
-    }
-    if not any(files.values()):
+    allowed = f"train/, {'/, '.join(SPLITS['validation'])}/ and test/"
+    if "train" not in found:
+        there = _named([name for names in found.values() for name in names])
         raise UserError(
-            f"no images in the sub-folders of {folder}: it needs one sub-folder per class, with "
-            f"files that end in {' '.join(EXTENSIONS)}"
+            f"{root} has {there} but no train/: the folders of splits are {allowed}; if it is a "
+            "class, give it another name"
         )
-    if empty := [name for name in files if not files[name]]:
+    if strangers := [top for top in tops if top.lower() not in known]:
         raise UserError(
-            f"class folder {folder / empty[0]} holds no images (files that end in "
-            f"{' '.join(EXTENSIONS)}): remove it or fill it"
+            f"{_named(strangers)} beside {found['train'][0]}/ in {root}: beside it only {allowed} "
+            "are known; move it away, or, if train is a class here, give it another name"
         )
-    if len(files) < 2:
-        raise UserError(f"{folder} holds a single class, {next(iter(files))!r}: it needs two")
-    return files
+    return _Layout({split: found[split][0] for split in SPLITS if split in found})
 
 
-def _held_out(paths: list[Path], root: Path) -> set[Path]:
-    """A tenth of a class by a hash of the names, so that images that come later move none."""
-    hashes = {
-        path: int.from_bytes(hashlib.sha1(_relative(path, root)).digest(), "big") for path in paths
-    }
-    chosen = {path for path in paths if hashes[path] % HELD_OUT == 0}
-    if len(paths) > 1 and len(chosen) in (0, len(paths)):  # a class needs images in both
-        chosen = {min(paths, key=hashes.__getitem__)}
-    return chosen
+def _classes(
+    root: Path, files: Sequence[File], layout: _Layout, examples: Mapping[str, dict]
+) -> list[str]:
+    """The classes by name, in its order, once all is well with them."""
+    train = root / layout.folders["train"]
+    needs = "it needs one sub-folder per class, with images that Pillow reads"
+    if not examples["train"]:
+        raise UserError(f"no images in the sub-folders of {train}: {needs}; {kinds(files)}")
+    for folder in layout.folders.values():
+        _check_names(root / folder)
+    folders = {class_name(name) for name in folders_in(train) if not is_hidden([name, ""])}
+    if empty := sorted(folders - set(examples["train"])):
+        inside = [file for file in files if (root / file.path).is_relative_to(train / empty[0])]
+        raise UserError(
+            f"class folder {train / empty[0]} holds no images ({kinds(inside)}): remove it "
+            "or fill it"
+        )
+    classes = sorted(examples["train"])
+    if len(classes) < 2:
+        raise UserError(
+            f"{train} holds a single class, {classes[0]!r}: it needs two; if the classes are the "
+            f"folders in it, the name is folder:{train / classes[0]}"
+        )
+    _check_level(train, layout, examples["train"])
+    for split in set(layout.folders) - {"train"}:
+        where = root / layout.folders[split]
+        if strangers := sorted(set(examples[split]) - set(classes)):
+            raise UserError(f"{where} has classes that {train} has not: {strangers}")
+        if split == "validation" and not examples[split]:
+            raise UserError(f"no images in the sub-folders of {where}: {needs}, or has to go")
+    return classes
 
 
-def _digest(root: Path, splits: dict[str, dict[str, list[Path]]]) -> str:
-    """Changes when a file comes, goes, or is written again."""
-    digest = hashlib.sha256()
-    for split, by_class in splits.items():
-        for path in (path for paths in by_class.values() for path in paths):
-            stat = path.stat()
-            digest.update(_relative(path, root))
-            digest.update(f"\0{split}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
+def class_name(folder: str) -> str:
+    """A class by its folder: the same whichever way the system composes its accents."""
+    return unicodedata.normalize("NFC", printable(folder))
 
 
-def _relative(path: Path, root: Path) -> bytes:
-    return str(path.relative_to(root)).encode("utf-8", "surrogateescape")
+def _check_names(folder: Path) -> None:
+    by_name: dict[str, str] = {}
+    for name in sorted(folders_in(folder)):
+        other = by_name.setdefault(class_name(name), name)
+        if other != name:
+            raise UserError(
+                f"{folder} has two folders with the name {class_name(name)!r}, spelled with "
+                "different bytes: make them one"
+            )
+
+
+def _check_level(train: Path, layout: _Layout, classes: Mapping[str, Sequence[str]]) -> None:
+    """Raises UserError if the folders one level down could as well be the classes."""
+    depth = 1 if layout.folders["train"] else 0
+    below: dict[str, set[str]] = {}
+    for name, paths in classes.items():
+        folders = {os.sep.join(path.split(os.sep)[depth + 1 : -1]) for path in paths}
+        if "" in folders:
+            return
+        below[name] = folders
+    name, folders = max(below.items(), key=lambda item: len(item[1]))
+    if len(folders) > 1:
+        raise UserError(
+            f"it is unclear which folders in {train} are the classes: {_named(sorted(classes))} "
+            f"hold no images themselves, {_named([f'{name}/{each}' for each in sorted(folders)])} "
+            "do; move the images of each class into its folder, or give the folder whose "
+            "sub-folders are the classes as the name"
+        )
+
+
+# --- Which files are examples ---------------------------------------------------------------------
+
+
+def _sorted_out(
+    files: Iterable[File], layout: _Layout, max_pixels: int
+) -> tuple[dict[str, dict[str, list[str]]], list[LeftOut]]:
+    """(split -> class -> paths of images, the other files)."""
+    examples = {split: {} for split in layout.folders}
+    left_out = []
+    for file in files:
+        split, parts = layout.split(file)
+        if reason := _reason(file, bool(split) and len(parts) > 1, max_pixels):
+            left_out.append(LeftOut(file.path, reason))
+        else:
+            examples[split].setdefault(class_name(parts[0]), []).append(file.path)
+    return examples, left_out
+
+
+def _reason(file: File, inside: bool, max_pixels: int) -> str:
+    """Why a file is left out; "" if it is not."""
+    if is_hidden(file.parts):
+        return HIDDEN
+    if file.status is None or not stat.S_ISREG(file.status.st_mode):
+        return NO_FILE
+    if not inside:
+        return OUTSIDE
+    if os.path.splitext(file.path)[1].lower() not in images.suffixes():
+        return NO_IMAGE
+    # No encoding takes more than 8 bytes a pixel; what is larger need not be read to be judged.
+    return TOO_LARGE if file.status.st_size > 8 * max_pixels + 2**20 else ""
+
+
+def _hold_out(
+    root: Path, examples: Mapping[str, dict[str, list[str]]]
+) -> tuple[dict[str, dict[str, list[str]]], list[LeftOut]]:
+    """(the examples with some of train's as validation, files that could not be read)."""
+    unreadable = []
+    digests: dict[str, dict[str, bytes]] = {}
+    with futures.ThreadPoolExecutor() as pool:
+        for name, paths in examples["train"].items():
+            digests[name] = {}
+            for path, found in zip(
+                paths, pool.map(digest_of, [root / p for p in paths]), strict=True
+            ):
+                if isinstance(found, bytes):
+                    digests[name][path] = found
+                else:
+                    unreadable.append(LeftOut(path, UNREADABLE, found))
+    held = held_out({name: by_path.values() for name, by_path in digests.items()})
+    if not held:
+        raise UserError(f"every class in {root} has a single image: none is left to validate")
+    parts = {"train": {}, "validation": {}}
+    for name, by_path in digests.items():
+        for path, digest in by_path.items():
+            part = parts["validation" if digest in held else "train"]
+            part.setdefault(name, []).append(path)
+    return parts | {split: examples[split] for split in examples if split == "test"}, unreadable
+
+
+def _named(names: Sequence[str], most: int = 5) -> str:
+    shown = ", ".join(printable(name) for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

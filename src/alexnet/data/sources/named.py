@@ -5,25 +5,41 @@ folder:/path: one sub-folder per class. Any other name (cifar10, imagenette/160p
 ...) is TFDS's, of labelled images.
 """
 
+from alexnet.data.images import MAX_PIXELS
 from alexnet.data.sources import folder, tfds
 from alexnet.data.sources.raw import RawData
-from alexnet.data.store import FOLDER
+from alexnet.data.store import FOLDER, folder_path
 
 
-def open_raw(name: str, data_dir: str) -> RawData:
+def open_raw(name: str, data_dir: str, max_pixels: int = MAX_PIXELS) -> RawData:
     """Splits "train", "validation" and, for some, "test"; prepares TFDS's data where it is absent.
 
     Raises:
         UserError: for whatever the user can mend: names, archives, network, TensorFlow.
     """
     if name.startswith(FOLDER):
-        return folder.list_images(name.removeprefix(FOLDER))
+        return folder.list_images(name.removeprefix(FOLDER), max_pixels)
     return tfds.open_dataset(name, data_dir)
+
+
+def stamp(name: str) -> str:
+    """Another once a folder's files have changed; "" for datasets that do not. Raises UserError."""
+    return folder.stamp(name.removeprefix(FOLDER)) if name.startswith(FOLDER) else ""
+
+
+def is_there(name: str) -> bool:
+    """Whether a folder is where its name says; others have no place of their own."""
+    return not name.startswith(FOLDER) or folder_path(name).is_dir()
 
 
 def is_local(name: str, data_dir: str) -> bool:
     """Whether `open_raw` would need neither a download nor archives."""
-    return name.startswith(FOLDER) or name == "digits" or tfds.is_prepared(name, data_dir)
+    return name == "digits" or is_prepared(name, data_dir)
+
+
+def is_prepared(name: str, data_dir: str) -> bool:
+    """Whether `open_raw` would write nothing. Raises UserError for a name that is unknown."""
+    return name.startswith(FOLDER) or tfds.is_prepared(name, data_dir)
 
 
 def class_count(name: str, data_dir: str) -> int | None:

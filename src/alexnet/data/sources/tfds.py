@@ -1,4 +1,4 @@
-"""Datasets of labelled images that TFDS has a builder for, its own ones and two of this project."""
+"""Datasets of labelled images that TFDS has a builder for, its own ones and three of ours."""
 
 import contextlib
 import tarfile
@@ -16,6 +16,7 @@ IMAGENET_ARCHIVES = {
     "validation": "ILSVRC2012_img_val.tar",
 }
 IMAGENET_PAGE = "https://image-net.org/download-images"
+CIFAR10 = ("cifar10", "cifar10/3.0.2", "cifar10:3.0.2")
 UNSPLIT = {"train": "train[:90%]", "validation": "train[90%:]"}
 
 
@@ -84,10 +85,13 @@ def _builder(name: str, data_dir: str):
     import tensorflow_datasets as tfds
 
     # Importing registers their builders.
-    from alexnet.data.sources import digits, ilsvrc  # noqa: F401
+    from alexnet.data.sources import cifar10, digits, ilsvrc  # noqa: F401
 
     try:
-        builder = tfds.builder(name, data_dir=root_dir(data_dir))
+        if name in CIFAR10:  # TFDS's own would need TensorFlow
+            builder = cifar10.Cifar10(data_dir=root_dir(data_dir))
+        else:
+            builder = tfds.builder(name, data_dir=root_dir(data_dir))
     except tfds.core.DatasetNotFoundError:
         near = nearest(name, tfds.list_builders(with_community_datasets=False))
         if Path(name).is_dir():

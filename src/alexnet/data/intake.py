@@ -1,0 +1,281 @@
+"""Raw data -> the files of a store: every image decoded, resized and cropped once."""
+
+import collections
+import contextlib
+import functools
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from PIL import UnidentifiedImageError
+from tqdm import tqdm
+
+from alexnet.data import images, records
+from alexnet.data.inventory import SHOWN, Inventory, by_reason, write_left_out
+from alexnet.data.sources.raw import TOO_LARGE, UNREADABLE, LeftOut, RawData, Split
+from alexnet.data.statistics import Accumulator
+from alexnet.data.store import Store, save_info
+from alexnet.errors import UserError, one_line
+from alexnet.text import printable
+
+T = TypeVar("T")
+
+CHUNK = 32  # images a task: enough to hide its overhead
+
+
+class Plan(NamedTuple):
+    """What a store is made like.
+
+    Attributes:
+        name: of the dataset.
+        image_size: S, in pixels.
+        quality: of the JPEGs; 0: raw pixels.
+        max_pixels: of an image; larger ones are left out.
+        max_bad: the share of images that may be too large or unreadable.
+        progress: whether to show it, where there is a terminal.
+        size: why `image_size` is what it is; "" if it was asked for.
+    """
+
+    name: str
+    image_size: int
+    quality: int
+    max_pixels: int
+    max_bad: float
+    progress: bool = True
+    size: str = ""
+
+
+class _Chunk(NamedTuple):
+    """Some consecutive examples, those that could be read."""
+
+    records: list[bytes]
+    names: list[str]
+    labels: list[int]
+    digests: list[bytes]  # of each image's bytes
+    contents: bytes  # digests of label, path and bytes, one after the other
+    pixels: bytes  # of label and pixels, likewise, where they are stored raw
+    statistics: Accumulator
+    bad: list[LeftOut]
+    bad_contents: bytes
+
+
+def take_in(raw: RawData, path: Path, plan: Plan, write: bool = True) -> Store:
+    """Makes the store at `path`, a folder that is empty; without `write` no file is made.
+
+    Raises:
+        UserError: if more images than `plan.max_bad` are bad, or a class or split has none left.
+        OSError: if a file cannot be written.
+    """
+    tally = _Tally(raw, plan)
+    for split, examples in raw.splits.items():
+        with records.Writer(path, split) if write else contextlib.nullcontext() as writer:
+            for chunk in _chunks(examples, raw.upright, plan, split):
+                tally.add(split, chunk)
+                for record in chunk.records if write else ():
+                    writer.write(record)
+    store = tally.store(path)
+    if write:
+        write_left_out(path, tally.left_out)
+        save_info(store)
+    return store
+
+
+def contents(raw: RawData, without: Iterable[str]) -> tuple[dict[str, str], str]:
+    """What the store of `raw` would have as `contents` and `inventory.unreadable_contents`.
+
+    Nothing is decoded.
+
+    Args:
+        without: the files that could not be decoded, by their `printable` names.
+    """
+    bad = frozenset(without)
+    whole, unreadable = {}, _hasher()
+
+    def read(examples: Split, index: int) -> tuple[bool, bytes]:
+        is_bad = printable(os.fsdecode(examples.path(index))) in bad
+        try:
+            return is_bad, _content(examples, index, *examples[index])
+        except OSError:
+            return True, b""
+
+    def digests(examples: Split, indices: range) -> list[tuple[bool, bytes]]:
+        return [read(examples, index) for index in indices]
+
+    for split, examples in raw.splits.items():
+        used = _hasher()
+        for found in _in_chunks(functools.partial(digests, examples), len(examples)):
+            for is_bad, digest in found:
+                (unreadable if is_bad else used).update(digest)
+        whole[split] = used.hexdigest()
+    return whole, unreadable.hexdigest()
+
+
+class _Tally:
+    """What a preparation has come to so far; "train" comes first."""
+
+    def __init__(self, raw: RawData, plan: Plan):
+        self.raw, self.plan = raw, plan
+        self.left_out = list(raw.left_out)
+        self.bad = [file for file in raw.left_out if file.reason in (UNREADABLE, TOO_LARGE)]
+        self.images = len(self.bad) + sum(map(len, raw.splits.values()))
+        self.statistics = Accumulator(plan.image_size)
+        self.labels = {split: Counter() for split in raw.splits}
+        self.contents = {split: _hasher() for split in raw.splits}
+        self.pixels = {split: _hasher() for split in raw.splits}
+        self.bad_contents = _hasher()
+        self.copies, self.in_train = 0, Counter()
+        self._seen: dict[bytes, int] = {}  # digest -> the first label, or ~label out of training
+        self.in_classes: list[str] = []
+
+    def add(self, split: str, chunk: _Chunk) -> None:
+        """Raises UserError once more images are bad than may be."""
+        if split == "train":
+            self.statistics.merge(chunk.statistics)
+        self.labels[split].update(chunk.labels)
+        self.contents[split].update(chunk.contents)
+        self.pixels[split].update(chunk.pixels)
+        self.bad_contents.update(chunk.bad_contents)
+        self.left_out += chunk.bad
+        self.bad += chunk.bad
+        for name, digest, label in zip(chunk.names, chunk.digests, chunk.labels, strict=True):
+            self._count(split, name, digest, label)
+        if len(self.bad) > self.plan.max_bad * self.images:
+            raise self._too_many()
+
+    def store(self, path: Path) -> Store:
+        """The store without its files. Raises UserError if a class or a split has no images."""
+        counts = {split: labels.total() for split, labels in self.labels.items()}
+        for label, name in enumerate(self.raw.classes):
+            if not self.labels["train"][label]:
+                raise UserError(f"no training image of class {name!r} can be read{self._shown()}")
+        for split, count in counts.items():
+            if not count:
+                raise UserError(f"no {split} image can be read{self._shown()}")
+        pixels = {} if self.plan.quality else self.pixels
+        return Store(
+            path=path,
+            name=self.plan.name,
+            image_size=self.plan.image_size,
+            quality=self.plan.quality,
+            classes=self.raw.classes,
+            counts=counts,
+            statistics=self.statistics.result(),
+            stamp=self.raw.stamp,
+            contents={split: digest.hexdigest() for split, digest in self.contents.items()},
+            pixels={split: digest.hexdigest() for split, digest in pixels.items()},
+            inventory=self._inventory(),
+        )
+
+    def _inventory(self) -> Inventory:
+        used = sum(labels.total() for labels in self.labels.values())
+        classes = range(len(self.raw.classes))
+        return Inventory(
+            found=used + len(self.left_out),
+            left_out=by_reason(self.left_out),
+            unreadable=[_named(file) for file in self.bad[:SHOWN]],
+            unreadable_contents=self.bad_contents.hexdigest(),
+            class_counts={
+                split: [labels[label] for label in classes] for split, labels in self.labels.items()
+            },
+            copies=self.copies,
+            in_train=dict(self.in_train),
+            in_classes=len(self.in_classes),
+            in_classes_first=self.in_classes[:SHOWN],
+            size=self.plan.size,
+            notes=list(self.raw.notes),
+            limits={"max_pixels": self.plan.max_pixels, "max_bad": self.plan.max_bad},
+        )
+
+    def _count(self, split: str, name: str, digest: bytes, label: int) -> None:
+        first = self._seen.get(digest)
+        if first is None:
+            self._seen[digest] = label if split == "train" else ~label
+            return
+        self.copies += 1
+        if label != max(first, ~first):
+            self.in_classes.append(name)
+        if first >= 0 and split != "train":
+            self.in_train[split] += 1
+
+    def _too_many(self) -> UserError:
+        return UserError(
+            f"{len(self.bad):,} of {self.images:,} images or more are bad, a greater share than "
+            f"may be{self._shown()}; mend or remove them, or prepare with a larger max_bad",
+            f"max_bad={self.plan.max_bad:g}",
+        )
+
+    def _shown(self) -> str:
+        return ": " + "; ".join(map(_named, self.bad[:SHOWN])) if self.bad else ""
+
+
+def _chunks(examples: Split, upright: bool, plan: Plan, split: str) -> Iterator[_Chunk]:
+    hidden = None if plan.progress else True  # None: hidden only where there is no terminal
+    work = functools.partial(_chunk, examples, upright, plan)
+    with tqdm(total=len(examples), desc=f"{printable(plan.name)} {split}", disable=hidden) as bar:
+        for chunk in _in_chunks(work, len(examples)):
+            yield chunk
+            bar.update(len(chunk.records) + len(chunk.bad))
+
+
+def _chunk(examples: Split, upright: bool, plan: Plan, indices: range) -> _Chunk:
+    chunk = _Chunk([], [], [], [], b"", b"", Accumulator(plan.image_size), [], b"")
+    digests, pixels, bad_digests = [], [], []
+    for index in indices:
+        encoded, digest = None, b""
+        name = os.fsdecode(examples.path(index)) or examples.where(index)
+        try:
+            encoded, label = examples[index]
+            digest = _content(examples, index, encoded, label)
+            image = images.square_pixels(encoded, plan.image_size, upright, plan.max_pixels)
+        except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
+            reason = TOO_LARGE if isinstance(error, images.TooLargeError) else UNREADABLE
+            chunk.bad.append(LeftOut(name, reason, "empty" if encoded == b"" else _reason(error)))
+            bad_digests.append(digest)
+            continue
+        chunk.records.append(records.pack(image, label, plan.quality))
+        chunk.names.append(printable(name))
+        chunk.labels.append(label)
+        chunk.digests.append(hashlib.sha256(encoded).digest()[:16])
+        chunk.statistics.add(image)
+        digests.append(digest)
+        if not plan.quality:
+            pixels.append(_hasher(b"%d\0" % label + image.tobytes()).digest())
+    contents, bad_contents = b"".join(digests), b"".join(bad_digests)
+    return chunk._replace(contents=contents, pixels=b"".join(pixels), bad_contents=bad_contents)
+
+
+def _content(examples: Split, index: int, encoded: bytes, label: int) -> bytes:
+    """A digest of an image as it came, its label, and its path in a folder."""
+    return _hasher(b"%d\0%s\0" % (label, examples.path(index)) + encoded).digest()
+
+
+def _hasher(data: bytes = b"") -> "hashlib.blake2b":
+    return hashlib.blake2b(data, digest_size=16)
+
+
+def _reason(error: Exception) -> str:
+    """Why an image cannot be read, without what Pillow says of our own buffer."""
+    if isinstance(error, UnidentifiedImageError):
+        return "no image by its content"
+    return error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
+
+
+def _named(file: LeftOut) -> str:
+    return f"{printable(file.file)} ({file.why})"
+
+
+def _in_chunks(work: Callable[[range], T], count: int) -> Iterator[T]:
+    """`work` on consecutive ranges up to `count`, in threads; results in order, few in flight."""
+    threads = os.cpu_count() or 1
+    pending = collections.deque()
+    with futures.ThreadPoolExecutor(threads) as pool:
+        for start in range(0, count, CHUNK):
+            pending.append(pool.submit(work, range(start, min(start + CHUNK, count))))
+            if len(pending) > 2 * threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()

@@ -1,0 +1,127 @@
+"""What `prepare` says of a store: what was found, used and left out, and what is doubtful."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from alexnet.data.inventory import LEFT_OUT, SHOWN, Inventory
+from alexnet.data.store import Store
+from alexnet.text import aligned, printable
+
+FEW = 20  # classes, all of which are listed with their counts
+UNEVEN = 10  # times as many images in the largest class as in the smallest: worth a warning
+
+
+def as_json(store: Store) -> dict[str, Any]:
+    """Plain values; what is not known of a store of format 1 is None."""
+    about = store.inventory or Inventory(sum(store.counts.values()))
+    return {
+        "name": store.name,
+        "splits": store.counts,
+        "classes": dict(zip(store.classes, totals(store), strict=True)),
+        "found": about.found,
+        "used": sum(store.counts.values()),
+        "left_out": {reason: sum(kinds.values()) for reason, kinds in about.left_out.items()},
+        "left_out_suffixes": about.left_out,
+        "duplicates": about.copies if store.inventory else None,
+        "image_size": store.image_size,
+        "store": str(store.path),
+        "notes": [*about.notes, *([about.size] if about.size else [])],
+        "warnings": warnings(store),
+    }
+
+
+def summary(store: Store) -> str:
+    """Lines for a terminal, without the warnings."""
+    about = store.inventory or Inventory(sum(store.counts.values()))
+    used = sum(store.counts.values())
+    rows = [(split, f"{count:,} images") for split, count in store.counts.items()]
+    rows.append(("classes", f"{len(store.classes):,}: {_classes(store)}"))
+    if about.left_out:
+        left_out = sum(sum(kinds.values()) for kinds in about.left_out.values())
+        rows.append(("left out", f"{left_out:,}, by name in {LEFT_OUT} of the store"))
+        rows += [("", f"{reason}: {_kinds(kinds)}") for reason, kinds in about.left_out.items()]
+    rows += [("", each) for each in about.unreadable]
+    if about.copies:
+        rows.append(("copies", f"{about.copies:,} images are byte for byte another one of them"))
+    rows += [("splits", note) for note in about.notes]
+    why = f", {about.size}" if about.size else ""
+    how = f"JPEG of quality {store.quality}" if store.quality else "raw pixels"
+    rows.append(("size", f"{store.image_size} x {store.image_size} pixels{why}; {how}"))
+    rows.append(("store", str(store.path)))
+    head = f"{printable(store.name)}: {used:,} of {about.found:,} found are used"
+    return "\n".join([head, *(f"  {line}" for line in aligned(rows, names=2))])
+
+
+def warnings(store: Store) -> list[str]:
+    """A line for each thing in a dataset that can be but is hardly meant."""
+    about = store.inventory
+    if about is None:
+        return []
+    lines = [
+        f"{count:,} of {store.counts[split]:,} {split} images are byte for byte in the training "
+        "set as well: their error says little"
+        for split, count in about.in_train.items()
+        if count
+    ]
+    if about.in_classes:
+        lines.append(
+            f"{about.in_classes:,} images are byte for byte one of another class: "
+            f"{_few(about.in_classes_first, about.in_classes)}"
+        )
+    return [*lines, *_about_names(store.classes), *_about_counts(store)]
+
+
+def totals(store: Store) -> list[int | None]:
+    """Images of each class in all splits together; None in a store of format 1."""
+    if store.inventory is None:
+        return [None] * len(store.classes)
+    return [sum(counts) for counts in zip(*store.inventory.class_counts.values(), strict=True)]
+
+
+def _about_names(classes: Sequence[str]) -> list[str]:
+    if not all(name.isdecimal() for name in classes) or list(classes) == sorted(classes, key=int):
+        return []
+    order = f"the classes are numbers in the order of text: {_few(classes)}"
+    return [f"{order}; with leading zeros, 01, they would be in that of numbers"]
+
+
+def _about_counts(store: Store) -> list[str]:
+    counts = store.inventory.class_counts
+    train = dict(zip(store.classes, counts["train"], strict=True))
+    unseen = [
+        name for name, count in zip(store.classes, counts["validation"], strict=True) if not count
+    ]
+    lone = [name for name in unseen if train[name] == 1]
+    lines = []
+    if lone:
+        lines.append(f"a single training image, and none to validate: {_few(lone)}")
+    if others := [name for name in unseen if train[name] > 1]:
+        lines.append(f"no validation images: {_few(others)}")
+    largest, smallest = max(train, key=train.get), min(train, key=train.get)
+    if train[largest] >= UNEVEN * train[smallest]:
+        lines.append(
+            f"class {largest!r} has {train[largest]:,} training images, {smallest!r} has "
+            f"{train[smallest]:,}: a net may come to ignore the small ones"
+        )
+    return lines
+
+
+def _classes(store: Store) -> str:
+    """All of them where they are few, else some, and the smallest and the largest."""
+    if store.inventory is None:
+        return _few(store.classes)
+    counted = [f"{name} {n:,}" for name, n in zip(store.classes, totals(store), strict=True)]
+    if len(counted) <= FEW:
+        return ", ".join(counted)
+    return f"{min(totals(store)):,} to {max(totals(store)):,} images each: {_few(counted)}"
+
+
+def _kinds(kinds: dict[str, int]) -> str:
+    parts = [f"{count:,} {kind}" for kind, count in kinds.items()]
+    return ", ".join(parts[:SHOWN]) + (", ..." if len(parts) > SHOWN else "")
+
+
+def _few(names: Sequence[str], count: int | None = None) -> str:
+    """Some of the names, and how many more there are of `count`, or of them."""
+    shown, more = ", ".join(names[:SHOWN]), (count or len(names)) - SHOWN
+    return f"{shown} and {more:,} more" if more > 0 else shown

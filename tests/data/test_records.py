@@ -1,0 +1,78 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from alexnet.data import records
+from alexnet.data.records import DamagedError, Records, Writer, pack
+
+
+@pytest.fixture
+def shards(tmp_path, monkeypatch):
+    """Ten records in shards of four."""
+    monkeypatch.setattr(records, "PER_SHARD", 4)
+    written = [pack(np.full((3, 3, 3), 20 * i, np.uint8), i, 0) for i in range(10)]
+    with Writer(tmp_path, "train") as writer:
+        for record in written:
+            writer.write(record)
+    return tmp_path, written
+
+
+def test_records_come_back_in_any_order(shards):
+    path, written = shards
+    assert sorted(file.name for file in path.iterdir()) == [
+        f"train-0000{shard}.array_record" for shard in range(3)
+    ]
+    reader = Records(path, "train", 10)
+    for indices in ([], [9], [0, 9, 4, 4, 3], list(range(10))):
+        assert [bytes(record) for record in reader.read(indices)] == [written[i] for i in indices]
+
+
+def test_a_record_is_its_label_and_pixels(shards):
+    _, written = shards
+    assert written[3] == b"\3\0\0\0" + bytes([60]) * 27
+
+
+def test_shards_in_each_others_place_are_noticed(shards):
+    path, _ = shards
+    first, second = path / "train-00000.array_record", path / "train-00001.array_record"
+    first.rename(path / "other")
+    second.rename(first)
+    (path / "other").rename(second)
+    with pytest.raises(DamagedError, match=r"train-00000.* at record 2 .*checksum"):
+        Records(path, "train", 10).read([2])
+
+
+def test_every_flipped_bit_that_matters_is_noticed(shards):
+    path, written = shards
+    file = path / "train-00000.array_record"
+    whole = file.read_bytes()
+    used = [place for place, byte in enumerate(whole) if byte]  # the rest is filling
+    noticed = 0
+    for place, bit in itertools.product(used[::3], (0, 5)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << bit
+        file.write_bytes(damaged)
+        try:
+            read = Records(path, "train", 10).read([0, 1, 2, 3])
+        except DamagedError:
+            noticed += 1
+        else:
+            assert [bytes(record) for record in read] == written[:4]
+    assert noticed > len(used) / 5
+
+
+def test_a_missing_or_short_shard_is_named(shards):
+    path, _ = shards
+    file = path / "train-00002.array_record"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(DamagedError, match=r"train-00002\.array_record is damaged at record 8 "):
+        Records(path, "train", 10).read([8])
+    file.unlink()
+    with pytest.raises(DamagedError, match=r"train-00002\.array_record is damaged at record 9 "):
+        Records(path, "train", 10).read([0, 9])
+
+
+def test_writing_to_nowhere_is_an_os_error(tmp_path):
+    with pytest.raises(OSError, match="nowhere"), Writer(tmp_path / "nowhere", "train") as writer:
+        writer.write(b"record")
