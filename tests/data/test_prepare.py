@@ -323,8 +323,7 @@ def test_command_says_what_it_found(pets, tmp_path):
         "  left out    1, by name in left_out.txt of the store",
         "              outside the class folders: 1 .txt",
         "  copies      12 images are byte for byte another one of them",
-        "  splits      validation is a tenth of the images, held out by a hash of each image's "
-        "bytes",
+        f"  splits      {store.inventory.notes[0]}",
         "  size        80 x 80 pixels; JPEG of quality 90",
         f"  store       {store.path}",
     ]

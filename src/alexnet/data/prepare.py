@@ -59,15 +59,35 @@ def prepare(
     Raises:
         UserError: for whatever the user can mend.
     """
-    store.store_path(
-        name, data_dir, image_size or PAPER_SIZE, quality, encoding
-    )  # a mistake, early
+
+    def place(size: int) -> Path:
+        return store.store_path(name, data_dir, size, quality, encoding)
+
+    place(PAPER_SIZE if image_size is None else image_size)  # mistakes, before a download
     require("max_pixels", max_pixels, max_pixels >= 1, "must be at least 1")
     require("max_bad", max_bad, 0 <= max_bad <= 1, "a share, from 0 to 1")
     if dry_run and not named.is_prepared(name, data_dir):
         raise UserError(f"TFDS has not prepared {name!r} yet, and a dry run writes nothing")
-    limits = max_pixels, max_bad
-    return _prepared(name, data_dir, image_size, quality, encoding, limits, progress, dry_run)[0]
+    try:
+        with contextlib.nullcontext() if dry_run else _lock(name, data_dir):
+            made = None if image_size is None or dry_run else store.load_store(place(image_size))
+            if made is not None and _is_current(made, named.stamp(name)):
+                return made
+            raw = named.open_raw(name, data_dir, max_pixels)
+            size, why = image_size, ""
+            if size is None:
+                size, why = _default_size(raw.splits["train"])
+            stored = store.stored_quality(size, quality, encoding)
+            plan = Plan(name, size, stored, max_pixels, max_bad, progress, why)
+            if dry_run:
+                return take_in(raw, place(size), plan, write=False)
+            made = store.load_store(place(size))
+            if made is not None and (_is_current(made, raw.stamp) or _same_images(made, raw)):
+                return store.load_store(place(size))
+            return _make(raw, place(size), plan)
+    except OSError as error:
+        root = store.root_dir(data_dir)
+        raise UserError(f"cannot prepare {name!r} in {root}: {error}") from error
 
 
 def open_dataset(
@@ -105,18 +125,17 @@ def ensure(
     Raises:
         UserError: if it is not prepared, and cannot be without a download.
     """
-    made = store.load_store(store.store_path(name, data_dir, image_size, quality, encoding))
-    if made is None and not named.is_local(name, data_dir):
+    before = store.load_store(store.store_path(name, data_dir, image_size, quality, encoding))
+    if before is None and not named.is_local(name, data_dir):
         return store.open_store(name, data_dir, image_size, quality, encoding)
-    if made is not None and not name.startswith(store.FOLDER):
-        return made.open()
-    if made is not None and (why := _stays(made)):
+    if before is not None and not name.startswith(store.FOLDER):
+        return before.open()
+    if before is not None and (why := _stays(before)):
         print(f"warning: {why}", file=sys.stderr)
-        return made.open()
-    known = made.inventory.limits if made else {}
-    limits = known.get("max_pixels", images.MAX_PIXELS), known.get("max_bad", MAX_BAD)
-    made, anew = _prepared(name, data_dir, image_size, quality, encoding, limits)
-    if anew and name.startswith(store.FOLDER):
+        return before.open()
+    limits = before.inventory.limits if before else {}
+    made = prepare(name, data_dir, image_size, quality, encoding, **limits)
+    if name.startswith(store.FOLDER) and (not before or before.contents != made.contents):
         lines = [summary(made), *(f"warning: {line}" for line in warnings(made))]
         print("\n".join(lines), file=sys.stderr)
     return made.open()
@@ -132,42 +151,6 @@ def class_count(
     """How many classes the dataset has; None for a folder without a store. Prepares nothing."""
     made = store.load_store(store.store_path(name, data_dir, image_size, quality, encoding))
     return len(made.classes) if made else named.class_count(name, data_dir)
-
-
-def _prepared(
-    name: str,
-    data_dir: str,
-    image_size: int | None,
-    quality: int,
-    encoding: Encoding,
-    limits: tuple[int, float],
-    progress: bool = True,
-    dry_run: bool = False,
-) -> tuple[Store, bool]:
-    """(the store, whether it was made just now)."""
-
-    def place(size: int) -> Path:
-        return store.store_path(name, data_dir, size, quality, encoding)
-
-    try:
-        with contextlib.nullcontext() if dry_run else _lock(name, data_dir):
-            stamp = named.stamp(name)
-            made = store.load_store(place(image_size)) if image_size else None
-            if made is not None and not dry_run and _is_current(made, stamp):
-                return made, False
-            raw = named.open_raw(name, data_dir, limits[0])
-            size, why = (image_size, "") if image_size else _default_size(raw.splits["train"])
-            stored = store.stored_quality(size, quality, encoding)
-            plan = Plan(name, size, stored, *limits, progress, why)
-            if dry_run:
-                return take_in(raw, place(size), plan, write=False), True
-            made = store.load_store(place(size))
-            if made is not None and (_is_current(made, raw.stamp) or _same_images(made, raw)):
-                return store.load_store(place(size)), False
-            return _make(raw, place(size), plan), True
-    except OSError as error:
-        root = store.root_dir(data_dir)
-        raise UserError(f"cannot prepare {name!r} in {root}: {error}") from error
 
 
 def _stays(made: Store) -> str:
