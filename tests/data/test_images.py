@@ -1,10 +1,12 @@
 import io
+import resource
+import warnings
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from alexnet.data.images import shorter_side, square_pixels
+from alexnet.data.images import TooLargeError, shorter_side, square_pixels, suffixes
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
@@ -90,3 +92,65 @@ def test_exif_orientation_is_followed_only_when_asked():
 
 def test_shorter_side():
     assert shorter_side(encoded(Image.new("RGB", (31, 77)))) == 31
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_that_of_pillow(orientation):
+    picture = Image.fromarray(smooth(48, 48))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    png = encoded(picture, exif=exif)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(png))))
+    np.testing.assert_array_equal(square_pixels(png, 48, upright=True), expected)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize(
+    "block", [b"Exif\0\0MM\0*\xff\xff\xff\xff", b"Exif\0\0garbage", b"Exif\0\0"]
+)
+def test_a_damaged_exif_block_does_not_matter(kind, block):
+    picture = Image.fromarray(smooth(48, 48))
+    damaged, plain = encoded(picture, kind, exif=block), encoded(picture, kind)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pixels = square_pixels(damaged, 48, upright=True)
+    np.testing.assert_array_equal(pixels, square_pixels(plain, 48, upright=True))
+
+
+def test_sizes_are_judged_by_the_header():
+    png = encoded(Image.new("L", (3000, 2000)))
+    with pytest.raises(TooLargeError, match="3000x2000 pixels, more than max_pixels=5999999"):
+        square_pixels(png[:200], 8, max_pixels=5_999_999)  # there are no pixels yet
+    assert square_pixels(png, 8, max_pixels=6_000_000).shape == (8, 8, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, 1000
+        try:
+            assert square_pixels(png, 8).shape == (8, 8, 3)
+            assert Image.MAX_IMAGE_PIXELS == 1000
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_long_strip_takes_no_memory(turned):
+    """Scaled as a whole to a shorter side of 256, this one would take 6 GB."""
+    length = 100_001
+    shades = np.arange(length) // 100 % 256
+    strip = np.repeat(shades[None, :, None], 3, axis=2).astype(np.uint8).repeat(1, axis=0)
+    picture = Image.fromarray(np.swapaxes(strip, 0, 1) if turned else strip)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    pixels = square_pixels(encoded(picture), 256)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 300_000  # KiB
+    assert abs(int(pixels[128, 128, 0]) - int(shades[length // 2])) <= 1
+
+
+def test_float_pixels_have_no_scale():
+    with pytest.raises(ValueError, match="float pixels"):
+        square_pixels(encoded(Image.fromarray(np.ones((9, 9), np.float32)), "TIFF"), 8)
+
+
+def test_suffixes_are_those_of_readable_images():
+    assert {".jpg", ".jpeg", ".jfif", ".png", ".tif", ".avif", ".ppm", ".webp"} <= suffixes()
+    assert not {".pdf", ".mpg", ".eps", ".h5", ".txt", ".svg", ""} & suffixes()

@@ -3,6 +3,7 @@
 import functools
 import io
 import threading
+import warnings
 
 import numpy as np
 from PIL import Image
@@ -22,7 +23,7 @@ TURNS = {
 # Pillow reads the header only, or needs programs of others.
 NO_PIXELS = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")
 
-_LIMIT = threading.Lock()
+_PILLOW = threading.Lock()  # while a setting of the whole process is changed
 
 
 class TooLargeError(ValueError):
@@ -80,8 +81,9 @@ def shorter_side(encoded: bytes) -> int:
 
 
 def _opened(encoded: bytes) -> Image.Image:
-    """Opens an image of any size: Pillow's own limit is one for the whole process."""
-    with _LIMIT:
+    """Opens an image of any size, without what Pillow warns of."""
+    with _PILLOW, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             return Image.open(io.BytesIO(encoded))
@@ -90,10 +92,12 @@ def _opened(encoded: bytes) -> Image.Image:
 
 
 def _turns(image: Image.Image) -> tuple[Image.Transpose, ...]:
-    try:
-        return TURNS.get(image.getexif().get(ORIENTATION), ())
-    except Exception:  # a damaged EXIF block raises nearly anything, and says nothing of pixels
-        return ()
+    with _PILLOW, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of damaged blocks, in Pillow's words
+        try:
+            return TURNS.get(image.getexif().get(ORIENTATION), ())
+        except Exception:  # a damaged block raises nearly anything, and says nothing of pixels
+            return ()
 
 
 def _middle(image: Image.Image) -> Image.Image:

@@ -1,0 +1,82 @@
+import dataclasses
+import re
+
+import pytest
+
+from alexnet.data.inventory import Inventory, by_reason, read_left_out, write_left_out
+from alexnet.data.sources.raw import LeftOut
+from alexnet.data.store import Store
+from alexnet.data.summary import as_json, summary, warnings
+
+
+def store(train: dict[str, int], validation: dict[str, int] | None = None, **about) -> Store:
+    """A store of so many images of each class, without its files."""
+    validation = dict.fromkeys(train, 1) if validation is None else validation
+    counts = {"train": list(train.values()), "validation": list(validation.values())}
+    found = sum(train.values()) + sum(validation.values())
+    about = {"found": found, "class_counts": counts} | about
+    totals = {split: sum(numbers) for split, numbers in counts.items()}
+    return Store(None, "some", 32, 0, tuple(train), totals, None, inventory=Inventory(**about))
+
+
+def test_nothing_to_warn_of():
+    assert warnings(store({"a": 10, "b": 12})) == []
+    assert warnings(dataclasses.replace(store({"1": 1, "10": 99}), inventory=None)) == []
+
+
+@pytest.mark.parametrize(
+    ("made", "line"),
+    [
+        (store({"1": 9, "10": 9, "2": 9}), "numbers in the order of text: 1, 10, 2; with leading"),
+        (store({"a": 1, "b": 9}, {"a": 0, "b": 1}), "single training image, and none .*: a$"),
+        (store({"a": 5, "b": 9}, {"a": 0, "b": 1}), "no validation images: a$"),
+        (store({"a": 5, "b": 50}), "class 'b' has 50 training images, 'a' has 5: a net may"),
+        (store({"a": 5, "b": 5}, in_train={"validation": 2}), "2 of 2 validation images are byte"),
+        (store({"a": 5, "b": 5}, in_classes=12, in_classes_first=list("cdefghijkl")),
+         "12 images .* another class: c, d, .* l and 2 more$"),
+    ],
+)  # fmt: skip
+def test_what_is_doubtful(made, line):
+    assert len(warnings(made)) == 1
+    assert re.search(line, warnings(made)[0])
+
+
+def test_numbers_in_order_are_fine():
+    assert warnings(store({"01": 9, "02": 9, "10": 9})) == []
+    assert warnings(store({str(digit): 9 for digit in range(10)})) == []
+
+
+def test_many_classes_are_summed_up():
+    made = store({f"c{number:02}": 10 + number for number in range(21)})
+    assert "  classes     21: 11 to 31 images each: c00 11, c01 12, " in summary(made)
+    assert "c09 20 and 11 more" in summary(made)
+    few = store({f"c{number:02}": 10 + number for number in range(20)})
+    assert "20: c00 11, c01 12, " in summary(few)
+    assert "c19 30" in summary(few)
+
+
+def test_left_out_files_are_counted_by_reason_and_suffix(tmp_path):
+    files = [
+        LeftOut("a/x.TXT", "not an image by its name"),
+        LeftOut("a/y.txt", "not an image by its name"),
+        LeftOut("a/y", "hidden"),
+        LeftOut("a/tab\tand\nline.jpg", "cannot be read", "empty"),
+    ]
+    assert by_reason(files) == {
+        "not an image by its name": {".txt": 2},
+        "hidden": {"no suffix": 1},
+        "cannot be read": {".jpg": 1},
+    }
+    write_left_out(tmp_path, files)
+    assert read_left_out(tmp_path) == [
+        *files[:3],
+        LeftOut("a/tab\\tand\\nline.jpg", "cannot be read", "empty"),
+    ]
+    made = store({"a": 5, "b": 5}, left_out=by_reason(files), unreadable=["a/z.jpg (empty)"])
+    assert "left out    4, by name in left_out.txt" in summary(made)
+    assert "not an image by its name: 2 .txt\n" in summary(made)
+    assert as_json(made)["left_out"] == {
+        "not an image by its name": 2,
+        "hidden": 1,
+        "cannot be read": 1,
+    }
