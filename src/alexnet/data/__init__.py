@@ -1,10 +1,14 @@
 """Sections 2 and 4.1: images, from official archives to batches, one file per station.
 
-sources/       a dataset as it came: classes, and splits of encoded images
+sources/       a dataset as it came: classes, splits of encoded images, what is left out of it
 images.py      encoded image -> square RGB pixels, as the paper stored them
 statistics.py  mean image and colour PCA of the training set, in one pass
-store.py       our ArrayRecord files: everything training reads, without TFDS or TensorFlow
-prepare.py     source -> store
+intake.py      a source -> the files of a store, in one pass
+records.py     a split's images on disk: shards of ArrayRecord, with checksums
+inventory.py   what was found, used and left out
+store.py       all of it on disk: what training reads, without TFDS or TensorFlow
+summary.py     what is said of a store, and what is doubtful about it
+prepare.py     a dataset's name -> its store, made or found
 pipeline.py    store -> batches, by Grain: shuffled, resumable, the same for any number of hosts
 augment.py     batch -> what the net sees, inside the jitted step
 """

@@ -119,7 +119,7 @@ def test_archives_that_cannot_be(manual, capsys):
     with pytest.raises(UserError, match=r"holds no data_batch_4: get it again from https"):
         cifar10.read(manual)
     manual.write_bytes(manual.read_bytes()[:2000])
-    with pytest.raises(UserError, match="is damaged .*: get it again"):
+    with pytest.raises(UserError, match=r"is damaged .*: get it again"):
         cifar10.read(manual)
     with tarfile.open(manual, "w:gz") as tar:
         content = pickle.dumps({b"data": Evil()})
