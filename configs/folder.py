@@ -1,10 +1,10 @@
-r"""AlexNet on a folder of your own images: one sub-folder a class, or train/ and validation/.
+r"""AlexNet on a folder of your own images: a sub-folder for each class, alone or in splits.
 
     python -m alexnet.train --config=configs/folder.py --workdir=runs/mine \
         --config.data.name=folder:/path/to/images
 
-Without a validation/ folder, a tenth of each class is held out, by a hash of the file names. It has
-the variants of `configs/imagenet.py`, and one of its own:
+docs/folders.md says which folders are splits and classes, and which images are held out. It has the
+variants of `configs/imagenet.py`, and one of its own:
 
     pocket    a small net that sees 56 of 64 pixels, for small photos, few photos and small machines
 """

@@ -32,6 +32,9 @@ Options = Mapping[str, tuple[str | None, str]]
 
 def run(command: Callable[[], None]) -> None:
     """Runs a command; a UserError becomes one line on stderr and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):  # of a name that the terminal cannot show
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         command()
     except UserError as error:

@@ -22,8 +22,8 @@ OPTIONS = {
     "data_dir": ("", "where datasets are prepared; else $TFDS_DATA_DIR or TFDS's own place"),
     "quality": ("95", "of the JPEGs that are stored, 1 to 100; 0 stores raw pixels"),
     "encoding": ("auto", "jpeg or raw; auto stores raw pixels up to 64 a side, JPEGs above"),
-    "max_pixels": ("178956970", "of an image; larger ones are left out, without being decoded"),
-    "max_bad": ("0.05", "share of the images that may be too large or unreadable"),
+    "max_pixels": ("", "of an image, larger ones are left out; else what the store has, 178956970"),
+    "max_bad": ("", "share of images that may be too large or unreadable; else the store's, 0.05"),
     "dry_run": ("false", "true, or just --dry_run: say all this and write nothing"),
     "json": ("false", "true, or just --json: the summary as JSON, for programs"),
 }
@@ -37,23 +37,24 @@ def main(argv: Sequence[str]) -> None:
     name, flags = positional(argv)
     flags = [f"{flag}=true" if flag in ("--dry_run", "--json") else flag for flag in flags]
     options = values([f"--name={name}", *flags] if name else flags, OPTIONS)
-    size = options["image_size"]
+    size, pixels, bad = (options[name] for name in ("image_size", "max_pixels", "max_bad"))
+    dry_run = typed("dry_run", options["dry_run"], False)
     made = prepare(
         options["name"],
         options["data_dir"],
         count("image_size", size) if size else None,
         count("quality", options["quality"], least=0),
         options["encoding"],
-        max_pixels=count("max_pixels", options["max_pixels"]),
-        max_bad=typed("max_bad", options["max_bad"], 0.0),
-        dry_run=typed("dry_run", options["dry_run"], False),
+        max_pixels=count("max_pixels", pixels) if pixels else None,
+        max_bad=typed("max_bad", bad, 0.0) if bad else None,
+        dry_run=dry_run,
     )
     for line in warnings(made):
         print(f"warning: {line}", file=sys.stderr)
     if typed("json", options["json"], False):
         print(json.dumps(as_json(made), indent=2))
     else:
-        print(summary(made))
+        print(summary(made, dry_run))
 
 
 if __name__ == "__main__":

@@ -146,9 +146,26 @@ def test_a_long_strip_takes_no_memory(turned):
     assert abs(int(pixels[128, 128, 0]) - int(shades[length // 2])) <= 1
 
 
-def test_float_pixels_have_no_scale():
-    with pytest.raises(ValueError, match="float pixels"):
-        square_pixels(encoded(Image.fromarray(np.ones((9, 9), np.float32)), "TIFF"), 8)
+@pytest.mark.parametrize(("dtype", "kind"), [(np.float32, "float"), (np.int32, "32-bit")])
+def test_pixels_without_a_scale(dtype, kind):
+    with pytest.raises(ValueError, match=f"{kind} pixels"):
+        square_pixels(encoded(Image.fromarray(np.ones((9, 9), dtype)), "TIFF"), 8)
+
+
+def test_damage_that_pillow_would_hide():
+    noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3), np.uint8)
+    damaged = bytearray(encoded(Image.fromarray(noise)))
+    damaged[len(damaged) // 2] ^= 0xFF
+    for upright in (False, True):
+        with pytest.raises((OSError, SyntaxError)):
+            square_pixels(bytes(damaged), 60, upright)
+
+
+def test_strips_have_no_limit_of_pillows():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pixels = square_pixels(encoded(Image.new("L", (90_000, 1100), 9)), 8)
+    np.testing.assert_array_equal(pixels, np.full((8, 8, 3), 9))
 
 
 def test_suffixes_are_those_of_readable_images():

@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 import shutil
@@ -12,9 +13,10 @@ import sklearn.datasets
 from PIL import Image
 
 from alexnet.data.prepare import ensure, prepare
+from alexnet.data.records import Writer
 from alexnet.data.sources import named
 from alexnet.data.store import open_store, store_path
-from alexnet.data.summary import as_json
+from alexnet.data.summary import as_json, summary
 from alexnet.errors import UserError
 
 
@@ -80,7 +82,9 @@ def test_too_many_unreadable_images_stop_it(pets, tmp_path):
     for number in range(12):
         (pets / "dogs" / f"bad{number:02}.png").write_bytes(b"this is no image")
     name = f"folder:{pets}"
-    with pytest.raises(UserError, match=r"max_bad=0\.05: .* of 49 images or more are bad") as error:
+    with pytest.raises(
+        UserError, match=r"at least \d+ of 49 images cannot be read .* than max_bad=0\.05 allows: "
+    ) as error:
         prepare(name, str(tmp_path), 32, progress=False)
     assert str(error.value).count("(no image by its content)") == 10
     assert not list((tmp_path / "alexnet_store").glob("*32px*"))
@@ -208,7 +212,7 @@ def test_a_folder_that_is_gone_is_used_as_prepared(pets, tmp_path, capsys):
     again = ensure(name, str(tmp_path), 16)
     assert again.read("train", range(3))[0].shape == (3, 16, 16, 3)
     assert capsys.readouterr().err == (
-        f"warning: {name} is not there any more: what was prepared of it is used, {made.path}\n"
+        f"warning: {name} is not there: {made.path} is used, made of it\n"
     )
     with pytest.raises(UserError, match="pets does not exist; if it moved"):
         ensure(name, str(tmp_path), 17)
@@ -226,7 +230,7 @@ def test_a_folder_prepared_by_an_earlier_version(pets, tmp_path, capsys):
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     assert "was prepared by an earlier version" in line
-    assert f"python -m alexnet.prepare {name} --image_size=20" in line
+    assert f"runs: python -m alexnet.prepare {name} --image_size=20 --data_dir={tmp_path}" in line
     prepare(name, str(tmp_path), 20, progress=False)
     anew = ensure(name, str(tmp_path), 20)
     assert (anew.format, sum(anew.counts.values())) == (2, 37)
@@ -322,12 +326,15 @@ def test_command_says_what_it_found(pets, tmp_path):
         "  classes     2: cat\\xe9gorie 12, dogs 25",
         "  left out    1, by name in left_out.txt of the store",
         "              outside the class folders: 1 .txt",
-        "  copies      12 images are byte for byte another one of them",
+        "  copies      12 are byte for byte another one of the images",
         f"  splits      {store.inventory.notes[0]}",
         "  size        80 x 80 pixels; JPEG of quality 90",
         f"  store       {store.path}",
     ]
-    assert "warning: 12 images are byte for byte one of another class: dogs/00.PNG" in done.stderr
+    assert (
+        "warning: 12 of the images are byte for byte one of another class: dogs/00.PNG"
+        in done.stderr
+    )
     assert store.path.name.endswith("-80px-q90")
     done = run_prepare(*options, "--json", env=environment)
     found = json.loads(done.stdout)
@@ -346,3 +353,106 @@ def test_command_reports_mistakes_in_one_line(pets, tmp_path, data_dir):
     assert done.stdout == ""
     assert done.stderr.startswith(f"error: cannot prepare 'folder:{pets}' in {tmp_path / data_dir}")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_damaged_png_is_not_used(pets, tmp_path):
+    """Pillow hides the damage once it has looked for EXIF."""
+    path = pets / "dogs" / "damaged.png"
+    noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3), np.uint8)
+    Image.fromarray(noise).save(path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    made = prepare(f"folder:{pets}", str(tmp_path), 16, progress=False)
+    assert [line.split(" (")[0] for line in made.inventory.unreadable] == ["dogs/damaged.png"]
+
+
+def test_other_limits_prepare_again(pets, tmp_path):
+    (pets / "dogs" / "empty.png").touch()
+    name = f"folder:{pets}"
+    made = prepare(name, str(tmp_path), 16, progress=False)
+    with pytest.raises(UserError, match=r"than max_bad=0 allows: dogs/empty.png"):
+        prepare(name, str(tmp_path), 16, max_bad=0, progress=False)
+    assert prepare(name, str(tmp_path), 16, progress=False).path == made.path
+    with pytest.raises(UserError, match=r"than max_bad=0.05 allows: "):
+        prepare(name, str(tmp_path), 16, max_pixels=1000, progress=False)
+
+
+def test_relative_names(pets, tmp_path, monkeypatch):
+    monkeypatch.chdir(pets.parent)
+    made = ensure("folder:pets", str(tmp_path), 16)
+    assert made.name == f"folder:{pets}"
+    shutil.copy(pets / "cats" / "00.png", pets / "cats" / "more.png")
+    monkeypatch.chdir("/")
+    assert sum(ensure(f"folder:{pets}/", str(tmp_path), 16).counts.values()) == 38
+
+
+def test_a_read_only_store_can_be_used(pets, tmp_path, monkeypatch):
+    name = f"folder:{pets}"
+    made = ensure(name, str(tmp_path), 16)
+
+    def refuse(*_):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert ensure(name, str(tmp_path), 16).contents == made.contents
+    assert prepare(name, str(tmp_path), 16).contents == made.contents
+
+
+def test_a_damaged_list_of_left_out_files_is_made_again(pets, tmp_path):
+    name = f"folder:{pets}"
+    made = ensure(name, str(tmp_path), 16)
+    for damage in (b"rubbish\n", b"\xff\n", None):
+        list_file = made.path / "left_out.txt"
+        list_file.write_bytes(damage) if damage else list_file.unlink()
+        os.utime(pets / "cats" / "00.png", (1, 1))
+        (pets / "notes.txt").write_bytes(damage or b"")
+        assert ensure(name, str(tmp_path), 16).contents == made.contents
+        assert "notes.txt" in list_file.read_text()
+
+
+def test_an_unreadable_file_that_goes_is_not_counted(pets, tmp_path, monkeypatch):
+    name, gone = f"folder:{pets}", pets / "cats" / "00.png"
+    read = Path.read_bytes
+
+    def refuse(path):
+        if path == gone:
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    made = ensure(name, str(tmp_path), 16)
+    assert made.inventory.unreadable == ["cats/00.png (Permission denied)"]
+    gone.unlink()
+    assert ensure(name, str(tmp_path), 16).inventory.found == 36
+
+
+def test_an_empty_place_to_mount_on_is_no_folder(pets, tmp_path, capsys):
+    name = f"folder:{pets}"
+    made = ensure(name, str(tmp_path), 16)
+    shutil.rmtree(pets)
+    pets.mkdir()
+    assert ensure(name, str(tmp_path), 16).contents == made.contents
+    assert "is not there" in capsys.readouterr().err
+
+
+def test_what_is_half_made_goes(pets, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Writer, "write", full)
+    with pytest.raises(UserError, match=r"cannot prepare .*: .* No space left on device"):
+        prepare(f"folder:{pets}", str(tmp_path), 16, progress=False)
+    assert [path.suffix for path in (tmp_path / "alexnet_store").iterdir()] == [".lock"]
+
+
+def test_names_of_folders_that_no_file_can_have(pets, tmp_path):
+    long = tmp_path / ("n" * 250)
+    shutil.copytree(pets, long)
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\n"))
+    shutil.copytree(pets, odd)
+    for folder in (long, odd):
+        made = ensure(f"folder:{folder}", str(tmp_path / "data"), 8)
+        assert sum(made.counts.values()) == 37
+        json.dumps(as_json(made)).encode("ascii")
+        summary(made).encode("utf-8")

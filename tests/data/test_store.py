@@ -66,6 +66,17 @@ def test_no_indices_give_no_images(images, tmp_path, quality):
     assert labels.shape == (0,)
 
 
+def test_what_is_not_there_is_no_damage(images, tmp_path):
+    store = make_store(tmp_path / "raw", images, quality=0)
+    for index in (-1, 6):
+        with pytest.raises(IndexError, match=f"no example {index} among 6 of 'train'"):
+            store.read("train", [0, index])
+    with pytest.raises(UserError, match="split='test': choose one of train"):
+        store.read("test", [0])
+    with pytest.raises(TypeError):
+        store.read("train", [1.5])
+
+
 def test_a_damaged_record_is_named(images, tmp_path):
     store = make_store(tmp_path / "raw", images, quality=0)
     file = store.path / "train-00000.array_record"
@@ -98,6 +109,8 @@ def test_not_prepared_says_what_to_run(tmp_path):
     with pytest.raises(UserError) as error:
         open_store("mnist", str(odd), 256, quality=90)
     command = shlex.split(str(error.value).split("run: ")[1])
+    with pytest.raises(UserError, match=r"--quality=80 --encoding=jpeg$"):
+        open_store("cifar10", str(tmp_path), 32, quality=80, encoding="jpeg")
     assert command[3:] == ["mnist", "--image_size=256", f"--data_dir={odd}", "--quality=90"]
 
 
@@ -168,10 +181,11 @@ def test_what_is_damaged_is_said_in_one_line(images, tmp_path):
         load_store(store.path)
 
 
-def test_a_store_of_a_later_version(images, tmp_path):
+def test_a_store_of_a_later_version(images, tmp_path, monkeypatch):
     store = make_store(tmp_path / "raw", images, quality=0)
-    file = store.path / "info.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 3}))
+    monkeypatch.setattr("alexnet.data.store.FORMAT", 3)
+    save_info(store)
+    monkeypatch.undo()
     with pytest.raises(UserError, match="format 3, of a later version: update"):
         load_store(store.path)
 

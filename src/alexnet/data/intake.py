@@ -100,7 +100,7 @@ def contents(raw: RawData, without: Iterable[str]) -> tuple[dict[str, str], str]
         try:
             return is_bad, _content(examples, index, *examples[index])
         except OSError:
-            return True, b""
+            return True, _unread(examples, index)
 
     def digests(examples: Split, indices: range) -> list[tuple[bool, bytes]]:
         return [read(examples, index) for index in indices]
@@ -150,7 +150,7 @@ class _Tally:
         """The store without its files. Raises UserError if a class or a split has no images."""
         counts = {split: labels.total() for split, labels in self.labels.items()}
         for label, name in enumerate(self.raw.classes):
-            if not self.labels["train"][label]:
+            if self.bad and not self.labels["train"][label]:
                 raise UserError(f"no training image of class {name!r} can be read{self._shown()}")
         for split, count in counts.items():
             if not count:
@@ -203,9 +203,9 @@ class _Tally:
 
     def _too_many(self) -> UserError:
         return UserError(
-            f"{len(self.bad):,} of {self.images:,} images or more are bad, a greater share than "
-            f"may be{self._shown()}; mend or remove them, or prepare with a larger max_bad",
-            f"max_bad={self.plan.max_bad:g}",
+            f"at least {len(self.bad):,} of {self.images:,} images cannot be read or are too "
+            f"large, more than max_bad={self.plan.max_bad:g} allows{self._shown()}; mend or remove "
+            "them, or prepare with a larger max_bad"
         )
 
     def _shown(self) -> str:
@@ -225,7 +225,7 @@ def _chunk(examples: Split, upright: bool, plan: Plan, indices: range) -> _Chunk
     chunk = _Chunk([], [], [], [], b"", b"", Accumulator(plan.image_size), [], b"")
     digests, pixels, bad_digests = [], [], []
     for index in indices:
-        encoded, digest = None, b""
+        encoded, digest = None, _unread(examples, index)
         name = os.fsdecode(examples.path(index)) or examples.where(index)
         try:
             encoded, label = examples[index]
@@ -233,7 +233,7 @@ def _chunk(examples: Split, upright: bool, plan: Plan, indices: range) -> _Chunk
             image = images.square_pixels(encoded, plan.image_size, upright, plan.max_pixels)
         except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
             reason = TOO_LARGE if isinstance(error, images.TooLargeError) else UNREADABLE
-            chunk.bad.append(LeftOut(name, reason, "empty" if encoded == b"" else _reason(error)))
+            chunk.bad.append(LeftOut(name, reason, "empty" if encoded == b"" else _why(error)))
             bad_digests.append(digest)
             continue
         chunk.records.append(records.pack(image, label, plan.quality))
@@ -253,11 +253,16 @@ def _content(examples: Split, index: int, encoded: bytes, label: int) -> bytes:
     return _hasher(b"%d\0%s\0" % (label, examples.path(index)) + encoded).digest()
 
 
+def _unread(examples: Split, index: int) -> bytes:
+    """In place of `_content` where the bytes cannot be had."""
+    return _hasher(b"unread\0" + examples.path(index)).digest()
+
+
 def _hasher(data: bytes = b"") -> "hashlib.blake2b":
     return hashlib.blake2b(data, digest_size=16)
 
 
-def _reason(error: Exception) -> str:
+def _why(error: Exception) -> str:
     """Why an image cannot be read, without what Pillow says of our own buffer."""
     if isinstance(error, UnidentifiedImageError):
         return "no image by its content"

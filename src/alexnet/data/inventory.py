@@ -1,9 +1,9 @@
 """What was found, used and left out of a dataset when it was prepared."""
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePath
-from typing import NamedTuple
 
 from alexnet.data.sources.raw import LeftOut
 from alexnet.text import printable
@@ -12,7 +12,8 @@ LEFT_OUT = "left_out.txt"  # in a store
 SHOWN = 10  # of files that cannot be read, by name in an error or a summary
 
 
-class Inventory(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Inventory:
     """Plain values, as JSON gives them again.
 
     Attributes:
@@ -31,24 +32,24 @@ class Inventory(NamedTuple):
     """
 
     found: int = 0
-    left_out: dict[str, dict[str, int]] = {}  # noqa: RUF012 - of a tuple, never changed
-    unreadable: list[str] = []  # noqa: RUF012
+    left_out: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
+    unreadable: list[str] = dataclasses.field(default_factory=list)
     unreadable_contents: str = ""
-    class_counts: dict[str, list[int]] = {}  # noqa: RUF012
+    class_counts: dict[str, list[int]] = dataclasses.field(default_factory=dict)
     copies: int = 0
-    in_train: dict[str, int] = {}  # noqa: RUF012
+    in_train: dict[str, int] = dataclasses.field(default_factory=dict)
     in_classes: int = 0
-    in_classes_first: list[str] = []  # noqa: RUF012
+    in_classes_first: list[str] = dataclasses.field(default_factory=list)
     size: str = ""
-    notes: list[str] = []  # noqa: RUF012
-    limits: dict[str, float] = {}  # noqa: RUF012
+    notes: list[str] = dataclasses.field(default_factory=list)
+    limits: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 def by_reason(left_out: Iterable[LeftOut]) -> dict[str, dict[str, int]]:
     """Reason -> suffix -> how many, the most first."""
     counts: dict[str, Counter[str]] = {}
     for file in left_out:
-        suffix = PurePath(file.file).suffix.lower() or "no suffix"
+        suffix = PurePath(printable(file.file)).suffix.lower() or "no suffix"
         counts.setdefault(file.reason, Counter())[suffix] += 1
     reasons = sorted(counts, key=lambda reason: -counts[reason].total())
     return {reason: dict(counts[reason].most_common()) for reason in reasons}

@@ -5,11 +5,10 @@ import dataclasses
 import fcntl
 import os
 import runpy
-import shlex
 import shutil
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from alexnet.data import images, store
@@ -25,7 +24,8 @@ from alexnet.text import printable
 PAPER_SIZE = 256
 SMALL_SIZE = 32  # for images this small, which larger would only be blurred
 SAMPLE = 1000  # images whose sizes decide
-MAX_BAD = 0.05  # of the images
+# Of an image, and the share of images that may be too large or unreadable
+DEFAULTS = {"max_pixels": images.MAX_PIXELS, "max_bad": 0.05}
 
 
 def prepare(
@@ -34,8 +34,8 @@ def prepare(
     image_size: int | None = None,
     quality: int = store.QUALITY,
     encoding: Encoding = "auto",
-    max_pixels: int = images.MAX_PIXELS,
-    max_bad: float = MAX_BAD,
+    max_pixels: int | None = None,
+    max_bad: float | None = None,
     progress: bool = True,
     dry_run: bool = False,
 ) -> Store:
@@ -50,9 +50,10 @@ def prepare(
             that small.
         quality: of the JPEGs that are stored, 1 to 100; 0 stores raw pixels.
         encoding: jpeg or raw; auto stores raw pixels up to 64 a side, JPEGs above.
-        max_pixels: of an image; larger ones are left out, without being decoded.
+        max_pixels: of an image; larger ones are left out, without being decoded. None is what the
+            store was made with, else where Pillow refuses an image.
         max_bad: the share of the images that may be too large or unreadable; of more nothing is
-            made.
+            made. None is what the store was made with, else 5%.
         progress: whether to show it on a terminal.
         dry_run: whether to find out all that a store would hold, and write nothing.
 
@@ -63,26 +64,39 @@ def prepare(
     def place(size: int) -> Path:
         return store.store_path(name, data_dir, size, quality, encoding)
 
+    def there(size: int | None) -> Store | None:
+        """The store of this size, if it is up to date."""
+        made = None if size is None or dry_run else store.load_store(place(size))
+        return made if made and _is_current(made, named.stamp(name), asked) else None
+
+    asked = _limits(max_pixels, max_bad)
     place(PAPER_SIZE if image_size is None else image_size)  # mistakes, before a download
-    require("max_pixels", max_pixels, max_pixels >= 1, "must be at least 1")
-    require("max_bad", max_bad, 0 <= max_bad <= 1, "a share, from 0 to 1")
     if dry_run and not named.is_prepared(name, data_dir):
         raise UserError(f"TFDS has not prepared {name!r} yet, and a dry run writes nothing")
     try:
+        if made := there(image_size):  # also where nothing can be written, as for a lock
+            return made
         with contextlib.nullcontext() if dry_run else _lock(name, data_dir):
-            made = None if image_size is None or dry_run else store.load_store(place(image_size))
-            if made is not None and _is_current(made, named.stamp(name)):
+            if made := there(image_size):
                 return made
-            raw = named.open_raw(name, data_dir, max_pixels)
-            size, why = image_size, ""
-            if size is None:
-                size, why = _default_size(raw.splits["train"])
+            before = None if image_size is None else store.load_store(place(image_size))
+            limits = DEFAULTS | (before.inventory.limits if before and before.inventory else {})
+            limits |= asked
+            raw = named.open_raw(name, data_dir, limits["max_pixels"])
+            size, why = (image_size, "") if image_size else _default_size(raw.splits["train"])
             stored = store.stored_quality(size, quality, encoding)
-            plan = Plan(name, size, stored, max_pixels, max_bad, progress, why)
+            plan = Plan(store.full_name(name), size, stored, **limits, progress=progress, size=why)
             if dry_run:
                 return take_in(raw, place(size), plan, write=False)
-            made = store.load_store(place(size))
-            if made is not None and (_is_current(made, raw.stamp) or _same_images(made, raw)):
+            if made := there(size):
+                return made
+            before = store.load_store(place(size))
+            if (
+                before is not None
+                and before.inventory
+                and before.inventory.limits == limits
+                and _same_images(before, raw)
+            ):
                 return store.load_store(place(size))
             return _make(raw, place(size), plan)
     except OSError as error:
@@ -126,16 +140,25 @@ def ensure(
         UserError: if it is not prepared, and cannot be without a download.
     """
     before = store.load_store(store.store_path(name, data_dir, image_size, quality, encoding))
-    if before is None and not named.is_local(name, data_dir):
-        return store.open_store(name, data_dir, image_size, quality, encoding)
-    if before is not None and not name.startswith(store.FOLDER):
+    if not name.startswith(store.FOLDER):
+        if before is None and named.is_local(name, data_dir):
+            before = prepare(name, data_dir, image_size, quality, encoding)
+        made = before or store.open_store(name, data_dir, image_size, quality, encoding)
+        return made.open()
+    if before is not None and before.format < store.FORMAT:
+        again = store.command(name, data_dir, image_size, quality, encoding)
+        print(
+            f"warning: {before.path} was prepared by an earlier version, which held out other "
+            "images and took fewer files: it is used as it is, and not compared with the folder; "
+            f"to prepare it anew, for new runs: {again}",
+            file=sys.stderr,
+        )
         return before.open()
-    if before is not None and (why := _stays(before)):
-        print(f"warning: {why}", file=sys.stderr)
+    if before is not None and not named.is_there(name):
+        print(f"warning: {name} is not there: {before.path} is used, made of it", file=sys.stderr)
         return before.open()
-    limits = before.inventory.limits if before else {}
-    made = prepare(name, data_dir, image_size, quality, encoding, **limits)
-    if name.startswith(store.FOLDER) and (not before or before.contents != made.contents):
+    made = prepare(name, data_dir, image_size, quality, encoding)
+    if before is None or before.contents != made.contents:
         lines = [summary(made), *(f"warning: {line}" for line in warnings(made))]
         print("\n".join(lines), file=sys.stderr)
     return made.open()
@@ -153,37 +176,42 @@ def class_count(
     return len(made.classes) if made else named.class_count(name, data_dir)
 
 
-def _stays(made: Store) -> str:
-    """Why a folder's store is used without a look at the folder; "" if it is not."""
-    if made.format < store.FORMAT:
-        return (
-            f"{made.path} was prepared by an earlier version, which held out other images and took "
-            f"fewer files: it is used as it is, and not compared with {made.name}; to prepare it "
-            f"anew, for new runs: python -m alexnet.prepare {shlex.quote(made.name)} "
-            f"--image_size={made.image_size}"
-        )
-    if not named.is_there(made.name):
-        return f"{made.name} is not there any more: what was prepared of it is used, {made.path}"
-    return ""
+def _limits(max_pixels: int | None, max_bad: float | None) -> dict[str, float]:
+    """Those that are asked for. Raises UserError for one that cannot be."""
+    if max_pixels is not None:
+        require("max_pixels", max_pixels, max_pixels >= 1, "must be at least 1")
+    if max_bad is not None:
+        require("max_bad", max_bad, 0 <= max_bad <= 1, "a share, from 0 to 1")
+    limits = {"max_pixels": max_pixels, "max_bad": max_bad}
+    return {name: limit for name, limit in limits.items() if limit is not None}
 
 
-def _is_current(made: Store, stamp: str) -> bool:
-    """Whether a store is of the files as they are, by their names, sizes and times."""
-    return not stamp or (made.format >= store.FORMAT and made.stamp == stamp)
+def _is_current(made: Store, stamp: str, limits: Mapping[str, float]) -> bool:
+    """Whether a store is of the files as they are, by names, sizes and times, and these limits."""
+    if made.inventory is None:
+        return not stamp
+    return made.stamp == stamp and made.inventory.limits == made.inventory.limits | limits
 
 
 def _same_images(made: Store, raw: RawData) -> bool:
     """Whether only times have changed, or files that are left out; the store then learns of it."""
-    if made.format < store.FORMAT:
+    try:
+        left_out = read_left_out(made.path)
+    except (OSError, ValueError):  # damaged
         return False
-    bad = [file for file in read_left_out(made.path) if file.reason in (UNREADABLE, TOO_LARGE)]
-    now = contents(raw, [file.file for file in bad])
-    if now != (made.contents, made.inventory.unreadable_contents) or made.classes != raw.classes:
+    bad = {file.file: file for file in left_out if file.reason in (UNREADABLE, TOO_LARGE)}
+    if contents(raw, bad) != (made.contents, made.inventory.unreadable_contents):
         return False
-    listed = {printable(file.file) for file in raw.left_out}
-    left_out = [*raw.left_out, *(file for file in bad if file.file not in listed)]
+    if made.classes != raw.classes:
+        return False
+    examples = {
+        printable(os.fsdecode(split.path(index)))
+        for split in raw.splits.values()
+        for index in range(len(split))
+    }
+    left_out = [*raw.left_out, *(bad[name] for name in bad if name in examples)]
     found = sum(made.counts.values()) + len(left_out)
-    about = made.inventory._replace(found=found, left_out=by_reason(left_out))
+    about = dataclasses.replace(made.inventory, found=found, left_out=by_reason(left_out))
     write_left_out(made.path, left_out)
     store.save_stamp(dataclasses.replace(made, stamp=raw.stamp, inventory=about))
     return True
@@ -195,8 +223,8 @@ def _make(raw: RawData, path: Path, plan: Plan) -> Store:
     partial.mkdir()
     try:
         take_in(raw, partial, plan)
-    except UserError:
-        shutil.rmtree(partial)
+    except BaseException:  # a full disk and Ctrl-C, too
+        shutil.rmtree(partial, ignore_errors=True)
         raise
     shutil.rmtree(path, ignore_errors=True)
     os.replace(partial, path)
@@ -223,7 +251,7 @@ def _lock(name: str, data_dir: str) -> Iterator[None]:
     """One process prepares a dataset, others wait for it; a killed process frees the lock."""
     stores = store.stores_dir(data_dir)
     stores.mkdir(parents=True, exist_ok=True)
-    with open(stores / f"{store.safe_name(name)}.lock", "w") as file:
+    with open(stores / f"{store.safe_name(name)}.lock", "a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -1,7 +1,7 @@
 """The records of a split on disk: shards of ArrayRecord, every record with a checksum.
 
 A record is a little-endian int32 label, an image (JPEG, or raw pixels) and the CRC-32 of both. The
-checksum begins from the record's number, so that a record in another's place is noticed, too.
+checksum begins from the split and the record's number: a record in another's place is noticed.
 """
 
 import collections
@@ -41,7 +41,7 @@ class Writer:
                 # One record a group: random access reads no neighbours. JPEGs compress no further.
                 file = shard(self.path, self.split, self.count)
                 self._shard = ArrayRecordWriter(str(file), "group_size:1,uncompressed")
-            self._shard.write(record + _checksum(record, self.count))
+            self._shard.write(record + _checksum(record, self.split, self.count))
         except RuntimeError as error:  # array_record knows no other
             raise OSError(str(error)) from error
         self.count += 1
@@ -73,7 +73,7 @@ class Records:
     """
 
     def __init__(self, path: Path, split: str, count: int, checked: bool = True):
-        self._checked = checked
+        self._checked, self._split = checked, split
         self._per_file = PER_SHARD if checked else max(count, 1)
         self._files = [
             shard(path, split, first) if checked else path / f"{split}.array_record"
@@ -116,7 +116,7 @@ class Records:
         if not self._checked:
             return view
         body, checksum = view[: -CHECKSUM.itemsize], view[-CHECKSUM.itemsize :]
-        if _checksum(body, index) != checksum:
+        if _checksum(body, self._split, index) != checksum:
             raise DamagedError(self.file(index), index, "its checksum differs")
         return body
 
@@ -137,5 +137,6 @@ def shard(path: Path, split: str, index: int) -> Path:
     return path / f"{split}-{index // PER_SHARD:05}.array_record"
 
 
-def _checksum(record: bytes | memoryview, index: int) -> bytes:
-    return np.array(zlib.crc32(record, index), CHECKSUM).tobytes()
+def _checksum(record: bytes | memoryview, split: str, index: int) -> bytes:
+    begin = zlib.crc32(b"%s %d" % (split.encode(), index))
+    return np.array(zlib.crc32(record, begin), CHECKSUM).tobytes()

@@ -14,6 +14,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import operator
 import os
 import re
 import shlex
@@ -28,6 +29,7 @@ from alexnet.data.inventory import Inventory
 from alexnet.data.records import LABEL, DamagedError, Records
 from alexnet.data.statistics import Statistics
 from alexnet.errors import UserError, choice, local_path, one_line, require
+from alexnet.text import printable
 
 FORMAT = 2
 QUALITY = 95
@@ -63,9 +65,13 @@ class Store:
     def read(self, split: str, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Images uint8 (n, S, S, 3) and labels int32 (n,) of the examples at `indices`.
 
-        Safe from several threads. Raises UserError for a damaged record, naming it.
+        Safe from several threads. Raises IndexError for an index that is not there, UserError for a
+        split that is not there and for a damaged record, naming it.
         """
-        indices = [int(index) for index in indices]
+        choice("split", split, self.counts)
+        indices = [operator.index(index) for index in indices]
+        if wrong := [index for index in indices if not 0 <= index < self.counts[split]]:
+            raise IndexError(f"no example {wrong[0]} among {self.counts[split]} of {split!r}")
         try:
             records = self._records[split].read(indices)
             return self._decoded(split, indices, records) if self.quality else self._raw(records)
@@ -113,18 +119,22 @@ def open_store(
     """The prepared store; `data_dir` "" is TFDS's default. Raises UserError if there is none."""
     store = load_store(store_path(name, data_dir, image_size, quality, encoding))
     if store is None:
-        root = root_dir(data_dir)
-        command = ["python", "-m", "alexnet.prepare", name]
-        command += [f"--image_size={image_size}", f"--data_dir={root}"]
-        if quality != QUALITY and image_size > RAW_UP_TO:
-            command.append(f"--quality={quality}")
-        if encoding != "auto":
-            command.append(f"--encoding={encoding}")
         raise UserError(
-            f"dataset {name!r} is not prepared at {image_size} pixels in {root}; "
-            f"run: {shlex.join(command)}"
+            f"dataset {name!r} is not prepared at {image_size} pixels in {root_dir(data_dir)}; "
+            f"run: {command(name, data_dir, image_size, quality, encoding)}"
         )
     return store
+
+
+def command(name: str, data_dir: str, image_size: int, quality: int, encoding: Encoding) -> str:
+    """The line for a shell that prepares this store."""
+    words = ["python", "-m", "alexnet.prepare", name]
+    words += [f"--image_size={image_size}", f"--data_dir={root_dir(data_dir)}"]
+    if stored_quality(image_size, quality, encoding) not in (0, QUALITY):
+        words.append(f"--quality={quality}")
+    if encoding != "auto":
+        words.append(f"--encoding={encoding}")
+    return shlex.join(words)
 
 
 def load_store(path: Path) -> Store | None:
@@ -133,6 +143,8 @@ def load_store(path: Path) -> Store | None:
         info, statistics = (path / INFO).read_bytes(), (path / STATISTICS).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise UserError(f"cannot read the store {path}: {error}") from error
     try:
         return _unsealed(path, json.loads(info), statistics)
     except UserError:
@@ -149,12 +161,12 @@ def _unsealed(path: Path, info: dict[str, Any], statistics: bytes) -> Store:
     written = info.get("format", 1)
     if written == 1:
         info["stamp"] = info.pop("digest")
-    elif written == FORMAT:
-        if info.pop("seal") != _seal(info, statistics):
-            raise ValueError("its digest differs")
-        info["inventory"] = Inventory(**info["inventory"])
-    else:
+    elif info.pop("seal") != _seal(info, statistics):
+        raise ValueError("its digest differs")
+    elif written > FORMAT:
         raise UserError(f"{path} has format {written}, of a later version: update this program")
+    else:
+        info["inventory"] = Inventory(**info["inventory"])
     info |= {"format": written, "classes": tuple(info["classes"])}
     return Store(path=path, statistics=Statistics.from_bytes(statistics), **info)
 
@@ -172,7 +184,7 @@ def save_stamp(store: Store) -> None:
         for field in dataclasses.fields(store)
         if field.name not in ("path", "statistics")
     }
-    info |= {"format": FORMAT, "inventory": (store.inventory or Inventory())._asdict()}
+    info |= {"format": FORMAT, "inventory": dataclasses.asdict(store.inventory or Inventory())}
     info = json.loads(json.dumps(info))  # as it will be read: tuples are lists there
     sealed = {"seal": _seal(info, (store.path / STATISTICS).read_bytes())} | info
     partial = store.path / f"{INFO}.partial"
@@ -223,6 +235,11 @@ def check_outside(name: str, path: Path, argument: str) -> None:
         )
 
 
+def full_name(name: str) -> str:
+    """The same name from every directory."""
+    return f"{FOLDER}{folder_path(name)}" if name.startswith(FOLDER) else name
+
+
 def stores_dir(data_dir: str) -> Path:
     return root_dir(data_dir) / "alexnet_store"
 
@@ -238,10 +255,17 @@ def safe_name(name: str) -> str:
     if name.startswith(FOLDER):
         # Whichever way the path is written, one folder has one store.
         folder = folder_path(name)
-        return f"folder-{folder.name}-{hashlib.sha1(os.fsencode(folder)).hexdigest()[:8]}"
+        digest = hashlib.sha1(os.fsencode(folder)).hexdigest()[:8]
+        return f"folder-{printable(folder.name)[:80]}-{digest}"
     return re.sub(r"[^\w.-]", "-", name)
 
 
 def folder_path(name: str) -> Path:
     """Where a dataset that is a folder of images lies, whichever way its path is written."""
-    return Path(name.removeprefix(FOLDER)).expanduser().resolve()
+    text = name.removeprefix(FOLDER)
+    if not text:
+        raise UserError("which folder? write folder:/path/to/photos", f"name={name}")
+    try:
+        return local_path("name", text).resolve()
+    except (OSError, RuntimeError) as error:  # links in a circle
+        raise UserError(f"no folder {text}: {error}", "name") from error

@@ -15,7 +15,7 @@ def as_json(store: Store) -> dict[str, Any]:
     """Plain values; what is not known of a store of format 1 is None."""
     about = store.inventory or Inventory(sum(store.counts.values()))
     return {
-        "name": store.name,
+        "name": printable(store.name),
         "splits": store.counts,
         "classes": dict(zip(store.classes, totals(store), strict=True)),
         "found": about.found,
@@ -24,13 +24,13 @@ def as_json(store: Store) -> dict[str, Any]:
         "left_out_suffixes": about.left_out,
         "duplicates": about.copies if store.inventory else None,
         "image_size": store.image_size,
-        "store": str(store.path),
+        "store": printable(str(store.path)),
         "notes": [*about.notes, *([about.size] if about.size else [])],
         "warnings": warnings(store),
     }
 
 
-def summary(store: Store) -> str:
+def summary(store: Store, dry_run: bool = False) -> str:
     """Lines for a terminal, without the warnings."""
     about = store.inventory or Inventory(sum(store.counts.values()))
     used = sum(store.counts.values())
@@ -38,16 +38,18 @@ def summary(store: Store) -> str:
     rows.append(("classes", f"{len(store.classes):,}: {_classes(store)}"))
     if about.left_out:
         left_out = sum(sum(kinds.values()) for kinds in about.left_out.values())
-        rows.append(("left out", f"{left_out:,}, by name in {LEFT_OUT} of the store"))
+        listed = "" if dry_run else f", by name in {LEFT_OUT} of the store"
+        rows.append(("left out", f"{left_out:,}{listed}"))
         rows += [("", f"{reason}: {_kinds(kinds)}") for reason, kinds in about.left_out.items()]
     rows += [("", each) for each in about.unreadable]
     if about.copies:
-        rows.append(("copies", f"{about.copies:,} images are byte for byte another one of them"))
+        rows.append(("copies", f"{about.copies:,} are byte for byte another one of the images"))
     rows += [("splits", note) for note in about.notes]
     why = f", {about.size}" if about.size else ""
     how = f"JPEG of quality {store.quality}" if store.quality else "raw pixels"
     rows.append(("size", f"{store.image_size} x {store.image_size} pixels{why}; {how}"))
-    rows.append(("store", str(store.path)))
+    place = printable(str(store.path))
+    rows.append(("store", f"would be {place}; nothing was written" if dry_run else place))
     head = f"{printable(store.name)}: {used:,} of {about.found:,} found are used"
     return "\n".join([head, *(f"  {line}" for line in aligned(rows, names=2))])
 
@@ -59,13 +61,13 @@ def warnings(store: Store) -> list[str]:
         return []
     lines = [
         f"{count:,} of {store.counts[split]:,} {split} images are byte for byte in the training "
-        "set as well: their error says little"
+        "set as well: the error will look too good"
         for split, count in about.in_train.items()
         if count
     ]
     if about.in_classes:
         lines.append(
-            f"{about.in_classes:,} images are byte for byte one of another class: "
+            f"{about.in_classes:,} of the images are byte for byte one of another class: "
             f"{_few(about.in_classes_first, about.in_classes)}"
         )
     return [*lines, *_about_names(store.classes), *_about_counts(store)]
@@ -82,7 +84,7 @@ def _about_names(classes: Sequence[str]) -> list[str]:
     if not all(name.isdecimal() for name in classes) or list(classes) == sorted(classes, key=int):
         return []
     order = f"the classes are numbers in the order of text: {_few(classes)}"
-    return [f"{order}; with leading zeros, 01, they would be in that of numbers"]
+    return [f"{order}; name them 01, 02, ... for the order of numbers"]
 
 
 def _about_counts(store: Store) -> list[str]:

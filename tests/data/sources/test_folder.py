@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from alexnet.data.sources import folder
-from alexnet.data.sources.raw import RawData
+from alexnet.data.sources.raw import TOO_LARGE, UNREADABLE, RawData
 from alexnet.errors import UserError
 
 
@@ -50,7 +50,7 @@ def test_a_tenth_is_held_out(pets):
     assert 17 < len(validation) < 51
     assert any(name.startswith("cats") for name in validation)
     assert raw.classes == ("cats", "dogs")
-    assert "a tenth of the images" in raw.notes[0]
+    assert f"{len(validation)} of 337 of the images are held out" in raw.notes[0]
 
 
 def test_copies_are_on_one_side(pets):
@@ -103,7 +103,7 @@ def test_test_stays_a_test(pets):
     assert len(raw.splits["train"]) + len(raw.splits["validation"]) == 37
     assert len(raw.splits["test"]) == 37
     assert all(path.startswith("train/") for path in names(raw, "validation"))
-    assert "a tenth of train/" in raw.notes[0]
+    assert " of 37 of train/ are held out" in raw.notes[0]
 
 
 def test_a_test_without_labels_is_not_used(pets):
@@ -160,13 +160,55 @@ def test_what_is_left_out_and_why(pets):
             path.symlink_to("nowhere.png")
         else:
             path.write_bytes(b"")
-    with open(pets / "cats" / "huge.png", "wb") as file:
-        file.truncate(2**21)  # more than images of 1000 pixels can take
-    raw = folder.list_images(str(pets), max_pixels=1000)
-    assert {file.file: file.reason for file in raw.left_out} == reasons | {
-        "cats/huge.png": folder.TOO_LARGE
-    }
+    raw = folder.list_images(str(pets))
+    assert {file.file: file.reason for file in raw.left_out} == reasons
     assert len(used(raw)) == 37
+
+
+def test_big_files_are_judged_before_they_are_read(pets):
+    Image.new("L", (40, 40)).save(pets / "cats" / "map.png")
+    shutil.copy(pets / "cats" / "map.png", pets / "cats" / "vast.png")
+    (pets / "cats" / "junk.jpg").touch()
+    for name, size in (("map.png", 2**26 + 1), ("vast.png", 2**28), ("junk.jpg", 2**26 + 1)):
+        os.truncate(pets / "cats" / name, size)
+    raw = folder.list_images(str(pets), max_pixels=1000)
+    assert [(file.file, file.reason, file.why) for file in raw.left_out] == [
+        ("cats/junk.jpg", UNREADABLE, "no image by its content"),
+        ("cats/map.png", TOO_LARGE, "40x40 pixels, more than max_pixels=1000"),
+        ("cats/vast.png", TOO_LARGE, "268,435,456 bytes, more than max_pixels=1000 can take"),
+    ]
+    assert "cats/map.png" in used(folder.list_images(str(pets)))
+
+
+def test_circles_and_locked_junk_do_not_matter(pets, monkeypatch):
+    (pets / "cats" / "self.png").symlink_to("self.png")
+    (pets / "cats" / "circle").symlink_to(pets / "cats")
+    (pets / "lost+found").mkdir()
+    scan = os.scandir
+
+    def locked(path):
+        if str(path).endswith("lost+found"):
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    raw = folder.list_images(str(pets))
+    assert len(used(raw)) == 37
+    assert [(file.file, file.reason) for file in raw.left_out] == [
+        ("cats/self.png", folder.NO_FILE)
+    ]
+    monkeypatch.setattr(
+        os, "scandir", lambda path: locked("lost+found") if path == pets / "dogs" else scan(path)
+    )
+    assert f"cannot list folder {pets / 'dogs'}: Permission denied" in error(pets)
+
+
+def test_deep_trees(pets):
+    deep = pets / "cats"
+    for _ in range(300):
+        deep = deep / "d"
+    add(deep / "1.png")
+    assert len(used(folder.list_images(str(pets)))) == 38
 
 
 def test_links_to_folders_are_followed_and_end(pets, tmp_path):
@@ -268,12 +310,12 @@ def test_folders_beside_train_that_are_no_split(pets):
     add(pets / "unlabeled" / "1.png")
     text = error(pets)
     assert "unlabeled beside train/" in text
-    assert "train/, val/, valid/, validation/, dev/ and test/" in text
+    assert "train/, training/, val/, valid/, validation/, dev/, test/, testing/" in text
 
 
 def test_splits_that_cannot_be(pets):
     into(pets, "train", "val", "dev")
-    assert "has dev, val, all of which name the validation images" in error(pets)
+    assert "has dev, val, which all mean validation: keep one" in error(pets)
     shutil.rmtree(pets / "dev")
     shutil.rmtree(pets / "train")
     assert "has val but no train/" in error(pets)
@@ -289,13 +331,15 @@ def test_which_level_holds_the_classes(pets):
     shutil.copytree(pets, pets.parent / "more" / "2021")
     text = error(pets.parent / "more")
     assert "unclear which folders" in text
-    assert "2020, 2021 hold no images themselves, 2020/cats, 2020/dogs do" in text
+    assert "2020, 2021 hold no images themselves, the others are in 2020/cats, 2020/dogs" in text
+    add(pets.parent / "more" / "2020" / "stray.png")
+    assert "hold 1 images themselves" in error(pets.parent / "more")
 
 
 def test_validation_class_unknown_to_training(pets):
     into(pets, "train", "val")
     add(pets / "val" / "fish" / "1.png")
-    assert f"val has classes that {pets / 'train'} has not: ['fish']" in error(pets)
+    assert f"val has classes that {pets / 'train'} lacks: fish" in error(pets)
 
 
 def test_mistakes(pets, tmp_path):
@@ -313,4 +357,7 @@ def test_mistakes(pets, tmp_path):
     assert "found: 1 .png" in error(pets)
     for number, name in enumerate(("cats", "dogs")):
         add(pets / name / "only.png", number)
-    assert "every class in" in error(pets)
+    assert "no image of" in error(pets)
+    assert "is a file, not a folder" in error(pets / "cats" / "only.png")
+    with pytest.raises(UserError, match="which folder"):
+        folder.list_images("")

@@ -7,6 +7,7 @@ same order.
 """
 
 import codecs
+import gzip
 import hashlib
 import io
 import pickle
@@ -100,19 +101,30 @@ def read(archive: Path) -> dict[str, dict[str, Any]]:
     wanted = ["batches.meta", *(name for names in BATCHES.values() for name in names)]
     found = {}
     try:
-        with tarfile.open(archive) as files:
+        with gzip.open(archive) as file:
+            content = io.BytesIO(file.read())  # to the end, where its checksum is
+        with tarfile.open(fileobj=content) as files:
             for member in files:
                 name = Path(member.name).name
                 if member.isfile() and name in wanted:
                     batch = _Batch(files.extractfile(member), encoding="bytes").load()
                     found[name] = {key.decode(): value for key, value in batch.items()}
-    except (tarfile.TarError, EOFError, pickle.UnpicklingError, OSError) as error:
-        raise UserError(
-            f"{archive} is damaged ({one_line(error)}): get it again from {URL}"
-        ) from error
+                    if name != "batches.meta":
+                        _check_batch(name, found[name])
+    except Exception as error:  # damaged pickles raise nearly anything
+        what = f"{archive} is damaged ({one_line(error)}): get it again from {URL}"
+        raise UserError(what) from error
     if missing := [name for name in wanted if name not in found]:
         raise UserError(f"{archive} holds no {missing[0]}: get it again from {URL}")
     return found
+
+
+def _check_batch(name: str, batch: dict[str, Any]) -> None:
+    data, labels = batch["data"], batch["labels"]
+    if data.dtype != np.uint8 or data.shape != (len(labels), 3 * SIDE * SIDE):
+        raise ValueError(f"{name} has images {data.dtype} {data.shape}, labels {len(labels)}")
+    if not all(0 <= label < 10 for label in labels):
+        raise ValueError(f"{name} has labels that are no numbers from 0 to 9")
 
 
 class _Batch(pickle.Unpickler):

@@ -11,6 +11,7 @@ reason that is said.
 import os
 import stat
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent import futures
 from pathlib import Path
@@ -19,16 +20,8 @@ from typing import NamedTuple
 from alexnet.data import images
 from alexnet.data.sources.held_out import held_out
 from alexnet.data.sources.raw import TOO_LARGE, UNREADABLE, LeftOut, RawData
-from alexnet.data.sources.tree import (
-    File,
-    digest_of,
-    folders_in,
-    is_hidden,
-    kinds,
-    root_of,
-    stamp_of,
-    walk,
-)
+from alexnet.data.sources.tree import File, digest_of, folders_in, is_hidden, kinds, stamp_of, walk
+from alexnet.data.store import folder_path
 from alexnet.errors import UserError
 from alexnet.text import printable
 
@@ -37,6 +30,9 @@ SPLITS = {
     "validation": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
+
+BIG = 2**26  # bytes: 64 MiB, above which a file's header is looked at before it is read
+OWN = 0.1  # of the images at least lie in their classes' own folders, or the level is unclear
 
 HIDDEN = "hidden"
 NO_FILE = "no regular file"
@@ -85,7 +81,7 @@ def stamp(path: str) -> str:
     The time of the last change of the file's entry is one of them, which no program sets back; so a
     file that was exchanged for one of the same size and time is noticed, too. Raises UserError.
     """
-    return stamp_of(walk(root_of(path)))
+    return stamp_of(walk(_root(path)))
 
 
 def list_images(path: str, max_pixels: int = images.MAX_PIXELS) -> RawData:
@@ -96,17 +92,19 @@ def list_images(path: str, max_pixels: int = images.MAX_PIXELS) -> RawData:
             class, fewer than two classes, a validation class that training does not have, and
             where it is unclear which folders are the classes.
     """
-    root = root_of(path)
+    root = _root(path)
     files = walk(root)
     layout = _layout(root, files)
-    examples, left_out = _sorted_out(files, layout, max_pixels)
+    examples, left_out = _sorted_out(root, files, layout, max_pixels)
     classes = _classes(root, files, layout, examples)
     notes = ()
     if "validation" not in layout.folders:
         examples, unreadable = _hold_out(root, examples)
         left_out += unreadable
         source = f"{layout.folders['train']}/" if layout.folders["train"] else "the images"
-        notes = (f"validation is a tenth of {source}, held out by a hash of each image's bytes",)
+        held = sum(map(len, examples["validation"].values()))
+        whole = held + sum(map(len, examples["train"].values()))
+        notes = (f"{held:,} of {whole:,} of {source} are held out, by a hash of each one's bytes",)
     if "test" in layout.folders and not any(examples["test"].values()):
         del examples["test"]
         notes += (f"{layout.folders['test']}/ has no class folders with images: it is not used",)
@@ -118,6 +116,18 @@ def list_images(path: str, max_pixels: int = images.MAX_PIXELS) -> RawData:
         for split, by_class in examples.items()
     }
     return RawData(tuple(classes), splits, tuple(left_out), notes, stamp_of(files), upright=True)
+
+
+def _root(path: str) -> Path:
+    root = folder_path(path)
+    if not root.exists():
+        raise UserError(
+            f"folder {root} does not exist; if it moved, say where it is now: folder:/new/place",
+            "name",
+        )
+    if not root.is_dir():
+        raise UserError(f"{root} is a file, not a folder", "name")
+    return root
 
 
 # --- Which folders are splits, which are classes --------------------------------------------------
@@ -135,20 +145,18 @@ def _layout(root: Path, files: Sequence[File]) -> _Layout:
         return _Layout({"train": ""})
     for split, folders in found.items():
         if len(folders) > 1:
-            raise UserError(
-                f"{root} has {_named(folders)}, all of which name the {split} images: keep one"
-            )
-    allowed = f"train/, {'/, '.join(SPLITS['validation'])}/ and test/"
+            raise UserError(f"{root} has {_list(folders)}, which all mean {split}: keep one")
+    allowed = ", ".join(f"{name}/" for names in SPLITS.values() for name in names)
     if "train" not in found:
-        there = _named([name for names in found.values() for name in names])
+        there = _list([name for names in found.values() for name in names])
         raise UserError(
-            f"{root} has {there} but no train/: the folders of splits are {allowed}; if it is a "
-            "class, give it another name"
+            f"{root} has {there} but no train/: the folders of splits are {allowed}; if "
+            f"{there} is a class, rename it"
         )
     if strangers := [top for top in tops if top.lower() not in known]:
         raise UserError(
-            f"{_named(strangers)} beside {found['train'][0]}/ in {root}: beside it only {allowed} "
-            "are known; move it away, or, if train is a class here, give it another name"
+            f"{_list(strangers)} beside {found['train'][0]}/ in {root}: the only folders there can "
+            f"be {allowed}; move it away, or, if {found['train'][0]} is a class, rename it"
         )
     return _Layout({split: found[split][0] for split in SPLITS if split in found})
 
@@ -180,7 +188,7 @@ def _classes(
     for split in set(layout.folders) - {"train"}:
         where = root / layout.folders[split]
         if strangers := sorted(set(examples[split]) - set(classes)):
-            raise UserError(f"{where} has classes that {train} has not: {strangers}")
+            raise UserError(f"{where} has classes that {train} lacks: {_list(strangers)}")
         if split == "validation" and not examples[split]:
             raise UserError(f"no images in the sub-folders of {where}: {needs}, or has to go")
     return classes
@@ -205,19 +213,19 @@ def _check_names(folder: Path) -> None:
 def _check_level(train: Path, layout: _Layout, classes: Mapping[str, Sequence[str]]) -> None:
     """Raises UserError if the folders one level down could as well be the classes."""
     depth = 1 if layout.folders["train"] else 0
-    below: dict[str, set[str]] = {}
-    for name, paths in classes.items():
-        folders = {os.sep.join(path.split(os.sep)[depth + 1 : -1]) for path in paths}
-        if "" in folders:
-            return
-        below[name] = folders
+    below = {
+        name: Counter(os.sep.join(path.split(os.sep)[depth + 1 : -1]) for path in paths)
+        for name, paths in classes.items()
+    }
+    own = sum(folders[""] for folders in below.values())
     name, folders = max(below.items(), key=lambda item: len(item[1]))
-    if len(folders) > 1:
+    if len(folders) > 1 and own < OWN * sum(map(len, classes.values())):
+        inside = _list([f"{name}/{each}" for each in sorted(folders) if each])
         raise UserError(
-            f"it is unclear which folders in {train} are the classes: {_named(sorted(classes))} "
-            f"hold no images themselves, {_named([f'{name}/{each}' for each in sorted(folders)])} "
-            "do; move the images of each class into its folder, or give the folder whose "
-            "sub-folders are the classes as the name"
+            f"it is unclear which folders in {train} are the classes: {_list(sorted(classes))} "
+            f"hold {own or 'no'} images themselves, the others are in {inside}, ...; move the "
+            "images of each class into its folder, or name the folder whose sub-folders are the "
+            "classes"
         )
 
 
@@ -225,32 +233,48 @@ def _check_level(train: Path, layout: _Layout, classes: Mapping[str, Sequence[st
 
 
 def _sorted_out(
-    files: Iterable[File], layout: _Layout, max_pixels: int
+    root: Path, files: Iterable[File], layout: _Layout, max_pixels: int
 ) -> tuple[dict[str, dict[str, list[str]]], list[LeftOut]]:
     """(split -> class -> paths of images, the other files)."""
     examples = {split: {} for split in layout.folders}
     left_out = []
     for file in files:
         split, parts = layout.split(file)
-        if reason := _reason(file, bool(split) and len(parts) > 1, max_pixels):
+        reason = _no_example(file, inside=bool(split) and len(parts) > 1)
+        if reason:
             left_out.append(LeftOut(file.path, reason))
+        elif file.status.st_size > BIG and (bad := _too_large(root, file, max_pixels)):
+            left_out.append(bad)
         else:
             examples[split].setdefault(class_name(parts[0]), []).append(file.path)
     return examples, left_out
 
 
-def _reason(file: File, inside: bool, max_pixels: int) -> str:
-    """Why a file is left out; "" if it is not."""
+def _no_example(file: File, inside: bool) -> str:
+    """Why a file is no example; "" if it is one."""
     if is_hidden(file.parts):
         return HIDDEN
     if file.status is None or not stat.S_ISREG(file.status.st_mode):
         return NO_FILE
     if not inside:
         return OUTSIDE
-    if os.path.splitext(file.path)[1].lower() not in images.suffixes():
-        return NO_IMAGE
-    # No encoding takes more than 8 bytes a pixel; what is larger need not be read to be judged.
-    return TOO_LARGE if file.status.st_size > 8 * max_pixels + 2**20 else ""
+    known = os.path.splitext(file.path)[1].lower() in images.suffixes()
+    return "" if known else NO_IMAGE
+
+
+def _too_large(root: Path, file: File, max_pixels: int) -> LeftOut | None:
+    """Judges a big file without reading it."""
+    most = 8 * max_pixels + BIG  # bytes: there is no encoding that takes more for a pixel
+    if file.status.st_size > most:
+        why = f"{file.status.st_size:,} bytes, more than max_pixels={max_pixels} can take"
+        return LeftOut(file.path, TOO_LARGE, why)
+    try:
+        images.check_size(root / file.path, max_pixels)
+    except images.TooLargeError as error:
+        return LeftOut(file.path, TOO_LARGE, str(error))
+    except Exception:  # Pillow raises nearly anything
+        return LeftOut(file.path, UNREADABLE, "no image by its content")
+    return None
 
 
 def _hold_out(
@@ -271,7 +295,10 @@ def _hold_out(
                     unreadable.append(LeftOut(path, UNREADABLE, found))
     held = held_out({name: by_path.values() for name, by_path in digests.items()})
     if not held:
-        raise UserError(f"every class in {root} has a single image: none is left to validate")
+        raise UserError(
+            f"no image of {root} can be held out to validate: every class has a single one, or "
+            "shares all with others"
+        )
     parts = {"train": {}, "validation": {}}
     for name, by_path in digests.items():
         for path, digest in by_path.items():
@@ -280,6 +307,6 @@ def _hold_out(
     return parts | {split: examples[split] for split in examples if split == "test"}, unreadable
 
 
-def _named(names: Sequence[str], most: int = 5) -> str:
+def _list(names: Sequence[str], most: int = 5) -> str:
     shown = ", ".join(printable(name) for name in names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown

@@ -1,16 +1,16 @@
 """Which images of a folder are held out for validation, where it has no split of its own.
 
-An image's bytes decide, so copies of one image are always on the same side, and images that come
-later do not move it. One image in ten is due, by a hash. Two rules come before that:
+An image's bytes decide, so copies of one image are always on the same side, and other images mostly
+do not matter. One image in ten is due, by a hash. Two rules come before that:
 
 - Every class keeps an image to train with. A class whose images are all due, such as a lone image,
   keeps one of them, until others come.
 - A class with two different images or more validates with one of them. Where none is due, it is the
   one with the lowest hash, and it goes back to training once a lower one comes or one that is due.
 
-So images that come later move none from training to validation, but for a lone one and for one that
-a class of images all due had kept; and none back, but for those that were held out while none was
-due.
+So images that come later move none from training to validation, but for a lone one, one that a class
+of images all due had kept, and where a copy comes into another class; and none back, but for those
+that were held out while none was due, and such copies.
 """
 
 from collections import Counter

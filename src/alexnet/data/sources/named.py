@@ -5,6 +5,8 @@ folder:/path: one sub-folder per class. Any other name (cifar10, imagenette/160p
 ...) is TFDS's, of labelled images.
 """
 
+import os
+
 from alexnet.data.images import MAX_PIXELS
 from alexnet.data.sources import folder, tfds
 from alexnet.data.sources.raw import RawData
@@ -28,8 +30,12 @@ def stamp(name: str) -> str:
 
 
 def is_there(name: str) -> bool:
-    """Whether a folder is where its name says; others have no place of their own."""
-    return not name.startswith(FOLDER) or folder_path(name).is_dir()
+    """Whether a folder is where its name says, and not an empty place to mount it on."""
+    folder = folder_path(name)
+    try:
+        return os.path.isdir(folder) and bool(os.listdir(folder))
+    except OSError:
+        return True  # and what is wrong will be said
 
 
 def is_local(name: str, data_dir: str) -> bool:

@@ -24,41 +24,35 @@ class File(NamedTuple):
         return self.path.split(os.sep)
 
 
-def root_of(path: str) -> Path:
-    root = Path(path).expanduser()
-    if not root.is_dir():
-        raise UserError(
-            f"folder {root} does not exist; if it moved, say where it is now: folder:/new/place",
-            "name",
-        )
-    return root
-
-
 def walk(root: Path) -> list[File]:
-    """Every file below `root`, in the order of their paths; links to folders are followed."""
-    found = []
-
-    def descend(folder: Path, below: str, above: frozenset[str]) -> None:
-        here = os.path.realpath(folder)
-        if here in above:  # a link to a folder that it lies in, whose files are found there
-            return
-        try:
-            with os.scandir(folder) as entries:
-                listed = sorted(entries, key=lambda entry: os.fsencode(entry.name))
-        except OSError as error:
-            raise UserError(f"cannot list folder {folder}: {error.strerror}") from error
-        for entry in listed:
+    """Every file below `root`; links to folders are followed, unless they lead in a circle."""
+    found: list[File] = []
+    waiting = [("", frozenset[str]())]  # folders below the root, with those that they lie in
+    while waiting:
+        below, above = waiting.pop()
+        here = os.path.realpath(root / below)
+        if here in above:
+            continue
+        for entry in _entries(root / below, is_hidden([*below.split(os.sep), ""])):
             path = os.path.join(below, entry.name)
-            if entry.is_dir():
-                descend(folder / entry.name, path, above | {here})
-                continue
             try:
-                found.append(File(path, entry.stat()))
-            except OSError:
+                if entry.is_dir():
+                    waiting.append((path, above | {here}))
+                else:
+                    found.append(File(path, entry.stat()))
+            except OSError:  # a link that leads nowhere, or to itself
                 found.append(File(path, None))
+    return sorted(found, key=lambda file: [os.fsencode(part) for part in file.parts])
 
-    descend(root, "", frozenset())
-    return found
+
+def _entries(folder: Path, hidden: bool) -> list[os.DirEntry]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        if hidden:  # such as lost+found
+            return []
+        raise UserError(f"cannot list folder {folder}: {error.strerror}") from error
 
 
 def stamp_of(files: Iterable[File]) -> str:
@@ -92,7 +86,7 @@ def digest_of(path: Path) -> bytes | str:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
     except OSError as error:
-        return one_line(error)
+        return error.strerror or one_line(error)
 
 
 def kinds(files: Iterable[File]) -> str:
