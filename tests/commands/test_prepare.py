@@ -9,7 +9,7 @@ from alexnet.errors import UserError
 @pytest.mark.parametrize("name", ["digits", "--name=digits"])
 def test_the_name_comes_first_or_as_an_option(tmp_path, capsys, name):
     prepare.main([name, f"--data_dir={tmp_path}", "--image_size=8"])
-    assert "digits-8px: 1,438 train, 359 validation images; 10 classes: 0" in (
+    assert "digits: 1,797 of 1,797 found are used\n  train       1,438 images\n" in (
         capsys.readouterr().out
     )
 

@@ -5,12 +5,12 @@ do not matter. One image in ten is due, by a hash. Two rules come before that:
 
 - Every class keeps an image to train with. A class whose images are all due, such as a lone image,
   keeps one of them, until others come.
-- A class with two different images or more validates with one of them. Where none is due, it is the
-  one with the lowest hash, and it goes back to training once a lower one comes or one that is due.
+- A class with two different images or more validates with one of them. If none is due, the one with
+  the lowest hash is held out, until one with a lower hash comes or one that is due.
 
-So images that come later move none from training to validation, but for a lone one, one that a class
-of images all due had kept, and where a copy comes into another class; and none back, but for those
-that were held out while none was due, and such copies.
+So images that come later move none from training to validation, but for a lone one, one that a
+class of images all due had kept, and where a copy comes into another class; and none back, but for
+those that were held out while none was due, and such copies.
 """
 
 from collections import Counter
