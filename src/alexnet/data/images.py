@@ -1,11 +1,12 @@
 """One encoded image to square RGB pixels, as the paper stored them."""
 
+import contextlib
 import functools
 import io
 import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -26,7 +27,7 @@ DEEP_GREY = ("PNG", "PPM")  # 16-bit grey, also where Pillow opens it as 32-bit 
 # Pillow reads the header only, or needs programs of others.
 NO_PIXELS = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")
 
-_PILLOW = threading.Lock()  # while a setting of the whole process is changed
+_LOCK, _inside, _before = threading.Lock(), 0, contextlib.ExitStack()  # of pillow_unlimited
 
 
 class TooLargeError(ValueError):
@@ -51,7 +52,7 @@ def square_pixels(
         TooLargeError: if its header names more than `max_pixels`; nothing is decoded then.
         Exception: whatever Pillow raises on a damaged file, which is nearly any exception.
     """
-    with _opened(io.BytesIO(encoded)) as image:
+    with pillow_unlimited(), Image.open(io.BytesIO(encoded)) as image:
         _check_size(image, max_pixels)
         return square(image, size, upright)
 
@@ -79,13 +80,13 @@ def square(image: Image.Image, size: int, upright: bool = False) -> np.ndarray:
 
 def check_size(path: Path, max_pixels: int) -> None:
     """Raises TooLargeError by a file's header alone, and what Pillow raises if it has none."""
-    with open(path, "rb") as file, _opened(file) as image:
+    with pillow_unlimited(), Image.open(path) as image:
         _check_size(image, max_pixels)
 
 
 def shorter_side(encoded: bytes) -> int:
     """In pixels, from the header alone."""
-    with _opened(io.BytesIO(encoded)) as image:
+    with pillow_unlimited(), Image.open(io.BytesIO(encoded)) as image:
         return min(image.size)
 
 
@@ -95,24 +96,37 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
         raise TooLargeError(f"{width}x{height} pixels, more than max_pixels={max_pixels}")
 
 
-def _opened(file: BinaryIO) -> Image.Image:
-    """Opens an image of any size, without what Pillow warns of."""
-    with _PILLOW, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            return Image.open(file)
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+@contextlib.contextmanager
+def pillow_unlimited() -> Iterator[None]:
+    """Lets Pillow open images of any size, and keeps its warnings to itself.
+
+    Both are settings of the whole process: the first that enters changes them, the last that leaves
+    puts them back.
+    """
+    global _inside
+    with _LOCK:
+        if _inside == 0:
+            _before.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+            _before.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", module="PIL")
+            Image.MAX_IMAGE_PIXELS = None
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _inside -= 1
+            if _inside == 0:
+                _before.close()
 
 
 def _turns(image: Image.Image) -> tuple[Image.Transpose, ...]:
-    with _PILLOW, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of damaged blocks, in Pillow's words
-        try:
-            return TURNS.get(image.getexif().get(ORIENTATION), ())
-        except Exception:  # a damaged block raises nearly anything, and says nothing of pixels
-            return ()
+    if image.format == "JPEG" and not {"exif", "xmp"} & image.info.keys():
+        return ()
+    try:
+        return TURNS.get(image.getexif().get(ORIENTATION), ())
+    except Exception:  # a damaged block raises nearly anything, and says nothing of pixels
+        return ()
 
 
 def _middle(image: Image.Image) -> Image.Image:

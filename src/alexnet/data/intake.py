@@ -25,6 +25,7 @@ from alexnet.text import printable
 T = TypeVar("T")
 
 CHUNK = 32  # images a task: enough to hide its overhead
+TOGETHER = 2**16  # pixels' values that the statistics take at once, as these are of small images
 
 
 class Plan(NamedTuple):
@@ -215,7 +216,8 @@ class _Tally:
 def _chunks(examples: Split, upright: bool, plan: Plan, split: str) -> Iterator[_Chunk]:
     hidden = None if plan.progress else True  # None: hidden only where there is no terminal
     work = functools.partial(_chunk, examples, upright, plan)
-    with tqdm(total=len(examples), desc=f"{printable(plan.name)} {split}", disable=hidden) as bar:
+    name = f"{printable(plan.name)} {split}"
+    with images.pillow_unlimited(), tqdm(total=len(examples), desc=name, disable=hidden) as bar:
         for chunk in _in_chunks(work, len(examples)):
             yield chunk
             bar.update(len(chunk.records) + len(chunk.bad))
@@ -223,7 +225,7 @@ def _chunks(examples: Split, upright: bool, plan: Plan, split: str) -> Iterator[
 
 def _chunk(examples: Split, upright: bool, plan: Plan, indices: range) -> _Chunk:
     chunk = _Chunk([], [], [], [], b"", b"", Accumulator(plan.image_size), [], b"")
-    digests, pixels, bad_digests = [], [], []
+    small, digests, pixels, bad_digests = [], [], [], []
     for index in indices:
         encoded, digest = None, _unread(examples, index)
         name = os.fsdecode(examples.path(index)) or examples.where(index)
@@ -236,14 +238,20 @@ def _chunk(examples: Split, upright: bool, plan: Plan, indices: range) -> _Chunk
             chunk.bad.append(LeftOut(name, reason, "empty" if encoded == b"" else _why(error)))
             bad_digests.append(digest)
             continue
-        chunk.records.append(records.pack(image, label, plan.quality))
+        record = records.pack(image, label, plan.quality)
+        chunk.records.append(record)
         chunk.names.append(printable(name))
         chunk.labels.append(label)
         chunk.digests.append(hashlib.sha256(encoded).digest()[:16])
-        chunk.statistics.add(image)
+        small.append(image)
+        if len(small) * image.size >= TOGETHER:
+            chunk.statistics.add(*small)
+            small.clear()
         digests.append(digest)
         if not plan.quality:
-            pixels.append(_hasher(b"%d\0" % label + image.tobytes()).digest())
+            pixels.append(hashlib.sha256(record).digest())
+    if small:
+        chunk.statistics.add(*small)
     contents, bad_contents = b"".join(digests), b"".join(bad_digests)
     return chunk._replace(contents=contents, pixels=b"".join(pixels), bad_contents=bad_contents)
 

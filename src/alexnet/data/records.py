@@ -15,7 +15,7 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 
 PER_SHARD = 16_384  # records: half a gigabyte of the paper's 256 x 256 pixels
 LABEL = np.dtype("<i4")
-CHECKSUM = np.dtype("<u4")
+CHECKSUM = 4  # bytes
 UNREADABLE = (RuntimeError, IndexError, ValueError)  # what array_record raises
 
 
@@ -115,7 +115,7 @@ class Records:
         view = memoryview(record)
         if not self._checked:
             return view
-        body, checksum = view[: -CHECKSUM.itemsize], view[-CHECKSUM.itemsize :]
+        body, checksum = view[:-CHECKSUM], view[-CHECKSUM:]
         if _checksum(body, self._split, index) != checksum:
             raise DamagedError(self.file(index), index, "its checksum differs")
         return body
@@ -139,4 +139,4 @@ def shard(path: Path, split: str, index: int) -> Path:
 
 def _checksum(record: bytes | memoryview, split: str, index: int) -> bytes:
     begin = zlib.crc32(b"%s %d" % (split.encode(), index))
-    return np.array(zlib.crc32(record, begin), CHECKSUM).tobytes()
+    return zlib.crc32(record, begin).to_bytes(CHECKSUM, "little")

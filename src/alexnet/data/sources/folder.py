@@ -13,14 +13,13 @@ import stat
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent import futures
 from pathlib import Path
 from typing import NamedTuple
 
 from alexnet.data import images
 from alexnet.data.sources.held_out import held_out
 from alexnet.data.sources.raw import TOO_LARGE, UNREADABLE, LeftOut, RawData
-from alexnet.data.sources.tree import File, digest_of, folders_in, is_hidden, kinds, stamp_of, walk
+from alexnet.data.sources.tree import File, digests_of, folders_in, is_hidden, kinds, stamp_of, walk
 from alexnet.data.store import folder_path
 from alexnet.errors import UserError
 from alexnet.text import printable
@@ -283,16 +282,14 @@ def _hold_out(
     """(the examples with some of train's as validation, files that could not be read)."""
     unreadable = []
     digests: dict[str, dict[str, bytes]] = {}
-    with futures.ThreadPoolExecutor() as pool:
-        for name, paths in examples["train"].items():
-            digests[name] = {}
-            for path, found in zip(
-                paths, pool.map(digest_of, [root / p for p in paths]), strict=True
-            ):
-                if isinstance(found, bytes):
-                    digests[name][path] = found
-                else:
-                    unreadable.append(LeftOut(path, UNREADABLE, found))
+    for name, paths in examples["train"].items():
+        digests[name] = {}
+        found = digests_of([os.path.join(root, path) for path in paths])
+        for path, digest in zip(paths, found, strict=True):
+            if isinstance(digest, bytes):
+                digests[name][path] = digest
+            else:
+                unreadable.append(LeftOut(path, UNREADABLE, digest))
     held = held_out({name: by_path.values() for name, by_path in digests.items()})
     if not held:
         raise UserError(

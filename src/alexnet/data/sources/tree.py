@@ -3,7 +3,8 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent import futures
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from alexnet.errors import UserError, one_line
 # Of systems' own: zip files of macOS, thumbnails of Synology, wastebaskets.
 JUNK = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
 JUNK_FILES = ("thumbs.db", "desktop.ini", "icon\r")
+CHUNK = 64  # files a task: enough to hide its overhead
 RULES = 2  # of what is an image, a class, a split; part of the stamp
 
 
@@ -80,11 +82,18 @@ def folders_in(root: Path) -> set[str]:
     return {entry.name for entry in root.iterdir() if entry.is_dir()}
 
 
-def digest_of(path: Path) -> bytes | str:
-    """Of a file's bytes, or why they cannot be read."""
+def digests_of(paths: Sequence[str]) -> Iterator[bytes | str]:
+    """Of each file's bytes, or why they cannot be read; in threads."""
+    chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
+    with futures.ThreadPoolExecutor() as pool:
+        for digests in pool.map(lambda chunk: [_digest(path) for path in chunk], chunks):
+            yield from digests
+
+
+def _digest(path: str) -> bytes | str:
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
+        with open(path, "rb", buffering=0) as file:
+            return hashlib.sha256(file.read()).digest()[:16]
     except OSError as error:
         return error.strerror or one_line(error)
 
