@@ -24,15 +24,16 @@ def first_convolution(net: Net) -> str:
     return first.row.name
 
 
-def grid(kernel_THWCO: np.ndarray, scale: int = 1) -> np.ndarray:
+def grid(kernel_THWCO: np.ndarray, scale: int = 1, line: int = 255) -> np.ndarray:
     """All filters in rows of 16, tower above tower: uint8 RGB [height, width, 3].
 
     Grey is a weight of 0; the largest weight of all, in size, is black or white, so that filters
-    and towers compare. White lines of a pixel part filters, thicker ones towers. NaN is grey.
+    and towers compare. Lines of a pixel part filters, thicker ones towers. NaN is grey.
 
     Args:
         kernel_THWCO: a first layer's, [towers, size, size, 3, kernels].
         scale: pixels a side for each weight.
+        line: the shade of the lines, 0 to 255.
     """
     kernel = np.nan_to_num(np.asarray(kernel_THWCO, np.float32), posinf=0.0, neginf=0.0)
     shades = np.uint8(np.round(127.5 + 127.5 * kernel / (np.abs(kernel).max() or 1.0)))
@@ -40,7 +41,7 @@ def grid(kernel_THWCO: np.ndarray, scale: int = 1) -> np.ndarray:
     columns = min(COLUMNS, kernels)
     lines, cell = math.ceil(kernels / columns), side * scale + 1
     tower_height, gap = lines * cell, 3
-    picture = np.full((towers * (tower_height + gap) - gap + 1, columns * cell + 1, 3), 255)
+    picture = np.full((towers * (tower_height + gap) - gap + 1, columns * cell + 1, 3), line)
     for tower in range(towers):
         for number in range(kernels):
             line, column = divmod(number, columns)
