@@ -144,5 +144,9 @@ NAMES = ("command", "commit", "device", "host", "began", "ended", "outcome")
 
 
 def _word(value: Any) -> str:
-    """A setting as one writes it; a tuple and a list are one."""
-    return str(value).replace("[", "(").replace("]", ")") if value != "" else '""'
+    """A setting as one writes it, whether it comes from JSON, which has no tuples, or not."""
+    return str(_tuples(value)) if value != "" else '""'
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
