@@ -5,10 +5,11 @@ import json
 import shutil
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
-from support.tiny import ROOT
+from support.tiny import plant, tiny_config
 
 import alexnet
 from alexnet.errors import UserError
@@ -18,17 +19,21 @@ from alexnet.inference.features import hidden_row
 from alexnet.inference.splits import Splits
 from alexnet.models.build import build
 from alexnet.models.table import Dense, Dropout, Net
+from alexnet.training.setup import setup
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 
-TRAINED = ROOT / "experiments/trained/digits"
-
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
-    """A copy of the trained run whose features are computed."""
-    workdir = shutil.copytree(TRAINED, tmp_path_factory.mktemp("runs") / "digits")
-    shutil.rmtree(workdir / "features", ignore_errors=True)
+def trained(tmp_path_factory, data_dir) -> Path:
+    """The workdir of a small net with random weights."""
+    config, random = tiny_config(data_dir), np.random.default_rng(0)
+    config.net.remove = "conv2,conv3,conv4,conv5,fc7"
+    params = jax.tree.map(
+        lambda leaf: random.normal(size=leaf.shape).astype(np.float32) / 9, setup(config).shapes
+    )
+    workdir = tmp_path_factory.mktemp("run")
+    plant(workdir, config, params)
     return workdir
 
 
@@ -76,7 +81,7 @@ def test_they_are_the_features_of_each_image_in_order(net, place, computed):
     assert (found.shape, found.dtype) == ((359, 256), np.float32)
     some = [0, 127, 128, 200, 358]  # on both sides of a batch's end, and the last
     images, _ = Splits(net, place).run.store.read("validation", some)
-    expected = net.features(images, "relu7")
+    expected = net.features(images, "relu6")
     assert expected.std() > 0
     np.testing.assert_allclose(found[some], expected, rtol=1e-4, atol=1e-4)
 
@@ -123,11 +128,11 @@ def test_a_computation_that_ends_early_leaves_nothing(net, run, place, monkeypat
 
 
 def test_what_a_killed_process_left_is_not_taken_and_goes(net, run, place, computed):
-    [kept] = (run / "features").glob("*-relu7-validation")
+    [kept] = (run / "features").glob("*-relu6-validation")
     partial = kept.rename(kept.with_name(kept.name + ".partial"))
     (partial / "about.json").unlink()
     moved(net, run).dataset_features("validation", overrides=place)
-    assert computed == ["relu7"]
+    assert computed == ["relu6"]
     assert kept.is_dir()
     assert not partial.exists()
 
@@ -161,23 +166,23 @@ def empty(folder: Path) -> None:
 @pytest.mark.parametrize("harm", [flip_a_byte, cut, of_other_images, without_a_record, empty])
 def test_damaged_or_stale_ones_are_computed_again(net, run, place, computed, harm):
     before = net.dataset_features("validation", overrides=place)
-    [folder] = (run / "features").glob("*-relu7-validation")
+    [folder] = (run / "features").glob("*-relu6-validation")
     harm(folder)
     for _ in range(2):
         found = moved(net, run).dataset_features("validation", overrides=place)
         np.testing.assert_array_equal(found, before)
-        assert computed == ["relu7"]
+        assert computed == ["relu6"]
 
 
 def test_other_weights_another_net_or_mean_image_are_computed_anew(net, run, place, computed):
     moved(net, run).dataset_features("validation", overrides=place)
     assert computed == []
-    bias = {"bias": net.params["fc7"]["bias"] + 1}
+    bias = {"bias": net.params["fc6"]["bias"] + 1}
     mean = net.about.statistics._replace(mean_HWC=net.about.statistics.mean_HWC + 1)
     rows = [row for row in net.net.rows if row.name != "relu1"]
     for number, changed in enumerate(
         [
-            moved(net, run, net.params | {"fc7": net.params["fc7"] | bias}),
+            moved(net, run, net.params | {"fc6": net.params["fc6"] | bias}),
             moved(net, run, statistics=mean),
             moved(net, run, net=dataclasses.replace(net.net, rows=tuple(rows))),
             moved(net, run),  # the last ones took the place of its own
@@ -192,7 +197,7 @@ def test_a_file_of_weights_keeps_none(net, tmp_path, place, computed):
     source.touch()
     for _ in range(2):
         moved(net, source, step=None).dataset_features("validation", overrides=place)
-    assert computed == ["relu7"] * 2
+    assert computed == ["relu6"] * 2
     assert files(tmp_path) == {"net.safetensors"}
 
 

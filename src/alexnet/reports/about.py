@@ -10,11 +10,12 @@ from ml_collections import ConfigDict
 
 from alexnet import config as configs
 from alexnet.config import REQUIRED
+from alexnet.data.prepare import class_count
 from alexnet.errors import UserError
 from alexnet.figures import curves
 from alexnet.figures.curves import Curve
 from alexnet.figures.style import drawn
-from alexnet.models import build
+from alexnet.models.build import build
 from alexnet.models.describe import describe_html
 from alexnet.models.table import Net, layers
 from alexnet.reports.part import Part, Shown, Table
@@ -78,15 +79,16 @@ def net_part(subject: Subject) -> Part:
     net = _net(subject)
     total = sum(layer.parameters for layer in layers(net))
     html = Markup(describe_html(net))
-    return Part("Net", f"{total:,} parameters in {net.towers} tower(s).", html=html)
+    return Part("Net", f"{total:,} parameters.", html=html)
 
 
 def _net(subject: Subject) -> Net:
     """Without its weights, where the classes are known: runs without checkpoints have one."""
-    known = dataset.remembered(subject.workdir)
-    if known is None:
+    known, config = dataset.remembered(subject.workdir), subject.config
+    classes = len(known.classes) if known else configs.call(class_count, "data", config.data)
+    if not classes:
         return subject.net.net
-    return configs.call(build.build, "net", subject.config.net, classes=len(known.classes))
+    return configs.call(build, "net", config.net, classes=classes)
 
 
 def config_part(subject: Subject) -> Part:

@@ -60,7 +60,7 @@ def figure_4_left(subject: Subject) -> Part:
         f"{len(shown)} of the {len(outcome.labels_N):,} validation images, drawn at random; "
         f"{right} of them right. The bar of an image's own class is blue."
     )
-    text = "\n".join([text, *outcome.row["notes"]])
+    text = "\n".join([text, *(f"{note[:1].upper()}{note[1:]}." for note in outcome.row["notes"])])
     title = f"Validation images, and the {len(best)} labels that the net finds most probable"
     shown = [Shown("predictions", title, drawing)]
     return Part("Predictions (Figure 4, left)", text, shown, wide=False)
