@@ -39,14 +39,14 @@ NEEDS = ("matplotlib", "jinja2")
 
 def main(argv: Sequence[str]) -> None:
     """Writes the page, and says what is in it."""
-    names = [argument for argument in argv if not argument.startswith("--")]
+    given = [argument for argument in argv if not argument.startswith("--")]
     options = values([argument for argument in argv if argument.startswith("--")], OPTIONS)
-    if not names:
+    if not given:
         raise UserError("which runs? name the folder of one or more")
     wanted = (*TOGETHER, *OWN) if options["parts"] == "all" else options["parts"].split(",")
     for part in wanted:
         choice("parts", part, (*TOGETHER, *OWN))
-    output, dirs = path("output", options["output"]), [local_path("DIR", name) for name in names]
+    output, dirs = path("output", options["output"]), [local_path("DIR", name) for name in given]
     if missing := [name for name in NEEDS if importlib.util.find_spec(name) is None]:
         raise UserError(f"a report needs {' and '.join(missing)}: pip install {' '.join(NEEDS)}")
     from alexnet.workdir import checkpoint, record  # a mistake above needs no JAX
@@ -68,28 +68,33 @@ def report(dirs: Sequence[Path], output: Path, wanted: Sequence[str], which, ove
     subjects = [Subject(workdir, which, overrides) for workdir in dirs]
     together = []
     if "curves" in wanted:
-        arms = [str(workdir) for workdir in dirs]
-        if len(dirs) > len({arm for arm, _ in ablation.arms(dirs)}):
-            arms = [arm for arm, _ in ablation.arms(dirs)]  # seeds of an arm have one colour
-        named = list(zip(arms, subjects, strict=True))
+        labels, arms = names(dirs), [arm for arm, _ in ablation.arms(dirs)]
+        if len(dirs) > len({*arms}):
+            labels = arms  # seeds of an arm have one colour
+        named = list(zip(labels, subjects, strict=True))
         together.append(made("Curves", functools.partial(about.curve_part, named)))
     if "ablation" in wanted and len(dirs) > 1:
         together.append(made("Ablation", functools.partial(ablation.part, dirs)))
-    runs = []
-    for subject in subjects:
-        print(f"{subject.workdir} ...", file=sys.stderr, flush=True)
-        runs.append(page.Run(str(subject.workdir), about.facts(subject), own(subject, wanted)))
+    runs = [
+        page.Run(name, about.facts(subject), own(subject, wanted))
+        for name, subject in zip(names(dirs), subjects, strict=True)
+    ]
     command = shlex.join(["python", "-m", "alexnet.report", *map(str, dirs)])
-    title = str(dirs[0]) if len(dirs) == 1 else f"{len(dirs)} runs"
-    subtitle = f"{subjects[0].config.net.name} on {subjects[0].config.data.name}"
-    text = page.html(title, subtitle, together, runs, command)
+    title = runs[0].name if len(dirs) == 1 else f"{len(dirs)} runs"
+    nets = {f"{one.config.net.name} on {one.config.data.name}": None for one in subjects}
+    text = page.html(title, ", ".join(nets), together, runs, command)
     figures = page.pngs(together, runs)
     folder = page.write(output, text, figures)
     for where, parts in [("", together), *((f"{one.name}: ", one.parts) for one in runs)]:
-        for part in parts:
-            if part.missing:
-                print(f"left out: {where}{part.title}: {part.missing}", file=sys.stderr)
+        for part in (part for part in parts if part.missing):
+            print(f"left out: {where}{part.title}: {part.missing}", file=sys.stderr)
     print(f"{output} ({len(text) / 1e6:.1f} MB), and {len(figures)} figures in {folder}")
+
+
+def names(dirs: Sequence[Path]) -> list[str]:
+    """The last parts of the paths, where they tell the runs apart."""
+    last = [workdir.name for workdir in dirs]
+    return last if all(last) and len({*last}) == len(last) else [str(workdir) for workdir in dirs]
 
 
 def own(subject: "Subject", wanted: Sequence[str]) -> list["Part"]:
@@ -106,8 +111,11 @@ def own(subject: "Subject", wanted: Sequence[str]) -> list["Part"]:
         "config": ("Config", about.config_part),
         "provenance": ("Provenance", about.provenance_part),
     }
-    chosen = [makers[name] for name in OWN if name in wanted]
-    return [made(title, functools.partial(make, subject)) for title, make in chosen]
+    parts = []
+    for title, make in (makers[name] for name in OWN if name in wanted):
+        print(f"{subject.workdir}: {title} ...", file=sys.stderr, flush=True)
+        parts.append(made(title, functools.partial(make, subject)))
+    return parts
 
 
 if __name__ == "__main__":

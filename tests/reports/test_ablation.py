@@ -83,3 +83,16 @@ def test_the_table_has_points_and_signs(runs):
     interval = stats.ttest_rel(WITHOUT, BASELINE).confidence_interval(0.95)
     assert table.rows[1][6] == f"{100 * interval.low:+.2f} to {100 * interval.high:+.2f}"
     assert [shown.name for shown in made.figures] == ["errors", "differences"]
+
+
+def test_an_arm_that_differs_in_many_settings_is_named_after_its_first_run(runs, tmp_path):
+    settings = {"net__norm": False, "net__dropout": 0.25, "epochs": 5, "schedule__rate": 0.125}
+    others = [make(tmp_path / f"other{s}", [0.5], seed=s, **settings) for s in range(2)]
+    found = ablation.arms([*others, runs[0]])
+    assert found == [("other0", 0), ("other0", 1), ("a0", 0)]
+
+
+def test_runs_on_different_datasets_are_not_compared(runs, tmp_path):
+    other = make(tmp_path / "other", [0.5], data__name="cifar10")
+    with pytest.raises(UserError, match="the runs are on different datasets: cifar10, digits"):
+        ablation.part([runs[0], other])

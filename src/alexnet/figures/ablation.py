@@ -13,7 +13,7 @@ Rows = Sequence[Mapping[str, Any]]  # see `alexnet.reports.ablation.ablation_row
 
 def height(rows: Rows) -> float:
     """Of both figures, in inches."""
-    return 0.75 + 0.36 * len(rows)
+    return 0.6 + 0.5 * len(rows)
 
 
 def draw_errors(figure: Figure, rows: Rows) -> None:
@@ -23,9 +23,9 @@ def draw_errors(figure: Figure, rows: Rows) -> None:
         errors = [100 * error for error in row["errors"]]
         apart = [place + 0.09 * (i - (len(errors) - 1) / 2) for i in range(len(errors))]
         axes.plot(errors, apart, "o", markersize=5, color=_colour(place), alpha=0.6)
-        axes.plot([100 * row["mean"]] * 2, [place - 0.3, place + 0.3], "C6", linewidth=2)
+        axes.plot([100 * row["mean"]] * 2, [place - 0.22, place + 0.22], "C6", linewidth=2)
     _arms(axes, rows)
-    axes.set_xlabel("top-1 error, %, of the last validation")
+    axes.set_xlabel("top-1 error, %")
 
 
 def draw_differences(figure: Figure, rows: Rows) -> None:
@@ -40,14 +40,20 @@ def draw_differences(figure: Figure, rows: Rows) -> None:
             axes.plot(interval, [place] * 2, color=_colour(place), linewidth=3, alpha=0.5)
         axes.plot(100 * row["difference"], place, "o", color=_colour(place))
     _arms(axes, rows)
-    axes.set_xlabel("difference from the first arm, points; 95% interval")
+    axes.set_xlabel("difference, points")
 
 
 def _arms(axes: Axes, rows: Rows) -> None:
-    names = [f"{short(row['arm'], 30)} ({row['n']})" for row in rows]
-    axes.set_yticks(range(len(rows)), names, fontsize=9)
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.grid(False, axis="y")
+    """Names each arm above its line, where there is room for long names."""
+    for place, row in enumerate(rows):
+        name = f"{short(row['arm'], 60)} (n = {row['n']})"
+        over = {"facecolor": axes.get_facecolor(), "edgecolor": "none", "pad": 1}  # the lines
+        where = {"transform": axes.get_yaxis_transform(), "in_layout": False}
+        axes.text(0, place - 0.36, name, fontsize=8, bbox=over, **where)
+    axes.set_yticks([])
+    axes.set_ylim(len(rows) - 0.55, -0.8)
+    axes.spines["left"].set_visible(False)
+    axes.margins(x=0.08)
 
 
 def _colour(place: int) -> str:

@@ -57,7 +57,7 @@ def draw(figure: Figure, curves: Sequence[Curve], what: str) -> None:
         axes.set_ylim(bottom=0)
     if len(names) > 1:
         lines = [Line2D([], [], color=f"C{place}") for place in range(min(len(names), MOST))]
-        shown = [short(name, 46) for name in names[:MOST]]
+        shown = [short(name, 60) for name in names[:MOST]]
         if len(names) > MOST:
             shown[-1] += f" and {len(names) - MOST} more"
         figure.legend(lines, shown, loc="outside lower left", handlelength=1.2)

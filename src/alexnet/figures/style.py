@@ -88,7 +88,7 @@ def _settings(theme: dict) -> dict:
         "xtick.labelcolor": ink,
         "ytick.labelcolor": ink,
         "legend.frameon": False,
-        "legend.fontsize": 9,
+        "legend.fontsize": 8,
         "lines.solid_capstyle": "round",
     }
 

@@ -22,7 +22,6 @@ from alexnet.data import augment
 from alexnet.data.augment import VIEWS, Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.errors import UserError, choice, nearest
-from alexnet.formats import weights
 from alexnet.inference.photos import Photo, several, square
 from alexnet.kernels.choose import choose, compiler_options
 from alexnet.models import network
@@ -30,7 +29,7 @@ from alexnet.models.describe import describe, describe_html
 from alexnet.models.network import PLAIN, Kernels
 from alexnet.models.table import Net
 from alexnet.training import forward
-from alexnet.workdir import log, record
+from alexnet.workdir import log
 
 if TYPE_CHECKING:
     from alexnet.inference.features import Neighbour
@@ -290,36 +289,9 @@ class Classifier:
         Raises:
             UserError: if that cannot be, or the file exists.
         """
-        target = Path(path).expanduser()
-        if target.exists():
-            raise UserError("exists: delete it, or choose another name", f"target={target}")
-        weights.check_target(target, names)
-        weights.check_names(target, names, self.config.net.name)
-        statistics = self.about.statistics
-        content = weights.content(
-            target,
-            names,
-            self.net,
-            jax.device_get(self.params),
-            {"config": record.versioned(self.config), "class_names": list(self.about.classes)},
-            {} if statistics is None else statistics._asdict(),
-            self._crops,
-        )
-        partial = target.with_name(target.name + ".partial")
-        try:
-            partial.write_bytes(content)
-            os.replace(partial, target)  # never half a file
-        except OSError as error:
-            raise UserError(f"cannot write there: {error.strerror}", f"target={target}") from None
+        from alexnet.inference.export import export
 
-    def _crops(self):
-        """images uint8 [b, net's size, net's size, 3] -> logits, with the central mean image."""
-        statistics = self.about.statistics
-        if statistics is not None:
-            central = augment.centre(statistics.mean_HWC, self.net.image_size)
-            statistics = statistics._replace(mean_HWC=central)
-        f = forward.evaluation(self.net, None, self.about.augmentation)
-        return lambda images_BHWC: f(self.params, images_BHWC, statistics, 0)
+        export(self, Path(path).expanduser(), names)
 
     # --- Batches ------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from alexnet.workdir import record
 from alexnet.workdir.claim import MAY_CHANGE
 from alexnet.workdir.log import read_history
 
+LONGEST = 60  # letters of an arm's name
 # Settings that make no other arm: the seed, and what leaves results as they are.
 NOT_ARMS = ("seed", *(key for key in MAY_CHANGE if key not in ("epochs", "schedule.")))
 
@@ -51,18 +52,30 @@ def ablation_rows(dirs: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def arms(dirs: Sequence[Path]) -> list[tuple[str, int]]:
-    """(arm, seed) of each run; an arm is named after the settings that differ between the runs."""
+    """(arm, seed) of each run.
+
+    An arm is named after the settings that differ between the runs, such as "net.norm=False", or
+    after its first run where these are too many to read.
+    """
     settings = [configs.flat(record.saved_config(workdir).to_dict()) for workdir in dirs]
     keys = [
         key
         for key in dict.fromkeys(key for setting in settings for key in setting)
         if not key.startswith(NOT_ARMS) and len({repr(s.get(key)) for s in settings}) > 1
     ]
+    found = {}
+    for workdir, setting in zip(dirs, settings, strict=True):
+        text = ", ".join(f"{key}={setting[key]}" for key in keys if key in setting)
+        name = workdir.name if len(text) > LONGEST else text or "all alike"
+        setting["arm"] = found.setdefault(text, name)
+    return [(setting["arm"], setting["seed"]) for setting in settings]
 
-    def name(setting: Mapping[str, Any]) -> str:
-        return ", ".join(f"{key}={setting[key]}" for key in keys if key in setting)
 
-    return [(name(setting) or "all alike", setting["seed"]) for setting in settings]
+def check_same_data(dirs: Sequence[Path]) -> None:
+    """Raises UserError for runs on different datasets, whose errors do not compare."""
+    names = {record.saved_config(workdir).data.name for workdir in dirs}
+    if len(names) > 1:
+        raise UserError(f"the runs are on different datasets: {', '.join(sorted(names))}")
 
 
 def _summary(row: dict[str, Any], first: dict[str, Any]) -> dict[str, Any]:
@@ -89,6 +102,7 @@ def _summary(row: dict[str, Any], first: dict[str, Any]) -> dict[str, Any]:
 
 def part(dirs: Sequence[Path]) -> Part:
     """The table and its figures."""
+    check_same_data(dirs)
     rows = ablation_rows(dirs)
     if not rows:
         raise UserError("no run has been validated yet")
