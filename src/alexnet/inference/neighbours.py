@@ -25,7 +25,7 @@ def nearest(
     for start in range(0, total, step):
         rows_nD = np.asarray(features_ND[start : start + step], np.float64)
         # |q|^2 is the same for all rows: left out.
-        squares_Qn = (rows_nD**2).sum(1) - 2 * (queries_QD @ rows_nD.T)
+        squares_Qn = np.einsum("nd,nd->n", rows_nD, rows_nD) - 2 * (queries_QD @ rows_nD.T)
         indices_Qn = np.broadcast_to(start + np.arange(len(rows_nD)), squares_Qn.shape)
         best_d = np.concatenate([best_d, squares_Qn], 1)
         best_i = np.concatenate([best_i, indices_Qn], 1)
