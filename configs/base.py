@@ -69,6 +69,7 @@ BASE = {
     "kernels": "auto",  # forms of the operations: plain, cpu, or auto: as the device likes
     "log_every": 50,  # steps that a row of the log averages
     "checkpoint_every": 2000,  # steps, beside the end of every epoch
+    "wandb_project": "",  # where on Weights & Biases the run is followed; "" is nowhere
 }
 
 

@@ -12,7 +12,8 @@ WINGS = [
     {"models", "devices"},
     {"formats", "workdir", "data", "kernels"},
     {"training"},
-    {"cli", "analysis", "inference"},
+    {"cli", "analysis", "inference", "figures"},
+    {"reports"},
     {
         "train",
         "evaluate",
@@ -22,6 +23,7 @@ WINGS = [
         "roofline",
         "predict",
         "profile",
+        "report",
     },  # the commands
 ]
 SOURCE = ROOT / "src/alexnet"

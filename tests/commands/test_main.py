@@ -8,7 +8,17 @@ import pytest
 
 from alexnet import __main__ as program
 
-COMMANDS = ["convert", "evaluate", "nets", "predict", "prepare", "profile", "roofline", "train"]
+COMMANDS = [
+    "convert",
+    "evaluate",
+    "nets",
+    "predict",
+    "prepare",
+    "profile",
+    "report",
+    "roofline",
+    "train",
+]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:

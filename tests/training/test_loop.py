@@ -1,6 +1,7 @@
 """Training as a user runs it, on real digits."""
 
 import dataclasses
+import io
 import json
 import shutil
 import signal
@@ -12,10 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 import jax
 import numpy as np
 import pytest
+from PIL import Image
+from support.charts import pictures
 from support.tiny import ROOT, tiny_config
 
 from alexnet import evaluate
 from alexnet.errors import Interrupted, UserError
+from alexnet.models import filters
 from alexnet.training import evaluation, health, loop
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.setup import Run, setup
@@ -55,6 +59,15 @@ def test_a_run_leaves_config_metrics_tensorboard_and_checkpoints(finished):
     assert all(row["validation/count"] == 359 for row in validated)
     # 1438 images, 256 a step: epochs end within steps 6, 12 and 17
     assert [row["step"] for row in validated] == [6, 12, 17]
+
+
+def test_each_validation_shows_the_filters_to_tensorboard(finished):
+    workdir, _ = finished
+    shown = pictures(workdir, "filters")
+    assert [step for step, _ in shown] == [6, 12, 17]
+    params, _ = checkpoint.load_params(workdir, "last")
+    expected = filters.grid(params["conv1"]["kernel"], scale=6)  # 33 pixels for 5 weights
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(shown[-1][1]))), expected)
 
 
 def test_the_loss_falls(finished):

@@ -12,12 +12,13 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tensorboardX.proto.event_pb2 import Event, SessionLog
+from PIL import Image
+from support.charts import events, pictures
+from tensorboardX.proto.event_pb2 import SessionLog
 
 from alexnet.errors import UserError
 from alexnet.workdir import log
@@ -46,16 +47,6 @@ def train(run: Log, step: int, loss: float = 2.5) -> None:
 
 def train_lines(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith("step ")]
-
-
-def events(workdir: Path) -> Iterator[tuple[str, Event]]:
-    """(run, event) for TensorBoard, read without it: length, its crc, the event, its crc."""
-    for path in sorted((workdir / "tensorboard").rglob("events*")):
-        data = path.read_bytes()
-        while data:
-            size = int.from_bytes(data[:8], "little")
-            yield path.parent.name, Event.FromString(data[12 : 12 + size])
-            data = data[16 + size :]
 
 
 def scalars(workdir: Path) -> list[tuple[str, int, float]]:
@@ -369,3 +360,12 @@ def test_tensorflow_stays_out(tmp_path):
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+
+
+def test_a_picture_is_a_png_of_its_pixels(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    with Log(tmp_path, 6, 128) as run:
+        run.picture("filters", 3, pixels)
+    [(step, png)] = pictures(tmp_path, "filters")
+    assert step == 3
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(png))), pixels)

@@ -3,7 +3,7 @@
     net = load("runs/digits")
     net.top(["cat.jpg", array], 5)
 
-A workdir stands alone: nothing here needs the dataset but `evaluate`.
+A workdir stands alone: only `evaluate`, `dataset_features` and `nearest` need the dataset.
 """
 
 import dataclasses
@@ -12,26 +12,28 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from alexnet import config as configs
 from alexnet.data import augment
 from alexnet.data.augment import VIEWS, Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.errors import UserError, choice, nearest
-from alexnet.formats import weights
 from alexnet.inference.photos import Photo, several, square
 from alexnet.kernels.choose import choose, compiler_options
 from alexnet.models import network
 from alexnet.models.describe import describe, describe_html
 from alexnet.models.network import PLAIN, Kernels
 from alexnet.models.table import Net
-from alexnet.training import dataset, forward
-from alexnet.workdir import log, record
+from alexnet.training import forward
+from alexnet.workdir import log
+
+if TYPE_CHECKING:
+    from alexnet.inference.features import Neighbour
+    from alexnet.inference.splits import Splits
 
 BATCH = 32  # images that go through the net at once
 
@@ -145,8 +147,11 @@ class Classifier:
 
     def activations(self, images_BSSC: jax.Array) -> network.Activations:
         """Every row's output by name, of the centre view; all towers' maps side by side."""
+        return self._activations(images_BSSC, PLAIN)
+
+    def _activations(self, images_BSSC: jax.Array, kernels: Kernels) -> network.Activations:
         x = augment.evaluation_inputs(images_BSSC, self.about.augmentation, self.about.statistics)
-        logits, seen = network.apply(self.net, self.params, x)
+        logits, seen = network.apply(self.net, self.params, x, kernels=kernels)
         return seen | {self.net.rows[-1].name: logits}
 
     # --- Photos -------------------------------------------------------------------------------
@@ -160,8 +165,7 @@ class Classifier:
         choice("views", views, tuple(VIEWS))
 
         def probabilities(net: Classifier, images_BSSC: jax.Array, view: jax.Array) -> jax.Array:
-            kernels = choose("auto", None, images_BSSC.shape[0], net.net.image_size)
-            return jax.nn.softmax(net._logits(images_BSSC, views, view, kernels))
+            return jax.nn.softmax(net._logits(images_BSSC, views, view, net._kernels(images_BSSC)))
 
         program, found = self._program(views, probabilities), []
         for batch, count in self._batches(photos):
@@ -188,18 +192,7 @@ class Classifier:
             UserError: for a row that the net has not.
         """
         names = (rows,) if isinstance(rows, str) else tuple(rows)
-        known = [row.name for row in self.net.rows]
-        for name in names:
-            if name not in known:
-                raise UserError(
-                    f"net {self.net.name} has no layer {name!r}{nearest(name, known)}", "rows"
-                )
-
-        def chosen(net: Classifier, images_BSSC: jax.Array) -> list[jax.Array]:
-            seen = net.activations(images_BSSC)
-            return [seen[name] for name in names]
-
-        program = self._program(names, chosen)
+        program = self.rows_program(names)
         parts = [
             [np.asarray(seen)[:count] for seen in program(self.params, batch)]
             for batch, count in self._batches(photos)
@@ -240,27 +233,55 @@ class Classifier:
         Raises:
             UserError: if the dataset has other classes, or no such split.
         """
-        # Of all this package, opening datasets takes longest to import.
-        from alexnet.training.setup import KINDS, setup
+        return self._splits(overrides).evaluate(split, views, keep)
 
-        choice("views", views, tuple(VIEWS))
-        config = self.config.copy_and_resolve_references()
-        # On the devices at hand, however many it was trained on.
-        anywhere = {"mesh.data": 0, "mesh.tower": 0, "accumulate": 1}
-        configs.apply_overrides(config, anywhere | dict(overrides or {}), KINDS)
-        then = self._trained_on()
-        run = setup(config, then)
-        dataset.check_classes(self.about.source, self.about.classes, run.store.classes)
-        choice("split", split, tuple(run.store.counts))
-        network.check(run.net, self.params, str(self.about.source))
-        notes = [] if dataset.is_known(then) else [dataset.UNKNOWN]
-        notes += [
-            f"warning: not the images that {self.about.source} was trained with: {line}"
-            for line in dataset.changed(then, run.store, [split])
-        ]
-        means = run.evaluate(run.put(jax.device_get(self.params)), split, views, keep)
-        row = {"split": split, "views": views, "checkpoint": self.about.step}
-        return row | means._asdict() | {"dataset": run.store.name, "notes": notes}
+    def dataset_features(
+        self, split: str = "train", row: str = "", overrides: Mapping[str, Any] | None = None
+    ) -> np.ndarray:
+        """What a row gives for every image of a split of the run's dataset, centre view.
+
+        They are kept in `<workdir>/features`, and computed once for these weights and images.
+
+        Args:
+            row: by name; "" is what the last layer reads, such as fc7 after its ReLU.
+            overrides: as for `evaluate`.
+
+        Returns:
+            float32 [images, ...], in the order of the split; where they are kept, a file that is
+            read as it is used (np.memmap).
+
+        Raises:
+            UserError: if there is no such row, split or dataset.
+        """
+        from alexnet.inference.features import dataset_features
+
+        return dataset_features(self._splits(overrides), split, row)
+
+    def nearest(
+        self,
+        photos: Photo | Iterable[Photo],
+        count: int = 6,
+        split: str = "train",
+        row: str = "",
+        overrides: Mapping[str, Any] | None = None,
+    ) -> list[list["Neighbour"]]:
+        """For each photo the nearest images of a split of the run's dataset, the nearest first.
+
+        By the L2 distance between what a row gives (Figure 4, right); arguments and errors are
+        those of `dataset_features`, which this computes first.
+
+        Returns:
+            `count` tuples (index, distance, label, image) for each photo.
+        """
+        from alexnet.inference.features import nearest
+
+        return nearest(self._splits(overrides), photos, count, split, row)
+
+    def _splits(self, overrides: Mapping[str, Any] | None) -> "Splits":
+        # Of all this package, opening datasets takes longest to import.
+        from alexnet.inference.splits import Splits
+
+        return Splits(self, overrides)
 
     def export(self, path: str | os.PathLike, names: str = "own") -> None:
         """Writes the net as .safetensors or .stablehlo; see `alexnet.convert`.
@@ -268,41 +289,33 @@ class Classifier:
         Raises:
             UserError: if that cannot be, or the file exists.
         """
-        target = Path(path).expanduser()
-        if target.exists():
-            raise UserError("exists: delete it, or choose another name", f"target={target}")
-        weights.check_target(target, names)
-        weights.check_names(target, names, self.config.net.name)
-        statistics = self.about.statistics
-        content = weights.content(
-            target,
-            names,
-            self.net,
-            jax.device_get(self.params),
-            {"config": record.versioned(self.config), "class_names": list(self.about.classes)},
-            {} if statistics is None else statistics._asdict(),
-            self._crops,
-        )
-        partial = target.with_name(target.name + ".partial")
-        try:
-            partial.write_bytes(content)
-            os.replace(partial, target)  # never half a file
-        except OSError as error:
-            raise UserError(f"cannot write there: {error.strerror}", f"target={target}") from None
+        from alexnet.inference.export import export
 
-    def _crops(self):
-        """images uint8 [b, net's size, net's size, 3] -> logits, with the central mean image."""
-        statistics = self.about.statistics
-        if statistics is not None:
-            central = augment.centre(statistics.mean_HWC, self.net.image_size)
-            statistics = statistics._replace(mean_HWC=central)
-        f = forward.evaluation(self.net, None, self.about.augmentation)
-        return lambda images_BHWC: f(self.params, images_BHWC, statistics, 0)
-
-    def _trained_on(self):
-        return dataset.remembered(self.about.source) if self.about.source.is_dir() else None
+        export(self, Path(path).expanduser(), names)
 
     # --- Batches ------------------------------------------------------------------------------
+
+    def rows_program(self, names: Sequence[str]) -> Callable[..., list[jax.Array]]:
+        """f(params, images_BSSC) -> what these rows give for the centre view, compiled.
+
+        Raises:
+            UserError: for a row that the net has not.
+        """
+        known = [row.name for row in self.net.rows]
+        for name in names:
+            if name not in known:
+                raise UserError(
+                    f"net {self.net.name} has no layer {name!r}{nearest(name, known)}", "rows"
+                )
+
+        def chosen(net: Classifier, images_BSSC: jax.Array) -> list[jax.Array]:
+            seen = net._activations(images_BSSC, net._kernels(images_BSSC))
+            return [seen[name] for name in names]
+
+        return self._program(tuple(names), chosen)
+
+    def _kernels(self, images_BSSC: jax.Array) -> Kernels:
+        return choose("auto", None, images_BSSC.shape[0], self.net.image_size)
 
     def _program(self, key: Any, function: Callable[..., Any]) -> Callable[..., Any]:
         """`function(net, ...)` compiled, of (params, ...); once for each key."""

@@ -14,16 +14,21 @@ from alexnet.data.store import Store, check_outside
 from alexnet.devices import processes
 from alexnet.devices.processes import Interruption
 from alexnet.errors import Interrupted, UserError
+from alexnet.models import filters
+from alexnet.models.network import Params
 from alexnet.models.table import layers
 from alexnet.training import dataset, fine_tune
 from alexnet.training.health import Alarm, Window, averages, tells_top5, warnings
 from alexnet.training.setup import Run, setup
-from alexnet.workdir import checkpoint, record
+from alexnet.workdir import checkpoint, record, tracker
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.claim import claim
 from alexnet.workdir.log import Log, read_history
 from alexnet.workdir.provenance import provenance
 from alexnet.workdir.record import Progress, Validation
+from alexnet.workdir.tracker import Tracker
+
+FILTER_SIDE = 33  # of a filter in TensorBoard, in pixels
 
 
 def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> list[dict[str, Any]]:
@@ -41,6 +46,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> list[dict[str
     begun = checkpoint.begun(workdir)
     known = dataset.remembered(workdir) if begun else None
     run = setup(config, known)
+    tracker.check(run.config.wandb_project)
     config, first = run.config, jax.process_index() == 0
     check_outside(config.data.name, workdir, "workdir")
     dataset.check_resume(workdir, known, run.store)
@@ -94,6 +100,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> list[dict[str
                             error, loss = found.top1_error, found.loss
                             errors = [*errors, error]
                             log.validation(step, epoch, *found)
+                            log_filters(log, run, step, state.params)
                         progress = Progress(epoch, tuple(errors), run.store.classes, opened)
                         checkpoints.save(step, state, progress, error, loss)
                 if stop:
@@ -140,7 +147,7 @@ def say_it_stays(run: Run, workdir: Path, epochs: float) -> None:
 
 def open_log(run: Run, workdir: Path, resume_step: int | None) -> Log:
     """The log, which the first process writes, beside the config that it is a log of."""
-    first = jax.process_index() == 0
+    first, project = jax.process_index() == 0, run.config.wandb_project
     if first:
         record.save_config(run.config, workdir)
     return Log(
@@ -150,7 +157,18 @@ def open_log(run: Run, workdir: Path, resume_step: int | None) -> Log:
         resume_step=resume_step,
         enabled=first,
         top5=tells_top5(run),
+        tracker=Tracker(project, workdir, run.config.to_dict()) if project and first else None,
     )
+
+
+def log_filters(log: Log, run: Run, step: int, params: Params) -> None:
+    """Shows what the first layer looks for; every process calls it."""
+    try:
+        name = filters.first_convolution(run.net)
+    except UserError:
+        return
+    kernel = checkpoint.whole(params[name]["kernel"])
+    log.picture("filters", step, filters.grid(kernel, max(1, FILTER_SIDE // kernel.shape[1])))
 
 
 def introduction(run: Run, workdir: Path, start: int, known: Store | None) -> str:

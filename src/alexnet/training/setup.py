@@ -295,6 +295,7 @@ def check_top_level(
     accumulate: int,
     log_every: int,
     checkpoint_every: int,
+    wandb_project: str,
 ) -> None:
     """Checks the settings that are in no section, and that there is every section.
 
@@ -311,6 +312,8 @@ def check_top_level(
         accumulate: parts that a batch is taken in, to save memory.
         log_every: steps from one row of the log to the next.
         checkpoint_every: steps between checkpoints, beside the one that ends each epoch.
+        wandb_project: where on Weights & Biases the run is followed (pip install wandb); "" is
+            nowhere.
 
     Raises:
         UserError: for a value that cannot be.

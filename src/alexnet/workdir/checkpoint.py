@@ -257,10 +257,15 @@ def _describe(leaves: dict[str, jax.Array]) -> dict[str, dict]:
 
 
 def _crc32(leaf: jax.Array | np.ndarray) -> int:
-    """Of the whole array's bytes in C order, whatever its sharding; the same in all processes."""
+    """Of the whole array's bytes in C order."""
+    return zlib.crc32(np.ascontiguousarray(whole(leaf)).view(np.uint8))
+
+
+def whole(leaf: jax.Array | np.ndarray) -> np.ndarray:
+    """An array on the host, whatever its sharding; every process calls it, and gets all of it."""
     if isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated):
         leaf = multihost_utils.process_allgather(leaf, tiled=True)
-    return zlib.crc32(np.ascontiguousarray(leaf).view(np.uint8))
+    return np.asarray(leaf)
 
 
 def _sealed(record: dict) -> dict:

@@ -13,10 +13,12 @@ from datetime import timedelta
 from pathlib import Path
 from time import monotonic
 
+import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from alexnet.errors import UserError
+from alexnet.workdir.tracker import Tracker
 
 WIDTH = 80  # of lines, in columns
 
@@ -31,7 +33,7 @@ class Log:
     are fractions, 0 to 1; lines leave out the top-5 error unless `top5`. Every row has the seconds
     that the run was open, whatever they were spent on; a resumed run goes on from the last row's.
     TensorBoard sees two runs, train and validation, in the same charts, and `<workdir>/config.json`
-    as text.
+    as text. A `tracker` gets every row, and those that are kept where it begins with this run.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Log:
         enabled: bool = True,
         interval: float = 10.0,
         top5: bool = True,
+        tracker: Tracker | None = None,
     ):
         self.enabled = enabled
         self.total_steps = total_steps
@@ -55,6 +58,7 @@ class Log:
         self._recent = deque(maxlen=20)  # (step, seconds spent training) of the latest rows
         self._printed = -math.inf
         self._bar = None
+        self._tracker = tracker
         if not enabled:
             return
         workdir = Path(workdir)
@@ -81,6 +85,9 @@ class Log:
         }
         for row in [] if before else kept:  # of earlier versions, which had other charts
             self._chart(row)
+        for number, row in enumerate(kept if tracker is not None and tracker.new else []):
+            tracker.row(number, row)
+        self._row = len(kept)  # the number of the next one
         if (workdir / "config.json").exists():
             text = textwrap.indent((workdir / "config.json").read_text(), "    ")  # Markdown's code
             self._tensorboard["train"].add_text("config", text, resume_step or 0)
@@ -94,12 +101,14 @@ class Log:
                 ncols=_columns(),
                 nrows=24,
             )
+        if tracker is not None:
+            self.message(f"followed on Weights & Biases: {tracker.where}")
 
     def __enter__(self) -> "Log":
         return self
 
-    def __exit__(self, *exception) -> None:
-        self.close()
+    def __exit__(self, error: type | None, *more) -> None:
+        self.close(failed=error is not None)
 
     def train(
         self,
@@ -162,6 +171,11 @@ class Log:
         line = f"validation  step {step}/{self.total_steps}{numbers}"
         self.message(_fitted(line, optional, WIDTH))
 
+    def picture(self, tag: str, step: int, pixels_HWC: np.ndarray) -> None:
+        """An image for TensorBoard, uint8 RGB."""
+        if self.enabled:
+            self._tensorboard["train"].add_image(tag, pixels_HWC, step, dataformats="HWC")
+
     def status(self, text: str) -> None:
         """What goes on until the first step's line: on the live line if there is one."""
         if self._bar is not None:
@@ -187,7 +201,7 @@ class Log:
         finally:
             self._paused += monotonic() - start
 
-    def close(self) -> None:
+    def close(self, failed: bool = False) -> None:
         """Close the files and leave the live line standing."""
         if not self.enabled:
             return
@@ -196,6 +210,8 @@ class Log:
             writer.close()
         if self._bar is not None:
             self._bar.close()
+        if self._tracker is not None:
+            self._tracker.close(failed)
 
     def _write(self, step: int, epoch: float, values: dict[str, float | None]) -> None:
         seconds = round(monotonic() - self._opened, 3)
@@ -203,6 +219,9 @@ class Log:
         row |= {name: _plain(value) for name, value in values.items()}
         self._rows.write(json.dumps(row, allow_nan=False) + "\n")
         self._chart(row)
+        if self._tracker is not None:
+            self._tracker.row(self._row, row)
+        self._row += 1
 
     def _chart(self, row: dict) -> None:
         """A row's numbers for TensorBoard: "train/loss" is "loss" of the run "train"."""

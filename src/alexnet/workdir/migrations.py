@@ -46,7 +46,7 @@ class Dropped:
 
 Change = Added | Renamed | Retired | Dropped
 
-VERSION = 4
+VERSION = 5
 CHANGES: tuple[tuple[int, Change], ...] = (
     # Krizhevsky's "One weird trick" (2014): fully-connected layers divided over the batch's devices
     (1, Retired("mesh.hybrid", False)),
@@ -59,6 +59,7 @@ CHANGES: tuple[tuple[int, Change], ...] = (
     (3, Added("precision", "float32")),
     (3, Added("optimizer.name", "momentum")),
     (4, Added("data.encoding", "auto")),
+    (5, Added("wandb_project", "")),
 )
 
 

@@ -1,0 +1,69 @@
+"""Errors and losses of runs over their epochs; Figure 1 is such a one."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from alexnet.figures.style import short
+
+FAR = 4  # times
+MOST = 7  # names in a legend, and colours
+LABELS = {"top1_error": "top-1 error, %", "loss": "loss, nats"}
+
+
+class Curve(NamedTuple):
+    """A run's rows.
+
+    Attributes:
+        name: of the run, or of what it has in common with others.
+        rows: of its metrics.jsonl, as `alexnet.read_log` gives them.
+    """
+
+    name: str
+    rows: Sequence[Mapping[str, Any]]
+
+
+def draw(figure: Figure, curves: Sequence[Curve], what: str) -> None:
+    """Validation as strong lines with a dot each, training as thin ones; a colour for each name.
+
+    Args:
+        what: "top1_error" or "loss", which gets a logarithmic axis where it falls far.
+    """
+    axes, seen = figure.subplots(), []
+    many = len(curves) > 3
+    names = list(dict.fromkeys(curve.name for curve in curves))
+    for curve in curves:
+        colour = f"C{names.index(curve.name) % MOST}"
+        for split, style in (
+            ("train", {"linewidth": 0.9, "alpha": 0.4 if many else 0.6}),
+            ("validation", {"linewidth": 1.2 if many else 1.7, "marker": "o", "markersize": 2}),
+        ):
+            points = points_of(curve.rows, f"{split}/{what}")
+            seen += [value for _, value in points]
+            if points:
+                axes.plot(*zip(*points, strict=True), color=colour, **style)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(LABELS[what])
+    axes.set_xlim(left=0)
+    if what == "loss" and 0 < FAR * min(seen, default=0) < max(seen):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    elif what != "loss":
+        axes.set_ylim(bottom=0)
+    if len(names) > 1:
+        lines = [Line2D([], [], color=f"C{place}") for place in range(min(len(names), MOST))]
+        shown = [short(name, 60) for name in names[:MOST]]
+        if len(names) > MOST:
+            shown[-1] += f" and {len(names) - MOST} more"
+        figure.legend(lines, shown, loc="outside lower left", handlelength=1.2)
+
+
+def points_of(rows: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, float]]:
+    """(epoch, value) wherever there is one; errors in per cent. NaN is none."""
+    scale = 100 if name.endswith("error") else 1
+    return [(row["epoch"], scale * row[name]) for row in rows if row.get(name) is not None]

@@ -1,0 +1,114 @@
+"""What all figures share: letters, and colours for light and for dark pages.
+
+No display and no pyplot: a figure is drawn by a function that gets an empty one, once for each
+page, and becomes the bytes of a PNG.
+"""
+
+import io
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple
+
+import matplotlib
+from matplotlib import cycler, font_manager
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+WIDTH = 4.8  # inches: two figures side by side on a screen, one on a phone
+DPI = 200
+# Paul Tol's "bright" colours, which most colour-blind people tell apart, and lighter ones for dark.
+LIGHT = {
+    "paper": "#ffffff",
+    "ink": "#1f2328",
+    "faint": "#d5d9de",
+    "colours": ("#4477aa", "#ee6677", "#228833", "#b8a200", "#3399bb", "#aa3377", "#777777"),
+}
+DARK = {
+    "paper": "#1b1f24",
+    "ink": "#d7dce2",
+    "faint": "#3b424a",
+    "colours": ("#7aaede", "#ff8f9c", "#5fc06f", "#dccb55", "#7fd6ee", "#dd86b8", "#a9b0b8"),
+}
+FALLBACK = ("Noto Sans CJK JP", "Noto Sans CJK SC", "Arial Unicode MS", "Noto Sans")
+
+
+class Drawing(NamedTuple):
+    """A figure as PNGs.
+
+    Attributes:
+        light: for paper and light pages.
+        dark: the same for dark ones.
+    """
+
+    light: bytes
+    dark: bytes
+
+
+def drawn(draw: Callable[[Figure], None], height: float, width: float = WIDTH) -> Drawing:
+    """What `draw` puts on a figure of so many inches."""
+    return Drawing(*(_png(draw, height, width, theme) for theme in (LIGHT, DARK)))
+
+
+def _png(draw: Callable[[Figure], None], height: float, width: float, theme: dict) -> bytes:
+    with matplotlib.rc_context(_settings(theme)), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # of letters that no font here has
+        figure = Figure((width, height), dpi=DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        draw(figure)
+        file = io.BytesIO()
+        figure.savefig(file, format="png", metadata={"Software": None})
+    return file.getvalue()
+
+
+def _settings(theme: dict) -> dict:
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    ink, paper = theme["ink"], theme["paper"]
+    return {
+        "font.family": ["DejaVu Sans", *(name for name in FALLBACK if name in installed)],
+        "font.size": 10,
+        "text.parse_math": False,  # a $ in the name of a class is one
+        "text.color": ink,
+        "axes.labelcolor": ink,
+        "axes.edgecolor": theme["faint"],
+        "axes.facecolor": paper,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlesize": 10,
+        "axes.prop_cycle": cycler(color=theme["colours"]),
+        "figure.facecolor": paper,
+        "savefig.facecolor": paper,
+        "grid.color": theme["faint"],
+        "grid.linewidth": 0.6,
+        "xtick.color": theme["faint"],
+        "ytick.color": theme["faint"],
+        "xtick.labelcolor": ink,
+        "ytick.labelcolor": ink,
+        "legend.frameon": False,
+        "legend.fontsize": 8,
+        "lines.solid_capstyle": "round",
+    }
+
+
+def shades() -> LinearSegmentedColormap:
+    """From the page's own colour to the first of the figure's."""
+    settings = matplotlib.rcParams
+    strong = settings["axes.prop_cycle"].by_key()["color"][0]
+    return LinearSegmentedColormap.from_list("shades", [settings["axes.facecolor"], strong])
+
+
+def bare(axes: Axes) -> None:
+    """For pictures: no grid, no ticks, no frame."""
+    axes.grid(False)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+
+
+def short(text: str, most: int) -> str:
+    """A name on one line of at most so many letters."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 1] + "…"

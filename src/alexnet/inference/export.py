@@ -1,0 +1,51 @@
+"""A classifier as a file, with its classes and what it does to photos."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jax
+
+from alexnet.data import augment
+from alexnet.errors import UserError
+from alexnet.formats import weights
+from alexnet.training import forward
+from alexnet.workdir import record
+
+if TYPE_CHECKING:
+    from alexnet.inference.classifier import Classifier
+
+
+def export(net: "Classifier", target: Path, names: str) -> None:
+    """What `Classifier.export` says."""
+    if target.exists():
+        raise UserError("exists: delete it, or choose another name", f"target={target}")
+    weights.check_target(target, names)
+    weights.check_names(target, names, net.config.net.name)
+    statistics = net.about.statistics
+    content = weights.content(
+        target,
+        names,
+        net.net,
+        jax.device_get(net.params),
+        {"config": record.versioned(net.config), "class_names": list(net.about.classes)},
+        {} if statistics is None else statistics._asdict(),
+        lambda: _crops(net),
+    )
+    partial = target.with_name(target.name + ".partial")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, target)  # never half a file
+    except OSError as error:
+        raise UserError(f"cannot write there: {error.strerror}", f"target={target}") from None
+
+
+def _crops(net: "Classifier") -> Callable[[jax.Array], jax.Array]:
+    """images uint8 [b, net's size, net's size, 3] -> logits, with the central mean image."""
+    statistics = net.about.statistics
+    if statistics is not None:
+        central = augment.centre(statistics.mean_HWC, net.net.image_size)
+        statistics = statistics._replace(mean_HWC=central)
+    f = forward.evaluation(net.net, None, net.about.augmentation)
+    return lambda images_BHWC: f(net.params, images_BHWC, statistics, 0)

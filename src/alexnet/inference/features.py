@@ -1,0 +1,185 @@
+"""What a layer gives for every image of a split, kept in `<workdir>/features` once computed.
+
+    features/259-relu7-train/features.npy   float32 [images, ...], in the order of the split
+    features/259-relu7-train/about.json     of which weights and images; written last
+
+They are computed again if the weights, the images or what the net does to them are others, or if a
+byte has changed; a computation that is stopped leaves nothing behind.
+"""
+
+import fcntl
+import functools
+import json
+import os
+import shutil
+import sys
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from alexnet.errors import UserError, require
+from alexnet.inference.neighbours import nearest as nearest_rows
+from alexnet.inference.photos import Photo
+from alexnet.inference.splits import Splits
+from alexnet.models.table import Dropout, Net
+from alexnet.workdir.record import write_json
+
+FOLDER = "features"
+PART = 2**26  # bytes that are checked at once
+
+
+class Neighbour(NamedTuple):
+    """An image of a dataset that is near to another.
+
+    Attributes:
+        index: in its split.
+        distance: L2, between features.
+        label: its class.
+        image: uint8 [S, S, 3], as it is stored.
+    """
+
+    index: int
+    distance: float
+    label: str
+    image: np.ndarray
+
+
+def hidden_row(net: Net) -> str:
+    """What the last layer reads, without dropout: relu7, fc7 after its ReLU, in the paper.
+
+    Raises:
+        UserError: if there is no layer before the last one.
+    """
+    rows = [row for row in net.rows[:-1] if not isinstance(row, Dropout)]
+    if not rows:
+        raise UserError(f"net {net.name} has no layer before the last one")
+    return rows[-1].name
+
+
+def dataset_features(
+    splits: Splits, split: str, row: str = "", progress: bool = True
+) -> np.ndarray:
+    """What `Classifier.dataset_features` says."""
+    splits.check(split)
+    row = row or hidden_row(splits.net.net)
+    compute = functools.partial(_computed, splits, split, row, progress)
+    about = _about(splits, split, row)
+    if about is None:
+        return np.concatenate(list(compute()))
+    folder = splits.net.about.source / FOLDER / f"{about['step']}-{row}-{split}"
+    found = _read(folder, about)
+    if found is not None:
+        return found
+    try:
+        with _locked(folder.parent):
+            if _read(folder, about) is None:  # else another process has just computed them
+                _write(folder, about, compute())
+            return _read(folder, about)
+    except OSError as error:  # a folder that only others may write in, a full disk
+        print(f"features are not kept in {folder.parent}: {error.strerror}", file=sys.stderr)
+        return np.concatenate(list(compute()))
+
+
+def nearest(
+    splits: Splits, photos: Photo | Iterable[Photo], count: int, split: str, row: str = ""
+) -> list[list[Neighbour]]:
+    """What `Classifier.nearest` says."""
+    require("count", count, count >= 1, "must be at least 1")
+    net, store = splits.net, splits.run.store
+    row = row or hidden_row(net.net)
+    features = dataset_features(splits, split, row)
+    queries = net.features(photos, row)
+    flat = (array.reshape(len(array), -1) for array in (queries, features))
+    found = []
+    for indices, distances in zip(*nearest_rows(*flat, count), strict=True):
+        images, labels = store.read(split, indices)
+        names = [store.classes[label] for label in labels]
+        four = zip(indices.tolist(), distances.tolist(), names, images, strict=True)
+        found.append([Neighbour(*one) for one in four])
+    return found
+
+
+def _computed(splits: Splits, split: str, row: str, progress: bool) -> Iterator[np.ndarray]:
+    """Batches of a row's outputs, in the order of the split."""
+    program = splits.net.rows_program((row,))
+    total = splits.run.store.counts[split]
+    hidden = None if progress else True  # None: hidden only where there is no terminal
+    with tqdm(total=total, desc=f"{row} of {split}", unit=" images", disable=hidden) as bar:
+        for images, count in splits.batches(split):
+            yield np.asarray(program(splits.net.params, images)[0])[:count]
+            bar.update(count)
+
+
+def _about(splits: Splits, split: str, row: str) -> dict[str, Any] | None:
+    """All that features depend on; None where that is not known, so that they cannot be kept.
+
+    Stores of earlier versions have no digests, and files of weights no folder.
+    """
+    about, store = splits.net.about, splits.run.store
+    if about.step is None or split not in store.contents:
+        return None
+    sums = 0
+    for leaf in jax.tree.leaves((splits.net.params, about.statistics)):
+        sums = zlib.crc32(np.ascontiguousarray(leaf).view(np.uint8), sums)
+    return {
+        "step": about.step,
+        "row": row,
+        "split": split,
+        "count": store.counts[split],
+        "images": store.contents[split],
+        "image_size": store.image_size,
+        "quality": store.quality,
+        "weights": sums,
+        "net": zlib.crc32(repr((about.net, about.augmentation)).encode()),
+    }
+
+
+def _read(folder: Path, about: dict[str, Any]) -> np.ndarray | None:
+    """The features there, read from disk as they are used; None if they are others or damaged."""
+    try:
+        found = json.loads((folder / "about.json").read_text())
+        features = np.load(folder / "features.npy", mmap_mode="r")
+    except (OSError, ValueError, EOFError):
+        return None
+    rows = max(1, PART // max(1, features[:1].nbytes))
+    sums = 0
+    for start in range(0, len(features), rows):
+        sums = zlib.crc32(np.ascontiguousarray(features[start : start + rows]), sums)
+    return features if found == about | {"crc32": sums} else None
+
+
+def _write(folder: Path, about: dict[str, Any], parts: Iterable[np.ndarray]) -> None:
+    """Puts features and what they are of into `folder`, which is never half there."""
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+    partial.mkdir()
+    try:
+        sums = 0
+        with (partial / "features.npy").open("wb") as file:
+            for part in parts:
+                if not file.tell():
+                    shape = (about["count"], *part.shape[1:])
+                    header = {"descr": part.dtype.str, "fortran_order": False, "shape": shape}
+                    np.lib.format.write_array_header_1_0(file, header)
+                file.write(np.ascontiguousarray(part))
+                sums = zlib.crc32(np.ascontiguousarray(part), sums)
+        write_json(about | {"crc32": sums}, partial / "about.json")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process computes, others wait for it; a killed process frees the lock."""
+    folder.mkdir(exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,77 @@
+"""The images of a classifier's dataset, split by split: evaluated, and read."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from alexnet import config as configs
+from alexnet.data import pipeline
+from alexnet.data.augment import VIEWS
+from alexnet.errors import choice
+from alexnet.models import network
+from alexnet.training import dataset
+from alexnet.training.setup import KINDS, setup
+
+if TYPE_CHECKING:
+    from alexnet.inference.classifier import Classifier
+
+BATCH = 128  # images that go through the net at once
+
+
+class Splits:
+    """A classifier with the dataset that its run was trained on, on the devices at hand.
+
+    Attributes:
+        run: as if to be trained on; its store has the images.
+    """
+
+    def __init__(self, net: "Classifier", overrides: Mapping[str, Any] | None = None):
+        """Opens the dataset.
+
+        Args:
+            overrides: of settings, such as {"data.data_dir": ..., "mesh.data": 2}.
+
+        Raises:
+            UserError: if it is not there, or has other classes.
+        """
+        self.net = net
+        source = net.about.source
+        config = net.config.copy_and_resolve_references()
+        # However many it was trained on.
+        anywhere = {"mesh.data": 0, "mesh.tower": 0, "accumulate": 1}
+        configs.apply_overrides(config, anywhere | dict(overrides or {}), KINDS)
+        self._then = dataset.remembered(source) if source.is_dir() else None
+        self.run = setup(config, self._then)
+        dataset.check_classes(source, net.about.classes, self.run.store.classes)
+        network.check(self.run.net, net.params, str(source))
+
+    def check(self, split: str) -> None:
+        """Raises UserError if there is no such split."""
+        choice("split", split, tuple(self.run.store.counts))
+
+    def notes(self, split: str) -> list[str]:
+        """Lines on how its images differ from those of the training run, as far as is known."""
+        unknown = [] if dataset.is_known(self._then) else [dataset.UNKNOWN]
+        return unknown + [
+            f"warning: not the images that {self.net.about.source} was trained with: {line}"
+            for line in dataset.changed(self._then, self.run.store, [split])
+        ]
+
+    def evaluate(
+        self, split: str = "validation", views: str = "centre", keep: list | None = None
+    ) -> dict[str, Any]:
+        """What `Classifier.evaluate` says."""
+        choice("views", views, tuple(VIEWS))
+        self.check(split)
+        params = self.run.put(jax.device_get(self.net.params))
+        means = self.run.evaluate(params, split, views, keep)
+        row = {"split": split, "views": views, "checkpoint": self.net.about.step}
+        about = {"dataset": self.run.store.name, "notes": self.notes(split)}
+        return row | means._asdict() | about
+
+    def batches(self, split: str) -> Iterator[tuple[np.ndarray, int]]:
+        """(uint8 squares [BATCH, S, S, 3], how many of them are images), in order."""
+        for batch in pipeline.eval_batches(self.run.store, split, batch_size=BATCH):
+            yield batch["image"], int((batch["label"] >= 0).sum())

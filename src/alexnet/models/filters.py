@@ -1,0 +1,71 @@
+"""Figure 3: what the first layer looks for, as one picture, and how much of it is colour."""
+
+import math
+
+import numpy as np
+
+from alexnet.errors import UserError
+from alexnet.models.table import Conv, Net, layers
+
+COLUMNS = 16  # filters side by side, as in the paper
+
+
+def first_convolution(net: Net) -> str:
+    """The name of the layer whose filters are pictures: it reads the image and its colours.
+
+    Raises:
+        UserError: if the net's first layer with weights is no convolution.
+    """
+    first = next(layer for layer in layers(net) if layer.row in net.weighted)
+    if not isinstance(first.row, Conv) or first.input_shape[-1] != 3:
+        raise UserError(
+            f"net {net.name} begins with {first.row.name}, no convolution: it has no filters to see"
+        )
+    return first.row.name
+
+
+def grid(kernel_THWCO: np.ndarray, scale: int = 1, line: int = 255) -> np.ndarray:
+    """All filters in rows of 16, tower above tower: uint8 RGB [height, width, 3].
+
+    Grey is a weight of 0; the largest weight of all, in size, is black or white, so that filters
+    and towers compare. Lines of a pixel part filters, thicker ones towers. NaN is grey.
+
+    Args:
+        kernel_THWCO: a first layer's, [towers, size, size, 3, kernels].
+        scale: pixels a side for each weight.
+        line: the shade of the lines, 0 to 255.
+    """
+    kernel = np.nan_to_num(np.asarray(kernel_THWCO, np.float32), posinf=0.0, neginf=0.0)
+    shades = np.uint8(np.round(127.5 + 127.5 * kernel / (np.abs(kernel).max() or 1.0)))
+    towers, side, _, _, kernels = shades.shape
+    columns = min(COLUMNS, kernels)
+    lines, cell = math.ceil(kernels / columns), side * scale + 1
+    tower_height, gap = lines * cell, 3
+    picture = np.full((towers * (tower_height + gap) - gap + 1, columns * cell + 1, 3), line)
+    for tower in range(towers):
+        for number in range(kernels):
+            line, column = divmod(number, columns)
+            top = tower * (tower_height + gap) + line * cell + 1
+            left = column * cell + 1
+            pixels = shades[tower, ..., number].repeat(scale, 0).repeat(scale, 1)
+            picture[top : top + cell - 1, left : left + cell - 1] = pixels
+    return picture.astype(np.uint8)
+
+
+def colour_selectivity(kernel_THWCO: np.ndarray) -> np.ndarray:
+    """How far each tower's filters look at colour: 0, only at brightness, to 1; float64 [towers].
+
+    It is the part of a filter's energy, the sum of its squared weights, that is not along grey:
+    what replacing each pixel's three weights by their mean takes away, averaged over the filters of
+    the tower that have any. Weights drawn at random score 2/3, as does a filter of one colour
+    alone; one that sets a colour against another scores 1. NaN for a tower of zeros. The measure is
+    ours: the paper says "color-agnostic" and "color-specific" of what one sees.
+    """
+    kernel = np.asarray(kernel_THWCO, np.float64)
+    energy_TO = (kernel**2).sum((1, 2, 3))
+    grey_TO = 3 * (kernel.mean(3) ** 2).sum((1, 2))
+    means = []
+    for energy_O, grey_O in zip(energy_TO, grey_TO, strict=True):
+        seen = energy_O > 0
+        means.append(np.mean(1 - grey_O[seen] / energy_O[seen]) if seen.any() else np.nan)
+    return np.array(means)

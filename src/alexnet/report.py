@@ -1,0 +1,122 @@
+"""A page on one run or several: curves, filters, predictions, neighbours, mistakes, ablation.
+
+    python -m alexnet.report DIR ... [--output=report.html] [--parts=curves,filters,...]
+        [--checkpoint=best|last|STEP] [--data_dir=DIR]
+
+It is one HTML file, which opens without a network; its figures lie beside it as PNGs. Of several
+runs it begins with their curves and the ablation table, the first one's arm as the baseline. What
+cannot be made, such as predictions where the dataset is not at hand, is named with the reason.
+Parts: curves, ablation, filters (Figure 3), predictions and neighbours (Figure 4), mistakes, net,
+config, provenance.
+It needs matplotlib and jinja2: pip install matplotlib jinja2
+"""
+
+import functools
+import importlib.util
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alexnet.cli import path, run, values
+from alexnet.errors import UserError, choice, local_path
+
+if TYPE_CHECKING:
+    from alexnet.reports.part import Part
+    from alexnet.reports.subject import Subject
+
+OPTIONS = {
+    "output": ("report.html", "the file to write; figures go to a folder beside it"),
+    "parts": ("all", "or some of them, separated by commas"),
+    "checkpoint": ("best", "best on the validation images, last, or the number of a step"),
+    "data_dir": ("", "where the datasets are prepared, if no longer where the runs found them"),
+}
+TOGETHER = ("curves", "ablation")  # of all runs
+OWN = ("filters", "predictions", "neighbours", "mistakes", "net", "config", "provenance")
+NEEDS = ("matplotlib", "jinja2")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Writes the page, and says what is in it."""
+    given = [argument for argument in argv if not argument.startswith("--")]
+    options = values([argument for argument in argv if argument.startswith("--")], OPTIONS)
+    if not given:
+        raise UserError("which runs? name the folder of one or more")
+    wanted = (*TOGETHER, *OWN) if options["parts"] == "all" else options["parts"].split(",")
+    for part in wanted:
+        choice("parts", part, (*TOGETHER, *OWN))
+    output, dirs = path("output", options["output"]), [local_path("DIR", name) for name in given]
+    if missing := [name for name in NEEDS if importlib.util.find_spec(name) is None]:
+        raise UserError(f"a report needs {' and '.join(missing)}: pip install {' '.join(NEEDS)}")
+    from alexnet.workdir import checkpoint, record  # a mistake above needs no JAX
+
+    for workdir in dirs:
+        record.saved_config(workdir)
+    which = checkpoint.which(options["checkpoint"])
+    data_dir = options["data_dir"]
+    overrides = {"data.data_dir": str(path("data_dir", data_dir))} if data_dir else {}
+    report(dirs, output, wanted, which, overrides)
+
+
+def report(dirs: Sequence[Path], output: Path, wanted: Sequence[str], which, overrides) -> None:
+    """Writes the page on the runs in `dirs`, with the `wanted` parts."""
+    from alexnet.reports import ablation, about, page
+    from alexnet.reports.part import made
+    from alexnet.reports.subject import Subject
+
+    subjects = [Subject(workdir, which, overrides) for workdir in dirs]
+    together = []
+    if "curves" in wanted:
+        labels, arms = names(dirs), [arm for arm, _ in ablation.arms(dirs)]
+        if len(dirs) > len({*arms}):
+            labels = arms  # seeds of an arm have one colour
+        named = list(zip(labels, subjects, strict=True))
+        together.append(made("Curves", functools.partial(about.curve_part, named)))
+    if "ablation" in wanted and len(dirs) > 1:
+        together.append(made("Ablation", functools.partial(ablation.part, dirs)))
+    runs = [
+        page.Run(name, about.facts(subject), own(subject, wanted))
+        for name, subject in zip(names(dirs), subjects, strict=True)
+    ]
+    command = shlex.join(["python", "-m", "alexnet.report", *map(str, dirs)])
+    title = runs[0].name if len(dirs) == 1 else f"{len(dirs)} runs"
+    nets = {f"{one.config.net.name} on {one.config.data.name}": None for one in subjects}
+    text = page.html(title, ", ".join(nets), together, runs, command)
+    figures = page.pngs(together, runs)
+    folder = page.write(output, text, figures)
+    for where, parts in [("", together), *((f"{one.name}: ", one.parts) for one in runs)]:
+        for part in (part for part in parts if part.missing):
+            print(f"left out: {where}{part.title}: {part.missing}", file=sys.stderr)
+    print(f"{output} ({len(text) / 1e6:.1f} MB), and {len(figures)} figures in {folder}")
+
+
+def names(dirs: Sequence[Path]) -> list[str]:
+    """The last parts of the paths, where they tell the runs apart."""
+    last = [workdir.name for workdir in dirs]
+    return last if all(last) and len({*last}) == len(last) else [str(workdir) for workdir in dirs]
+
+
+def own(subject: "Subject", wanted: Sequence[str]) -> list["Part"]:
+    """The parts of one run."""
+    from alexnet.reports import about, pictures
+    from alexnet.reports.part import made
+
+    makers = {
+        "filters": ("Filters (Figure 3)", pictures.figure_3),
+        "predictions": ("Predictions (Figure 4, left)", pictures.figure_4_left),
+        "neighbours": ("Neighbours (Figure 4, right)", pictures.figure_4_right),
+        "mistakes": ("Mistakes", pictures.mistakes),
+        "net": ("Net", about.net_part),
+        "config": ("Config", about.config_part),
+        "provenance": ("Provenance", about.provenance_part),
+    }
+    parts = []
+    for title, make in (makers[name] for name in OWN if name in wanted):
+        print(f"{subject.workdir}: {title} ...", file=sys.stderr, flush=True)
+        parts.append(made(title, functools.partial(make, subject)))
+    return parts
+
+
+if __name__ == "__main__":
+    run(lambda: main(sys.argv[1:]))

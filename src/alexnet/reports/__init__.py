@@ -1,0 +1,1 @@
+"""A page on one run or several: parts from workdirs, figures, one HTML file."""

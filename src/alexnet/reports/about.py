@@ -1,0 +1,154 @@
+"""Parts of words and numbers: what a run is, and what made it."""
+
+import contextlib
+import datetime
+import math
+from typing import Any
+
+from markupsafe import Markup
+from ml_collections import ConfigDict
+
+from alexnet import config as configs
+from alexnet.config import REQUIRED
+from alexnet.data.prepare import class_count
+from alexnet.errors import UserError
+from alexnet.figures import curves
+from alexnet.figures.curves import Curve
+from alexnet.figures.style import drawn
+from alexnet.models.build import build
+from alexnet.models.describe import describe_html
+from alexnet.models.table import Net, layers
+from alexnet.reports.part import Part, Shown, Table
+from alexnet.reports.subject import Subject
+from alexnet.training import dataset
+from alexnet.training.setup import KINDS, load_config
+from alexnet.workdir.provenance import ROOT
+
+BASE = ROOT / "configs/base.py"  # beside a checkout; an installed package has none
+
+
+def curve_part(named: list[tuple[str, Subject]]) -> Part:
+    """Errors and losses over epochs, of runs by name; runs of one name have one colour."""
+    found = [Curve(name, subject.rows) for name, subject in named]
+    if not any(curve.rows for curve in found):
+        raise UserError("nothing has been logged yet")
+    lines = 0 if len({name for name, _ in named}) == 1 else min(curves.MOST, len(named))
+    height = 3.1 + 0.17 * lines
+    shown = [
+        Shown(
+            f"curve_{what}",
+            f"{title} over epochs: validation strong, training thin",
+            drawn(lambda figure, what=what: curves.draw(figure, found, what), height),
+        )
+        for what, title in (("top1_error", "Top-1 error"), ("loss", "Loss"))
+    ]
+    text = "Training errors are those of the steps, with the config's random views and dropout."
+    return Part("Curves", text, shown)
+
+
+def facts(subject: Subject) -> list[tuple[str, str]]:
+    """What one wants to know of a run first: (name, value), as far as they are known."""
+    with contextlib.suppress(UserError):  # the curves say what is wrong with the log
+        return [*_reached(subject), *_given(subject.config)]
+    return _given(subject.config)
+
+
+def _reached(subject: Subject) -> list[tuple[str, str]]:
+    history = [row for row in subject.history if row["top1_error"] is not None]
+    found = []
+    if history:
+        last, best = history[-1], min(history, key=lambda row: row["top1_error"])
+        found = [
+            ("last top-1 error", f"{last['top1_error']:.2%}"),
+            ("best top-1 error", f"{best['top1_error']:.2%}"),
+            ("validated on", f"{last['count']:,}"),
+            ("epochs", f"{math.floor(last['epoch'])} of {subject.config.epochs:g}"),
+        ]
+    if subject.rows and "seconds" in subject.rows[-1]:
+        whole = datetime.timedelta(seconds=round(subject.rows[-1]["seconds"]))
+        found.append(("time", str(whole)))
+    return found
+
+
+def _given(config: ConfigDict) -> list[tuple[str, str]]:
+    return [("dataset", config.data.name), ("seed", str(config.seed))]
+
+
+def net_part(subject: Subject) -> Part:
+    """The table of its layers."""
+    net = _net(subject)
+    total = sum(layer.parameters for layer in layers(net))
+    html = Markup(describe_html(net))
+    return Part("Net", f"{total:,} parameters.", html=html)
+
+
+def _net(subject: Subject) -> Net:
+    """Without its weights, where the classes are known: runs without checkpoints have one."""
+    known, config = dataset.remembered(subject.workdir), subject.config
+    classes = len(known.classes) if known else configs.call(class_count, "data", config.data)
+    if not classes:
+        return subject.net.net
+    return configs.call(build, "net", config.net, classes=classes)
+
+
+def config_part(subject: Subject) -> Part:
+    """Where the config differs from the base; all of it where there is no base."""
+    settings = configs.flat(subject.config.to_dict())
+    if not BASE.is_file():
+        rows = [(key, _word(value)) for key, value in settings.items()]
+        return Part("Config", tables=[Table(("setting", "value"), rows, 2)])
+    base = expected(load_config(str(BASE)), subject.config)
+    rows = [
+        (key, _word(value), _word(base.get(key, "")))
+        for key, value in settings.items()
+        if _word(base.get(key, "")) != _word(value)
+    ]
+    text = (
+        f"The {len(rows)} of {len(settings)} settings that differ from configs/base.py or, where "
+        "another net, optimizer or schedule is chosen, from that one's defaults."
+    )
+    return Part("Config", text, tables=[Table(("setting", "here", "base"), rows, 3)])
+
+
+def expected(base: ConfigDict, config: ConfigDict) -> dict[str, Any]:
+    """The base's settings, with the defaults of the functions that the config chooses."""
+    settings, chosen = configs.flat(base.to_dict()), configs.flat(config.to_dict())
+    for key, kind in KINDS.items():
+        if chosen[key] == settings[key]:
+            continue
+        section = key.partition(".")[0]
+        defaults = kind.defaults(key, chosen[key])
+        fresh = {f"{section}.{name}": value for name, value in defaults.items()}
+        kept = {name: settings.get(name, "") for name, x in fresh.items() if x is REQUIRED}
+        others = {k: v for k, v in settings.items() if not k.startswith(f"{section}.")}
+        settings = others | {key: settings[key]} | fresh | kept
+    return settings
+
+
+def provenance_part(subject: Subject) -> Part:
+    """Which commands trained it, where, and of which images."""
+    if not subject.chapters:
+        raise UserError("the workdir has no provenance.json: an earlier version trained it")
+    rows = []
+    for chapter in subject.chapters:
+        versions = ", ".join(f"{name} {x}" for name, x in chapter.get("versions", {}).items())
+        found = {name: chapter.get(name) for name in NAMES} | {"versions": versions}
+        rows += [(name, _word(value)) for name, value in found.items() if value]
+    known = dataset.remembered(subject.workdir)
+    if known is not None:
+        counts = ", ".join(f"{count:,} {split}" for split, count in known.counts.items())
+        rows.append(("dataset", f"{known.name}: {counts}, {len(known.classes)} classes"))
+        rows += [(f"digest of {split}", digest) for split, digest in known.contents.items()]
+    return Part("Provenance", tables=[Table(("", ""), rows, 2)])
+
+
+NAMES = ("command", "commit", "device", "host", "began", "ended", "outcome")
+
+
+def _word(value: Any) -> str:
+    """A setting as one writes it, whether it comes from JSON, which has no tuples, or not."""
+    return str(_tuples(value)) if value != "" else '""'
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value

@@ -1,0 +1,76 @@
+"""The page: parts of runs as one HTML file that needs nothing else, and its figures as PNGs."""
+
+import base64
+import dataclasses
+import os
+import re
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+
+from alexnet.errors import UserError
+from alexnet.reports.part import Part
+
+
+@dataclasses.dataclass
+class Run:
+    """What a page says of one run.
+
+    Attributes:
+        facts: (name, value) of what one wants to know first.
+    """
+
+    name: str
+    facts: Sequence[tuple[str, str]]
+    parts: Sequence[Part]
+
+
+def html(title: str, subtitle: str, together: Sequence[Part], runs: Sequence[Run], command: str):
+    """The page as text. Names of files and classes are text there, whatever letters they have."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    environment.filters["data_url"] = data_url
+    template = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    return environment.from_string(template).render(
+        title=title, subtitle=subtitle, together=together, runs=runs, command=command
+    )
+
+
+def data_url(png: bytes) -> str:
+    """An image inside the page."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def pngs(together: Iterable[Part], runs: Sequence[Run]) -> dict[str, bytes]:
+    """The light figures by the names of their files; those of a run begin with its name."""
+    found = {}
+    for part in together:
+        found |= {f"{shown.name}.png": shown.drawing.light for shown in part.figures}
+    for number, run in enumerate(runs, 1):
+        own = re.sub(r"[^\w.-]+", "-", Path(run.name).name).strip(".-") or "run"
+        prefix = f"{number}-{own}-" if len(runs) > 1 else ""
+        for part in run.parts:
+            found |= {f"{prefix}{shown.name}.png": shown.drawing.light for shown in part.figures}
+    return found
+
+
+def write(output: Path, text: str, figures: dict[str, bytes]) -> Path:
+    """Writes the page and, in a folder beside it, the figures; gives that folder.
+
+    Raises:
+        UserError: if that cannot be.
+    """
+    folder = output.with_name(f"{output.stem}_figures")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, png in figures.items():
+            (folder / name).write_bytes(png)
+        partial = output.with_name(output.name + ".partial")
+        partial.write_text(text, encoding="utf-8", errors="replace")
+        os.replace(partial, output)
+    except OSError as error:
+        raise UserError(f"cannot write there: {error.strerror}", f"output={output}") from None
+    return folder

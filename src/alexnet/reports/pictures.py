@@ -1,0 +1,120 @@
+"""Parts that are mostly pictures: Figures 3 and 4, and what is taken for what."""
+
+import numpy as np
+
+from alexnet.figures import confusion, examples, filters
+from alexnet.figures.style import drawn
+from alexnet.inference import features
+from alexnet.models.filters import colour_selectivity, first_convolution
+from alexnet.reports.part import Part, Shown, Table
+from alexnet.reports.subject import SPLIT, Subject
+
+EXAMPLES, LABELS, NEIGHBOURS = 8, 5, 6  # as in the paper
+MISTAKES = 10
+GREY = 1e-3  # of the variance of colours, below which images are grey
+
+
+def figure_3(subject: Subject) -> Part:
+    """The first layer's filters and a number for their colour."""
+    net = subject.net
+    name = first_convolution(net.net)
+    kernel = np.asarray(net.params[name]["kernel"])
+    numbers = [f"{colour:.2f}" for colour in colour_selectivity(kernel)]
+    text = (
+        f"The {kernel.shape[0] * kernel.shape[-1]} filters of {name}. Grey is a weight of zero; "
+        "all filters have one scale.\n"
+        "Colour selectivity is the part of a filter's energy, its squared weights, that is not "
+        "along grey, averaged over a tower: 0 sees brightness only, random weights score 0.67. "
+        f"Here it is {' and '.join(numbers)}."
+    )
+    statistics = net.about.statistics
+    if statistics is not None and statistics.eigenvalues[1] < GREY * statistics.eigenvalues[0]:
+        text += "\nThe training images are grey: colour here is what is left of the first weights."
+    drawing = drawn(lambda figure: filters.draw(figure, kernel), filters.height(kernel))
+    title = "First-layer filters" + (", tower above tower" if len(kernel) > 1 else "")
+    return Part("Filters (Figure 3)", text, [Shown("filters", title, drawing)])
+
+
+def chosen(subject: Subject) -> np.ndarray:
+    """The numbers of some validation images, drawn at random, the same for all runs on them."""
+    count = len(subject.outcome.labels_N)
+    return np.sort(np.random.default_rng(0).permutation(count)[:EXAMPLES])
+
+
+def figure_4_left(subject: Subject) -> Part:
+    """Some validation images and their most probable labels."""
+    outcome, classes = subject.outcome, subject.net.classes
+    numbers = chosen(subject)
+    images, labels = subject.splits.run.store.read(SPLIT, numbers)
+    shown = []
+    for image, label, log_p_K in zip(images, labels, outcome.log_probs_NK[numbers], strict=True):
+        order = np.argsort(-log_p_K, kind="stable")[:LABELS]
+        best = [(classes[k], float(np.exp(log_p_K[k]))) for k in order]
+        shown.append(examples.Example(image, classes[label], best))
+    drawing = drawn(
+        lambda figure: examples.draw_predictions(figure, shown),
+        examples.predictions_height(len(shown)),
+    )
+    right = sum(example.best[0][0] == example.label for example in shown)
+    text = (
+        f"{len(shown)} of the {len(outcome.labels_N):,} validation images, drawn at random; "
+        f"{right} of them right. The bar of an image's own class is blue."
+    )
+    text = "\n".join([text, *(f"{note[:1].upper()}{note[1:]}." for note in outcome.row["notes"])])
+    title = f"Validation images, and the {len(best)} labels that the net finds most probable"
+    shown = [Shown("predictions", title, drawing)]
+    return Part("Predictions (Figure 4, left)", text, shown, wide=False)
+
+
+def figure_4_right(subject: Subject) -> Part:
+    """Their nearest training images."""
+    net, store = subject.net, subject.splits.run.store
+    row = features.hidden_row(net.net)
+    images, labels = store.read(SPLIT, chosen(subject))
+    found = features.nearest(subject.splits, images, NEIGHBOURS, "train", row)
+    rows = [
+        examples.Row(image, net.classes[label], [(one.image, one.label) for one in near])
+        for image, label, near in zip(images, labels, found, strict=True)
+    ]
+    drawing = drawn(
+        lambda figure: examples.draw_neighbours(figure, rows), examples.neighbours_height(rows)
+    )
+    same = sum(label == own.label for own in rows for _, label in own.near)
+    total = sum(len(own.near) for own in rows)
+    text = (
+        f"By the L2 distance of {row}, what the last layer reads; {same} of {total} have the "
+        "class of their image, the others are framed."
+    )
+    title = "Validation images, and the training images nearest to each"
+    shown = [Shown("neighbours", title, drawing)]
+    return Part("Neighbours (Figure 4, right)", text, shown, wide=False)
+
+
+def mistakes(subject: Subject) -> Part:
+    """The confusion matrix, the errors of classes, and the most frequent mistakes."""
+    outcome, classes = subject.outcome, subject.net.classes
+    predictions_N = outcome.log_probs_NK.argmax(1)
+    counts_KK = confusion.matrix(outcome.labels_N, predictions_N, len(classes))
+    errors_K = confusion.class_errors(counts_KK)
+    matrix = drawn(lambda figure: confusion.draw(figure, counts_KK, classes), 4.6)
+    worst = drawn(
+        lambda figure: confusion.draw_worst(figure, errors_K, classes),
+        confusion.worst_height(len(classes)),
+    )
+    title = "Error of each class"
+    if len(classes) > confusion.WORST:
+        title += f", the {confusion.WORST} worst of {len(classes)}"
+    rows = [
+        (classes[i], classes[j], f"{count:,}", f"{count / counts_KK[i].sum():.1%}")
+        for i, j, count in confusion.confusions(counts_KK, MISTAKES)
+    ]
+    header = ("is", "taken for", "images", "of its class")
+    return Part(
+        "Mistakes",
+        f"Of the {len(outcome.labels_N):,} validation images, centre view.",
+        [
+            Shown("confusion", "Confusion matrix: shares of each class", matrix),
+            Shown("class_errors", title, worst),
+        ],
+        [Table(header, rows, 2, "The most frequent")] if rows else [],
+    )

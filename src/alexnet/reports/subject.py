@@ -1,0 +1,81 @@
+"""A run that a page is about; what is expensive is done once, and only if a part asks for it."""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from alexnet.inference.classifier import Classifier
+from alexnet.inference.loading import load
+from alexnet.inference.splits import Splits
+from alexnet.workdir import record
+from alexnet.workdir.log import read_history, read_log
+
+SPLIT = "validation"
+
+
+class Outcome(NamedTuple):
+    """What a net says of every validation image: `row` as `Classifier.evaluate` has it."""
+
+    row: dict[str, Any]
+    log_probs_NK: np.ndarray
+    labels_N: np.ndarray
+
+
+@dataclasses.dataclass(eq=False)
+class Subject:
+    """A run's workdir, opened step by step; each step raises UserError where it cannot be.
+
+    Attributes:
+        checkpoint: best, last, or a step.
+        overrides: of settings, such as where the data are now.
+    """
+
+    workdir: Path
+    checkpoint: Literal["best", "last"] | int = "best"
+    overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def config(self) -> ConfigDict:
+        """The run's."""
+        return record.saved_config(self.workdir)
+
+    @functools.cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """Of its metrics.jsonl."""
+        return read_log(self.workdir)
+
+    @functools.cached_property
+    def history(self) -> list[dict[str, Any]]:
+        """A row for each validation."""
+        return read_history(self.workdir)
+
+    @functools.cached_property
+    def net(self) -> Classifier:
+        """With the weights of the checkpoint."""
+        return load(self.workdir, self.checkpoint, overrides=self.overrides)
+
+    @functools.cached_property
+    def splits(self) -> Splits:
+        """With its images."""
+        return Splits(self.net)
+
+    @functools.cached_property
+    def outcome(self) -> Outcome:
+        """On the validation images, centre view."""
+        batches = []
+        row = self.splits.evaluate(SPLIT, keep=batches)
+        log_probs_NK, labels_N = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+        real_N = labels_N >= 0  # the others are padding
+        return Outcome(row, log_probs_NK[real_N], labels_N[real_N])
+
+    @functools.cached_property
+    def chapters(self) -> list[dict[str, Any]]:
+        """Of its provenance.json: one for each command that trained it."""
+        path = self.workdir / "provenance.json"
+        return json.loads(path.read_text()) if path.is_file() else []

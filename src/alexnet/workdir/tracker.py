@@ -1,0 +1,81 @@
+"""Weights & Biases, for those who follow their runs there: `config.wandb_project` and an extra.
+
+    pip install wandb
+
+A run's config and every row of its metrics.jsonl go there. A resumed run goes on under the id that
+its workdir keeps in `wandb.json`. The library's own variables say the rest: with
+WANDB_MODE=offline all stays in `<workdir>/wandb`; WANDB_TAGS and WANDB_RUN_GROUP name a sweep.
+"""
+
+import importlib.util
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from alexnet.errors import UserError, one_line
+from alexnet.workdir.record import write_json
+
+
+class Tracker:
+    """A run there, begun or resumed.
+
+    Attributes:
+        new: whether this workdir is followed for the first time.
+        where: its address, or the folder that it is kept in offline.
+    """
+
+    def __init__(self, project: str, workdir: Path, config: Mapping[str, Any]):
+        """Begins, or goes on if this workdir was followed in the same project before.
+
+        Args:
+            config: the run's, nested.
+
+        Raises:
+            UserError: if the library is not installed, or nobody is logged in.
+        """
+        check(project)
+        import wandb
+
+        file = workdir / "wandb.json"
+        known = json.loads(file.read_text()) if file.exists() else {}
+        self.new = known.get("project") != project
+        try:
+            self._run = wandb.init(
+                project=project,
+                id=None if self.new else known["id"],
+                resume="allow",
+                name=workdir.name,
+                dir=workdir,
+                config=dict(config),
+                settings=wandb.Settings(silent=True, console="off"),
+            )
+        except wandb.errors.Error as error:
+            raise UserError(
+                f"{one_line(error)}: run `wandb login`, or set WANDB_MODE=offline",
+                f"config.wandb_project={project!r}",
+            ) from None
+        self._run.define_metric("*", step_metric="step")
+        self.where = self._run.dir if self._run.offline else self._run.url
+        write_json({"project": project, "id": self._run.id}, file)
+
+    def row(self, number: int, row: Mapping[str, Any]) -> None:
+        """A row of the log and its number, from 0.
+
+        The library counts rows, too, and drops those it has: a run that goes on from its last
+        checkpoint takes some steps again, with the same results.
+        """
+        self._run.log({name: x for name, x in row.items() if x is not None}, step=number)
+
+    def close(self, failed: bool = False) -> None:
+        """Sends what is left."""
+        self._run.finish(exit_code=int(failed))
+
+
+def check(project: str) -> None:
+    """Raises UserError if a project is named and the library is not there."""
+    if project and importlib.util.find_spec("wandb") is None:
+        raise UserError(
+            "Weights & Biases is not installed: pip install wandb",
+            f"config.wandb_project={project!r}",
+        )

@@ -1,0 +1,183 @@
+"""`alexnet.report` on real runs: everything is there, or the page says why not."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+from support.tiny import ROOT, plant, tiny_config
+
+from alexnet import report
+from alexnet.errors import UserError
+from alexnet.figures import style
+from alexnet.training.setup import setup
+
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+
+TRAINED = ROOT / "experiments/trained/digits"
+CLASSES = ("<b>cats", 'dogs & "co" 犬')
+PICTURES = {"filters", "predictions", "neighbours", "confusion", "class_errors"}
+PARTS = {
+    "Curves",
+    "Filters (Figure 3)",
+    "Predictions (Figure 4, left)",
+    "Neighbours (Figure 4, right)",
+    "Mistakes",
+    "Net",
+    "Config",
+    "Provenance",
+}
+
+
+@pytest.fixture(autouse=True)
+def coarsely(monkeypatch):
+    monkeypatch.setattr(style, "DPI", 40)
+
+
+def left_out(page: str) -> dict[str, str]:
+    """The reason for each part that is missing."""
+    found = re.findall(r"<h3>([^<]*)</h3>\s*<p class=\"missing\">Left out: ([^<]*)</p>", page)
+    return dict(found)
+
+
+def titles(page: str) -> set[str]:
+    return set(re.findall(r"<h3>([^<]*)</h3>", page))
+
+
+@pytest.fixture
+def digits(tmp_path) -> Path:
+    workdir = shutil.copytree(TRAINED, tmp_path / "runs/<i>digits")
+    shutil.rmtree(workdir / "features", ignore_errors=True)
+    return workdir
+
+
+@pytest.fixture
+def pets(tmp_path) -> Path:
+    """A run on two classes of photos of one colour each, whose weights were never trained."""
+    random = np.random.default_rng(0)
+    for label, name in enumerate(CLASSES):
+        for split, count in (("train", 8), ("validation", 3)):
+            folder = tmp_path / "photos" / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = random.integers(0, 256, (24, 20, 3), np.uint8)
+                pixels[..., label] = 255
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+    config = tiny_config(str(tmp_path / "data"))
+    config.data.name = f"folder:{tmp_path / 'photos'}"
+    config.net.remove = "conv2,conv3,conv4,conv5,fc7"
+    params = jax.tree.map(
+        lambda leaf: random.normal(size=leaf.shape).astype(np.float32) / 9, setup(config).shapes
+    )
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    plant(workdir, config, params)
+    return workdir
+
+
+@pytest.mark.slow
+def test_a_page_on_a_trained_run(digits, data_dir, tmp_path, capsys):
+    output = tmp_path / "page.html"
+    report.main([str(digits), f"--output={output}", f"--data_dir={data_dir}"])
+    page = output.read_text()
+    assert titles(page) == PARTS
+    assert set(left_out(page)) == {"Provenance"}
+    assert "no provenance.json" in left_out(page)["Provenance"]
+    said = capsys.readouterr()
+    assert "left out: <i>digits: Provenance: the workdir has no provenance.json" in said.err
+    assert "7 figures in" in said.out
+    names = {path.stem for path in (tmp_path / "page_figures").iterdir()}
+    assert names == {"curve_top1_error", "curve_loss", *PICTURES}
+    rows = [json.loads(line) for line in (TRAINED / "metrics.jsonl").read_text().splitlines()]
+    errors = [row["validation/top1_error"] for row in rows if "validation/loss" in row]
+    assert f"<dt>last top-1 error</dt><dd>{errors[-1]:.2%}</dd>" in page
+    assert f"<dt>best top-1 error</dt><dd>{min(errors):.2%}</dd>" in page
+    wrong = re.findall(r'<td>\d</td><td>\d</td><td class="number">(\d+)</td>', page)
+    assert sum(map(int, wrong)) == round(359 * min(errors))  # of the best checkpoint
+    assert "368,842 parameters." in page
+    assert "The training images are grey" in page
+    assert "&lt;i&gt;digits</h1>" in page
+    assert "<i>" not in page
+    assert list((digits / "features").glob("*-relu7-train/features.npy"))
+
+
+def test_odd_names_of_classes_are_text_everywhere(pets, tmp_path):
+    output = tmp_path / "page.html"
+    report.main([str(pets), f"--output={output}"])
+    page = output.read_text()
+    assert set(left_out(page)) == {"Curves", "Provenance"}
+    assert {path.stem for path in (tmp_path / "page_figures").iterdir()} == PICTURES
+    assert "<b>" not in page
+    is_or_taken_for = re.findall(r"<td>([^<]*)</td><td>([^<]*)</td><td class=\"number\">", page)
+    assert set(sum(is_or_taken_for, ())) == {"&lt;b&gt;cats", "dogs &amp; &#34;co&#34; 犬"}
+
+
+def test_without_its_images_a_page_says_what_it_left_out(pets, tmp_path):
+    shutil.rmtree(tmp_path / "photos")
+    report.main([str(pets), f"--output={tmp_path / 'page.html'}"])
+    missing = left_out((tmp_path / "page.html").read_text())
+    assert {name.partition(" ")[0] for name in missing} == {
+        *("Curves", "Predictions", "Neighbours", "Mistakes", "Provenance"),
+    }
+    for name in ("Predictions (Figure 4, left)", "Neighbours (Figure 4, right)", "Mistakes"):
+        assert "photos" in missing[name]
+
+
+def test_runs_without_weights_have_curves_and_a_table(tmp_path, capsys):
+    names = ["fig1-relu-0.001-0", "fig1-relu-0.002-0"]
+    dirs = [f"{ROOT}/experiments/results/runs/{name}" for name in names]
+    output = tmp_path / "deep/er/page.html"
+    report.main([*dirs, f"--output={output}", "--parts=curves,ablation,filters,config"])
+    page = output.read_text()
+    assert titles(page) == {"Curves", "Ablation", "Filters (Figure 3)", "Config"}
+    assert set(left_out(page)) == {"Filters (Figure 3)"}
+    assert "there is no checkpoint in" in left_out(page)["Filters (Figure 3)"]
+    assert "schedule.rate=0.001" in page
+    assert page.count("<details open>") == 2
+
+
+def test_the_config_part_has_what_differs_from_the_base():
+    from alexnet.reports.about import config_part
+    from alexnet.reports.subject import Subject
+
+    [table] = config_part(Subject(TRAINED)).tables
+    assert {row[0]: row[1] for row in table.rows} == {
+        "epochs": "30.0",
+        "data.name": "digits",
+        "data.image_size": "32",
+        "net.name": "pocket",
+        "augment.flip": "False",
+        "schedule.milestones": "((24, 0.001),)",
+        "log_every": "10",
+        "checkpoint_every": "1000",
+    }
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "which runs\\? name the folder of one or more"),
+        (["/nowhere"], "/nowhere holds no run"),
+        ([str(TRAINED), str(ROOT / "docs")], "docs holds no run"),
+        ([str(TRAINED), "--parts=curve"], "did you mean 'curves'"),
+        ([str(TRAINED), "--outptu=x"], "--outptu: no such option; did you mean 'output'"),
+        ([str(TRAINED), "--checkpoint=worst"], "checkpoint=worst: choose best, last or a step"),
+        ([str(TRAINED), "--output="], "--output= is empty"),
+    ],
+)
+def test_mistakes_are_one_line(argv, message):
+    with pytest.raises(UserError, match=message):
+        report.main(argv)
+
+
+def test_what_is_not_installed_is_named_with_the_command(monkeypatch):
+    monkeypatch.setattr(report.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError) as raised:
+        report.main([str(TRAINED)])
+    assert str(raised.value) == (
+        "a report needs matplotlib and jinja2: pip install matplotlib jinja2"
+    )

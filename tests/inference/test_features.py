@@ -1,0 +1,241 @@
+"""Features of a whole split: right, kept whole or not at all, and computed again when stale."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+from support.tiny import plant, tiny_config
+
+import alexnet
+from alexnet.errors import UserError
+from alexnet.inference import features
+from alexnet.inference.classifier import Classifier
+from alexnet.inference.features import hidden_row
+from alexnet.inference.splits import Splits
+from alexnet.models.build import build
+from alexnet.models.table import Dense, Dropout, Net
+from alexnet.training.setup import setup
+
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, data_dir) -> Path:
+    """The workdir of a small net with random weights."""
+    config, random = tiny_config(data_dir), np.random.default_rng(0)
+    config.net.remove = "conv2,conv3,conv4,conv5,fc7"
+    params = jax.tree.map(
+        lambda leaf: random.normal(size=leaf.shape).astype(np.float32) / 9, setup(config).shapes
+    )
+    workdir = tmp_path_factory.mktemp("run")
+    plant(workdir, config, params)
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def place(data_dir) -> dict[str, str]:
+    return {"data.data_dir": data_dir}
+
+
+@pytest.fixture(scope="module")
+def net(trained, place):
+    net = alexnet.load(trained)
+    net.dataset_features("validation", overrides=place)
+    return net
+
+
+@pytest.fixture
+def run(net, trained, tmp_path) -> Path:
+    """A folder with the features of the run, which a test may change."""
+    shutil.copytree(trained / "features", tmp_path / "run/features")
+    return tmp_path / "run"
+
+
+def moved(net, run: Path, params=None, /, **changes) -> Classifier:
+    """The same net, at home in another folder; or one that differs."""
+    return Classifier(params or net.params, dataclasses.replace(net.about, source=run, **changes))
+
+
+@pytest.fixture
+def computed(net, place, monkeypatch) -> list[str]:
+    """The rows that were computed since the test began: noted, and taken from those there are."""
+    rows, known = [], np.array(net.dataset_features("validation", overrides=place))
+
+    def noting(splits, split, row, progress):
+        rows.append(row)
+        yield from (known[:128], known[128:256], known[256:])
+
+    monkeypatch.setattr(features, "_computed", noting)
+    return rows
+
+
+def test_they_are_the_features_of_each_image_in_order(net, place, computed):
+    found = net.dataset_features("validation", overrides=place)
+    assert computed == []
+    assert isinstance(found, np.memmap)
+    assert (found.shape, found.dtype) == ((359, 256), np.float32)
+    some = [0, 127, 128, 200, 358]  # on both sides of a batch's end, and the last
+    images, _ = Splits(net, place).run.store.read("validation", some)
+    expected = net.features(images, "relu6")
+    assert expected.std() > 0
+    np.testing.assert_allclose(found[some], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_neighbours_are_those_of_cdist(net, place):
+    found = net.dataset_features("validation", overrides=place)
+    store = Splits(net, place).run.store
+    photos, labels = store.read("validation", [5, 77])
+    nearest = net.nearest(photos, 4, "validation", overrides=place)
+    distances = cdist(found[[5, 77]], found)
+    for number, (own, neighbours) in enumerate(zip((5, 77), nearest, strict=True)):
+        assert [one.index for one in neighbours] == np.argsort(distances[number])[:4].tolist()
+        assert neighbours[0].index == own
+        assert neighbours[0].label == store.classes[labels[number]]
+        np.testing.assert_array_equal(neighbours[0].image, photos[number])
+        for one in neighbours[1:]:
+            assert one.distance == pytest.approx(distances[number, one.index], rel=1e-4)
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_a_computation_that_ends_early_leaves_nothing(net, run, place, monkeypatch, capsys, error):
+    before, errors = files(run), [error]
+
+    def in_parts(splits, split, row, progress):
+        yield np.ones((128, 2), np.float32)
+        if errors:
+            raise errors.pop()
+        yield np.ones((231, 2), np.float32)
+
+    monkeypatch.setattr(features, "_computed", in_parts)
+    if isinstance(error, OSError):
+        assert moved(net, run).dataset_features("validation", "conv1", place).shape == (359, 2)
+        said = f"features are not kept in {run}/features: No space left on device\n"
+        assert capsys.readouterr().err == said
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            moved(net, run).dataset_features("validation", "conv1", place)
+    assert files(run) == before
+    assert not list((run / "features").glob("*conv1*"))
+
+
+def test_what_a_killed_process_left_is_not_taken_and_goes(net, run, place, computed):
+    [kept] = (run / "features").glob("*-relu6-validation")
+    partial = kept.rename(kept.with_name(kept.name + ".partial"))
+    (partial / "about.json").unlink()
+    moved(net, run).dataset_features("validation", overrides=place)
+    assert computed == ["relu6"]
+    assert kept.is_dir()
+    assert not partial.exists()
+
+
+def flip_a_byte(folder: Path) -> None:
+    with (folder / "features.npy").open("r+b") as file:
+        file.seek(100_003)
+        byte = file.read(1)[0]
+        file.seek(100_003)
+        file.write(bytes([byte ^ 1]))
+
+
+def cut(folder: Path) -> None:
+    data = (folder / "features.npy").read_bytes()
+    (folder / "features.npy").write_bytes(data[: len(data) // 2])
+
+
+def of_other_images(folder: Path) -> None:
+    about = json.loads((folder / "about.json").read_text())
+    (folder / "about.json").write_text(json.dumps(about | {"images": "0" * 32}))
+
+
+def without_a_record(folder: Path) -> None:
+    (folder / "about.json").unlink()
+
+
+def empty(folder: Path) -> None:
+    (folder / "features.npy").write_bytes(b"")
+
+
+@pytest.mark.parametrize("harm", [flip_a_byte, cut, of_other_images, without_a_record, empty])
+def test_damaged_or_stale_ones_are_computed_again(net, run, place, computed, harm):
+    before = net.dataset_features("validation", overrides=place)
+    [folder] = (run / "features").glob("*-relu6-validation")
+    harm(folder)
+    for _ in range(2):
+        found = moved(net, run).dataset_features("validation", overrides=place)
+        np.testing.assert_array_equal(found, before)
+        assert computed == ["relu6"]
+
+
+def test_other_weights_another_net_or_mean_image_are_computed_anew(net, run, place, computed):
+    moved(net, run).dataset_features("validation", overrides=place)
+    assert computed == []
+    bias = {"bias": net.params["fc6"]["bias"] + 1}
+    mean = net.about.statistics._replace(mean_HWC=net.about.statistics.mean_HWC + 1)
+    rows = [row for row in net.net.rows if row.name != "relu1"]
+    for number, changed in enumerate(
+        [
+            moved(net, run, net.params | {"fc6": net.params["fc6"] | bias}),
+            moved(net, run, statistics=mean),
+            moved(net, run, net=dataclasses.replace(net.net, rows=tuple(rows))),
+            moved(net, run),  # the last ones took the place of its own
+        ]
+    ):
+        changed.dataset_features("validation", overrides=place)
+        assert len(computed) == number + 1
+
+
+def test_a_file_of_weights_keeps_none(net, tmp_path, place, computed):
+    source = tmp_path / "net.safetensors"
+    source.touch()
+    for _ in range(2):
+        moved(net, source, step=None).dataset_features("validation", overrides=place)
+    assert computed == ["relu6"] * 2
+    assert files(tmp_path) == {"net.safetensors"}
+
+
+def test_a_folder_that_cannot_be_written(net, run, place, computed, capsys):
+    shutil.rmtree(run / "features")
+    (run / "features").write_text("in its place")
+    found = moved(net, run).dataset_features("validation", overrides=place)
+    assert found.shape == (359, 256)
+    assert f"features are not kept in {run}/features: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda net, at: net.dataset_features("valid", overrides=at), "did you mean 'validation'"),
+        (lambda net, at: net.dataset_features("train", "fc9", at), "no layer 'fc9'; did you mean"),
+        (lambda net, at: net.nearest([], 0, overrides=at), "count=0: must be at least 1"),
+    ],
+)
+def test_mistakes_are_one_line(net, place, use, message):
+    with pytest.raises(UserError, match=message):
+        use(net, place)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "row"),
+    [
+        ("alexnet", {}, "relu7"),
+        ("pocket", {"remove": "fc7"}, "relu6"),
+        ("pocket", {"activation": "tanh"}, "tanh7"),
+        ("cifar_19pct", {}, "pool3"),
+        ("cifar_80sec", {}, "relu4"),
+    ],
+)
+def test_the_last_hidden_layer(name, options, row):
+    assert hidden_row(build(name, classes=10, **options)) == row
+
+
+def test_a_net_of_one_layer_has_none():
+    with pytest.raises(UserError, match="net one has no layer before the last one"):
+        hidden_row(Net("one", 4, 2, 1, (Dropout("drop"), Dense("fc1", 2))))

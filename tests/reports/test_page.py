@@ -1,0 +1,112 @@
+"""The page as one reads its source: nothing from elsewhere, and every name is text."""
+
+import base64
+import io
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from markupsafe import Markup
+from PIL import Image
+
+from alexnet.errors import UserError
+from alexnet.figures.style import Drawing
+from alexnet.reports import page
+from alexnet.reports.part import Part, Shown, Table, made
+
+EVIL = """<script>alert("1")</script> & 'quotes' "more" <img src=x onerror=alert(1)> 日本 é"""
+
+
+class Reader(HTMLParser):
+    """Tags, texts and the addresses of resources."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags, self.texts, self.addresses, self.attributes = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [name for name, _ in attrs]
+        self.addresses += [x for name, x in attrs if name in ("src", "srcset", "href", "data")]
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def png(shade: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.full((2, 3, 3), shade, np.uint8)).save(file, "png")
+    return file.getvalue()
+
+
+def whole(name: str, runs: int = 1) -> str:
+    shown = Shown("figure", name, Drawing(png(0), png(255)))
+    part = Part(
+        name,
+        f"{name}\n{name}",
+        [shown],
+        [Table((name, "n"), [(name, name)], title=name)],
+        Markup("<table><tr><td>a</td></tr></table>"),
+    )
+    parts = [part, Part(name, missing=name)]
+    return page.html(name, name, [part], [page.Run(name, [(name, name)], parts)] * runs, name)
+
+
+@pytest.mark.parametrize("runs", [1, 2, 4])
+def test_names_are_text_wherever_they_stand(runs):
+    plain, evil = Reader(whole("x", runs)), Reader(whole(EVIL, runs))
+    assert evil.tags == plain.tags
+    assert evil.attributes == plain.attributes
+    assert [text.replace(EVIL, "x") for text in evil.texts] == plain.texts
+    assert sum(EVIL in text for text in evil.texts) > 10
+
+
+@pytest.mark.parametrize("runs", [1, 4])
+def test_it_needs_nothing_from_elsewhere(runs):
+    text = whole(EVIL, runs)
+    reader = Reader(text)
+    assert not {"script", "link", "iframe", "object", "base"} & set(reader.tags)
+    assert "url(" not in text
+    assert "@import" not in text
+    assert "default-src 'none'; img-src data:" in text
+    images = [address for address in reader.addresses if not address.startswith("#run")]
+    assert len(images) == 2 * (1 + runs)
+    for number, address in enumerate(images):
+        kind, _, data = address.partition(",")
+        assert kind == "data:image/png;base64"
+        shade = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+        assert (shade == (255 if number % 2 == 0 else 0)).all()  # the dark one comes first
+
+
+def test_figures_are_named_after_their_run(tmp_path):
+    parts = [Part("a", figures=[Shown("filters", "", Drawing(png(1), png(2)))])]
+    runs = [page.Run(name, [], parts) for name in ("runs/a b", "other/a b", "runs/<é>", "..")]
+    found = page.pngs([Part("x", figures=[Shown("loss", "", Drawing(png(3), png(2)))])], runs)
+    names = ["loss", "1-a-b-filters", "2-a-b-filters", "3-é-filters", "4-run-filters"]
+    assert list(found) == [f"{name}.png" for name in names]
+    assert page.pngs([], runs[:1]) == {"filters.png": png(1)}
+    folder = page.write(tmp_path / "new" / "page.html", "text", found)
+    assert folder == tmp_path / "new" / "page_figures"
+    assert (tmp_path / "new/page.html").read_text() == "text"
+    assert {path.name for path in folder.iterdir()} == set(found)
+    assert (folder / "loss.png").read_bytes() == png(3)
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"output=.*page.html: cannot write there: "):
+        page.write(tmp_path / "file" / "page.html", "", {})
+
+
+def test_a_part_that_cannot_be_made_says_why(capsys):
+    def mistaken():
+        raise UserError("no such layer", "row")
+
+    def broken():
+        raise ZeroDivisionError("by\nzero")
+
+    assert made("A", mistaken) == Part("A", missing="row: no such layer")
+    assert capsys.readouterr().err == ""
+    assert made("B", broken) == Part("B", missing="ZeroDivisionError: by zero")
+    assert "in broken" in capsys.readouterr().err

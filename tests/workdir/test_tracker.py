@@ -1,0 +1,136 @@
+"""Weights & Biases, offline: what a run sends there, read back from the files that it keeps."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from alexnet.errors import UserError
+from alexnet.training.loop import train_and_evaluate
+from alexnet.workdir import tracker
+from alexnet.workdir.log import Log, read_log
+
+
+class Recorder:
+    """In place of a Tracker."""
+
+    def __init__(self, new: bool):
+        self.new, self.where, self.closed = new, "here", None
+        self.rows, self.numbers = [], []
+
+    def row(self, number: int, row: dict) -> None:
+        self.rows.append(row)
+        self.numbers.append(number)
+
+    def close(self, failed: bool = False) -> None:
+        self.closed = failed
+
+
+def log_two(workdir: Path, recorder: Recorder, resume_step: int | None = None) -> None:
+    with Log(workdir, 10, 128, resume_step=resume_step, tracker=recorder) as log:
+        step = (resume_step or 0) + 1
+        log.train(step, 0.1, 2.5, 0.5, 0.25, 1, 0.01)
+        log.validation(step, 0.1, 2.0, 0.5, 0.25, 100)
+
+
+def test_it_gets_the_rows_of_the_log(tmp_path, capsys):
+    recorder = Recorder(new=True)
+    log_two(tmp_path, recorder)
+    assert recorder.rows == read_log(tmp_path)
+    assert recorder.numbers == [0, 1]
+    assert recorder.closed is False
+    assert "followed on Weights & Biases: here\n" in capsys.readouterr().out
+
+
+def test_a_run_that_is_followed_from_now_on_sends_its_earlier_rows(tmp_path):
+    log_two(tmp_path, Recorder(new=True))
+    for new, earlier in ((False, 0), (True, 4)):
+        recorder = Recorder(new)
+        log_two(tmp_path, recorder, resume_step=1 if not new else 2)
+        total = 4 if not new else 6
+        assert recorder.numbers == list(range(total - 2 - earlier, total))
+    assert recorder.rows == read_log(tmp_path)
+
+
+def test_it_hears_of_a_failure(tmp_path):
+    recorder = Recorder(new=True)
+    with pytest.raises(KeyboardInterrupt), Log(tmp_path, 10, 128, tracker=recorder):
+        raise KeyboardInterrupt
+    assert recorder.closed is True
+
+
+def test_one_line_says_that_it_is_not_installed(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(tracker.importlib.util, "find_spec", lambda name: None)
+    tracker.check("")
+    tiny.wandb_project = "alexnet"
+    with pytest.raises(UserError) as raised:
+        train_and_evaluate(tiny, tmp_path / "run")
+    assert raised.value.line() == (
+        "error: --config.wandb_project='alexnet': Weights & Biases is not installed: "
+        "pip install wandb"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def records(path: Path) -> Iterator[bytes]:
+    """What a .wandb file holds: LevelDB's log format behind a header of 7 bytes.
+
+    In blocks of 32 KiB; a part has a crc of 4 bytes, its length, and its kind: 1 is a whole record,
+    2, 3 and 4 are the first, middle and last part of one.
+    """
+    data, place, whole = path.read_bytes(), 7, b""
+    while place + 7 <= len(data):
+        left = 2**15 - place % 2**15
+        if left < 7:
+            place += left
+            continue
+        length, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
+        whole += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):
+            yield whole
+            whole = b""
+
+
+def sent(workdir: Path) -> tuple[list[dict], list[dict], set[str]]:
+    """(rows, configs, ids of runs) in the files of the offline runs, oldest first."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    rows, configs, ids = [], [], set()
+    for path in sorted(workdir.glob("wandb/offline-run-*/*.wandb"), key=os.path.getmtime):
+        for data in records(path):
+            record = Record.FromString(data)
+            if record.HasField("history"):
+                items = record.history.item
+                row = {item.key or "/".join(item.nested_key): item.value_json for item in items}
+                rows.append({key: json.loads(value) for key, value in row.items()})
+            if record.HasField("run"):
+                ids.add(record.run.run_id)
+                update = record.run.config.update
+                configs.append({item.key: json.loads(item.value_json) for item in update})
+    return rows, configs, ids
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("compile_quickly")
+def test_a_run_and_its_resumption_are_one_run_there(tiny, tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    tiny.wandb_project, tiny.epochs = "alexnet", 1.0
+    workdir = tmp_path / "run"
+    train_and_evaluate(tiny, workdir)
+    tiny.epochs = 3.0
+    train_and_evaluate(tiny, workdir)
+    rows, configs, ids = sent(workdir)
+    assert len(ids) == 1
+    assert configs[0]["batch_size"] == 256
+    assert configs[0]["net"]["remove"] == "conv4,conv5,fc7"
+    kept = [
+        {key: value for key, value in row.items() if value is not None} for row in read_log(workdir)
+    ]
+    own = [{key: value for key, value in row.items() if key[0] != "_"} for row in rows]
+    assert own == kept
+    assert [row["_step"] for row in rows] == list(range(len(kept)))
+    assert {"train/loss", "validation/top1_error"} <= set().union(*own)
