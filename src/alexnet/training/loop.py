@@ -17,6 +17,7 @@ from alexnet.errors import Interrupted, UserError
 from alexnet.models.table import layers
 from alexnet.training import dataset, fine_tune
 from alexnet.training.health import Alarm, Window, averages, tells_top5, warnings
+from alexnet.training.programs import Programs
 from alexnet.training.setup import Run, setup
 from alexnet.workdir import checkpoint, record
 from alexnet.workdir.checkpoint import Checkpoints
@@ -26,8 +27,13 @@ from alexnet.workdir.provenance import provenance
 from alexnet.workdir.record import Progress, Validation
 
 
-def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> list[dict[str, Any]]:
+def train_and_evaluate(
+    config: ConfigDict, workdir: str | Path, programs: Programs | None = None
+) -> list[dict[str, Any]]:
     """Trains to `config.epochs`, from the start or from the last checkpoint in `workdir`.
+
+    Args:
+        programs: for several runs in one process: what they share, so that it is compiled once.
 
     Returns:
         a row for each validation: step, epoch, loss, top1_error, top5_error, count.
@@ -40,7 +46,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> list[dict[str
     checkpoint.check_path(workdir)
     begun = checkpoint.begun(workdir)
     known = dataset.remembered(workdir) if begun else None
-    run = setup(config, known)
+    run = setup(config, known, programs)
     config, first = run.config, jax.process_index() == 0
     check_outside(config.data.name, workdir, "workdir")
     dataset.check_resume(workdir, known, run.store)
