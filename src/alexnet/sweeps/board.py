@@ -81,7 +81,7 @@ class Board:
         return ", ".join(said)
 
     def seconds_left(self) -> float | None:
-        """Until all is done, at the pace since the board was made; None as long as it is unknown."""
+        """Until all is done, at the pace since the board was made; None where that is unknown."""
         whole, done = _work(self.jobs, whole=True), _work(self.jobs)
         if done <= self._before or done >= whole:
             return None

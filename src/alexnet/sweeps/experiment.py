@@ -40,6 +40,7 @@ class Claim:
         paper, log: the numbers as the paper and the comments of the 2012 source give them.
         effect: by how much the arm's metric lies above the baseline's: points of top-1 error, or
             for a number of epochs the factor; None if nobody says.
+        direction: +1 if it is claimed to lie above, -1 if below, where no number is claimed.
         target: for an arm that is compared with no other: the top-1 error in per cent.
     """
 
@@ -47,6 +48,7 @@ class Claim:
     paper: str = ""
     log: str = ""
     effect: float | None = None
+    direction: int = 0
     target: float | None = None
 
 

@@ -12,8 +12,8 @@ from ml_collections import ConfigDict
 
 from alexnet import cli
 from alexnet import config as configs
-from alexnet.errors import UserError, choice
-from alexnet.sweeps.experiment import FROM_ARM, Arm, Experiment
+from alexnet.errors import UserError
+from alexnet.sweeps.experiment import Arm, Experiment
 from alexnet.training.setup import KINDS
 from alexnet.workdir import log, record
 
@@ -86,7 +86,12 @@ def _evaluation(arm: Arm, seed: int, seeds: Sequence[int]) -> Item | None:
 
 def run_name(arm: str, seed: int) -> str:
     """The folder of a run."""
-    return re.sub(r"[^\w.,=+-]", "_", arm) + f"-{seed}"
+    return f"{folder(arm)}-{seed}"
+
+
+def folder(arm: str) -> str:
+    """An arm's name without what a path had better not have."""
+    return re.sub(r"[^\w.,=+-]", "_", arm)
 
 
 # --- A sweep without a file -----------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The processes of a sweep, seen from the one that hands out the runs."""
 
+import contextlib
 import json
 import os
 import selectors
@@ -44,10 +45,8 @@ class Worker:
     def ask(self, request: Mapping[str, Any], about: Any) -> None:
         """Sends a request; `about` is what it is `doing` until it has answered."""
         self.doing = about
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it has died, as `wait` will say
             print(json.dumps(request), file=self.process.stdin, flush=True)
-        except BrokenPipeError:
-            pass  # it has died, as `wait` will say
 
     def stop(self) -> None:
         """Asks it to save what it is doing, and to end."""

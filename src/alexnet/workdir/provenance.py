@@ -38,6 +38,7 @@ def provenance(workdir: Path, device: str, enabled: bool = True) -> Iterator[Non
         "outcome": None,
         "commit": commit(),
         "device": device,
+        "cores": cores(),
         "host": platform.node(),
         "versions": {"python": platform.python_version()} | _versions(),
     }
@@ -82,6 +83,14 @@ def commit() -> str | None:
         return git("rev-parse", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def cores() -> int:
+    """How many XLA computes with on CPUs, on which the last bits of a result depend."""
+    pinned = os.environ.get("PJRT_NPROC", "")
+    if pinned.isdecimal() and int(pinned):
+        return int(pinned)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _versions() -> dict[str, Any]:
