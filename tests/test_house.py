@@ -13,10 +13,13 @@ WINGS = [
     {"formats", "workdir", "data", "kernels"},
     {"training"},
     {"cli", "analysis", "inference"},
+    {"sweeps"},
     {
         "train",
         "evaluate",
         "prepare",
+        "sweep",
+        "compare",
         "convert",
         "nets",
         "roofline",

@@ -8,7 +8,10 @@ import pytest
 
 from alexnet import __main__ as program
 
-COMMANDS = ["convert", "evaluate", "nets", "predict", "prepare", "profile", "roofline", "train"]
+COMMANDS = [
+    *("compare", "convert", "evaluate", "nets", "predict", "prepare", "profile", "roofline"),
+    *("sweep", "train"),
+]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:

@@ -19,7 +19,7 @@ class Board:
         self.jobs = jobs
         self._began = self._said = time.monotonic()
         self._before = _work(jobs)
-        self._live = None
+        self._live, self._drawn = None, ""
 
     def __enter__(self) -> "Board":
         if sys.stdout.isatty():
@@ -32,14 +32,13 @@ class Board:
 
     def __exit__(self, *exception) -> None:
         if self._live:
-            self._live.update("\n".join([*self.table(room=10_000), self.summary()]), refresh=True)
+            self._draw(room=10_000)
             self._live.stop()
 
     def show(self, ended: Job | None) -> None:
         """Draws the table anew, or says what has ended."""
         if self._live:
-            rows = shutil.get_terminal_size((80, 24)).lines - 4
-            self._live.update("\n".join([*self.table(rows), self.summary()]), refresh=True)
+            self._draw(room=shutil.get_terminal_size((80, 24)).lines - 4)
         elif ended is not None:
             print(f"{ended.item.name}: {outcome(ended)}; {self.summary()}", flush=True)
             self._said = time.monotonic()
@@ -47,6 +46,14 @@ class Board:
             running = [f"{job.item.name} at {job.share:.0%}" for job in self._in("running")]
             print(f"{', '.join(running)}; {self.summary()}", flush=True)
             self._said = time.monotonic()
+
+    def _draw(self, room: int) -> None:
+        from rich.text import Text  # as it is: no markup, no coloured numbers
+
+        shown = "\n".join([*self.table(room), self.summary()])
+        if shown != self._drawn:
+            self._live.update(Text(shown), refresh=True)
+            self._drawn = shown
 
     def table(self, room: int) -> list[str]:
         """A line for each job; if there is no room, those that run or failed and the latest."""
@@ -96,7 +103,8 @@ def outcome(job: Job) -> str:
     if job.state == "done":
         took = f" ({timedelta(seconds=int(job.seconds))})" if job.seconds else ""
         return f"error {_percent(job.error)}{took}"
-    return f"{job.state}: {job.note}" if job.note else job.state
+    state = "stopped" if job.state == "begun" else job.state
+    return f"{state}: {job.note}" if job.note else state
 
 
 def _work(jobs: Sequence[Job], whole: bool = False) -> float:
