@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+COMMAND = [sys.executable, "-m", "alexnet.sweeps.worker"]
 PIN = "PJRT_NPROC"  # how many cores XLA on CPUs computes with; the last bits depend on it
 
 
@@ -31,7 +32,7 @@ class Worker:
 
     def __init__(self, cores: int, cpus: Sequence[int] = (), keep: Sequence[int] = ()):
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "alexnet.sweeps.worker", *map(str, cpus)],
+            [*COMMAND, *map(str, cpus)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {PIN: str(cores)},
