@@ -18,7 +18,7 @@ from pathlib import Path
 from alexnet import cli
 from alexnet.cli import path, run
 from alexnet.errors import Interrupted, UserError
-from alexnet.sweeps import board, experiment, plan, runner
+from alexnet.sweeps import board, experiment, plan, runner, slurm
 from alexnet.sweeps.experiment import Experiment
 from alexnet.sweeps.plan import Item
 from alexnet.sweeps.runner import Job, Runner
@@ -62,12 +62,16 @@ def main(argv: Sequence[str]) -> None:
         try:
             runner.check(todo, *crew[:1])
         finally:
-            if crew[0] and (sys.exc_info()[0] or on(options, "dry_run")):
+            no_more = sys.exc_info()[0] or on(options, "dry_run") or options["slurm"]
+            if crew[0] and no_more:
                 crew[0].stop()
         if on(options, "dry_run"):
             return
         for found, seeds in planned:
             plan.save(found, seeds, cores, workdir)
+        if options["slurm"]:
+            submit(todo, workdir, cores, options["slurm"])
+            return
         work_off(Runner(jobs, workdir, crew, hire), jobs, workdir)
 
 
@@ -86,6 +90,19 @@ def work_off(running: Runner, jobs: Sequence[Job], workdir: Path) -> None:
     if failed:
         print("the same command with --retry tries those again that failed", flush=True)
         sys.exit(1)
+
+
+def submit(todo: Sequence[Job], workdir: Path, cores: int, partition: str) -> None:
+    """Hands the runs to SLURM, and says what is left for later."""
+    for job in todo:
+        (workdir / job.item.name / plan.FAILURE).unlink(missing_ok=True)
+    items = [job.item for job in todo]
+    sent = slurm.submit(items, workdir, cores, "" if partition == "true" else partition)
+    print(f"{len(sent)} runs submitted; see squeue, and alexnet compare {workdir}")
+    if any(item.needs for item in items):
+        print(
+            "once they are done, the same command without --slurm evaluates and goes on from them"
+        )
 
 
 def read(argv: Sequence[str]) -> tuple[list[str], dict[str, str], dict[str, list[str]]]:
