@@ -138,3 +138,11 @@ def test_rows_for_a_data_frame(tmp_path):
     assert rows["b-1"]["config.net.norm"] is False
     assert rows["a-0"].keys() == rows["b-1"].keys()
     assert all(not isinstance(value, dict) for row in rows.values() for value in row.values())
+
+
+def test_pandas_takes_the_rows(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    leave(tmp_path / "a-0", [0.5, 0.4])
+    leave(tmp_path / "a-1", [0.5, 0.2], overrides={"seed": 1})
+    frame = pandas.DataFrame(alexnet.read_results(tmp_path))
+    assert frame.groupby("config.net.norm").top1_error.mean()[True] == pytest.approx(0.3)
