@@ -29,7 +29,7 @@ OPTIONS = {
     "config": ("", "without an experiment: a file such as configs/digits.py"),
     "workdir": (None, "the folder of the sweep, with a folder for each run in it"),
     "seeds": ("", "how many, from 0; without it as many as the experiment plans"),
-    "jobs": ("1", "processes at a time, each on its share of the cores"),
+    "jobs": ("1", "processes at a time, each on its share of the cores or GPUs"),
     "cores": ("", "that a run computes with; results depend on it. The rest of a sweep keeps it"),
     "slurm": ("", "submit the runs as an array job to this partition, or just --slurm"),
     "dry_run": ("false", "true, or just --dry_run: check and show the plan"),
@@ -53,10 +53,10 @@ def main(argv: Sequence[str]) -> None:
     if on(options, "dry_run") and not todo:
         return
     with runner.alone(workdir) as kept:
-        cpus = runner.shares(many, cores)
+        cpus, gpus = runner.shares(many, cores), runner.gpu_shares(many)
 
         def hire(place: int) -> Worker:
-            return Worker(cores, cpus[place], keep=[kept])
+            return Worker(cores, cpus[place], gpus[place], keep=[kept])
 
         crew = [hire(0) if todo else None, *[None] * (many - 1)]
         try:

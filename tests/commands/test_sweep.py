@@ -5,13 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 from support.tiny import ROOT
 
 from alexnet import sweep
-from alexnet.errors import UserError
+from alexnet.errors import Interrupted, UserError
 from alexnet.sweeps import plan, runner, worker, workers
 from alexnet.training.programs import Programs
 from alexnet.workdir import log
@@ -170,6 +171,24 @@ def test_a_failure_stops_nothing_else_and_is_tried_again_when_asked(tmp_path, ca
     with pytest.raises(SystemExit):
         sweep.main([*argv, "--retry"])
     assert order(tmp_path / "out")[3:] == ["bad-0", "dead-0", "ten-0"]
+
+
+@pytest.mark.usefixtures("fake")
+def test_ctrl_c_lets_the_run_under_way_save_and_starts_no_other(tmp_path, capsys):
+    def press() -> None:
+        wait_for(tmp_path / "out/order", "slow-0", 60)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    argv = [write(tmp_path, '{"slow": {}, "b": {"net.norm": False}}'), f"--workdir={tmp_path}/out"]
+    threading.Thread(target=press).start()
+    with pytest.raises(Interrupted) as stopped:
+        sweep.main(argv)
+    assert stopped.value.number == signal.SIGINT
+    assert order(tmp_path / "out") == ["slow-0"]
+    said = capsys.readouterr().out
+    assert "slow-0: stopped; 0 of 4 done" in said
+    assert "the same command goes on from there" in said
+    assert not (tmp_path / "out/slow-0" / plan.FAILURE).exists()
 
 
 @pytest.mark.usefixtures("fake")

@@ -77,10 +77,10 @@ def read_results(directory: str | os.PathLike) -> list[dict[str, Any]]:
         for result in found:
             for arm in experiment.arms.values():
                 if matches(result, arm):
-                    placed.setdefault(result.name, (experiment, arm))
+                    placed.setdefault(id(result), (experiment, arm))
     rows = []
     for result in found:
-        experiment, arm = placed.get(result.name, (None, None))
+        experiment, arm = placed.get(id(result), (None, None))
         rows.append(
             {
                 "name": result.name,
@@ -136,9 +136,7 @@ def read(paths: Sequence[Path]) -> Found:
 
 def experiments(path: Path) -> list[dict[str, Any]]:
     """The plans of the sweeps in a folder and its sub-folders; see `plan.saved`."""
-    found = [
-        one for folder in sorted(path.rglob(plan.RECORDS)) for one in plan.saved(folder.parent)
-    ]
+    found = [one for folder, _ in _walk(path) for one in plan.saved(folder)]
     return found or plan.saved(path.parent)  # of one run in a sweep
 
 

@@ -251,6 +251,14 @@ def shares(jobs: int, cores: int) -> list[list[int]]:
     return [cpus[place * cores : (place + 1) * cores] for place in range(jobs)]
 
 
+def gpu_shares(jobs: int, installed: Path = Path("/proc/driver/nvidia/gpus")) -> list[str]:
+    """The GPUs of each of some workers, as CUDA_VISIBLE_DEVICES; "" if there are not enough."""
+    listed = os.environ.get(workers.GPUS)
+    gpus = listed.split(",") if listed else [str(n) for n, _ in enumerate(installed.glob("*"))]
+    each = len(gpus) // jobs
+    return [",".join(gpus[place * each : (place + 1) * each]) for place in range(jobs)]
+
+
 def cpu_count() -> int:
     """How many this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

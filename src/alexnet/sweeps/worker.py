@@ -38,20 +38,22 @@ def main() -> None:
     runtime.cache_compilations()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweep's, which ends our input
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    requests, busy, programs = queue.Queue(), threading.Event(), Programs()
+    requests, programs, asked, answered = queue.Queue(), Programs(), 0, 0
 
     def listen() -> None:
+        nonlocal asked
         for line in sys.stdin:
-            busy.set()
+            asked += 1
             requests.put(json.loads(line))
         requests.put(None)
-        if busy.is_set():
+        if asked > answered:
             os.kill(os.getpid(), signal.SIGTERM)  # a run that trains saves first
 
     threading.Thread(target=listen, daemon=True).start()
     for request in iter(requests.get, None):
-        print(json.dumps(answer(request, programs)), file=answers)
-        busy.clear()
+        found = answer(request, programs)
+        answered += 1  # before it is said: the next request may come at once
+        print(json.dumps(found), file=answers)
 
 
 def answer(request: Mapping[str, Any], programs: Programs) -> dict[str, Any]:

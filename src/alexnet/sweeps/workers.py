@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 COMMAND = [sys.executable, "-m", "alexnet.sweeps.worker"]
+GPUS = "CUDA_VISIBLE_DEVICES"
 PIN = "PJRT_NPROC"  # how many cores XLA on CPUs computes with; the last bits depend on it
 
 
@@ -27,15 +28,19 @@ class Worker:
     Args:
         cores: how many it computes with.
         cpus: those it may run on; empty leaves it all.
+        gpus: those it sees, as CUDA_VISIBLE_DEVICES has it; "" leaves it all.
         keep: file descriptors that stay open in it.
     """
 
-    def __init__(self, cores: int, cpus: Sequence[int] = (), keep: Sequence[int] = ()):
+    def __init__(
+        self, cores: int, cpus: Sequence[int] = (), gpus: str = "", keep: Sequence[int] = ()
+    ):
+        seen = {GPUS: gpus} if gpus else {}
         self.process = subprocess.Popen(
             [*COMMAND, *map(str, cpus)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=os.environ | {PIN: str(cores)},
+            env=os.environ | {PIN: str(cores)} | seen,
             pass_fds=keep,
             start_new_session=True,  # Ctrl-C at the terminal is for the sweep, which then asks us
             text=True,
