@@ -21,7 +21,7 @@ SCALES = {
     "digits": {  # a mirrored 2 is no 2
         "config": "../configs/digits.py",
         "seeds": 3,
-        "overrides": {"epochs": 8},
+        "overrides": {"epochs": 5},
         "arms": {"baseline": {}, "no_crops": ARMS["no_crops"]},
         "claims": {"no_crops": CLAIMS["no_crops"]},
     },

@@ -13,7 +13,7 @@ CLAIMS = {
     },
 }
 SCALES = {
-    "digits": {"config": "../configs/digits.py", "seeds": 3, "overrides": {"epochs": 8}},
+    "digits": {"config": "../configs/digits.py", "seeds": 3, "overrides": {"epochs": 5}},
     "small": {"config": "../configs/cifar10.py:pocket", "seeds": 8},
     "full": {"config": "../configs/imagenet.py", "seeds": 1},
 }

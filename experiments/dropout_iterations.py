@@ -17,7 +17,7 @@ SCALES = {
     "digits": {
         "config": "../configs/digits.py",
         "seeds": 3,
-        "overrides": {"epochs": 8, "log_every": 3},
+        "overrides": {"epochs": 5, "log_every": 3},
     },
     "small": {"config": "../configs/cifar10.py:pocket", "seeds": 8},
     "full": {"config": "../configs/imagenet.py", "seeds": 1},

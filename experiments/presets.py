@@ -20,7 +20,7 @@ TEXT = {
 ARMS = {"original": SOURCE, "paper": TEXT}
 CLAIMS = {"paper": {"claim": "the text's reading, not the source's", "paper": "-"}}
 SCALES = {
-    "digits": {"config": "../configs/digits.py", "seeds": 3, "overrides": {"epochs": 8}},
+    "digits": {"config": "../configs/digits.py", "seeds": 3, "overrides": {"epochs": 5}},
     "small": {"config": "../configs/cifar10.py:pocket", "seeds": 8},
     "full": {
         "config": "../configs/imagenet.py",

@@ -20,7 +20,7 @@ SCALES = {
     "digits": {
         "config": "../configs/digits.py",
         "seeds": 3,
-        "overrides": {"epochs": 8, "augment.flip": True},
+        "overrides": {"epochs": 5, "augment.flip": True},
         "arms": {
             "reflected": {},
             "ten_crop": {"evaluate": {"of": {"reflected": 1}, "views": "ten_crop"}},

@@ -6,7 +6,6 @@ the environment: SBATCH_GPUS, SBATCH_ACCOUNT, SBATCH_TIMELIMIT, ...
 """
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from alexnet.errors import UserError, one_line
 from alexnet.sweeps import workers
 from alexnet.sweeps.plan import Item
+from alexnet.sweeps.workers import Worker
 from alexnet.workdir.record import write_json
 
 FOLDER = "slurm"
@@ -23,25 +23,28 @@ ACTIVE = ("PENDING", "RUNNING", "REQUEUED", "SUSPENDED", "UNKNOWN")
 
 
 class Task:
-    """What a job does: a worker's request."""
+    """What a job does: it gives a worker one run, and lets it save when the job is preempted."""
 
     def __init__(self, request: dict[str, Any], cores: int):
         self.request, self.cores = request, cores
+        self._worker: Worker | None = None
 
     def __call__(self) -> dict[str, Any]:
-        os.environ[workers.PIN] = str(self.cores)  # before jax begins
-        from alexnet.devices import runtime
-        from alexnet.sweeps.worker import answer
-        from alexnet.training.programs import Programs
-
-        runtime.cache_compilations()
-        return answer(self.request, Programs())
+        self._worker = Worker(self.cores)
+        self._worker.ask(self.request, self)
+        while not (ended := list(workers.wait([self._worker], 60.0))):
+            pass
+        self._worker.stop()
+        return ended[0].answer
 
     def checkpoint(self, *_: Any) -> Any:
-        """What is put into the queue when the job is preempted: the same, for a run resumes."""
+        """What is put into the queue again: the same, for a run resumes."""
         import submitit
 
-        return submitit.helpers.DelayedSubmission(self)
+        if self._worker:
+            self._worker.stop()
+            self._worker.process.wait()
+        return submitit.helpers.DelayedSubmission(Task(self.request, self.cores))
 
 
 def submit(
@@ -68,12 +71,13 @@ def submit(
     queued = still_queued(folder, submitit)
     free = [item for item in items if item.trains and not item.needs and item.name not in queued]
     try:
-        executor = submitit.AutoExecutor(folder=folder / "%j", cluster=cluster)
+        executor = submitit.AutoExecutor(
+            folder=folder / "%j", cluster=cluster, slurm_max_num_timeout=RESTARTS
+        )
         executor.update_parameters(
             name=f"alexnet-{workdir.name}",
             timeout_min=MINUTES,
             cpus_per_task=cores,
-            slurm_max_num_timeout=RESTARTS,
             **({"slurm_partition": partition} if partition else {}),
         )
         with executor.batch():
