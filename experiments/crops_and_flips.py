@@ -9,13 +9,13 @@ ARMS = {
     "baseline": {},
     "no_crops": {"augment.random_crop": False},
     "no_flips": {"augment.flip": False},
-    "no_crops_no_flips": NONE,
+    "neither": NONE,
 }
 PAPER = {"paper": "substantial overfitting", "direction": 1}
 CLAIMS = {
     "no_crops": {"claim": "without random crops (4.1)"} | PAPER,
     "no_flips": {"claim": "without reflections (4.1)"} | PAPER,
-    "no_crops_no_flips": {"claim": "without either (4.1)"} | PAPER,
+    "neither": {"claim": "without either (4.1)"} | PAPER,
 }
 SCALES = {
     "digits": {  # a mirrored 2 is no 2

@@ -61,7 +61,7 @@ ROWS = (
     ("colour_noise", "no_colour_noise"),
     ("crops_and_flips", "no_crops"),
     ("crops_and_flips", "no_flips"),
-    ("crops_and_flips", "no_crops_no_flips"),
+    ("crops_and_flips", "neither"),
     ("depth", "no_conv2"),
     ("depth", "no_conv3"),
     ("depth", "no_conv4"),
@@ -166,7 +166,8 @@ def told(table: Table, row: Row) -> str:
     if smallest := formats.smallest_of(row, ratio):
         said += f", can show {smallest}"
     notes = "".join(f" ({note})" for note in table.notes)
-    return f"{said}: *{row.verdict or 'no pairs yet'}*{notes}"
+    verdict = row.verdict or ("no pairs yet" if row.against is None else "no number is claimed")
+    return f"{said}: *{verdict}*{notes}"
 
 
 def experiments() -> list[Experiment]:

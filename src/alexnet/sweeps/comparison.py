@@ -179,6 +179,8 @@ def _verdict(experiment: Experiment, against: Estimate | None, claim: Claim | No
     if claim.target is not None:
         return _reached(against)
     effect = claim.effect
+    if effect is None and not claim.direction:
+        return ""
     if effect is not None and experiment.metric != ERROR:
         effect = math.log(effect)
     return statistics.verdict(against, effect, claim.direction)

@@ -30,8 +30,8 @@ def text(tables: Sequence[Table], metric: str) -> str:
     for table in tables:
         title = [line for part in _titled(table) for line in _wrapped(part)]
         parts.append("\n".join(title + aligned(_cells(table), names=1)))
-        differs = [(f"  {row.arm}", said(row)) for row in table.rows if row.overrides]
-        parts[-1] += "".join(f"\n{line}" for one in differs for line in _wrapped("  ".join(one)))
+        about_arms = [f"  {row.arm}: {said(row)}{_quoted(row)}" for row in table.rows if said(row)]
+        parts[-1] += "".join(f"\n{line}" for one in about_arms for line in _wrapped(one))
         parts[-1] += "".join(
             f"\n{line}" for note in table.notes for line in _wrapped(f"  note: {note}")
         )
@@ -126,6 +126,14 @@ def chance(tables: Sequence[Table]) -> str:
 def said(row: Row) -> str:
     """What an arm overrides."""
     return ", ".join(f"{key}={value!r}" for key, value in row.overrides.items())
+
+
+def _quoted(row: Row) -> str:
+    """What the paper and the log say of an arm."""
+    if row.claim is None:
+        return ""
+    said = {"paper": row.claim.paper, "log": row.claim.log}
+    return "".join(f"; {name}: {words}" for name, words in said.items() if words not in ("", "-"))
 
 
 def _titled(table: Table) -> list[str]:

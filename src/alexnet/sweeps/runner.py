@@ -153,6 +153,7 @@ class Runner:
             finally:
                 for worker in filter(None, self.crew):
                     worker.stop()
+                    worker.process.wait()
 
     def _busy(self) -> list[Worker]:
         return [worker for worker in self.crew if worker and worker.doing]
