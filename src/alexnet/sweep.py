@@ -11,6 +11,7 @@ command again goes on exactly where the sweep was: what is finished is not done 
 prints is in `output.txt` of its folder. `alexnet compare DIR` says what came out.
 """
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,34 +46,26 @@ def main(argv: Sequence[str]) -> None:
     plan.check_workdir(workdir)
     planned = experiments(files, options, texts)
     items = unique([item for found, seeds in planned for item in plan.items(found, seeds, workdir)])
-    many = cli.count("jobs", options["jobs"])
-    cores = agreed_cores(options["cores"], workdir, many)
-    jobs = runner.jobs(items, workdir, retry=on(options, "retry"))
-    print(described(planned, jobs, workdir, cores))
-    todo = [job for job in jobs if job.state in ("new", "begun")]
-    if on(options, "dry_run") and not todo:
-        return
-    with runner.alone(workdir) as kept:
-        cpus, gpus = runner.shares(many, cores), runner.gpu_shares(many)
-
-        def hire(place: int) -> Worker:
-            return Worker(cores, cpus[place], gpus[place], keep=[kept])
-
-        crew = [hire(0) if todo else None, *[None] * (many - 1)]
-        try:
-            runner.check(todo, *crew[:1])
-        finally:
-            no_more = sys.exc_info()[0] or on(options, "dry_run") or options["slurm"]
-            if crew[0] and no_more:
-                crew[0].stop()
-        if on(options, "dry_run"):
-            return
-        for found, seeds in planned:
-            plan.save(found, seeds, cores, workdir)
-        if options["slurm"]:
-            submit(todo, workdir, cores, options["slurm"])
-            return
-        work_off(Runner(jobs, workdir, crew, hire), jobs, workdir)
+    places, dry = cli.count("jobs", options["jobs"]), on(options, "dry_run")
+    cores = agreed_cores(options["cores"], workdir, places)
+    cpus, gpus = runner.shares(places, cores), runner.gpu_shares(places)
+    with contextlib.nullcontext() if dry else runner.alone(workdir) as kept:
+        keep = [] if dry else [kept]
+        jobs = runner.jobs(items, workdir, retry=on(options, "retry"))
+        print(described(planned, jobs, workdir, cores), flush=True)
+        running = Runner(
+            jobs, workdir, places, lambda place: Worker(cores, cpus[place], gpus[place], keep)
+        )
+        with contextlib.closing(running):
+            running.check()
+            if dry:
+                return
+            for found, seeds in planned:
+                plan.save(found, seeds, cores, workdir)
+            if options["slurm"]:
+                submit(jobs, workdir, cores, options["slurm"])
+            else:
+                work_off(running, jobs, workdir)
 
 
 def work_off(running: Runner, jobs: Sequence[Job], workdir: Path) -> None:
@@ -92,8 +85,9 @@ def work_off(running: Runner, jobs: Sequence[Job], workdir: Path) -> None:
         sys.exit(1)
 
 
-def submit(todo: Sequence[Job], workdir: Path, cores: int, partition: str) -> None:
+def submit(jobs: Sequence[Job], workdir: Path, cores: int, partition: str) -> None:
     """Hands the runs to SLURM, and says what is left for later."""
+    todo = [job for job in jobs if job.state in ("new", "begun")]
     for job in todo:
         (workdir / job.item.name / plan.FAILURE).unlink(missing_ok=True)
     items = [job.item for job in todo]

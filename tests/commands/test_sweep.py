@@ -67,11 +67,10 @@ def file(tmp_path, data_dir) -> str:
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_starts(file, tmp_path, argv, message, monkeypatch):
-    def check(todo, hired):
-        hired.stop()
+    def check(*_):
         raise UserError("net: no layer 'conv9'")  # what a worker says, without waiting for one
 
-    monkeypatch.setattr(runner, "check", check)
+    monkeypatch.setattr(runner.Runner, "check", check)
     words = {"FILE": file, "CONFIG": f"{ROOT}/configs/digits.py"}
     for word, real in words.items():
         argv = [argument.replace(word, real) for argument in argv]
@@ -195,8 +194,7 @@ def test_ctrl_c_lets_the_run_under_way_save_and_starts_no_other(tmp_path, capsys
 def test_a_dry_run_does_nothing(tmp_path, capsys):
     sweep.main([write(tmp_path, '{"a": {}}'), f"--workdir={tmp_path}/out", "--dry_run"])
     assert "2 new" in capsys.readouterr().out
-    assert not (tmp_path / "out/order").exists()
-    assert not (tmp_path / "out/sweeps").exists()
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.usefixtures("fake")

@@ -197,7 +197,7 @@ def check_workdir(workdir: Path) -> None:
         raise UserError("a file: choose another name", f"workdir={workdir}")
     if not workdir.is_dir() or (workdir / RECORDS).is_dir():
         return
-    if others := sorted(path.name for path in workdir.iterdir()):
+    if others := sorted(path.name for path in workdir.glob("[!.]*")):
         what = "a single run" if "config.json" in others else f"other things ({others[0]!r})"
         raise UserError(f"holds {what}, no sweep: choose another folder", f"workdir={workdir}")
 

@@ -5,8 +5,7 @@ import dataclasses
 import fcntl
 import json
 import os
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from alexnet.devices.processes import Interruption
@@ -97,37 +96,54 @@ def _tail(file: Path, size: int = 1 << 14) -> list[dict]:
     return found
 
 
-def check(todo: Sequence[Job], worker: Worker) -> None:
-    """Sets up each arm once, in a process like those that will train, and fills in `steps`.
-
-    Raises:
-        UserError: for the first that cannot be, naming its arm.
-    """
-    steps = {}
-    for job in todo:
-        if not job.item.trains:
-            continue
-        if job.item.arm not in steps:
-            worker.ask({"check": job.item.config.to_dict()}, job)
-            answer = None
-            while answer is None:
-                answer = next((ended.answer for ended in workers.wait([worker], 60.0)), None)
-            if "steps" not in answer:
-                raise UserError(f"arm {job.item.arm!r}: {answer.get('error', answer.get('died'))}")
-            worker.doing = None
-            steps[job.item.arm] = answer["steps"]
-        job.steps = steps[job.item.arm]
-
-
 class Runner:
-    """Runs jobs in so many workers at a time."""
+    """Runs jobs in so many workers at a time; to be closed at the end.
 
-    def __init__(self, jobs: Sequence[Job], workdir: Path, crew: Sequence["Worker | None"], hire):
+    Args:
+        hire: f(place) -> a Worker for that place of `places`.
+    """
+
+    def __init__(
+        self, jobs: Sequence[Job], workdir: Path, places: int, hire: Callable[[int], Worker]
+    ):
         self.jobs, self.workdir = jobs, workdir
-        self.crew = list(crew)
-        self._hire = hire  # hire(place) -> a Worker in place of one that is gone
+        self.crew: list[Worker | None] = [None] * places
+        self._hire = hire
         self._state = {job.item.name: job for job in jobs}
-        self.began = time.monotonic()
+
+    def check(self) -> None:
+        """Sets up each arm once, in a process like those that will train, and counts its steps.
+
+        Raises:
+            UserError: for the first that cannot be, naming its arm.
+        """
+        steps: dict[str, int] = {}
+        for job in self.jobs:
+            if not job.item.trains or job.state not in ("new", "begun"):
+                continue
+            if job.item.arm not in steps:
+                answer = self._ask_first({"check": job.item.config.to_dict()})
+                if "steps" not in answer:
+                    raise UserError(
+                        f"arm {job.item.arm!r}: {answer.get('error', answer.get('died'))}"
+                    )
+                steps[job.item.arm] = answer["steps"]
+            job.steps = steps[job.item.arm]
+
+    def _ask_first(self, request: dict) -> dict:
+        if self.crew[0] is None:
+            self.crew[0] = self._hire(0)
+        self.crew[0].ask(request, request)
+        while not (ended := list(workers.wait(self.crew[:1], 60.0))):
+            pass
+        self.crew[0].doing = None
+        return ended[0].answer
+
+    def close(self) -> None:
+        """Ends the workers; a run under way saves first."""
+        for worker in filter(None, self.crew):
+            worker.stop()
+            worker.process.wait()
 
     def run(self, show) -> None:
         """Until all is done that can be; `show(event)` is called with what ended, or None.
@@ -150,10 +166,6 @@ class Runner:
                     for worker in self._busy():
                         worker.kill()
                 raise
-            finally:
-                for worker in filter(None, self.crew):
-                    worker.stop()
-                    worker.process.wait()
 
     def _busy(self) -> list[Worker]:
         return [worker for worker in self.crew if worker and worker.doing]
