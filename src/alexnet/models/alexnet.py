@@ -123,7 +123,7 @@ def pocket(
         init: of the weights: those of "paper", "original" or "caffe"; "" is the net's own, larger
             ones, as its layers have fewer inputs.
         towers: 2 as in the paper, or 1: the same layers, unsplit.
-        kernels: of conv1..conv5.
+        kernels: how many conv1..conv5 have.
         hidden: numbers of neurons of fc6 and fc7.
         communicate: whether conv3, fc6 and fc7 read both towers; if not, they meet in fc8 only.
         overlapping_pool: False is 2x2 windows, and conv5 without a pad: sizes stay what they are.
