@@ -189,7 +189,7 @@ def described(
     """What will be done."""
     lines = []
     for found, seeds in planned:
-        lines.append(f"{found.source or found.name}: {found.title}")
+        lines.append(f"{found.source}: {found.title}" if found.source else found.title)
         lines += aligned([(f"  {arm.name}", said(arm.overrides)) for arm in found.arms.values()], 2)
         lines.append(f"  seeds {', '.join(map(str, seeds))}")
     states = [job.state for job in jobs]
@@ -203,9 +203,11 @@ def described(
         )
         if state in states
     ]
-    lines.append(f"{len(jobs)} runs and evaluations in {workdir}: {', '.join(counts)}")
+    trained = sum(job.item.trains for job in jobs)
+    what = f"{trained} runs" + f" and {len(jobs) - trained} evaluations" * (trained < len(jobs))
+    lines.append(f"{what} in {workdir}: {', '.join(counts)}")
     lines += [f"  {job.item.name} failed: {job.note}" for job in jobs if job.state == "failed"]
-    lines.append(f"each computes with {cores} core(s)")
+    lines.append(f"cores of a run: {cores}")
     return "\n".join(lines)
 
 

@@ -57,11 +57,10 @@ class Board:
 
     def table(self, room: int) -> list[str]:
         """A line for each job; if there is no room, those that run or failed and the latest."""
-        jobs = list(self.jobs)
+        jobs = self.jobs
         order = ("running", "failed", "left out", "done", "begun", "new")
         if len(jobs) > room:
-            jobs.sort(key=lambda job: order.index(job.state))
-            jobs = jobs[:room]
+            jobs = sorted(reversed(jobs), key=lambda job: order.index(job.state))[:room]
         width = max(3, *(len(job.item.name) for job in jobs), 12)
         lines = [f"{'run':{width}}  {'state':8}  {'epochs':>13}  {'training':>8}  {'error':>7}"]
         for job in jobs:

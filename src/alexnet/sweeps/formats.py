@@ -138,8 +138,8 @@ def _quoted(row: Row) -> str:
 
 def _titled(table: Table) -> list[str]:
     experiment = table.experiment
-    where = experiment.source or experiment.name
-    title = ", ".join(part for part in (where, table.dataset) if part) + f": {experiment.title}"
+    where = ", ".join(part for part in (experiment.source, table.dataset) if part)
+    title = f"{where}: {experiment.title}"
     return [title] if experiment.judges else [title, "(a demonstration: no verdicts)"]
 
 

@@ -122,7 +122,7 @@ def product(file: str, texts: Mapping[str, Sequence[str]]) -> tuple[Experiment, 
         name = ",".join(f"{_short(key, varied)}={text}" for key, text in overrides.items())
         arms[name or "run"] = Arm(name or "run", config, overrides)
         seeds = seeds or [config.seed]
-    title = f"{file}: {', '.join(varied)}" if varied else file
+    title = f"{file}, values of {', '.join(varied)}" if varied else file
     name = re.sub(r"\W+", "_", "-".join([Path(file.partition(":")[0]).stem, *varied]))
     return Experiment(name, "", title, arms, {}, len(seeds)), seeds
 
