@@ -60,7 +60,8 @@ class Board:
         jobs = self.jobs
         order = ("running", "failed", "left out", "done", "begun", "new")
         if len(jobs) > room:
-            jobs = sorted(jobs[::-1], key=lambda job: order.index(job.state))[:room]
+            latest = jobs[::-1]
+            jobs = sorted(latest, key=lambda job: order.index(job.state))[:room]
         width = max(3, *(len(job.item.name) for job in jobs), 12)
         lines = [f"{'run':{width}}  {'state':8}  {'epochs':>13}  {'training':>8}  {'error':>7}"]
         for job in jobs:
