@@ -25,3 +25,15 @@ def test_they_are_written_down(tmp_path, monkeypatch):
     first, second = json.loads((tmp_path / "provenance.json").read_text())
     assert (first["cores"], first["outcome"]) == (5, "done")
     assert second["outcome"] == "KeyError: 'x'"
+
+
+def test_the_commit_is_that_of_the_code_that_was_loaded(monkeypatch):
+    from alexnet.workdir import provenance as module
+
+    module.commit.cache_clear()
+    first = module.commit()
+    monkeypatch.setattr(module, "ROOT", module.ROOT / "src")  # no longer a checkout
+    assert module.commit() == first
+    module.commit.cache_clear()
+    assert module.commit() is None
+    module.commit.cache_clear()

@@ -36,6 +36,7 @@ def main() -> None:
     if sys.argv[1:] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, map(int, sys.argv[1:]))
     runtime.cache_compilations()
+    provenance.commit()  # of the code that is loaded now, whatever is committed meanwhile
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweep's, which ends our input
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     requests, programs, asked, answered = queue.Queue(), Programs(), 0, 0

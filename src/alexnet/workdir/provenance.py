@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import functools
 import json
 import os
 import platform
@@ -68,8 +69,12 @@ def _earlier(path: Path) -> list[dict[str, Any]]:
         return []
 
 
+@functools.cache
 def commit() -> str | None:
-    """The git commit of the checkout that runs, with "+" if it has changes; None without one."""
+    """The git commit of the checkout that runs, with "+" if it has changes; None without one.
+
+    Looked up once: a process that runs for hours goes on with the code that it has loaded.
+    """
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(ROOT), *arguments]
