@@ -26,7 +26,9 @@ from alexnet.workdir import record
 VARIANTS = {
     "base": [""],
     "digits": [""],
-    "cifar10": ["80sec", "19pct", "18pct", "conv-local-13pct", "conv-local-11pct"],
+    "cifar10": [
+        *("80sec", "19pct", "18pct", "conv-local-13pct", "conv-local-11pct", "pocket"),
+    ],
     "imagenet": [
         *("original", "paper", "one_gpu", "no_lrn", "nonoverlapping_pool"),
         *("no_communication", "six_conv", "fine_tune", "cc2_single_tower"),

@@ -41,7 +41,7 @@ def main(task: dict) -> None:
     sgd = optimizer.build(params=shapes)
     shardings = setup.state_shardings(mesh, sgd, shapes, network.params_specs(table))
     if task["work"] == "train":
-        state = step.init_state(init, sgd, shardings, seed=0)
+        state = step.make_init(init, sgd, shardings)(step.key_of(0))
     else:
         params = jax.jit(init, out_shardings=shardings.params)(jax.random.key(0))
     if task["work"] == "check":
@@ -69,16 +69,17 @@ def main(task: dict) -> None:
         hyperparameters = schedule.build("milestones", epochs=1, rate=work.RATE)(
             0, [], state.params
         )
+        key = step.key_of(0)
         numbers = {"image": jax.device_put(images, place), "label": jax.device_put(labels, place)}
         logits, options = forward.training(table, mesh, plain, **how), compiler_options(mesh)
-        train_step = step.make_train_step(logits, sgd, shardings, seed=0, compiler_options=options)
+        train_step = step.make_train_step(logits, sgd, shardings, compiler_options=options)
         with jax.default_matmul_precision("float32"):  # as the configs have it
-            train = train_step.lower(state, numbers, hyperparameters, statistics).compile()
+            train = train_step.lower(state, numbers, hyperparameters, statistics, key).compile()
         compile_seconds = time.perf_counter() - compiling
 
         def run() -> None:
             nonlocal state
-            state, sums = train(state, numbers, hyperparameters, statistics)
+            state, sums = train(state, numbers, hyperparameters, statistics, key)
             jax.block_until_ready((state, sums))
 
     run()

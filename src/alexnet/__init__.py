@@ -25,6 +25,7 @@ _NAMES = {
     "Network": "alexnet.models.network",
     "open_dataset": "alexnet.data.prepare",
     "read_log": "alexnet.workdir.log",
+    "read_results": "alexnet.sweeps.results",
     "ops": "alexnet.models",
     "UserError": "alexnet.errors",
 }

@@ -46,12 +46,12 @@ def main(argv: Sequence[str]) -> None:
     inputs = [batch for _, batch in itertools.islice(run.batches(), steps + 2)]
     with run.precision():
         program = run.train_program.lower(
-            state, inputs[0], hyperparameters, run.statistics
+            state, inputs[0], hyperparameters, run.statistics, run.key
         ).compile()
 
     def step(batch) -> None:
         nonlocal state
-        state, sums = program(state, batch, hyperparameters, run.statistics)
+        state, sums = program(state, batch, hyperparameters, run.statistics, run.key)
         jax.block_until_ready((state, sums))
 
     for batch in inputs[steps:]:  # warm up

@@ -9,15 +9,8 @@ import pytest
 from alexnet import __main__ as program
 
 COMMANDS = [
-    "convert",
-    "evaluate",
-    "nets",
-    "predict",
-    "prepare",
-    "profile",
-    "report",
-    "roofline",
-    "train",
+    *("compare", "convert", "evaluate", "nets", "predict", "prepare", "profile", "report"),
+    *("roofline", "sweep", "train"),
 ]
 
 

@@ -452,3 +452,48 @@ def test_what_a_net_does_not_have_cannot_be_changed(options, message):
     with pytest.raises(UserError, match=message):
         build("cifar_80sec", classes=10, **options)
     assert build("cifar_80sec", classes=10, dropout=0) == build("cifar_80sec", classes=10)
+
+
+# --- The pocket net has the paper's ablations -----------------------------------------------------
+
+
+def rows_of(**options) -> dict[str, table.Row]:
+    return {row.name: row for row in build("pocket", classes=10, **options).rows}
+
+
+def test_the_pocket_nets_sizes_do_not_change_without_overlap():
+    for overlapping in (True, False):
+        net = build("pocket", classes=10, overlapping_pool=overlapping)
+        assert sides(net, *POOLS) == [14, 7, 3]
+
+
+def test_the_pocket_nets_towers_that_do_not_communicate_meet_in_fc8():
+    assert {n for n, row in rows_of().items() if row.reads_all} == {"conv3", "fc6", "fc7", "fc8"}
+    assert {n for n, row in rows_of(communicate=False).items() if row.reads_all} == {"fc8"}
+
+
+@pytest.mark.parametrize("preset", ["paper", "original"])
+def test_the_pocket_nets_presets_are_the_papers_rows(preset):
+    def order(name: str) -> list[str]:
+        return [row.name for row in build(name, classes=10, preset=preset).rows]
+
+    assert order("pocket") == order("alexnet")
+    norms = [row for row in rows_of(preset=preset).values() if isinstance(row, table.Norm)]
+    assert {row.alpha_divided for row in norms} == {preset == "original"}
+
+
+@pytest.mark.parametrize("init", ["paper", "original", "caffe"])
+def test_the_pocket_nets_first_weights_are_the_papers(init):
+    ours, papers = rows_of(init=init), build("alexnet", classes=10, init=init)
+    for row in papers.weighted:
+        assert (ours[row.name].std, ours[row.name].bias) == (row.std, row.bias), row.name
+
+
+def test_the_pocket_net_takes_kernels_neurons_and_a_sixth_convolution():
+    rows = rows_of(towers=1, kernels=(16, 32, 48, 48, 64), hidden=(128, 64), sixth_conv=24)
+    assert [rows[f"conv{n}"].kernels for n in range(1, 7)] == [16, 32, 48, 48, 64, 24]
+    assert [rows[f"fc{n}"].neurons for n in (6, 7)] == [128, 64]
+    with pytest.raises(UserError, match=r"^kernels=\(1, 2\): expected 5 whole numbers"):
+        rows_of(kernels=(1, 2))
+    with pytest.raises(UserError, match=r"^preset='papr': .* did you mean 'paper'"):
+        rows_of(preset="papr")

@@ -492,15 +492,16 @@ def on_four_devices(directory: Path, every: bool = False) -> None:
         data, tower = map(int, name.split("x"))
         mesh = meshes.make(towers=2, batch_size=BATCH, data=data, tower=tower)
         shardings = setup.state_shardings(mesh, sgd, params, network.params_specs(net))
-        born = step.init_state(functools.partial(network.init, net), sgd, shardings, seed=0)
+        init = functools.partial(network.init, net)
+        born = step.make_init(init, sgd, shardings)(step.key_of(0))
         state = born._replace(params=jax.device_put(params, shardings.params))
         train_step = step.make_train_step(
-            forward.training(net, mesh, how, kernels=CPU), sgd, shardings, seed=0
+            forward.training(net, mesh, how, kernels=CPU), sgd, shardings
         )
         losses = []
         for _ in range(5):
             batch = jax.device_put(images, meshes.batch_sharding(mesh))
-            state, sums = train_step(state, batch, hyperparameters, statistics)
+            state, sums = train_step(state, batch, hyperparameters, statistics, step.key_of(0))
             losses.append(sums.loss)
             if len(losses) == 1:  # nothing but the gradient, and a little decay
                 opt_state = flat(state.opt_state)

@@ -69,9 +69,10 @@ class Tiny:
         self.augmentation = augmentation or Augmentation(CROP)
         shardings = setup.state_shardings(mesh, self.sgd, shapes, network.params_specs(net))
         init = functools.partial(network.init, net)
-        self.init = lambda: step.init_state(init, self.sgd, shardings, seed)
+        self.key = step.key_of(seed)
+        self.init = lambda: step.make_init(init, self.sgd, shardings)(self.key)
         self.forward = forward.training(net, mesh, self.augmentation)
-        self.train_step = step.make_train_step(self.forward, self.sgd, shardings, seed)
+        self.train_step = step.make_train_step(self.forward, self.sgd, shardings)
 
     def hyperparameters(self, rate: float = 0.01, noise: float = 1.0) -> Hyperparameters:
         rates = Milestones(rate=rate)(0, [], ["conv1", "fc2", "fc3"]).rates
@@ -81,7 +82,11 @@ class Tiny:
         state, losses = self.init(), []
         for _ in range(count):
             state, sums = self.train_step(
-                state, batch(), self.hyperparameters(**hyperparameters), dataset_statistics()
+                state,
+                batch(),
+                self.hyperparameters(**hyperparameters),
+                dataset_statistics(),
+                self.key,
             )
             losses.append(float(sums.loss))
         return state, losses
@@ -111,7 +116,7 @@ def test_two_steps_are_their_parts_put_together_by_hand():
     for number, eps in enumerate((0.01, 0.001)):
         images = batch(number)
         state, sums = tiny.train_step(
-            state, images, tiny.hyperparameters(eps), dataset_statistics()
+            state, images, tiny.hyperparameters(eps), dataset_statistics(), tiny.key
         )
 
         x = (images["image"] - average)[:, 1:9, 1:9]
@@ -168,7 +173,7 @@ def test_a_step_depends_on_its_number_not_on_the_history(tiny):
     state, _ = tiny.steps(2)
     copy = jax.tree.map(jnp.array, jax.device_get(state))
     onward, resumed = (
-        tiny.train_step(s, batch(9), tiny.hyperparameters(), dataset_statistics())[0]
+        tiny.train_step(s, batch(9), tiny.hyperparameters(), dataset_statistics(), tiny.key)[0]
         for s in (state, copy)
     )
     jax.tree.map(np.testing.assert_array_equal, onward, resumed)
@@ -176,7 +181,7 @@ def test_a_step_depends_on_its_number_not_on_the_history(tiny):
 
 def test_a_step_eats_its_state(tiny):
     state = tiny.init()
-    tiny.train_step(state, batch(), tiny.hyperparameters(), dataset_statistics())
+    tiny.train_step(state, batch(), tiny.hyperparameters(), dataset_statistics(), tiny.key)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
 
 

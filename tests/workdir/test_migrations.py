@@ -79,3 +79,12 @@ def test_a_later_versions_config_is_refused():
 
 def test_a_tuple_or_a_list_survives():
     assert migrate({"version": 4, "a": [[1, 2.0]], "b": ()}) == {"a": [[1, 2.0]], "b": ()}
+
+
+def test_a_setting_of_one_net_is_added_to_that_net_only():
+    changes = ((1, Added("net.communicate", True, net="pocket")),)
+    for name, expected in (
+        ("pocket", {"name": "pocket", "communicate": True}),
+        ("x", {"name": "x"}),
+    ):
+        assert migrated({"net": {"name": name}}, "file", 1, changes) == ({"net": expected}, [])

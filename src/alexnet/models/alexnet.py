@@ -8,6 +8,13 @@ from alexnet.models.table import Activation, Conv, Dense, Dropout, Net, Norm, Po
 
 PRESETS = ("paper", "original")
 INITS = (*PRESETS, "caffe")
+# The pocket net's standard deviations of conv1; conv2; conv3..conv6; fc6 and fc7; fc8
+POCKET_STDS = {
+    "": (0.01, 0.05, 0.05, 0.05, 0.05),
+    "paper": (0.01, 0.01, 0.01, 0.01, 0.01),
+    "original": (0.01, 0.01, 0.03, 0.01, 0.01),
+    "caffe": (0.01, 0.01, 0.01, 0.005, 0.01),
+}
 
 
 def alexnet(
@@ -43,10 +50,7 @@ def alexnet(
     choice("preset", preset, PRESETS)
     init = init or preset
     choice("init", init, INITS)
-    lists = {"kernels": (kernels, 5, "conv1..conv5"), "hidden": (hidden, 2, "fc6, fc7")}
-    for key, (values, count, of) in lists.items():
-        if [type(value) for value in values] != [int] * count:
-            raise UserError(f"expected {count} whole numbers, of {of}", f"{key}={values!r}")
+    _check_lists(kernels, hidden)
     across: Reads = "all" if communicate else "own"
     middle_std = 0.03 if init == "original" else 0.01  # conv3..conv6
     hidden_std = 0.005 if init == "caffe" else 0.01
@@ -95,34 +99,84 @@ def alexnet(
     return Net(f"alexnet ({preset})", image_size, classes, towers, rows)
 
 
-def pocket(*, classes: int = 10, towers: int = 2, image_size: int = 28) -> Net:
+def pocket(
+    *,
+    classes: int = 10,
+    preset: Literal["", *PRESETS] = "",
+    init: Literal["", *INITS] = "",
+    towers: int = 2,
+    image_size: int = 28,
+    kernels: Sequence[int] = (32, 64, 96, 96, 64),
+    hidden: Sequence[int] = (256, 256),
+    communicate: bool = True,
+    overlapping_pool: bool = True,
+    sixth_conv: int = 0,
+) -> Net:
     """AlexNet for small images and small machines: the same rows, fewer and smaller kernels.
 
     It is not in the paper. Its layers carry the paper's names, so that what one tries here
     (`remove=conv4`, `activation=tanh`, `norm=False`) reads the same on the real one.
+
+    Args:
+        preset: "paper" or "original", the rows of that reading; "" is the net's own, the text's
+            rows with alpha divided by n.
+        init: of the weights: those of "paper", "original" or "caffe"; "" is the net's own, larger
+            ones, as its layers have fewer inputs.
+        towers: 2 as in the paper, or 1: the same layers, unsplit.
+        kernels: how many conv1..conv5 have.
+        hidden: numbers of neurons of fc6 and fc7.
+        communicate: whether conv3, fc6 and fc7 read both towers; if not, they meet in fc8 only.
+        overlapping_pool: False is 2x2 windows, and conv5 without a pad: sizes stay what they are.
+        sixth_conv: kernels of conv6 over pool5; 0 leaves it out.
     """
+    choice("preset", preset, ("", *PRESETS))
+    choice("init", init, ("", *INITS))
+    _check_lists(kernels, hidden)
+    across: Reads = "all" if communicate else "own"
+    z = 3 if overlapping_pool else 2
+    std1, std2, std3, std6, std8 = POCKET_STDS[init]
+    one = 1.0 if init in PRESETS else 0.1
+
+    def norm(name: str) -> Norm:
+        return Norm(name, alpha_divided=preset != "paper")
+
+    relu1, norm1, pool1 = Activation("relu1"), norm("norm1"), Pool("pool1", z)
+    first = (norm1, pool1, relu1) if preset == "original" else (relu1, norm1, pool1)
+    cnorm2 = Norm("cnorm2", 5, k=1.0, alpha=1e-3, over="space")
+    sixth = (
+        Conv("conv6", sixth_conv, 3, pad=1, reads="all", std=std3, bias=one),
+        Activation("relu_conv6"),
+    )
     rows = (
-        Conv("conv1", 32, 5, pad=2, std=0.01),
-        Activation("relu1"),
-        Norm("norm1"),
-        Pool("pool1"),
-        Conv("conv2", 64, 5, pad=2, std=0.05, bias=0.1),
+        Conv("conv1", kernels[0], 5, pad=2, std=std1),
+        *first,
+        Conv("conv2", kernels[1], 5, pad=2, std=std2, bias=one),
         Activation("relu2"),
-        Norm("norm2"),
-        Pool("pool2"),
-        Conv("conv3", 96, 3, pad=1, reads="all", std=0.05),
+        norm("norm2"),
+        *((cnorm2,) if preset == "original" else ()),
+        Pool("pool2", z),
+        Conv("conv3", kernels[2], 3, pad=1, reads=across, std=std3),
         Activation("relu3"),
-        Conv("conv4", 96, 3, pad=1, std=0.05, bias=0.1),
+        Conv("conv4", kernels[3], 3, pad=1, std=std3, bias=one),
         Activation("relu4"),
-        Conv("conv5", 64, 3, pad=1, std=0.05, bias=0.1),
+        Conv("conv5", kernels[4], 3, pad=int(overlapping_pool), std=std3, bias=one),
         Activation("relu5"),
-        Pool("pool5"),
-        Dense("fc6", 256, std=0.05, bias=0.1),
+        Pool("pool5", z),
+        *(sixth if sixth_conv else ()),
+        Dense("fc6", hidden[0], reads=across, std=std6, bias=one),
         Activation("relu6"),
         Dropout("drop6"),
-        Dense("fc7", 256, std=0.05, bias=0.1),
+        Dense("fc7", hidden[1], reads=across, std=std6, bias=one),
         Activation("relu7"),
         Dropout("drop7"),
-        Dense("fc8", classes, std=0.05),
+        Dense("fc8", classes, std=std8),
     )
-    return Net("pocket alexnet", image_size, classes, towers, rows)
+    name = f"pocket alexnet ({preset})" if preset else "pocket alexnet"
+    return Net(name, image_size, classes, towers, rows)
+
+
+def _check_lists(kernels: Sequence[int], hidden: Sequence[int]) -> None:
+    lists = {"kernels": (kernels, 5, "conv1..conv5"), "hidden": (hidden, 2, "fc6, fc7")}
+    for key, (values, count, of) in lists.items():
+        if [type(value) for value in values] != [int] * count:
+            raise UserError(f"expected {count} whole numbers, of {of}", f"{key}={values!r}")

@@ -19,6 +19,7 @@ from alexnet.models.network import Params
 from alexnet.models.table import layers
 from alexnet.training import dataset, fine_tune
 from alexnet.training.health import Alarm, Window, averages, tells_top5, warnings
+from alexnet.training.programs import Programs
 from alexnet.training.setup import Run, setup
 from alexnet.workdir import checkpoint, record, tracker
 from alexnet.workdir.checkpoint import Checkpoints
@@ -31,8 +32,13 @@ from alexnet.workdir.tracker import Tracker
 FILTER_SIDE = 33  # of a filter in TensorBoard, in pixels
 
 
-def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> list[dict[str, Any]]:
+def train_and_evaluate(
+    config: ConfigDict, workdir: str | Path, programs: Programs | None = None
+) -> list[dict[str, Any]]:
     """Trains to `config.epochs`, from the start or from the last checkpoint in `workdir`.
+
+    Args:
+        programs: for several runs in one process: what they share, so that it is compiled once.
 
     Returns:
         a row for each validation: step, epoch, loss, top1_error, top5_error, count.
@@ -45,7 +51,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> list[dict[str
     checkpoint.check_path(workdir)
     begun = checkpoint.begun(workdir)
     known = dataset.remembered(workdir) if begun else None
-    run = setup(config, known)
+    run = setup(config, known, programs)
     tracker.check(run.config.wandb_project)
     config, first = run.config, jax.process_index() == 0
     check_outside(config.data.name, workdir, "workdir")

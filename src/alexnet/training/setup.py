@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import inspect
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
@@ -28,12 +28,14 @@ from alexnet.models.build import NETS, build
 from alexnet.models.table import Net
 from alexnet.training import evaluation, forward, optimizer, schedule
 from alexnet.training.evaluation import evaluate
+from alexnet.training.programs import Programs
 from alexnet.training.schedule import SCHEDULES, Hyperparameters, Schedule
 from alexnet.training.step import (
     Batch,
     TrainState,
-    init_state,
+    key_of,
     make_eval_step,
+    make_init,
     make_train_step,
 )
 from alexnet.workdir.checkpoint import Checkpoints
@@ -61,6 +63,8 @@ class Run:
         shardings: of the state.
         how: the net's dtype and kernels, as `forward.on_mesh` takes them.
         statistics: of the training set, on the devices.
+        key: of all its randomness, on the devices.
+        programs: its jitted functions by name, perhaps made by another run; see `programs`.
     """
 
     config: ConfigDict
@@ -74,6 +78,8 @@ class Run:
     shardings: TrainState
     how: Mapping[str, Any]
     statistics: Statistics
+    key: jax.Array
+    programs: dict[str, Callable[..., Any]]
 
     @property
     def device(self) -> str:
@@ -106,7 +112,8 @@ class Run:
     def fresh(self, layers: network.Params | None = None) -> TrainState:
         """Step 0, with the parameters of some `layers` in place of the seed's."""
         init = functools.partial(network.init, self.net)
-        state = init_state(init, self.optimizer, self.shardings, self.config.seed)
+        program = self._program("init", lambda: make_init(init, self.optimizer, self.shardings))
+        state = program(key_of(self.config.seed))
         return state._replace(params=state.params | self.put(layers or {}))
 
     def restore(self, checkpoints: Checkpoints) -> tuple[TrainState, int, Progress] | None:
@@ -131,7 +138,7 @@ class Run:
     ) -> tuple[TrainState, evaluation.Sums]:
         """The state after a step, and sums over its batch; see `step.make_train_step`."""
         with self.precision():
-            return self.train_program(state, batch, hyperparameters, self.statistics)
+            return self.train_program(state, batch, hyperparameters, self.statistics, self.key)
 
     def evaluate(
         self,
@@ -141,18 +148,14 @@ class Run:
         keep: list | None = None,
     ) -> evaluation.Means:
         """Loss and errors over a split; see `evaluation.evaluate`."""
-        if views not in self._eval_steps:
-            logits = forward.evaluation(self.net, self.mesh, self.augmentation, views, **self.how)
-            self._eval_steps[views] = make_eval_step(
-                logits, VIEWS[views], compiler_options(self.mesh)
-            )
+        program = self._program(views, lambda: self._eval_program(views))
         part, parts = meshes.process_rows(self.mesh)
         batches = pipeline.eval_batches(
             self.store, split, batch_size=self.config.batch_size, part=part, parts=parts
         )
         with self.precision():
             return evaluate(
-                lambda batch: self._eval_steps[views](params, batch, self.statistics),
+                lambda batch: program(params, batch, self.statistics),
                 meshes.put(self.mesh, batches),
                 self.store.counts[split],
                 keep,
@@ -167,21 +170,28 @@ class Run:
         """The precision of products of float32 numbers, where the device has a choice."""
         return jax.default_matmul_precision(PRECISIONS[self.config.precision])
 
-    @functools.cached_property
+    @property
     def train_program(self):
-        """The jitted step: f(state, batch, hyperparameters, statistics)."""
+        """The jitted step: f(state, batch, hyperparameters, statistics, key)."""
+        return self._program("train", self._train_program)
+
+    def _train_program(self):
         return make_train_step(
             forward.training(self.net, self.mesh, self.augmentation, **self.how),
             self.optimizer,
             self.shardings,
-            self.config.seed,
             functools.partial(meshes.parts, self.mesh, self.config.accumulate),
             compiler_options(self.mesh),
         )
 
-    @functools.cached_property
-    def _eval_steps(self) -> dict[str, Any]:
-        return {}
+    def _eval_program(self, views: str):
+        logits = forward.evaluation(self.net, self.mesh, self.augmentation, views, **self.how)
+        return make_eval_step(logits, VIEWS[views], compiler_options(self.mesh))
+
+    def _program(self, name: str, make: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+        if name not in self.programs:
+            self.programs[name] = make()
+        return self.programs[name]
 
     @functools.cached_property
     def _sent(self) -> dict[str, Any]:
@@ -199,12 +209,15 @@ def load_config(file: str, overrides: Mapping[str, Any] | None = None) -> Config
     return config
 
 
-def setup(config: ConfigDict, trained_on: Store | None = None) -> Run:
+def setup(
+    config: ConfigDict, trained_on: Store | None = None, programs: Programs | None = None
+) -> Run:
     """Opens the data, builds the net, the mesh, the optimiser and the schedule.
 
     Args:
         trained_on: what the run remembers of its dataset, if it has begun: its mean image and
             colours are the run's, whatever images it now sees.
+        programs: those of earlier runs, to which this one adds its own.
 
     Raises:
         UserError: for whatever in the config cannot be.
@@ -253,6 +266,8 @@ def setup(config: ConfigDict, trained_on: Store | None = None) -> Run:
         shardings=state_shardings(mesh, rule, shapes, network.params_specs(net)),
         how={"dtype": jnp.dtype(config.dtype), "kernels": kernels},
         statistics=jax.device_put(statistics, meshes.replicated(mesh)),
+        key=jax.device_put(key_of(config.seed), meshes.replicated(mesh)),
+        programs=(Programs() if programs is None else programs).of(config, net, mesh),
     )
 
 

@@ -1,6 +1,7 @@
 """The state of training and the steps that change it or look at it: pure functions, jitted.
 
-    state = init_state(...);  state, sums = train_step(state, batch, hyperparameters, statistics)
+    state = make_init(...)(key)
+    state, sums = make_train_step(...)(state, batch, hyperparameters, statistics, key)
 
 Everything is passed in as functions and arrays; nothing here knows the network, the mesh or how
 images become inputs.
@@ -30,19 +31,18 @@ class TrainState(NamedTuple):
     opt_state: Any  # the optimiser's
 
 
-def init_state(
+def make_init(
     init: Callable[[jax.Array], Any],
     optimizer: optax.GradientTransformation,
     shardings: TrainState,
-    seed: int,
-) -> TrainState:
-    """Step 0, made where it belongs on the mesh; its values do not depend on the mesh."""
+) -> Callable[[jax.Array], TrainState]:
+    """f(key) -> step 0, made where it belongs on the mesh; its values do not depend on the mesh."""
 
     def fresh(key: jax.Array) -> TrainState:
         params = init(key)
         return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
 
-    return jax.jit(fresh, out_shardings=shardings)(key_of(seed))
+    return jax.jit(fresh, out_shardings=shardings)
 
 
 def key_of(seed: int) -> jax.Array:
@@ -59,14 +59,14 @@ def make_train_step(
     forward: Callable[..., jax.Array],
     optimizer: optax.GradientTransformationExtraArgs,
     shardings: TrainState,
-    seed: int,
     parts: Callable[[Batch], Iterable[Batch]] = whole,
     compiler_options: dict[str, Any] | None = None,
 ) -> Callable[..., tuple[TrainState, evaluation.Sums]]:
-    """train_step(state, batch, hyperparameters, statistics) -> (state, sums over the batch).
+    """train_step(state, batch, hyperparameters, statistics, key) -> (state, sums over the batch).
 
     It donates `state`, which lies and comes back as `shardings` say. The randomness of a step
-    depends on `seed` and the step's number alone.
+    depends on the run's `key` and the step's number alone. The key is an argument, so that runs
+    that differ in their seeds are one program.
 
     Args:
         forward: f(params, images, key, examples_B, noise_on, statistics) -> logits_BK.
@@ -75,9 +75,13 @@ def make_train_step(
     """
 
     def train_step(
-        state: TrainState, batch: Batch, hyperparameters: Hyperparameters, statistics: Statistics
+        state: TrainState,
+        batch: Batch,
+        hyperparameters: Hyperparameters,
+        statistics: Statistics,
+        key: jax.Array,
     ) -> tuple[TrainState, evaluation.Sums]:
-        key = jax.random.fold_in(key_of(seed), state.step)
+        key = jax.random.fold_in(key, state.step)
         batch_size = batch["label"].shape[0]
 
         def mean_loss(params, part):

@@ -15,10 +15,11 @@ from alexnet.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Added:
-    """A new setting; `value` is what earlier runs did."""
+    """A new setting; `value` is what earlier runs did, all of them or those of one `net`."""
 
     key: str
     value: Any
+    net: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Dropped:
 
 Change = Added | Renamed | Retired | Dropped
 
-VERSION = 5
+VERSION = 6
 CHANGES: tuple[tuple[int, Change], ...] = (
     # Krizhevsky's "One weird trick" (2014): fully-connected layers divided over the batch's devices
     (1, Retired("mesh.hybrid", False)),
@@ -60,6 +61,14 @@ CHANGES: tuple[tuple[int, Change], ...] = (
     (3, Added("optimizer.name", "momentum")),
     (4, Added("data.encoding", "auto")),
     (5, Added("wandb_project", "")),
+    # The pocket net has the ablations of the paper's.
+    (6, Added("net.preset", "", net="pocket")),
+    (6, Added("net.init", "", net="pocket")),
+    (6, Added("net.kernels", [32, 64, 96, 96, 64], net="pocket")),
+    (6, Added("net.hidden", [256, 256], net="pocket")),
+    (6, Added("net.communicate", True, net="pocket")),
+    (6, Added("net.overlapping_pool", True, net="pocket")),
+    (6, Added("net.sixth_conv", 0, net="pocket")),
 )
 
 
@@ -92,8 +101,9 @@ def migrated(
         if number <= written:
             continue
         match change:
-            case Added(key, value):
-                config.setdefault(key, value)
+            case Added(key, value, net):
+                if net in ("", config.get("net.name")):
+                    config.setdefault(key, value)
             case Renamed(old, new):
                 if old in config:
                     config[new] = config.pop(old)

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import functools
 import json
 import os
 import platform
@@ -38,6 +39,7 @@ def provenance(workdir: Path, device: str, enabled: bool = True) -> Iterator[Non
         "outcome": None,
         "commit": commit(),
         "device": device,
+        "cores": cores(),
         "host": platform.node(),
         "versions": {"python": platform.python_version()} | _versions(),
     }
@@ -67,8 +69,12 @@ def _earlier(path: Path) -> list[dict[str, Any]]:
         return []
 
 
+@functools.cache
 def commit() -> str | None:
-    """The git commit of the checkout that runs, with "+" if it has changes; None without one."""
+    """The git commit of the checkout that runs, with "+" if it has changes; None without one.
+
+    Looked up once: a process that runs for hours goes on with the code that it has loaded.
+    """
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(ROOT), *arguments]
@@ -82,6 +88,14 @@ def commit() -> str | None:
         return git("rev-parse", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def cores() -> int:
+    """How many XLA computes with on CPUs, on which the last bits of a result depend."""
+    pinned = os.environ.get("PJRT_NPROC", "")
+    if pinned.isdecimal() and int(pinned):
+        return int(pinned)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _versions() -> dict[str, Any]:

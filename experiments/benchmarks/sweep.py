@@ -1,0 +1,118 @@
+"""What a sweep costs beside the bare steps of its runs.
+
+    python experiments/benchmarks/sweep.py [--runs=30] [--epochs=8]
+        [--experiment=experiments/lrn.py:digits]
+
+The bare steps run on one batch that is on the device already, for each arm, once before the sweep
+and once after it: no input, no logs, no compiling. The sweep is the command itself, from its start
+to its end: everything is in its time, compiling (with an empty cache), validations and checkpoints
+as well. Where others use the machine, the times of the clock say little; those of the cores, which
+both take, are printed beside them.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from typing import NamedTuple
+
+from alexnet.cli import count, run, values
+from alexnet.devices import runtime
+from alexnet.sweeps import experiment
+from alexnet.sweeps.workers import PIN
+from alexnet.training.programs import Programs
+
+OPTIONS = {
+    "experiment": ("experiments/lrn.py:digits", "a file and its scale"),
+    "runs": ("30", "of all arms together"),
+    "epochs": ("8", "of each run"),
+}
+
+
+class Spent(NamedTuple):
+    """Seconds of the clock, and of all cores together."""
+
+    clock: float
+    cores: float
+
+    def times(self, count: float) -> "Spent":
+        """So often."""
+        return Spent(count * self.clock, count * self.cores)
+
+
+def now(who: int) -> Spent:
+    """What has been spent by this process, or by those that it has started."""
+    used = resource.getrusage(who)
+    return Spent(time.perf_counter(), used.ru_utime + used.ru_stime)
+
+
+def since(start: Spent, who: int) -> Spent:
+    """What has been spent since then."""
+    return Spent(*(end - begin for end, begin in zip(now(who), start, strict=True)))
+
+
+def both(one: Spent, other: Spent) -> Spent:
+    """Their sum."""
+    return Spent(*map(sum, zip(one, other, strict=True)))
+
+
+def bare_steps(found: experiment.Experiment, programs: Programs, times: int = 30) -> Spent:
+    """What all steps of one run of every arm take, with nothing around them."""
+    import jax
+
+    from alexnet.training.setup import setup
+
+    spent = Spent(0.0, 0.0)
+    for arm in found.arms.values():
+        made = setup(arm.config, programs=programs)
+        state, hyperparameters = made.fresh(), made.hyperparameters(1)
+        _, batch = next(made.batches())
+        for measured in (2, times):  # the first two warm up
+            start = now(resource.RUSAGE_SELF)
+            for _ in range(measured):
+                state, sums = made.train_step(state, batch, hyperparameters)
+            jax.block_until_ready((state, sums))
+        took = since(start, resource.RUSAGE_SELF)
+        spent = both(spent, took.times(made.steps / times))
+    return spent
+
+
+def sweep(name: str, seeds: int, epochs: str) -> Spent:
+    """What the command takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        cold = os.environ | {"JAX_COMPILATION_CACHE_DIR": f"{folder}/cache"}
+        command = [sys.executable, "-m", "alexnet.sweep", name, f"--workdir={folder}/sweep"]
+        command += [f"--seeds={seeds}", f"--config.epochs={epochs}"]
+        start = now(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, env=cold, check=True)
+        return since(start, resource.RUSAGE_CHILDREN)
+
+
+def main(argv: list[str]) -> None:
+    options = values(argv, OPTIONS)
+    name, epochs = options["experiment"], str(count("epochs", options["epochs"]))
+    found = experiment.load(name, {"epochs": epochs})
+    seeds = -(-count("runs", options["runs"]) // len(found.arms))
+    runtime.cache_compilations()
+    programs = Programs()
+    before = bare_steps(found, programs).times(seeds)
+    took = sweep(name, seeds, epochs)
+    after = bare_steps(found, programs).times(seeds)
+    print(
+        f"{seeds * len(found.arms)} runs of {found.source}, {epochs} epochs each, on "
+        f"{os.environ[PIN]} cores"
+    )
+    for what, whole, first, last in zip(("clock", "cores"), took, before, after, strict=True):
+        bare = (first + last) / 2
+        print(
+            f"{what}: {whole:,.0f} s, bare steps {bare:,.0f} s ({first:,.0f} before, {last:,.0f} "
+            f"after), ratio {whole / bare:.2f}"
+        )
+
+
+if __name__ == "__main__":
+    runtime.restart_with_mimalloc()  # as the commands do
+    os.environ.setdefault(PIN, str(os.cpu_count()))
+    run(lambda: main(sys.argv[1:]))

@@ -1,0 +1,37 @@
+"""cuda-convnet's nets reach its errors on CIFAR-10.
+
+The errors that its pages give: layers-80sec 26%, layers-19pct 19%, layers-18pct 18%,
+layers-conv-local-13pct 13%, layers-conv-local-11pct 11%; the last two over nine crops, and after
+hundreds of epochs: scale `long`.
+"""
+
+ARMS = {
+    "80sec": {},
+    "19pct": {"config": "../configs/cifar10.py:19pct"},
+    "18pct": {"config": "../configs/cifar10.py:18pct"},
+}
+LONG = {
+    f"conv_local_{error}pct": {"config": f"../configs/cifar10.py:conv-local-{error}pct"}
+    for error in (13, 11)
+}
+NINE = {f"nine_crop_{name}": {"evaluate": {"of": {name: 1}, "views": "nine_crop"}} for name in LONG}
+CLAIMS = {
+    name: {"claim": f"cuda-convnet's {name}, CIFAR-10", "log": f"{error}", "target": error}
+    for name, error in (("80sec", 26.0), ("19pct", 19.0), ("18pct", 18.0))
+}
+SCALES = {
+    "small": {"config": "../configs/cifar10.py:80sec", "seeds": 3},
+    "long": {
+        "config": "../configs/cifar10.py:conv-local-13pct",
+        "seeds": 1,
+        "arms": LONG | NINE,
+        "claims": {
+            f"nine_crop_conv_local_{error}pct": {
+                "claim": f"cuda-convnet's conv-local-{error}pct, CIFAR-10",
+                "log": f"{error}",
+                "target": float(error),
+            }
+            for error in (13, 11)
+        },
+    },
+}

@@ -1,0 +1,19 @@
+"""Dropout keeps the net from overfitting (section 4.2).
+
+"Without dropout, our network exhibits substantial overfitting." No number is given, so only the
+direction can be judged. What it costs is `dropout_iterations.py`.
+"""
+
+ARMS = {"baseline": {}, "no_dropout": {"net.dropout": 0.0}}
+CLAIMS = {
+    "no_dropout": {
+        "claim": "without dropout (4.2)",
+        "paper": "substantial overfitting",
+        "direction": 1,
+    },
+}
+SCALES = {
+    "digits": {"config": "../configs/digits.py", "seeds": 3, "overrides": {"epochs": 5}},
+    "small": {"config": "../configs/cifar10.py:pocket", "seeds": 8},
+    "full": {"config": "../configs/imagenet.py", "seeds": 1},
+}

@@ -1,0 +1,24 @@
+"""Dropout about doubles the iterations that a net needs (section 4.2).
+
+"Dropout roughly doubles the number of iterations required to converge." Measured as the epochs to a
+training error, that of the net as it is trained, so with neurons missing.
+"""
+
+METRIC = "epochs to a training error of 0.4"
+ARMS = {"baseline": {}, "no_dropout": {"net.dropout": 0.0}}
+CLAIMS = {
+    "no_dropout": {
+        "claim": "without dropout: iterations to converge (4.2)",
+        "paper": "about half",
+        "effect": 0.5,
+    },
+}
+SCALES = {
+    "digits": {
+        "config": "../configs/digits.py",
+        "seeds": 3,
+        "overrides": {"epochs": 5, "log_every": 3},
+    },
+    "small": {"config": "../configs/cifar10.py:pocket", "seeds": 8},
+    "full": {"config": "../configs/imagenet.py", "seeds": 1},
+}

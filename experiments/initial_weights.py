@@ -1,0 +1,32 @@
+"""Initial weights: the text's, the source's, Caffe's.
+
+The text has a deviation of .01 everywhere and biases of 1 in conv2, conv4, conv5, fc6 and fc7; the
+source .03 in conv3 to conv5; Caffe's bvlc_alexnet .005 in fc6 and fc7 and biases of .1. No claim of
+the paper but that those biases "accelerate the early stages of learning". The pocket net's own are
+larger (.05), as its layers have fewer inputs.
+"""
+
+ARMS = {
+    "baseline": {},
+    "init_original": {"net.init": "original"},
+    "init_paper": {"net.init": "paper"},
+    "init_caffe": {"net.init": "caffe"},
+}
+CLAIMS = {
+    name: {"claim": f"initial weights: {words}", "paper": "-"}
+    for name, words in (
+        ("init_original", "the source's"),
+        ("init_paper", "the text's"),
+        ("init_caffe", "Caffe's"),
+    )
+}
+SCALES = {
+    "digits": {"config": "../configs/digits.py", "seeds": 3, "overrides": {"epochs": 5}},
+    "small": {"config": "../configs/cifar10.py:pocket", "seeds": 8},
+    "full": {
+        "config": "../configs/imagenet.py",
+        "seeds": 1,
+        "arms": {name: arm for name, arm in ARMS.items() if name != "init_original"},
+        "claims": {name: claim for name, claim in CLAIMS.items() if name != "init_original"},
+    },
+}

@@ -1,0 +1,80 @@
+"""Says what differs between runs, by how much, and what that says of the paper's claims.
+
+    python -m alexnet.compare DIR [DIR ...] [--metric=last|best] [--baseline=ARM]
+        [--format=text|markdown|csv|json] [--experiment=experiments/lrn.py:small]
+        [--collect=experiments/results/NAME]
+
+DIR is the workdir of a sweep, of a run, a folder of runs, or of result files. Runs belong to the
+arm of an experiment whose config is theirs, whatever they are called; experiments are those that
+the sweeps in DIR wrote down, or those that are named. Errors are those of the last checkpoint: on
+CIFAR-10 the validation set is the test set, which the best one has been chosen on.
+
+A verdict is "supported" if the 95% interval lies on the claim's side of 0; "contradicted" if it
+does not, and the claimed effect is outside of it; and "cannot tell" in between, with fewer than 5
+pairs of runs, or if the smallest effect that they could show exceeds the claim's.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from alexnet.cli import path, run, values
+from alexnet.errors import UserError
+from alexnet.sweeps import comparison, experiment, formats, plan, results
+
+OPTIONS = {
+    "metric": ("last", "the errors of the last checkpoint, or of the best: last, best"),
+    "baseline": ("", "the arm to compare with; without it the experiment's first"),
+    "format": ("text", "text, markdown, csv or json"),
+    "experiment": ("", "files and scales, separated by commas, that the runs may belong to"),
+    "collect": ("", "a folder to keep the results in: a JSON file for each run"),
+}
+FORMATS = {
+    "text": formats.text,
+    "markdown": formats.markdown,
+    "csv": formats.as_csv,
+    "json": formats.as_json,
+}
+
+
+def main(argv: Sequence[str]) -> None:
+    """Reads, compares and prints."""
+    folders = [argument for argument in argv if not argument.startswith("--")]
+    options = values([argument for argument in argv if argument.startswith("--")], OPTIONS)
+    for name, allowed in (("metric", ("last", "best")), ("format", tuple(FORMATS))):
+        if options[name] not in allowed:
+            raise UserError(f"--{name}={options[name]}: choose one of {', '.join(allowed)}")
+    if not folders:
+        raise UserError("which runs? such as alexnet compare runs/lrn")
+    paths = [path("workdir", folder) for folder in folders]
+    found = results.read(paths)
+    planned = _experiments(options["experiment"], paths)
+    tables = comparison.tables(found.results, planned, options["metric"], options["baseline"])
+    print(FORMATS[options["format"]](tables, options["metric"]))
+    if found.unfinished:
+        names = ", ".join(found.unfinished[:3]) + ", ..." * (len(found.unfinished) > 3)
+        print(f"left out, for they have not finished: {names}", file=sys.stderr)
+    if options["collect"]:
+        collect(found, planned, path("collect", options["collect"]))
+
+
+def _experiments(named: str, paths: Sequence[Path]) -> list[experiment.Experiment]:
+    if named:
+        return [experiment.load(one) for one in named.split(",")]
+    found = {}
+    for folder in paths:
+        for one in results.experiments(folder):
+            found.setdefault((one["experiment"].name, one["experiment"].scale), one["experiment"])
+    return list(found.values())
+
+
+def collect(found: results.Found, planned: Sequence[experiment.Experiment], target: Path) -> None:
+    """Keeps results, and which experiments they are of, where they can be committed."""
+    written = results.collect(found.results, target)
+    for one in planned:
+        plan.save(one, range(one.seeds), 0, target)
+    print(f"{len(written)} results in {target}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run(lambda: main(sys.argv[1:]))

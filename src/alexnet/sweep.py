@@ -1,0 +1,225 @@
+"""Trains all arms of an experiment, or all combinations of some settings.
+
+    python -m alexnet.sweep experiments/lrn.py[:digits|small|full] [experiments/...] --workdir=DIR
+        [--seeds=5] [--jobs=N] [--config.x=y]
+    python -m alexnet.sweep --config=configs/digits.py --config.net.remove={,conv3,conv4} \\
+        --config.seed={0..4} --workdir=DIR
+
+Without a file an option that is given several times has several values, which the shell's braces
+write; all their combinations are trained. All is checked before the first run starts. The same
+command again goes on exactly where the sweep was: what is finished is not done again. What one run
+prints is in `output.txt` of its folder. `alexnet compare DIR` says what came out.
+"""
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from alexnet import cli
+from alexnet.cli import path, run
+from alexnet.errors import Interrupted, UserError
+from alexnet.sweeps import board, experiment, plan, runner, slurm
+from alexnet.sweeps.experiment import Experiment
+from alexnet.sweeps.plan import Item
+from alexnet.sweeps.runner import Job, Runner
+from alexnet.sweeps.workers import Worker
+from alexnet.text import aligned
+
+OPTIONS = {
+    "config": ("", "without an experiment: a file such as configs/digits.py"),
+    "workdir": (None, "the folder of the sweep, with a folder for each run in it"),
+    "seeds": ("", "how many, from 0; without it as many as the experiment plans"),
+    "jobs": ("1", "processes at a time, each on its share of the cores or GPUs"),
+    "cores": ("", "that a run computes with; results depend on it. The rest of a sweep keeps it"),
+    "slurm": ("", "submit the runs as an array job to this partition, or just --slurm"),
+    "dry_run": ("false", "true, or just --dry_run: check and show the plan"),
+    "retry": ("false", "true, or just --retry: try those again that failed"),
+}
+BARE = ("slurm", "dry_run", "retry")  # may be written without a value
+
+
+def main(argv: Sequence[str]) -> None:
+    """Plans, checks, shows and works off a sweep."""
+    files, options, texts = read(argv)
+    workdir = path("workdir", options["workdir"]).absolute()
+    plan.check_workdir(workdir)
+    planned = experiments(files, options, texts)
+    items = unique([item for found, seeds in planned for item in plan.items(found, seeds, workdir)])
+    places, dry = cli.count("jobs", options["jobs"]), on(options, "dry_run")
+    cores = agreed_cores(options["cores"], workdir, places)
+    cpus, gpus = runner.shares(places, cores), runner.gpu_shares(places)
+    with contextlib.nullcontext() if dry else runner.alone(workdir) as kept:
+        keep = [] if dry else [kept]
+        jobs = runner.jobs(items, workdir, retry=on(options, "retry"))
+        print(described(planned, jobs, workdir, cores), flush=True)
+        running = Runner(
+            jobs, workdir, places, lambda place: Worker(cores, cpus[place], gpus[place], keep)
+        )
+        with contextlib.closing(running):
+            running.check()
+            if dry:
+                return
+            for found, seeds in planned:
+                plan.save(found, seeds, cores, workdir)
+            if options["slurm"]:
+                submit(jobs, workdir, cores, options["slurm"])
+            else:
+                work_off(running, jobs, workdir)
+
+
+def work_off(running: Runner, jobs: Sequence[Job], workdir: Path) -> None:
+    """Shows the jobs while they run, and how they ended; exit status 1 if any failed."""
+    try:
+        with board.Board(jobs) as shown:
+            running.run(shown.show)
+    except Interrupted:
+        print("stopped, after a checkpoint of each run; the same command goes on from there")
+        raise
+    failed = [job for job in jobs if job.state in ("failed", "left out")]
+    for job in failed:
+        print(f"{job.item.name} {board.outcome(job)}; see {workdir / job.item.name / plan.OUTPUT}")
+    print(f"next: python -m alexnet.compare {workdir}")
+    if failed:
+        print("the same command with --retry tries those again that failed", flush=True)
+        sys.exit(1)
+
+
+def submit(jobs: Sequence[Job], workdir: Path, cores: int, partition: str) -> None:
+    """Hands the runs to SLURM, and says what is left for later."""
+    todo = [job for job in jobs if job.state in ("new", "begun")]
+    for job in todo:
+        (workdir / job.item.name / plan.FAILURE).unlink(missing_ok=True)
+    items = [job.item for job in todo]
+    sent = slurm.submit(items, workdir, cores, "" if partition == "true" else partition)
+    print(f"{len(sent)} runs submitted; see squeue, and alexnet compare {workdir}")
+    if any(item.needs for item in items):
+        print(
+            "once they are done, the same command without --slurm evaluates and goes on from them"
+        )
+
+
+def read(argv: Sequence[str]) -> tuple[list[str], dict[str, str], dict[str, list[str]]]:
+    """(the experiments, the options, the values of each setting) of the command line.
+
+    Raises:
+        UserError: for any mistake in them.
+    """
+    files, plain, texts = [], [], {}
+    for argument in argv:
+        name, equals, text = argument.removeprefix("--config.").partition("=")
+        if argument.startswith("--config.") and equals:
+            texts.setdefault(name, []).append(text)
+        elif not argument.startswith("-") and not plain:
+            files.append(argument)
+        else:
+            plain.append(f"{argument}=true" if argument.removeprefix("--") in BARE else argument)
+    options = cli.values(plain, OPTIONS)
+    for name in ("dry_run", "retry"):
+        if options[name] not in ("true", "false"):
+            raise UserError(f"--{name}={options[name]}: true or false")
+    if bool(files) == bool(options["config"]):
+        raise UserError(
+            "which runs? give an experiment such as experiments/lrn.py, or --config=configs/X.py"
+        )
+    return files, options, texts
+
+
+def experiments(
+    files: Sequence[str], options: dict[str, str], texts: dict[str, list[str]]
+) -> list[tuple[Experiment, list[int]]]:
+    """Each experiment with the seeds that its arms are trained with. Raises UserError."""
+    several = next((key for key, values in texts.items() if len(values) > 1), "")
+    if files and several:
+        raise UserError(
+            "given twice; an experiment has one value for all its arms", f"config.{several}"
+        )
+    if (files or options["seeds"]) and "seed" in texts:
+        raise UserError("the seeds of an experiment are 0, 1, ...: write --seeds=N", "config.seed")
+    count = cli.count("seeds", options["seeds"]) if options["seeds"] else 0
+    if options["config"]:
+        found, seeds = plan.product(options["config"], texts)
+        return [(found, list(range(count)) if count else seeds)]
+    single = {key: values[0] for key, values in texts.items()}
+    found = [experiment.load(file, single) for file in files]
+    return [(one, list(range(count or one.seeds))) for one in found]
+
+
+def unique(items: Sequence[Item]) -> list[Item]:
+    """Each item once: experiments in one workdir share the runs that have the same config.
+
+    Raises:
+        UserError: if two have one name and are not the same.
+    """
+    found = {}
+    for item in items:
+        other = found.setdefault(item.name, item)
+        if (other.views, other.needs, other.config.to_dict()) != (
+            item.views,
+            item.needs,
+            item.config.to_dict(),
+        ):
+            raise UserError(f"two different runs are called {item.name}: give each its workdir")
+    return list(found.values())
+
+
+def agreed_cores(text: str, workdir: Path, jobs: int) -> int:
+    """The cores a run computes with: what the sweep began with, or this machine's share.
+
+    Raises:
+        UserError: if another number is asked for than the sweep began with.
+    """
+    known = {found["cores"] for found in plan.saved(workdir)}
+    asked = cli.count("cores", text) if text else 0
+    if known and asked and known != {asked}:
+        raise UserError(
+            f"the runs in {workdir} compute with {', '.join(map(str, known))}, and results depend "
+            "on it: choose another workdir",
+            f"cores={asked}",
+        )
+    return asked or next(iter(known), 0) or max(1, runner.cpu_count() // jobs)
+
+
+def described(
+    planned: Sequence[tuple[Experiment, list[int]]],
+    jobs: Sequence[Job],
+    workdir: Path,
+    cores: int,
+) -> str:
+    """What will be done."""
+    lines = []
+    for found, seeds in planned:
+        lines.append(f"{found.source}: {found.title}" if found.source else found.title)
+        lines += aligned([(f"  {arm.name}", said(arm.overrides)) for arm in found.arms.values()], 2)
+        lines.append(f"  seeds {', '.join(map(str, seeds))}")
+    states = [job.state for job in jobs]
+    counts = [
+        f"{states.count(state)} {words}"
+        for state, words in (
+            ("done", "done already"),
+            ("begun", "to go on with"),
+            ("new", "new"),
+            ("failed", "failed (--retry tries again)"),
+        )
+        if state in states
+    ]
+    trained = sum(job.item.trains for job in jobs)
+    what = f"{trained} runs" + f" and {len(jobs) - trained} evaluations" * (trained < len(jobs))
+    lines.append(f"{what} in {workdir}: {', '.join(counts)}")
+    lines += [f"  {job.item.name} failed: {job.note}" for job in jobs if job.state == "failed"]
+    lines.append(f"cores of a run: {cores}")
+    return "\n".join(lines)
+
+
+def said(overrides) -> str:
+    """An arm's overrides as one writes them."""
+    return ", ".join(f"{key}={value!r}" for key, value in overrides.items()) or "as it is"
+
+
+def on(options: dict[str, str], name: str) -> bool:
+    """Whether a switch is."""
+    return options[name] == "true"
+
+
+if __name__ == "__main__":
+    run(lambda: main(sys.argv[1:]))

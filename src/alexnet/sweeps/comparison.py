@@ -1,0 +1,294 @@
+"""Runs side by side: arms against their baseline, and what that says of the paper's claims."""
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from alexnet import config as configs
+from alexnet.errors import UserError, nearest
+from alexnet.sweeps import results, statistics
+from alexnet.sweeps.experiment import ERROR, Arm, Claim, Experiment
+from alexnet.sweeps.results import Result
+from alexnet.sweeps.statistics import CANNOT_TELL, Estimate
+
+EPOCHS_TO = "epochs to a training error of "  # a metric: then the error
+TARGET_POINTS = 1.0  # to which the error of a whole net is quoted: 26%, 19%
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """An arm.
+
+    Attributes:
+        values: by seed: errors in per cent, or epochs; None where a run never got there.
+        against: the difference from the baseline, in points, or for epochs the factor as a
+            logarithm; of an arm with a target the difference from that; None of the baseline.
+        verdict: "" where there is nothing to judge.
+    """
+
+    arm: str
+    overrides: Mapping[str, Any]
+    values: Mapping[int, float | None]
+    against: Estimate | None
+    claim: Claim | None
+    verdict: str
+
+    @property
+    def known(self) -> list[float]:
+        """The values that are numbers."""
+        return [value for value in self.values.values() if value is not None]
+
+    @property
+    def mean(self) -> float | None:
+        """Of the values."""
+        return float(np.mean(self.known)) if self.known else None
+
+    @property
+    def std(self) -> float | None:
+        """Their sample standard deviation; None of one."""
+        return float(np.std(self.known, ddof=1)) if len(self.known) > 1 else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """The arms of an experiment, the baseline first.
+
+    Attributes:
+        notes: what a reader ought to know of its runs.
+    """
+
+    experiment: Experiment
+    dataset: str
+    rows: list[Row]
+    notes: list[str]
+
+    @property
+    def ratio(self) -> bool:
+        """Whether arms differ by a factor rather than by points."""
+        return self.experiment.metric != ERROR
+
+    def judged(self) -> list[Row]:
+        """The rows whose claim could get a verdict."""
+        return [row for row in self.rows if row.verdict and row.against.n >= statistics.LEAST]
+
+
+def tables(
+    found: Sequence[Result],
+    experiments: Sequence[Experiment],
+    metric: str = "last",
+    baseline: str = "",
+) -> list[Table]:
+    """A table for each experiment that has runs, and one for runs of no experiment.
+
+    Args:
+        metric: the errors of the "last" checkpoint or of the "best".
+        baseline: the arm to compare with, in place of the experiments' own.
+
+    Raises:
+        UserError: for runs of different images in one table, or no such baseline.
+    """
+    made, used = [], set()
+    for experiment in experiments:
+        placed = {
+            name: [result for result in found if results.matches(result, arm)]
+            for name, arm in experiment.arms.items()
+        }
+        if any(placed.values()):
+            made.append(_table(experiment, placed, metric, baseline))
+            used |= {id(result) for several in placed.values() for result in several}
+    rest = [result for result in found if id(result) not in used]
+    if rest:
+        made.append(_table(*_grouped(rest, baseline), metric, baseline))
+    return made
+
+
+def _table(
+    experiment: Experiment, placed: Mapping[str, list[Result]], metric: str, baseline: str
+) -> Table:
+    first = baseline or experiment.baseline
+    if first not in placed:
+        raise UserError(f"no such arm{nearest(first, placed)}", f"baseline={first}")
+    order = [first, *(name for name in placed if name != first)]
+    runs = {name: _by_seed(placed[name]) for name in order}
+    base_dataset = experiment.arms[first].config.data.name
+    values = {
+        name: {seed: _value(result, experiment.metric, metric) for seed, result in seeds.items()}
+        for name, seeds in runs.items()
+    }
+    rows, notes = [], []
+    for name in order:
+        arm, claim = experiment.arms[name], experiment.claims.get(name)
+        if not runs[name]:
+            continue
+        same = arm.config.data.name == base_dataset
+        against = None
+        if claim is not None and claim.target is not None:
+            against = _estimate([value - claim.target for value in values[name].values()])
+        elif name != first and same:
+            against = _paired(values[name], values[first], experiment.metric != ERROR)
+        verdict = _verdict(experiment, against, claim)
+        rows.append(Row(name, arm.overrides, values[name], against, claim, verdict))
+        notes += _notes(name, values, first, same)
+    used = [result for seeds in runs.values() for result in seeds.values()]
+    _check_images(used, experiment)
+    dataset = base_dataset.partition(":")[0] if ":" in base_dataset else base_dataset
+    return Table(experiment, dataset, rows, notes + _versions(used))
+
+
+def _by_seed(runs: Sequence[Result]) -> dict[int, Result]:
+    found: dict[int, Result] = {}
+    for result in runs:
+        other = found.setdefault(result.seed, result)
+        if other.last != result.last:
+            raise UserError(
+                f"{other.name} and {result.name} are two runs of one config and seed, and came to "
+                "different numbers: leave one out"
+            )
+    return dict(sorted(found.items()))
+
+
+def _value(result: Result, metric: str, which: str) -> float | None:
+    if metric == ERROR:
+        error = (result.last if which == "last" else result.best)["top1_error"]
+        return None if error is None else 100 * error
+    return results.epochs_to(result, float(metric.removeprefix(EPOCHS_TO)))
+
+
+def _paired(
+    ours: Mapping[int, float | None], base: Mapping[int, float | None], ratio: bool
+) -> Estimate | None:
+    pairs = [
+        (value, base[seed])
+        for seed, value in ours.items()
+        if value is not None and base.get(seed) is not None
+    ]
+    return _estimate([math.log(a / b) if ratio else a - b for a, b in pairs])
+
+
+def _estimate(differences: Sequence[float]) -> Estimate | None:
+    return statistics.estimate(differences) if differences else None
+
+
+def _verdict(experiment: Experiment, against: Estimate | None, claim: Claim | None) -> str:
+    if claim is None or against is None or not experiment.judges:
+        return ""
+    if claim.target is not None:
+        return _reached(against)
+    effect = claim.effect
+    if effect is None and not claim.direction:
+        return ""
+    if effect is not None and experiment.metric != ERROR:
+        effect = math.log(effect)
+    return statistics.verdict(against, effect, claim.direction)
+
+
+def _reached(against: Estimate) -> str:
+    """Of a whole net's error: supported unless all of the interval lies above the target."""
+    if against.n < statistics.LEAST or against.smallest > TARGET_POINTS:
+        return CANNOT_TELL
+    return statistics.CONTRADICTED if against.low > 0 else statistics.SUPPORTED
+
+
+def _notes(
+    name: str, values: Mapping[str, Mapping[int, float | None]], first: str, same: bool
+) -> list[str]:
+    notes = []
+    if not same:
+        notes.append(f"{name} saw other images than {first}: no difference")
+    if never := [seed for seed, value in values[name].items() if value is None]:
+        notes.append(f"{name} never got there, or diverged, with seed {_listed(never)}")
+    alone = [seed for seed in values[name] if seed not in values[first]]
+    if same and name != first and alone:
+        notes.append(f"{name} has seed {_listed(alone)} and {first} has not: left out of the pairs")
+    return notes
+
+
+def _versions(used: Sequence[Result]) -> list[str]:
+    notes = []
+    commits = Counter(str(result.about.get("commit") or "unknown") for result in used)
+    if len(commits) > 1:
+        each = ", ".join(f"{_short(name)} ({count})" for name, count in commits.items())
+        notes.append(f"runs of different commits: {each}")
+    elif any(name.endswith("+") for name in commits):
+        notes.append(f"commit {_short(next(iter(commits)))}: with changes that are not committed")
+    cores = {result.about.get("cores") for result in used} - {None}
+    if len(cores) > 1:
+        notes.append(f"runs on different numbers of cores: {_listed(sorted(cores))}")
+    return notes
+
+
+def _check_images(used: Sequence[Result], experiment: Experiment) -> None:
+    """Raises UserError where runs of one dataset saw different images."""
+    seen: dict[Any, tuple[str, str]] = {}
+    for result in used:
+        for split, digest in result.dataset["contents"].items():
+            key = result.config["data.name"], result.config["data.image_size"], split
+            other, name = seen.setdefault(key, (digest, result.name))
+            if other != digest:
+                raise UserError(
+                    f"{name} and {result.name} saw different {split} images of {key[0]}: compare "
+                    "them apart"
+                )
+
+
+# --- Runs that belong to no experiment ------------------------------------------------------------
+
+
+def _grouped(found: Sequence[Result], baseline: str) -> tuple[Experiment, dict[str, list[Result]]]:
+    """An experiment made of what differs, and its runs; that nearest to all others comes first."""
+    datasets = Counter(result.config["data.name"] for result in found)
+    if len(datasets) > 1:
+        each = ", ".join(f"{name} ({count})" for name, count in datasets.items())
+        raise UserError(f"runs of different datasets, {each}: compare them apart")
+    groups: list[list[Result]] = []
+    for result in found:
+        for group in groups:
+            if _same(group[0], result):
+                group.append(result)
+                break
+        else:
+            groups.append([result])
+    settings = [_settings(group[0]) for group in groups]
+    far = [sum(_distance(one, other) for other in settings) for one in settings]
+    order = sorted(range(len(groups)), key=lambda place: (far[place], groups[place][0].name))
+    middle, arms, placed = settings[order[0]], {}, {}
+    for place in order:
+        overrides = {
+            key: settings[place].get(key)
+            for key in {**middle, **settings[place]}
+            if settings[place].get(key) != middle.get(key)
+        }
+        name = groups[place][0].name.rpartition("-")[0] or groups[place][0].name
+        while name in arms:
+            name += "'"
+        config = configs.nested(groups[place][0].config)
+        arms[name] = Arm(name, results.ConfigDict(config), overrides)
+        placed[name] = groups[place]
+    title = f"{len(found)} runs"
+    return Experiment("", "", title, arms, {}, 0), placed
+
+
+def _same(one: Result, other: Result) -> bool:
+    return _settings(one) == _settings(other)
+
+
+def _settings(result: Result) -> dict[str, Any]:
+    found = results.essence(result.config)
+    members = Counter(name.rpartition("-")[0] for name in result.of)
+    return found | ({"views": result.views, "of": dict(members)} if result.views else {})
+
+
+def _distance(one: Mapping[str, Any], other: Mapping[str, Any]) -> int:
+    return sum(one.get(key) != other.get(key) for key in {**one, **other})
+
+
+def _short(commit: str) -> str:
+    return commit[:7] + "+" * commit.endswith("+") if commit != "unknown" else commit
+
+
+def _listed(values: Sequence[Any]) -> str:
+    return ", ".join(map(str, values))

@@ -1,0 +1,220 @@
+"""An experiment as data: a claim, its arms and its scales, read from a file such as lrn.py.
+
+A file in experiments/ says in its docstring what is claimed and where, and has as literals
+
+    ARMS = {"baseline": {}, "no_lrn": {"net.norm": False}}
+    SCALES = {"digits": {"config": "../configs/digits.py", "seeds": 3}, ...}
+    CLAIMS = {"no_lrn": {"claim": ..., "paper": ..., "log": ..., "effect": 1.4}}
+
+An arm is a dict of overrides; the first one is the baseline. Three keys are no settings of a run:
+"config" is another file of settings than the scale's, "evaluate" makes it an evaluation of other
+arms' runs, and "init_from": "arm:NAME" starts it from NAME's run of the same seed.
+A scale may have "overrides" for all its arms, and "arms" and "claims" in place of the file's.
+"""
+
+import dataclasses
+import runpy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from alexnet import cli
+from alexnet import config as configs
+from alexnet.data.augment import VIEWS
+from alexnet.errors import UserError, choice, nearest
+from alexnet.training.setup import KINDS
+
+FROM_ARM = "arm:"  # init_from the run of another arm
+ERROR = "top1_error"  # the metric of most experiments: of the last validation
+DEMONSTRATION = "digits"  # the scale whose numbers judge nothing
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """What is said of an arm.
+
+    Attributes:
+        claim: in a few words.
+        paper, log: the numbers as the paper and the comments of the 2012 source give them.
+        effect: by how much the arm's metric lies above the baseline's: points of top-1 error, or
+            for a number of epochs the factor; None if nobody says.
+        direction: +1 if it is claimed to lie above, -1 if below, where no number is claimed.
+        target: for an arm that is compared with no other: the top-1 error in per cent.
+    """
+
+    claim: str
+    paper: str = ""
+    log: str = ""
+    effect: float | None = None
+    direction: int = 0
+    target: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """A way to train, or to evaluate what other arms have trained.
+
+    Attributes:
+        config: resolved, but for its seed; of an evaluation that of the first arm it is of.
+        overrides: what makes it differ from the baseline, as they were given.
+        views: of each image, in an evaluation; see `alexnet.data.augment.VIEWS`.
+        of: {arm: how many of its nets are averaged}; empty for an arm that trains.
+        starts_from: the arm whose run it starts from, or "".
+    """
+
+    name: str
+    config: ConfigDict
+    overrides: Mapping[str, Any]
+    views: str = "centre"
+    of: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    starts_from: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One claim, or a few, at one scale.
+
+    Attributes:
+        title: the first line of the file's docstring.
+        arms: by name, the baseline first.
+        seeds: how many are planned.
+        metric: `top1_error`, or "epochs to a training error of 0.25".
+        source: the file and scale; "" for a sweep that has no file.
+    """
+
+    name: str
+    scale: str
+    title: str
+    arms: Mapping[str, Arm]
+    claims: Mapping[str, Claim]
+    seeds: int
+    metric: str = ERROR
+    source: str = ""
+
+    @property
+    def baseline(self) -> str:
+        """The arm that the others are compared with."""
+        return next(iter(self.arms))
+
+    @property
+    def judges(self) -> bool:
+        """Whether its numbers are worth a verdict."""
+        return self.scale != DEMONSTRATION
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        found = dataclasses.asdict(dataclasses.replace(self, arms={}))
+        found["arms"] = [
+            {
+                **{field.name: getattr(arm, field.name) for field in dataclasses.fields(arm)},
+                "config": arm.config.to_dict(),
+                "overrides": dict(arm.overrides),
+                "of": dict(arm.of),
+            }
+            for arm in self.arms.values()
+        ]
+        return found
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "Experiment":
+        """What `to_json` gave."""
+        arms = [Arm(**{**arm, "config": ConfigDict(arm["config"])}) for arm in found["arms"]]
+        claims = {name: Claim(**claim) for name, claim in found["claims"].items()}
+        return cls(**{**found, "arms": {arm.name: arm for arm in arms}, "claims": claims})
+
+
+def scales(file: Path) -> list[str]:
+    """The scales of an experiment's file."""
+    return list(_read(file)["SCALES"])
+
+
+def load(file_and_scale: str, overrides: Mapping[str, str] | None = None) -> Experiment:
+    """An experiment at a scale, the file's first if none is named.
+
+    Args:
+        overrides: text for settings of all arms, by dotted name; what an arm says itself wins.
+
+    Raises:
+        UserError: for an unknown file, scale or setting, naming the nearest.
+    """
+    text, _, scale = file_and_scale.partition(":")
+    file = Path(text).expanduser()
+    found = _read(file)
+    scale = scale or next(iter(found["SCALES"]))
+    if scale not in found["SCALES"]:
+        known = ", ".join(found["SCALES"])
+        near = nearest(scale, found["SCALES"])
+        raise UserError(f"{file}: no scale {scale!r}: choose one of {known}{near}")
+    settings = found["SCALES"][scale]
+    arms = {}
+    for name, changes in settings.get("arms", found["ARMS"]).items():
+        try:
+            arms[name] = _arm(name, changes, arms, file, settings, overrides or {})
+        except UserError as error:
+            raise UserError(f"{file}:{scale}, arm {name!r}: {error}") from None
+    claims = settings.get("claims", found.get("CLAIMS", {}))
+    for name in claims:
+        if name not in arms:
+            raise UserError(f"{file}: a claim about {name!r}, which is no arm of {scale}")
+    return Experiment(
+        name=file.stem,
+        scale=scale,
+        title=(found["__doc__"] or "").partition("\n")[0],
+        arms=arms,
+        claims={name: Claim(**claim) for name, claim in claims.items()},
+        seeds=settings["seeds"],
+        metric=settings.get("metric", found.get("METRIC", ERROR)),
+        source=f"{file.name}:{scale}",
+    )
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        near = nearest(file.stem, [path.stem for path in file.parent.glob("*.py")])
+        raise UserError(f"{file}: no such file; the experiments are in experiments/{near}")
+    found = runpy.run_path(str(file))
+    for name in ("ARMS", "SCALES"):
+        if not isinstance(found.get(name), Mapping) or not found[name]:
+            raise UserError(f"{file}: an experiment has a dict {name}, and this one does not")
+    return {"__doc__": found.get("__doc__")} | found
+
+
+def _arm(
+    name: str,
+    changes: Mapping[str, Any],
+    earlier: Mapping[str, Arm],
+    file: Path,
+    settings: Mapping[str, Any],
+    texts: Mapping[str, str],
+) -> Arm:
+    changes = dict(changes)
+    if evaluated := changes.pop("evaluate", None):
+        return _evaluation(name, evaluated, changes, earlier)
+    config = configs.load(str(file.parent / changes.pop("config", settings["config"])), KINDS)
+    origin = str(changes.get("init_from", ""))
+    starts_from = origin.removeprefix(FROM_ARM) if origin.startswith(FROM_ARM) else ""
+    if starts_from and starts_from not in earlier:
+        raise UserError(f"it starts from {starts_from!r}, which is no arm before it")
+    configs.apply_overrides(config, settings.get("overrides", {}), KINDS)
+    cli.override(config, texts, KINDS)
+    configs.apply_overrides(config, changes, KINDS)
+    return Arm(name, config, changes, starts_from=starts_from)
+
+
+def _evaluation(
+    name: str, how: Mapping[str, Any], rest: Mapping[str, Any], earlier: Mapping[str, Arm]
+) -> Arm:
+    unknown = {*how} - {"of", "views"}
+    if unknown or rest:
+        raise UserError(f'it has {sorted(unknown | {*rest})}: an evaluation has "of" and "views"')
+    views, of = how.get("views", "centre"), how.get("of", {})
+    choice("views", views, tuple(VIEWS))
+    for other in of:
+        if other not in earlier or earlier[other].of:
+            raise UserError(f"it evaluates {other!r}, which is no arm before it that trains")
+    if not of:
+        raise UserError('it evaluates no arm: "of": {"baseline": 1}')
+    first = earlier[next(iter(of))]
+    return Arm(name, first.config, {"evaluate": dict(how)}, views, dict(of))

@@ -1,0 +1,205 @@
+"""Tables of a comparison as text of 80 columns, as Markdown, as CSV and as JSON."""
+
+import csv
+import io
+import json
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from alexnet.sweeps import statistics
+from alexnet.sweeps.comparison import Row, Table
+from alexnet.text import aligned
+
+WIDTH = 80
+ABOUT = {
+    False: "error: top-1 in per cent, of the {metric} checkpoint; mean ± std over seeds. "
+    "difference: from the first arm, in points, paired by seed, with its 95% interval "
+    "(Student's t). can show: the smallest true difference that so many pairs of this spread "
+    "would show, in 80% of such experiments, at the 5% level.",
+    True: "{what}; mean ± std over seeds. factor: by that of the first arm, paired by seed, "
+    "with its 95% interval (Student's t on logarithms). can show: the smallest true factor that "
+    "so many pairs of this spread would show, in 80% of such experiments, at the 5% level.",
+}
+
+
+def text(tables: Sequence[Table], metric: str) -> str:
+    """What the command prints."""
+    parts = []
+    for table in tables:
+        title = [line for part in _titled(table) for line in _wrapped(part)]
+        parts.append("\n".join(title + aligned(_cells(table), names=1)))
+        about_arms = [f"  {row.arm}: {said(row)}{_quoted(row)}" for row in table.rows if said(row)]
+        parts[-1] += "".join(f"\n{line}" for one in about_arms for line in _wrapped(one))
+        parts[-1] += "".join(
+            f"\n{line}" for note in table.notes for line in _wrapped(f"  note: {note}")
+        )
+    kinds = {table.ratio: table for table in tables}
+    parts += ["\n".join(_wrapped(about(table, metric))) for table in kinds.values()]
+    if line := chance(tables):
+        parts.append("\n".join(_wrapped(line)))
+    return "\n\n".join(parts)
+
+
+def markdown(tables: Sequence[Table], metric: str) -> str:
+    """The same as Markdown tables."""
+    parts = []
+    for table in tables:
+        title, *more = _titled(table)
+        head, *rows = _cells(table)
+        lines = [f"**{title}**", *more, "", _line(head), _line(["---"] * len(head))]
+        parts.append(
+            "\n".join([*lines, *map(_line, rows), *(f"\nNote: {n}." for n in table.notes)])
+        )
+    kinds = {table.ratio: table for table in tables}
+    parts += [about(table, metric) for table in kinds.values()]
+    return "\n\n".join([*parts, chance(tables)]).strip()
+
+
+def rows(tables: Sequence[Table], metric: str) -> list[dict[str, Any]]:
+    """A plain dict for each arm: what csv and json have."""
+    found = []
+    for table in tables:
+        for row in table.rows:
+            against = row.against or statistics.Estimate(0, math.nan)
+            claim = row.claim
+            found.append(
+                {
+                    "experiment": table.experiment.name,
+                    "scale": table.experiment.scale,
+                    "dataset": table.dataset,
+                    "metric": table.experiment.metric,
+                    "checkpoint": metric,
+                    "arm": row.arm,
+                    "differs": said(row),
+                    "n": len(row.values),
+                    "mean": row.mean,
+                    "std": row.std,
+                    "pairs": against.n,
+                    "difference": None if row.against is None else against.mean,
+                    "low": against.low,
+                    "high": against.high,
+                    "smallest": against.smallest,
+                    "claimed": claim.effect if claim else None,
+                    "target": claim.target if claim else None,
+                    "paper": claim.paper if claim else "",
+                    "log": claim.log if claim else "",
+                    "verdict": row.verdict,
+                }
+            )
+    return found
+
+
+def as_csv(tables: Sequence[Table], metric: str) -> str:
+    """One line for each arm."""
+    found, file = rows(tables, metric), io.StringIO()
+    writer = csv.DictWriter(file, list(found[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(found)
+    return file.getvalue().rstrip()
+
+
+def as_json(tables: Sequence[Table], metric: str) -> str:
+    """A list of one object for each arm; logarithms of factors where the metric is epochs."""
+    return json.dumps(rows(tables, metric), indent=2)
+
+
+def about(table: Table, metric: str) -> str:
+    """What the columns mean."""
+    return ABOUT[table.ratio].format(metric=metric, what=table.experiment.metric)
+
+
+def chance(tables: Sequence[Table]) -> str:
+    """How many claims would look supported if no arm differed; "" without a verdict."""
+    judged = [row for table in tables for row in table.judged()]
+    if not judged:
+        return ""
+    supported = sum(row.verdict == statistics.SUPPORTED for row in judged)
+    return (
+        f"{supported} of {len(judged)} claims with a verdict of {statistics.LEAST} pairs or more "
+        f"look supported; {statistics.by_chance(len(judged)):.1f} would by chance, if no arm "
+        "differed from its baseline."
+    )
+
+
+def said(row: Row) -> str:
+    """What an arm overrides."""
+    return ", ".join(f"{key}={value!r}" for key, value in row.overrides.items())
+
+
+def _quoted(row: Row) -> str:
+    """What the paper and the log say of an arm."""
+    if row.claim is None:
+        return ""
+    said = {"paper": row.claim.paper, "log": row.claim.log}
+    return "".join(f"; {name}: {words}" for name, words in said.items() if words not in ("", "-"))
+
+
+def _titled(table: Table) -> list[str]:
+    experiment = table.experiment
+    where = ", ".join(part for part in (experiment.source, table.dataset) if part)
+    title = f"{where}: {experiment.title}"
+    return [title] if experiment.judges else [title, "(a demonstration: no verdicts)"]
+
+
+def _cells(table: Table) -> list[list[str]]:
+    value = "epochs" if table.ratio else "error"
+    head = ["arm", "n", value, "factor" if table.ratio else "difference", "can show"]
+    claims = any(row.claim for row in table.rows)
+    head += ["claim", "verdict"] if claims else []
+    lines = [head]
+    for row in table.rows:
+        line = [row.arm, str(len(row.values)), value_of(row), difference_of(row, table.ratio)]
+        line.append(smallest_of(row, table.ratio))
+        if claims:
+            line += [claim_of(row, table.ratio), row.verdict]
+        lines.append(line)
+    return lines
+
+
+def value_of(row: Row) -> str:
+    """Mean ± std."""
+    if row.mean is None:
+        return "-"
+    return f"{row.mean:.2f}" if row.std is None else f"{row.mean:.2f} ± {row.std:.2f}"
+
+
+def difference_of(row: Row, ratio: bool) -> str:
+    """From the baseline, with its interval."""
+    if row.against is None:
+        return ""
+    _, mean, _, low, high, _ = row.against
+    if ratio:
+        mean, low, high = (None if x is None else math.exp(x) for x in (mean, low, high))
+        return f"{mean:.2f}" if low is None else f"{mean:.2f} [{low:.2f} {high:.2f}]"
+    return f"{mean:+.2f}" if low is None else f"{mean:+.2f} [{low:+.2f} {high:+.2f}]"
+
+
+def smallest_of(row: Row, ratio: bool) -> str:
+    """The smallest effect that could be shown."""
+    if row.against is None or row.against.smallest is None:
+        return ""
+    return f"{math.exp(row.against.smallest) if ratio else row.against.smallest:.2f}"
+
+
+def claim_of(row: Row, ratio: bool) -> str:
+    """What is claimed, as a number."""
+    if row.claim is None:
+        return ""
+    if row.claim.target is not None:
+        return f"{row.claim.target:g}%"
+    if row.claim.effect is None:
+        return {0: "-", 1: "above", -1: "below"}[row.claim.direction]
+    return f"x{row.claim.effect:g}" if ratio else f"{row.claim.effect:+g}"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+
+
+def _wrapped(line: str) -> list[str]:
+    indent = " " * (len(line) - len(line.lstrip()))
+    return textwrap.wrap(
+        line, WIDTH, initial_indent=indent, subsequent_indent=indent + "  " * bool(indent)
+    ) or [""]

@@ -1,0 +1,223 @@
+"""The runs of a sweep: what each is called, how it is made, and how far it has come."""
+
+import dataclasses
+import itertools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from alexnet import cli
+from alexnet import config as configs
+from alexnet.errors import UserError
+from alexnet.sweeps.experiment import Arm, Experiment
+from alexnet.training.setup import KINDS
+from alexnet.workdir import log, record
+
+RECORDS = "sweeps"  # the folder of a sweep's workdir that says what was planned
+FAILURE = "failure.txt"  # of a run that failed: why, in a line
+OUTPUT = "output.txt"  # what a run printed
+EVALUATION = "evaluation.json"
+# What may differ from a finished run's config: where its images lie, and what nothing depends on.
+ELSEWHERE = ("data.data_dir", "checkpoint_every", "log_every", "mesh.", "kernels")
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """A run, or an evaluation of runs.
+
+    Attributes:
+        name: of its folder in the sweep's workdir.
+        config: with its seed.
+        views: of an evaluation.
+        needs: the items that come before it: what an evaluation is of, whose weights a run takes.
+    """
+
+    name: str
+    arm: str
+    seed: int
+    config: ConfigDict
+    views: str = ""
+    needs: tuple[str, ...] = ()
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is a run."""
+        return not self.views
+
+
+def items(experiment: Experiment, seeds: Sequence[int], workdir: Path) -> list[Item]:
+    """All of an experiment, seed by seed, so that whole pairs are there early."""
+    found = []
+    for seed, arm in itertools.product(seeds, experiment.arms.values()):
+        found += [_evaluation(arm, seed, seeds)] if arm.of else [_training(arm, seed, workdir)]
+    return [item for item in found if item is not None]
+
+
+def _training(arm: Arm, seed: int, workdir: Path) -> Item:
+    config = arm.config.copy_and_resolve_references()
+    configs.apply_overrides(config, {"seed": seed}, KINDS)
+    needs = ()
+    if arm.starts_from:
+        needs = (run_name(arm.starts_from, seed),)
+        config.init_from = str(workdir / needs[0])
+    return Item(run_name(arm.name, seed), arm.name, seed, configs.absolute(config), needs=needs)
+
+
+def _evaluation(arm: Arm, seed: int, seeds: Sequence[int]) -> Item | None:
+    """Of the nets of this seed and the next ones: none is in two averages of one arm."""
+    place = seeds.index(seed)
+    group, rest = divmod(place, next(iter(arm.of.values())))
+    if rest:
+        return None
+    members = []
+    for other, count in arm.of.items():
+        part = seeds[group * count : (group + 1) * count]
+        if len(part) < count:
+            return None
+        members += [run_name(other, one) for one in part]
+    return Item(
+        run_name(arm.name, seed), arm.name, seed, arm.config, arm.views, needs=tuple(members)
+    )
+
+
+def run_name(arm: str, seed: int) -> str:
+    """The folder of a run."""
+    return f"{folder(arm)}-{seed}"
+
+
+def folder(arm: str) -> str:
+    """An arm's name without what a path had better not have."""
+    return re.sub(r"[^\w.,=+-]", "_", arm)
+
+
+# --- A sweep without a file -----------------------------------------------------------------------
+
+
+def product(file: str, texts: Mapping[str, Sequence[str]]) -> tuple[Experiment, list[int]]:
+    """(an experiment whose arms are all combinations of values, the seeds).
+
+    Args:
+        file: of the config; the first of several values of each setting is the baseline's.
+        texts: the values that each setting is given, as text.
+
+    Raises:
+        UserError: for an unknown setting or a value of another type, or one given twice.
+    """
+    texts = dict(texts)
+    for key, several in texts.items():
+        if len(set(several)) < len(several):
+            raise UserError("a value is given twice", f"config.{key}={','.join(several)}")
+    seeds = [cli.count("config.seed", text, least=0) for text in texts.pop("seed", ())]
+    varied = [key for key, several in texts.items() if len(several) > 1]
+    arms = {}
+    for combination in itertools.product(*texts.values()):
+        settings = dict(zip(texts, combination, strict=True))
+        config = configs.load(file, KINDS)
+        cli.override(config, settings, KINDS)
+        overrides = {key: settings[key] for key in varied}
+        name = ",".join(f"{_short(key, varied)}={text}" for key, text in overrides.items())
+        arms[name or "run"] = Arm(name or "run", config, overrides)
+        seeds = seeds or [config.seed]
+    title = f"{file}, values of {', '.join(varied)}" if varied else file
+    name = re.sub(r"\W+", "_", "-".join([Path(file.partition(":")[0]).stem, *varied]))
+    return Experiment(name, "", title, arms, {}, len(seeds)), seeds
+
+
+def _short(key: str, keys: Sequence[str]) -> str:
+    """The last part of a setting's name, if that tells it from the other ones."""
+    last = key.rpartition(".")[2]
+    return last if sum(other.rpartition(".")[2] == last for other in keys) == 1 else key
+
+
+# --- What there is already ------------------------------------------------------------------------
+
+
+def state(item: Item, workdir: Path) -> str:
+    """ "done", "failed", "begun" or "new".
+
+    Raises:
+        UserError: if its folder holds another run, or something else.
+    """
+    folder = workdir / item.name
+    if item.views:
+        return _evaluated(item, workdir)
+    if not (folder / "config.json").is_file():
+        strange = [path.name for path in folder.glob("*") if path.name not in (FAILURE, OUTPUT)]
+        if strange and strange != [".lock"]:
+            raise UserError(f"{folder} holds {strange[0]} but no run: choose another workdir")
+        return "failed" if (folder / FAILURE).exists() else "new"
+    saved = configs.absolute(record.saved_config(folder, resume=True))
+    for key, old, new in configs.differences(saved, item.config):
+        if not key.startswith(ELSEWHERE):
+            raise UserError(
+                f"{folder} holds a run with config.{key}={old!r}, not {new!r}: choose another "
+                "workdir, or delete it"
+            )
+    if (folder / FAILURE).exists():
+        return "failed"
+    return "done" if _ended_well(folder) and finished(folder, item.config.epochs) else "begun"
+
+
+def finished(folder: Path, epochs: float) -> bool:
+    """Whether a run's last validation came after so many epochs."""
+    history = log.read_history(folder) if (folder / "metrics.jsonl").is_file() else []
+    return bool(history) and history[-1]["epoch"] >= epochs - 1e-6
+
+
+def _ended_well(folder: Path) -> bool:
+    """Whether the last command of a run ended, its last checkpoint with it."""
+    try:
+        return json.loads((folder / "provenance.json").read_text())[-1]["outcome"] == "done"
+    except (OSError, ValueError, LookupError):
+        return False
+
+
+def _evaluated(item: Item, workdir: Path) -> str:
+    folder = workdir / item.name
+    if (folder / FAILURE).exists():
+        return "failed"
+    path = folder / EVALUATION
+    if not path.is_file():
+        if (folder / "config.json").exists():
+            raise UserError(f"{folder} holds a run, not an evaluation: choose another workdir")
+        return "new"
+    found = json.loads(path.read_text())
+    if (found["views"], tuple(found["of"])) != (item.views, item.needs):
+        raise UserError(f"{folder} holds another evaluation: choose another workdir, or delete it")
+    return "done"
+
+
+def check_workdir(workdir: Path) -> None:
+    """Raises UserError if a folder is there that holds no sweep, but other things."""
+    if workdir.exists() and not workdir.is_dir():
+        raise UserError("a file: choose another name", f"workdir={workdir}")
+    if not workdir.is_dir() or (workdir / RECORDS).is_dir():
+        return
+    if others := sorted(path.name for path in workdir.glob("[!.]*")):
+        what = "a single run" if "config.json" in others else f"other things ({others[0]!r})"
+        raise UserError(f"holds {what}, no sweep: choose another folder", f"workdir={workdir}")
+
+
+def save(experiment: Experiment, seeds: Sequence[int], cores: int, workdir: Path) -> None:
+    """Writes down what is planned, in `<workdir>/sweeps`."""
+    folder = workdir / RECORDS
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {"cores": cores, "seeds_run": list(seeds), "experiment": experiment.to_json()}
+    name = "-".join(filter(None, (experiment.name, experiment.scale)))
+    record.write_json(found, folder / f"{name}.json")
+
+
+def saved(workdir: Path) -> list[dict[str, Any]]:
+    """What `save` wrote of all the sweeps there, each with an `Experiment`."""
+    found = []
+    for path in sorted((workdir / RECORDS).glob("*.json")):
+        try:
+            one = json.loads(path.read_text())
+            found.append(one | {"experiment": Experiment.from_json(one["experiment"])})
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path} is damaged ({error}): delete it") from None
+    return found

@@ -1,0 +1,321 @@
+"""What finished runs came to, read from their workdirs or from files that are kept of them.
+
+A result file is JSON with a run's config, dataset, curve, errors, time, versions and commit.
+Workdirs of earlier versions lack some of that; a file COMMIT beside them may name their commit.
+"""
+
+import dataclasses
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from alexnet import config as configs
+from alexnet.errors import UserError
+from alexnet.sweeps import plan
+from alexnet.sweeps.experiment import FROM_ARM, Arm
+from alexnet.workdir import log, migrations, record
+
+FORMAT = "alexnet result"
+COMMIT = "COMMIT"
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A finished run, or an evaluation of some.
+
+    Attributes:
+        name: of its folder.
+        config: settings by dotted name, as this version writes them, but for the seed.
+        views, of: of an evaluation, as in `plan.Item`.
+        curve: rows of the log, {"training": {"epoch": [...], ...}, "validation": {...}}.
+        last, best: {"epoch", "loss", "top1_error", "top5_error"}: of the last checkpoint, and of
+            the one with the lowest error; errors are fractions.
+        dataset: its name, and digests of its images as far as they are known.
+        about: seconds, commit, versions, device, cores; None for what is not known.
+    """
+
+    name: str
+    seed: int
+    config: Mapping[str, Any]
+    last: Mapping[str, Any]
+    best: Mapping[str, Any]
+    curve: Mapping[str, Mapping[str, list]]
+    dataset: Mapping[str, Any]
+    about: Mapping[str, Any]
+    views: str = ""
+    of: Sequence[str] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """What a result file holds: nothing of where on a machine it was."""
+        config = dict(self.config) | {"data.data_dir": "", "init_from": _origin(self.config)}
+        kind, colon, path = self.config["data.name"].partition(":")
+        config["data.name"] = kind + colon + Path(path).name
+        found = dataclasses.asdict(dataclasses.replace(self, config=configs.nested(config)))
+        found["config"] = {"version": migrations.VERSION} | found["config"]
+        return {"format": FORMAT} | found
+
+
+def read_results(directory: str | os.PathLike) -> list[dict[str, Any]]:
+    """A row for each finished run in a folder of sweeps, runs or results: plain values.
+
+    `pandas.DataFrame(read_results("runs/lrn"))` has the columns name, experiment, scale, arm, seed,
+    dataset, epochs, top1_error, top5_error, loss (of the last checkpoint), best_top1_error,
+    seconds, commit, and config.X for each setting X. Errors are fractions, 0 to 1.
+
+    Raises:
+        UserError: if there is no finished run.
+    """
+    path = Path(directory).expanduser()
+    found, placed = read([path]).results, {}
+    for experiment in (one["experiment"] for one in experiments(path)):
+        for result in found:
+            for arm in experiment.arms.values():
+                if matches(result, arm):
+                    placed.setdefault(id(result), (experiment, arm))
+    rows = []
+    for result in found:
+        experiment, arm = placed.get(id(result), (None, None))
+        rows.append(
+            {
+                "name": result.name,
+                "experiment": experiment.name if experiment else None,
+                "scale": experiment.scale if experiment else None,
+                "arm": arm.name if arm else None,
+                "seed": result.seed,
+                "dataset": result.dataset["name"],
+                "epochs": result.last["epoch"],
+                **{key: result.last[key] for key in ("top1_error", "top5_error", "loss")},
+                "best_top1_error": result.best["top1_error"],
+                "seconds": result.about.get("seconds"),
+                "commit": result.about.get("commit"),
+                "views": result.views or "centre",
+            }
+            | {f"config.{key}": value for key, value in result.config.items()}
+        )
+    return rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What lies in some folders: the finished runs, and the names of those that are not."""
+
+    results: list[Result]
+    unfinished: list[str]
+
+
+def read(paths: Sequence[Path]) -> Found:
+    """The runs, evaluations and result files in some folders and their sub-folders.
+
+    Raises:
+        UserError: if there is none that is finished.
+    """
+    results, unfinished = [], []
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"{path}: no such folder")
+        for folder, files in _walk(path):
+            if "config.json" in files:
+                one = from_workdir(folder)
+                results += [one] if one else []
+                unfinished += [] if one else [str(folder)]
+            elif plan.EVALUATION in files:
+                results.append(from_evaluation(folder))
+            else:
+                results += [one for name in files if (one := from_file(folder / name))]
+    if not results:
+        more = f" ({len(unfinished)} have begun)" if unfinished else ""
+        raise UserError(f"{', '.join(map(str, paths))}: no finished run{more}")
+    return Found(results, unfinished)
+
+
+def experiments(path: Path) -> list[dict[str, Any]]:
+    """The plans of the sweeps in a folder and its sub-folders; see `plan.saved`."""
+    found = [one for folder, _ in _walk(path) for one in plan.saved(folder)]
+    return found or plan.saved(path.parent)  # of one run in a sweep
+
+
+def _walk(path: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Folders with the names of their files; nothing within a run."""
+    for folder, inner, files in os.walk(path):
+        if "config.json" in files:
+            inner.clear()
+        inner[:] = sorted(name for name in inner if name != plan.RECORDS and name[0] != ".")
+        yield Path(folder), sorted(files)
+
+
+def from_workdir(folder: Path) -> Result | None:
+    """A run's, or None if it is not finished.
+
+    Raises:
+        UserError: for a log or config that is damaged, or of a later version.
+    """
+    config = record.saved_config(folder)
+    if not plan.finished(folder, config.epochs):
+        return None
+    flat = _flat(config)
+    rows = log.read_log(folder)
+    history = log.read_history(folder)
+    last, best = (
+        history[-1],
+        min(history, key=lambda row: (_number(row["top1_error"]), row["epoch"])),
+    )
+    made = _json(folder / "provenance.json", [{}])[-1]
+    info = _json(folder / "dataset/info.json", {})
+    return Result(
+        name=folder.name,
+        seed=flat.pop("seed"),
+        config=flat,
+        last=last,
+        best=best,
+        curve=_curve(rows),
+        dataset={"name": flat["data.name"], "contents": info.get("contents", {})},
+        about={
+            "seconds": rows[-1]["seconds"],
+            "commit": made.get("commit") or _commit(folder),
+            **{key: made.get(key) for key in ("versions", "device", "cores")},
+        },
+    )
+
+
+def from_evaluation(folder: Path) -> Result:
+    """That of some runs beside it; see `worker.evaluate`."""
+    found = _json(folder / plan.EVALUATION, None)
+    try:
+        first = from_workdir(folder.parent / found["of"][0])
+        errors = {key: found[key] for key in ("loss", "top1_error", "top5_error", "count")}
+        return dataclasses.replace(
+            first,
+            name=folder.name,
+            last=first.last | errors,
+            best=first.last | errors,
+            curve={},
+            about=first.about | {"commit": found["commit"]},
+            views=found["views"],
+            of=tuple(found["of"]),
+        )
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(f"{folder / plan.EVALUATION} is damaged: delete {folder}") from None
+
+
+def from_file(path: Path) -> Result | None:
+    """That of a result file; None for any other file."""
+    if path.suffix != ".json":
+        return None
+    found = _json(path, {})
+    if not isinstance(found, dict) or found.pop("format", "") != FORMAT:
+        return None
+    seed = {"seed": found["seed"]}
+    flat = _flat(record.current(found["config"] | seed, str(path)))
+    flat.pop("seed")
+    return Result(**{**found, "config": flat, "of": tuple(found["of"])})
+
+
+def collect(results: Sequence[Result], target: Path) -> list[Path]:
+    """Writes a file for each result, with the version of its config; those there are replaced."""
+    target.mkdir(parents=True, exist_ok=True)
+    written = []
+    for result in results:
+        written.append(target / f"{result.name}.json")
+        written[-1].write_text(_compact(result.to_json()))
+    return written
+
+
+def _compact(found: Mapping[str, Any]) -> str:
+    """JSON with each list on a line of its own."""
+    lines = json.dumps(found, indent=1)
+    return re.sub(r"\[[^][{}]*\]", lambda part: " ".join(part[0].split()), lines) + "\n"
+
+
+# --- Which arm a result is of ---------------------------------------------------------------------
+
+
+def matches(result: Result, arm: Arm) -> bool:
+    """Whether a result is of an arm: whether their configs are the same where it matters."""
+    if arm.of:
+        counts = Counter(name.rpartition("-")[0] for name in result.of)
+        of = {plan.folder(name): count for name, count in arm.of.items()}
+        if (counts, result.views) != (of, arm.views):
+            return False
+    elif result.views:
+        return False
+    return essence(result.config) == essence(_flat(arm.config))
+
+
+def essence(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that make a run what it is, whatever its seed and wherever it ran."""
+    found = {
+        key: value
+        for key, value in config.items()
+        if not key.startswith(plan.ELSEWHERE) and key not in ("seed", "version")
+    }
+    return found | {"init_from": _origin(found)}
+
+
+def _origin(config: Mapping[str, Any]) -> str:
+    """What a run started from: the arm, not the folder."""
+    origin = config.get("init_from", "")
+    if not origin or origin.startswith(FROM_ARM):
+        return origin
+    return FROM_ARM + Path(origin).name.rpartition("-")[0]
+
+
+# --- Curves ---------------------------------------------------------------------------------------
+
+
+def epochs_to(result: Result, error: float, window: float = 0.2) -> float | None:
+    """Epochs until the training error is at most `error`; None if it never is.
+
+    That error is the mean over the latest rows of the log that hold at least `window` epochs: of
+    CIFAR-10 the 10,000 images whose error cuda-convnet printed at a time, as Figure 1 has it.
+    """
+    train = result.curve.get("training", {})
+    before, rows = 0.0, []
+    for epoch, found in zip(train.get("epoch", ()), train.get("top1_error", ()), strict=True):
+        rows.append((epoch - before, found))
+        before = epoch
+        size = total = 0.0
+        for length, value in reversed(rows):
+            size, total = size + length, total + length * _number(value)
+            if size >= window - 1e-9:
+                break
+        if size >= window - 1e-9 and total / size <= error:
+            return epoch
+    return None
+
+
+def _curve(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list]]:
+    found: dict[str, dict[str, list]] = {}
+    for name, prefix in (("training", "train/"), ("validation", "validation/")):
+        part = [row for row in rows if f"{prefix}loss" in row]
+        found[name] = {key: [row[key] for row in part] for key in ("step", "epoch", "seconds")}
+        for key in ("loss", "top1_error", "top5_error"):
+            found[name][key] = [row[prefix + key] for row in part]
+    return found
+
+
+def _number(error: float | None) -> float:
+    return float("inf") if error is None else error
+
+
+def _flat(config: ConfigDict) -> dict[str, Any]:
+    return configs.flat(json.loads(json.dumps(config.to_dict())))  # tuples as lists
+
+
+def _json(path: Path, default: Any) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return default
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}): mend or delete it") from None
+
+
+def _commit(folder: Path) -> str | None:
+    path = folder.parent / COMMIT
+    return path.read_text().strip() if path.is_file() else None

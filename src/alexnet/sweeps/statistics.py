@@ -1,0 +1,93 @@
+"""What differences between paired runs say of a claim: Student's t, and nothing cleverer.
+
+Runs of two arms are paired by their seed, which gives both the same first weights (of the layers
+that both have), the same order of the images and the same crops.
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import optimize, stats
+
+LEVEL = 0.95  # of the intervals
+POWER = 0.8  # with which the smallest effect would be seen
+LEAST = 5  # pairs, for a verdict
+
+SUPPORTED, CONTRADICTED, CANNOT_TELL = "supported", "contradicted", "cannot tell"
+
+
+class Estimate(NamedTuple):
+    """A mean and how well it is known.
+
+    Attributes:
+        n: how many differences.
+        mean: of them.
+        std: their sample standard deviation; None of one.
+        low, high: the 95% interval of the mean, by Student's t; None of one.
+        smallest: the smallest effect that n differences of this spread could show: one that a test
+            at 5% would find in 80% of such experiments, its `power`; None of one.
+    """
+
+    n: int
+    mean: float
+    std: float | None = None
+    low: float | None = None
+    high: float | None = None
+    smallest: float | None = None
+
+
+def estimate(differences: Sequence[float]) -> Estimate:
+    """The mean of some differences, with its interval."""
+    values = np.asarray(differences, np.float64)
+    n, mean = len(values), float(values.mean())
+    if n < 2:
+        return Estimate(n, mean)
+    std = float(values.std(ddof=1))
+    error = std / math.sqrt(n)
+    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * error
+    return Estimate(n, mean, std, mean - half, mean + half, _detectable(n) * error)
+
+
+def power(n: int, effect: float) -> float:
+    """The share of experiments of n differences in which a two-sided t test finds an effect.
+
+    `effect` is in standard errors of the mean. The chance given the sample's standard deviation is
+    the normal distribution's; Gauss's rule averages it over that. (scipy's noncentral t gives NaN
+    where n is 2.)
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    std = np.sqrt(stats.chi2.ppf((nodes + 1) / 2, n - 1) / (n - 1))
+    critical = stats.t.ppf((1 + LEVEL) / 2, n - 1) * std
+    found = stats.norm.sf(critical - effect) + stats.norm.cdf(-critical - effect)
+    return float(weights @ found / 2)
+
+
+@functools.cache
+def _detectable(n: int) -> float:
+    """The effect, in standard errors of the mean, that is found with POWER."""
+    return float(optimize.brentq(lambda effect: power(n, effect) - POWER, 0, 100))
+
+
+def verdict(found: Estimate, effect: float | None, direction: int = 0) -> str:
+    """What an estimate says of the claim that the true difference is `effect`.
+
+    "supported": the interval lies on the claim's side of 0. "contradicted": it does not, and the
+    claimed effect lies outside of it. "cannot tell": neither, or nobody claims a number, or there
+    are fewer than 5 pairs, or the smallest effect that they could show exceeds the claim's. Where
+    a `direction` is claimed without a number, the interval has to lie on one side of 0.
+    """
+    sign = math.copysign(1, effect) if effect else direction
+    if not sign or found.n < LEAST or (effect and found.smallest > abs(effect)):
+        return CANNOT_TELL
+    low, high = (found.low, found.high) if sign > 0 else (-found.high, -found.low)
+    if low > 0:
+        return SUPPORTED
+    return CONTRADICTED if high < abs(effect or 0) else CANNOT_TELL
+
+
+def by_chance(claims: int) -> float:
+    """How many of some claims would look supported if no arm differed from its baseline."""
+    return claims * (1 - LEVEL) / 2

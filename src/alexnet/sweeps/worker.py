@@ -1,0 +1,122 @@
+"""One process of a sweep: it takes runs from its standard input, one after the other.
+
+A line in is a request, a line out its answer, both JSON; its arguments are the cores that it may
+run on. Runs in one process share their compiled
+steps. What a run prints goes to `output.txt` in its folder. When the input ends, as it does when
+the sweep is stopped or killed, the run under way saves a checkpoint and stops.
+"""
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from alexnet.devices import runtime
+from alexnet.errors import UserError, one_line
+from alexnet.inference.ensemble import Ensemble
+from alexnet.inference.loading import load
+from alexnet.sweeps import plan
+from alexnet.training.loop import train_and_evaluate
+from alexnet.training.programs import Programs
+from alexnet.training.setup import setup
+from alexnet.workdir import provenance, record
+
+
+def main() -> None:
+    """Answers requests until there are no more."""
+    if sys.argv[1:] and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, map(int, sys.argv[1:]))
+    runtime.cache_compilations()
+    provenance.commit()  # of the code that is loaded now, whatever is committed meanwhile
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweep's, which ends our input
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    requests, programs, asked, answered = queue.Queue(), Programs(), 0, 0
+
+    def listen() -> None:
+        nonlocal asked
+        for line in sys.stdin:
+            asked += 1
+            requests.put(json.loads(line))
+        requests.put(None)
+        if asked > answered:
+            os.kill(os.getpid(), signal.SIGTERM)  # a run that trains saves first
+
+    threading.Thread(target=listen, daemon=True).start()
+    for request in iter(requests.get, None):
+        found = answer(request, programs)
+        answered += 1  # before it is said: the next request may come at once
+        print(json.dumps(found), file=answers)
+
+
+def answer(request: Mapping[str, Any], programs: Programs) -> dict[str, Any]:
+    """{"seconds": ...} of what was done, or {"error": ...}, which is in `failure.txt` as well."""
+    began = time.monotonic()
+    if "check" in request:
+        try:
+            return {"steps": setup(thawed(request["check"])).steps}
+        except UserError as error:
+            return {"error": str(error)}
+    folder = Path(request["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    _print_to(folder / plan.OUTPUT)
+    try:
+        if "of" in request:
+            evaluate(folder, request["of"], request["views"])
+        else:
+            train_and_evaluate(thawed(request["config"]), folder, programs)
+    except Exception as error:
+        known = isinstance(error, UserError)
+        line = str(error) if known else f"{type(error).__name__}: {one_line(error)}"
+        print(f"error: {line}" if known else traceback.format_exc(), file=sys.stderr, flush=True)
+        (folder / plan.FAILURE).write_text(line + "\n")
+        return {"error": line}
+    return {"seconds": time.monotonic() - began}
+
+
+def evaluate(folder: Path, of: Sequence[str], views: str) -> None:
+    """Writes the errors of the average of some runs' last checkpoints into `evaluation.json`."""
+    average, row = Ensemble(), {}
+    for name in of:
+        batches = []
+        row = load(folder.parent / name, "last").evaluate("validation", views, keep=batches)
+        print(f"{name}, {views}: top-1 error {row['top1_error']:.2%}", flush=True)
+        average.add(name, 1 / len(of), batches)
+    found = (row if len(of) == 1 else row | average.means()._asdict()) | {
+        "of": list(of),
+        "commit": provenance.commit(),
+    }
+    record.write_json(found, folder / plan.EVALUATION)
+
+
+def thawed(found: Mapping[str, Any]) -> ConfigDict:
+    """A config from JSON, whose tuples had become lists."""
+
+    def tuples(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: tuples(inner) for key, inner in value.items()}
+        return tuple(map(tuples, value)) if isinstance(value, list | tuple) else value
+
+    return ConfigDict(tuples(found)).lock()
+
+
+def _print_to(file: Path) -> None:
+    """Sends what this process prints, its libraries' C++ included, to the end of a file."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for number in (1, 2):
+        os.dup2(descriptor, number)
+    os.close(descriptor)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""The processes of a sweep, seen from the one that hands out the runs."""
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+COMMAND = [sys.executable, "-m", "alexnet.sweeps.worker"]
+GPUS = "CUDA_VISIBLE_DEVICES"
+PIN = "PJRT_NPROC"  # how many cores XLA on CPUs computes with; the last bits depend on it
+
+
+class Ended(NamedTuple):
+    """What a worker said of its request, or how it died over it."""
+
+    worker: "Worker"
+    answer: dict[str, Any]
+
+
+class Worker:
+    """A process that takes one request at a time.
+
+    Args:
+        cores: how many it computes with.
+        cpus: those it may run on; empty leaves it all.
+        gpus: those it sees, as CUDA_VISIBLE_DEVICES has it; "" leaves it all.
+        keep: file descriptors that stay open in it.
+    """
+
+    def __init__(
+        self, cores: int, cpus: Sequence[int] = (), gpus: str = "", keep: Sequence[int] = ()
+    ):
+        seen = {GPUS: gpus} if gpus else {}
+        self.process = subprocess.Popen(
+            [*COMMAND, *map(str, cpus)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {PIN: str(cores)} | seen,
+            pass_fds=keep,
+            start_new_session=True,  # Ctrl-C at the terminal is for the sweep, which then asks us
+            text=True,
+            bufsize=1,
+        )
+        self.doing: Any = None
+
+    def ask(self, request: Mapping[str, Any], about: Any) -> None:
+        """Sends a request; `about` is what it is `doing` until it has answered."""
+        self.doing = about
+        with contextlib.suppress(BrokenPipeError):  # it has died, as `wait` will say
+            print(json.dumps(request), file=self.process.stdin, flush=True)
+
+    def stop(self) -> None:
+        """Asks it to save what it is doing, and to end."""
+        if not self.process.stdin.closed:
+            self.process.stdin.close()
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        self.process.kill()
+        self.process.wait()
+
+
+def wait(workers: Sequence[Worker], seconds: float) -> Iterator[Ended]:
+    """The answers that come within some seconds; of a worker that died what killed it."""
+    with selectors.DefaultSelector() as selector:
+        for worker in workers:
+            selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
+        for key, _ in selector.select(seconds):
+            line = key.data.process.stdout.readline()
+            yield Ended(key.data, json.loads(line) if line.endswith("\n") else _death(key.data))
+
+
+def _death(worker: Worker) -> dict[str, Any]:
+    code = worker.process.wait()
+    how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit status {code}"
+    return {"died": f"its process ended {how}"}

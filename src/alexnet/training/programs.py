@@ -1,0 +1,34 @@
+"""Jitted functions that runs share: those whose configs differ in what only numbers depend on."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from alexnet import config as configs
+from alexnet.models.table import Net
+
+# Settings that no program has in it: they come as arguments, or concern the loop alone.
+ARGUMENTS = (
+    *("seed", "epochs", "schedule.", "init_", "data."),
+    *("log_every", "checkpoint_every"),
+)
+
+
+class Programs:
+    """The programs of several runs in one process.
+
+    A sweep hands the same object to all its runs. Seeds, rates and schedules then compile once;
+    programs are never dropped, as the next seed has the same arms.
+    """
+
+    def __init__(self):
+        self._made: dict[Any, dict[str, Callable[..., Any]]] = {}
+
+    def of(self, config: ConfigDict, net: Net, mesh: Mesh) -> dict[str, Callable[..., Any]]:
+        """Those of a run by name, as far as a run like it has made them; a dict to add to."""
+        settings = configs.flat(config.to_dict())
+        fixed = {key: value for key, value in settings.items() if not key.startswith(ARGUMENTS)}
+        return self._made.setdefault((net, mesh, json.dumps(fixed, sort_keys=True)), {})

@@ -1,0 +1,352 @@
+"""A sweep as a user runs it: planned, checked, killed, gone on with, and its failures."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from support.tiny import ROOT
+
+from alexnet import sweep
+from alexnet.errors import Interrupted, UserError
+from alexnet.sweeps import plan, runner, worker, workers
+from alexnet.training.programs import Programs
+from alexnet.workdir import log
+
+TINY = {
+    "data.image_size": 20,
+    "net.image_size": 18,
+    "net.remove": "conv3,conv4,conv5,fc7",
+    "epochs": 3,
+    "batch_size": 256,
+    "log_every": 2,
+    "checkpoint_every": 4,
+}
+
+
+def write(folder, arms: str, seeds: int = 2, **overrides) -> str:
+    settings = {"config": f"{ROOT}/configs/digits.py", "seeds": seeds}
+    settings["overrides"] = TINY | overrides
+    file = folder / "mine.py"
+    file.write_text(f'"""Mine."""\nARMS = {arms}\nSCALES = {{"small": {settings!r}}}\n')
+    return str(file)
+
+
+@pytest.fixture
+def file(tmp_path, data_dir) -> str:
+    arms = '{"baseline": {}, "no_lrn": {"net.norm": False}}'
+    return write(tmp_path, arms, **{"data.data_dir": data_dir})
+
+
+# --- Mistakes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], r"which runs\?"),
+        (["FILE", "--config=configs/digits.py"], r"which runs\?"),
+        (["FILE:big"], "no scale 'big'"),
+        (["FILEs"], "no such file"),
+        (["FILE", "--config.net.nrom=false"], "config.net.nrom: .* did you mean 'net.norm'"),
+        (["FILE", "--config.net.norm=no"], "expected true or false"),
+        (["FILE", "--config.epochs=1", "--config.epochs=2"], "config.epochs: given twice"),
+        (["FILE", "--config.seed=3"], "config.seed: .* write --seeds=N"),
+        (["FILE", "--seeds=0"], "--seeds=0: expected a whole number of at least 1"),
+        (["FILE", "--jobs=two"], "--jobs=two: expected"),
+        (["FILE", "--retry=perhaps"], "--retry=perhaps: true or false"),
+        (["FILE", "--job=2"], "--job: no such option; did you mean 'jobs'"),
+        (["--config=CONFIG", "--config.net.remove=conv9", "--config.net.remove="], "conv9"),
+        (["--config=CONFIG", "--config.epochs=1", "--config.epochs=1"], "a value is given twice"),
+        (["--config=CONFIG", "--config.seed=0", "--seeds=2"], "config.seed"),
+        (["--config=none.py"], "no such file"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_starts(file, tmp_path, argv, message, monkeypatch):
+    def check(*_):
+        raise UserError("net: no layer 'conv9'")  # what a worker says, without waiting for one
+
+    monkeypatch.setattr(runner.Runner, "check", check)
+    words = {"FILE": file, "CONFIG": f"{ROOT}/configs/digits.py"}
+    for word, real in words.items():
+        argv = [argument.replace(word, real) for argument in argv]
+    with pytest.raises(UserError, match=message) as error:
+        sweep.main([*argv, f"--workdir={tmp_path}/out"])
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out/sweeps").exists()
+
+
+def test_a_folder_that_holds_other_things_is_left_alone(file, tmp_path):
+    with pytest.raises(UserError, match=r"holds other things .'mine.py'., no sweep"):
+        sweep.main([file, f"--workdir={tmp_path}"])
+
+
+# --- Work off a plan, with workers that do not train ----------------------------------------------
+
+FAKE = """
+import json, os, sys, time
+from pathlib import Path
+for line in sys.stdin:
+    request = json.loads(line)
+    if "check" in request:
+        print(json.dumps({"steps": 10}), flush=True)
+        continue
+    folder = Path(request["folder"])
+    folder.mkdir(exist_ok=True)
+    with (folder.parent / "order").open("a") as order:
+        order.write(f"{folder.name} {os.environ['PJRT_NPROC']}\\n")
+    if "slow" in folder.name:
+        sys.stdin.read()  # until it is asked to stop
+        sys.exit()
+    if "dead" in folder.name:
+        os.kill(os.getpid(), 9)
+    if "bad" in folder.name and not (folder.parent / "mended").exists():
+        (folder / "failure.txt").write_text("the loss is no number\\n")
+        print(json.dumps({"error": "the loss is no number"}), flush=True)
+        continue
+    if "of" in request:
+        found = {"views": request["views"], "of": request["of"], "top1_error": 0.1}
+        (folder / "evaluation.json").write_text(json.dumps(found))
+    else:
+        (folder / "config.json").write_text(json.dumps(request["config"] | {"version": 4}))
+        row = {"step": 1, "epoch": 9.0, "validation/top1_error": 0.2}
+        (folder / "metrics.jsonl").write_text(json.dumps(row) + "\\n")
+        (folder / "provenance.json").write_text('[{"outcome": "done"}]')
+    print(json.dumps({"seconds": 1.0}), flush=True)
+"""
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    script = tmp_path / "fake.py"
+    script.write_text(FAKE)
+    monkeypatch.setattr(workers, "COMMAND", [sys.executable, str(script)])
+
+
+def order(workdir) -> list[str]:
+    return [line.split()[0] for line in (workdir / "order").read_text().splitlines()]
+
+
+@pytest.mark.usefixtures("fake")
+def test_each_run_once_and_evaluations_after_what_they_are_of(tmp_path, capsys):
+    arms = '{"a": {}, "b": {"seed": 9}, "both": {"evaluate": {"of": {"a": 1, "b": 1}}}}'
+    argv = [write(tmp_path, arms), f"--workdir={tmp_path}/out", "--cores=3", "--jobs=2"]
+    sweep.main(argv)
+    assert sorted(order(tmp_path / "out")) == ["a-0", "a-1", "b-0", "b-1", "both-0", "both-1"]
+    assert order(tmp_path / "out").index("both-0") > order(tmp_path / "out").index("a-0")
+    assert {line.split()[1] for line in (tmp_path / "out/order").open()} == {"3"}
+    assert "6 new" in capsys.readouterr().out
+    sweep.main(argv)
+    assert len(order(tmp_path / "out")) == 6
+    assert "6 done already" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_failure_stops_nothing_else_and_is_tried_again_when_asked(tmp_path, capsys):
+    arms = (
+        '{"a": {}, "bad": {"net.norm": False}, "dead": {"net.dropout": 0.1},'
+        ' "ten": {"evaluate": {"of": {"bad": 1}, "views": "ten_crop"}}}'
+    )
+    argv = [write(tmp_path, arms, seeds=1), f"--workdir={tmp_path}/out"]
+    with pytest.raises(SystemExit) as end:
+        sweep.main(argv)
+    assert end.value.code == 1
+    said = capsys.readouterr().out
+    assert "bad-0 failed: the loss is no number; see" in said
+    assert "dead-0 failed: its process ended by SIGKILL" in said
+    assert "ten-0 left out: needs bad-0" in said
+    assert "a-0: error 20.00%" in said
+
+    with pytest.raises(SystemExit):
+        sweep.main(argv)
+    assert order(tmp_path / "out") == ["a-0", "bad-0", "dead-0"]
+    assert "2 failed (--retry tries again)" in capsys.readouterr().out
+
+    (tmp_path / "out/mended").touch()
+    with pytest.raises(SystemExit):
+        sweep.main([*argv, "--retry"])
+    assert order(tmp_path / "out")[3:] == ["bad-0", "dead-0", "ten-0"]
+
+
+@pytest.mark.usefixtures("fake")
+def test_ctrl_c_lets_the_run_under_way_save_and_starts_no_other(tmp_path, capsys):
+    def press() -> None:
+        wait_for(tmp_path / "out/order", "slow-0", 60)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    argv = [write(tmp_path, '{"slow": {}, "b": {"net.norm": False}}'), f"--workdir={tmp_path}/out"]
+    threading.Thread(target=press).start()
+    with pytest.raises(Interrupted) as stopped:
+        sweep.main(argv)
+    assert stopped.value.number == signal.SIGINT
+    assert order(tmp_path / "out") == ["slow-0"]
+    said = capsys.readouterr().out
+    assert "slow-0: stopped; 0 of 4 done" in said
+    assert "the same command goes on from there" in said
+    assert not (tmp_path / "out/slow-0" / plan.FAILURE).exists()
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_dry_run_does_nothing(tmp_path, capsys):
+    sweep.main([write(tmp_path, '{"a": {}}'), f"--workdir={tmp_path}/out", "--dry_run"])
+    assert "2 new" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("fake")
+def test_one_sweep_at_a_time(tmp_path):
+    argv = [write(tmp_path, '{"a": {}}'), f"--workdir={tmp_path}/out"]
+    (tmp_path / "out/sweeps").mkdir(parents=True)
+    with (
+        runner.alone(tmp_path / "out"),
+        pytest.raises(UserError, match="another sweep is running in"),
+    ):
+        sweep.main(argv)
+
+
+# --- A worker -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (UserError("no such layer", "remove"), "remove: no such layer"),
+        (KeyError("x"), "KeyError: 'x'"),
+    ],
+)
+def test_what_goes_wrong_in_a_run_is_kept(tmp_path, monkeypatch, error, line):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(worker, "train_and_evaluate", fail)
+    monkeypatch.setattr(worker, "_print_to", lambda _: None)
+    request = {"folder": str(tmp_path / "a-0"), "config": {"seed": 1}}
+    assert worker.answer(request, Programs()) == {"error": line}
+    assert (tmp_path / "a-0" / plan.FAILURE).read_text() == line + "\n"
+
+
+def test_a_config_comes_through_json_as_it_was():
+    from alexnet.training.setup import load_config
+
+    config = load_config(f"{ROOT}/configs/imagenet.py:fine_tune")
+    again = worker.thawed(json.loads(json.dumps(config.to_dict())))
+    assert again.to_dict() == config.to_dict()
+
+
+# --- The whole, slowly ----------------------------------------------------------------------------
+
+
+def start(*argv: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "alexnet.sweep", *argv]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for(path, row: str, seconds: float = 300) -> None:
+    end = time.monotonic() + seconds
+    while not (path.is_file() and row in path.read_text()):
+        assert time.monotonic() < end, path
+        time.sleep(0.05)
+
+
+def numbers(workdir) -> dict[str, list]:
+    """Every run's rows without its clock, and its last weights."""
+    found = {}
+    for path in sorted(workdir.glob("*/metrics.jsonl")):
+        clocks = ("seconds", "train/images_per_second")
+        rows = [
+            {key: value for key, value in row.items() if key not in clocks}
+            for row in log.read_log(path.parent)
+        ]
+        last = max(path.parent.glob("checkpoints/*"), key=lambda step: int(step.name))
+        leaves = json.loads((last / "_CHECKPOINT_METADATA").read_text())["custom_metadata"][
+            "leaves"
+        ]
+        found[path.parent.name] = [rows, {name: leaf["crc32"] for name, leaf in leaves.items()}]
+    return found
+
+
+@pytest.mark.slow
+def test_killed_twice_it_comes_to_the_numbers_of_an_undisturbed_one(
+    file, tmp_path, compile_quickly
+):
+    quiet, killed = tmp_path / "quiet", tmp_path / "killed"
+    assert start(file, f"--workdir={quiet}", "--cores=1").wait() == 0
+    argv = [file, f"--workdir={killed}", "--cores=1"]
+
+    first = start(*argv)
+    wait_for(killed / "baseline-0/metrics.jsonl", '"step": 8')
+    first.kill()  # its worker saves a checkpoint and ends
+    first.wait()
+
+    second = start(*argv)
+    wait_for(killed / "no_lrn-0/metrics.jsonl", '"step": 4')
+    second.send_signal(signal.SIGTERM)
+    assert second.wait() == 128 + signal.SIGTERM
+    assert "stopped, after a checkpoint of each run" in second.stdout.read()
+
+    last = start(*argv, "--jobs=2")
+    assert last.wait() == 0
+    assert "1 done already, 1 to go on with, 2 new" in last.stdout.read()
+    assert numbers(killed) == numbers(quiet)
+    assert len(numbers(quiet)) == 4
+
+
+@pytest.mark.slow
+def test_a_run_that_its_machine_kills_resumes_exactly(file, tmp_path, compile_quickly):
+    quiet, killed = tmp_path / "quiet", tmp_path / "killed"
+    argv = [file, "--seeds=1", "--cores=1"]
+    assert start(*argv, f"--workdir={quiet}").wait() == 0
+    first = start(*argv, f"--workdir={killed}")
+    wait_for(killed / "baseline-0/metrics.jsonl", '"step": 8')
+    pid = int(
+        subprocess.run(
+            ["pgrep", "-P", str(first.pid), "-f", "alexnet.sweeps.worker"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()[0]
+    )
+    os.kill(pid, signal.SIGKILL)
+    assert first.wait() == 1
+    assert "baseline-0 failed: its process ended by SIGKILL" in first.stdout.read()
+    assert start(*argv, f"--workdir={killed}", "--retry").wait() == 0
+    assert numbers(killed) == numbers(quiet)
+
+
+@pytest.mark.slow
+def test_views_and_averages_of_real_runs(tmp_path, data_dir, compile_quickly):
+    arms = (
+        '{"a": {}, "ten": {"evaluate": {"of": {"a": 1}, "views": "ten_crop"}},'
+        ' "two": {"evaluate": {"of": {"a": 2}}}}'
+    )
+    file, out = (
+        write(tmp_path, arms, **{"data.data_dir": data_dir, "augment.flip": True}),
+        tmp_path / "out",
+    )
+    assert start(file, f"--workdir={out}").wait() == 0
+    for name, argv in (
+        ("ten-1", [f"--workdir={out}/a-1", "--ten_crop"]),
+        ("two-0", [f"--workdir={out}/a-0,{out}/a-1"]),
+    ):
+        found = json.loads((out / name / plan.EVALUATION).read_text())
+        command = [sys.executable, "-m", "alexnet.evaluate", *argv, "--checkpoint=last"]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert f"top-1 error {found['top1_error']:.2%}" in said.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_net_that_cannot_be_is_refused_before_the_first_run(tmp_path, data_dir):
+    arms = '{"baseline": {}, "deep": {"net.remove": "conv9"}}'
+    file = write(tmp_path, arms, **{"data.data_dir": data_dir})
+    refused = start(file, f"--workdir={tmp_path}/out")
+    assert refused.wait() == 2
+    assert (
+        refused.stdout.read()
+        .splitlines()[-1]
+        .startswith("error: arm 'deep': config.net.remove: net pocket alexnet has no layer 'conv9'")
+    )
+    assert not list((tmp_path / "out").glob("[!.]*"))

@@ -1,0 +1,233 @@
+"""Tables of arms: differences are paired, datasets are not mixed, verdicts are computed."""
+
+import csv
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+from support.runs import DIGITS, leave
+
+from alexnet import compare
+from alexnet.errors import UserError
+from alexnet.sweeps import comparison, plan, results
+from alexnet.sweeps.experiment import Arm, Claim, Experiment
+from alexnet.training.setup import load_config
+
+BASE = [0.30, 0.32, 0.31, 0.29, 0.33]
+WORSE = [0.32, 0.335, 0.33, 0.312, 0.347]
+
+
+def experiment(scale: str = "small", effect: float | None = 1.4, **more) -> Experiment:
+    arms = {
+        name: Arm(name, load_config(DIGITS, {"epochs": 2.0} | overrides), overrides)
+        for name, overrides in (("baseline", {}), ("no_lrn", {"net.norm": False}))
+    }
+    claims = {"no_lrn": Claim("LRN", effect=effect)}
+    return Experiment("lrn", scale, "LRN.", arms, claims, 5, source=f"lrn.py:{scale}", **more)
+
+
+def fill(folder, base=BASE, worse=WORSE, scale: str = "small", **how):
+    for name, errors, norm in (("baseline", base, True), ("no_lrn", worse, False)):
+        for seed, error in enumerate(errors):
+            leave(
+                folder / f"{name}-{seed}",
+                [0.01, error],  # the best is not the last
+                overrides={"seed": seed, "net.norm": norm},
+                **how,
+            )
+    plan.save(experiment(scale), range(5), 2, folder)
+    return folder
+
+
+def run(capsys, *argv: str) -> str:
+    compare.main([str(part) for part in argv])
+    return capsys.readouterr().out
+
+
+def row(folder, *argv: str, capsys) -> dict:
+    return json.loads(run(capsys, folder, "--format=json", *argv))[1]
+
+
+def test_the_difference_is_that_of_scipys_paired_test(tmp_path, capsys):
+    found = row(fill(tmp_path / "a"), capsys=capsys)
+    base, worse = 100 * np.array(BASE), 100 * np.array(WORSE)
+    expected = stats.ttest_rel(worse, base).confidence_interval(0.95)
+    assert found["difference"] == pytest.approx(np.mean(worse - base))
+    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high))
+    assert (found["n"], found["pairs"]) == (5, 5)
+    assert (found["mean"], found["std"]) == pytest.approx((worse.mean(), worse.std(ddof=1)))
+    assert found["verdict"] == "supported"
+
+
+@pytest.mark.parametrize(
+    ("scale", "base", "worse", "verdict"),
+    [
+        ("small", BASE, WORSE, "supported"),
+        ("digits", BASE, WORSE, ""),
+        ("small", BASE[:4], WORSE[:4], "cannot tell"),
+        ("small", BASE, [0.301, 0.319, 0.31, 0.291, 0.328], "contradicted"),
+        ("small", BASE, [0.40, 0.25, 0.36, 0.30, 0.33], "cannot tell"),
+    ],
+)
+def test_verdicts(tmp_path, capsys, scale, base, worse, verdict):
+    assert row(fill(tmp_path / "a", base, worse, scale), capsys=capsys)["verdict"] == verdict
+
+
+def test_the_last_checkpoint_counts_unless_the_best_is_asked_for(tmp_path, capsys):
+    folder = fill(tmp_path / "a")
+    assert row(folder, capsys=capsys)["mean"] == pytest.approx(100 * np.mean(WORSE))
+    assert row(folder, "--metric=best", capsys=capsys)["mean"] == pytest.approx(1.0)
+
+
+def test_another_baseline_turns_the_sign(tmp_path, capsys):
+    folder = fill(tmp_path / "a")
+    usual = row(folder, capsys=capsys)
+    turned = row(folder, "--baseline=no_lrn", capsys=capsys)
+    assert turned["arm"] == "baseline"
+    assert turned["difference"] == pytest.approx(-usual["difference"])
+    with pytest.raises(UserError, match="baseline=no_lnr: no such arm; did you mean 'no_lrn'"):
+        compare.main([str(folder), "--baseline=no_lnr"])
+
+
+def test_seeds_without_a_partner_are_left_out_of_the_pairs_and_named(tmp_path, capsys):
+    folder = fill(tmp_path / "a", base=BASE[:3])
+    text = run(capsys, folder)
+    assert "no_lrn has seed 3, 4 and baseline has not: left out of the pairs" in text
+    assert row(folder, capsys=capsys)["pairs"] == 3
+
+
+def test_it_is_readable_in_80_columns(tmp_path, capsys):
+    text = run(capsys, fill(tmp_path / "a"))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "1 of 1 claims with a verdict of 5 pairs or more look supported; 0.0 would by" in text
+    assert "  no_lrn: net.norm=False" in text
+
+
+def test_other_formats(tmp_path, capsys):
+    folder = fill(tmp_path / "a")
+    found = list(csv.DictReader(io.StringIO(run(capsys, folder, "--format=csv"))))
+    assert [line["arm"] for line in found] == ["baseline", "no_lrn"]
+    assert found[1]["verdict"] == "supported"
+    assert "| no_lrn | 5 | 32.88 ± " in run(capsys, folder, "--format=markdown")
+
+
+def test_commits_and_cores_that_differ_are_noted(tmp_path, capsys):
+    folder = fill(tmp_path / "a")
+    path = folder / "no_lrn-0/provenance.json"
+    [made] = json.loads(path.read_text())
+    path.write_text(json.dumps([made | {"commit": "d" * 40 + "+", "cores": 8}]))
+    text = " ".join(run(capsys, folder).split())
+    assert "runs of different commits: ccccccc (9), ddddddd+ (1)" in text
+    assert "runs on different numbers of cores: 2, 8" in text
+
+
+def test_different_images_under_one_name_are_not_compared(tmp_path):
+    folder = fill(tmp_path / "a", contents={"validation": "x"})
+    (folder / "no_lrn-0/dataset/info.json").write_text('{"contents": {"validation": "y"}}')
+    with pytest.raises(UserError, match="saw different validation images of digits"):
+        compare.main([str(folder)])
+
+
+def test_runs_of_different_datasets_are_not_mixed(tmp_path):
+    leave(tmp_path / "a-0", [0.5])
+    leave(tmp_path / "b-0", [0.5], overrides={"data.name": "cifar10"})
+    with pytest.raises(UserError, match=r"different datasets, digits .1., cifar10 .1.: compare"):
+        compare.main([str(tmp_path)])
+
+
+def test_one_seed_with_two_outcomes_is_refused(tmp_path):
+    fill(tmp_path / "a")
+    fill(tmp_path / "b", base=WORSE)
+    with pytest.raises(UserError, match="two runs of one config and seed"):
+        compare.main([str(tmp_path / "a"), str(tmp_path / "b")])
+
+
+def test_runs_of_no_experiment_are_told_apart_by_what_differs(tmp_path, capsys):
+    for name, overrides in (
+        ("middle", {}),
+        ("norm", {"net.norm": False}),
+        ("depth", {"net.remove": "conv4"}),
+    ):
+        for seed in (0, 1):
+            leave(tmp_path / f"{name}-{seed}", [0.5], overrides=overrides | {"seed": seed})
+    found = json.loads(run(capsys, tmp_path, "--format=json"))
+    assert [(line["arm"], line["differs"], line["n"]) for line in found] == [
+        ("middle", "", 2),
+        ("depth", "net.remove='conv4'", 2),
+        ("norm", "net.norm=False", 2),
+    ]
+
+
+def test_factors_of_epochs(tmp_path, capsys):
+    """Figure 1's kind of claim: arms differ by a factor, whose logarithm has the interval."""
+    for seed, (fast, slow) in enumerate([(1, 4), (1, 3), (2, 6), (1, 4), (2, 8)]):
+        for name, when, norm in (("baseline", fast, True), ("no_lrn", slow, False)):
+            train = [0.9] * (when - 1) + [0.2] * (9 - when)
+            overrides = {"seed": seed, "net.norm": norm, "epochs": 8.0}
+            leave(tmp_path / f"{name}-{seed}", [0.5] * 8, train=train, overrides=overrides)
+    metric = f"{comparison.EPOCHS_TO}0.25"
+    plan.save(experiment(effect=6.0, metric=metric), range(5), 2, tmp_path)
+    record = tmp_path / "sweeps/lrn-small.json"
+    record.write_text(record.read_text().replace('"epochs": 2.0', '"epochs": 8.0'))
+    found = row(tmp_path, capsys=capsys)
+    logs = np.log([4, 3, 3, 4, 4])
+    assert found["difference"] == pytest.approx(logs.mean())
+    low, high = stats.t.interval(0.95, 4, logs.mean(), stats.sem(logs))
+    assert (found["low"], found["high"]) == pytest.approx((low, high))
+    assert found["verdict"] == "supported"
+    assert f"{math.exp(logs.mean()):.2f} [{math.exp(low):.2f} {math.exp(high):.2f}]" in run(
+        capsys, tmp_path
+    )
+
+
+def test_results_that_are_kept_are_compared_alike(tmp_path, capsys):
+    folder, kept = fill(tmp_path / "a"), tmp_path / "kept"
+    text = run(capsys, folder, f"--collect={kept}")
+    assert run(capsys, kept) == text
+    assert len(list(kept.glob("*.json"))) == 10
+
+
+def test_a_named_experiment_places_runs_by_their_config(tmp_path, capsys):
+    for seed in range(2):
+        leave(tmp_path / f"x{seed}", [0.5] * 8, overrides={"seed": seed})
+        leave(tmp_path / f"y{seed}", [0.5] * 8, overrides={"seed": seed, "net.norm": False})
+    file = tmp_path / "mine.py"
+    file.write_text(
+        '"""Mine."""\nARMS = {"base": {}, "none": {"net.norm": False}}\n'
+        f'SCALES = {{"small": {{"config": "{DIGITS}", "seeds": 2, '
+        '"overrides": {"epochs": 8}}}\n'
+    )
+    found = json.loads(run(capsys, tmp_path, f"--experiment={file}", "--format=json"))
+    assert [(line["arm"], line["n"]) for line in found] == [("base", 2), ("none", 2)]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "which runs"),
+        (["DIR", "--metric=worst"], "--metric=worst: choose one of last, best"),
+        (["DIR", "--format=xml"], "--format=xml: choose one of text"),
+        (["DIR", "--colect=x"], "--colect: no such option; did you mean 'collect'"),
+        (["DIR/none"], "no such folder"),
+    ],
+)
+def test_a_mistake_is_one_line(tmp_path, argv, message):
+    fill(tmp_path / "a")
+    with pytest.raises(UserError, match=message) as error:
+        compare.main([part.replace("DIR", str(tmp_path / "a")) for part in argv])
+    assert "\n" not in str(error.value)
+
+
+def test_arms_on_other_images_get_no_difference(tmp_path, capsys):
+    fill(tmp_path / "a")
+    made = experiment()
+    config = load_config(DIGITS, {"epochs": 2.0, "data.name": "cifar100"})
+    arms = {**made.arms, "pre": Arm("pre", config, {"data.name": "cifar100"})}
+    leave(tmp_path / "a/pre-0", [0.5, 0.5], overrides={"data.name": "cifar100"})
+    found = results.read([tmp_path / "a"]).results
+    [table] = comparison.tables(found, [Experiment("x", "small", "X.", arms, {}, 5)])
+    assert table.rows[-1].against is None
+    assert "pre saw other images than baseline: no difference" in table.notes

@@ -1,0 +1,131 @@
+"""Experiments as files: each that there is can be launched, and mistakes in one are one line."""
+
+import runpy
+
+import pytest
+from support.tiny import ROOT
+
+from alexnet import config as configs
+from alexnet.errors import UserError
+from alexnet.models.build import build
+from alexnet.sweeps import experiment
+from alexnet.sweeps.experiment import Experiment
+
+FILES = sorted(path for path in (ROOT / "experiments").glob("*.py") if path.stem != "readme")
+SCALES = [(path, scale) for path in FILES for scale in experiment.scales(path)]
+CONFIG = f'"config": "{ROOT}/configs/digits.py"'
+
+
+def write(folder, text: str) -> str:
+    file = folder / "mine.py"
+    file.write_text(f'"""Mine.\n\nMore."""\n\n{text}')
+    return str(file)
+
+
+def simple(folder, arms: str = '{"baseline": {}, "tanh": {"net.activation": "tanh"}}') -> str:
+    return write(folder, f'ARMS = {arms}\nSCALES = {{"digits": {{{CONFIG}, "seeds": 2}}}}\n')
+
+
+@pytest.mark.parametrize(("path", "scale"), SCALES, ids=lambda part: getattr(part, "stem", part))
+def test_every_arm_of_every_scale_is_a_net_that_can_be(path, scale):
+    found = experiment.load(f"{path}:{scale}")
+    assert found.seeds >= 1
+    assert found.title.endswith((".", "?"))
+    for arm in found.arms.values():
+        configs.call(build, "net", arm.config.net, classes=10)
+    differ = [arm.config.to_dict() for arm in found.arms.values() if not arm.of]
+    assert all(one != other for i, one in enumerate(differ) for other in differ[:i])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_file_says_the_claim_and_gives_its_numbers_where_they_are_judged(path):
+    said = runpy.run_path(str(path))
+    assert len(said["__doc__"].split()) > 10
+    for scale in experiment.scales(path):
+        found = experiment.load(f"{path}:{scale}")
+        for claim in found.claims.values():
+            assert claim.claim
+            assert claim.paper or claim.log
+
+
+def test_experiments_that_share_a_workdir_have_the_same_baseline():
+    shared = [
+        experiment.load(f"{path}:small")
+        for path in FILES
+        if "small" in experiment.scales(path) and path.stem not in ("relu_tanh", "cuda_convnet")
+    ]
+    names = {}
+    for found in shared:
+        for arm in found.arms.values():
+            same = names.setdefault(arm.name, arm)
+            assert same.config.to_dict() == arm.config.to_dict(), (found.name, arm.name)
+
+
+def test_what_a_file_says(tmp_path):
+    found = experiment.load(simple(tmp_path), {"epochs": "3", "schedule.rate": "0.02"})
+    assert (found.name, found.scale, found.title) == ("mine", "digits", "Mine.")
+    assert list(found.arms) == ["baseline", "tanh"]
+    assert found.baseline == "baseline"
+    assert not found.judges
+    for arm in found.arms.values():
+        assert (arm.config.epochs, arm.config.schedule.rate) == (3.0, 0.02)
+    assert found.arms["tanh"].config.net.activation == "tanh"
+
+
+def test_an_arms_own_overrides_win(tmp_path):
+    found = experiment.load(simple(tmp_path), {"net.activation": "sigmoid"})
+    assert [arm.config.net.activation for arm in found.arms.values()] == ["sigmoid", "tanh"]
+
+
+def test_it_survives_json(tmp_path):
+    import json
+
+    text = (
+        '{"baseline": {}, "pre": {"seed": 7}, "tuned": {"init_from": "arm:pre"},'
+        ' "two": {"evaluate": {"of": {"baseline": 2, "tuned": 1}, "views": "ten_crop"}}}'
+    )
+    found = experiment.load(simple(tmp_path, text))
+    again = Experiment.from_json(json.loads(json.dumps(found.to_json())))
+    assert json.dumps(again.to_json()) == json.dumps(found.to_json())
+    assert again.arms["two"].of == {"baseline": 2, "tuned": 1}
+    assert again.arms["tuned"].starts_from == "pre"
+
+
+@pytest.mark.parametrize(
+    ("arms", "message"),
+    [
+        ('{"a": {"net.nrom": False}}', r"arm 'a': config.net.nrom: .* did you mean 'net.norm'"),
+        ('{"a": {"net.norm": "no"}}', r"arm 'a': config.net.norm='no': expected true or false"),
+        ('{"a": {"config": "none.py"}}', r"arm 'a': .*none.py: no such file"),
+        ('{"a": {}, "b": {"init_from": "arm:c"}}', "it starts from 'c', which is no arm before it"),
+        ('{"a": {}, "b": {"evaluate": {"of": {"c": 1}}}}', "evaluates 'c', which is no arm before"),
+        ('{"a": {}, "b": {"evaluate": {"views": "ten_crop"}}}', "it evaluates no arm"),
+        ('{"a": {}, "b": {"evaluate": {"of": {"a": 1}, "views": "tencrop"}}}', "views='tencrop'"),
+        ('{"a": {}, "b": {"evaluate": {"of": {"a": 1}}, "seed": 1}}', r"it has \['seed'\]"),
+        ("{}", "an experiment has a dict ARMS"),
+    ],
+)
+def test_a_mistake_in_a_file_is_one_line(tmp_path, arms, message):
+    with pytest.raises(UserError, match=message) as error:
+        experiment.load(simple(tmp_path, arms))
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_file_or_scale_names_the_nearest(tmp_path):
+    file = simple(tmp_path)
+    with pytest.raises(UserError, match=r"no scale 'digit': .*; did you mean 'digits'"):
+        experiment.load(f"{file}:digit")
+    with pytest.raises(UserError, match=r"no such file; .*; did you mean 'mine'"):
+        experiment.load(f"{tmp_path}/mein.py")
+    with pytest.raises(UserError, match=r"config\.net\.nrom"):
+        experiment.load(file, {"net.nrom": "false"})
+
+
+def test_a_claim_about_no_arm_is_refused(tmp_path):
+    file = write(
+        tmp_path,
+        f'ARMS = {{"a": {{}}}}\nCLAIMS = {{"b": {{"claim": "x"}}}}\n'
+        f'SCALES = {{"small": {{{CONFIG}, "seeds": 2}}}}\n',
+    )
+    with pytest.raises(UserError, match="a claim about 'b', which is no arm of small"):
+        experiment.load(file)

@@ -1,0 +1,62 @@
+"""experiments/README.md is what experiments/readme.py makes of the results that are there."""
+
+import runpy
+
+import pytest
+from support.runs import leave
+from support.tiny import ROOT
+
+from alexnet.sweeps import experiment
+
+HERE = ROOT / "experiments"
+SCRIPT = runpy.run_path(str(HERE / "readme.py"))
+CLAIMED = [row for row in SCRIPT["ROWS"] if len(row) == 2]
+
+
+def test_the_page_is_what_the_results_say():
+    """Else: python experiments/readme.py"""
+    assert (HERE / "README.md").read_text() == SCRIPT["page"]()
+
+
+def test_every_claim_of_every_experiment_has_a_row():
+    claims = {
+        (path.stem, arm)
+        for path in HERE.glob("*.py")
+        if path.stem != "readme"
+        for scale in experiment.scales(path)
+        if scale != "digits"
+        for arm in experiment.load(f"{path}:{scale}").claims
+    }
+    assert claims == set(CLAIMED)
+    assert len(CLAIMED) == len(set(CLAIMED))
+
+
+def test_every_experiment_is_behind_a_row_of_the_page_on_the_paper():
+    page = (ROOT / "docs/paper.md").read_text()
+    names = {name for name, _ in CLAIMED} - {"dropout_iterations"}
+    assert not [name for name in names if f"(../experiments/{name}.py)" not in page]
+
+
+@pytest.mark.parametrize(
+    "number",
+    # top-1 errors in the comments of layer-params-145, 147, 148, 150, 146, 145-half
+    ["37.4727", "39.0247", "40.6640", "41.0580", "42.0340", "41.8280", "38.9900", "39.1680"],
+)
+def test_the_logs_numbers_are_there(number):
+    assert number in (HERE / "README.md").read_text()
+
+
+def test_results_get_into_their_row(tmp_path, monkeypatch):
+    for seed in range(8):
+        for name, norm, error in (("base", True, 0.30), ("none", False, 0.315)):
+            leave(
+                tmp_path / f"{name}-{seed}",
+                [0.5] * 7 + [error + 0.001 * (seed * (3 if norm else 2) % 5)],
+                file=f"{ROOT}/configs/cifar10.py:pocket",
+                overrides={"seed": seed, "net.norm": norm},
+            )
+    monkeypatch.setitem(SCRIPT["page"].__globals__, "RESULTS", tmp_path)
+    [row] = [line for line in SCRIPT["page"]().splitlines() if "(lrn.py)" in line]
+    assert "| worse by 1.4 / 1.2 | 148: 42.0340 / 19.3620" in row
+    assert "cifar10, `small`, n = 8: 31.70 ± 0.16, baseline 30.17 ± 0.15; difference +1.5" in row
+    assert ": *supported* |" in row

@@ -1,0 +1,148 @@
+"""What is read of runs: workdirs of today and of earlier versions, and the files kept of them."""
+
+import json
+
+import pytest
+from support.runs import DIGITS, leave
+from support.tiny import ROOT
+
+import alexnet
+from alexnet.errors import UserError
+from alexnet.sweeps import plan, results
+from alexnet.sweeps.experiment import Arm
+from alexnet.training.setup import load_config
+
+
+def read(folder) -> dict[str, results.Result]:
+    return {result.name: result for result in results.read([folder]).results}
+
+
+def test_a_run(tmp_path):
+    leave(tmp_path / "a-3", [0.5, 0.2, 0.3], train=[0.6, 0.4], overrides={"seed": 3})
+    found = read(tmp_path)["a-3"]
+    assert (found.seed, found.last["top1_error"], found.best["top1_error"]) == (3, 0.3, 0.2)
+    assert found.curve["training"]["top1_error"] == [0.6, 0.4]
+    assert found.curve["validation"]["epoch"] == [1.0, 2.0, 3.0]
+    assert found.about["seconds"] == 6.0
+    assert (found.about["commit"], found.about["cores"]) == ("c" * 40, 2)
+    assert "seed" not in found.config
+
+
+def test_a_run_that_is_not_finished_is_named(tmp_path):
+    leave(tmp_path / "a-0", [0.5])
+    leave(tmp_path / "b-0", [0.5], epochs=2)
+    found = results.read([tmp_path])
+    assert [result.name for result in found.results] == ["a-0"]
+    assert found.unfinished == [str(tmp_path / "b-0")]
+
+
+def test_folders_without_finished_runs(tmp_path):
+    with pytest.raises(UserError, match=r"none: no such folder"):
+        results.read([tmp_path / "none"])
+    with pytest.raises(UserError, match=r"no finished run$"):
+        results.read([tmp_path])
+    leave(tmp_path / "b-0", [0.5], epochs=2)
+    with pytest.raises(UserError, match=r"no finished run .1 have begun.$"):
+        results.read([tmp_path])
+
+
+def test_a_run_that_diverged_has_no_error(tmp_path):
+    leave(tmp_path / "a-0", [0.5, 0.9], overrides={"seed": 0})
+    log = tmp_path / "a-0/metrics.jsonl"
+    log.write_text(log.read_text().replace("0.9,", "null,"))
+    found = read(tmp_path)["a-0"]
+    assert found.last["top1_error"] is None
+    assert found.best["top1_error"] == 0.5
+
+
+def test_files_that_are_kept_say_the_same_and_nothing_of_the_machine(tmp_path):
+    overrides = {"data.data_dir": "/home/me/data", "init_from": "/home/me/sweep/pre-0"}
+    leave(tmp_path / "a-0", [0.5, 0.4], train=[0.7], overrides=overrides, contents={"train": "d"})
+    before = read(tmp_path)["a-0"]
+    [file] = results.collect([before], tmp_path / "kept")
+    assert "/home" not in file.read_text()
+    after = read(tmp_path / "kept")["a-0"]
+    assert results.essence(after.config) == results.essence(before.config)
+    for name in ("seed", "last", "best", "curve", "dataset", "about"):
+        assert getattr(after, name) == getattr(before, name), name
+
+
+def test_the_runs_of_an_earlier_version_are_read_as_they_are():
+    found = read(ROOT / "experiments/results/runs")
+    run = found["fig1-relu-0.001-0"]
+    assert run.about["commit"].startswith("ff23be4")
+    assert run.last["top1_error"] == 0.2497
+    config = load_config(
+        str(ROOT / "configs/cifar10.py:19pct"),
+        {
+            "optimizer.weight_decay": 0.0,
+            "optimizer.layer_decay": (),
+            "schedule.milestones": (),
+            "epochs": 15.0,
+        },
+    )
+    assert results.matches(run, Arm("relu", config, {}))
+
+
+def test_a_run_belongs_to_the_arm_that_has_its_config(tmp_path):
+    elsewhere = {"data.data_dir": "/x", "log_every": 3, "kernels": "plain", "mesh.tower": 1}
+    leave(tmp_path / "strange name", [0.5], overrides={"net.norm": False, "seed": 5} | elsewhere)
+    run = read(tmp_path)["strange name"]
+    for overrides, expected in (({"net.norm": False}, True), ({}, False)):
+        config = load_config(DIGITS, {"epochs": 1.0} | overrides)
+        assert results.matches(run, Arm("arm", config, {})) == expected
+
+
+def test_an_evaluation_belongs_to_the_arm_that_it_is_of(tmp_path):
+    leave(tmp_path / "a-0", [0.5])
+    leave(tmp_path / "a-1", [0.5], overrides={"seed": 1})
+    (tmp_path / "two-0").mkdir()
+    row = {"views": "ten_crop", "of": ["a-0", "a-1"], "commit": None, "loss": 1.0, "count": 100}
+    errors = {"top1_error": 0.25, "top5_error": 0.1}
+    (tmp_path / "two-0" / plan.EVALUATION).write_text(json.dumps(row | errors))
+    found = read(tmp_path)["two-0"]
+    assert (found.seed, found.last["top1_error"]) == (0, 0.25)
+    config = load_config(DIGITS, {"epochs": 1.0})
+    for views, of, expected in (
+        ("ten_crop", {"a": 2}, True),
+        ("centre", {"a": 2}, False),
+        ("ten_crop", {"a": 1}, False),
+        ("centre", {}, False),
+    ):
+        assert results.matches(found, Arm("two", config, {}, views, of)) == expected
+    assert not results.matches(read(tmp_path)["a-0"], Arm("two", config, {}, "ten_crop", {"a": 1}))
+
+
+def curve(*rows: tuple[float, float]) -> results.Result:
+    epochs, errors = zip(*rows, strict=True)
+    training = {"epoch": list(epochs), "top1_error": list(errors)}
+    return results.Result("a-0", 0, {}, {}, {}, {"training": training}, {}, {})
+
+
+def test_epochs_to_a_training_error():
+    steps = ((1.0, 0.5), (2.0, 0.3), (3.0, 0.24), (4.0, 0.2))
+    assert results.epochs_to(curve(*steps), 0.25) == 3.0
+    assert results.epochs_to(curve(*steps), 0.1) is None
+    # A row of a few images is a mean of few: it counts together with those before it.
+    assert results.epochs_to(curve((1.0, 0.5), (1.02, 0.0), (2.0, 0.2)), 0.25) == 2.0
+    # .1 epochs of .3 and .1 of .1 are .2 epochs of .2
+    assert results.epochs_to(curve((0.1, 0.3), (0.2, 0.1)), 0.25) == pytest.approx(0.2)
+    assert results.epochs_to(curve((0.1, 0.1)), 0.25) is None
+
+
+def test_rows_for_a_data_frame(tmp_path):
+    leave(tmp_path / "a-0", [0.5, 0.4])
+    leave(tmp_path / "b-1", [0.3], overrides={"seed": 1, "net.norm": False})
+    rows = {row["name"]: row for row in alexnet.read_results(tmp_path)}
+    assert rows["a-0"]["top1_error"] == 0.4
+    assert rows["b-1"]["config.net.norm"] is False
+    assert rows["a-0"].keys() == rows["b-1"].keys()
+    assert all(not isinstance(value, dict) for row in rows.values() for value in row.values())
+
+
+def test_pandas_takes_the_rows(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    leave(tmp_path / "a-0", [0.5, 0.4])
+    leave(tmp_path / "a-1", [0.5, 0.2], overrides={"seed": 1})
+    frame = pandas.DataFrame(alexnet.read_results(tmp_path))
+    assert frame.groupby("config.net.norm").top1_error.mean()[True] == pytest.approx(0.3)

@@ -1,0 +1,77 @@
+"""Who gets which cores and GPUs, and what is read of a run under way."""
+
+import os
+
+import pytest
+from support.runs import DIGITS, leave
+
+from alexnet.sweeps import board, runner
+from alexnet.sweeps.plan import Item
+from alexnet.sweeps.runner import Job
+from alexnet.training.setup import load_config
+
+
+def job(name: str, state: str = "new", epochs: float = 4.0, **how) -> Job:
+    config = load_config(DIGITS, {"epochs": epochs})
+    return Job(Item(name, name.partition("-")[0], 0, config), state, **how)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="Linux")
+def test_no_core_is_in_two_shares(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {7, 2, 3, 5, 4})
+    assert runner.shares(2, 2) == [[2, 3], [4, 5]]
+    assert runner.shares(3, 2) == [[], [], []]  # too few: they share all
+    assert runner.cpu_count() == 5
+
+
+def test_gpus_are_dealt_out(monkeypatch, tmp_path):
+    for name in ("a", "b", "c", "d"):
+        (tmp_path / name).touch()
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert runner.gpu_shares(2, tmp_path) == ["0,1", "2,3"]
+    assert runner.gpu_shares(5, tmp_path) == [""] * 5
+    assert runner.gpu_shares(2, tmp_path / "none") == ["", ""]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert runner.gpu_shares(2, tmp_path) == ["3", "5"]
+
+
+def test_how_far_a_run_is(tmp_path):
+    leave(tmp_path / "a-0", [0.5, 0.4], train=[0.7, 0.6], epochs=4)
+    with (tmp_path / "a-0/metrics.jsonl").open("a") as rows:
+        rows.write('{"step": 30, "epoch": 3.0, "tra')  # under way
+    found = job("a-0")
+    runner.look(found, tmp_path)
+    assert (found.epoch, found.error, found.train_error) == (2.0, 0.4, 0.6)
+    assert found.share == 0.5
+
+
+def test_only_the_end_of_a_long_log_is_read(tmp_path):
+    leave(tmp_path / "a-0", [0.5] * 400, epochs=800)
+    found = job("a-0", epochs=800.0)
+    runner.look(found, tmp_path)
+    assert (found.epoch, found.share) == (400.0, 0.5)
+
+
+def test_the_table_fits_a_terminal_and_says_what_counts():
+    jobs = [job(f"arm_{n}-0", "done", epoch=4.0, error=0.1) for n in range(40)]
+    jobs += [
+        job("now-0", "running", epoch=1.0, train_error=0.3),
+        job("bad-0", "failed", note="x" * 99),
+    ]
+    shown = board.Board(jobs)
+    lines = shown.table(room=6)
+    assert len(lines) == 7
+    assert max(map(len, lines)) <= 79
+    assert [line.split()[0] for line in lines[1:3]] == ["now-0", "bad-0"]
+    assert shown.summary() == "40 of 42 done, 1 running, 1 failed"
+
+
+def test_the_time_that_is_left(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(board.time, "monotonic", lambda: now[0])
+    jobs = [job("a-0", "done", steps=100), job("b-0", "running", steps=100), job("c-0", steps=100)]
+    shown = board.Board(jobs)
+    assert shown.seconds_left() is None
+    jobs[1].epoch, now[0] = 2.0, 130.0  # 50 steps in 30 s, and 150 to go
+    assert shown.seconds_left() == pytest.approx(90.0)
+    assert shown.summary() == "1 of 3 done, 1 running, ETA 0:01:30"

@@ -1,0 +1,39 @@
+"""What a run says of its making."""
+
+import json
+import os
+
+import pytest
+
+from alexnet.workdir.provenance import cores, provenance
+
+
+def test_the_cores_that_xla_computes_with(monkeypatch):
+    monkeypatch.setenv("PJRT_NPROC", "3")
+    assert cores() == 3
+    for nothing in ("", "0", "many"):
+        monkeypatch.setenv("PJRT_NPROC", nothing)
+        assert 1 <= cores() <= os.cpu_count()
+
+
+def test_they_are_written_down(tmp_path, monkeypatch):
+    monkeypatch.setenv("PJRT_NPROC", "5")
+    with provenance(tmp_path, "1 x cpu"):
+        pass
+    with pytest.raises(KeyError), provenance(tmp_path, "1 x cpu"):
+        raise KeyError("x")
+    first, second = json.loads((tmp_path / "provenance.json").read_text())
+    assert (first["cores"], first["outcome"]) == (5, "done")
+    assert second["outcome"] == "KeyError: 'x'"
+
+
+def test_the_commit_is_that_of_the_code_that_was_loaded(monkeypatch):
+    from alexnet.workdir import provenance as module
+
+    module.commit.cache_clear()
+    first = module.commit()
+    monkeypatch.setattr(module, "ROOT", module.ROOT / "src")  # no longer a checkout
+    assert module.commit() == first
+    module.commit.cache_clear()
+    assert module.commit() is None
+    module.commit.cache_clear()
