@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from alexnet import config as configs
 from alexnet.errors import UserError
 from alexnet.figures import ablation as figures
 from alexnet.figures.style import drawn
 from alexnet.reports.part import Part, Shown, Table
+from alexnet.sweeps.statistics import estimate
 from alexnet.workdir import record
 from alexnet.workdir.claim import MAY_CHANGE
 from alexnet.workdir.log import read_history
@@ -23,8 +23,6 @@ NOT_ARMS = ("seed", *(key for key in MAY_CHANGE if key not in ("epochs", "schedu
 
 def ablation_rows(dirs: Sequence[Path]) -> list[dict[str, Any]]:
     """A row for each arm, that of the first directory first.
-
-    THE SEAM: a page needs these rows and no more of where they come from.
 
     Returns:
         dicts of
@@ -81,11 +79,8 @@ def check_same_data(dirs: Sequence[Path]) -> None:
 def _summary(row: dict[str, Any], first: dict[str, Any]) -> dict[str, Any]:
     errors = np.array(list(row["last"].values()))
     seeds = set() if row is first else row["last"].keys() & first["last"].keys()
-    pairs = np.array([row["last"][seed] - first["last"][seed] for seed in sorted(seeds)])
-    low = high = None
-    if len(pairs) > 1:
-        reach = stats.t.ppf(0.975, len(pairs) - 1) * stats.sem(pairs)
-        low, high = pairs.mean() - reach, pairs.mean() + reach
+    pairs = [row["last"][seed] - first["last"][seed] for seed in sorted(seeds)]
+    against = estimate(pairs) if pairs else None
     return {
         "arm": row["arm"],
         "dirs": row["dirs"],
@@ -94,9 +89,9 @@ def _summary(row: dict[str, Any], first: dict[str, Any]) -> dict[str, Any]:
         "mean": errors.mean(),
         "std": errors.std(ddof=1) if len(errors) > 1 else None,
         "best": np.mean(row["best"]),
-        "difference": pairs.mean() if len(pairs) else None,
-        "low": low,
-        "high": high,
+        "difference": against and against.mean,
+        "low": against and against.low,
+        "high": against and against.high,
     }
 
 
