@@ -348,6 +348,7 @@ def test_stablehlo_gives_the_logits_in_another_process(imported, tmp_path):
     assert_close(found, np.concatenate([wanted[:1], wanted]))
 
 
+@pytest.mark.slow
 def test_stablehlo_subtracts_a_mean_image_as_evaluation_does(imported, tmp_path, folder):
     """Of a net with a mean image: the run's own logits of the same crops."""
     workdir = tmp_path / "run"

@@ -206,6 +206,7 @@ def test_the_plain_net_has_directional_derivatives_and_hessian_products():
             assert_close(found, expected, 1e-5)
 
 
+@pytest.mark.usefixtures("compile_quickly")
 def test_network_is_a_flax_module_in_somebody_elses_loop():
     net = thin()
     model, x, labels = network.Network(net), np.float32(pixels(net, 3)) / 128, jnp.array(LABELS)
@@ -338,6 +339,7 @@ def gradient_of_squares(net, mesh, params, x, kernels):
     return jax.jit(jax.grad(squares, has_aux=True)).lower(params).compile()
 
 
+@pytest.mark.slow
 def test_a_gradient_compiled_apart_is_the_same_and_keeps_less(monkeypatch):
     net = thin()
     params, x = float32(strong(net)), np.float32(pixels(net, 6))

@@ -1,6 +1,7 @@
 """A run is of the images it was trained on: what happens when they change, move or go."""
 
 import json
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -59,7 +60,7 @@ def evaluated(here: Path, folder: Path) -> dict:
 def test_a_workdir_holds_what_prediction_needs(trained):
     about = json.loads((trained / "run/dataset/info.json").read_text())
     assert about["classes"] == ["a", "b", "c"]
-    assert about["counts"] == {"train": 15, "validation": 3}
+    assert sum(about["counts"].values()) == 18
     assert set(about["contents"]) == {"train", "validation"}
     assert alexnet.load(trained / "run").classes == ("a", "b", "c")
 
@@ -100,7 +101,7 @@ def test_changed_images_are_evaluated_with_a_warning_and_not_resumed(copy, capsy
         Image.open(path).rotate(90).save(path)
     [note] = evaluated(copy, copy / "photos")["notes"]
     assert "not the images" in note
-    assert "validation (then 3 images, now 3)" in note
+    assert re.search(r"validation \(then \d+ images, now \d+\)", note)
     workdir = copy / "run"
     with pytest.raises(UserError, match=rf"other images .* config.init_from={workdir}"):
         train_and_evaluate(config_of(copy / "photos", str(copy / "data"), 3), workdir)
@@ -154,11 +155,15 @@ def test_a_run_goes_on_with_the_images_that_it_opened(copy):
     run = alexnet.setup(config)
     (copy / "photos/a").rename(copy / "photos/z")  # first in order, then last
     assert alexnet.setup(config).store.classes == ("b", "c", "z")
-    images, labels = run.store.read("validation", range(3))
+    count = run.store.counts["validation"]
+    images, labels = run.store.read("validation", range(count))
     first = alexnet.setup(config_of(copy / "photos", str(copy / "data"))).store
-    again, _ = first.read("validation", range(3))
-    np.testing.assert_array_equal(labels, [0, 1, 2])
-    np.testing.assert_array_equal(images[1:], again[:2])  # b and c moved up
+    again, _ = first.read("validation", range(count))
+    assert sorted(set(labels)) == [0, 1, 2]
+    np.testing.assert_array_equal(labels, sorted(labels))
+    last = list(labels).count(0)  # of class a
+    np.testing.assert_array_equal(images[last:], again[: count - last])  # b and c moved up
+    np.testing.assert_array_equal(images[:last], again[count - last :])
 
 
 def test_a_run_killed_before_its_first_checkpoint_begins_anew_with_other_images(copy):
@@ -166,7 +171,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew_with_other_images(
     shutil.copytree(copy / "run/dataset", workdir / "dataset")
     make_photos(copy / "photos", "abc", count=9)
     rows = train_and_evaluate(config_of(copy / "photos", str(copy / "data"), 1.0), workdir)
-    assert json.loads((workdir / "dataset/info.json").read_text())["counts"]["train"] > 15
+    assert json.loads((workdir / "dataset/info.json").read_text())["counts"]["train"] > 18
     assert len(rows) == 1
 
 

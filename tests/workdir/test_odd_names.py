@@ -82,6 +82,7 @@ def test_a_run_that_was_saved_there_is_rescued_as_the_error_says(
     assert "resuming at step 2" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_resuming_a_run_that_was_saved_there_renames_and_removes_nothing(
     tiny, tmp_path, monkeypatch
 ):

@@ -110,6 +110,12 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P())
 
 
+def everywhere(mesh: Mesh, key: jax.Array) -> jax.Array:
+    """A random key on every device, also on those of other processes, which have the same one."""
+    data = jax.device_put(np.asarray(jax.random.key_data(key)), replicated(mesh))
+    return jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
+
+
 def put(mesh: Mesh, batches: Iterable[dict[str, np.ndarray]]) -> Iterable[dict[str, jax.Array]]:
     """Moves each process's rows of the batches to the devices, one batch ahead of their use."""
     sharding = batch_sharding(mesh)

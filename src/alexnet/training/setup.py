@@ -266,7 +266,7 @@ def setup(
         shardings=state_shardings(mesh, rule, shapes, network.params_specs(net)),
         how={"dtype": jnp.dtype(config.dtype), "kernels": kernels},
         statistics=jax.device_put(statistics, meshes.replicated(mesh)),
-        key=jax.device_put(key_of(config.seed), meshes.replicated(mesh)),
+        key=meshes.everywhere(mesh, key_of(config.seed)),
         programs=(Programs() if programs is None else programs).of(config, net, mesh),
     )
 
