@@ -1,6 +1,7 @@
 """Datasets of labelled images that TFDS has a builder for, its own ones and three of ours."""
 
 import contextlib
+import io
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -126,7 +127,7 @@ def _download_and_prepare(builder, name: str) -> None:
         _check_archives(builder, ilsvrc.ARCHIVES, ilsvrc.PAGE)
     try:
         # TFDS prints banners; its progress bars go to stderr and stay.
-        with contextlib.redirect_stdout(None):
+        with contextlib.redirect_stdout(io.StringIO()):
             builder.download_and_prepare(
                 file_format="array_record",
                 download_config=tfds.download.DownloadConfig(try_download_gcs=False),
