@@ -85,11 +85,13 @@ def execute(notebook: NotebookNode, timeout: float = 3600) -> NotebookNode:
     return client.execute()
 
 
-def compress(notebook: NotebookNode) -> None:
-    """Its pictures in 255 colours each: a third of the bytes."""
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    for data in (output.data for output in outputs if "data" in output):
-        if "image/png" in data:
+def tidy(notebook: NotebookNode) -> None:
+    """Leaves out warnings and progress bars; pictures get 255 colours, in a third of the bytes."""
+    for cell in notebook.cells:
+        outputs = [output for output in cell.get("outputs", []) if not _is_passing(output)]
+        if cell.cell_type == "code":
+            cell.outputs = outputs
+        for data in (output.data for output in outputs if "image/png" in output.get("data", ())):
             picture, small = (
                 Image.open(io.BytesIO(base64.b64decode(data["image/png"]))),
                 io.BytesIO(),
@@ -97,6 +99,11 @@ def compress(notebook: NotebookNode) -> None:
             colours = picture.convert("RGB").quantize(255, dither=Image.Dither.NONE)
             colours.save(small, format="PNG", optimize=True)
             data["image/png"] = base64.b64encode(small.getvalue()).decode()
+
+
+def _is_passing(output: NotebookNode) -> bool:
+    widget = "application/vnd.jupyter.widget-view+json"
+    return output.get("name") == "stderr" or widget in output.get("data", ())
 
 
 def with_outputs(notebook: NotebookNode, executed: NotebookNode) -> NotebookNode:
@@ -114,7 +121,7 @@ def build(name: str) -> None:
     if korean.exists():
         korean.write_text(translated(english.read_text(), korean.read_text()))
     executed = execute(read(english))
-    compress(executed)
+    tidy(executed)
     nbformat.write(executed, HERE / f"{name}.ipynb")
     if korean.exists():
         nbformat.write(with_outputs(read(korean), executed), HERE / f"{name}.ko.ipynb")
