@@ -1,10 +1,11 @@
 """Makes the notebooks from their scripts.
 
-    python experiments/notebooks/build.py [convolution cifar10_cnn ...]
+    python experiments/notebooks/build.py [convolution cifar10_cnn ...] [--anew]
 
 `X.py` is a notebook as a script, in jupytext's percent format; a prose cell has an id. `X.ko.py`
 is its Korean twin: the prose is written there, under the same ids, and the code is copied from
-`X.py`. `X.ipynb` and `X.ko.ipynb` are both with the outputs, for people to read.
+`X.py`. `X.ipynb` and `X.ko.ipynb` are both with the outputs, for people to read. A notebook is
+executed if its code has changed, or with --anew.
 """
 
 import base64
@@ -24,6 +25,7 @@ from PIL import Image
 
 HERE = Path(__file__).parent
 QUICK = "ALEXNET_QUICK"  # if this environment variable is there, the notebooks train for less long
+ANEW = "--anew"
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
@@ -40,8 +42,14 @@ def translated(english: str, prose: str) -> str:
         KeyError: if the other has no cell of that id.
     """
     there = {prose_id(cell): cell for cell in cells(prose) if prose_id(cell)}
-    here = cells(english)
-    return "".join(there[prose_id(cell)] if prose_id(cell) else cell for cell in here)
+
+    def twin(cell: str) -> str:
+        if not prose_id(cell):
+            return cell
+        after = cell[len(cell.rstrip()) :]  # the blank lines that a formatter wants there
+        return there[prose_id(cell)].rstrip() + after
+
+    return "".join(map(twin, cells(english)))
 
 
 def cells(script: str) -> list[str]:
@@ -109,30 +117,39 @@ def _is_passing(output: NotebookNode) -> bool:
 def with_outputs(notebook: NotebookNode, executed: NotebookNode) -> NotebookNode:
     """A notebook with the outputs of another that has the same code."""
     notebook = copy.deepcopy(notebook)
-    for cell, other in zip(notebook.cells, executed.cells, strict=True):
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = other.outputs, other.execution_count
+    mine, theirs = (
+        [cell for cell in one.cells if cell.cell_type == "code"] for one in (notebook, executed)
+    )
+    for cell, other in zip(mine, theirs, strict=True):
+        cell.outputs, cell.execution_count = other.outputs, other.execution_count
     return notebook
 
 
-def build(name: str) -> None:
-    """Executes a notebook and writes what is made of it."""
+def build(name: str, anew: bool = False) -> None:
+    """Writes what is made of a notebook; executes it if its code has changed, or in any case."""
     english, korean = HERE / f"{name}.py", HERE / f"{name}.ko.py"
+    notebook, shown = read(english), HERE / f"{name}.ipynb"
+    executed = nbformat.read(shown, as_version=4) if shown.exists() and not anew else None
+    if executed is None or code(executed) != code(notebook):
+        executed = execute(copy.deepcopy(notebook))
+        tidy(executed)
+    nbformat.write(with_outputs(notebook, executed), shown)
     if korean.exists():
         korean.write_text(translated(english.read_text(), korean.read_text()))
-    executed = execute(read(english))
-    tidy(executed)
-    nbformat.write(executed, HERE / f"{name}.ipynb")
-    if korean.exists():
         nbformat.write(with_outputs(read(korean), executed), HERE / f"{name}.ko.ipynb")
+
+
+def code(notebook: NotebookNode) -> list[str]:
+    """The sources of its code cells."""
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
 
 
 def main(argv: list[str]) -> None:
     if QUICK in os.environ:
         sys.exit(f"{QUICK} is set: the notebooks are to be shown at full length")
-    for name in argv or names():
+    for name in [name for name in argv if name != ANEW] or names():
         start = time.monotonic()
-        build(name)
+        build(name, anew=ANEW in argv)
         print(f"{name}: {time.monotonic() - start:.0f} s")
 
 

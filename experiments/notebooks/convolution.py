@@ -82,7 +82,7 @@ def show(*parts, unit=0.46):
     plt.show()
 
 
-def photos(*parts, limit=None, size=2.5):
+def photos(*parts, limit=None, size=2.2):
     """A row of (title, map): colours as they are, single maps from blue over white to red."""
     _, axes = plt.subplots(1, len(parts), figsize=(size * len(parts), size + 0.2))
     singles = [abs(np.asarray(picture)).max() for _, picture in parts if np.ndim(picture) == 2]
@@ -295,10 +295,10 @@ plt.show()
 assert list(sides.values()) == [54, 55, 55, 56, 55]
 
 # %% [markdown] id="side-answer"
-# Three of them give 55. The authors' source pads with three zeros below and to the right, so that
-# the windows end where the image does; 227 without padding is the same count, and is what many
-# re-tellings say; two zeros on each side give 55 as well, but on another grid, and leave one pixel
-# of the padding unread.
+# Three of them give 55. The authors' source pads with three zeros below and to the right, and there
+# the last window ends exactly where the padding does; 227 without padding is the same count, and is
+# what many re-tellings say; two zeros on each side give 55 as well, but on another grid, and leave
+# one row of the padding unread.
 #
 # From here on every layer's size follows. Pooling, which comes in section 9, takes windows of 3 in
 # steps of 2, and this project's table agrees.
@@ -448,7 +448,7 @@ np.testing.assert_allclose(turned_edges, -edges[..., 0], atol=1e-5)
 # output reads every input; every output has a window of 11×11 of its own; all places share one
 # kernel, as in a convolution.
 #
-# *How many powers of ten lie between the first and the last?*
+# *How many times as many has the first as the last? Guess the power of ten.*
 
 # %%
 inputs, outputs, window_size = 224 * 224 * 3, 55 * 55 * 96, 11 * 11 * 3
@@ -537,12 +537,8 @@ assert (up, down) == ([16, 8, 4], [15, 7, 3])
 # %%
 slope = jax.vmap(jax.grad(jnp.tanh))
 assert [f"{value:.2g}" for value in slope(jnp.array([3.0, 5.0]))] == ["0.0099", "0.00018"]
-assert jax.vmap(jax.grad(alexnet.ops.relu))(jnp.array([-1.0, 0.0, 3.0, 5.0])).tolist() == [
-    0,
-    0,
-    1,
-    1,
-]
+of_relu = jax.vmap(jax.grad(alexnet.ops.relu))(jnp.array([-1.0, 0.0, 3.0, 5.0]))
+assert of_relu.tolist() == [0, 0, 1, 1]
 
 at = jnp.linspace(-5, 5, 201)
 _, axes = plt.subplots(1, 2, figsize=(8, 2.4))

@@ -42,10 +42,9 @@ plt.rcParams.update({"figure.dpi": 80, "font.size": 10, "axes.titlesize": 10})
 
 
 def pictures(axes, images, titles=(), colours=()):
-    """Images in a row of axes."""
-    for panel in axes:
+    """Images, one in each of the axes."""
+    for number, (panel, image) in enumerate(zip(np.ravel(axes), images, strict=True)):
         panel.axis("off")
-    for number, (panel, image) in enumerate(zip(axes, images, strict=False)):
         panel.imshow(image, cmap="gray")
         if len(titles):
             panel.set_title(titles[number], color=colours[number] if len(colours) else "black")
@@ -94,10 +93,10 @@ store = alexnet.open_dataset("digits", image_size=net.about.image_size)
 count = store.counts["validation"]
 images, labels = store.read("validation", range(count))
 
-_, axes = plt.subplots(1, 8, figsize=(12, 2.1))
+_, axes = plt.subplots(1, 8, figsize=(12, 2.3))
 titles = []
 for label, best in zip(labels[:8], net.top(images[:8], 2), strict=True):
-    titles.append(f"a {label}\n" + ", ".join(f"{name}: {p:.1%}" for name, p in best))
+    titles.append("\n".join([f"a {label}", *(f"{name}: {p:.1%}" for name, p in best)]))
 pictures(axes, images[:8], titles)
 plt.show()
 
@@ -140,7 +139,7 @@ crops += [crop[:, ::-1] for crop in crops]
 seen = [int(net.logits(images[index][None], "ten_crop", view)[0].argmax()) for view in range(10)]
 _, axes = plt.subplots(2, 5, figsize=(8, 4))
 colours = ["black" if label == labels[index] else "tab:red" for label in seen]
-pictures(axes.flat, crops, [f"seen as {label}" for label in seen], colours)
+pictures(axes, crops, [f"seen as {label}" for label in seen], colours)
 plt.tight_layout()
 plt.show()
 print(f"a {labels[index]}; {len(lost)} digits are lost like it")
@@ -161,7 +160,7 @@ kernels = net.filters("conv1")
 assert kernels.shape == (32, 5, 5, 3)
 scaled = 0.5 + 0.5 * kernels / abs(kernels).max()
 _, axes = plt.subplots(2, 16, figsize=(12, 1.8))
-pictures(axes.flat, scaled)
+pictures(axes, scaled)
 axes[0, 0].set_title("tower 1", loc="left")
 axes[1, 0].set_title("tower 2", loc="left")
 plt.show()
@@ -226,7 +225,7 @@ settings = {
     "data.data_dir": str(home / "data"),
     "batch_size": 20,
     "epochs": 1 if QUICK else 10,
-    "schedule.milestones": (),
+    "schedule.milestones": ((6, 0.0003),),
     "schedule.rate": 0.003,
     "log_every": 5,
 }
@@ -265,7 +264,7 @@ assert last["fine-tuned"] < (0.5 if QUICK else 0.1)
 # %%
 tuned = alexnet.load(home / "fine-tuned")
 for label, best in zip(labels[:4], tuned.top(images[:4], 1), strict=True):
-    print(label, *best)
+    print(f"a {label}:", *(f"{name} {p:.1%}" for name, p in best))
 assert tuned.classes == ("even", "odd")
 
 # %% [markdown] id="export"
