@@ -21,6 +21,8 @@ if importlib.util.find_spec("alexnet") is None:
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *packages], check=True)
 
 # %%
+import math
+
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -306,18 +308,8 @@ assert list(sides.values()) == [54, 55, 55, 56, 55]
 # 첫 계층이 정해지면 나머지 계층의 크기도 차례로 정해집니다. 9절에서 다룰 풀링은 너비 3인 창을 2씩
 # 옮깁니다. 이 프로젝트의 표에서도 같은 값이 나옵니다.
 
+
 # %%
-net = alexnet.build("alexnet")
-image_size = net.image_size
-shapes = jax.eval_shape(
-    lambda x: alexnet.apply(net, alexnet.init(net, jax.random.key(0)), x)[1],
-    jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32),
-)
-for name in ("conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5", "fc6"):
-    print(f"{name:6}", *shapes[name].shape[1:])
-assert [shapes[name].shape[1] for name in ("conv1", "pool1", "pool2", "pool5")] == [55, 27, 13, 6]
-
-
 def stages(first):
     """The sides of conv1's maps and of the three pools' after it, where sides are rounded down."""
     sides = [first]
@@ -326,10 +318,20 @@ def stages(first):
     return sides
 
 
+net = alexnet.build("alexnet")
+image_size = net.image_size
+shapes = jax.eval_shape(
+    lambda x: alexnet.apply(net, alexnet.init(net, jax.random.key(0)), x)[1],
+    jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32),
+)
+for name in ("conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5", "fc6"):
+    print(f"{name:6}", *shapes[name].shape[1:])
+read_by_fc6 = math.prod(shapes["pool5"].shape[1:])
+print(f"fc6 reads {read_by_fc6:,} numbers; with one zero on each side, {5 * 5 * 256:,}")
+assert [shapes[name].shape[1] for name in ("conv1", "pool1", "pool2", "pool5")] == [55, 27, 13, 6]
 assert stages(side(224, 11, 4, 0, 3)) == [55, 27, 13, 6]
 assert stages(side(224, 11, 4, 1, 1)) == [54, 26, 12, 5]  # a common error
-print(f"\nfc6 reads {6 * 6 * 256:,} numbers; with one zero on each side, {5 * 5 * 256:,}")
-assert (6 * 6 * 256, 5 * 5 * 256) == (9216, 6400)
+assert (read_by_fc6, 5 * 5 * 256) == (9216, 6400)
 
 # %% [markdown] id="channels"
 # ## 6. 채널은 더한다
