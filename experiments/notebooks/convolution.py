@@ -516,7 +516,10 @@ plt.show()
 # %% [markdown] id="pooling-answer"
 # With overlap, 2 and 3 are read twice. Without, the last window hangs over the end: here sides
 # round *up*, as in the authors' programs, so 32 pixels become 16, 8, 4. Libraries that round down
-# make 15, 7, 3 of them. AlexNet's sides come out even either way: 55, 27, 13, 6.
+# make 15, 7, 3 of them. AlexNet's sides are the same either way: 55, 27, 13, 6.
+#
+# In the paper, overlap takes the top-1 error down by 0.4 points and the top-5 error by 0.3 (its
+# numbers; not run here). The other arm is `configs/imagenet.py:nonoverlapping_pool`.
 
 # %%
 x, up = jnp.zeros((1, 32, 32, 1)), []
@@ -531,8 +534,9 @@ assert (up, down) == ([16, 8, 4], [15, 7, 3])
 # ## 10. ReLU
 #
 # After a convolution comes a nonlinearity: without one, two layers would be no more than one. The
-# paper's is $\max(0, x)$. Its advantage shows in the slope: where $\tanh$ saturates, learning
-# stops.
+# paper's is $\max(0, x)$. In the paper a small net for CIFAR-10 reaches a training error of 25% six
+# times sooner with it than with tanh (the paper's number; `net.activation=tanh` is the other arm).
+# The reason is the slope: where $\tanh$ saturates, learning all but stops.
 #
 # *How steep is tanh at 3, how steep at 5?*
 
@@ -596,6 +600,9 @@ assert f"{100 / 2**0.75:.1f}" == "59.5"  # what k alone would leave of the 100
 # details that re-tellings get wrong: the sum runs over maps, not over pixels; and $n$ is how many
 # maps there are in all, not how many on each side. A third: the authors' source divides $\alpha$ by
 # $n$ first, and this project's preset `original` does as well.
+#
+# In the paper, it takes the top-1 error down by 1.4 points and the top-5 error by 1.2 (its numbers;
+# not run here). The other arm is `configs/imagenet.py:no_lrn`.
 
 # %%
 five = jnp.full(5, 100.0)
