@@ -26,6 +26,8 @@ from PIL import Image
 HERE = Path(__file__).parent
 QUICK = "ALEXNET_QUICK"  # if this environment variable is there, the notebooks train for less long
 ANEW = "--anew"
+# An editor that knows jupytext writes what is saved in the script as well, and nothing else there.
+PAIRED = {"formats": "ipynb,py:percent", "notebook_metadata_filter": "-all"}
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
@@ -70,11 +72,11 @@ def read(script: Path) -> NotebookNode:
     """
     notebook, last, number = jupytext.read(script, fmt="py:percent"), "top", 0
     for cell in notebook.cells:
-        prose = cell.metadata.pop("id", "")
+        prose = cell.metadata.get("id", "")
         last, number = (prose, 0) if prose else (last, number + 1)
         cell.id = last if prose else f"{last}-{number}"
     notebook.metadata = {
-        "jupytext": {"formats": "ipynb,py:percent"},
+        "jupytext": PAIRED,
         "kernelspec": KERNEL,
         "language_info": {"name": "python"},
     }

@@ -5,6 +5,7 @@ import importlib.util
 import os
 import re
 
+import jupytext
 import nbformat
 import pytest
 from support.tiny import ROOT
@@ -61,6 +62,8 @@ def test_the_notebook_is_its_script(script):
     nbformat.validate(shown)
     for cell, other in zip(written.cells, shown.cells, strict=True):
         assert (cell.id, cell.cell_type, cell.source) == (other.id, other.cell_type, other.source)
+    # Nor does an editor that saves both change it.
+    assert jupytext.writes(shown, fmt="py:percent") == (FOLDER / script).read_text()
     assert path.stat().st_size < LARGEST
 
 
