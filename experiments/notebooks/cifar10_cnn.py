@@ -288,8 +288,9 @@ for _ in range(3):
 # ## 5. The loop
 #
 # An epoch shows the net every training image once, in a new order each time, and then asks about
-# the images that it never learns from. Nothing was chosen by them: the net and its rates are
-# cuda-convnet's, but for the straight line, which makes it quick.
+# the images that it never learns from. Nothing was chosen by them: the net is cuda-convnet's, and
+# so is the weight decay of its convolutions; to be quick, the rate begins half as high again as
+# theirs and falls in a straight line.
 #
 # *With three epochs of CIFAR-10, how many errors would you expect in 100? A guess has 90.*
 

@@ -12,8 +12,6 @@ from support.tiny import ROOT
 
 import alexnet
 
-pytestmark = pytest.mark.usefixtures("compile_quickly")
-
 FOLDER = ROOT / "experiments/notebooks"
 SPEC = importlib.util.spec_from_file_location("build", FOLDER / "build.py")
 build = importlib.util.module_from_spec(SPEC)
