@@ -400,7 +400,7 @@ print(f"the other way round {off[j, i]} times")
 # 위는 시험 데이터의 처음 여덟 장이고, 아래는 틀린 것 중에서 신경망의 확신이 가장 컸던 여덟
 # 장입니다. 막대는 확률이 높은 클래스 세 개이며, 정답은 파란색입니다.
 #
-# *이 가운데 틀려도 이해가 가는 것은 어느 것입니까?*
+# *이 가운데 틀릴 만한 것은 어느 것입니까?*
 
 # %%
 wrong = np.flatnonzero(predicted != test_labels)
@@ -493,7 +493,7 @@ plt.show()
 assert np.allclose(jax.nn.softmax(table_logits)[index], probabilities[index], atol=1e-4)
 
 # %% [markdown] id="onwards"
-# ## 12. 다음으로
+# ## 12. 더 나아가기
 #
 # 여기서 손으로 쓴 일을 `alexnet.train_and_evaluate`가 대신하며, 긴 훈련에 필요한 자르기와 뒤집기,
 # 체크포인트(checkpoint), 로그를 더합니다.
@@ -513,7 +513,7 @@ assert np.allclose(jax.nn.softmax(table_logits)[index], probabilities[index], at
 # 1. `nn.relu` 네 군데를 모두 `nn.tanh`로 바꾸어 보십시오. 같은 에폭과 학습률에서 시험 오류율이
 #    얼마나 달라집니까?
 # 2. 픽셀을 뒤섞어 보십시오. 픽셀 1,024개의 순서를 한 번만 무작위로 정하고, 훈련과 시험의 모든
-#    이미지에 똑같이 적용합니다. 사람은 이제 한 클래스도 알아보지 못합니다. 신경망은 어떻습니까?
-#    합성곱에 대해 무엇을 말해 줍니까?
+#    이미지에 똑같이 적용합니다. 사람은 이제 한 클래스도 알아보지 못합니다. 신경망의 오류율은 어떻게
+#    됩니까? 그 결과에서 합성곱에 대해 무엇을 알게 됩니까?
 # 3. 10절에서 `remove="conv3,pool3"`으로 conv3과 그 풀링을 함께 빼 보십시오. 매개변수는 늘어납니까,
 #    줄어듭니까? 달라진 계층은 무엇입니까?
