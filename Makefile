@@ -13,12 +13,13 @@ READY := $(VENV)/ready-$(JAX)
 # itself is made for CUDA and takes gigabytes; PIP_EXTRA_INDEX_URL can name PyTorch's CPU wheels.
 TORCH := .venv-torch
 
-.PHONY: help train test test-all bench lint format setup clean
+.PHONY: help train test test-all notebooks bench lint format setup clean
 
 help:
 	@echo "make train [CONFIG=configs/X.py:variant] [WORKDIR=DIR] [ARGS='--config.epochs=5']"
 	@echo "                                         set up, then train: the default net on digits"
 	@echo "make test | test-all | lint | format     set up, then check; test-all with PyTorch, too"
+	@echo "make notebooks                           set up, then open experiments/notebooks"
 	@echo "make bench [ARGS='--only=cifar']         set up, then race PyTorch"
 	@echo "make setup JAX=cuda13                    an environment for NVIDIA GPUs"
 
@@ -46,6 +47,10 @@ test: $(READY)
 
 test-all: $(TORCH)/ready
 	$(TORCH)/bin/python -m pytest -n 2 --dist loadfile
+
+notebooks: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[notebooks]'
+	$(BIN)/jupyter lab $(ARGS) experiments/notebooks
 
 bench: $(READY) $(TORCH)/ready
 	$(BIN)/python experiments/benchmarks/bench.py --torch=$(TORCH)/bin/python $(ARGS)

@@ -1,0 +1,159 @@
+"""Makes the notebooks from their scripts.
+
+    python experiments/notebooks/build.py [convolution cifar10_cnn ...] [--anew]
+
+`X.py` is a notebook as a script, in jupytext's percent format; a prose cell has an id. `X.ko.py`
+is its Korean twin: the prose is written there, under the same ids, and the code is copied from
+`X.py`. `X.ipynb` and `X.ko.ipynb` are both with the outputs, for people to read. A notebook is
+executed if its code has changed, or with --anew.
+"""
+
+import base64
+import copy
+import io
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+from PIL import Image
+
+HERE = Path(__file__).parent
+QUICK = "ALEXNET_QUICK"  # if this environment variable is there, the notebooks train for less long
+ANEW = "--anew"
+# An editor that knows jupytext writes what is saved in the script as well, and nothing else there.
+PAIRED = {"formats": "ipynb,py:percent", "notebook_metadata_filter": "-all"}
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+
+
+def names() -> list[str]:
+    """Of the notebooks that there are."""
+    scripts = {path.name.removesuffix(".py") for path in HERE.glob("*.py")} - {"build"}
+    return sorted(name for name in scripts if not name.endswith(".ko"))
+
+
+def translated(english: str, prose: str) -> str:
+    """The English script with the prose cells of the other, which are found by their ids.
+
+    Raises:
+        KeyError: if the other has no cell of that id.
+    """
+    there = {prose_id(cell): cell for cell in cells(prose) if prose_id(cell)}
+
+    def twin(cell: str) -> str:
+        if not prose_id(cell):
+            return cell
+        after = cell[len(cell.rstrip()) :]  # the blank lines that a formatter wants there
+        return there[prose_id(cell)].rstrip() + after
+
+    return "".join(map(twin, cells(english)))
+
+
+def cells(script: str) -> list[str]:
+    """Its cells as they are written, each with its first line `# %%`."""
+    return re.split(r"^(?=# %%)", script, flags=re.MULTILINE)[1:]
+
+
+def prose_id(cell: str) -> str:
+    """The id of a prose cell; "" for code."""
+    found = re.match(r'# %% \[markdown\] id="([a-z0-9_-]+)"\n', cell)
+    return found[1] if found else ""
+
+
+def read(script: Path) -> NotebookNode:
+    """The notebook that a script is, without outputs; code cells are named after the prose before.
+
+    So a cell keeps its id, and a new one changes no other.
+    """
+    notebook, last, number = jupytext.read(script, fmt="py:percent"), "top", 0
+    for cell in notebook.cells:
+        prose = cell.metadata.get("id", "")
+        last, number = (prose, 0) if prose else (last, number + 1)
+        cell.id = last if prose else f"{last}-{number}"
+    notebook.metadata = {
+        "jupytext": PAIRED,
+        "kernelspec": KERNEL,
+        "language_info": {"name": "python"},
+    }
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    return notebook
+
+
+def execute(notebook: NotebookNode, timeout: float = 3600) -> NotebookNode:
+    """Runs it where the notebooks are; a cell that fails raises what nbclient raises.
+
+    Args:
+        timeout: of a cell, in seconds.
+    """
+    resources = {"metadata": {"path": str(HERE)}}
+    client = NotebookClient(notebook, timeout=timeout, resources=resources, record_timing=False)
+    return client.execute()
+
+
+def tidy(notebook: NotebookNode) -> None:
+    """Leaves out warnings and progress bars; pictures get 255 colours, in a third of the bytes."""
+    for cell in notebook.cells:
+        outputs = [output for output in cell.get("outputs", []) if not _is_passing(output)]
+        if cell.cell_type == "code":
+            cell.outputs = outputs
+        for data in (output.data for output in outputs if "image/png" in output.get("data", ())):
+            picture, small = (
+                Image.open(io.BytesIO(base64.b64decode(data["image/png"]))),
+                io.BytesIO(),
+            )
+            colours = picture.convert("RGB").quantize(255, dither=Image.Dither.NONE)
+            colours.save(small, format="PNG", optimize=True)
+            data["image/png"] = base64.b64encode(small.getvalue()).decode()
+
+
+def _is_passing(output: NotebookNode) -> bool:
+    widget = "application/vnd.jupyter.widget-view+json"
+    return output.get("name") == "stderr" or widget in output.get("data", ())
+
+
+def with_outputs(notebook: NotebookNode, executed: NotebookNode) -> NotebookNode:
+    """A notebook with the outputs of another that has the same code."""
+    notebook = copy.deepcopy(notebook)
+    mine, theirs = (
+        [cell for cell in one.cells if cell.cell_type == "code"] for one in (notebook, executed)
+    )
+    for cell, other in zip(mine, theirs, strict=True):
+        cell.outputs, cell.execution_count = other.outputs, other.execution_count
+    return notebook
+
+
+def build(name: str, anew: bool = False) -> None:
+    """Writes what is made of a notebook; executes it if its code has changed, or in any case."""
+    english, korean = HERE / f"{name}.py", HERE / f"{name}.ko.py"
+    notebook, shown = read(english), HERE / f"{name}.ipynb"
+    executed = nbformat.read(shown, as_version=4) if shown.exists() and not anew else None
+    if executed is None or code(executed) != code(notebook):
+        executed = execute(copy.deepcopy(notebook))
+        tidy(executed)
+    nbformat.write(with_outputs(notebook, executed), shown)
+    if korean.exists():
+        korean.write_text(translated(english.read_text(), korean.read_text()))
+        nbformat.write(with_outputs(read(korean), executed), HERE / f"{name}.ko.ipynb")
+
+
+def code(notebook: NotebookNode) -> list[str]:
+    """The sources of its code cells."""
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def main(argv: list[str]) -> None:
+    if QUICK in os.environ:
+        sys.exit(f"{QUICK} is set: the notebooks are to be shown at full length")
+    for name in [name for name in argv if name != ANEW] or names():
+        start = time.monotonic()
+        build(name, anew=ANEW in argv)
+        print(f"{name}: {time.monotonic() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

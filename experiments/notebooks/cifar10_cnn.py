@@ -1,0 +1,518 @@
+# %% [markdown] id="title"
+# # A convolutional net, step by step
+#
+# From pixels to a trained net: the layers in flax, the update rule in optax, and a training loop of
+# our own in jax. Nothing is hidden, and at the end the same net is a table of this project.
+#
+# - **Needs** a clone of this project, and matplotlib; no GPU. CIFAR-10 where it is prepared
+#   (`python -m alexnet.prepare cifar10` downloads 170 MB); where it is not, the same cells run on
+#   scikit-learn's handwritten digits, which need no download.
+# - **Takes** about four minutes on CIFAR-10 with two free cores, which is eight minutes of one
+#   core's work; under a minute on the digits.
+#
+# The next cell installs the project where it is missing, such as in a hosted notebook, with ranges
+# of versions: a jax that is there already stays if it fits.
+
+# %%
+import importlib.util
+import subprocess
+import sys
+
+SOURCE = "../.."  # a clone of the project, or its address: "git+https://..."
+if importlib.util.find_spec("alexnet") is None:
+    packages = [SOURCE, "matplotlib>=3.10,<4"]
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *packages], check=True)
+
+# %%
+import os
+import time
+
+import flax.linen as nn
+import jax
+import matplotlib.pyplot as plt
+import numpy as np
+import optax
+from matplotlib.colors import LinearSegmentedColormap
+
+import alexnet
+
+QUICK = "ALEXNET_QUICK" in os.environ  # the project's tests train for less long
+plt.rcParams.update({"figure.dpi": 80, "font.size": 10, "axes.titlesize": 10})
+SIGNED = LinearSegmentedColormap.from_list("signed", ["#2166ac", "white", "#b2182b"], bad="0.8")
+
+
+def mosaic(pictures, columns, fill=255):
+    """Pictures [N, H, W, ...] side by side in one, with lines between them."""
+    n, height, width = pictures.shape[:3]
+    line = max(1, height // 16)
+    rows = -(-n // columns)
+    down, across = height + line, width + line
+    whole = np.full((rows * down, columns * across, *pictures.shape[3:]), fill, pictures.dtype)
+    for number, picture in enumerate(pictures):
+        top, left = number // columns * down, number % columns * across
+        whole[top : top + height, left : left + width] = picture
+    return whole[:-line, :-line]
+
+
+# %% [markdown] id="data"
+# ## 1. Pixels
+#
+# CIFAR-10 is 60,000 photos of 32×32 pixels in ten classes: 50,000 to learn from and 10,000 to be
+# asked about. AlexNet's authors tried their ideas on it before they went to the 1.2 million photos
+# of ImageNet. (The digits, 1,797 of 8×8 pixels, are enlarged to the same size.)
+#
+# *How many numbers is one image? And how often is somebody right who guesses?*
+
+# %%
+try:
+    store = alexnet.setup(alexnet.load_config("../../configs/cifar10.py:80sec")).store
+except alexnet.UserError as error:
+    print(f"{error}\nSo these are the digits.")
+    store = alexnet.open_dataset("digits", image_size=32)
+
+train_images, train_labels = store.read("train", range(store.counts["train"]))
+test_images, test_labels = store.read("validation", range(store.counts["validation"]))
+print(store.name, store.counts)
+print("one image:", train_images[0].shape, train_images.dtype, f"{train_images[0].size:,} numbers")
+assert train_images[0].size == 3072
+assert len(store.classes) == 10
+
+_, axes = plt.subplots(figsize=(9.6, 6.4))
+examples = [np.flatnonzero(train_labels == label)[:15] for label in range(10)]
+axes.imshow(mosaic(train_images[np.concatenate(examples)], columns=15))
+axes.set_yticks(34 * np.arange(10) + 16, store.classes)
+axes.set_xticks([])
+axes.tick_params(length=0)
+axes.spines[:].set_visible(False)
+plt.show()
+
+# %% [markdown] id="mean"
+# A colour image is three maps, red, green and blue, of numbers from 0 to 255. The paper changes
+# them in one way only: it subtracts the mean image of the training set, pixel by pixel, so that
+# what the net reads lies around zero.
+#
+# *What does the mean of 50,000 photos look like?*
+
+# %%
+mean_HWC = train_images.mean(0, dtype=np.float64).astype(np.float32)
+
+
+def centred(images_BHWC):
+    """What the net reads: float32, around zero."""
+    return images_BHWC.astype(np.float32) - mean_HWC
+
+
+one = test_images[0]
+panels = {
+    "an image": one,
+    **{name: one[..., channel] for channel, name in enumerate(("red", "green", "blue"))},
+    "mean image": mean_HWC / 255,
+    "red − mean": centred(one)[..., 0],
+}
+_, axes = plt.subplots(1, 6, figsize=(12, 2.2))
+for panel, (title, picture) in zip(axes, panels.items(), strict=True):
+    scale = {"cmap": SIGNED, "vmin": -255, "vmax": 255} if title == "red − mean" else {}
+    panel.imshow(picture, **scale or {"cmap": "gray", "vmin": 0, "vmax": 255})
+    panel.set_title(title)
+    panel.axis("off")
+plt.show()
+assert abs(centred(train_images[:1000]).mean()) < 5
+
+# %% [markdown] id="net"
+# ## 2. The net
+#
+# This is the authors' small net for CIFAR-10, of their program cuda-convnet: three convolutions
+# with pooling, and two fully connected layers. Read the sizes on the right: the maps shrink, 32,
+# 16, 8, 4, and become more.
+#
+# - **Convolution**: 32 kernels of 5×5 slide over the image; each gives a map. Notebook
+#   `convolution` has it by hand.
+# - **ReLU**, $\max(0, x)$: without it, all layers together would be one linear function.
+# - **Pooling**: the largest number, or the mean, of 3×3 windows in steps of 2. They overlap.
+# - **Fully connected**: all that is left of the maps, as one list of 1,024 numbers, into 64 neurons
+#   and then into ten, one a class. The ten are *logits*; softmax makes probabilities of them.
+
+
+# %%
+def conv(maps, std, name):
+    """A convolution of 5×5 whose maps keep their size; weights start as noise, biases at 0."""
+    return nn.Conv(maps, (5, 5), kernel_init=nn.initializers.normal(std), name=name)
+
+
+def dense(neurons, name):
+    """A fully connected layer."""
+    return nn.Dense(neurons, kernel_init=nn.initializers.normal(0.1), name=name)
+
+
+def max_pool(x):
+    """The largest number of 3×3 windows in steps of 2."""
+    return nn.max_pool(x, (3, 3), (2, 2), "SAME")
+
+
+def avg_pool(x):
+    """The mean of 3×3 windows in steps of 2, over the part that lies inside."""
+    return nn.avg_pool(x, (3, 3), (2, 2), "SAME", count_include_pad=False)
+
+
+class CNN(nn.Module):
+    """cuda-convnet's "26% error in 80 seconds"."""
+
+    @nn.compact
+    def __call__(self, x_BHWC):  # 32 × 32 × 3
+        x = max_pool(conv(32, 1e-4, "conv1")(x_BHWC))  # 16 × 16 × 32
+        x = nn.relu(x)
+        x = nn.relu(conv(32, 0.01, "conv2")(x))
+        x = avg_pool(x)  # 8 × 8 × 32
+        x = nn.relu(conv(64, 0.01, "conv3")(x))
+        x = avg_pool(x)  # 4 × 4 × 64
+        x = x.reshape(len(x), -1)  # 1,024
+        x = nn.relu(dense(64, "fc64")(x))  # 64
+        return dense(10, "fc10")(x)  # 10 logits
+
+
+net = CNN()
+start = net.init(jax.random.key(0), centred(train_images[:1]))["params"]
+for name, leaves in start.items():
+    size = sum(leaf.size for leaf in leaves.values())
+    print(
+        f"{name:6} kernel {leaves['kernel'].shape!s:15} bias {leaves['bias'].shape!s:6} {size:7,}"
+    )
+count = sum(leaf.size for leaf in jax.tree.leaves(start))
+print(f"{count:,} parameters")
+assert count == 2_432 + 25_632 + 51_264 + 65_600 + 650 == 145_578
+
+# %% [markdown] id="count"
+# Count conv2 by hand: each of its 32 kernels has 5·5 weights on each of 32 maps, and a bias:
+# $32\,(25\cdot 32 + 1) = 25{,}632$. The fully connected layers, which do little of the work, have
+# 46% of the parameters; in AlexNet they have 96%.
+
+
+# %%
+def share(params):
+    """That of the fully connected layers."""
+    sizes = {name: sum(leaf.size for leaf in params[name].values()) for name in params}
+    return sum(sizes[name] for name in sizes if name.startswith("fc")) / sum(sizes.values())
+
+
+of_alexnet = jax.eval_shape(lambda: alexnet.init(alexnet.build("alexnet"), jax.random.key(0)))
+print(f"here {share(start):.0%}, AlexNet {share(of_alexnet):.0%}")
+assert sum(leaf.size for leaf in start["conv2"].values()) == 32 * (25 * 32 + 1) == 25_632
+assert (f"{share(start):.0%}", f"{share(of_alexnet):.0%}") == ("46%", "96%")
+
+# %% [markdown] id="loss"
+# ## 3. Before it has learned
+#
+# The *loss* is the cross-entropy: minus the logarithm of the probability that the net gives to the
+# right class. The *error rate* is how often another class is the most probable.
+#
+# *What are the two for a net that knows nothing, with ten classes? Answer first: who does not check
+# this finds out after hours.*
+
+
+# %%
+@jax.jit
+def logits_of(params, x_BHWC):
+    """What the net says of a batch, [B, 10]."""
+    return net.apply({"params": params}, x_BHWC)
+
+
+def ask(params, images_NHWC, batch=500):
+    """The logits of many images, a batch at a time."""
+    firsts = range(0, len(images_NHWC), batch)
+    parts = [logits_of(params, centred(images_NHWC[i : i + batch])) for i in firsts]
+    return np.concatenate(parts)
+
+
+def judge(logits_NK, labels_N):
+    """(mean cross-entropy, error rate)."""
+    loss_N = optax.softmax_cross_entropy_with_integer_labels(logits_NK, labels_N)
+    return loss_N.mean(), (logits_NK.argmax(-1) != labels_N).mean()
+
+
+loss, error = judge(ask(start, test_images), test_labels)
+print(f"loss {loss:.4f}, ln 10 = {np.log(10):.4f}; error {error:.1%}")
+assert abs(loss - np.log(10)) < 0.05
+assert 0.8 < error < 1
+
+# %% [markdown] id="step"
+# ## 4. One step
+#
+# The gradient says for each of the 145,578 parameters in which direction the loss of a batch grows.
+# The paper's rule goes the other way, with momentum: a velocity $v$ keeps nine tenths of itself,
+# and the weights are pulled to zero a little (*weight decay*, $\lambda$):
+#
+# $$v \leftarrow 0.9\,v - \varepsilon\,(\lambda w + \nabla L), \qquad w \leftarrow w + v.$$
+#
+# In optax that is a chain of three links. The learning rate $\varepsilon$ sinks in a straight line
+# to zero, so that the last steps are small.
+
+# %%
+BATCH = 128
+epochs = {"cifar10": 3, "digits": 1 if QUICK else 12}[store.name]
+steps_an_epoch = len(train_images) // BATCH
+steps = epochs * steps_an_epoch
+
+rate = optax.linear_schedule(0.0015, 0.0, steps)
+optimizer = optax.chain(
+    optax.add_decayed_weights(
+        0.004, mask=lambda params: jax.tree.map(lambda w: w.ndim > 1, params)
+    ),
+    optax.scale_by_learning_rate(rate),  # times minus the rate
+    optax.trace(0.9),  # the velocity
+)
+
+
+def loss_of(params, x_BHWC, labels_B):
+    """(loss, error rate) of a batch: what the gradient is taken of, and what is shown beside it."""
+    return judge(logits_of(params, x_BHWC), labels_B)
+
+
+@jax.jit
+def train_step(params, velocity, x_BHWC, labels_B):
+    """One batch: (parameters, velocity, loss, error rate) after it."""
+    gradient_of = jax.value_and_grad(loss_of, has_aux=True)
+    (loss, error), gradients = gradient_of(params, x_BHWC, labels_B)
+    updates, velocity = optimizer.update(gradients, velocity, params)
+    return optax.apply_updates(params, updates), velocity, loss, error
+
+
+params, velocity = start, optimizer.init(start)
+batch = slice(0, BATCH)
+for _ in range(3):
+    params, velocity, loss, error = train_step(
+        params, velocity, centred(train_images[batch]), train_labels[batch]
+    )
+    print(f"loss {loss:.6f}")
+
+# %% [markdown] id="loop"
+# ## 5. The loop
+#
+# An epoch shows the net every training image once, in a new order each time, and then asks about
+# the images that it never learns from. Nothing was chosen by them: the net is cuda-convnet's, and
+# so is the weight decay of its convolutions; to be quick, the rate begins half as high again as
+# theirs and falls in a straight line.
+#
+# *With three epochs of CIFAR-10, how many errors would you expect in 100? A guess has 90.*
+
+# %%
+rng = np.random.default_rng(0)
+params, velocity = start, optimizer.init(start)
+train_curve, test_curve, began = [], [], time.monotonic()
+for epoch in range(1, epochs + 1):
+    seen = []  # the error rates of its batches
+    order = rng.permutation(len(train_images))
+    for step in range(steps_an_epoch):
+        batch = order[step * BATCH : (step + 1) * BATCH]
+        params, velocity, _, error = train_step(
+            params, velocity, centred(train_images[batch]), train_labels[batch]
+        )
+        seen.append(error)
+    train_curve += [np.mean(part) for part in np.array_split(np.array(seen), 10)]
+    test_curve.append(float(judge(ask(params, test_images), test_labels)[1]))
+    if epoch % max(1, epochs // 6) == 0:
+        print(
+            f"epoch {epoch:2}: training error {np.mean(seen):6.2%}, "
+            f"test error {test_curve[-1]:6.2%}, {time.monotonic() - began:4.0f} s"
+        )
+final = test_curve[-1]
+assert final < {"cifar10": 0.42, "digits": 0.95 if QUICK else 0.1}[store.name]
+
+# %% [markdown] id="curves"
+# ## 6. Curves
+#
+# The training error is that of the images on which a step was just taken, the test error that of
+# images which the net never learns from. Where the first goes on falling and the second does not,
+# the net learns by heart: *overfitting*.
+#
+# *Does this one? What would you do against it?*
+
+# %%
+_, axes = plt.subplots(figsize=(8, 3.2))
+axes.plot(np.arange(1, len(train_curve) + 1) / 10, train_curve, label="training")
+axes.plot(np.arange(1, epochs + 1), test_curve, "o-", label="test", markersize=4)
+axes.annotate(f"{final:.1%}", (epochs, final), xytext=(6, 0), textcoords="offset points")
+axes.axhline(0.9, color="0.6", linewidth=1, linestyle=":")
+axes.text(0, 0.91, "guessing", color="0.4")
+axes.set(xlabel="epoch", ylabel="error rate", ylim=(0, 1), xlim=(0, epochs * 1.08))
+axes.yaxis.set_major_formatter("{x:.0%}")
+axes.spines[["right", "top"]].set_visible(False)
+axes.legend(loc="upper right")
+plt.show()
+
+# %% [markdown] id="filters"
+# ## 7. What conv1 has learned
+#
+# The 32 kernels of the first layer, 5×5 pixels in colour, grey where a weight is zero.
+#
+# *What did they look like before?*
+
+# %%
+_, axes = plt.subplots(2, 1, figsize=(9.6, 3.2))
+for panel, (title, layers) in zip(axes, {"before": start, "after": params}.items(), strict=True):
+    kernels_NHWC = np.moveaxis(np.asarray(layers["conv1"]["kernel"]), -1, 0)
+    largest = abs(kernels_NHWC).max()
+    panel.imshow(mosaic(0.5 + 0.5 * kernels_NHWC / largest, columns=16, fill=1.0))
+    panel.set_title(f"{title}: weights up to ±{largest:.2g}")
+    panel.axis("off")
+plt.tight_layout()
+plt.show()
+moved = abs(params["conv1"]["kernel"]).max() / abs(start["conv1"]["kernel"]).max()
+assert moved > 2
+
+# %% [markdown] id="confusion"
+# ## 8. What it confuses
+#
+# A row is a class, and says as what its test images were seen, in percent.
+#
+# *Which two classes will be confused most? And are their mistakes symmetric?*
+
+# %%
+test_logits = ask(params, test_images)
+probabilities = np.asarray(jax.nn.softmax(test_logits))
+predicted = probabilities.argmax(-1)
+confusion = np.zeros((10, 10), int)
+np.add.at(confusion, (test_labels, predicted), 1)
+assert np.trace(confusion) == (predicted == test_labels).sum()
+assert abs(1 - np.trace(confusion) / len(test_labels) - final) < 1e-3
+
+percent = 100 * confusion / confusion.sum(1, keepdims=True)
+_, axes = plt.subplots(figsize=(7, 6))
+axes.imshow(percent, cmap=SIGNED, vmin=-130, vmax=130)
+for (i, j), value in np.ndenumerate(percent):
+    if value >= 0.5:
+        weight = "bold" if i == j else "normal"
+        axes.text(j, i, f"{value:.0f}", ha="center", va="center", weight=weight)
+axes.set_xticks(range(10), store.classes, rotation=45, ha="right")
+axes.set_yticks(range(10), store.classes)
+axes.set(xlabel="seen as", ylabel="class")
+axes.tick_params(length=0)
+plt.show()
+
+off = confusion - np.diag(np.diag(confusion))
+i, j = np.unravel_index(off.argmax(), off.shape)
+print(f"most often: {store.classes[i]} seen as {store.classes[j]}, {off[i, j]} times;", end=" ")
+print(f"the other way round {off[j, i]} times")
+
+# %% [markdown] id="mistakes"
+# ## 9. Hits, and its surest mistakes
+#
+# Above the first images of the test set, below the mistakes of which the net was surest. The bars
+# are its three most probable classes; the right one is blue.
+#
+# *Which of these mistakes would you forgive?*
+
+# %%
+wrong = np.flatnonzero(predicted != test_labels)
+surest = wrong[np.argsort(-probabilities[wrong].max(-1))][:8]
+shown = [*range(8), *surest]
+_, axes = plt.subplots(4, 8, figsize=(12, 6.6), height_ratios=[2, 1, 2, 1])
+for place, index in enumerate(shown):
+    row, column = 2 * (place // 8), place % 8
+    axes[row, column].imshow(test_images[index])
+    axes[row, column].set_title(store.classes[test_labels[index]])
+    best = np.argsort(-probabilities[index])[:3][::-1]
+    colours = ["tab:blue" if k == test_labels[index] else "0.8" for k in best]
+    bars = axes[row + 1, column].barh(range(3), probabilities[index][best], color=colours)
+    axes[row + 1, column].bar_label(bars, [store.classes[k] for k in best], padding=2, fontsize=9)
+    axes[row + 1, column].set_xlim(0, 1.9)
+for panel in axes.flat:
+    panel.axis("off")
+plt.tight_layout()
+plt.show()
+
+# %% [markdown] id="table"
+# ## 10. The same net as a table
+#
+# In this project a net is a table with one row a layer, from which shapes and sizes follow. Here is
+# the net above; we hand it the parameters that we trained, and it gives the same logits. (The
+# project's parameters have one axis more in front: AlexNet is divided over two GPUs, two *towers*,
+# and this net has one.)
+
+# %%
+table = alexnet.build("cifar_80sec", classes=10)
+in_one_tower = jax.tree.map(lambda leaf: leaf[None], params)
+run = jax.jit(lambda params, x_BHWC: alexnet.apply(table, params, x_BHWC))
+table_logits, activations = run(in_one_tower, centred(test_images[:100]))
+for row in table.rows:
+    print(f"{row.name:6} {row.sentence(1):26}", *activations[row.name].shape[1:])
+
+difference = abs(np.asarray(table_logits) - test_logits[:100]).max()
+print(f"\nlogits up to {float(abs(table_logits).max()):.1f}, largest difference {difference:.1e}")
+assert difference < 1e-3
+
+# %% [markdown] id="ablation"
+# An experiment is another row, or one row less. Removing a layer changes the sizes of those after
+# it by itself.
+
+
+# %%
+def size(**changes):
+    """The parameters of the net with some changes."""
+    changed = alexnet.build("cifar_80sec", classes=10, **changes)
+    shapes = jax.eval_shape(lambda: alexnet.init(changed, jax.random.key(0)))
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes))
+
+
+for changes in ({}, {"activation": "tanh"}, {"remove": "conv2"}):
+    print(f"{size(**changes):,} parameters", *(f"{name}={what}" for name, what in changes.items()))
+assert size() == size(activation="tanh") == count
+assert size(remove="conv2") == count - 25_632
+
+# %% [markdown] id="maps"
+# ## 11. One image through all maps
+#
+# The table gives the output of each of its rows by name. Here is one image on its way: 32 maps
+# after conv1, pooled and cut off at zero; 32 after conv2; 64 after conv3; and ten probabilities.
+# Each column has one scale; white is zero.
+#
+# *Which maps of the first layer can you explain? And of the last?*
+
+# %%
+index = 0
+stages = ["conv1", "relu1", "relu2", "relu3", "pool3"]
+_, axes = plt.subplots(1, 7, figsize=(13, 4.2), width_ratios=[1.3, *[2] * 5, 1.2])
+axes[0].imshow(test_images[index])
+axes[0].set_title("image")
+for panel, name in zip(axes[1:], stages, strict=False):
+    maps_NHW = np.moveaxis(np.asarray(activations[name][index]), -1, 0)
+    largest = abs(maps_NHW).max()
+    whole = mosaic(maps_NHW, columns=4 if len(maps_NHW) == 32 else 6, fill=np.nan)
+    panel.imshow(whole, cmap=SIGNED, vmin=-largest, vmax=largest)
+    panel.set_title(f"{name}\n{len(maps_NHW)} of {maps_NHW.shape[1]}×{maps_NHW.shape[2]}")
+for panel in axes[:-1]:
+    panel.axis("off")
+axes[-1].barh(store.classes, probabilities[index], color="tab:blue")
+axes[-1].invert_yaxis()
+axes[-1].yaxis.tick_right()
+axes[-1].set(xlim=(0, 1), title="softmax")
+axes[-1].spines[:].set_visible(False)
+axes[-1].tick_params(length=0)
+plt.tight_layout()
+plt.show()
+assert np.allclose(jax.nn.softmax(table_logits)[index], probabilities[index], atol=1e-4)
+
+# %% [markdown] id="onwards"
+# ## 12. Onwards
+#
+# What we wrote by hand here, `alexnet.train_and_evaluate` does with the crops, reflections,
+# checkpoints and logs that a long training needs:
+#
+# ```
+# python -m alexnet.train --config=configs/cifar10.py:80sec --workdir=runs/80sec
+# ```
+#
+# Notebook `reload_checkpoint` goes on from such a run.
+
+# %% [markdown] id="questions"
+# ## Three questions
+#
+# Each is answered by changing a cell above and running from there. The assertions hold for the
+# cells as they are: where one fails then, you have changed the number that it guards.
+#
+# 1. Put `nn.tanh` for `nn.relu` in all four places. By how much does the test error change with the
+#    same epochs and rates?
+# 2. Shuffle the pixels: one order of the 1,024 pixels, drawn once, the same for all images,
+#    training and test. A person could no longer tell a single class. What does the net make of it,
+#    and what does that say about convolutions?
+# 3. Leave out conv3 together with its pooling, `remove="conv3,pool3"` in section 10. Does the net
+#    have more parameters then, or fewer? Which layer is it that changes?

@@ -1,0 +1,693 @@
+# %% [markdown] id="title"
+# # What a convolution computes
+#
+# From nine numbers that you can check by hand to the first layer of AlexNet on a photo. Before each
+# cell there is a question: answer it, then run the cell.
+#
+# - **Needs** this project and matplotlib. No data, no GPU, no network.
+# - **Takes** about 20 seconds on a laptop.
+#
+# The next cell installs the project where it is missing, such as in a hosted notebook, with ranges
+# of versions: a jax that is there already stays if it fits.
+
+# %%
+import importlib.util
+import subprocess
+import sys
+
+SOURCE = "../.."  # a clone of the project, or its address: "git+https://..."
+if importlib.util.find_spec("alexnet") is None:
+    packages = [SOURCE, "matplotlib>=3.10,<4"]
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *packages], check=True)
+
+# %%
+import math
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+from jax import lax
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.patches import Rectangle
+from sklearn.datasets import load_sample_image
+
+import alexnet
+
+# %% [markdown] id="drawing"
+# The next cell draws, and has nothing to do with convolution. In every picture zero is white,
+# positive numbers are red and negative ones blue, and all matrices in a row share one scale.
+
+# %%
+plt.rcParams.update({"figure.dpi": 80, "font.size": 10, "axes.titlesize": 10})
+SIGNED = LinearSegmentedColormap.from_list("signed", ["#2166ac", "white", "#b2182b"])
+
+
+def draw(axes, matrix, left=0.0, top=0.0, limit=None, windows=(), colours=None):
+    """A matrix as coloured cells with their numbers; windows are (row, column, height, width)."""
+    rows, columns = matrix.shape
+    colours = matrix if colours is None else colours
+    scale = 1.6 * (limit or abs(matrix).max() or 1)  # pale enough for black numbers
+    x, y = left + np.arange(columns + 1), top + np.arange(rows + 1)
+    axes.pcolormesh(
+        x, y, colours, cmap=SIGNED, vmin=-scale, vmax=scale, edgecolors="0.8", linewidth=0.5
+    )
+    for (i, j), value in np.ndenumerate(matrix):
+        text = f"{value:.3g}".replace("-", "−")
+        axes.text(left + j + 0.5, top + i + 0.5, text, ha="center", va="center")
+    for i, j, height, width in windows:
+        axes.add_patch(
+            Rectangle((left + j, top + i), width, height, fill=False, linewidth=2, zorder=3)
+        )
+
+
+def show(*parts, unit=0.46):
+    """A row of (title, matrix, *windows), with signs such as "=" between them."""
+    shown = [np.asarray(part[1], float) for part in parts if not isinstance(part, str)]
+    limit = max(abs(matrix).max() for matrix in shown)
+    tall = max(len(matrix) for matrix in shown)
+    widths = [0.6 if isinstance(part, str) else np.shape(part[1])[1] for part in parts]
+    total = sum(widths) + 0.7 * (len(parts) - 1)
+    _, axes = plt.subplots(figsize=(unit * total, unit * (tall + 1.2)))
+    left = 0.0
+    for part, width in zip(parts, widths, strict=True):
+        if isinstance(part, str):
+            axes.text(left + width / 2, tall / 2, part, ha="center", va="center", fontsize=14)
+        else:
+            title, matrix, *windows = part
+            top = (tall - len(matrix)) / 2
+            draw(axes, np.asarray(matrix, float), left, top, limit, windows)
+            axes.text(left + width / 2, top - 0.2, title, ha="center", va="bottom")
+        left += width + 0.7
+    axes.set(xlim=(-0.1, total + 0.1), ylim=(tall + 0.1, -1), aspect="equal")
+    axes.axis("off")
+    plt.show()
+
+
+def photos(*parts, limit=None, size=2.2):
+    """A row of (title, map): colours as they are, single maps from blue over white to red."""
+    _, axes = plt.subplots(1, len(parts), figsize=(size * len(parts), size + 0.2))
+    singles = [abs(np.asarray(picture)).max() for _, picture in parts if np.ndim(picture) == 2]
+    limit = limit or max(singles, default=1)
+    for one, (title, picture) in zip(np.atleast_1d(axes), parts, strict=True):
+        one.imshow(picture, cmap=SIGNED, vmin=-limit, vmax=limit)
+        one.set_title(title)
+        one.axis("off")
+    plt.tight_layout()
+    plt.show()
+
+
+# %% [markdown] id="window"
+# ## 1. One window
+#
+# Here is an image of 5×5 pixels and a kernel of 3×3 weights. Lay the kernel on the top left corner
+# of the image, multiply each pixel by the weight on it, and add up the nine products.
+#
+# *Which number comes out?*
+
+# %%
+image = np.array(
+    [[0, 1, 2, 1, 0], [1, 3, 0, 2, 1], [2, 0, 1, 3, 0], [0, 2, 3, 1, 1], [1, 0, 2, 0, 2]]
+)
+kernel = np.array([[0, 1, 2], [1, 0, 0], [0, -1, 0]])
+
+window = image[:3, :3]
+show(
+    ("image", image, (0, 0, 3, 3)),
+    "→",
+    ("window", window),
+    "·",
+    ("kernel", kernel),
+    "=",
+    ("products", window * kernel),
+    "Σ",
+    ("sum", [[(window * kernel).sum()]]),
+)
+assert (window * kernel).sum() == 1 * 1 + 2 * 2 + 1 * 1 == 6
+
+# %% [markdown] id="slide"
+# ## 2. All windows
+#
+# Now the kernel slides over the image. At each place where it lies wholly inside, it gives one
+# number.
+#
+# *How many places are there? And where is the result largest: can you see why?* (The colours of the
+# nine panels are the products: red adds to the sum, blue takes away.)
+
+
+# %%
+def convolve(image, kernel, stride=1):
+    """Every window's products, summed."""
+    size = len(kernel)
+    side = (len(image) - size) // stride + 1
+    result = np.zeros((side, side), image.dtype)
+    for i in range(side):
+        for j in range(side):
+            top, left = i * stride, j * stride
+            result[i, j] = (image[top : top + size, left : left + size] * kernel).sum()
+    return result
+
+
+result = convolve(image, kernel)
+_, axes = plt.subplots(3, 3, figsize=(7.2, 8))
+for (i, j), one in np.ndenumerate(axes):
+    products = np.zeros((5, 5))
+    products[i : i + 3, j : j + 3] = image[i : i + 3, j : j + 3] * kernel
+    draw(one, image.astype(float), limit=5, windows=[(i, j, 3, 3)], colours=products)
+    one.set(aspect="equal", ylim=(5.1, -0.1), xlim=(-0.1, 5.1))
+    one.set_title(f"row {i}, column {j}: {result[i, j]}".replace("-", "−"))
+    one.axis("off")
+plt.tight_layout()
+plt.show()
+
+show(("image", image), "⋆", ("kernel", kernel), "=", ("result", result))
+assert result.tolist() == [[6, 6, -2], [3, 1, 4], [2, 7, 6]]
+
+# %% [markdown] id="three-ways"
+# The same three more times: by this project's definition of a layer, which is one call of
+# `jax.lax`; by that call itself; and as a product of matrices, one row for each window. The last is
+# how many machines compute it.
+#
+# A layer's images have four axes, `BHWC`: images in the batch, height, width, channels. Its kernels
+# have `HWIO`: height, width, input channels, output channels.
+
+# %%
+x_BHWC = jnp.asarray(image, jnp.float32)[None, :, :, None]
+kernel_HWIO = jnp.asarray(kernel, jnp.float32)[:, :, None, None]
+NO_PADDING = ((0, 0), (0, 0))  # (above, below), (left, right)
+
+by_project = alexnet.ops.conv(x_BHWC, kernel_HWIO, 1, NO_PADDING)
+by_lax = lax.conv_general_dilated(
+    x_BHWC, kernel_HWIO, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+)
+patches = np.stack([image[i : i + 3, j : j + 3].ravel() for i in range(3) for j in range(3)])
+by_product = (patches @ kernel.ravel()).reshape(3, 3)
+
+print("image", x_BHWC.shape, " kernel", kernel_HWIO.shape, " result", by_project.shape)
+assert np.array_equal(by_project[0, :, :, 0], result)
+assert np.array_equal(by_lax[0, :, :, 0], result)
+assert np.array_equal(by_product, result)
+show(
+    ("patches: 9 windows of 9 pixels", patches),
+    "·",
+    ("kernel", kernel.reshape(9, 1)),
+    "=",
+    ("result", by_product.reshape(9, 1)),
+)
+
+# %% [markdown] id="turned"
+# ## 3. Is this a convolution?
+#
+# In mathematics a convolution turns the kernel by 180° first. What we computed is its sister, the
+# cross-correlation, and so is what every neural network calls a convolution.
+#
+# *Does it matter to a net that learns its kernels?*
+
+# %%
+turned = kernel[::-1, ::-1]
+convolution = convolve(image, turned)
+assert convolution.tolist() == [[3, 1, 5], [0, 10, 5], [5, 2, 2]]
+assert np.array_equal(convolution, jax.scipy.signal.convolve2d(image, kernel, mode="valid"))
+show(("image", image), "∗", ("turned kernel", turned), "=", ("convolution", convolution))
+
+# %% [markdown] id="turned-answer"
+# It does not. Whatever kernel one of them learns, the other learns turned, and both give the same
+# maps. We go on without turning.
+
+# %% [markdown] id="padding"
+# ## 4. Padding and stride
+#
+# The result is smaller than the image: a window may not hang over the edge. With a border of zeros,
+# *padding*, it keeps its size. With a *stride* of 2 the window moves two pixels at a time.
+#
+# *With one pixel of padding and stride 2, what is the side of the result? Which of the numbers that
+# we know already does it consist of?*
+
+# %%
+padded = np.pad(image, 1)
+same = convolve(padded, kernel)
+every_other = convolve(image, kernel, stride=2)
+both = convolve(padded, kernel, stride=2)
+assert same.shape == (5, 5)
+assert [same[0, 0], same[0, 4], same[4, 0], same[4, 4]] == [-1, 0, 4, 1]
+assert every_other.tolist() == [[6, -2], [2, 6]]
+assert both.tolist() == [[-1, 1, 0], [7, 1, 3], [4, 5, 1]]
+assert np.array_equal(both, same[::2, ::2])
+
+taken = [(i, j, 1, 1) for i in (0, 2, 4) for j in (0, 2, 4)]
+show(
+    ("image, padding 1", padded, (1, 1, 5, 5)),
+    "→",
+    ("stride 1", same, *taken),
+    "→",
+    ("stride 2", both),
+)
+
+# %% [markdown] id="side"
+# ## 5. Why 224 gives 55
+#
+# A window of $k$ pixels that moves in steps of $s$ over $n$ pixels with zeros before and after fits
+#
+# $$\left\lfloor \frac{n + \text{before} + \text{after} - k}{s} \right\rfloor + 1$$
+#
+# times. The first layer of AlexNet has kernels of 11×11 and stride 4; the paper says that it reads
+# images of 224×224 and gives maps of 55×55, and does not mention padding.
+#
+# *Which of these five paddings give 55? Which of them leave a pixel, in red, that nobody reads?*
+
+
+# %%
+def side(n, k, s, before=0, after=0):
+    """How many windows of k pixels fit, in steps of s."""
+    return (n + before + after - k) // s + 1
+
+
+paddings = {  # pixels of the image, zeros before, zeros after
+    "224, no padding": (224, 0, 0),
+    "224, 0 and 3": (224, 0, 3),
+    "224, 2 and 2": (224, 2, 2),
+    "224, SAME": (224, 3, 4),
+    "227, no padding": (227, 0, 0),
+}
+sides = {name: side(n, 11, 4, *zeros) for name, (n, *zeros) in paddings.items()}
+
+_, ends = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True)
+for row, (name, (n, before, after)) in enumerate(paddings.items()):
+    first, last = -before, -before + 4 * (sides[name] - 1)
+    unread = range(last + 11, n + after)
+    for one, pixels in zip(ends, (range(-4, 18), range(208, 230)), strict=True):
+        for pixel in (p for p in pixels if -before <= p < n + after):
+            inside = 0 <= pixel < n
+            colour = "tab:red" if pixel in unread else "0.85" if inside else "white"
+            one.add_patch(Rectangle((pixel, row), 1, 0.4, facecolor=colour, edgecolor="0.5"))
+            if not inside:
+                one.text(pixel + 0.5, row + 0.2, "0", ha="center", va="center", fontsize=7)
+    for one, place in zip(ends, (first, last), strict=True):
+        one.plot([place + 0.1, place + 10.9], [row + 0.56] * 2, color="tab:blue", linewidth=3)
+    left_over = f", {len(unread)} unread" if unread else ""
+    ends[1].text(233, row + 0.35, f"{sides[name]} windows{left_over}", va="center")
+ends[0].set(xlim=(-4.5, 18.5), ylim=(5, -0.3), xlabel="first window (blue)")
+ends[1].set(xlim=(207.5, 232), xlabel="last window (blue)")
+ends[0].set_yticks(np.arange(5) + 0.35, paddings)
+for one in ends:
+    one.tick_params(left=False)
+    one.spines[["left", "right", "top"]].set_visible(False)
+plt.tight_layout()
+plt.show()
+assert list(sides.values()) == [54, 55, 55, 56, 55]
+
+# %% [markdown] id="side-answer"
+# Three of them give 55. The authors' source pads with three zeros below and to the right, and there
+# the last window ends exactly where the padding does; 227 without padding is the same count, and is
+# what many re-tellings say; two zeros on each side give 55 as well, but on another grid, and leave
+# one row of the padding unread.
+#
+# From here on every layer's size follows. Pooling, which comes in section 9, takes windows of 3 in
+# steps of 2, and this project's table agrees.
+
+
+# %%
+def stages(first):
+    """The sides of conv1's maps and of the three pools' after it, where sides are rounded down."""
+    sides = [first]
+    for _ in range(3):
+        sides.append(side(sides[-1], 3, 2))
+    return sides
+
+
+net = alexnet.build("alexnet")
+image_size = net.image_size
+shapes = jax.eval_shape(
+    lambda x: alexnet.apply(net, alexnet.init(net, jax.random.key(0)), x)[1],
+    jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32),
+)
+for name in ("conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5", "fc6"):
+    print(f"{name:6}", *shapes[name].shape[1:])
+read_by_fc6 = math.prod(shapes["pool5"].shape[1:])
+print(f"fc6 reads {read_by_fc6:,} numbers; with one zero on each side, {5 * 5 * 256:,}")
+assert [shapes[name].shape[1] for name in ("conv1", "pool1", "pool2", "pool5")] == [55, 27, 13, 6]
+assert stages(side(224, 11, 4, 0, 3)) == [55, 27, 13, 6]
+assert stages(side(224, 11, 4, 1, 1)) == [54, 26, 12, 5]  # a common error
+assert (read_by_fc6, 5 * 5 * 256) == (9216, 6400)
+
+# %% [markdown] id="channels"
+# ## 6. Channels are summed
+#
+# A colour image has three channels. A kernel has a slice of weights for each of them: every slice
+# slides over its own channel, and the three results are **added**, with one bias for the whole
+# kernel.
+#
+# *A layer with 96 kernels reads a colour image. How many maps does it give: 3, 96 or 288?*
+
+# %%
+rgb = np.array(
+    [
+        [[1, 2, 0], [0, 1, 3], [2, 1, 0]],
+        [[0, 1, 1], [2, 0, 1], [1, 0, 2]],
+        [[1, 0, 2], [1, 1, 0], [0, 2, 1]],
+    ]
+)
+slices = np.array([[[1, 0], [0, -1]], [[0, 1], [1, 0]], [[-1, 0], [0, 2]]])
+bias = 1
+
+parts = [convolve(channel, weights) for channel, weights in zip(rgb, slices, strict=True)]
+assert [part.tolist() for part in parts] == [[[0, -1], [-1, 1]], [[3, 1], [1, 1]], [[1, 0], [3, 1]]]
+assert sum(parts).tolist() == [[4, 0], [3, 3]]
+assert (sum(parts) + bias).tolist() == [[5, 1], [4, 4]]
+
+by_project = alexnet.ops.conv(
+    jnp.moveaxis(jnp.float32(rgb), 0, -1)[None],
+    jnp.moveaxis(jnp.float32(slices), 0, -1)[..., None],
+    1,
+    NO_PADDING,
+)
+assert np.array_equal(by_project[0, :, :, 0] + bias, sum(parts) + bias)
+
+for name, channel, weights, part in zip("RGB", rgb, slices, parts, strict=True):
+    show((name, channel), "⋆", (f"slice for {name}", weights), "=", ("part", part))
+show(
+    ("R", parts[0]),
+    "+",
+    ("G", parts[1]),
+    "+",
+    ("B", parts[2]),
+    "+",
+    ("bias", [[bias]]),
+    "=",
+    ("one map", sum(parts) + bias),
+)
+
+# %% [markdown] id="one-by-one"
+# 96 kernels, 96 maps: each kernel spans all channels of its input.
+#
+# So a kernel of 1×1 is no joke: it looks at one pixel at a time and mixes its channels. Here are
+# three on a photo: brightness, red against the other two, and blue against yellow.
+#
+# *Which parts of the flower are white, zero, in the last two maps?*
+
+# %%
+flower = jax.image.resize(
+    jnp.float32(load_sample_image("flower.jpg")) / 255, (256, 384, 3), "linear"
+)
+flower = flower[16:240, 80:304].clip(0, 1)
+
+mixers_IO = jnp.array([[0.3, 1, -0.5], [0.6, -0.5, -0.5], [0.1, -0.5, 1]])
+mixed = alexnet.ops.conv(flower[None], mixers_IO[None, None], 1, NO_PADDING)[0]
+assert mixed.shape == (224, 224, 3)
+np.testing.assert_allclose(mixed, flower @ mixers_IO, atol=1e-5)
+photos(
+    ("photo", flower),
+    ("brightness", mixed[..., 0]),
+    ("red − others", mixed[..., 1]),
+    ("blue − yellow", mixed[..., 2]),
+)
+
+# %% [markdown] id="edges"
+# ## 7. A kernel that sees edges
+#
+# This kernel takes the column on its left and subtracts the one on its right. On an even surface it
+# gives zero; at a vertical edge, a large number. Its transpose does the same for horizontal edges.
+# (224×224 pixels, as AlexNet sees a photo.)
+#
+# *Where does the tower light up in the first map, where in the second?*
+
+# %%
+china = jax.image.resize(jnp.float32(load_sample_image("china.jpg")) / 255, (256, 384, 3), "linear")
+china = china[16:240, 30:254].clip(0, 1)
+grey = china.mean(-1)
+
+vertical = np.array([[1, 0, -1], [2, 0, -2], [1, 0, -1]])
+
+
+def maps(image_HW, *kernels, stride=1, padding=(1, 1)):
+    """One map for each kernel [H, W], of a single image [H, W]."""
+    kernels_HWIO = jnp.stack([jnp.float32(kernel) for kernel in kernels], -1)[:, :, None]
+    return alexnet.ops.conv(image_HW[None, :, :, None], kernels_HWIO, stride, (padding, padding))[0]
+
+
+edges = maps(grey, vertical, vertical.T)
+show(("vertical edges", vertical), "  ", ("horizontal edges", vertical.T))
+photos(
+    ("photo", china),
+    ("vertical edges", edges[..., 0]),
+    ("horizontal edges", edges[..., 1]),
+    ("both: root of the squares' sum", jnp.hypot(edges[..., 0], edges[..., 1])),
+    limit=2,
+)
+turned_edges = maps(grey, vertical[::-1, ::-1])[..., 0]
+np.testing.assert_allclose(turned_edges, -edges[..., 0], atol=1e-5)
+
+# %% [markdown] id="edges-answer"
+# Nobody told AlexNet about edges: its first layer learned 96 kernels, and many of them are edges at
+# all angles. Notice, too, that turning *this* kernel by 180° only flips signs, as the last line
+# checks: a program that forgets to turn it, or turns it twice, still draws fine edges. Section 3's
+# kernel is the better test.
+
+# %% [markdown] id="weights"
+# ## 8. What sharing saves
+#
+# AlexNet's first layer gives 55×55×96 numbers from 224×224×3. Count its weights three ways: every
+# output reads every input; every output has a window of 11×11 of its own; all places share one
+# kernel, as in a convolution.
+#
+# *How many times as many has the first as the last? Guess the power of ten.*
+
+# %%
+inputs, outputs, window_size = 224 * 224 * 3, 55 * 55 * 96, 11 * 11 * 3
+counts = {
+    "fully connected": inputs * outputs,
+    "windows, not shared": outputs * (window_size + 1),
+    "convolution": 96 * (window_size + 1),
+}
+assert inputs == 150_528
+assert outputs == 290_400
+assert f"{counts['fully connected'] / 1e9:.1f}" == "43.7"
+assert counts["windows, not shared"] == 105_705_600
+assert counts["convolution"] == 34_944
+of_conv1 = jax.eval_shape(lambda: alexnet.init(net, jax.random.key(0)))["conv1"]
+assert sum(leaf.size for leaf in jax.tree.leaves(of_conv1)) == counts["convolution"]
+
+_, axes = plt.subplots(figsize=(8, 1.8))
+bars = axes.barh(list(counts), list(counts.values()), color="tab:blue", height=0.6)
+axes.bar_label(bars, [f"{count:,}" for count in counts.values()], padding=4)
+axes.set(xscale="log", xlim=(1e3, 1e13), xlabel="weights and biases of conv1")
+axes.invert_yaxis()
+axes.spines[["right", "top"]].set_visible(False)
+plt.show()
+
+# %% [markdown] id="pooling"
+# ## 9. Pooling, with and without overlap
+#
+# Pooling keeps the largest number of each window, so that a small shift changes little. AlexNet's
+# windows are $z=3$ wide and move by $s=2$: they overlap. Before, one took $z=s=2$.
+#
+# *Pool 1 5 2 0 3 4 9 both ways. Which numbers are read twice? What happens at the end?*
+
+# %%
+line = np.array([1, 5, 2, 0, 3, 4, 9])
+
+
+def pool(line, z, s):
+    """The largest of each window; the last may hang over the end."""
+    starts = range(0, max(len(line) - z, 0) + s, s)
+    return np.array([line[start : start + z].max() for start in starts])
+
+
+assert pool(line, 3, 2).tolist() == [5, 3, 9]
+assert pool(line, 2, 2).tolist() == [5, 2, 4, 9]
+for z in (3, 2):
+    square = jnp.broadcast_to(jnp.float32(line), (1, 7, 7))[..., None]
+    assert np.array_equal(alexnet.ops.max_pool(square, z, 2)[0, 0, :, 0], pool(line, z, 2))
+
+_, axes = plt.subplots(1, 2, figsize=(9, 2.6))
+for one, z in zip(axes, (3, 2), strict=True):
+    pooled = pool(line, z, 2).astype(float)
+    draw(one, line[None].astype(float), limit=9)
+    for place, value in enumerate(pooled):
+        height = 1.25 + 0.3 * (place % 2)
+        one.plot([2 * place + 0.1, 2 * place + z - 0.1], [height] * 2, color="black", linewidth=2)
+        draw(one, np.array([[value]]), 2 * place + z / 2 - 0.5, 2, limit=9)
+    one.set_title(f"z = {z}, s = 2: " + " ".join(f"{value:g}" for value in pooled))
+    one.set(xlim=(-0.1, 8.1), ylim=(3.1, -0.1), aspect="equal")
+    one.axis("off")
+plt.tight_layout()
+plt.show()
+
+# %% [markdown] id="pooling-answer"
+# With overlap, 2 and 3 are read twice. Without, the last window hangs over the end: here sides
+# round *up*, as in the authors' programs, so 32 pixels become 16, 8, 4. Libraries that round down
+# make 15, 7, 3 of them. AlexNet's sides are the same either way: 55, 27, 13, 6.
+#
+# In the paper, overlap takes the top-1 error down by 0.4 points and the top-5 error by 0.3 (its
+# numbers; not run here). The other arm is `configs/imagenet.py:nonoverlapping_pool`.
+
+# %%
+x, up = jnp.zeros((1, 32, 32, 1)), []
+for _ in range(3):
+    x = alexnet.ops.max_pool(x, 3, 2)
+    up.append(x.shape[1])
+down = stages(32)[1:]
+print("32 rounded up:", *up, " rounded down:", *down)
+assert (up, down) == ([16, 8, 4], [15, 7, 3])
+
+# %% [markdown] id="relu"
+# ## 10. ReLU
+#
+# After a convolution comes a nonlinearity: without one, two layers would be no more than one. The
+# paper's is $\max(0, x)$. In the paper a small net for CIFAR-10 reaches a training error of 25% six
+# times sooner with it than with tanh (the paper's number; `net.activation=tanh` is the other arm).
+# The reason is the slope: where $\tanh$ saturates, learning all but stops.
+#
+# *How steep is tanh at 3, how steep at 5?*
+
+# %%
+slope = jax.vmap(jax.grad(jnp.tanh))
+assert [f"{value:.2g}" for value in slope(jnp.array([3.0, 5.0]))] == ["0.0099", "0.00018"]
+of_relu = jax.vmap(jax.grad(alexnet.ops.relu))(jnp.array([-1.0, 0.0, 3.0, 5.0]))
+assert of_relu.tolist() == [0, 0, 1, 1]
+
+at = jnp.linspace(-5, 5, 201)
+_, axes = plt.subplots(1, 2, figsize=(8, 2.4))
+for name, function in {"tanh": jnp.tanh, "ReLU": alexnet.ops.relu}.items():
+    axes[0].plot(at, function(at), label=name)
+    axes[1].plot(at, jax.vmap(jax.grad(function))(at), label=name)
+axes[0].set(title="the function", ylim=(-1.5, 3))
+axes[1].set(title="its slope")
+axes[0].legend()
+for one in axes:
+    one.spines[["right", "top"]].set_visible(False)
+plt.show()
+photos(("before", edges[..., 0]), ("after ReLU", alexnet.ops.relu(edges[..., 0])), limit=2)
+
+# %% [markdown] id="norm"
+# ## 11. Response normalisation
+#
+# At each pixel, neighbouring **maps** compete: an activation is divided by a number that grows with
+# the squares of those in the $n=5$ maps around it, its own included,
+#
+# $$b = a \,/\, \left(k + \alpha \sum a^2\right)^{\beta}, \quad k=2,\ \alpha=10^{-4},\ \beta=0.75.$$
+#
+# *Eight maps have 10, 20, 100, 20, 10, 0, 0, 0 at one pixel. How much of the 100 is left?*
+
+# %%
+activations = jnp.array([10.0, 20, 100, 20, 10, 0, 0, 0])
+
+
+def normalised(activations, n=5, alpha=1e-4):
+    """Response normalisation over n maps at one pixel."""
+    x_BHWC = activations[None, None, None]
+    return alexnet.ops.response_norm(x_BHWC, n, 2.0, alpha, 0.75)[0, 0, 0]
+
+
+after = normalised(activations)
+shown = [float(f"{value:.3g}") for value in after]
+
+_, axes = plt.subplots(figsize=(9, 2.6))
+places = np.arange(8)
+bars = axes.bar(places - 0.2, activations, 0.38, color="0.75", label="before")
+axes.bar_label(bars, [f"{value:g}" for value in activations])
+bars = axes.bar(places + 0.2, after, 0.38, color="tab:blue", label="after")
+axes.bar_label(bars, [f"{value:g}" for value in shown])
+axes.set(xlabel="map", ylim=(0, 115), yticks=[])
+axes.spines[["left", "right", "top"]].set_visible(False)
+axes.legend()
+plt.show()
+assert shown == [4.33, 8.58, 42.8, 8.58, 4.33, 0, 0, 0]
+assert f"{100 / 2**0.75:.1f}" == "59.5"  # what k alone would leave of the 100
+
+# %% [markdown] id="norm-answer"
+# Dividing by $2^{0.75}$ alone would leave 59.5: the rest is its own square, for the most part. Two
+# details that re-tellings get wrong: the sum runs over maps, not over pixels; and $n$ is how many
+# maps there are in all, not how many on each side. A third: the authors' source divides $\alpha$ by
+# $n$ first, and this project's preset `original` does as well.
+#
+# In the paper, it takes the top-1 error down by 1.4 points and the top-5 error by 1.2 (its numbers;
+# not run here). The other arm is `configs/imagenet.py:no_lrn`.
+
+# %%
+five = jnp.full(5, 100.0)
+text, source = (normalised(five, alpha=alpha)[2] for alpha in (1e-4, 1e-4 / 5))
+print(f"the middle of five 100s: {text:.1f} by the text, {source:.1f} by the source")
+assert (f"{text:.1f}", f"{source:.1f}") == ("23.2", "43.9")
+
+# %% [markdown] id="layer"
+# ## 12. All together: a first layer by hand
+#
+# Here are kernels of 11×11 like those that AlexNet's first layer learns, made up by a formula:
+# waves at four angles that fade out. With stride 4 and three zeros below and to the right they make
+# four maps of 55×55; then ReLU, response normalisation and pooling, to 27×27. Each column has a
+# scale of its own.
+#
+# *What does the normalisation do to weak edges near strong ones, and to weak edges far from any?*
+
+# %%
+down, across = np.mgrid[-5:6, -5:6]
+fading = np.exp(-(down**2 + across**2) / 12)
+angles = np.deg2rad([0, 45, 90, 135])
+waves = [fading * np.sin(0.9 * (np.cos(a) * across + np.sin(a) * down)) for a in angles]
+
+centred = 255 * (grey - grey.mean())  # pixels of 0 to 255, as AlexNet reads them
+steps = {"conv1": maps(centred, *waves, stride=4, padding=(0, 3))}
+steps["ReLU"] = alexnet.ops.relu(steps["conv1"])
+steps["norm"] = alexnet.ops.response_norm(steps["ReLU"][None], 5, 2.0, 1e-4, 0.75)[0]
+steps["pool"] = alexnet.ops.max_pool(steps["norm"][None], 3, 2)[0]
+_, axes = plt.subplots(4, 5, figsize=(9, 7.4))
+for row, wave in enumerate(waves):
+    limits = [1, *(abs(steps[name]).max() for name in steps)]
+    for one, picture, limit in zip(
+        axes[row], [wave, *(step[..., row] for step in steps.values())], limits, strict=True
+    ):
+        one.imshow(picture, cmap=SIGNED, vmin=-limit, vmax=limit)
+        one.set(xticks=[], yticks=[])
+for one, title in zip(axes[0], ["kernel, 11×11", *steps], strict=True):
+    size = f", {steps[title].shape[0]}×{steps[title].shape[1]}" if title in steps else ""
+    one.set_title(title + size)
+plt.tight_layout()
+plt.show()
+assert [steps[name].shape for name in ("conv1", "pool")] == [(55, 55, 4), (27, 27, 4)]
+
+# %% [markdown] id="learn"
+# ## 13. A kernel that is learned
+#
+# Suppose somebody shows us noise and what section 7's kernel makes of it, but not the kernel. We
+# start from nine zeros, and take the gradient of the mean squared difference, twenty times.
+#
+# *What will we find?*
+
+# %%
+noise = jax.random.normal(jax.random.key(0), (16, 16))
+target = maps(noise, vertical)
+
+
+def loss(guess):
+    """Mean squared difference of what the guess and the hidden kernel give."""
+    return jnp.mean((maps(noise, guess) - target) ** 2)
+
+
+guesses, losses = [jnp.zeros((3, 3))], []
+for _ in range(21):
+    value, gradient = jax.value_and_grad(loss)(guesses[-1])
+    losses.append(float(value))
+    guesses.append(guesses[-1] - 0.3 * gradient)
+for step in (0, 1, 3, 10, 20):
+    print(f"step {step:2}: loss {losses[step]:.1e}")
+show(*((f"step {step}", np.round(guesses[step], 1) + 0.0) for step in (0, 1, 3, 10, 20)))
+assert losses[0] > 5
+assert losses[10] < 1e-3
+assert losses[20] < 1e-6
+np.testing.assert_allclose(guesses[20], vertical, atol=1e-2)
+
+# %% [markdown] id="questions"
+# ## Three questions
+#
+# Each is answered by changing a cell above and running it. The assertions hold for the cells as
+# they are: where one fails then, you have changed the number that it guards, and the answer stands
+# above it.
+#
+# 1. AlexNet's photos are stored at 256×256, and 224×224 is cut out of them. Suppose it read them
+#    whole, `alexnet.build("alexnet", image_size=256)` in section 5. How many numbers does fc6 read
+#    then?
+# 2. In section 13, show it an image of ones instead of noise, and convolve without padding,
+#    `padding=(0, 0)`. Which kernel does it find, and with what loss? Why?
+# 3. In section 11, somebody takes $n$ for a radius, and so sums over 11 maps. Which of the eight
+#    numbers change, and which one stays although it is not zero?
