@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import alexnet
+from alexnet.training.programs import Programs
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 
@@ -45,9 +46,9 @@ def test_from_a_table_to_logits():
     assert "pocket" in alexnet.list_nets()
 
 
-@pytest.mark.usefixtures("compile_quickly")
 def test_a_run_in_a_loop_of_ones_own(tiny, tmp_path):
-    run = alexnet.setup(tiny)
+    shared = Programs()
+    run = alexnet.setup(tiny, programs=shared)
     state = run.fresh()
     for step, batch in run.batches():
         state, _ = run.train_step(state, batch, run.hyperparameters(step))
@@ -56,7 +57,7 @@ def test_a_run_in_a_loop_of_ones_own(tiny, tmp_path):
     assert int(state.step) == 6
     first = run.evaluate(state.params)
     tiny.epochs = 1.0
-    [row] = alexnet.train_and_evaluate(tiny, tmp_path / "run")  # the same six steps
+    [row] = alexnet.train_and_evaluate(tiny, tmp_path / "run", shared)  # the same six steps
     assert row["loss"] == first.loss
     assert row == {"step": 6, "epoch": row["epoch"]} | first._asdict()
     assert alexnet.read_log(tmp_path / "run")[-1]["validation/loss"] == first.loss

@@ -9,6 +9,7 @@ from alexnet import profile
 from alexnet.errors import UserError
 
 
+@pytest.mark.slow
 def test_the_command_shows_every_layer(data_dir, tmp_path, capsys, monkeypatch):
     config: ConfigDict = tiny_config(data_dir)
     monkeypatch.setattr(configs, "load", lambda file, kinds: config)

@@ -147,7 +147,7 @@ def test_the_best_that_is_announced_is_kept_and_evaluated(tiny, tmp_path, capsys
 
 @pytest.mark.parametrize(
     "stop_at",
-    [2, *(pytest.param(step, marks=pytest.mark.slow) for step in (3, 6)), 9],
+    [*(pytest.param(step, marks=pytest.mark.slow) for step in (2, 3, 6)), 9],
 )
 def test_an_interrupted_run_resumes_exactly(finished, tiny, tmp_path, monkeypatch, stop_at):
     whole, history = finished
@@ -188,11 +188,12 @@ def test_an_interrupted_run_resumes_exactly(finished, tiny, tmp_path, monkeypatc
     assert rows(tmp_path) == rows(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kills",
     [
         (4, 12),  # within a window, and in the last one
-        pytest.param((1, 4, 6, 12), marks=pytest.mark.slow),  # before a checkpoint, twice in one
+        (1, 4, 6, 12),  # before a checkpoint, twice in one
     ],
 )
 def test_kills_and_resumes_change_no_row(tiny, tmp_path, monkeypatch, kills):
@@ -224,6 +225,7 @@ def test_kills_and_resumes_change_no_row(tiny, tmp_path, monkeypatch, kills):
     assert seconds == sorted(seconds)
 
 
+@pytest.mark.slow
 def test_a_longer_run_goes_on_with_the_window(tiny, tmp_path):
     """Its last row was shorter; the next one averages a whole window again."""
     tiny.log_every, tiny.epochs = 5, 1.2  # 7 steps
