@@ -18,6 +18,8 @@ from alexnet.training import dataset
 from alexnet.training.loop import train_and_evaluate
 from alexnet.workdir import log, record
 
+pytestmark = pytest.mark.usefixtures("compile_quickly")
+
 
 def make_photos(folder: Path, classes: str, count: int = 6, seed: int = 0) -> Path:
     random = np.random.default_rng(seed)

@@ -277,6 +277,7 @@ def test_float64_changes_nothing(finished, tiny, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, params, expected)
 
 
+@pytest.mark.slow
 def test_in_a_thread(finished, tiny, tmp_path):
     _, history = finished
     with ThreadPoolExecutor() as pool:
