@@ -26,15 +26,15 @@ help:
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; use make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt 'jax[$(JAX)]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements.txt 'jax[$(JAX)]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps --editable .
 	touch $@
 
 $(TORCH)/ready: requirements.txt requirements-torch.txt pyproject.toml
 	$(PYTHON) -m venv $(TORCH)
-	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check \
+	$(TORCH)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check \
 		-r requirements.txt -r requirements-torch.txt
-	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(TORCH)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps --editable .
 	touch $@
 
 setup: $(READY)
@@ -49,7 +49,7 @@ test-all: $(TORCH)/ready
 	$(TORCH)/bin/python -m pytest -n 2 --dist loadfile
 
 notebooks: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[notebooks]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --editable '.[notebooks]'
 	$(BIN)/jupyter lab $(ARGS) experiments/notebooks
 
 bench: $(READY) $(TORCH)/ready
