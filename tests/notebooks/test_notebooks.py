@@ -29,13 +29,8 @@ def no_data(monkeypatch, tmp_path):
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src") + os.pathsep + os.getenv("PYTHONPATH", ""))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        name if name == "convolution" else pytest.param(name, marks=pytest.mark.slow)
-        for name in NAMES
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
 def test_it_runs(name, no_data, monkeypatch):
     monkeypatch.setenv(build.QUICK, "1")
     executed = build.execute(build.read(FOLDER / f"{name}.py"))
