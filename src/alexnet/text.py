@@ -46,6 +46,12 @@ def printable(name: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+def some(names: Sequence[str], most: int, count: int | None = None) -> str:
+    """The first names, and how many more there are of `count`, or of them: "a, b and 3 more"."""
+    shown, more = ", ".join(names[:most]), (count or len(names)) - most
+    return f"{shown} and {more:,} more" if more > 0 else shown
+
+
 def documented(function: Callable[..., Any]) -> dict[str, str]:
     """What the docstring of a function or class, Google style, says of each argument.
 

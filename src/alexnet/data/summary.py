@@ -5,7 +5,7 @@ from typing import Any
 
 from alexnet.data.inventory import LEFT_OUT, SHOWN, Inventory
 from alexnet.data.store import Store
-from alexnet.text import aligned, printable
+from alexnet.text import aligned, printable, some
 
 FEW = 20  # classes, all of which are listed with their counts
 UNEVEN = 10  # times as many images in the largest class as in the smallest: worth a warning
@@ -124,6 +124,4 @@ def _kinds(kinds: dict[str, int]) -> str:
 
 
 def _few(names: Sequence[str], count: int | None = None) -> str:
-    """Some of the names, and how many more there are of `count`, or of them."""
-    shown, more = ", ".join(names[:SHOWN]), (count or len(names)) - SHOWN
-    return f"{shown} and {more:,} more" if more > 0 else shown
+    return some(names, SHOWN, count)

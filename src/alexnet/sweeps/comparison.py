@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from alexnet import config as configs
 from alexnet.errors import UserError, nearest
@@ -266,7 +267,7 @@ def _grouped(found: Sequence[Result], baseline: str) -> tuple[Experiment, dict[s
         while name in arms:
             name += "'"
         config = configs.nested(groups[place][0].config)
-        arms[name] = Arm(name, results.ConfigDict(config), overrides)
+        arms[name] = Arm(name, ConfigDict(config), overrides)
         placed[name] = groups[place]
     title = f"{len(found)} runs"
     return Experiment("", "", title, arms, {}, 0), placed

@@ -1,9 +1,9 @@
 """One process of a sweep: it takes runs from its standard input, one after the other.
 
 A line in is a request, a line out its answer, both JSON; its arguments are the cores that it may
-run on. Runs in one process share their compiled
-steps. What a run prints goes to `output.txt` in its folder. When the input ends, as it does when
-the sweep is stopped or killed, the run under way saves a checkpoint and stops.
+run on. Runs in one process share compiled steps. What a run prints goes to `output.txt` in its
+folder. When the input ends, as it does when the sweep is stopped or killed, the run under way saves
+a checkpoint and stops.
 """
 
 import json

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from alexnet.data.store import Store, load_store, save_info
 from alexnet.errors import UserError
+from alexnet.text import some
 
 FOLDER = "dataset"
 UNKNOWN = (
@@ -51,7 +52,11 @@ def check_classes(workdir: Path, then: Sequence[str], now: Sequence[str]) -> Non
     if not then or tuple(then) == tuple(now):
         return
     gone, come = (sorted(set(a) - set(b)) for a, b in ((then, now), (now, then)))
-    changes = [f"{_some(names)} {how}" for names, how in ((gone, "went"), (come, "came")) if names]
+    changes = [
+        f"{some([repr(name) for name in names], 5)} {how}"
+        for names, how in ((gone, "went"), (come, "came"))
+        if names
+    ]
     what = " and ".join(changes) or "they are in another order"
     raise UserError(f"{workdir} was trained on other classes than those of its dataset now: {what}")
 
@@ -94,8 +99,3 @@ def changed(then: Store | None, now: Store, splits: Iterable[str]) -> list[str]:
 def same_images(then: Store | None, now: Store) -> bool:
     """Whether both are known to hold the same images, wherever they lie."""
     return is_known(then) and then.counts == now.counts and not changed(then, now, now.counts)
-
-
-def _some(names: Sequence[str], most: int = 5) -> str:
-    shown = ", ".join(repr(name) for name in names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

@@ -22,7 +22,7 @@ from alexnet.data.sources.raw import TOO_LARGE, UNREADABLE, LeftOut, RawData
 from alexnet.data.sources.tree import File, digests_of, folders_in, is_hidden, kinds, stamp_of, walk
 from alexnet.data.store import folder_path
 from alexnet.errors import UserError
-from alexnet.text import printable
+from alexnet.text import printable, some
 
 SPLITS = {
     "train": ("train", "training"),
@@ -30,6 +30,7 @@ SPLITS = {
     "test": ("test", "testing"),
 }
 
+SHOWN = 5  # names in a message
 BIG = 2**26  # bytes: 64 MiB, above which a file's header is looked at before it is read
 OWN = 0.1  # of the images at least lie in their classes' own folders, or the level is unclear
 
@@ -304,6 +305,5 @@ def _hold_out(
     return parts | {split: examples[split] for split in examples if split == "test"}, unreadable
 
 
-def _list(names: Sequence[str], most: int = 5) -> str:
-    shown = ", ".join(printable(name) for name in names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+def _list(names: Sequence[str]) -> str:
+    return some([printable(name) for name in names], SHOWN)

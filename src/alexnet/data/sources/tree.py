@@ -100,6 +100,6 @@ def _digest(path: str) -> bytes | str:
 
 def kinds(files: Iterable[File]) -> str:
     """What there is instead of images: "found: 12 .txt, 1 .heic"."""
-    kinds = Counter(os.path.splitext(file.path)[1].lower() or "without suffix" for file in files)
-    listed = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(5))
+    counts = Counter(os.path.splitext(file.path)[1].lower() or "without suffix" for file in files)
+    listed = ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common(5))
     return f"found: {listed}" if listed else "found: no files"
