@@ -91,12 +91,7 @@ def prepare(
             if made := there(size):
                 return made
             before = store.load_store(place(size))
-            if (
-                before is not None
-                and before.inventory
-                and before.inventory.limits == limits
-                and _same_images(before, raw)
-            ):
+            if before is not None and _same_images(before, raw, limits):
                 return store.load_store(place(size))
             return _make(raw, place(size), plan)
     except OSError as error:
@@ -193,8 +188,10 @@ def _is_current(made: Store, stamp: str, limits: Mapping[str, float]) -> bool:
     return made.stamp == stamp and made.inventory.limits == made.inventory.limits | limits
 
 
-def _same_images(made: Store, raw: RawData) -> bool:
+def _same_images(made: Store, raw: RawData, limits: Mapping[str, float]) -> bool:
     """Whether only times have changed, or files that are left out; the store then learns of it."""
+    if made.inventory is None or made.inventory.limits != limits:
+        return False
     try:
         left_out = read_left_out(made.path)
     except (OSError, ValueError):  # damaged
