@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet.figures import ablation, confusion, curves, examples, filters, style
+from alexnet.figures import ablation, confusion, curves, examples, filters, race, style
 from alexnet.figures.style import DARK, LIGHT, WIDTH, drawn, short
 
 ODD = ("<b>", 'a "quote"', "$x^2$", "日本", "two\nlines", "a" * 300, "", "\\frac{")
@@ -52,6 +52,7 @@ EXAMPLE = examples.Example(image(), ODD[0], [(name, 0.2) for name in ODD])
 COUNTS = RANDOM.integers(0, 9, (8, 8)) * (np.arange(8) != 3)[:, None]  # a class without images
 FIGURES = {
     "filters": (filters.draw, RANDOM.normal(size=(2, 5, 5, 3, 20))),
+    "a race": (race.draw, {ODD[0]: [[(0.5, 0.6), (1, 0.3)]] * 2, ODD[2]: [[(0.5, 0.9)]]}),
     "one dead tower": (filters.draw, np.zeros((1, 3, 3, 3, 4))),
     "predictions": (examples.draw_predictions, [EXAMPLE] * 3),
     "neighbours": (

@@ -11,7 +11,7 @@ from alexnet.models.build import build
 from alexnet.sweeps import experiment
 from alexnet.sweeps.experiment import Experiment
 
-FILES = sorted(path for path in (ROOT / "experiments").glob("*.py") if path.stem != "readme")
+FILES = sorted((ROOT / "experiments").glob("*.py"))
 SCALES = [(path, scale) for path in FILES for scale in experiment.scales(path)]
 CONFIG = f'"config": "{ROOT}/configs/digits.py"'
 

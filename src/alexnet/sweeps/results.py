@@ -269,13 +269,18 @@ def _origin(config: Mapping[str, Any]) -> str:
 
 
 def epochs_to(result: Result, error: float, window: float = 0.2) -> float | None:
-    """Epochs until the training error is at most `error`; None if it never is.
+    """Epochs until the training error is at most `error`; None if it never is."""
+    return next((epoch for epoch, mean in training_errors(result, window) if mean <= error), None)
 
-    That error is the mean over the latest rows of the log that hold at least `window` epochs: of
-    CIFAR-10 the 10,000 images whose error cuda-convnet printed at a time, as Figure 1 has it.
+
+def training_errors(result: Result, window: float = 0.2) -> list[tuple[float, float]]:
+    """(epoch, top-1 training error) at every row of the log, as Figure 1 has it.
+
+    That error is the mean over the latest rows that hold at least `window` epochs: of CIFAR-10 the
+    10,000 images whose error cuda-convnet printed at a time.
     """
     train = result.curve.get("training", {})
-    before, rows = 0.0, []
+    before, rows, means = 0.0, [], []
     for epoch, found in zip(train.get("epoch", ()), train.get("top1_error", ()), strict=True):
         rows.append((epoch - before, found))
         before = epoch
@@ -284,9 +289,9 @@ def epochs_to(result: Result, error: float, window: float = 0.2) -> float | None
             size, total = size + length, total + length * _number(value)
             if size >= window - 1e-9:
                 break
-        if size >= window - 1e-9 and total / size <= error:
-            return epoch
-    return None
+        if size >= window - 1e-9:
+            means.append((epoch, total / size))
+    return means
 
 
 def _curve(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list]]:

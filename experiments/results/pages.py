@@ -1,10 +1,13 @@
-"""Writes experiments/README.md from the results in experiments/results.
+"""Writes what pages show of the results in experiments/results.
 
-python experiments/readme.py            # writes it
-python experiments/readme.py --check    # exit status 1 if it is not what would be written
+That is experiments/README.md and a table in README.md and README.ko.md.
+
+python experiments/results/pages.py            # writes them
+python experiments/results/pages.py --check    # exit status 1 if they are not what would be written
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from alexnet.cli import run
@@ -13,8 +16,10 @@ from alexnet.sweeps import comparison, experiment, formats, results
 from alexnet.sweeps.comparison import Row, Table
 from alexnet.sweeps.experiment import DEMONSTRATION, Experiment
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results"
+RESULTS = Path(__file__).parent
+HERE = RESULTS.parent
+ROOT = HERE.parent
+BEGIN, END = "<!-- written by experiments/results/pages.py -->\n", "<!-- until here -->\n"
 # The rows of the paper and the source, in the paper's order: (experiment, arm), or a row that no
 # experiment is behind: (claim, paper, log, why).
 ROWS = (
@@ -89,10 +94,36 @@ ROWS = (
     ("Figure 4", "top-5 of 8 images; 6 nearest by fc7", "", "a figure"),
     ("training time", "5 to 6 days, about 90 epochs, two GTX 580", "", "not run"),
 )
+# The rows of the front pages, and what README.ko.md calls them.
+FRONT = {
+    ROWS[0][0]: "표 1: ILSVRC-2010 시험, 10개 크롭",
+    ROWS[4][0]: "표 2: 2012 검증, CNN 하나",
+    "ensembles/five_nets": "표 2: CNN 다섯 개의 앙상블",
+    "relu_tanh/tanh": "그림 1: 훈련 오류율 25%까지의 에폭, ReLU 대비 tanh",
+    "two_gpus/one_gpu": "GPU 한 장, 커널 절반 (3.2)",
+    "lrn/no_lrn": "LRN 없음 (3.3)",
+    "overlapping_pooling/no_overlap": "중첩 없는 풀링 (3.4)",
+    "colour_noise/no_colour_noise": "색 잡음 없음 (4.1)",
+    "dropout/no_dropout": "드롭아웃 없음 (4.2)",
+    "depth/no_conv4": "conv4 없음 (7)",
+    "cuda_convnet/80sec": "cuda-convnet 80sec, CIFAR-10",
+    "cuda_convnet/19pct": "cuda-convnet 19pct, CIFAR-10",
+    "cuda_convnet/18pct": "cuda-convnet 18pct, CIFAR-10",
+}
+HEAD_KO = "| 주장 | 논문 | 2012년 기록 | 이 프로젝트 |"
+KOREAN = {
+    "not run": "아직 없음",
+    "worse by more than 1": "+1 초과",
+    "worse by about ": "약 +",
+    "worse by ": "+",
+    "substantial overfitting": "심한 오버피팅",
+    "2010 test": "2010 시험",
+    ", one ": ", 하나 ",
+}
 HEAD = """\
 # The paper's claims, and what came out here
 
-Written by `python experiments/readme.py` from the results in `experiments/results`: do not edit it.
+Written by `python experiments/results/pages.py` from the results there: do not edit it.
 Errors are top-1 / top-5 in per cent in the columns of the paper and of the comments in the authors'
 2012 source ("log"); ours are top-1 of the last checkpoint. A difference is the arm's error less the
 baseline's in points, the mean over pairs of runs with the same seed, with its 95% interval
@@ -116,23 +147,57 @@ demonstration without verdicts), `small` (two CPU cores, hours) and `full` (Imag
 
 
 def main(argv: list[str]) -> None:
-    """Writes the page, or checks it."""
-    target = HERE / "README.md"
-    if argv == ["--check"]:
-        if target.read_text() != page():
-            sys.exit("experiments/README.md: run python experiments/readme.py")
-    elif argv:
+    """Writes what is shown, or checks it."""
+    if argv not in ([], ["--check"]):
         raise UserError(f"stray argument {argv[0]!r}: only --check")
-    else:
-        target.write_text(page())
+    stale = {path: text for path, text in pages().items() if path.read_text() != text}
+    if argv and stale:
+        names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
+        sys.exit(f"{names}: run python experiments/results/pages.py")
+    for path, text in stale.items():
+        path.write_text(text)
+        print(f"wrote {path.relative_to(ROOT)}")
 
 
-def page() -> str:
-    """The whole README."""
+def pages() -> dict[Path, str]:
+    """Each page as it ought to be."""
     planned = experiments()
-    found = results.read([RESULTS]).results
-    tables = comparison.tables(found, planned)
-    lines = [row if len(row) == 4 else claimed(*row, planned, tables) for row in ROWS]
+    tables = comparison.tables(results.read([RESULTS]).results, planned)
+    cells = {"/".join(row): claimed(*row, planned, tables) for row in ROWS if len(row) == 2}
+    lines = cells | {row[0]: row for row in ROWS if len(row) == 4}
+    front = {
+        ROOT / "README.md": [lines[key] for key in FRONT],
+        ROOT / "README.ko.md": [renamed(lines[key], name) for key, name in FRONT.items()],
+    }
+    made = {HERE / "README.md": page([cells.get("/".join(row), row) for row in ROWS], tables)}
+    for path, rows in front.items():
+        before, begin, rest = path.read_text().partition(BEGIN)
+        _, end, after = rest.partition(END)
+        if not end:
+            raise UserError(f"expected {BEGIN.strip()} and {END.strip()}", str(path))
+        made[path] = before + begin + table_of(rows, path.stem == "README.ko") + end + after
+    return made
+
+
+def renamed(cells: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """The same row under another name, with the same link."""
+    claim, *rest = cells
+    _, link, target = claim.partition("](")
+    return (f"[{name}{link}{target}" if link else name, *rest)
+
+
+def table_of(rows: Sequence[tuple[str, ...]], korean: bool) -> str:
+    """The table of a front page, whose links start at the project's root."""
+    head = HEAD_KO if korean else "| claim | paper | 2012 log | ours |"
+    text = head + "\n|---|---|---|---|\n"
+    text += "".join(f"| {' | '.join(cells)} |\n" for cells in rows).replace("](", "](experiments/")
+    for english, own in KOREAN.items() if korean else ():
+        text = text.replace(english, own)
+    return text
+
+
+def page(lines: Sequence[tuple[str, ...]], tables: Sequence[Table]) -> str:
+    """The whole experiments/README.md."""
     text = HEAD + "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
     if chance := formats.chance(tables):
         text += f"\n{chance}\n"

@@ -1,4 +1,4 @@
-"""experiments/README.md is what experiments/readme.py makes of the results that are there."""
+"""Pages and Figure 1 are what scripts make of the results that are there."""
 
 import runpy
 
@@ -6,23 +6,32 @@ import pytest
 from support.runs import leave
 from support.tiny import ROOT
 
-from alexnet.sweeps import experiment
+from alexnet.sweeps import experiment, results
 
 HERE = ROOT / "experiments"
-SCRIPT = runpy.run_path(str(HERE / "readme.py"))
+SCRIPT = runpy.run_path(str(HERE / "results/pages.py"))
 CLAIMED = [row for row in SCRIPT["ROWS"] if len(row) == 2]
 
 
-def test_the_page_is_what_the_results_say():
-    """Else: python experiments/readme.py"""
-    assert (HERE / "README.md").read_text() == SCRIPT["page"]()
+@pytest.mark.parametrize("page", SCRIPT["pages"](), ids=lambda path: path.name)
+def test_the_page_is_what_the_results_say(page):
+    """Else: python experiments/results/pages.py"""
+    assert page.read_text() == SCRIPT["pages"]()[page]
+
+
+def test_figure_1_is_what_the_results_say():
+    """Else: python experiments/results/figure1.py"""
+    figure = runpy.run_path(str(HERE / "results/figure1.py"))
+    shown = figure["racers"](results.read([HERE / "results"]).results)
+    assert len(shown) == 2
+    for path in (figure["LIGHT"], figure["DARK"]):
+        assert figure["drawn_from"](path) == figure["digest"](shown)
 
 
 def test_every_claim_of_every_experiment_has_a_row():
     claims = {
         (path.stem, arm)
         for path in HERE.glob("*.py")
-        if path.stem != "readme"
         for scale in experiment.scales(path)
         if scale != "digits"
         for arm in experiment.load(f"{path}:{scale}").claims
@@ -55,8 +64,13 @@ def test_results_get_into_their_row(tmp_path, monkeypatch):
                 file=f"{ROOT}/configs/cifar10.py:pocket",
                 overrides={"seed": seed, "net.norm": norm},
             )
-    monkeypatch.setitem(SCRIPT["page"].__globals__, "RESULTS", tmp_path)
-    [row] = [line for line in SCRIPT["page"]().splitlines() if "(lrn.py)" in line]
+    monkeypatch.setitem(SCRIPT["pages"].__globals__, "RESULTS", tmp_path)
+    pages = SCRIPT["pages"]()
+    [row] = [line for line in pages[HERE / "README.md"].splitlines() if "(lrn.py)" in line]
     assert "| worse by 1.4 / 1.2 | 148: 42.0340 / 19.3620" in row
     assert "cifar10, `small`, n = 8: 31.70 ± 0.16, baseline 30.17 ± 0.15; difference +1.5" in row
     assert ": *supported* |" in row
+    for front in ("README.md", "README.ko.md"):
+        lines = pages[ROOT / front].splitlines()
+        [same] = [line for line in lines if "(experiments/lrn.py) |" in line]
+        assert same.split("|")[-2] == row.split("|")[-2]

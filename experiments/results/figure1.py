@@ -1,0 +1,93 @@
+"""Draws Figure 1 from the results in experiments/results, for light and for dark pages.
+
+python experiments/results/figure1.py            # writes it where other results are shown
+python experiments/results/figure1.py --check    # exit status 1 if it would be written
+"""
+
+import hashlib
+import io
+import json
+import sys
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from alexnet.cli import run
+from alexnet.errors import UserError
+from alexnet.figures import race, style
+from alexnet.sweeps import experiment, results
+from alexnet.sweeps.results import Result
+
+RESULTS = Path(__file__).parent
+LIGHT, DARK = RESULTS / "figure1.png", RESULTS / "figure1-dark.png"
+GOAL = 0.25  # training error
+NETS = {"relu": "ReLU", "tanh": "tanh"}  # what arms begin with
+
+
+def main(argv: list[str]) -> None:
+    """Writes the figure, or checks it."""
+    if argv not in ([], ["--check"]):
+        raise UserError(f"stray argument {argv[0]!r}: only --check")
+    shown = racers(results.read([RESULTS]).results)
+    if all(drawn_from(path) == digest(shown) for path in (LIGHT, DARK)):
+        return
+    if argv:
+        sys.exit("experiments/results/figure1.png: run python experiments/results/figure1.py")
+    note = PngInfo()
+    note.add_text("results", digest(shown))
+    drawing = style.drawn(lambda empty: draw(empty, shown), height=2.8)
+    for path, png in ((LIGHT, drawing.light), (DARK, drawing.dark)):
+        picture = Image.open(io.BytesIO(png)).convert("P", palette=Image.Palette.ADAPTIVE)
+        picture.save(path, pnginfo=note, optimize=True)
+
+
+def draw(empty: Figure, shown: dict[str, list[race.Points]]) -> None:
+    """Figure 1."""
+    race.draw(empty, shown, GOAL)
+
+
+def racers(found: list[Result]) -> dict[str, list[race.Points]]:
+    """The runs of Figure 1; before both nets have some, the fastest of the search for each rate."""
+    chosen = raced(found, "small")
+    if len(chosen) < len(NETS):
+        searched = raced(found, "search")
+        chosen = {}
+        for net in NETS:
+            arms = [name for name in searched if name.startswith(net)]
+            fastest = min(arms, key=lambda name: speed(searched[name][0]))
+            chosen[fastest] = searched[fastest]
+    return {
+        f"{NETS[name[:4]]}, rate {runs[0].config['schedule.rate']:g}": [
+            results.training_errors(run) for run in runs
+        ]
+        for name, runs in chosen.items()
+    }
+
+
+def raced(found: list[Result], scale: str) -> dict[str, list[Result]]:
+    """The runs of each arm that has some."""
+    arms = experiment.load(f"{RESULTS.parent}/relu_tanh.py:{scale}").arms
+    runs = {name: [run for run in found if results.matches(run, arm)] for name, arm in arms.items()}
+    return {name: several for name, several in runs.items() if several}
+
+
+def speed(run: Result) -> tuple[float, float]:
+    """The less, the faster: epochs to the goal, then the lowest training error."""
+    errors = [error for _, error in results.training_errors(run)]
+    return results.epochs_to(run, GOAL) or float("inf"), min(errors)
+
+
+def digest(shown: dict[str, list[race.Points]]) -> str:
+    """Of the numbers that are drawn; pixels depend on fonts and versions."""
+    return hashlib.sha256(json.dumps(shown).encode()).hexdigest()
+
+
+def drawn_from(path: Path) -> str:
+    """The digest in a figure; "" where there is none."""
+    return Image.open(path).info.get("results", "") if path.exists() else ""
+
+
+if __name__ == "__main__":
+    run(lambda: main(sys.argv[1:]))
