@@ -48,7 +48,8 @@ def main(argv: Sequence[str]) -> None:
         raise UserError("which runs? such as alexnet compare runs/lrn")
     paths = [path("workdir", folder) for folder in folders]
     found = results.read(paths)
-    planned = _experiments(options["experiment"], paths)
+    named = options["experiment"]
+    planned = [*map(experiment.load, named.split(","))] if named else results.experiments(paths)
     tables = comparison.tables(found.results, planned, options["metric"], options["baseline"])
     print(FORMATS[options["format"]](tables, options["metric"]))
     if found.unfinished:
@@ -56,16 +57,6 @@ def main(argv: Sequence[str]) -> None:
         print(f"left out, for they have not finished: {names}", file=sys.stderr)
     if options["collect"]:
         collect(found, planned, path("collect", options["collect"]))
-
-
-def _experiments(named: str, paths: Sequence[Path]) -> list[experiment.Experiment]:
-    if named:
-        return [experiment.load(one) for one in named.split(",")]
-    found = {}
-    for folder in paths:
-        for one in results.experiments(folder):
-            found.setdefault((one["experiment"].name, one["experiment"].scale), one["experiment"])
-    return list(found.values())
 
 
 def collect(found: results.Found, planned: Sequence[experiment.Experiment], target: Path) -> None:

@@ -3,11 +3,12 @@
     python -m alexnet.report DIR ... [--output=report.html] [--parts=curves,filters,...]
         [--checkpoint=best|last|STEP] [--data_dir=DIR]
 
-It is one HTML file, which opens without a network; its figures lie beside it as PNGs. Of several
-runs it begins with their curves and the ablation table, the first one's arm as the baseline. What
-cannot be made, such as predictions where the dataset is not at hand, is named with the reason.
-Parts: curves, ablation, filters (Figure 3), predictions and neighbours (Figure 4), mistakes, net,
-config, provenance.
+It is one HTML file, which opens without a network; its figures lie beside it as PNGs. DIR is a run,
+a sweep or another folder of runs. Of several runs it begins with their curves and the ablation
+tables, as `alexnet compare` has them; of a folder only the baseline's first run has parts of its
+own. What cannot be made, such as predictions where the dataset is not at hand, is named with the
+reason. Parts: curves, ablation, filters (Figure 3), predictions and neighbours (Figure 4),
+mistakes, net, config, provenance.
 It needs matplotlib and jinja2: pip install matplotlib jinja2
 """
 
@@ -52,7 +53,8 @@ def main(argv: Sequence[str]) -> None:
     from alexnet.workdir import checkpoint, record  # a mistake above needs no JAX
 
     for workdir in dirs:
-        record.saved_config(workdir)
+        if not runs_in(workdir):
+            record.saved_config(workdir)  # says what is wrong
     which = checkpoint.which(options["checkpoint"])
     data_dir = options["data_dir"]
     overrides = {"data.data_dir": str(path("data_dir", data_dir))} if data_dir else {}
@@ -65,22 +67,25 @@ def report(dirs: Sequence[Path], output: Path, wanted: Sequence[str], which, ove
     from alexnet.reports.part import made
     from alexnet.reports.subject import Subject
 
-    subjects = [Subject(workdir, which, overrides) for workdir in dirs]
+    workdirs = list(dict.fromkeys(run for path in dirs for run in runs_in(path)))
+    subjects = [Subject(workdir, which, overrides) for workdir in workdirs]
+    named, arms = dict(zip(workdirs, names(workdirs), strict=True)), ablation.arms(workdirs)
     together = []
     if "curves" in wanted:
-        labels, arms = names(dirs), [arm for arm, _ in ablation.arms(dirs)]
-        if len(dirs) > len({*arms}):
-            labels = arms  # seeds of an arm have one colour
-        named = list(zip(labels, subjects, strict=True))
-        together.append(made("Curves", functools.partial(about.curve_part, named)))
-    if "ablation" in wanted and len(dirs) > 1:
+        # Seeds of an arm have one colour
+        labels = arms if len(arms) > len({*arms.values()}) else named
+        curves = [(labels.get(one.workdir, named[one.workdir]), one) for one in subjects]
+        together.append(made("Curves", functools.partial(about.curve_part, curves)))
+    if "ablation" in wanted and len(workdirs) > 1:
         together.append(made("Ablation", functools.partial(ablation.part, dirs)))
+    alone = {path if path in named else first_in(path, [*arms, *workdirs]) for path in dirs}
     runs = [
-        page.Run(name, about.facts(subject), own(subject, wanted))
-        for name, subject in zip(names(dirs), subjects, strict=True)
+        page.Run(named[one.workdir], about.facts(one), own(one, wanted))
+        for one in subjects
+        if one.workdir in alone
     ]
     command = shlex.join(["python", "-m", "alexnet.report", *map(str, dirs)])
-    title = runs[0].name if len(dirs) == 1 else f"{len(dirs)} runs"
+    title = runs[0].name if len(workdirs) == 1 else f"{len(workdirs)} runs"
     nets = {f"{one.config.net.name} on {one.config.data.name}": None for one in subjects}
     text = page.html(title, ", ".join(nets), together, runs, command)
     figures = page.pngs(together, runs)
@@ -89,6 +94,18 @@ def report(dirs: Sequence[Path], output: Path, wanted: Sequence[str], which, ove
         for part in (part for part in parts if part.missing):
             print(f"left out: {where}{part.title}: {part.missing}", file=sys.stderr)
     print(f"{output} ({len(text) / 1e6:.1f} MB), and {len(figures)} figures in {folder}")
+
+
+def runs_in(path: Path) -> list[Path]:
+    """The runs in a folder, or itself."""
+    from alexnet.sweeps import results
+
+    return results.workdirs(path)
+
+
+def first_in(folder: Path, workdirs: Sequence[Path]) -> Path:
+    """The first of some runs that is in a folder."""
+    return next(workdir for workdir in workdirs if folder in workdir.parents)
 
 
 def names(dirs: Sequence[Path]) -> list[str]:

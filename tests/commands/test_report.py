@@ -138,7 +138,7 @@ def test_runs_without_weights_have_curves_and_a_table(tmp_path, capsys):
     assert titles(page) == {"Curves", "Ablation", "Filters (Figure 3)", "Config"}
     assert set(left_out(page)) == {"Filters (Figure 3)"}
     assert "there is no checkpoint in" in left_out(page)["Filters (Figure 3)"]
-    assert "schedule.rate=0.001" in page
+    assert "schedule.rate=0.002" in page  # what the second arm overrides
     assert page.count("<details open>") == 2
 
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from alexnet.figures import ablation, confusion, curves, examples, filters, race, style
+from alexnet.figures.ablation import Arm
 from alexnet.figures.style import DARK, LIGHT, WIDTH, drawn, short
 
 ODD = ("<b>", 'a "quote"', "$x^2$", "日本", "two\nlines", "a" * 300, "", "\\frac{")
@@ -37,11 +38,6 @@ def image() -> np.ndarray:
     return RANDOM.integers(0, 256, (12, 12, 3), np.uint8)
 
 
-def row(arm: str, errors: list[float], difference=None, low=None, high=None) -> dict:
-    more = {"difference": difference, "low": low, "high": high}
-    return {"arm": arm, "n": len(errors), "errors": errors, "mean": np.mean(errors)} | more
-
-
 def rows_of_a_log(scale: float) -> list[dict]:
     losses = [{"epoch": e / 10, "train/loss": scale / (e + 1)} for e in (1, 2)]
     train = [row | {"train/top1_error": 0.5} for row in losses]
@@ -62,10 +58,10 @@ FIGURES = {
     "confusion": (confusion.draw, COUNTS, ODD),
     "many classes": (confusion.draw, np.eye(40), [str(k) for k in range(40)]),
     "worst": (confusion.draw_worst, confusion.class_errors(COUNTS), ODD),
-    "errors": (ablation.draw_errors, [row(ODD[2], [0.1]), row(ODD[5], [0.1, 0.2])]),
+    "errors": (ablation.draw_values, [Arm(ODD[2], [0.1]), Arm(ODD[5], [0.1, 0.2])]),
     "differences": (
         ablation.draw_differences,
-        [row("a", [0.1]), row(ODD[5], [0.1], 0.1), row("c", [0.1], 0.1, 0, 0.2)],
+        [Arm("a", [0.1]), Arm(ODD[5], [0.1], 0.1), Arm("c", [0.1], 0.1, 0.0, 0.2)],
     ),
     "curve": (curves.draw, [curves.Curve("a", rows_of_a_log(9))], "top1_error"),
     "many curves": (

@@ -1,98 +1,103 @@
-"""Arms, their numbers and their intervals, against scipy."""
+"""The page on an ablation has the numbers of `alexnet compare`, in tables and in figures."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
+from support.runs import leave
 from support.tiny import ROOT
 
 from alexnet.errors import UserError
+from alexnet.figures import ablation as figures
 from alexnet.reports import ablation
-from alexnet.training.setup import load_config
-from alexnet.workdir import record
 
+POCKET = f"{ROOT}/configs/cifar10.py:pocket"
 BASELINE = [0.30, 0.33, 0.29, 0.35]
 WITHOUT = [0.34, 0.35, 0.34, 0.36]
-
-
-def make(workdir: Path, errors: list[float | None], **overrides) -> Path:
-    """A workdir with a config and validations, and no weights."""
-    workdir.mkdir()
-    settings = {key.replace("__", "."): value for key, value in overrides.items()}
-    record.save_config(load_config(f"{ROOT}/configs/digits.py", settings), workdir)
-    rows = [
-        {"step": step, "epoch": step, "validation/top1_error": error}
-        for step, error in enumerate(errors, 1)
-    ]
-    (workdir / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return workdir
 
 
 @pytest.fixture
 def runs(tmp_path) -> list[Path]:
     """Two arms of four seeds, those of the second in another order."""
-    first = [make(tmp_path / f"a{s}", [0.9, 0.2, BASELINE[s]], seed=s) for s in range(4)]
+    first = [
+        leave(tmp_path / f"a-{s}", [0.9, 0.2, BASELINE[s]], overrides={"seed": s}) for s in range(4)
+    ]
+    off = {"net.norm": False, "log_every": 3}  # log_every makes no arm
     second = [
-        make(tmp_path / f"b{s}", [0.9, WITHOUT[s]], seed=s, net__norm=False, log_every=3)
+        leave(tmp_path / f"b-{s}", [0.9, 0.5, WITHOUT[s]], overrides={"seed": s, **off})
         for s in (2, 0, 3, 1)
     ]
     return [*first, *second]
 
 
-def test_differences_are_paired_by_seed_and_their_interval_is_scipys(runs):
-    baseline, without = ablation.ablation_rows(runs)
-    assert baseline["arm"] == "net.norm=True"
-    assert without["arm"] == "net.norm=False"  # log_every makes no arm
-    assert (baseline["n"], without["n"]) == (4, 4)
-    assert baseline["dirs"] == runs[:4]
-    assert baseline["mean"] == pytest.approx(np.mean(BASELINE))
-    assert baseline["std"] == pytest.approx(np.std(BASELINE, ddof=1))
-    assert baseline["best"] == pytest.approx(0.2)
-    assert (baseline["difference"], baseline["low"]) == (None, None)
-    expected = stats.ttest_rel(WITHOUT, BASELINE).confidence_interval(0.95)
-    assert without["difference"] == pytest.approx(np.mean(np.subtract(WITHOUT, BASELINE)))
-    assert (without["low"], without["high"]) == pytest.approx((expected.low, expected.high))
+@pytest.fixture
+def drawn(monkeypatch) -> list[list[figures.Arm]]:
+    """What is drawn."""
+    seen = []
+    for name in ("draw_values", "draw_differences"):
+        monkeypatch.setattr(figures, name, lambda figure, arms, epochs: seen.append(arms))
+    return seen
 
 
-def test_one_seed_has_no_interval_and_no_shared_seed_no_difference(runs, tmp_path):
-    other = make(tmp_path / "c", [0.5], seed=9, net__norm=False, net__dropout=0.0)
-    rows = ablation.ablation_rows([runs[0], runs[5], other])
-    assert [row["std"] for row in rows] == [None] * 3
-    assert rows[1]["difference"] == pytest.approx(WITHOUT[0] - BASELINE[0])
-    assert rows[1]["low"] is None
-    assert rows[2]["difference"] is None
-    assert rows[2]["arm"] == "net.dropout=0.0, net.norm=False"
-
-
-def test_runs_that_were_not_validated_do_not_count(runs, tmp_path):
-    begun = make(tmp_path / "begun", [], seed=7)
-    diverged = make(tmp_path / "nan", [0.4, None], seed=8)
-    [row] = ablation.ablation_rows([runs[0], begun, diverged])
-    assert (row["arm"], row["n"], row["errors"]) == ("all alike", 2, [BASELINE[0], 0.4])
-    with pytest.raises(UserError, match="no run has been validated yet"):
-        ablation.part([begun])
-
-
-def test_the_table_has_points_and_signs(runs):
+def test_differences_are_paired_by_seed_and_their_interval_is_scipys(runs, drawn):
     made = ablation.part(runs)
+    baseline, without = drawn[0]
+    assert baseline[1:] == (pytest.approx([100 * error for error in BASELINE]), None, None, None)
+    assert without.name == "net.norm=False"
+    assert sorted(without.values) == pytest.approx(sorted(100 * error for error in WITHOUT))
+    expected = stats.ttest_rel(WITHOUT, BASELINE).confidence_interval(0.95)
+    assert without.difference == pytest.approx(100 * np.mean(np.subtract(WITHOUT, BASELINE)))
+    assert (without.low, without.high) == pytest.approx((100 * expected.low, 100 * expected.high))
     [table] = made.tables
-    assert table.rows[0] == ("net.norm=True", "4", "31.75", "2.75", "20.00", "", "")
-    assert table.rows[1][:6] == ("net.norm=False", "4", "34.75", "0.96", "34.75", "+3.00")
-    interval = stats.ttest_rel(WITHOUT, BASELINE).confidence_interval(0.95)
-    assert table.rows[1][6] == f"{100 * interval.low:+.2f} to {100 * interval.high:+.2f}"
+    low, high = 100 * expected.low, 100 * expected.high
+    assert table.rows[0][:4] == ("a", "", "4", "31.75 ± 2.75")
+    assert table.rows[1][:4] == ("b", "net.norm=False", "4", "34.75 ± 0.96")
+    assert table.rows[1][4] == f"+3.00 [{low:+.2f} {high:+.2f}]"
     assert [shown.name for shown in made.figures] == ["errors", "differences"]
 
 
-def test_an_arm_that_differs_in_many_settings_is_named_after_its_first_run(runs, tmp_path):
-    settings = {"net__norm": False, "net__dropout": 0.25, "epochs": 5, "schedule__rate": 0.125}
-    others = [make(tmp_path / f"other{s}", [0.5], seed=s, **settings) for s in range(2)]
-    found = ablation.arms([*others, runs[0]])
-    assert found == [("other0", 0), ("other0", 1), ("a0", 0)]
+def test_one_seed_has_no_interval_and_no_shared_seed_no_difference(runs, tmp_path, drawn):
+    more = {"seed": 9, "net.norm": False, "net.dropout": 0.0}
+    other = leave(tmp_path / "c-9", [0.5], overrides=more)
+    made = ablation.part([runs[0], runs[5], other])
+    assert [arm[2:] for arm in drawn[0]].count((None, None, None)) == 2
+    assert {row[2] for row in made.tables[0].rows} == {"1"}
+
+
+def test_a_run_counts_once_it_has_been_validated(runs, tmp_path, drawn):
+    begun = leave(tmp_path / "a-7", [], overrides={"seed": 7, "epochs": 3.0})
+    going_on = leave(tmp_path / "a-8", [0.4], overrides={"seed": 8, "epochs": 3.0})
+    ablation.part([runs[0], begun, going_on])
+    assert [len(arm.values) for arm in drawn[0]] == [2]
+    with pytest.raises(UserError, match="no run that has been validated"):
+        ablation.part([begun])
+
+
+def test_a_sweep_has_its_arms_claims_and_verdicts(tmp_path):
+    from alexnet.sweeps import experiment, plan
+
+    planned = experiment.load(f"{ROOT}/experiments/lrn.py:small")
+    plan.save(planned, range(5), 0, tmp_path)
+    for seed in range(5):
+        for name, norm, error in (("baseline", True, 0.3), ("no_lrn", False, 0.32)):
+            leave(
+                tmp_path / f"lrn-{name}-{seed}",
+                [0.5] * 7 + [error + 0.001 * (seed * (3 if norm else 2) % 5)],
+                file=POCKET,
+                overrides={"seed": seed, "net.norm": norm},
+            )
+    made = ablation.part([tmp_path])
+    [table] = made.tables
+    assert table.header[0] == "arm"
+    assert table.header[-2:] == ("claim", "verdict")
+    assert table.rows[1][-2:] == ("+1.4", "supported")
+    assert "Local response normalisation" in table.title
+    labels = ablation.arms(sorted(tmp_path.glob("lrn-*")))
+    assert [*labels.values()] == ["baseline"] * 5 + ["net.norm=False"] * 5
 
 
 def test_runs_on_different_datasets_are_not_compared(runs, tmp_path):
-    other = make(tmp_path / "other", [0.5], data__name="cifar10")
-    with pytest.raises(UserError, match="the runs are on different datasets: cifar10, digits"):
+    other = leave(tmp_path / "other-0", [0.5], overrides={"data.name": "cifar10"})
+    with pytest.raises(UserError, match="different datasets"):
         ablation.part([runs[0], other])

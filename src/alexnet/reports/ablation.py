@@ -1,135 +1,79 @@
-"""Several runs as arms of an ablation: what differs between them, and by how much they differ."""
+"""Several runs as arms of an ablation, as `alexnet compare` has them, with pictures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from alexnet import config as configs
-from alexnet.errors import UserError
 from alexnet.figures import ablation as figures
 from alexnet.figures.style import drawn
-from alexnet.reports.part import Part, Shown, Table
-from alexnet.sweeps.statistics import estimate
-from alexnet.workdir import record
-from alexnet.workdir.claim import MAY_CHANGE
-from alexnet.workdir.log import read_history
-
-LONGEST = 60  # letters of an arm's name
-# Settings that make no other arm: the seed, and what leaves results as they are.
-NOT_ARMS = ("seed", *(key for key in MAY_CHANGE if key not in ("epochs", "schedule.")))
+from alexnet.reports.part import Part, Shown
+from alexnet.reports.part import Table as Shape
+from alexnet.sweeps import comparison, formats, results
+from alexnet.sweeps.comparison import Row, Table
 
 
-def ablation_rows(dirs: Sequence[Path]) -> list[dict[str, Any]]:
-    """A row for each arm, that of the first directory first.
-
-    Returns:
-        dicts of
-        arm: what sets it apart from others, such as "net.norm=False".
-        dirs: its runs.
-        n: how many have been validated.
-        errors: top-1 error of the last validation of each, a fraction.
-        mean, std: of these; std None if n = 1.
-        best: mean of the lowest error of each.
-        difference: mean of the differences from the first arm over the seeds that both have; None
-            if there are none, and for the first arm.
-        low, high: its 95% interval, Student's t; None if fewer than two seeds are paired.
-    """
-    found = {}
-    for workdir, (arm, seed) in zip(dirs, arms(dirs), strict=True):
-        errors = [row["top1_error"] for row in read_history(workdir)]
-        errors = [error for error in errors if error is not None]
-        row = found.setdefault(arm, {"arm": arm, "dirs": [], "last": {}, "best": []})
-        row["dirs"].append(workdir)
-        if errors:
-            row["last"].setdefault(seed, errors[-1])
-            row["best"].append(min(errors))
-    rows = [row for row in found.values() if row["last"]]
-    return [_summary(row, rows[0]) for row in rows]
+def arms(workdirs: Sequence[Path]) -> dict[Path, str]:
+    """What sets each run that has been validated apart; the first baseline's runs come first."""
+    planned = results.experiments(workdirs)
+    found = {path: results.from_workdir(path, begun=True) for path in workdirs}
+    paths = {id(result): path for path, result in found.items() if result}
+    named = {}
+    for experiment, runs in comparison.placed([one for one in found.values() if one], planned):
+        for name, several in runs.items():
+            label = formats.overridden(experiment.arms[name].overrides) or name
+            for result in several:
+                named.setdefault(paths[id(result)], label)
+    return named
 
 
-def arms(dirs: Sequence[Path]) -> list[tuple[str, int]]:
-    """(arm, seed) of each run.
-
-    An arm is named after the settings that differ between the runs, such as "net.norm=False", or
-    after its first run where these are too many to read.
-    """
-    settings = [configs.flat(record.saved_config(workdir).to_dict()) for workdir in dirs]
-    keys = [
-        key
-        for key in dict.fromkeys(key for setting in settings for key in setting)
-        if not key.startswith(NOT_ARMS) and len({repr(s.get(key)) for s in settings}) > 1
-    ]
-    found = {}
-    for workdir, setting in zip(dirs, settings, strict=True):
-        text = ", ".join(f"{key}={setting[key]}" for key in keys if key in setting)
-        name = workdir.name if len(text) > LONGEST else text or "all alike"
-        setting["arm"] = found.setdefault(text, name)
-    return [(setting["arm"], setting["seed"]) for setting in settings]
+def part(paths: Sequence[Path]) -> Part:
+    """The tables and their figures."""
+    found = results.read(paths, begun=True).results
+    tables = comparison.tables(found, results.experiments(paths))
+    shown = []
+    for number, table in enumerate(tables):
+        which = f"_{number + 1}" if number else ""
+        title = table.experiment.title if len(tables) > 1 else ""
+        shown += _figures(table, which, f"{title} " if title else "")
+    text = [formats.about(table, "last") for table in {t.ratio: t for t in tables}.values()]
+    text += [f"Note: {note}." for table in tables for note in table.notes]
+    text += [line] if (line := formats.chance(tables)) else []
+    return Part("Ablation", "\n".join(text), shown, [_shape(table) for table in tables])
 
 
-def check_same_data(dirs: Sequence[Path]) -> None:
-    """Raises UserError for runs on different datasets, whose errors do not compare."""
-    names = {record.saved_config(workdir).data.name for workdir in dirs}
-    if len(names) > 1:
-        raise UserError(f"the runs are on different datasets: {', '.join(sorted(names))}")
+def _figures(table: Table, which: str, title: str) -> list[Shown]:
+    found = [_arm(row) for row in table.rows if row.known]
+    if not found:
+        return []
+    height, values = figures.height(found), "Epochs" if table.ratio else "Errors"
+    factors = "Factors by" if table.ratio else "Differences from"
 
+    def drawing(draw):
+        return drawn(lambda figure: draw(figure, found, table.ratio), height)
 
-def _summary(row: dict[str, Any], first: dict[str, Any]) -> dict[str, Any]:
-    errors = np.array(list(row["last"].values()))
-    seeds = set() if row is first else row["last"].keys() & first["last"].keys()
-    pairs = [row["last"][seed] - first["last"][seed] for seed in sorted(seeds)]
-    against = estimate(pairs) if pairs else None
-    return {
-        "arm": row["arm"],
-        "dirs": row["dirs"],
-        "n": len(errors),
-        "errors": errors.tolist(),
-        "mean": errors.mean(),
-        "std": errors.std(ddof=1) if len(errors) > 1 else None,
-        "best": np.mean(row["best"]),
-        "difference": against and against.mean,
-        "low": against and against.low,
-        "high": against and against.high,
-    }
-
-
-def part(dirs: Sequence[Path]) -> Part:
-    """The table and its figures."""
-    check_same_data(dirs)
-    rows = ablation_rows(dirs)
-    if not rows:
-        raise UserError("no run has been validated yet")
     shown = [
-        Shown("errors", "Errors of all runs, and their means", _drawn(figures.draw_errors, rows))
+        Shown(
+            f"errors{which}",
+            f"{title}{values} of all runs, and their means",
+            drawing(figures.draw_values),
+        )
     ]
-    if any(row["difference"] is not None for row in rows[1:]):
-        title = "Differences from the first arm, and 95% intervals"
-        shown.append(Shown("differences", title, _drawn(figures.draw_differences, rows)))
-    text = (
-        "Top-1 error of the last validation; differences are paired by seed, their 95% intervals "
-        "Student's t. The best of several validations is lower by luck alone."
-    )
-    header = ("arm", "n", "last, %", "std", "best, %", "difference, points", "95% interval")
-    return Part("Ablation", text, shown, [Table(header, [_cells(row) for row in rows])])
+    if any(arm.difference is not None for arm in found):
+        title = f"{title}{factors} the first arm, and 95% intervals"
+        shown.append(Shown(f"differences{which}", title, drawing(figures.draw_differences)))
+    return shown
 
 
-def _drawn(draw, rows):
-    return drawn(lambda figure: draw(figure, rows), figures.height(rows))
+def _arm(row: Row) -> figures.Arm:
+    against = row.against and (row.against.mean, row.against.low, row.against.high)
+    return figures.Arm(formats.said(row) or row.arm, row.known, *(against or ()))
 
 
-def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    def per_cent(value: float | None, sign: str = "") -> str:
-        return "" if value is None else f"{100 * value:{sign}.2f}"
-
-    interval = f"{per_cent(row['low'], '+')} to {per_cent(row['high'], '+')}"
-    return (
-        row["arm"],
-        str(row["n"]),
-        per_cent(row["mean"]),
-        per_cent(row["std"]),
-        per_cent(row["best"]),
-        per_cent(row["difference"], "+"),
-        "" if row["low"] is None else interval,
-    )
+def _shape(table: Table) -> Shape:
+    """The table of a page, which says of each arm what it overrides."""
+    (arm, *head), *lines = formats.cells(table)
+    rows = [
+        (name, formats.said(row), *rest)
+        for row, (name, *rest) in zip(table.rows, lines, strict=True)
+    ]
+    title = ": ".join(part for part in (table.dataset, table.experiment.title) if part)
+    return Shape((arm, "overrides", *head), rows, words=2, title=title)

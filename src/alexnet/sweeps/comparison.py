@@ -92,19 +92,29 @@ def tables(
     Raises:
         UserError: for runs of different images in one table, or no such baseline.
     """
+    made = placed(found, experiments)
+    return [_table(experiment, runs, metric, baseline) for experiment, runs in made]
+
+
+def placed(
+    found: Sequence[Result], experiments: Sequence[Experiment]
+) -> list[tuple[Experiment, dict[str, list[Result]]]]:
+    """The runs of each arm, of experiments that have some and of one for runs of no experiment.
+
+    Raises:
+        UserError: for runs of no experiment that are of different datasets.
+    """
     made, used = [], set()
     for experiment in experiments:
-        placed = {
+        runs = {
             name: [result for result in found if results.matches(result, arm)]
             for name, arm in experiment.arms.items()
         }
-        if any(placed.values()):
-            made.append(_table(experiment, placed, metric, baseline))
-            used |= {id(result) for several in placed.values() for result in several}
+        if any(runs.values()):
+            made.append((experiment, runs))
+            used |= {id(result) for several in runs.values() for result in several}
     rest = [result for result in found if id(result) not in used]
-    if rest:
-        made.append(_table(*_grouped(rest, baseline), metric, baseline))
-    return made
+    return [*made, _grouped(rest)] if rest else made
 
 
 def _table(
@@ -239,7 +249,7 @@ def _check_images(used: Sequence[Result], experiment: Experiment) -> None:
 # --- Runs that belong to no experiment ------------------------------------------------------------
 
 
-def _grouped(found: Sequence[Result], baseline: str) -> tuple[Experiment, dict[str, list[Result]]]:
+def _grouped(found: Sequence[Result]) -> tuple[Experiment, dict[str, list[Result]]]:
     """An experiment made of what differs, and its runs; that nearest to all others comes first."""
     datasets = Counter(result.config["data.name"] for result in found)
     if len(datasets) > 1:

@@ -5,7 +5,7 @@ import io
 import json
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alexnet.sweeps import statistics
@@ -29,7 +29,7 @@ def text(tables: Sequence[Table], metric: str) -> str:
     parts = []
     for table in tables:
         title = [line for part in _titled(table) for line in _wrapped(part)]
-        parts.append("\n".join(title + aligned(_cells(table), names=1)))
+        parts.append("\n".join(title + aligned(cells(table), names=1)))
         about_arms = [f"  {row.arm}: {said(row)}{_quoted(row)}" for row in table.rows if said(row)]
         parts[-1] += "".join(f"\n{line}" for one in about_arms for line in _wrapped(one))
         parts[-1] += "".join(
@@ -47,7 +47,7 @@ def markdown(tables: Sequence[Table], metric: str) -> str:
     parts = []
     for table in tables:
         title, *more = _titled(table)
-        head, *rows = _cells(table)
+        head, *rows = cells(table)
         lines = [f"**{title}**", *more, "", _line(head), _line(["---"] * len(head))]
         parts.append(
             "\n".join([*lines, *map(_line, rows), *(f"\nNote: {n}." for n in table.notes)])
@@ -125,7 +125,12 @@ def chance(tables: Sequence[Table]) -> str:
 
 def said(row: Row) -> str:
     """What an arm overrides."""
-    return ", ".join(f"{key}={value!r}" for key, value in row.overrides.items())
+    return overridden(row.overrides)
+
+
+def overridden(overrides: Mapping[str, Any]) -> str:
+    """Overrides as text."""
+    return ", ".join(f"{key}={value!r}" for key, value in overrides.items())
 
 
 def _quoted(row: Row) -> str:
@@ -143,7 +148,8 @@ def _titled(table: Table) -> list[str]:
     return [title] if experiment.judges else [title, "(a demonstration: no verdicts)"]
 
 
-def _cells(table: Table) -> list[list[str]]:
+def cells(table: Table) -> list[list[str]]:
+    """A line for each arm, below one of headings."""
     value = "epochs" if table.ratio else "error"
     head = ["arm", "n", value, "factor" if table.ratio else "difference", "can show"]
     claims = any(row.claim for row in table.rows)

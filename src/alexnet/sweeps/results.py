@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from alexnet import config as configs
 from alexnet.errors import UserError
 from alexnet.sweeps import plan
-from alexnet.sweeps.experiment import FROM_ARM, Arm
+from alexnet.sweeps.experiment import FROM_ARM, Arm, Experiment
 from alexnet.workdir import log, migrations, record
 
 FORMAT = "alexnet result"
@@ -73,7 +73,7 @@ def read_results(directory: str | os.PathLike) -> list[dict[str, Any]]:
     """
     path = Path(directory).expanduser()
     found, placed = read([path]).results, {}
-    for experiment in (one["experiment"] for one in experiments(path)):
+    for experiment in experiments([path]):
         for result in found:
             for arm in experiment.arms.values():
                 if matches(result, arm):
@@ -109,11 +109,14 @@ class Found:
     unfinished: list[str]
 
 
-def read(paths: Sequence[Path]) -> Found:
+def read(paths: Sequence[Path], begun: bool = False) -> Found:
     """The runs, evaluations and result files in some folders and their sub-folders.
 
+    Args:
+        begun: whether a run counts once it has been validated; else it has to be finished.
+
     Raises:
-        UserError: if there is none that is finished.
+        UserError: if there is none that counts.
     """
     results, unfinished = [], []
     for path in paths:
@@ -121,7 +124,7 @@ def read(paths: Sequence[Path]) -> Found:
             raise UserError(f"{path}: no such folder")
         for folder, files in _walk(path):
             if "config.json" in files:
-                one = from_workdir(folder)
+                one = from_workdir(folder, begun)
                 results += [one] if one else []
                 unfinished += [] if one else [str(folder)]
             elif plan.EVALUATION in files:
@@ -130,14 +133,19 @@ def read(paths: Sequence[Path]) -> Found:
                 results += [one for name in files if (one := from_file(folder / name))]
     if not results:
         more = f" ({len(unfinished)} have begun)" if unfinished else ""
-        raise UserError(f"{', '.join(map(str, paths))}: no finished run{more}")
+        what = "run that has been validated" if begun else f"finished run{more}"
+        raise UserError(f"{', '.join(map(str, paths))}: no {what}")
     return Found(results, unfinished)
 
 
-def experiments(path: Path) -> list[dict[str, Any]]:
-    """The plans of the sweeps in a folder and its sub-folders; see `plan.saved`."""
-    found = [one for folder, _ in _walk(path) for one in plan.saved(folder)]
-    return found or plan.saved(path.parent)  # of one run in a sweep
+def experiments(paths: Sequence[Path]) -> list[Experiment]:
+    """Those that the sweeps in some folders and their sub-folders wrote down; see `plan.saved`."""
+    found = {}
+    for path in paths:
+        saved = [one for folder, _ in _walk(path) for one in plan.saved(folder)]
+        for one in saved or plan.saved(path.parent):  # of one run in a sweep
+            found.setdefault((one["experiment"].name, one["experiment"].scale), one["experiment"])
+    return list(found.values())
 
 
 def _walk(path: Path) -> Iterator[tuple[Path, list[str]]]:
@@ -149,18 +157,27 @@ def _walk(path: Path) -> Iterator[tuple[Path, list[str]]]:
         yield Path(folder), sorted(files)
 
 
-def from_workdir(folder: Path) -> Result | None:
-    """A run's, or None if it is not finished.
+def workdirs(path: Path) -> list[Path]:
+    """The runs in a folder and its sub-folders, finished or not; of a run itself that one."""
+    return [folder for folder, files in _walk(path) if "config.json" in files]
+
+
+def from_workdir(folder: Path, begun: bool = False) -> Result | None:
+    """A run's, or None if it is not finished or, where it has only to have `begun`, validated.
 
     Raises:
         UserError: for a log or config that is damaged, or of a later version.
     """
     config = record.saved_config(folder)
-    if not plan.finished(folder, config.epochs):
+    if not (folder / "metrics.jsonl").is_file():
+        return None
+    if not begun and not plan.finished(folder, config.epochs):
         return None
     flat = _flat(config)
     rows = log.read_log(folder)
     history = log.read_history(folder)
+    if not history:
+        return None
     last, best = (
         history[-1],
         min(history, key=lambda row: (_number(row["top1_error"]), row["epoch"])),

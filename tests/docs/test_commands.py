@@ -1,0 +1,80 @@
+"""Every command, setting, link and piece of Python in a page exists."""
+
+import ast
+import functools
+import importlib
+import re
+from operator import getitem
+
+import pytest
+from support.pages import NOTEBOOKS, PAGES, blocks, command_of, lines, split
+from support.tiny import ROOT
+
+from alexnet import cli, load_config
+from alexnet.__main__ import commands
+from alexnet.data.augment import VIEWS
+from alexnet.training.setup import KINDS
+
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", [*PAGES, *NOTEBOOKS], ids=lambda path: path.name)
+def test_commands_and_their_options_are_there(page):
+    for line in lines(page):
+        program, *rest = line.arguments
+        if ours := command_of(line):
+            check(*ours)
+        elif program == "make":
+            targets = [word for word in rest if "=" not in word]
+            assert set(targets) <= TARGETS, line
+        elif program == "python":
+            assert rest[0] == "-m" or (ROOT / rest[0]).is_file(), line
+
+
+def check(name: str, arguments: list[str]) -> None:
+    """Fails unless the command has these options, and its config these settings."""
+    if not name:
+        return
+    assert name in commands(), name
+    options = importlib.import_module(f"alexnet.{name}").OPTIONS
+    flags = [word.removeprefix("--").split("=")[0] for word in arguments if word.startswith("--")]
+    if name in cli.OWN_HELP and not any(flag in options for flag in flags):
+        importlib.import_module(f"alexnet.{name}").main(arguments)
+        return
+    own = [flag for flag in flags if not flag.startswith("config.")]
+    assert set(own) <= {*options, "help", *VIEWS}, (name, own)
+    configs = [word for word in arguments if word.startswith("--config=")]
+    overrides = [word for word in arguments if word.startswith("--config.")]
+    for override in overrides if configs and "=N" not in "".join(overrides) else ():
+        cli.parse([*configs, override], {"config": ("", "")}, KINDS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)[)#]", page.read_text()):
+        assert target.startswith("http") or (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_python_can_be_parsed(page):
+    for block in blocks(page, "python"):
+        ast.parse(block)
+
+
+def test_the_papers_rows_are_settings_that_exist():
+    spans = re.findall(r"`'?(--config=[^`]*)`", (ROOT / "docs/paper.md").read_text())
+    assert len(spans) > 20
+    for span in spans:
+        [(_, *arguments)] = split(f"train {span}")
+        cli.parse(arguments, {"config": ("", "")}, KINDS)
+
+
+def test_the_readings_differ_as_the_page_on_fidelity_says():
+    page = (ROOT / "docs/fidelity.md").read_text()
+    rows = re.findall(r"^\| `([a-z_.]+)` \| `([^`]+)` \| `([^`]+)` \|", page, re.MULTILINE)
+    assert len(rows) > 5
+    for column, reading in ((1, "paper"), (2, "original")):
+        config = load_config(f"{ROOT}/configs/imagenet.py:{reading}")
+        for row in rows:
+            value = functools.reduce(getitem, row[0].split("."), config)
+            assert value == ast.literal_eval(row[column]), (row[0], reading)
