@@ -7,12 +7,14 @@ import re
 from operator import getitem
 
 import pytest
-from support.pages import NOTEBOOKS, PAGES, blocks, command_of, lines, split
+from support.pages import NOTEBOOKS, PAGES, blocks, command_of, lines, spans, split
 from support.tiny import ROOT
 
 from alexnet import cli, load_config
 from alexnet.__main__ import commands
 from alexnet.data.augment import VIEWS
+from alexnet.models.build import build
+from alexnet.models.table import layers
 from alexnet.training.setup import KINDS
 
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -20,7 +22,7 @@ TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MUL
 
 @pytest.mark.parametrize("page", [*PAGES, *NOTEBOOKS], ids=lambda path: path.name)
 def test_commands_and_their_options_are_there(page):
-    for line in lines(page):
+    for line in [*lines(page), *spans(page)]:
         program, *rest = line.arguments
         if ours := command_of(line):
             check(*ours)
@@ -62,10 +64,10 @@ def test_python_can_be_parsed(page):
 
 
 def test_the_papers_rows_are_settings_that_exist():
-    spans = re.findall(r"`'?(--config=[^`]*)`", (ROOT / "docs/paper.md").read_text())
-    assert len(spans) > 20
-    for span in spans:
-        [(_, *arguments)] = split(f"train {span}")
+    rows = re.findall(r"`'?(--config=[^`]*)`", (ROOT / "docs/paper.md").read_text())
+    assert len(rows) > 20
+    for row in rows:
+        [(_, *arguments)] = split(f"train {row}")
         cli.parse(arguments, {"config": ("", "")}, KINDS)
 
 
@@ -78,3 +80,19 @@ def test_the_readings_differ_as_the_page_on_fidelity_says():
         for row in rows:
             value = functools.reduce(getitem, row[0].split("."), config)
             assert value == ast.literal_eval(row[column]), (row[0], reading)
+
+
+def test_figures_in_the_korean_page_are_the_tables():
+    page = (ROOT / "README.ko.md").read_text()
+    net = layers(build("alexnet", classes=1000))
+    parameters = sum(layer.parameters for layer in net)
+    [conv4] = [layer.parameters for layer in net if layer.name == "conv4"]
+    products = sum(layer.multiply_adds for layer in net)
+    small = sum(layer.multiply_adds for layer in layers(build("cifar_80sec", classes=10)))
+    for said in (
+        f"매개변수 {parameters:,}개",
+        f"매개변수의 {conv4 / parameters:.1%}",
+        f"{small // 10**4:,}만",
+        f"{products // 10**8}억 {round(products / 10**4) % 10**4:,}만",
+    ):
+        assert said in " ".join(page.split()), said

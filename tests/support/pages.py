@@ -35,16 +35,20 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def lines(page: Path) -> list[Line]:
-    """Every command in the page's blocks for a shell, and in its spans of code."""
-    shell = "".join(blocks(page, "bash")).replace("\\\n", " ").splitlines()
-    spans = re.findall(
-        r"`((?:python -m alexnet\.|alexnet )[^`]*)`", page.read_text().replace("\n", " ")
-    )
+    """Every command in the page's blocks for a shell."""
     found = []
-    for text in [*shell, *(span for span in spans if "=" in span or " -" in span)]:
+    for text in "".join(blocks(page, "bash")).replace("\\\n", " ").splitlines():
         command, _, comment = text.partition(" # ")
         found += [Line(arguments, comment.strip()) for arguments in split(command)]
     return found
+
+
+def spans(page: Path) -> list[Line]:
+    """Commands with options that its sentences name."""
+    text = page.read_text().replace("\n", " ")
+    found = re.findall(r"`((?:python -m alexnet\.|alexnet )[^`]*)`", text)
+    whole = [span for span in found if "=" in span or " -" in span]
+    return [Line(arguments, "") for span in whole for arguments in split(span)]
 
 
 def split(command: str) -> list[tuple[str, ...]]:
