@@ -86,7 +86,7 @@ def test_figures_in_the_korean_page_are_the_tables():
     page = (ROOT / "README.ko.md").read_text()
     net = layers(build("alexnet", classes=1000))
     parameters = sum(layer.parameters for layer in net)
-    [conv4] = [layer.parameters for layer in net if layer.name == "conv4"]
+    [conv4] = [layer.parameters for layer in net if layer.row.name == "conv4"]
     products = sum(layer.multiply_adds for layer in net)
     small = sum(layer.multiply_adds for layer in layers(build("cifar_80sec", classes=10)))
     for said in (
