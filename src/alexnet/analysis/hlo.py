@@ -46,12 +46,12 @@ def owners(hlo: str, names: Container[str]) -> dict[str, tuple[str, str]]:
     @functools.cache
     def owner(name: str) -> tuple[str, str]:
         line = lines[name]
-        scope, called = _OP_NAME.search(line), _CALLS.search(line)
+        said, called = _OP_NAME.search(line), _CALLS.search(line)
         # A fusion may not say, but what is in it does.
-        scope = scope[1] if scope else inside.get(called[1] if called else "", "")
+        scope = said[1] if said else inside.get(called[1] if called else "", "")
         parts = re.split(r"[/()]", scope)
-        if found := [part for part in parts if part in names]:
-            return found[0], "gradient" if "transpose" in parts else "forward"
+        if own := [part for part in parts if part in names]:
+            return own[0], "gradient" if "transpose" in parts else "forward"
         # XLA makes weight gradients anew, without a name: they end in their layer's opt_state.
         for user in sorted(read_by[name]):
             if parameter := _OPT_STATE.search(lines[user]):
@@ -102,7 +102,9 @@ def shared(spans: Sequence[Span]) -> dict[str, float]:
         for number, (start, stop, _) in enumerate(spans)
         for change in ((start, number), (stop, number))
     )
-    spent, running, before = collections.Counter(), set(), 0.0
+    spent: dict[str, float] = collections.defaultdict(float)
+    running: set[int] = set()
+    before = 0.0
     for now, number in changes:
         for other in running:
             spent[spans[other][2]] += (now - before) / len(running) / 1e6
@@ -113,7 +115,7 @@ def shared(spans: Sequence[Span]) -> dict[str, float]:
 
 def by_layer(spent: dict[str, float], owner: dict[str, tuple[str, str]], steps: int) -> Spent:
     """The times of all operations, per step, gathered by layer and direction."""
-    found = collections.defaultdict(lambda: {"forward": 0.0, "gradient": 0.0})
+    found: Spent = collections.defaultdict(lambda: {"forward": 0.0, "gradient": 0.0})
     for name, ms in spent.items():
         layer, direction = owner.get(name, ("other", "forward"))
         found[layer][direction] += ms / steps

@@ -64,8 +64,9 @@ def _names(axes: Axes, arms: Sequence[Arm]) -> None:
     for place, arm in enumerate(arms):
         name = f"{short(arm.name, 60)} (n = {len(arm.values)})"
         over = {"facecolor": axes.get_facecolor(), "edgecolor": "none", "pad": 1}  # the lines
-        where = {"transform": axes.get_yaxis_transform(), "in_layout": False}
-        axes.text(0, place - 0.36, name, fontsize=8, bbox=over, **where)
+        beside = axes.get_yaxis_transform()
+        y = place - 0.36
+        axes.text(0, y, name, fontsize=8, bbox=over, transform=beside, in_layout=False)
     axes.set_yticks([])
     axes.set_ylim(len(arms) - 0.55, -0.8)
     axes.spines["left"].set_visible(False)

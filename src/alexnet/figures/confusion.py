@@ -59,8 +59,8 @@ def draw(figure: Figure, counts_KK: np.ndarray, classes: Sequence[str]) -> None:
 def draw_worst(figure: Figure, errors_K: np.ndarray, classes: Sequence[str]) -> None:
     """A bar for each class's error, of many classes the 20 largest, and a line at their mean."""
     axes = figure.subplots()
-    order = np.argsort(-np.nan_to_num(errors_K, nan=-1), kind="stable")
-    order = [k for k in order if not np.isnan(errors_K[k])][:WORST]
+    descending = np.argsort(-np.nan_to_num(errors_K, nan=-1), kind="stable")
+    order = [k for k in descending if not np.isnan(errors_K[k])][:WORST]
     axes.barh(range(len(order)), 100 * errors_K[order], 0.72, alpha=0.85)
     axes.axvline(100 * np.nanmean(errors_K), color="C1", linewidth=1.2)
     axes.set_yticks(range(len(order)), [short(classes[k], 24) for k in order], fontsize=9)

@@ -65,8 +65,8 @@ def draw_predictions(figure: Figure, examples: Sequence[Example]) -> None:
             colour = RIGHT if own else WRONG
             axes.barh(middle, BARS * probability, 0.84 * height, left=left, color=colour, alpha=0.5)
             weight = "bold" if own else "normal"
-            text = {"va": "center", "fontsize": 8.5, "fontweight": weight}
-            axes.text(left + 0.04, middle, short(name, 18), **text)
+            where = left + 0.04, middle
+            axes.text(*where, short(name, 18), va="center", fontsize=8.5, fontweight=weight)
     axes.set_xlim(0, COLUMNS * _STEP)
     axes.set_ylim(lines * (1 + HEAD), 0)
 

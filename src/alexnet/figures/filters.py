@@ -1,5 +1,7 @@
 """Figure 3: the first layer's filters, tower above tower."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -39,4 +41,4 @@ def draw(figure: Figure, kernel_THWCO: np.ndarray) -> None:
         axes.text(-0.012, place, text, transform=axes.transAxes, **_BESIDE)
 
 
-_BESIDE = {"ha": "right", "va": "center", "fontsize": 8, "linespacing": 1.5}
+_BESIDE: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": 8, "linespacing": 1.5}

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import matplotlib
-from matplotlib import cycler, font_manager
+from cycler import cycler
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap

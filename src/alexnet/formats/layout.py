@@ -17,7 +17,7 @@ Params = dict[str, dict[str, np.ndarray]]
 
 def shapes(net: Net, names: dict[str, str]) -> dict[str, tuple[int, ...]]:
     """Of all arrays that a file of this net has."""
-    found = {}
+    found: dict[str, tuple[int, ...]] = {}
     for layer, (height, width, channels), outputs in _weighted(net):
         convolution = isinstance(layer.row, Conv)
         shape = (channels, height, width) if convolution else (channels * height * width,)
@@ -46,7 +46,7 @@ def ours(net: Net, names: dict[str, str], arrays: Arrays) -> Params:
 
 def theirs(net: Net, names: dict[str, str], params: Params) -> Arrays:
     """The reverse of `ours`."""
-    arrays = {}
+    arrays: Arrays = {}
     expected = shapes(net, names)
     for layer, pixels, outputs in _weighted(net):
         name, kernel = names[layer.row.name], params[layer.row.name]["kernel"]

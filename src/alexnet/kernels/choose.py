@@ -27,7 +27,7 @@ CPU = Kernels(
     wide_convs=True,
 )
 
-_CPU_COMPILER_OPTIONS = {
+_CPU_COMPILER_OPTIONS: dict[str, str | bool] = {
     # XLA on CPUs hands convolutions to YNNPACK, whose weight gradients over many images take up to
     # ten times as long as Eigen's. This leaves YNNPACK the matrix products only, as
     # Eigen takes six times as long for those with a transposed kernel, the input gradients.

@@ -38,13 +38,11 @@ max_pool.defvjp(_max_pool, _max_pool_gradient)
 
 def _max_along(x: jax.Array, axis: int, size: int, stride: int) -> tuple[jax.Array, jax.Array]:
     """The maximum of each window along one axis, and its place 0..size-1 in the window, uint8."""
-    best = which = None
-    for n, candidate in enumerate(_slices(x, axis, size, stride, fill=-jnp.inf)):
-        if best is None:
-            best, which = candidate, jnp.zeros(candidate.shape, jnp.uint8)
-        else:
-            which = jnp.where(candidate > best, jnp.uint8(n), which)
-            best = jnp.maximum(best, candidate)  # unlike where, keeps a NaN
+    best, *others = _slices(x, axis, size, stride, fill=-jnp.inf)
+    which = jnp.zeros(best.shape, jnp.uint8)
+    for n, candidate in enumerate(others, 1):
+        which = jnp.where(candidate > best, jnp.uint8(n), which)
+        best = jnp.maximum(best, candidate)  # unlike where, keeps a NaN
     return best, which
 
 
@@ -53,7 +51,7 @@ def avg_pool(x_BHWC: jax.Array, size: int, stride: int) -> jax.Array:
     """`ops.avg_pool`."""
     for axis in (2, 1):
         side = x_BHWC.shape[axis]
-        total = sum(_slices(x_BHWC, axis, size, stride, fill=0))
+        total = functools.reduce(jnp.add, _slices(x_BHWC, axis, size, stride, fill=0))
         x_BHWC = total / _inside(side, size, stride, axis).astype(total.dtype)
     return x_BHWC
 
@@ -101,15 +99,14 @@ def _spread(parts: Sequence[jax.Array], axis: int, stride: int, side: int) -> ja
     zero = jnp.zeros((), parts[0].dtype)
     planes = []
     for remainder in range(stride):
-        total = None
+        padded = []
         for later, part in enumerate(parts[remainder::stride]):
             # A negative pad cuts off what hangs over the edge.
             pad = [
                 (later, length - windows - later, 0) if i == axis else (0, 0, 0) for i in range(4)
             ]
-            part = lax.pad(part, zero, pad)
-            total = part if total is None else total + part
-        planes.append(total)
+            padded.append(lax.pad(part, zero, pad))
+        planes.append(functools.reduce(jnp.add, padded))
     x = jnp.stack(planes, axis + 1)
     x = x.reshape(*x.shape[:axis], length * stride, *x.shape[axis + 2 :])
     return lax.slice_in_dim(x, 0, side, axis=axis)

@@ -54,5 +54,6 @@ def _window_sum(x: jax.Array, size: int, over: str) -> jax.Array:
         # Shifted slices fuse into one pass; reduce_window and cumsum do not.
         pad = [(size // 2, size // 2) if i == axis else (0, 0) for i in range(4)]
         padded, n = jnp.pad(x, pad), x.shape[axis]
-        x = sum(lax.slice_in_dim(padded, i, i + n, axis=axis) for i in range(size))
+        shifted = (lax.slice_in_dim(padded, i, i + n, axis=axis) for i in range(size))
+        x = functools.reduce(jnp.add, shifted)
     return x

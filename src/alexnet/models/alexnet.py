@@ -1,12 +1,13 @@
 """The paper's network (section 3.5) in its two readings, and a small one of the same rows."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from alexnet.errors import UserError, choice
 from alexnet.models.table import Activation, Conv, Dense, Dropout, Net, Norm, Pool, Reads
 
-PRESETS = ("paper", "original")
+Preset = Literal["paper", "original"]
+PRESETS = get_args(Preset)
 INITS = (*PRESETS, "caffe")
 # The pocket net's standard deviations of conv1; conv2; conv3..conv6; fc6 and fc7; fc8
 POCKET_STDS = {
@@ -20,8 +21,8 @@ POCKET_STDS = {
 def alexnet(
     *,
     classes: int,
-    preset: Literal[*PRESETS] = "original",
-    init: Literal["", *INITS] = "",
+    preset: Preset = "original",
+    init: Literal["", "paper", "original", "caffe"] = "",
     towers: int = 2,
     image_size: int = 224,
     kernels: Sequence[int] = (96, 256, 384, 384, 256),
@@ -48,8 +49,8 @@ def alexnet(
         sixth_conv: kernels of conv6 over pool5 (run 146: 256); 0 leaves it out.
     """
     choice("preset", preset, PRESETS)
+    choice("init", init, ("", *INITS))
     init = init or preset
-    choice("init", init, INITS)
     _check_lists(kernels, hidden)
     across: Reads = "all" if communicate else "own"
     middle_std = 0.03 if init == "original" else 0.01  # conv3..conv6
@@ -102,8 +103,8 @@ def alexnet(
 def pocket(
     *,
     classes: int = 10,
-    preset: Literal["", *PRESETS] = "",
-    init: Literal["", *INITS] = "",
+    preset: Literal["", "paper", "original"] = "",
+    init: Literal["", "paper", "original", "caffe"] = "",
     towers: int = 2,
     image_size: int = 28,
     kernels: Sequence[int] = (32, 64, 96, 96, 64),

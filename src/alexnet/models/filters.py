@@ -36,7 +36,7 @@ def grid(kernel_THWCO: np.ndarray, scale: int = 1, line: int = 255) -> np.ndarra
         line: the shade of the lines, 0 to 255.
     """
     kernel = np.nan_to_num(np.asarray(kernel_THWCO, np.float32), posinf=0.0, neginf=0.0)
-    shades = np.uint8(np.round(127.5 + 127.5 * kernel / (np.abs(kernel).max() or 1.0)))
+    shades = np.round(127.5 + 127.5 * kernel / (np.abs(kernel).max() or 1.0)).astype(np.uint8)
     towers, side, _, _, kernels = shades.shape
     columns = min(COLUMNS, kernels)
     lines, cell = math.ceil(kernels / columns), side * scale + 1
@@ -44,8 +44,8 @@ def grid(kernel_THWCO: np.ndarray, scale: int = 1, line: int = 255) -> np.ndarra
     picture = np.full((towers * (tower_height + gap) - gap + 1, columns * cell + 1, 3), line)
     for tower in range(towers):
         for number in range(kernels):
-            line, column = divmod(number, columns)
-            top = tower * (tower_height + gap) + line * cell + 1
+            row, column = divmod(number, columns)
+            top = tower * (tower_height + gap) + row * cell + 1
             left = column * cell + 1
             pixels = shades[tower, ..., number].repeat(scale, 0).repeat(scale, 1)
             picture[top : top + cell - 1, left : left + cell - 1] = pixels

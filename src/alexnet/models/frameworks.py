@@ -37,7 +37,7 @@ def torchvision_alexnet(*, classes: int, image_size: int = 224) -> Net:
         Activation("relu7"),
         Dense("fc8", classes, std=std(4096)),
     )
-    deviation = tuple(255 * share for share in (0.229, 0.224, 0.225))
+    deviation = (255 * 0.229, 255 * 0.224, 255 * 0.225)
     return Net("torchvision alexnet", image_size, classes, 1, rows, Pixels(deviation=deviation))
 
 

@@ -71,7 +71,8 @@ class Weights(nn.Module):
     kernels: Kernels = PLAIN
 
     def setup(self) -> None:
-        row, output = self.layer.row, self.layer.output_shape
+        row: Any = self.layer.row  # a Weighted one: a Conv, Local or Dense
+        output = self.layer.output_shape
         shape, bias_shape = row.kernel_shape(self.layer.input_shape, output), row.bias_shape(output)
         normal = functools.partial(_normal, row.std)
         self.kernel = self.param("kernel", normal, (self.towers, *shape))
@@ -314,13 +315,14 @@ def apply(
         x_BHWC: images with the mean subtracted.
         train: whether dropout drops; then `dropout_key` says what.
     """
-    return Network(net, kernels=kernels).apply(
+    found: Any = Network(net, kernels=kernels).apply(
         {"params": params},
         x_BHWC,
         train,
         dropout_key=dropout_key,
         method="activations",
     )
+    return found
 
 
 def params_specs(net: table.Net) -> dict[str, Any]:

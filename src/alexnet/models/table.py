@@ -347,7 +347,8 @@ def layers(net: Net) -> tuple[Layer, ...]:
     Raises:
         UserError: naming the row that does not fit its input.
     """
-    own, reads_image = (net.image_size, net.image_size, 3), True
+    own: Shape = (net.image_size, net.image_size, 3)
+    reads_image = True
     traced = []
     for row in net.rows:
         read = own

@@ -16,7 +16,7 @@ def arms(workdirs: Sequence[Path]) -> dict[Path, str]:
     planned = results.experiments(workdirs)
     found = {path: results.from_workdir(path, begun=True) for path in workdirs}
     paths = {id(result): path for path, result in found.items() if result}
-    named = {}
+    named: dict[Path, str] = {}
     for experiment, runs in comparison.placed([one for one in found.values() if one], planned):
         for name, several in runs.items():
             label = formats.overridden(experiment.arms[name].overrides) or name

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import functools
 import math
 from typing import Any
 
@@ -38,7 +39,7 @@ def curve_part(named: list[tuple[str, Subject]]) -> Part:
         Shown(
             f"curve_{what}",
             f"{title} over epochs: validation strong, training thin",
-            drawn(lambda figure, what=what: curves.draw(figure, found, what), height),
+            drawn(functools.partial(curves.draw, curves=found, what=what), height),
         )
         for what, title in (("top1_error", "Top-1 error"), ("loss", "Loss"))
     ]
@@ -95,8 +96,8 @@ def config_part(subject: Subject) -> Part:
     """Where the config differs from the base; all of it where there is no base."""
     settings = configs.flat(subject.config.to_dict())
     if not BASE.is_file():
-        rows = [(key, _word(value)) for key, value in settings.items()]
-        return Part("Config", tables=[Table(("setting", "value"), rows, 2)])
+        all_rows = [(key, _word(value)) for key, value in settings.items()]
+        return Part("Config", tables=[Table(("setting", "value"), all_rows, 2)])
     base = expected(load_config(str(BASE)), subject.config)
     rows = [
         (key, _word(value), _word(base.get(key, "")))

@@ -46,7 +46,7 @@ def data_url(png: bytes) -> str:
 
 def pngs(together: Iterable[Part], runs: Sequence[Run]) -> dict[str, bytes]:
     """The light figures by the names of their files; those of a run begin with its name."""
-    found = {}
+    found: dict[str, bytes] = {}
     for part in together:
         found |= {f"{shown.name}.png": shown.drawing.light for shown in part.figures}
     for number, run in enumerate(runs, 1):

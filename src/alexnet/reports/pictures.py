@@ -46,18 +46,18 @@ def figure_4_left(subject: Subject) -> Part:
     outcome, classes = subject.outcome, subject.net.classes
     numbers = chosen(subject)
     images, labels = subject.splits.run.store.read(SPLIT, numbers)
-    shown = []
+    drawings = []
     for image, label, log_p_K in zip(images, labels, outcome.log_probs_NK[numbers], strict=True):
         order = np.argsort(-log_p_K, kind="stable")[:LABELS]
         best = [(classes[k], float(np.exp(log_p_K[k]))) for k in order]
-        shown.append(examples.Example(image, classes[label], best))
+        drawings.append(examples.Example(image, classes[label], best))
     drawing = drawn(
-        lambda figure: examples.draw_predictions(figure, shown),
-        examples.predictions_height(len(shown)),
+        lambda figure: examples.draw_predictions(figure, drawings),
+        examples.predictions_height(len(drawings)),
     )
-    right = sum(example.best[0][0] == example.label for example in shown)
+    right = sum(example.best[0][0] == example.label for example in drawings)
     text = (
-        f"{len(shown)} of the {len(outcome.labels_N):,} validation images, drawn at random; "
+        f"{len(drawings)} of the {len(outcome.labels_N):,} validation images, drawn at random; "
         f"{right} of them right. The bar of an image's own class is blue."
     )
     text = "\n".join([text, *(f"{note[:1].upper()}{note[1:]}." for note in outcome.row["notes"])])

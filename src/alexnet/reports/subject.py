@@ -68,7 +68,7 @@ class Subject:
     @functools.cached_property
     def outcome(self) -> Outcome:
         """On the validation images, centre view."""
-        batches = []
+        batches: list[tuple[np.ndarray, np.ndarray]] = []
         row = self.splits.evaluate(SPLIT, keep=batches)
         log_probs_NK, labels_N = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         real_N = labels_N >= 0  # the others are padding

@@ -6,8 +6,12 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from alexnet.sweeps.runner import Job
+
+if TYPE_CHECKING:
+    from rich.live import Live
 
 EVERY = 60.0  # seconds between two lines about the whole, where there is no terminal
 
@@ -19,7 +23,8 @@ class Board:
         self.jobs = jobs
         self._began = self._said = time.monotonic()
         self._before = _work(jobs)
-        self._live, self._drawn = None, ""
+        self._live: Live | None = None  # where there is a terminal
+        self._drawn = ""
 
     def __enter__(self) -> "Board":
         if sys.stdout.isatty():
@@ -32,13 +37,13 @@ class Board:
 
     def __exit__(self, *exception) -> None:
         if self._live:
-            self._draw(room=10_000)
+            self._draw(self._live, room=10_000)
             self._live.stop()
 
     def show(self, ended: Job | None) -> None:
         """Draws the table anew, or says what has ended."""
         if self._live:
-            self._draw(room=shutil.get_terminal_size((80, 24)).lines - 4)
+            self._draw(self._live, room=shutil.get_terminal_size((80, 24)).lines - 4)
         elif ended is not None:
             print(f"{ended.item.name}: {outcome(ended)}; {self.summary()}", flush=True)
             self._said = time.monotonic()
@@ -47,12 +52,12 @@ class Board:
             print(f"{', '.join(running)}; {self.summary()}", flush=True)
             self._said = time.monotonic()
 
-    def _draw(self, room: int) -> None:
+    def _draw(self, live: "Live", room: int) -> None:
         from rich.text import Text  # as it is: no markup, no coloured numbers
 
         shown = "\n".join([*self.table(room), self.summary()])
         if shown != self._drawn:
-            self._live.update(Text(shown), refresh=True)
+            live.update(Text(shown), refresh=True)
             self._drawn = shown
 
     def table(self, room: int) -> list[str]:

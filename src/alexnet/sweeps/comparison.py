@@ -74,7 +74,11 @@ class Table:
 
     def judged(self) -> list[Row]:
         """The rows whose claim could get a verdict."""
-        return [row for row in self.rows if row.verdict and row.against.n >= statistics.LEAST]
+        return [
+            row
+            for row in self.rows
+            if row.verdict and row.against and row.against.n >= statistics.LEAST
+        ]
 
 
 def tables(
@@ -138,7 +142,8 @@ def _table(
         same = arm.config.data.name == base_dataset
         against = None
         if claim is not None and claim.target is not None:
-            against = _estimate([value - claim.target for value in values[name].values()])
+            reached = [value for value in values[name].values() if value is not None]
+            against = _estimate([value - claim.target for value in reached])
         elif name != first and same:
             against = _paired(values[name], values[first], experiment.metric != ERROR)
         verdict = _verdict(experiment, against, claim)
@@ -173,9 +178,9 @@ def _paired(
     ours: Mapping[int, float | None], base: Mapping[int, float | None], ratio: bool
 ) -> Estimate | None:
     pairs = [
-        (value, base[seed])
+        (value, other)
         for seed, value in ours.items()
-        if value is not None and base.get(seed) is not None
+        if value is not None and (other := base.get(seed)) is not None
     ]
     return _estimate([math.log(a / b) if ratio else a - b for a, b in pairs])
 
@@ -199,7 +204,9 @@ def _verdict(experiment: Experiment, against: Estimate | None, claim: Claim | No
 
 def _reached(against: Estimate) -> str:
     """Of a whole net's error: supported unless all of the interval lies above the target."""
-    if against.n < statistics.LEAST or against.smallest > TARGET_POINTS:
+    if against.n < statistics.LEAST or against.smallest is None or against.low is None:
+        return CANNOT_TELL
+    if against.smallest > TARGET_POINTS:
         return CANNOT_TELL
     return statistics.CONTRADICTED if against.low > 0 else statistics.SUPPORTED
 

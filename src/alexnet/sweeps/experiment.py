@@ -148,7 +148,7 @@ def load(file_and_scale: str, overrides: Mapping[str, str] | None = None) -> Exp
         near = nearest(scale, found["SCALES"])
         raise UserError(f"{file}: no scale {scale!r}: choose one of {known}{near}")
     settings = found["SCALES"][scale]
-    arms = {}
+    arms: dict[str, Arm] = {}
     for name, changes in settings.get("arms", found["ARMS"]).items():
         try:
             arms[name] = _arm(name, changes, arms, file, settings, overrides or {})

@@ -175,11 +175,11 @@ def difference_of(row: Row, ratio: bool) -> str:
     """From the baseline, with its interval."""
     if row.against is None:
         return ""
-    _, mean, _, low, high, _ = row.against
-    if ratio:
-        mean, low, high = (None if x is None else math.exp(x) for x in (mean, low, high))
-        return f"{mean:.2f}" if low is None else f"{mean:.2f} [{low:.2f} {high:.2f}]"
-    return f"{mean:+.2f}" if low is None else f"{mean:+.2f} [{low:+.2f} {high:+.2f}]"
+    shown = (lambda x: f"{math.exp(x):.2f}") if ratio else (lambda x: f"{x:+.2f}")
+    mean, low, high = row.against.mean, row.against.low, row.against.high
+    if low is None or high is None:
+        return shown(mean)
+    return f"{shown(mean)} [{shown(low)} {shown(high)}]"
 
 
 def smallest_of(row: Row, ratio: bool) -> str:

@@ -51,7 +51,7 @@ class Item:
 
 def items(experiment: Experiment, seeds: Sequence[int], workdir: Path) -> list[Item]:
     """All of an experiment, seed by seed, so that whole pairs are there early."""
-    found = []
+    found: list[Item | None] = []
     for seed, arm in itertools.product(seeds, experiment.arms.values()):
         found += [_evaluation(arm, seed, seeds)] if arm.of else [_training(arm, seed, workdir)]
     return [item for item in found if item is not None]
@@ -60,10 +60,10 @@ def items(experiment: Experiment, seeds: Sequence[int], workdir: Path) -> list[I
 def _training(arm: Arm, seed: int, workdir: Path) -> Item:
     config = arm.config.copy_and_resolve_references()
     configs.apply_overrides(config, {"seed": seed}, KINDS)
-    needs = ()
+    needs: tuple[str, ...] = ()
     if arm.starts_from:
-        needs = (run_name(arm.starts_from, seed),)
-        config.init_from = str(workdir / needs[0])
+        origin = run_name(arm.starts_from, seed)
+        needs, config.init_from = (origin,), str(workdir / origin)
     return Item(run_name(arm.name, seed), arm.name, seed, configs.absolute(config), needs=needs)
 
 

@@ -131,12 +131,11 @@ class Runner:
             job.steps = steps[job.item.arm]
 
     def _ask_first(self, request: dict) -> dict:
-        if self.crew[0] is None:
-            self.crew[0] = self._hire(0)
-        self.crew[0].ask(request, request)
-        while not (ended := list(workers.wait(self.crew[:1], 60.0))):
+        first = self.crew[0] = self.crew[0] or self._hire(0)
+        first.ask(request, request)
+        while not (ended := list(workers.wait([first], 60.0))):
             pass
-        self.crew[0].doing = None
+        first.doing = None
         return ended[0].answer
 
     def close(self) -> None:
@@ -220,7 +219,7 @@ class Runner:
 
     def _bury(self, worker: Worker, job: Job, how: str) -> None:
         self.crew[self.crew.index(worker)] = None
-        if worker.process.stdin.closed:  # it was asked to stop, and did
+        if worker.stopped:  # as it was asked to
             job.state = "begun"
             return
         job.state, job.note = "failed", how
@@ -274,4 +273,4 @@ def gpu_shares(jobs: int, installed: Path = Path("/proc/driver/nvidia/gpus")) ->
 
 def cpu_count() -> int:
     """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -80,7 +80,9 @@ def verdict(found: Estimate, effect: float | None, direction: int = 0) -> str:
     a `direction` is claimed without a number, the interval has to lie on one side of 0.
     """
     sign = math.copysign(1, effect) if effect else direction
-    if not sign or found.n < LEAST or (effect and found.smallest > abs(effect)):
+    if not sign or found.n < LEAST or found.low is None or found.high is None:
+        return CANNOT_TELL
+    if effect and (found.smallest is None or found.smallest > abs(effect)):
         return CANNOT_TELL
     low, high = (found.low, found.high) if sign > 0 else (-found.high, -found.low)
     if low > 0:

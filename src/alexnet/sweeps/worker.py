@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from alexnet.devices import runtime
@@ -39,7 +40,8 @@ def main() -> None:
     provenance.commit()  # of the code that is loaded now, whatever is committed meanwhile
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweep's, which ends our input
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    requests, programs, asked, answered = queue.Queue(), Programs(), 0, 0
+    requests: queue.Queue[dict[str, Any] | None] = queue.Queue()
+    programs, asked, answered = Programs(), 0, 0
 
     def listen() -> None:
         nonlocal asked
@@ -86,7 +88,7 @@ def evaluate(folder: Path, of: Sequence[str], views: str) -> None:
     """Writes the errors of the average of some runs' last checkpoints into `evaluation.json`."""
     average, row = Ensemble(), {}
     for name in of:
-        batches = []
+        batches: list[tuple[np.ndarray, np.ndarray]] = []
         row = load(folder.parent / name, "last").evaluate("validation", views, keep=batches)
         print(f"{name}, {views}: top-1 error {row['top1_error']:.2%}", flush=True)
         average.add(name, 1 / len(of), batches)

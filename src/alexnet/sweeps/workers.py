@@ -46,18 +46,26 @@ class Worker:
             text=True,
             bufsize=1,
         )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._requests, self.answers = self.process.stdin, self.process.stdout
         self.doing: Any = None
 
     def ask(self, request: Mapping[str, Any], about: Any) -> None:
         """Sends a request; `about` is what it is `doing` until it has answered."""
         self.doing = about
         with contextlib.suppress(BrokenPipeError):  # it has died, as `wait` will say
-            print(json.dumps(request), file=self.process.stdin, flush=True)
+            print(json.dumps(request), file=self._requests, flush=True)
 
     def stop(self) -> None:
         """Asks it to save what it is doing, and to end."""
-        if not self.process.stdin.closed:
-            self.process.stdin.close()
+        if not self.stopped:
+            self._requests.close()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was asked to end."""
+        return self._requests.closed
 
     def kill(self) -> None:
         """Ends it at once."""
@@ -69,9 +77,9 @@ def wait(workers: Sequence[Worker], seconds: float) -> Iterator[Ended]:
     """The answers that come within some seconds; of a worker that died what killed it."""
     with selectors.DefaultSelector() as selector:
         for worker in workers:
-            selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
+            selector.register(worker.answers, selectors.EVENT_READ, worker)
         for key, _ in selector.select(seconds):
-            line = key.data.process.stdout.readline()
+            line = key.data.answers.readline()
             yield Ended(key.data, json.loads(line) if line.endswith("\n") else _death(key.data))
 
 
