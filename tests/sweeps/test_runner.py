@@ -5,7 +5,7 @@ import os
 import pytest
 from support.runs import DIGITS, leave
 
-from alexnet.sweeps import board, runner
+from alexnet.sweeps import board, runner, worker
 from alexnet.sweeps.plan import Item
 from alexnet.sweeps.runner import Job
 from alexnet.training.setup import load_config
@@ -75,3 +75,15 @@ def test_the_time_that_is_left(monkeypatch):
     jobs[1].epoch, now[0] = 2.0, 130.0  # 50 steps in 30 s, and 150 to go
     assert shown.seconds_left() == pytest.approx(90.0)
     assert shown.summary() == "1 of 3 done, 1 running, ETA 0:01:30"
+
+
+def test_runs_are_labelled_for_trackers_unless_the_user_has(monkeypatch, tmp_path):
+    monkeypatch.setattr(worker, "CHOSEN", {"WANDB_TAGS"})
+    monkeypatch.setenv("WANDB_TAGS", "mine")
+    monkeypatch.setenv("WANDB_RUN_GROUP", "of an earlier run")
+    worker.label(tmp_path / "ablations" / "no_lrn-3")
+    assert os.environ["WANDB_TAGS"] == "mine"
+    assert os.environ["WANDB_RUN_GROUP"] == "ablations"
+    monkeypatch.setattr(worker, "CHOSEN", set())
+    worker.label(tmp_path / "ablations" / "no_lrn-3")
+    assert os.environ["WANDB_TAGS"] == "no_lrn"

@@ -31,6 +31,8 @@ from alexnet.training.programs import Programs
 from alexnet.training.setup import setup
 from alexnet.workdir import provenance, record
 
+CHOSEN = frozenset(os.environ)  # what the user has set
+
 
 def main() -> None:
     """Answers requests until there are no more."""
@@ -69,6 +71,7 @@ def answer(request: Mapping[str, Any], programs: Programs) -> dict[str, Any]:
             return {"error": str(error)}
     folder = Path(request["folder"])
     folder.mkdir(parents=True, exist_ok=True)
+    label(folder)
     _print_to(folder / plan.OUTPUT)
     try:
         if "of" in request:
@@ -82,6 +85,12 @@ def answer(request: Mapping[str, Any], programs: Programs) -> dict[str, Any]:
         (folder / plan.FAILURE).write_text(line + "\n")
         return {"error": line}
     return {"seconds": time.monotonic() - began}
+
+
+def label(folder: Path) -> None:
+    """Names the sweep and the arm for Weights & Biases, where the user has not."""
+    names = {"WANDB_RUN_GROUP": folder.parent.name, "WANDB_TAGS": folder.name.rpartition("-")[0]}
+    os.environ.update({key: name for key, name in names.items() if key not in CHOSEN})
 
 
 def evaluate(folder: Path, of: Sequence[str], views: str) -> None:

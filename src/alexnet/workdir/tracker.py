@@ -4,7 +4,8 @@
 
 A run's config and every row of its metrics.jsonl go there. A resumed run goes on under the id that
 its workdir keeps in `wandb.json`. The library's own variables say the rest: with
-WANDB_MODE=offline all stays in `<workdir>/wandb`; WANDB_TAGS and WANDB_RUN_GROUP name a sweep.
+WANDB_MODE=offline all stays in `<workdir>/wandb`; a sweep sets WANDB_RUN_GROUP to its name and
+WANDB_TAGS to the arm, unless you have.
 """
 
 import importlib.util
