@@ -26,6 +26,7 @@ _NAMES = {
     "open_dataset": "alexnet.data.prepare",
     "read_log": "alexnet.workdir.log",
     "read_results": "alexnet.sweeps.results",
+    "compare_results": "alexnet.sweeps.formats",
     "ops": "alexnet.models",
     "UserError": "alexnet.errors",
 }

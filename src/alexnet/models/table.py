@@ -328,6 +328,17 @@ class Net:
         """The rows that have weights."""
         return tuple(row for row in self.rows if isinstance(row, Weighted))
 
+    @property
+    def layers(self) -> tuple["Layer", ...]:
+        """The rows in their places, with shapes and sizes."""
+        return layers(self)
+
+    def _repr_html_(self) -> str:
+        """In a notebook, the table."""
+        from alexnet.models.describe import describe_html
+
+        return describe_html(self)
+
 
 @dataclasses.dataclass(frozen=True)
 class Layer:

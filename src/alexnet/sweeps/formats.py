@@ -4,12 +4,16 @@ import csv
 import io
 import json
 import math
+import os
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
-from alexnet.sweeps import statistics
+from alexnet.errors import choice
+from alexnet.sweeps import comparison, results, statistics
 from alexnet.sweeps.comparison import Row, Table
+from alexnet.sweeps.experiment import load
 from alexnet.text import aligned
 
 WIDTH = 80
@@ -22,6 +26,37 @@ ABOUT = {
     "with its 95% interval (Student's t on logarithms). can show: the smallest true factor that "
     "so many pairs of this spread would show, in 80% of such experiments, at the 5% level.",
 }
+
+
+def compare_results(
+    directory: str | os.PathLike,
+    experiments: Sequence[str] = (),
+    metric: Literal["last", "best"] = "last",
+    baseline: str = "",
+) -> list[dict[str, Any]]:
+    """A row for each arm that has runs, as `alexnet compare` prints them: plain values.
+
+    `pandas.DataFrame(compare_results("runs/lrn"))` has the columns experiment, scale, dataset,
+    metric, checkpoint, arm, differs (from the baseline, in words), n, mean, std (errors in per cent
+    or epochs), pairs, difference from the baseline (in points; for epochs the logarithm of the
+    factor), low and high (its 95% interval), smallest (the smallest effect that so many pairs could
+    show), claimed, target, paper, log and verdict. What is not known is None.
+
+    Args:
+        directory: a folder of sweeps, runs or results.
+        experiments: those that the runs may belong to, such as "experiments/lrn.py:small"; without
+            any, those that the sweeps in the folder wrote down.
+        metric: the errors of the last checkpoint, or of the best.
+        baseline: the arm to compare with; "" is the experiment's first.
+
+    Raises:
+        UserError: if there is no finished run, or no such experiment or arm.
+    """
+    choice("metric", metric, ("last", "best"))
+    paths = [Path(directory).expanduser()]
+    found = results.read(paths).results
+    planned = [*map(load, experiments)] or results.experiments(paths)
+    return rows(comparison.tables(found, planned, metric, baseline), metric)
 
 
 def text(tables: Sequence[Table], metric: str) -> str:

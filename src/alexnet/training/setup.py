@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
-from alexnet.data import pipeline, prepare
+from alexnet.data import augment, pipeline, prepare
 from alexnet.data.augment import VIEWS, Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.data.store import Store
@@ -132,6 +132,14 @@ class Run:
             on_devices = jax.device_put(now, meshes.replicated(self.mesh))
             self._sent.update(now=now, on_devices=on_devices)
         return self._sent["on_devices"]
+
+    def inputs(self, step: int, batch: Batch) -> jax.Array:
+        """What the net reads in a step: float32 [B, crop, crop, 3], as `train_step` makes it."""
+        key, _ = jax.random.split(jax.random.fold_in(self.key, step - 1))
+        noise_on = self.hyperparameters(step).colour_noise
+        return augment.training_inputs(
+            batch["image"], key, self.augmentation, self.statistics, noise_on
+        )
 
     def train_step(
         self, state: TrainState, batch: Batch, hyperparameters: Hyperparameters
