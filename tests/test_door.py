@@ -47,13 +47,25 @@ def test_from_a_table_to_logits():
 
 
 def test_a_run_in_a_loop_of_ones_own(tiny, tmp_path):
+    import jax
+    import numpy as np
+
+    tiny.net.dropout = 0.0
     shared = Programs()
     run = alexnet.setup(tiny, programs=shared)
+    logits_of = jax.jit(lambda params, x_BHWC: alexnet.apply(run.net, params, x_BHWC)[0])
     state = run.fresh()
     for step, batch in run.batches():
-        state, _ = run.train_step(state, batch, run.hyperparameters(step))
+        x_BHWC = run.inputs(step, batch)
+        logp_BK = np.asarray(jax.nn.log_softmax(logits_of(state.params, x_BHWC)))
+        loss = -logp_BK[np.arange(256), batch["label"]].sum()
+        state, sums = run.train_step(state, batch, run.hyperparameters(step))
+        if step <= 2:
+            assert float(sums.loss) == pytest.approx(loss, rel=1e-5)
         if step == 6:
             break
+    assert x_BHWC.shape == (256, 18, 18, 3)
+    assert not np.array_equal(x_BHWC, run.inputs(1, batch))  # each step draws its own views
     assert int(state.step) == 6
     first = run.evaluate(state.params)
     tiny.epochs = 1.0

@@ -497,3 +497,11 @@ def test_the_pocket_net_takes_kernels_neurons_and_a_sixth_convolution():
         rows_of(kernels=(1, 2))
     with pytest.raises(UserError, match=r"^preset='papr': .* did you mean 'paper'"):
         rows_of(preset="papr")
+
+
+def test_a_net_knows_its_layers_and_is_a_table_in_a_notebook():
+    net = alexnet(remove="conv4")
+    assert net.layers == table.layers(net)
+    html = net._repr_html_()
+    assert "60,301,288" in html
+    assert html.count("<tr>") == len(net.rows) + 2

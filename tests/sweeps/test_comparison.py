@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 from support.runs import DIGITS, leave
+from support.tiny import ROOT
 
+import alexnet
 from alexnet import compare
 from alexnet.errors import UserError
 from alexnet.sweeps import comparison, plan, results
@@ -112,6 +114,20 @@ def test_other_formats(tmp_path, capsys):
     assert [line["arm"] for line in found] == ["baseline", "no_lrn"]
     assert found[1]["verdict"] == "supported"
     assert "| no_lrn | 5 | 32.88 ± " in run(capsys, folder, "--format=markdown")
+
+
+def test_a_notebook_gets_what_the_command_prints(tmp_path, capsys):
+    folder = fill(tmp_path / "a")
+    for metric, baseline in (("last", ""), ("best", "no_lrn")):
+        options = [f"--metric={metric}", f"--baseline={baseline}"]
+        printed = json.loads(run(capsys, folder, "--format=json", *options))
+        assert alexnet.compare_results(folder, metric=metric, baseline=baseline) == printed
+    other = str(ROOT / "experiments/lrn.py:full")  # none of these runs is of it
+    assert {row["experiment"] for row in alexnet.compare_results(folder, [other])} == {""}
+    with pytest.raises(UserError, match="metric='worst': choose one of last, best"):
+        alexnet.compare_results(folder, metric="worst")
+    with pytest.raises(UserError, match="nowhere: no such folder"):
+        alexnet.compare_results(tmp_path / "nowhere")
 
 
 def test_commits_and_cores_that_differ_are_noted(tmp_path, capsys):
