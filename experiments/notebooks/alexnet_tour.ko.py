@@ -120,8 +120,8 @@ assert f"{fewer / ilsvrc_2010['sparse coding']:.0%}" == "40%"
 # 너무 컸습니다.
 #
 # 논문의 목표는 이 한계를 넘는 것이었습니다. 사진 120만 장을 1,000가지 클래스로 나누는 큰 합성곱
-# 신경망을, GPU로, 지도 학습(supervised learning)만으로 훈련합니다. 아래는 `cifar10_cnn` 노트북의
-# 신경망과 AlexNet을 각자의 데이터셋과 함께 비교한 것입니다. 눈금은 로그입니다.
+# 신경망을 GPU에서, 지도 학습(supervised learning)만으로 훈련하고자 했습니다. 아래는 `cifar10_cnn`
+# 노트북의 신경망과 AlexNet을 각자의 데이터셋과 함께 비교한 것입니다. 눈금은 로그입니다.
 #
 # *훈련 사진을 한 번씩 모두 보는 데 드는 계산은 몇 배일까요?*
 
@@ -296,8 +296,8 @@ assert crossing == ["conv3", "fc6", "fc7", "fc8"]
 # %% [markdown] id="crossing"
 # 그림이 맞는지 실험으로 확인합니다. 전체 신경망에 무작위 가중치를 주고 사진을 보여 줍니다. 사진은
 # 논문대로 짧은 변을 256픽셀로 줄인 뒤 가운데 정사각형만 남기고, 신경망은 그 가운데 224×224를
-# 읽습니다(2절). 입력에서 빼는 훈련 사진의 평균은 여기서는 회색 하나로 대신합니다. 그다음에 *위쪽*
-# 타워에서만 첫 계층의 커널을 두 배로 키우고 다시 실행합니다.
+# 읽습니다(논문 2절). 입력에서 빼는 훈련 사진의 평균은 여기서는 회색 하나로 대신합니다. 그다음에
+# *위쪽* 타워에서만 첫 계층의 커널을 두 배로 키우고 다시 실행합니다.
 #
 # *출력이 달라지는 곳은 어디일까요?*
 
@@ -406,8 +406,9 @@ print(f"{1000 * min(seconds):.0f} ms a photo here: about {days:,.0f} days for th
 # ## 6. 뉴런은 얼마나 넓게 보는가
 #
 # conv1의 뉴런 하나는 11×11픽셀을 봅니다. pool1의 뉴런은 네 픽셀씩 떨어진 conv1의 뉴런 아홉 개를
-# 보므로 19×19픽셀을 봅니다. 뉴런이 보는 영역을 수용 영역(receptive field)이라고 합니다. 계층을 지날
-# 때마다 창의 너비에서 1을 뺀 수에, 그때까지의 스트라이드(stride, 보폭)를 모두 곱한 만큼 넓어집니다.
+# 보므로 19×19픽셀을 봅니다. 뉴런이 보는 영역을 수용 영역(receptive field)이라고 합니다. 수용 영역은
+# 계층을 지날 때마다, 창의 너비에서 1을 뺀 수에 그때까지의 스트라이드(stride, 보폭)를 모두 곱한 만큼
+# 넓어집니다.
 #
 # 사각형은 각 계층의 가운데 뉴런이 보는 영역입니다. 계산이 맞는지는 눈을 가려서 확인합니다. 사각형
 # 밖의 픽셀을 모두 NaN, 곧 '수가 아닌 값'으로 바꾸면 NaN은 그것을 읽는 모든 뉴런으로 번집니다.
@@ -448,7 +449,7 @@ def notices(name, size):
 for name, size in fields.items():
     assert (notices(name, size), notices(name, size - 1)) == (False, True)
 
-_, axes = plt.subplots(figsize=(4.6, 4.6))
+_, axes = plt.subplots(figsize=(4, 4))
 axes.imshow(photos["temple"][16:240, 16:240])
 for number, (name, size) in enumerate(fields.items()):
     corner = (left_edge(name) - 0.5,) * 2
@@ -542,7 +543,7 @@ for name, pixels in originals.items():
         Image.fromarray(pixels).save(folder / "photo.png")
 
 
-def training_views(count=8, **changes):
+def training_views(count=7, **changes):
     """What the net would read of the temple in one step; the mean is left in, to look at."""
     settings = {
         "data.name": f"folder:{home / 'photos'}",
@@ -558,13 +559,13 @@ def training_views(count=8, **changes):
 
 
 run, temple, views = training_views(colour_noise=0.0)
-_, axes = plt.subplots(1, 8, figsize=(13, 1.8))
+_, axes = plt.subplots(1, 7, figsize=(10, 1.6))
 pictures(axes, views)
 plt.tight_layout()
 plt.show()
 border = run.config.data.image_size - run.net.image_size
 print(f"{border + 1} · {border + 1} places, mirrored or not: {2 * (border + 1) ** 2:,}")
-assert views.shape == (8, 224, 224, 3)
+assert views.shape == (7, 224, 224, 3)
 assert 2 * (border + 1) ** 2 == 2178
 
 # %% [markdown] id="colour"
@@ -584,7 +585,7 @@ rows = {
     "0.3 · deviation": training_views(random_crop=False, flip=False, colour_noise=0.3),
     "0.1 · variance": training_views(random_crop=False, flip=False, colour_scale="variance"),
 }
-_, axes = plt.subplots(3, 8, figsize=(13, 5.2))
+_, axes = plt.subplots(3, 7, figsize=(9.5, 4.6))
 for panels, (title, (*_, views)) in zip(axes, rows.items(), strict=True):
     pictures(panels, views)
     panels[0].set_title(title, loc="left")
@@ -732,7 +733,7 @@ def edges(left):
     return alexnet.ops.relu(alexnet.ops.conv(x, edge[:, :, None, None], 1, ((0, 0), (0, 0))))
 
 
-_, axes = plt.subplots(1, 5, figsize=(13, 2.6))
+_, axes = plt.subplots(1, 5, figsize=(11, 2.3))
 axes[0].imshow(grey[16:240, 16:240], cmap="gray")
 axes[0].set_title("photo")
 changes = {}
@@ -843,7 +844,7 @@ assert abs(loss - math.log(1000)) < 0.3
 # %%
 corners = [(0, 0), (0, 32), (16, 16), (32, 0), (32, 32)]
 views = [photos["temple"][y : y + 224, x : x + 224] for y, x in corners]
-_, axes = plt.subplots(1, 11, figsize=(14, 1.7))
+_, axes = plt.subplots(1, 11, figsize=(12, 1.5))
 pictures(axes, [photos["temple"], *views, *(view[:, ::-1] for view in views)])
 for y, x in corners:
     axes[0].add_patch(Rectangle((x, y), 223, 223, fill=False, edgecolor="white", linewidth=0.8))
@@ -879,10 +880,11 @@ assert [f"{p:.3f}" for p in of_logits] == ["0.505", "0.362", "0.133"]
 
 # %%
 removed = {name: alexnet.build("alexnet", preset="paper", remove=name) for name in convs[1:]}
-for name, one in {"nothing": net, **removed}.items():
+for name, one in {"": net, **removed}.items():
     meet = [row.name for row in one.rows if row.reads_all]
     parameters = total(one, "parameters")
-    print(f"without {name:7} {parameters:,} ({parameters / count - 1:+6.1%}), meet in", *meet)
+    title = f"without {name}" if name else "all layers"
+    print(f"{title:14} {parameters:,} ({parameters / count - 1:+6.1%}), meet in", *meet)
 assert total(removed["conv3"], "parameters") == 59_858_920
 assert total(removed["conv4"], "parameters") == 60_301_288
 assert total(removed["conv5"], "parameters") == 79_396_968
@@ -980,8 +982,8 @@ assert {"relu", "tanh"} <= shown
 # 모두 위의 셀을 고쳐 실행하면 답이 나옵니다. assert 문은 고치기 전의 셀을 기준으로 합니다. 고친
 # 뒤에 실패하는 assert 문이 있다면 그 수가 바뀌었다는 뜻입니다.
 #
-# 1. 7절에서 tanh의 학습률을 절반인 0.004와 두 배인 0.016으로 바꾸어 보십시오. 배수 가운데
-#    얼마만큼이 학습률을 고른 탓입니까?
+# 1. 7절에서 tanh의 학습률을 절반인 0.004와 두 배인 0.016으로 바꾸어 보십시오. 몇 배라는 답은
+#    학습률에 얼마나 좌우됩니까?
 # 2. 4절에서 위쪽 타워의 커널을 두 배로 키울 때 conv1 대신 conv4를 고르십시오. 아래쪽 타워에서는
 #    어느 계층이 달라집니까? `communicate=False`인 신경망에서는 어떻습니까? (신경망은 2절에서
 #    만듭니다.)

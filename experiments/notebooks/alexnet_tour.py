@@ -291,9 +291,9 @@ assert crossing == ["conv3", "fc6", "fc7", "fc8"]
 # %% [markdown] id="crossing"
 # A picture can lie, so here is the experiment. The full net gets random weights and reads a photo,
 # as the paper prepares one: the shorter side becomes 256 pixels, the central square is kept, and
-# the net sees 224 of it (section 2; the mean of the training photos, which is subtracted, is one
-# grey here). Then we double the first layer's kernels in the *upper* tower and look again: whose
-# outputs change?
+# the net sees 224 of it (section 2 of the paper; the mean of the training photos, which is
+# subtracted, is one grey here). Then we double the first layer's kernels in the *upper* tower and
+# look again: whose outputs change?
 
 # %%
 params = jax.jit(lambda key: alexnet.init(net, key))(jax.random.key(0))
@@ -442,7 +442,7 @@ def notices(name, size):
 for name, size in fields.items():
     assert (notices(name, size), notices(name, size - 1)) == (False, True)
 
-_, axes = plt.subplots(figsize=(4.6, 4.6))
+_, axes = plt.subplots(figsize=(4, 4))
 axes.imshow(photos["temple"][16:240, 16:240])
 for number, (name, size) in enumerate(fields.items()):
     corner = (left_edge(name) - 0.5,) * 2
@@ -534,7 +534,7 @@ for name, pixels in originals.items():
         Image.fromarray(pixels).save(folder / "photo.png")
 
 
-def training_views(count=8, **changes):
+def training_views(count=7, **changes):
     """What the net would read of the temple in one step; the mean is left in, to look at."""
     settings = {
         "data.name": f"folder:{home / 'photos'}",
@@ -550,13 +550,13 @@ def training_views(count=8, **changes):
 
 
 run, temple, views = training_views(colour_noise=0.0)
-_, axes = plt.subplots(1, 8, figsize=(13, 1.8))
+_, axes = plt.subplots(1, 7, figsize=(10, 1.6))
 pictures(axes, views)
 plt.tight_layout()
 plt.show()
 border = run.config.data.image_size - run.net.image_size
 print(f"{border + 1} · {border + 1} places, mirrored or not: {2 * (border + 1) ** 2:,}")
-assert views.shape == (8, 224, 224, 3)
+assert views.shape == (7, 224, 224, 3)
 assert 2 * (border + 1) ** 2 == 2178
 
 # %% [markdown] id="colour"
@@ -575,7 +575,7 @@ rows = {
     "0.3 · deviation": training_views(random_crop=False, flip=False, colour_noise=0.3),
     "0.1 · variance": training_views(random_crop=False, flip=False, colour_scale="variance"),
 }
-_, axes = plt.subplots(3, 8, figsize=(13, 5.2))
+_, axes = plt.subplots(3, 7, figsize=(9.5, 4.6))
 for panels, (title, (*_, views)) in zip(axes, rows.items(), strict=True):
     pictures(panels, views)
     panels[0].set_title(title, loc="left")
@@ -713,7 +713,7 @@ def edges(left):
     return alexnet.ops.relu(alexnet.ops.conv(x, edge[:, :, None, None], 1, ((0, 0), (0, 0))))
 
 
-_, axes = plt.subplots(1, 5, figsize=(13, 2.6))
+_, axes = plt.subplots(1, 5, figsize=(11, 2.3))
 axes[0].imshow(grey[16:240, 16:240], cmap="gray")
 axes[0].set_title("photo")
 changes = {}
@@ -823,7 +823,7 @@ assert abs(loss - math.log(1000)) < 0.3
 # %%
 corners = [(0, 0), (0, 32), (16, 16), (32, 0), (32, 32)]
 views = [photos["temple"][y : y + 224, x : x + 224] for y, x in corners]
-_, axes = plt.subplots(1, 11, figsize=(14, 1.7))
+_, axes = plt.subplots(1, 11, figsize=(12, 1.5))
 pictures(axes, [photos["temple"], *views, *(view[:, ::-1] for view in views)])
 for y, x in corners:
     axes[0].add_patch(Rectangle((x, y), 223, 223, fill=False, edgecolor="white", linewidth=0.8))
@@ -857,10 +857,11 @@ assert [f"{p:.3f}" for p in of_logits] == ["0.505", "0.362", "0.133"]
 
 # %%
 removed = {name: alexnet.build("alexnet", preset="paper", remove=name) for name in convs[1:]}
-for name, one in {"nothing": net, **removed}.items():
+for name, one in {"": net, **removed}.items():
     meet = [row.name for row in one.rows if row.reads_all]
     parameters = total(one, "parameters")
-    print(f"without {name:7} {parameters:,} ({parameters / count - 1:+6.1%}), meet in", *meet)
+    title = f"without {name}" if name else "all layers"
+    print(f"{title:14} {parameters:,} ({parameters / count - 1:+6.1%}), meet in", *meet)
 assert total(removed["conv3"], "parameters") == 59_858_920
 assert total(removed["conv4"], "parameters") == 60_301_288
 assert total(removed["conv5"], "parameters") == 79_396_968

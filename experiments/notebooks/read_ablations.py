@@ -201,6 +201,11 @@ for arm, d in differences.items():
 compared = pandas.DataFrame(alexnet.compare_results(home / "runs")).set_index("arm")
 for arm, expected in by_hand.items():
     assert np.allclose(compared.loc[arm, ["difference", "low", "high"]].astype(float), expected)
+assert QUICK or compared["verdict"].to_dict() == {
+    "baseline": "",
+    "tanh": "supported",
+    "no_lrn": "cannot tell",
+}
 _, axes = plt.subplots(figsize=(8, 1.6))
 intervals(axes, [(arm, *numbers) for arm, numbers in by_hand.items()])
 plt.show()
@@ -428,7 +433,7 @@ assert len(measured) >= len(search)
 #
 # 1. In section 4, pair the wrong seeds: subtract the baseline's errors in another order,
 #    `np.roll(errors["baseline"], 1)`. What becomes of the mean differences, and what of their
-#    spread? What does that say of the seeds?
+#    spread? What does that say of these seeds, and of a spread that six numbers give?
 # 2. In section 5, keep the first three seeds, `differences.iloc[:3]`. Which arm would still have an
 #    interval without zero? (`by_hand` is enough; what agreed before does no longer.)
 # 3. In section 7, a cheaper proof: make it 50% of the experiments in place of 80%. How many pairs
