@@ -28,6 +28,7 @@ from alexnet.models.build import NETS, build
 from alexnet.models.table import Net
 from alexnet.training import evaluation, forward, optimizer, schedule
 from alexnet.training.evaluation import evaluate
+from alexnet.training.placement import state_shardings
 from alexnet.training.programs import Programs
 from alexnet.training.schedule import SCHEDULES, Hyperparameters, Schedule
 from alexnet.training.step import (
@@ -271,21 +272,6 @@ def setup(
     )
 
 
-def state_shardings(
-    mesh: Mesh, optimizer: optax.GradientTransformation, shapes: Any, specs: Any
-) -> TrainState:
-    """Parameters lie as their `specs` say, what the optimiser keeps of them with them."""
-    params, everywhere = meshes.shardings(mesh, specs), meshes.replicated(mesh)
-    opt_state = optax.tree.map_params(
-        optimizer,
-        lambda _, sharding: sharding,
-        jax.eval_shape(optimizer.init, shapes),
-        params,
-        transform_non_params=lambda _: everywhere,
-    )
-    return TrainState(everywhere, params, opt_state)
-
-
 def check_settings(config: ConfigDict) -> None:
     """Raises UserError for a setting that is missing, unknown or impossible."""
     configs.call(check_top_level, "", config)
@@ -323,7 +309,7 @@ def check_top_level(
         init_layers: which layers it takes from there: all, conv, or names such as conv1,conv2.
         dtype: of the numbers that the net computes with; bfloat16 is mixed precision.
         precision: of products of float32 numbers on GPUs.
-        kernels: the forms of the operations: plain, cpu, or auto, as the device likes.
+        kernels: the forms of the operations: plain, cpu, gpu, or auto, as the device likes.
         accumulate: parts that a batch is taken in, to save memory.
         log_every: steps from one row of the log to the next.
         checkpoint_every: steps between checkpoints, beside the one that ends each epoch.
