@@ -73,32 +73,34 @@ class Task:
             total = program(params, work.inputs(self.images), self.labels)
         return {"loss": float(total) / len(self.labels)}
 
-    def traced_forward(self) -> tuple[Any, tuple[Any, ...]]:
-        """The traced forward pass, and its arguments."""
-        apply = forward.on_mesh(self.table, self.mesh, **self.how)
-        inputs = jax.device_put(work.inputs(self.images), meshes.batch_sharding(self.mesh))
-        arguments = self.params(), inputs
-        with jax.default_matmul_precision(self.precision):
-            return jax.jit(apply, compiler_options=self.options).trace(*arguments), arguments
-
-    def traced_step(self) -> tuple[Any, tuple[Any, ...]]:
-        """The traced training step, and its arguments."""
+    def arguments(self) -> tuple[Any, ...]:
+        """What an iteration takes, on the device; of a step the state comes first."""
+        place = meshes.batch_sharding(self.mesh)
+        if self.task["work"] == "forward":
+            return self.params(), jax.device_put(work.inputs(self.images), place)
         state = step.make_init(self.init, self.sgd, self.shardings)(step.key_of(0))
         side = self.table.image_size
-        plain = Augmentation(side, random_crop=False, flip=False, colour_noise=0)
         mean = np.full((side, side, 3), work.MEAN, np.float32)
         statistics = Statistics(mean, np.ones(3, np.float32), np.eye(3, dtype=np.float32))
         statistics = jax.device_put(statistics, meshes.replicated(self.mesh))
         rate = schedule.build("milestones", epochs=1, rate=work.RATE)
-        place = meshes.batch_sharding(self.mesh)
         batch = jax.device_put({"image": self.images, "label": self.labels}, place)
-        arguments = state, batch, rate(0, [], self.shapes), statistics, step.key_of(0)
-        logits = forward.training(self.table, self.mesh, plain, **self.how)
-        train_step = step.make_train_step(
-            logits, self.sgd, self.shardings, compiler_options=self.options
-        )
+        return state, batch, rate(0, [], self.shapes), statistics, step.key_of(0)
+
+    def traced(self, arguments: tuple[Any, ...]) -> Any:
+        """The iteration, traced for such arguments; their shapes will do."""
+        if self.task["work"] == "forward":
+            apply = forward.on_mesh(self.table, self.mesh, **self.how)
+            program = jax.jit(apply, compiler_options=self.options)
+        else:
+            side = self.table.image_size
+            plain = Augmentation(side, random_crop=False, flip=False, colour_noise=0)
+            logits = forward.training(self.table, self.mesh, plain, **self.how)
+            program = step.make_train_step(
+                logits, self.sgd, self.shardings, compiler_options=self.options
+            )
         with jax.default_matmul_precision(self.precision):
-            return train_step.trace(*arguments), arguments
+            return program.trace(*arguments)
 
 
 def build(task: dict) -> work.Ready:
@@ -106,7 +108,8 @@ def build(task: dict) -> work.Ready:
     made = Task(task)
     if task["work"] == "check":
         return work.Ready(made.check())
-    traced, arguments = made.traced_step() if task["work"] == "train" else made.traced_forward()
+    arguments = made.arguments()
+    traced = made.traced(arguments)
     compiling = time.perf_counter()
     program = traced.lower().compile()
     compile_seconds = time.perf_counter() - compiling

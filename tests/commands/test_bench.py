@@ -210,6 +210,29 @@ def test_the_memory_of_a_program_is_what_it_reads_writes_and_keeps():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("net", "towers"), [("alexnet", 2), ("alexnet, one tower", 1)])
+def test_a_step_for_cuda_has_its_convolutions_and_nothing_that_a_gpu_waits_for(net, towers):
+    import lowering
+
+    own, dense = 5 * towers, 3
+    for kernels in ("plain", "gpu"):
+        text = lowering.lowered(net, kernels, batch=2)
+        found = lowering.counted(text)
+        # Forward and both gradients; conv1 has none for its input.
+        together = kernels == "gpu" and towers == 2  # conv1 and conv3 of both towers are one
+        expected = 3 * own - towers - (5 if together else 0)
+        assert found["convolutions"] == expected == text.count("stablehlo.convolution(")
+        assert found["products"] == 3 * dense * (1 if kernels == "gpu" else towers)
+        assert found["barriers"] == found["loops"] == found["host"] == 0
+        # Those of the flip and of each convolution's input gradient, which cuDNN takes on itself
+        assert found["reverses"] <= 1 + 4 * towers
+        pools = 3 * towers
+        assert text.count("stablehlo.select_and_scatter") == (pools if kernels == "plain" else 0)
+    # The kernels of `cpu` have barriers: the counts see them.
+    assert lowering.counted(lowering.lowered(net, "cpu", batch=2))["barriers"] > 0
+
+
+@pytest.mark.slow
 def test_a_net_races_pytorch(tmp_path):
     """As on a GPU: processes that are kept, the goals first; 80sec is the last of them."""
     pytest.importorskip("torch")
