@@ -13,7 +13,12 @@ READY := $(VENV)/ready-$(JAX)
 # itself is made for CUDA and takes gigabytes; PIP_EXTRA_INDEX_URL can name PyTorch's CPU wheels.
 TORCH := .venv-torch
 
-.PHONY: help train test test-all notebooks bench lint format setup clean
+# What a machine lacks that has JAX, flax, optax, NumPy and PyTorch, and no network; there:
+# python3 -m pip install --no-index --no-deps --target=/tmp/site wheels/*.whl
+WHEELS := wheels
+WHEELS_PYTHON ?= 3.12
+
+.PHONY: help train test test-all test-gpu notebooks bench wheels lint format setup clean
 
 help:
 	@echo "make train [CONFIG=configs/X.py:variant] [WORKDIR=DIR] [ARGS='--config.epochs=5']"
@@ -22,6 +27,8 @@ help:
 	@echo "make notebooks                           set up, then open experiments/notebooks"
 	@echo "make bench [ARGS='--only=cifar']         set up, then race PyTorch"
 	@echo "make setup JAX=cuda13                    an environment for NVIDIA GPUs"
+	@echo "make test-gpu JAX=cuda13                 the tests that need a GPU"
+	@echo "make wheels [WHEELS_PYTHON=3.12]         wheels/, for a machine without a network"
 
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; use make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
@@ -48,12 +55,23 @@ test: $(READY)
 test-all: $(TORCH)/ready
 	$(TORCH)/bin/python -m pytest -n 2 --dist loadfile
 
+test-gpu: $(READY)
+	JAX_PLATFORMS=cuda,cpu $(BIN)/python -m pytest -m gpu tests/gpu $(ARGS)
+
 notebooks: $(READY)
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --editable '.[notebooks]'
 	$(BIN)/jupyter lab $(ARGS) experiments/notebooks
 
 bench: $(READY) $(TORCH)/ready
 	$(BIN)/python experiments/benchmarks/bench.py --torch=$(TORCH)/bin/python $(ARGS)
+
+wheels:
+	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir=$(WHEELS) promise
+	$(PYTHON) -m pip download --quiet --no-deps --only-binary=:all: --dest=$(WHEELS) \
+		--find-links=$(WHEELS) --implementation=cp --python-version=$(WHEELS_PYTHON) \
+		$(patsubst %,--platform=manylinux%_x86_64,_2_28 _2_27 _2_17 2014 2010 1) \
+		--constraint=requirements.txt --requirement=experiments/benchmarks/wheels.txt
+	du -sh $(WHEELS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -64,4 +82,4 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(TORCH)
+	rm -rf $(VENV) $(TORCH) $(WHEELS)

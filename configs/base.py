@@ -66,7 +66,9 @@ BASE = {
     "dtype": "float32",  # or bfloat16: mixed precision
     "accumulate": 1,  # parts that a batch is taken in, to save memory
     "precision": "float32",  # of products on GPUs; or tf32
-    "kernels": "auto",  # forms of the operations: plain, cpu, or auto: as the device likes
+    "kernels": "auto",  # forms of the operations: plain, cpu, gpu, or auto: as the device likes
+    "steps_per_dispatch": 1,  # steps that are one program, for nets of a few milliseconds on GPUs
+    "fetch": "step",  # when the host learns a step's loss: while the next runs; or log: for its row
     "log_every": 50,  # steps that a row of the log averages
     "checkpoint_every": 2000,  # steps, beside the end of every epoch
     "wandb_project": "",  # where on Weights & Biases the run is followed; "" is nowhere

@@ -205,7 +205,7 @@ def test_the_help_of_a_config_lists_its_settings_by_section(capsys):
     assert "  --config.net.dropout=0.0\n      the rate of every dropout layer" in said
     assert "--config.optimizer.layer_decay='((" in said  # a shell takes it as it is
     assert "one of: momentum, nesterov, adamw\n" in said
-    assert re.search(r"--config.kernels=auto\n.*\n      one of: auto, plain, cpu\n", said)
+    assert re.search(r"--config.kernels=auto\n.*\n      one of: auto, plain, cpu, gpu\n", said)
 
 
 # --- Paths ----------------------------------------------------------------------------------------

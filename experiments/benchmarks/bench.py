@@ -1,21 +1,31 @@
 """This project against PyTorch on the same work, in turns, on this machine.
 
     make bench                                     all of it, about an hour on two cores
-    make bench ARGS='--only=cifar --rounds=3'      one part; parts: alexnet, cifar, start
+    make bench ARGS='--only=cifar --rounds=3'      one part
     make bench ARGS='--batches=32 --modes=eager'   fewer batch sizes, fewer kinds of PyTorch
+    make bench JAX=cuda13 ARGS=--only=short        on a GPU, what matters most, in four minutes
+
+Parts: alexnet, cifar, start; short, in which the important rows come first; loop, the training loop
+beside its step; input, batches read from disk. The last two need all packages of this project,
+which `make wheels` collects for a machine without a network, the others JAX, flax, optax, NumPy and
+PyTorch alone; the script also runs where these are and nothing is installed.
 
 Two processes hold the same net (with the same weights they give the same loss, which is checked)
 and take turns: each round times a few iterations of one, then of the other. A ratio is that of the
-medians: above 1 this project is faster. PyTorch runs eagerly, in channels_last and compiled;
-"stock" with its own LocalResponseNorm, "by hand" with the norm written as a convolution with a band
-of ones, and "our allocator" as by hand with the allocator that this project's commands use.
-Each column takes the best of them. The floor is the time of the step's multiply-adds at the rate of
-a large matrix product, measured in the same process. See `work.py`.
+medians: above 1 this project is faster. PyTorch runs eagerly, in channels_last, compiled and, on
+GPUs, compiled and captured as one CUDA graph; "stock" with its own LocalResponseNorm, "by hand"
+with the norm written as a convolution with a band of ones, and "our allocator" as by hand with the
+allocator that this project's commands use. Each column takes the best of them. The floor is the
+time of the step's multiply-adds at the rate of a large matrix product, measured in the same
+process; on GPUs a layer takes at least as long as its bytes at the rate of a copy, measured there,
+too. See `work.py`. Table and JSON file are written after every race, so a run that is cut keeps
+what it had, and --known=FILE.json goes on from there.
 """
 
+import importlib.util
 import itertools
-import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -24,230 +34,269 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import work
+import contestants
+import rows as tables
+from contestants import Contestant, Stable
+from results import Results
+from rows import ALEXNETS, CIFARS, DTYPES, MODES, Race, Row
 
-from alexnet.analysis import cost
 from alexnet.cli import arguments, count, run
-from alexnet.devices import runtime
-from alexnet.errors import UserError
-from alexnet.models.table import Norm
+from alexnet.errors import UserError, choice
 
 HERE = Path(__file__).parent
+PARTS = ("alexnet", "cifar", "start", "short", "loop", "input")
 OPTIONS = {
-    "torch": ".venv-torch/bin/python",
+    "torch": ".venv-torch/bin/python",  # or the Python that runs this, if it has PyTorch
     "only": "alexnet,cifar,start",
     "rounds": "7",
     "dtype": "float32",
-    "modes": "eager,channels_last,compile",
-    "batches": "32,128",
+    "modes": "",  # "": all that the device has
+    "batches": "",  # "": 32,128 on a CPU and 128,1024 on a GPU
     "work": "train,forward",
+    "kernels": "auto",  # as config.kernels
+    "seconds": "",  # to be over after so many; "": 230 for short, else no limit
+    "processes": "",  # kept: one each for all rows, as on GPUs; new: for each race; "": by device
+    "known": "",  # a bench.json whose races are not run again
     "out": "runs/bench",
 }
-ALEXNETS = ("alexnet", "alexnet without LRN")
-CIFARS = ("80sec", "19pct", "18pct", "conv-local-13pct", "conv-local-11pct")
-ROUND_SECONDS = 0.5  # at least so much work a turn, so that short steps are timed over many
-TUNINGS = ("stock", "by hand", "our allocator")
-HEADER = (
-    f"| net | work | batch | images/s | of the floor | / {' | / '.join(TUNINGS)} | peak MiB "
-    "| PyTorch's | compiling s |"
-)
-
-
-class Contestant:
-    """A process that runs its iterations when asked to."""
-
-    def __init__(self, command: list[str], task: dict, environment: dict[str, str]):
-        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115  as long as the process
-        task = json.dumps(task | {"started": time.time()})
-        self.process = subprocess.Popen(
-            [*command, task],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-            text=True,
-            env=os.environ | environment,
-        )
-        self.said = self._answer()
-
-    def run(self, times: int) -> list[float]:
-        """Seconds of each of so many iterations."""
-        print(times, file=self.process.stdin, flush=True)
-        answer = self._answer()
-        self.peak = answer["peak"]
-        return answer["seconds"]
-
-    def end(self) -> None:
-        self.process.stdin.close()
-        self.process.wait()
-
-    def _answer(self) -> dict:
-        line = self.process.stdout.readline()
-        if not line:
-            self.process.wait()
-            self.log.seek(0)
-            lines = self.log.read().strip().splitlines() or ["it said nothing"]
-            raise ChildProcessError(lines[-1])
-        return json.loads(line)
+ROUND_SECONDS = {"cpu": 0.5, "gpu": 0.15}  # of work a turn, so that short steps are timed over many
+PROGRAMS = {  # what needs the whole project: its script and arguments, and an import that shows it
+    "loop": (("loop.py", "--config=configs/digits.py", "--steps=200", "--rounds=2"), "grain"),
+    "input": (("input.py",), "grain"),
+}
 
 
 class Bench:
-    """What all measurements share; `folder` takes the weights and the compiled programs."""
+    """Runs races and writes their results."""
 
-    def __init__(self, torch: str, modes: Sequence[str], rounds: int, folder: Path):
-        self.torch, self.modes, self.rounds, self.folder = torch, modes, rounds, folder
+    def __init__(self, stable: Stable, rounds: int, results: Results):
+        self.stable, self.rounds, self.results = stable, rounds, results
+        self.us: Contestant | None = None  # with the row's task, for its next race
+        self.checked = set()
 
-    def ours(self, task: dict, cache: Path | None = None) -> Contestant:
-        environment = {"JAX_COMPILATION_CACHE_DIR": str(cache or self.folder)}
-        environment |= runtime.allocator_environment()  # as the commands do for themselves
-        return Contestant([sys.executable, str(HERE / "jax_contestant.py")], task, environment)
+    def about(self, processes: str) -> bool:
+        """Notes what the contestants are, and whether to keep them; whether they are on a GPU."""
+        us, them = self.stable.ours(), self.stable.theirs()
+        self.results.about |= {"ours": us.about, "PyTorch's": them.about, "machine": machine()}
+        self.results.store()
+        if us.about["platform"] != them.about["platform"]:
+            raise UserError(
+                f"jax sees a {us.about['platform']}, PyTorch a {them.about['platform']}: install "
+                f"the other's wheel (jax {us.about['jax']}, torch {them.about['torch']})"
+            )
+        gpu = us.about["platform"] == "gpu"
+        self.stable.keeps = processes == "kept" or (gpu and not processes)
+        if not self.stable.keeps:
+            self.stable.end()
+        return gpu
 
-    def theirs(self, task: dict, cache: Path | None = None) -> Contestant:
-        environment = {
-            "PYTHONPATH": str(HERE.parents[1] / "src"),
-            "TORCHINDUCTOR_CACHE_DIR": str(cache or self.folder),
-        }
-        if task["tuning"] == "our allocator":
-            environment |= runtime.allocator_environment()
-        return Contestant([self.torch, str(HERE / "torch_contestant.py")], task, environment)
-
-    def check_same(self, name: str, tunings: Sequence[str]) -> None:
+    def check_same(self, name: str, tuning: str) -> None:
         """That the same weights give the same loss here and there."""
-        task = {"net": name, "batch": 8, "work": "check", "dtype": "float32"}
-        task["weights"] = str(self.folder / "weights.npz")
-        us = self.ours(task)
-        for tuning in tunings:
-            them = self.theirs(task | {"tuning": tuning})
-            if abs(us.said["loss"] - them.said["loss"]) > 1e-4 * abs(us.said["loss"]):
-                raise UserError(f"{name}, {tuning}: not the same work: {us.said}, {them.said}")
-            them.end()
-        us.end()
+        if (name, tuning) in self.checked:
+            return
+        task = {"net": name, "batch": 8, "work": "check", "dtype": "float32", "tuning": tuning}
+        task["weights"] = str(self.stable.folder / "weights.npz")
+        us = self.stable.ours().build(task)
+        them = self.stable.theirs().build(task)
+        if abs(us.said["loss"] - them.said["loss"]) > 1e-4 * abs(us.said["loss"]):
+            raise UserError(f"{name}, {tuning}: not the same work: {us.said}, {them.said}")
+        self.stable.release(us), self.stable.release(them)
+        self.checked.add((name, tuning))
 
-    def races(self, name: str, job: str, batch: int, dtype: str) -> dict:
-        """One row of the table: this project against every kind of PyTorch, one at a time."""
-        task = {"net": name, "work": job, "batch": batch, "dtype": dtype}
-        has_norm = any(isinstance(row, Norm) and row.over == "maps" for row in work.net(name).rows)
-        tunings = [tuning for tuning in TUNINGS if has_norm or tuning != "by hand"]
-        self.check_same(name, tunings)
-        first = self.ours(task)  # compiles; that takes memory and is not to count
-        first.end()
-        us = self.ours(task)
-        row = task | {"compile": first.said["compile"], "seconds": [], "them": []}
-        for tuning, mode in itertools.product(tunings, self.modes):
-            try:
-                them = self.theirs(task | {"mode": mode, "tuning": tuning})
-            except ChildProcessError as error:
-                print(f"  {tuning}, {mode}: not run: {error}", flush=True)
-                continue
-            ours, theirs = self._turns(us, them)
-            them.end()
+    def run(self, races: Sequence[Race]) -> None:
+        """All races that the results lack, in their order."""
+        for row, group in itertools.groupby(races, lambda race: race.row):
+            entry = self.results.row(row)
+            entry["them"] = [found for found in entry["them"] if "ratio" in found]
+            have = {(found["tuning"], found["mode"]) for found in entry["them"]}
+            for race in [race for race in group if (race.tuning, race.mode) not in have]:
+                if self.over():
+                    return
+                print(f"{', '.join(map(str, row))}, {race.tuning}, {race.mode}: ", end="")
+                self._race(race, entry)
+                if not (self.us and self.us.alive):
+                    break  # nor would it in the next race
+            if self.us:
+                self.stable.release(self.us)
+            self.us = None
+
+    def over(self) -> bool:
+        """Whether the time is up."""
+        return bool(self.stable.until) and time.time() >= self.stable.until
+
+    def _race(self, race: Race, entry: dict) -> None:
+        """Adds a race to its row's entry, or why there was none."""
+        found, them = {"tuning": race.tuning, "mode": race.mode}, None
+        begun = time.time()
+        try:
+            self.check_same(race.row.net, race.tuning)
+            them = self._ready(race, entry)
+            seconds = ROUND_SECONDS[them.about["platform"]]
+            ours, theirs = contestants.turns(self.us, them, self.rounds, seconds)
+        except ChildProcessError as error:
+            if self.over():  # cut: another run has it to do
+                print("the time is up", flush=True)
+                return
+            found["error"] = str(error)
+            print(f"not run: {error}", flush=True)
+        else:
             ratio = statistics.median(theirs) / statistics.median(ours)
-            found = {"tuning": tuning, "mode": mode, "ratio": ratio, "seconds": theirs}
-            row["them"].append(found | {"peak": them.peak, "compile": them.said["compile"]})
-            row["seconds"] += ours
-            print(f"  {tuning}, {mode}: {ratio:.2f}", flush=True)
-        us.end()
-        return row | {"peak": us.peak, "floor": us.said["floor"]}
+            found |= {"ratio": ratio, "seconds": theirs, "peak": them.peak}
+            found |= {"compile": them.said["compile"]}
+            entry["seconds"] += ours
+            entry["peak"] = self.us.peak
+            entry.update(
+                (name, self.us.said[name]) for name in ("floor", "copy") if name in self.us.said
+            )
+            found["took"] = round(time.time() - begun, 1)
+            print(f"{ratio:.2f} ({found['took']:.0f} s)", flush=True)
+        if them:
+            self.stable.release(them)
+        entry["them"].append(found)
+        self.results.store()
 
-    def _turns(self, us: Contestant, them: Contestant) -> tuple[list[float], list[float]]:
-        both, times = (us, them), {}
-        for contestant in both:  # warm up
-            seconds = min(contestant.run(2))
-            times[contestant] = max(1, round(ROUND_SECONDS / seconds))
-        taken = {us: [], them: []}
-        for _ in range(self.rounds):
-            for contestant in both:
-                seconds = contestant.run(times[contestant])
-                taken[contestant].append(statistics.median(seconds))
-        return taken[us], taken[them]
+    def _ready(self, race: Race, entry: dict) -> Contestant:
+        """PyTorch's contestant with its task; ours has its own then, too."""
+        task = race.row._asdict()
+        meanwhile = self.stable.keeps and race.mode in ("compile", "graphs")
+        new = self.us is None or self.us.task != task
+        if new and not self.stable.keeps:
+            first = self.stable.ours().build(task)  # compiling takes memory, which is not to count
+            entry["compile"] = first.said["compile"]
+            first.end()
+        if new:
+            self.us = self.stable.ours()
+            self.us.ask(task)
+        if new and not meanwhile:
+            self.us.ready()
+        them = self.stable.theirs(allocator=race.tuning == "our allocator")
+        them.ask(task | {"tuning": race.tuning, "mode": race.mode})
+        if new and meanwhile:  # PyTorch compiles on the CPU first
+            self.us.ready()
+        them.ready()
+        entry.setdefault("compile", self.us.said["compile"])
+        return them
 
     def starts(self, name: str, batch: int) -> Iterator[tuple[str, float, float]]:
         """(what, seconds from process start to the end of the first step, of it compiling)."""
         task = {"net": name, "work": "train", "batch": batch, "dtype": "float32"}
         stock = task | {"mode": "eager", "tuning": "stock"}
         for who, start, what in (
-            ("this project", self.ours, task),
-            ("PyTorch, eager", self.theirs, stock),
-            ("PyTorch, compile", self.theirs, stock | {"mode": "compile"}),
+            ("this project", self.stable.ours, task),
+            ("PyTorch, eager", self.stable.theirs, stock),
+            ("PyTorch, compile", self.stable.theirs, stock | {"mode": "compile"}),
         ):
             with tempfile.TemporaryDirectory() as cache:
                 for when in ("first time", "again"):
-                    contestant = start(what, Path(cache))
+                    contestant = start(cache=Path(cache)).build(what)
                     yield f"{who}, {when}", contestant.said["start"], contestant.said["compile"]
                     contestant.end()
 
+    def program(self, name: str) -> None:
+        """Runs one of PROGRAMS, and keeps what it says last."""
+        (script, *options), needs = PROGRAMS[name]
+        if importlib.util.find_spec(needs) is None:
+            said = f"not run: {needs} is not installed (make wheels)"
+        else:
+            command = [sys.executable, str(HERE / script), *options]
+            left = max(1, self.stable.until - time.time()) if self.stable.until else None
+            root = HERE.parents[1]
+            try:
+                done = subprocess.run(
+                    command, cwd=root, capture_output=True, text=True, timeout=left, check=False
+                )
+                lines = (done.stderr if done.returncode else done.stdout).strip().splitlines()
+                said = ("not run: " if done.returncode else "") + (lines or ["nothing said"])[-1]
+            except subprocess.TimeoutExpired:
+                said = "not run: the time was up"
+        print(f"{name}: {said}", flush=True)
+        self.results.programs[name] = said
+        self.results.store()
 
-def line(row: dict) -> str:
-    """A row of the table, as in HEADER."""
-    seconds = statistics.median(row["seconds"])
-    cells = [row["net"], row["work"], str(row["batch"]), f"{row['batch'] / seconds:,.1f}"]
-    net = work.net(row["net"])
-    flop = sum(
-        (layer.training if row["work"] == "train" else layer.forward) * net.towers
-        for layer in cost.costs(net, row["batch"])
+
+def machine() -> str:
+    """The driver and the card as it says, or the number of cores."""
+    if (tool := shutil.which("nvidia-smi")) is None:
+        return f"{os.cpu_count()} cores"
+    query = "--query-gpu=name,driver_version,memory.total"
+    done = subprocess.run(
+        [tool, query, "--format=csv,noheader"], capture_output=True, text=True, check=False
     )
-    cells.append(f"{flop / row['floor'] / seconds:.0%}")
-    for tuning in TUNINGS:
-        best = min((x for x in row["them"] if x["tuning"] == tuning), key=_ratio, default=None)
-        cells.append(f"{best['ratio']:.2f} ({best['mode']})" if best else "")
-    best = min(row["them"], key=_ratio)
-    cells += [f"{peak / 2**20:,.0f}" for peak in (row["peak"], best["peak"])]
-    cells.append(f"{row['compile']:.0f}")
-    return f"| {' | '.join(cells)} |"
+    return f"{os.cpu_count()} cores; {' / '.join(done.stdout.strip().splitlines())}"
 
 
-def _ratio(found: dict) -> float:
-    return found["ratio"]
-
-
-def _some(name: str, text: str) -> list[str]:
-    """Those of the default's words that `--name=text` asks for."""
-    if unknown := set(text.split(",")) - set(OPTIONS[name].split(",")):
-        raise UserError(f"--{name}={text}: no {min(unknown)!r}; choose from {OPTIONS[name]}")
+def words(name: str, text: str, allowed: Sequence[str]) -> list[str]:
+    """Those of the allowed words that `--name=text` asks for."""
+    for word in text.split(","):
+        choice(f"--{name}", word, allowed)
     return text.split(",")
+
+
+def races(options: dict[str, str], parts: Sequence[str], gpu: bool) -> list[Race]:
+    """What the options ask for, in order."""
+    modes = words("modes", options["modes"] or ",".join(MODES if gpu else MODES[:3]), MODES)
+    sizes = options["batches"] or ("128,1024" if gpu else "32,128")
+    batches = [count("batches", text) for text in sizes.split(",")]
+    works = words("work", options["work"], ("train", "forward"))
+    how = options["dtype"], options["kernels"]
+    found = tables.short(modes, batches, gpu) if "short" in parts else []
+    asked = []
+    if "alexnet" in parts:
+        asked += [Row(*it, *how) for it in itertools.product(ALEXNETS, works, batches)]
+    if "cifar" in parts:
+        asked += [Row(net, "train", 128, *how) for net in CIFARS]
+    return found + list(tables.full(asked, modes, gpu))
+
+
+def python_with_torch(asked: str) -> str:
+    """The Python that PyTorch's contestant runs with."""
+    if Path(asked).exists():
+        return asked
+    if asked == OPTIONS["torch"] and importlib.util.find_spec("torch"):
+        return sys.executable
+    raise UserError(f"--torch={asked}: no such Python; `make bench` makes one")
+
+
+def opened(options: dict[str, str]) -> Results:
+    """The results of this run, in a folder that can be written."""
+    out = Path(options["out"])
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        known = Path(options["known"]) if options["known"] else None
+        title = f"{os.cpu_count()} cores, {options['rounds']} rounds, {options['dtype']}"
+        results = Results(out, title, known)
+        results.store()
+    except (OSError, ValueError) as error:
+        raise UserError(f"--out={out}, --known={options['known']}: {error}") from None
+    return results
 
 
 def main(argv: list[str]) -> None:
     options = OPTIONS | arguments(argv, OPTIONS)
-    parts, modes, works = (_some(name, options[name]) for name in ("only", "modes", "work"))
-    batches = [count("batches", text) for text in options["batches"].split(",")]
+    parts = words("only", options["only"], PARTS)
+    words("dtype", options["dtype"], DTYPES)
+    words("processes", options["processes"], ("", "kept", "new"))
     rounds = count("rounds", options["rounds"])
-    if not Path(options["torch"]).exists():
-        raise UserError(f"--torch={options['torch']}: no such Python; `make bench` makes one")
-    out = Path(options["out"])
-    out.mkdir(parents=True, exist_ok=True)
-    title = f"{os.cpu_count()} cores, {rounds} rounds, {options['dtype']}"
-    tasks = []
-    if "alexnet" in parts:
-        tasks += itertools.product(ALEXNETS, works, batches)
-    if "cifar" in parts:
-        tasks += itertools.product(CIFARS, ("train",), (128,))
-    rows, starts = [], []
+    limit = options["seconds"] or ("230" if "short" in parts else "")
+    until = time.time() + count("seconds", limit) if limit else 0
+    torch = python_with_torch(options["torch"])
+    results = opened(options)
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(options["torch"], modes, rounds, Path(folder))
-        for name, job, batch in tasks:
-            print(f"{name}, {job}, batch {batch}: times as fast as PyTorch", flush=True)
-            rows.append(bench.races(name, job, batch, options["dtype"]))
-            store(out, title, rows, starts)
-        if "start" in parts:
-            for start in bench.starts("alexnet", 32):
-                starts.append(start)
-                store(out, title, rows, starts)
-    print(f"\n{(out / 'bench.md').read_text()}\nstored in {out}")
-
-
-def store(out: Path, title: str, rows: list[dict], starts: list[tuple]) -> None:
-    """Writes what is known so far, as tables and as numbers."""
-    text = [title]
-    if rows:
-        rates = sorted(row["floor"] / 1e9 for row in rows)
-        text += ["", HEADER, "|" + "---|" * (HEADER.count("|") - 1), *map(line, rows)]
-        text += ["", f"matrix product: {rates[0]:.0f} to {rates[-1]:.0f} GFLOP/s"]
-    if starts:
-        text += ["", "| AlexNet, batch 32 | first step after, s | of it compiling, s |"]
-        text += ["|---|---|---|"]
-        text += [f"| {what} | {start:.1f} | {compiling:.1f} |" for what, start, compiling in starts]
-    (out / "bench.md").write_text("\n".join([*text, ""]))
-    (out / "bench.json").write_text(json.dumps({"races": rows, "starts": starts}, indent=1) + "\n")
+        stable = Stable(torch, Path(folder), until)
+        bench = Bench(stable, rounds, results)
+        try:
+            gpu = bench.about(options["processes"])
+            bench.run(races(options, parts, gpu))
+            if "start" in parts:
+                for start in bench.starts("alexnet", 32):
+                    results.starts.append(start)
+                    results.store()
+            for name in ("loop", "input"):
+                if name in parts:
+                    bench.program(name)
+        finally:
+            stable.end()
+    print(f"\n{(results.out / 'bench.md').read_text()}\nstored in {results.out}")
 
 
 if __name__ == "__main__":

@@ -1,91 +1,177 @@
-"""This project's training step or forward pass, for `bench.py` to time.
+"""This project's training step or forward pass, for `bench.py` to time; `work.py` says how.
 
-    python experiments/benchmarks/jax_contestant.py \
-        '{"net": "alexnet", "batch": 32, "work": "train", "dtype": "float32", "started": 0}'
+    echo '{"task": {"net": "alexnet", "batch": 32, "work": "train", "dtype": "float32"}}' |
+        python experiments/benchmarks/jax_contestant.py
 
 The work "check" writes the weights to a file and gives the loss, so that others can compare theirs.
+Nothing here reads a config or images from a disk: JAX, flax, optax and NumPy are all it needs.
 """
 
 import functools
-import json
-import sys
+import platform
 import time
+from collections.abc import Callable
+from importlib import metadata
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import work
 
+from alexnet.analysis import rates
 from alexnet.data.augment import Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.devices import mesh as meshes
 from alexnet.devices import runtime
 from alexnet.kernels.choose import choose, compiler_options
 from alexnet.models import network
-from alexnet.profile import matmul_rate
-from alexnet.training import evaluation, forward, optimizer, schedule, setup, step
+from alexnet.training import evaluation, forward, optimizer, placement, schedule, step
+
+# A benchmark's word: the dtype that a net computes with, the precision of float32 products.
+PRECISIONS = {
+    "float32": ("float32", "float32"),  # as the configs have it
+    "tf32": ("float32", "tensorfloat32"),
+    "bfloat16": ("bfloat16", "tensorfloat32"),
+}
 
 
-def main(task: dict) -> None:
-    runtime.cache_compilations()
-    table, size = work.net(task["net"]), task["batch"]
-    mesh = meshes.make(towers=table.towers, batch_size=size, data=1, tower=1)
-    kernels = choose("auto", mesh, size, table.image_size)
-    how = {"dtype": jnp.dtype(task["dtype"]), "kernels": kernels}
-    apply = forward.on_mesh(table, mesh, **how)
-    images, labels = work.batch(table, size)
-    place = meshes.batch_sharding(mesh)
+class Task:
+    """A net of `work.NETS` with its parameters, on the device."""
 
-    init = functools.partial(network.init, table)
-    shapes = jax.eval_shape(init, jax.random.key(0))
-    sgd = optimizer.build(params=shapes)
-    shardings = setup.state_shardings(mesh, sgd, shapes, network.params_specs(table))
-    if task["work"] == "train":
-        state = step.make_init(init, sgd, shardings)(step.key_of(0))
-    else:
-        params = jax.jit(init, out_shardings=shardings.params)(jax.random.key(0))
+    def __init__(self, task: dict):
+        self.task, self.table = task, work.net(task["net"])
+        self.dtype, self.precision = PRECISIONS[task["dtype"]]
+        size = task["batch"]
+        self.mesh = meshes.make(towers=self.table.towers, batch_size=size, data=1, tower=1)
+        kernels = choose(task.get("kernels", "auto"), self.mesh, size, self.table.image_size)
+        self.how = {"dtype": jnp.dtype(self.dtype), "kernels": kernels}
+        self.options = compiler_options(self.mesh)
+        self.init = functools.partial(network.init, self.table)
+        self.shapes = jax.eval_shape(self.init, jax.random.key(0))
+        specs = network.params_specs(self.table)
+        self.sgd = optimizer.build(params=self.shapes)
+        self.shardings = placement.state_shardings(self.mesh, self.sgd, self.shapes, specs)
+        self.images, self.labels = work.batch(self.table, size)
+
+    def params(self) -> network.Params:
+        """The first ones of seed 0."""
+        return jax.jit(self.init, out_shardings=self.shardings.params)(jax.random.key(0))
+
+    def check(self) -> dict[str, float]:
+        """The loss of a batch, without dropout; leaves the weights in the task's file."""
+        params = self.params()
+        leaves = {f"{n}.{p}": a for n, ab in params.items() for p, a in ab.items()}
+        np.savez(self.task["weights"], **leaves)
+        apply = forward.on_mesh(self.table, self.mesh, **self.how)
+
+        def loss(params, x_BHWC, labels_B):
+            return evaluation.sums(jax.nn.log_softmax(apply(params, x_BHWC)), labels_B).loss
+
+        with jax.default_matmul_precision(self.precision):
+            program = jax.jit(loss, compiler_options=self.options)
+            total = program(params, work.inputs(self.images), self.labels)
+        return {"loss": float(total) / len(self.labels)}
+
+    def arguments(self) -> tuple[Any, ...]:
+        """What an iteration takes, on the device; of a step the state comes first."""
+        place = meshes.batch_sharding(self.mesh)
+        if self.task["work"] == "forward":
+            return self.params(), jax.device_put(work.inputs(self.images), place)
+        state = step.make_init(self.init, self.sgd, self.shardings)(step.key_of(0))
+        side = self.table.image_size
+        mean = np.full((side, side, 3), work.MEAN, np.float32)
+        statistics = Statistics(mean, np.ones(3, np.float32), np.eye(3, dtype=np.float32))
+        statistics = jax.device_put(statistics, meshes.replicated(self.mesh))
+        rate = schedule.build("milestones", epochs=1, rate=work.RATE)
+        batch = jax.device_put({"image": self.images, "label": self.labels}, place)
+        return state, batch, rate(0, [], self.shapes), statistics, step.key_of(0)
+
+    def traced(self, arguments: tuple[Any, ...]) -> Any:
+        """The iteration, traced for such arguments; their shapes will do."""
+        if self.task["work"] == "forward":
+            apply = forward.on_mesh(self.table, self.mesh, **self.how)
+            program = jax.jit(apply, compiler_options=self.options)
+        else:
+            side = self.table.image_size
+            plain = Augmentation(side, random_crop=False, flip=False, colour_noise=0)
+            logits = forward.training(self.table, self.mesh, plain, **self.how)
+            program = step.make_train_step(
+                logits, self.sgd, self.shardings, compiler_options=self.options
+            )
+        with jax.default_matmul_precision(self.precision):
+            return program.trace(*arguments)
+
+
+def build(task: dict) -> work.Ready:
+    """Compiles a task, and runs it once."""
+    made = Task(task)
     if task["work"] == "check":
-        np.savez(
-            task["weights"], **{f"{n}.{p}": a for n, ab in params.items() for p, a in ab.items()}
-        )
-        log_probs = jax.nn.log_softmax(apply(params, work.inputs(images)))
-        work.serve(loss=float(evaluation.sums(log_probs, labels).loss) / size)
-        return
-
+        return work.Ready(made.check())
+    arguments = made.arguments()
+    traced = made.traced(arguments)
     compiling = time.perf_counter()
-    if task["work"] == "forward":
-        inputs = jax.device_put(work.inputs(images), place)
-        net = jax.jit(apply, compiler_options=compiler_options(mesh))
-        net = net.lower(params, inputs).compile()
-        compile_seconds = time.perf_counter() - compiling
+    program = traced.lower().compile()
+    compile_seconds = time.perf_counter() - compiling
+    ready = running(program, arguments, carries_state=task["work"] == "train")
+    ready.start()
+    ready.wait()
+    ready.said.update(compile=compile_seconds, start=time.time() - task.get("started", time.time()))
+    ready.said.update(ceilings(task["dtype"]))
+    return ready
 
-        def run() -> None:
-            jax.block_until_ready(net(params, inputs))
-    else:
-        plain = Augmentation(table.image_size, random_crop=False, flip=False, colour_noise=0)
-        mean = np.full((table.image_size,) * 2 + (3,), work.MEAN, np.float32)
-        colours = np.ones(3, np.float32), np.eye(3, dtype=np.float32)
-        statistics = jax.device_put(Statistics(mean, *colours), meshes.replicated(mesh))
-        hyperparameters = schedule.build("milestones", epochs=1, rate=work.RATE)(
-            0, [], state.params
-        )
-        key = step.key_of(0)
-        numbers = {"image": jax.device_put(images, place), "label": jax.device_put(labels, place)}
-        logits, options = forward.training(table, mesh, plain, **how), compiler_options(mesh)
-        train_step = step.make_train_step(logits, sgd, shardings, compiler_options=options)
-        with jax.default_matmul_precision("float32"):  # as the configs have it
-            train = train_step.lower(state, numbers, hyperparameters, statistics, key).compile()
-        compile_seconds = time.perf_counter() - compiling
 
-        def run() -> None:
-            nonlocal state
-            state, sums = train(state, numbers, hyperparameters, statistics, key)
-            jax.block_until_ready((state, sums))
+def running(program: Callable[..., Any], arguments: tuple, carries_state: bool) -> work.Ready:
+    """Iterations of a compiled program; with a state, each takes what the one before gave."""
+    state, *rest = arguments
+    result = None
 
-    run()
-    start = time.time() - task["started"]
-    work.serve(run, floor=matmul_rate(), start=start, compile=compile_seconds)
+    def start() -> None:
+        nonlocal state, result
+        result = program(state, *rest)
+        if carries_state:
+            state, result = result
+
+    def wait() -> None:
+        jax.block_until_ready((state, result))
+
+    return work.Ready({}, start, wait, None if on_cpu() else functools.partial(memory, program))
+
+
+def memory(program: Any) -> int:
+    """Bytes on the device while a program runs: the allocator's peak is that of all tasks."""
+    found = program.memory_analysis()
+    kept = found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
+    return kept + found.temp_size_in_bytes
+
+
+@functools.cache
+def ceilings(word: str) -> dict[str, float]:
+    """The rates of a large product and, on GPUs, of a copy: FLOP and bytes a second."""
+    if on_cpu():
+        return {"floor": rates.matmul_rate()}
+    return {"floor": rates.matmul_rate(8192, *PRECISIONS[word]), "copy": copy_rate()}
+
+
+copy_rate = functools.cache(lambda: rates.copy_rate(2**30))
+
+
+def on_cpu() -> bool:
+    return jax.default_backend() == "cpu"
+
+
+def about() -> dict[str, Any]:
+    """What this contestant is."""
+    packages = ("jax", "jaxlib", "flax", "optax", "numpy")
+    return {
+        "platform": "cpu" if on_cpu() else "gpu",
+        "device": jax.devices()[0].device_kind,
+        "runtime": " ".join(jax.devices()[0].client.platform_version.split()),
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in packages},
+    }
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    runtime.cache_compilations()
+    work.serve(about(), build)

@@ -1,12 +1,16 @@
 """PyTorch's training step or forward pass of the same tables, for `bench.py` to time.
 
-Needs PyTorch and nothing else: it reads the project's tables, which need no JAX.
+Needs PyTorch and nothing else: it reads the project's tables, which need no JAX. `work.py` says how
+it is asked. Its modes: eager, channels_last, compile, and graphs, a CUDA graph of the whole
+iteration of the compiled net.
 """
 
 import json
 import math
-import sys
+import platform
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -135,48 +139,132 @@ def load(model: nn.Module, net: table.Net, file: str) -> None:
             module.bias.copy_(torch.from_numpy(np.ascontiguousarray(bias)))
 
 
-def main(task: dict) -> None:
-    torch.manual_seed(0)
-    net = work.net(task["net"])
-    images, labels = work.batch(net, task["batch"])
-    x = torch.from_numpy(work.inputs(images)).permute(0, 3, 1, 2).contiguous()
-    y = torch.from_numpy(labels).long()
-    model = build(net, by_hand=task["tuning"] != "stock")
-    if task["work"] == "check":
-        load(model, net, task["weights"])
-        with torch.no_grad():
-            work.serve(loss=functional.cross_entropy(model.eval()(x), y).item())
-        return
-    if task["mode"] == "channels_last":
-        model, x = (a.to(memory_format=torch.channels_last) for a in (model, x))
-    called = torch.compile(model) if task["mode"] == "compile" else model
-    bfloat16 = torch.autocast("cpu", torch.bfloat16, enabled=task["dtype"] == "bfloat16")
+GPU = torch.cuda.is_available()
+DEVICE = "cuda" if GPU else "cpu"
 
-    if task["work"] == "forward":
-        model.eval()
 
-        def run() -> None:
-            with torch.inference_mode(), bfloat16:
-                called(x)
-    else:
-        model.train()
-        optimizer = torch.optim.SGD(
-            model.parameters(), lr=work.RATE, momentum=0.9, weight_decay=0.0005, fused=True
+class Task:
+    """A net of `work.NETS` as modules, its batch and its optimiser, on the device."""
+
+    def __init__(self, task: dict):
+        self.task, net = task, work.net(task["net"])
+        images, labels = work.batch(net, task["batch"])
+        x = torch.from_numpy(work.inputs(images)).permute(0, 3, 1, 2).contiguous()
+        self.x, self.y = x.to(DEVICE), torch.from_numpy(labels).long().to(DEVICE)
+        self.model = build(net, by_hand=task["tuning"] != "stock")
+        if task["work"] == "check":
+            load(self.model, net, task["weights"])
+        self.model.to(DEVICE).train(task["work"] == "train")
+        if task.get("mode") == "channels_last":
+            self.model.to(memory_format=torch.channels_last)
+            self.x = self.x.to(memory_format=torch.channels_last)
+        compiled = task.get("mode") in ("compile", "graphs")
+        self.called = torch.compile(self.model, dynamic=False) if compiled else self.model
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(), lr=work.RATE, momentum=0.9, weight_decay=0.0005, fused=True
         )
 
-        def run() -> None:
-            optimizer.zero_grad(set_to_none=True)
-            with bfloat16:
-                loss = functional.cross_entropy(called(x), y)
-            loss.backward()
-            optimizer.step()
+    def autocast(self) -> torch.autocast:
+        """bfloat16 where the task asks for it; a graph must not keep weights that were cast."""
+        wanted, compiled = self.task["dtype"] == "bfloat16", self.called is not self.model
+        return torch.autocast(DEVICE, torch.bfloat16, enabled=wanted, cache_enabled=not compiled)
+
+    def loss(self) -> torch.Tensor:
+        with self.autocast():
+            return functional.cross_entropy(self.called(self.x), self.y)
+
+    def train(self) -> None:
+        """A step."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.loss()
+        loss.backward()
+        self.optimizer.step()
+        if not GPU:
             loss.item()
 
+    def forward(self) -> None:
+        with torch.inference_mode(), self.autocast():
+            self.called(self.x)
+
+    def forward_in_a_graph(self) -> None:
+        with torch.no_grad(), self.autocast():
+            self.called(self.x)
+
+
+def captured(iterate: Callable[[], None], warm_up: int = 3) -> Callable[[], None]:
+    """A CUDA graph of an iteration, as PyTorch's documentation makes it."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(warm_up):
+            iterate()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        iterate()
+    return graph.replay
+
+
+def prepare(task: dict) -> work.Ready:
+    """Builds a task, and runs it once."""
+    made = task_of(task)
+    if task["work"] == "check":
+        with torch.no_grad():
+            return work.Ready({"loss": made.loss().item()})
+    graphs = task["mode"] == "graphs"
+    if graphs and not GPU:
+        raise RuntimeError("CUDA graphs need a GPU")
+    iterate = made.train if task["work"] == "train" else made.forward
+    if graphs and task["work"] == "forward":
+        iterate = made.forward_in_a_graph
+    wait = torch.cuda.synchronize if GPU else lambda: None
     compiling = time.perf_counter()
-    run()
+    iterate = captured(iterate) if graphs else iterate
+    iterate()
+    wait()
     compile_seconds = time.perf_counter() - compiling  # with the first run
-    work.serve(run, compile=compile_seconds, start=time.time() - task["started"])
+    said = {"compile": compile_seconds, "start": time.time() - task.get("started", time.time())}
+    peak = torch.cuda.max_memory_allocated if GPU else None
+    return work.Ready(said, iterate, wait, peak)
+
+
+def task_of(task: dict, kept: dict[str, Task] = {}) -> Task:  # noqa: B006  for the next call
+    """A new task, unless the last one had the same net compiled: then a graph can be made of it."""
+    compiled = task.get("mode") in ("compile", "graphs")
+    key = json.dumps({k: v for k, v in task.items() if k not in ("mode", "started")})
+    if not compiled or key not in kept:
+        kept.clear()
+        torch.manual_seed(0)
+        set_precision(task["dtype"])
+        torch.compiler.reset()  # or the next net would be the last one's recompilation
+        if GPU:
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+        made = Task(task)
+        kept.update({key: made} if compiled else {})
+        return made
+    return kept[key]
+
+
+def set_precision(word: str) -> None:
+    """Whether products of float32 numbers may be TF32."""
+    tf32 = word != "float32"
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = tf32
+    torch.backends.cudnn.benchmark = True
+
+
+def about() -> dict[str, Any]:
+    """What this contestant is."""
+    return {
+        "platform": "gpu" if GPU else "cpu",
+        "device": torch.cuda.get_device_name() if GPU else platform.machine(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version() if GPU else None,
+        "python": platform.python_version(),
+    }
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    work.serve(about(), prepare)

@@ -1,8 +1,12 @@
 """The work that the benchmarks give to every contestant: a net, a batch, and how it is timed.
 
-A contestant is a process. It builds and compiles, prints a line of JSON, and then runs as many
-iterations as each line of its standard input says, so that two of them can take turns. Nothing here
-needs JAX or PyTorch.
+A contestant is a process that says what it is, then does what each line of its standard input
+asks, one JSON line for another, so that two of them can take turns:
+
+    {"task": {"net": "alexnet", "work": "train", "batch": 32, "dtype": "float32"}}   builds it
+    {"run": 8, "ahead": 4}      runs 8 iterations and waits for the results of every fourth
+
+Nothing here needs JAX or PyTorch.
 """
 
 import dataclasses
@@ -11,7 +15,9 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import checkout  # noqa: F401  before the package
 import numpy as np
 
 from alexnet.models.build import build, defaults
@@ -20,6 +26,11 @@ from alexnet.models.table import Dropout, Net
 NETS = {
     "alexnet": ("alexnet", {"preset": "paper"}),
     "alexnet without LRN": ("alexnet", {"preset": "paper", "norm": False}),
+    "alexnet, one tower": ("alexnet", {"preset": "paper", "towers": 1}),
+    "alexnet without LRN, one tower": (
+        "alexnet",
+        {"preset": "paper", "norm": False, "towers": 1},
+    ),
     "80sec": ("cifar_80sec", {}),
     "19pct": ("cifar_19pct", {}),
     "18pct": ("cifar_18pct", {}),
@@ -54,15 +65,48 @@ def inputs(images: np.ndarray) -> np.ndarray:
     return images - np.float32(MEAN)
 
 
-def serve(run: Callable[[], None] | None = None, **said: object) -> None:
-    """Says what was found while building, then runs on demand; ends with the standard input."""
-    print(json.dumps(said), flush=True)
+class Ready(NamedTuple):
+    """A task that was built: what was found meanwhile, and how to run it."""
+
+    said: dict[str, Any]
+    start: Callable[[], None] = lambda: None  # an iteration; it may go on after this returns
+    wait: Callable[[], None] = lambda: None  # until all of them are done
+    peak: Callable[[], int] | None = None  # bytes; None: those of the process
+
+
+def serve(about: dict[str, Any], build: Callable[[dict], Ready]) -> None:
+    """Says what this contestant is, then builds and runs on demand; ends with its input."""
+    print(json.dumps(about), flush=True)
+    ready = None
     for line in sys.stdin:
-        seconds = []
-        for _ in range(int(line)):
-            start = time.perf_counter()
-            run()
-            seconds.append(time.perf_counter() - start)
-        unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-        print(json.dumps({"seconds": seconds, "peak": peak}), flush=True)
+        order = json.loads(line)
+        try:
+            if "task" in order:
+                ready = None  # its memory is for the next one
+                ready = build(order["task"])
+                answer = ready.said
+            else:
+                answer = {"seconds": timed(ready, order["run"], order["ahead"])}
+                answer["peak"] = ready.peak() if ready.peak else peak_memory()
+        except Exception as error:  # of any framework: the other rows are still to be run
+            lines = str(error).strip().splitlines() or [""]
+            answer = {"error": f"{type(error).__name__}: {lines[0]}"}
+        print(json.dumps(answer), flush=True)
+
+
+def timed(ready: Ready, times: int, ahead: int) -> list[float]:
+    """Seconds an iteration, of groups of `ahead` that were started before any was waited for."""
+    seconds = []
+    for _ in range(max(1, times // ahead)):
+        begin = time.perf_counter()
+        for _ in range(ahead):
+            ready.start()
+        ready.wait()
+        seconds.append((time.perf_counter() - begin) / ahead)
+    return seconds
+
+
+def peak_memory() -> int:
+    """Bytes of this process at most so far."""
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -7,6 +7,8 @@ A command has its options in a dict OPTIONS, which its arguments are read by and
 from. The help on settings is what the docstrings of the functions say that take them.
 """
 
+from __future__ import annotations
+
 import ast
 import inspect
 import math
@@ -15,14 +17,15 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from ml_collections import ConfigDict
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alexnet import config as configs
 from alexnet import errors
 from alexnet.errors import Interrupted, UserError, local_path, nearest
 from alexnet.text import allowed, documented
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 OWN_HELP = ("nets", "roofline")  # which list the options of the net that is named
 

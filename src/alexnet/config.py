@@ -5,6 +5,8 @@ dotted keys, such as {"net.norm": False}. A variant, an arm of a sweep and `--co
 are such overrides alike. A file may also return a ConfigDict.
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import importlib
@@ -16,12 +18,15 @@ import runpy
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import ml_collections
+from typing import TYPE_CHECKING, Any
 
 from alexnet import errors
 from alexnet.errors import UserError, local_path, nearest
+
+if (
+    TYPE_CHECKING
+):  # functions import it: what reads no config, such as a benchmark, need not have it
+    import ml_collections
 
 REQUIRED = inspect.Parameter.empty  # stands for the default of an argument that has none
 
@@ -72,6 +77,8 @@ def load(file_and_variant: str, kinds: Kinds) -> ml_collections.ConfigDict:
     Raises:
         UserError: if there is no such file or variant, or an override in it cannot be.
     """
+    import ml_collections
+
     file, _, variant = file_and_variant.partition(":")
     file = str(local_path("--config", file))
     if not Path(file).is_file():
@@ -168,7 +175,7 @@ def _choose(
 
 def _like(old: Any, key: str, value: Any) -> Any:
     """`value`, which must be of the type of the value that it replaces; 1 will do for 1.0."""
-    if isinstance(old, ml_collections.ConfigDict):
+    if _is_section(old):
         inside = ", ".join(f"config.{key}.{part}" for part in old) or "nothing"
         raise UserError(f"a section; set what is in it: {inside}", f"config.{key}={value}")
     match old, value:
@@ -200,12 +207,18 @@ def place(config: ml_collections.ConfigDict, key: str) -> tuple[ml_collections.C
     *sections, name = key.split(".")
     section = config
     for depth, part in enumerate(sections):
-        if part not in section or not isinstance(section[part], ml_collections.ConfigDict):
+        if part not in section or not _is_section(section[part]):
             raise _no_setting(config, key, ".".join(sections[: depth + 1]))
         section = section[part]
     if name not in section:
         raise _no_setting(config, key, key)
     return section, name
+
+
+def _is_section(value: Any) -> bool:
+    import ml_collections
+
+    return isinstance(value, ml_collections.ConfigDict)
 
 
 def _no_setting(config: ml_collections.ConfigDict, key: str, unknown: str) -> UserError:

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 
 from alexnet.analysis import cost, hlo
+from alexnet.analysis.rates import matmul_rate
 from alexnet.cli import count, parse, path, run
 from alexnet.devices import runtime
 from alexnet.models.table import Net
@@ -71,17 +71,6 @@ def main(argv: Sequence[str]) -> None:
         ran = hlo.spans(trace, hlo.users(text))
         spent = hlo.by_layer(hlo.shared(ran), hlo.owners(text, rows), steps)
     print(describe(run.net, config.batch_size, spent, seconds, rate))
-
-
-def matmul_rate(side: int = 2048) -> float:
-    """FLOP a second of a float32 matrix product, the best of ten: what the machine can do."""
-    product, a = jax.jit(jnp.matmul), jnp.ones((side, side))
-    seconds = []
-    for _ in range(10):
-        start = time.perf_counter()
-        jax.block_until_ready(product(a, a))
-        seconds.append(time.perf_counter() - start)
-    return 2 * side**3 / min(seconds)
 
 
 def describe(net: Net, batch: int, spent: hlo.Spent, seconds: float, rate: float) -> str:

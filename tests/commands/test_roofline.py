@@ -1,5 +1,6 @@
 """Cost and roofline by hand, and against the table and compiled programs."""
 
+import math
 import re
 import subprocess
 import sys
@@ -51,6 +52,25 @@ def test_conv1_which_needs_no_input_gradient_and_rows_without_weights_by_hand():
     assert cost_of("norm1").traffic == 5 * 128 * 55 * 55 * 48 * 4
     assert cost_of("pool1").traffic == 128 * (3 * 55 * 55 + 2 * 27 * 27) * 48 * 4
     assert cost_of("pool2").kept == 128 * 13 * 13 * 128 * 4
+
+
+def test_the_least_that_a_device_takes_by_hand():
+    """Of both towers; each row takes as long as its FLOP or as its bytes."""
+    net, rows = alexnet(), cost.costs(alexnet(), 128)
+    flop, traffic = (2 * sum(getattr(row, it) for row in rows) for it in ("training", "traffic"))
+    assert cost.least_seconds(net, 128, product=1e9) == pytest.approx(flop / 1e9)
+    assert cost.least_seconds(net, 128, 1e30, copy=1e6) == pytest.approx(traffic / 1e6)
+    forward = 2 * sum(row.forward for row in rows)
+    found = cost.least_seconds(net, 128, 1e9, training=False)
+    assert found == pytest.approx(forward / 1e9)
+
+    net = build("cifar_80sec", classes=10)
+    pairs = [(math.prod(it.input_shape), math.prod(it.output_shape)) for it in layers(net)]
+    moved = [x + y for (x, y), it in zip(pairs, layers(net), strict=True) if not it.row.in_place]
+    weights = sum(layer.parameters for layer in layers(net))
+    for number in (2, 4):
+        found = cost.least_seconds(net, 8, 1e30, 1e6, training=False, number=number)
+        assert found == pytest.approx((number * 8 * sum(moved) + 4 * weights) / 1e6)
 
 
 @pytest.mark.parametrize("towers", [1, 2, 4])

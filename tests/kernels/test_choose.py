@@ -11,7 +11,7 @@ from alexnet.devices import mesh as meshes
 from alexnet.errors import UserError
 from alexnet.kernels import choose as choose_module
 from alexnet.kernels import convolution, dense
-from alexnet.kernels.choose import CPU, choose, compiler_options
+from alexnet.kernels.choose import CPU, GPU, choose, compiler_options
 from alexnet.models import network
 from alexnet.models.network import PLAIN
 from alexnet.training import forward
@@ -50,8 +50,9 @@ def test_several_devices_take_their_batch_whole():
 def test_what_the_user_asks_for_goes_first(mesh, monkeypatch):
     assert choose("plain", mesh, 128, 224) is PLAIN
     assert choose("cpu", on("gpu"), 128, 24) is CPU
-    with pytest.raises(UserError, match="kernels='gpu': choose one of auto, plain, cpu"):
-        choose("gpu", mesh, 128, 224)
+    assert choose("gpu", mesh, 128, 224) is GPU
+    with pytest.raises(UserError, match="kernels='tpu': choose one of auto, plain, cpu, gpu"):
+        choose("tpu", mesh, 128, 224)
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_experimental_ynn_fusion_type=-individual_dot")
     assert list(compiler_options(mesh)) == ["xla_cpu_copy_insertion_use_region_analysis"]
 

@@ -34,11 +34,11 @@ from alexnet.data.augment import Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.devices import mesh as meshes
 from alexnet.kernels import chunks, convolution
-from alexnet.kernels.choose import CPU, compiler_options
+from alexnet.kernels.choose import CPU, GPU, compiler_options
 from alexnet.models import network, table
 from alexnet.models.build import build
 from alexnet.models.network import PLAIN, Kernels
-from alexnet.training import forward, optimizer, setup, step
+from alexnet.training import forward, optimizer, placement, step
 from alexnet.training.schedule import Milestones
 
 
@@ -158,7 +158,9 @@ def test_the_loss_and_its_gradient_are_the_papers(preset, dropout):
 
 
 @pytest.mark.parametrize(
-    "kernels", [pytest.param(PLAIN, marks=pytest.mark.slow), CPU], ids=["plain", "cpu"]
+    "kernels",
+    [*(pytest.param(kernels, marks=pytest.mark.slow) for kernels in (PLAIN, GPU)), CPU],
+    ids=["plain", "gpu", "cpu"],
 )
 def test_the_optimised_program_of_a_whole_net_is_the_papers(kernels, optimised):
     """As training compiles it: with XLA's optimisations, in chunks, on float32."""
@@ -493,7 +495,7 @@ def on_four_devices(directory: Path, every: bool = False) -> None:
     for name in MESHES:
         data, tower = map(int, name.split("x"))
         mesh = meshes.make(towers=2, batch_size=BATCH, data=data, tower=tower)
-        shardings = setup.state_shardings(mesh, sgd, params, network.params_specs(net))
+        shardings = placement.state_shardings(mesh, sgd, params, network.params_specs(net))
         init = functools.partial(network.init, net)
         born = step.make_init(init, sgd, shardings)(step.key_of(0))
         state = born._replace(params=jax.device_put(params, shardings.params))

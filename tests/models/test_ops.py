@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support import reference
 
 from alexnet.kernels import convolution, pooling, relu, response_norm
-from alexnet.kernels.choose import CPU
+from alexnet.kernels.choose import CPU, GPU
 from alexnet.models import ops as plain
 from alexnet.models import table
 from alexnet.models.network import PLAIN
@@ -312,7 +312,7 @@ def test_conv1_sees_zeros_below_and_right_only(ops):
     assert found[54, 54] == kernel[7, 7, 0, 0]  # the 55th at 216: pixel 223 is its eighth
 
 
-@pytest.mark.parametrize("kernels", [PLAIN, CPU], ids=["plain", "cpu"])
+@pytest.mark.parametrize("kernels", [PLAIN, CPU, GPU], ids=["plain", "cpu", "gpu"])
 @given(sizes=st.tuples(*[st.integers(1, 9)] * 4))
 @many_sizes
 def test_dense_layers_and_their_gradients_are_products_of_each_tower(kernels, sizes):
@@ -331,11 +331,31 @@ def test_dense_layers_and_their_gradients_are_products_of_each_tower(kernels, si
         assert_close(dbias[t], dy[t].sum(0))
 
 
-@pytest.mark.parametrize("kernels", [PLAIN, CPU], ids=["plain", "cpu"])
+@pytest.mark.parametrize("kernels", [PLAIN, CPU, GPU], ids=["plain", "cpu", "gpu"])
 def test_dense_sums_bfloat16_in_float32(kernels):
     x, kernel = np.full((1, 4096), 1, jnp.bfloat16), np.full((1, 4096, 1), 1, jnp.bfloat16)
     [y] = kernels.dense([x], kernel, np.zeros((1, 1), jnp.bfloat16))
     assert y == 4096  # summed in bfloat16 it would stay at 256
+
+
+@pytest.mark.parametrize("kernels", [CPU, GPU], ids=["cpu", "gpu"])
+def test_towers_that_read_the_same_maps_are_one_convolution_and_change_nothing(kernels):
+    x, own = random(2, 6, 6, 3), random(2, 2, 6, 6, 3, seed=1)
+    kernel, bias = random(2, 3, 3, 3, 4, seed=2), random(2, 4, seed=3)
+    how = (1, ((1, 1), (1, 1)))
+    for same, count in ((True, 1), (False, 2)):
+
+        def layer(x, own, kernel, bias, kernels=kernels, same=same):
+            return jnp.stack(kernels.conv([x, x] if same else list(own), kernel, bias, *how))
+
+        inputs = tuple(map(np.float32, (x, own, kernel, bias)))
+        program = str(jax.make_jaxpr(layer)(*inputs))
+        assert kernels is CPU or program.count("conv_general_dilated[") == count
+        dy = random(2, 2, 6, 6, 4, seed=4)
+        plain_layer = functools.partial(layer, kernels=PLAIN)
+        found, expected = (value_and_gradients(f, *inputs, dy) for f in (layer, plain_layer))
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
 
 
 def test_local_has_a_filter_for_each_position():

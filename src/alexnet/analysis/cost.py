@@ -36,13 +36,40 @@ def costs(net: Net, batch: float) -> tuple[Cost, ...]:
         weights = layer.parameters / net.towers
         kept = 0 if row.in_place else math.prod(layer.output_shape) * batch
         received = gathered.get(row.name, 0) * (net.towers - 1) / net.towers * batch
-        numbers = (weights, kept, received, _traffic(net, layer, batch, first))
+        numbers = (weights, kept, received, sum(_traffic(net, layer, batch, first)))
         found.append(Cost(row.name, forward, training, *(FLOAT32 * n for n in numbers)))
     return tuple(found)
 
 
-def _traffic(net: Net, layer: Layer, batch: float, first: bool) -> float:
-    """Numbers that one tower's training step moves to and from memory for a row.
+def least_seconds(
+    net: Net,
+    batch: float,
+    product: float,
+    copy: float = math.inf,
+    training: bool = True,
+    number: int = FLOAT32,
+) -> float:
+    """The roofline: each row takes as long as its FLOP or as its bytes, with all towers here.
+
+    Args:
+        product: FLOP a second.
+        copy: bytes a second, to and from memory together.
+        training: a step, or else a forward pass.
+        number: bytes of a number in the maps; those of weights have four.
+    """
+    seconds = 0.0
+    for layer, row in zip(layers(net), costs(net, batch), strict=True):
+        first = layer.row is net.weighted[0]
+        maps, weights = _traffic(net, layer, batch, first, training)
+        work = row.training if training else row.forward
+        seconds += max(work / product, (number * maps + FLOAT32 * weights) / copy)
+    return seconds * net.towers
+
+
+def _traffic(
+    net: Net, layer: Layer, batch: float, first: bool, training: bool = True
+) -> tuple[float, float]:
+    """Numbers of maps and of weights that one tower moves to and from memory for a row.
 
     With input x, output y, weights w and gradients dx, dy, dw: forward x, w -> y; weight gradient
     x, dy -> dw; input gradient dy, w -> dx (not for the first layer); momentum update w, v, dw ->
@@ -50,12 +77,14 @@ def _traffic(net: Net, layer: Layer, batch: float, first: bool) -> float:
     their neighbours. Each pass moves its arrays once.
     """
     if layer.row.in_place:
-        return 0
+        return 0, 0
     x, y = (math.prod(shape) * batch for shape in (layer.input_shape, layer.output_shape))
     weights = layer.parameters / net.towers
+    if not training:
+        return x + y, weights
     if not weights:
-        return 3 * x + 2 * y
-    return 2 * (x + y) + 7 * weights if first else 3 * (x + y) + 8 * weights
+        return 3 * x + 2 * y, 0
+    return (2 * (x + y), 7 * weights) if first else (3 * (x + y), 8 * weights)
 
 
 def _gathered(net: Net) -> dict[str, int]:

@@ -14,7 +14,7 @@ from alexnet.errors import choice
 from alexnet.kernels import chunks, convolution, dense, pooling, relu, response_norm
 from alexnet.models.network import PLAIN, Kernels
 
-KERNELS = ("auto", "plain", "cpu")
+KERNELS = ("auto", "plain", "cpu", "gpu")
 
 CPU = Kernels(
     conv=convolution.towers,
@@ -25,6 +25,17 @@ CPU = Kernels(
     avg_pool=pooling.avg_pool,
     # XLA on CPUs has bfloat16 matrix products, but no fast bfloat16 convolutions.
     wide_convs=True,
+)
+
+# A proposal that no GPU has run: gradients of pools without a scatter, of norms from their input
+# alone, one convolution and one product where towers can share them; see docs/gpu.md.
+GPU = Kernels(
+    conv=convolution.plain_towers,
+    dense=dense.plain_towers,
+    relu=relu.relu,
+    response_norm=response_norm.response_norm,
+    max_pool=pooling.max_pool,
+    avg_pool=pooling.avg_pool,
 )
 
 _CPU_COMPILER_OPTIONS: dict[str, str | bool] = {
@@ -41,6 +52,8 @@ _CPU_COMPILER_OPTIONS: dict[str, str | bool] = {
 def choose(kernels: str, mesh: Mesh | None, batch_size: int, image_size: int) -> Kernels:
     """The kernels by name, one of KERNELS; `auto` is `cpu` on CPUs and else `plain`.
 
+    So GPUs get the definitions, until `gpu` has been measured on one.
+
     Args:
         mesh: None for one device.
         batch_size: images that go through the net at once, on all devices together.
@@ -49,6 +62,8 @@ def choose(kernels: str, mesh: Mesh | None, batch_size: int, image_size: int) ->
     choice("kernels", kernels, KERNELS)
     if kernels == "plain" or (kernels == "auto" and not on_cpu(mesh)):
         return PLAIN
+    if kernels == "gpu":
+        return GPU
     size = chunks.chunk_size(batch_size, image_size)
     if not size or (
         mesh and mesh.size > 1

@@ -1,4 +1,4 @@
-"""Convolutions as Eigen likes them, with which XLA on CPUs convolves.
+"""Convolutions as Eigen likes them, with which XLA on CPUs convolves; `plain_towers` for others.
 
 A kernel's gradient over 32 images at a time, and of three channels four outputs at once: 80sec's
 step 68.5 -> 59.2 ms. A bias's gradient as a product with ones: AlexNet without LRN, batch 32,
@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from alexnet.models import ops
 from alexnet.models.ops import Padding
 
 # Eigen takes as long on two cores as on one for the gradient of few kernels over many images, and
@@ -24,12 +25,23 @@ def towers(
     xs: list[jax.Array], kernel_THWIO: jax.Array, bias_TO: jax.Array, stride: int, padding: Padding
 ) -> list[jax.Array]:
     """What each tower gives for its maps; towers with the same maps are one convolution."""
-    if all(x is xs[0] for x in xs):
-        kernels_HWIO = jnp.concatenate(list(kernel_THWIO), -1)
-        ys = jnp.split(conv(xs[0], kernels_HWIO, stride, padding), len(xs), -1)
-    else:
-        ys = [conv(x, kernel_THWIO[t], stride, padding) for t, x in enumerate(xs)]
+    ys = _together(conv, xs, kernel_THWIO, stride, padding)
     return [add_bias(y, bias_TO[t]) for t, y in enumerate(ys)]
+
+
+def plain_towers(
+    xs: list[jax.Array], kernel_THWIO: jax.Array, bias_TO: jax.Array, stride: int, padding: Padding
+) -> list[jax.Array]:
+    """`towers` with the convolution of `ops` and its gradients: half as many at conv1 and conv3."""
+    ys = _together(ops.conv, xs, kernel_THWIO, stride, padding)
+    return [y + bias_TO[t] for t, y in enumerate(ys)]
+
+
+def _together(convolve, xs, kernel_THWIO, stride, padding):
+    if not all(x is xs[0] for x in xs):
+        return [convolve(x, kernel_THWIO[t], stride, padding) for t, x in enumerate(xs)]
+    kernels_HWIO = jnp.concatenate(list(kernel_THWIO), -1)
+    return jnp.split(convolve(xs[0], kernels_HWIO, stride, padding), len(xs), -1)
 
 
 def conv(x_BHWC: jax.Array, kernel_HWIO: jax.Array, stride: int, padding: Padding) -> jax.Array:

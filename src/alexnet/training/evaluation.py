@@ -1,6 +1,6 @@
 """Loss, top-1 and top-5 errors over a split, as sums, so that every example counts exactly once."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -55,6 +55,11 @@ def means(total: Sums) -> Means:
     """Fetches the sums from the device and divides by the count."""
     loss, top1, top5, count = (value.item() for value in jax.device_get(total))
     return Means(loss / count, top1 / count, top5 / count, count)
+
+
+def fetched(steps: Sequence[tuple[int, Sums]]) -> list[Sums]:
+    """The sums of some steps on the host, in one go."""
+    return jax.device_get([sums for _, sums in steps])
 
 
 def evaluate(

@@ -95,20 +95,22 @@ class Window:
 
     Args:
         opened: the `sums` at a checkpoint, from which a resumed run goes on.
+        waits: whether steps are fetched where their sums are asked for, and not before.
     """
 
-    def __init__(self, opened: Sequence[float] = ()):
+    def __init__(self, opened: Sequence[float] = (), waits: bool = False):
         self._sums = tuple(opened) or EMPTY
-        self._losses, self._running = [], None
+        self._losses, self._running, self._waits = [], [], waits
 
-    def add(self, step: int, sums: evaluation.Sums) -> None:
-        """A step that was dispatched.
+    def add(self, step: int, *sums: evaluation.Sums) -> None:
+        """A step that was dispatched, or several: `sums` of each, up to `step`.
 
         Raises:
             UserError: if the loss of the step before is not a number.
         """
-        self._fetch()
-        self._running = step, sums
+        if not self._waits:
+            self._fetch()
+        self._running += enumerate(sums, step - len(sums) + 1)
 
     def sums(self) -> tuple[float, ...]:
         """(steps, sums over them of loss, top-1 and top-5 error). Raises UserError as `add` does.
@@ -125,9 +127,11 @@ class Window:
         return losses
 
     def _fetch(self) -> None:
-        if self._running is None:
-            return
-        (step, sums), self._running = self._running, None
+        running, self._running = self._running, []
+        for (step, _), sums in zip(running, evaluation.fetched(running), strict=True):
+            self._count(step, sums)
+
+    def _count(self, step: int, sums: evaluation.Sums) -> None:
         means = evaluation.means(sums)
         if not math.isfinite(means.loss):
             raise UserError(

@@ -2,7 +2,7 @@
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from alexnet.errors import Interrupted, UserError
 from alexnet.models import filters
 from alexnet.models.network import Params
 from alexnet.models.table import layers
-from alexnet.training import dataset, fine_tune
+from alexnet.training import dataset, dispatch, fine_tune
 from alexnet.training.health import Alarm, Window, averages, tells_top5, warnings
 from alexnet.training.programs import Programs
 from alexnet.training.setup import Run, setup
@@ -69,7 +69,8 @@ def train_and_evaluate(
         state, start, progress = restored or (run.fresh(given), 0, Progress())
         check_agreed(start, workdir)
         dataset.check_classes(workdir, progress.classes, run.store.classes)
-        errors, window = list(progress.validation_errors), Window(progress.window)
+        errors = list(progress.validation_errors)
+        window = Window(progress.window, waits=config.fetch == "log")
         alarm = Alarm(len(run.store.classes))
         if start > run.steps:
             say_it_stays(run, workdir, progress.epoch)
@@ -83,12 +84,15 @@ def train_and_evaluate(
             log.message(introduction(run, workdir, start, known) + story)
             if start < run.steps:
                 log.status(f"compiling; then numbers every {config.log_every} steps")
-            for step, batch in run.batches(after=start):
-                state, sums = run.train_step(state, batch, run.hyperparameters(step, errors))
-                window.add(step, sums)  # fetches the step before, while this one runs
+            for group in groups(run, start):
+                steps, batches = zip(*group, strict=True)
+                now = [run.hyperparameters(step, errors) for step in steps]
+                state, sums = run.train_steps(state, batches, now)
+                step = steps[-1]
+                window.add(step, *sums)  # fetches those before, while these run
 
                 epoch = run.epoch(step)
-                validate = math.floor(epoch) > math.floor(run.epoch(step - 1)) or step == run.steps
+                validate = ends_epoch(run, step)
                 log_now = step % config.log_every == 0
                 stop = interruption.agreed(ask_others=log_now)
                 save = validate or step % config.checkpoint_every == 0 or stop
@@ -116,6 +120,21 @@ def train_and_evaluate(
             checkpoints.wait()
             log.message(conclusion(workdir, errors, checkpoints.best(), config.augment.flip))
     return read_history(workdir)
+
+
+def groups(run: Run, start: int) -> Iterator[dispatch.Group]:
+    """The steps after `start` with their batches, those together that are one program."""
+
+    def acts(step: int) -> bool:  # the loop, after it
+        every = (run.config.log_every, run.config.checkpoint_every)
+        return ends_epoch(run, step) or any(step % number == 0 for number in every)
+
+    return dispatch.groups(run.batches(after=start), run.config.steps_per_dispatch, acts)
+
+
+def ends_epoch(run: Run, step: int) -> bool:
+    """Whether an epoch, or the run, ends within a step; a validation follows."""
+    return math.floor(run.epoch(step)) > math.floor(run.epoch(step - 1)) or step == run.steps
 
 
 def keep_origin(run: Run, workdir: Path) -> str:

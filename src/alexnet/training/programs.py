@@ -13,7 +13,7 @@ from alexnet.models.table import Net
 # Settings that no program has in it: they come as arguments, or concern the loop alone.
 ARGUMENTS = (
     *("seed", "epochs", "schedule.", "init_", "data."),
-    *("log_every", "checkpoint_every"),
+    *("log_every", "checkpoint_every", "fetch", "steps_per_dispatch"),
 )
 
 

@@ -26,8 +26,9 @@ from alexnet.kernels.choose import KERNELS, choose, compiler_options
 from alexnet.models import network
 from alexnet.models.build import NETS, build
 from alexnet.models.table import Net
-from alexnet.training import evaluation, forward, optimizer, schedule
+from alexnet.training import dispatch, evaluation, forward, optimizer, schedule
 from alexnet.training.evaluation import evaluate
+from alexnet.training.placement import state_shardings
 from alexnet.training.programs import Programs
 from alexnet.training.schedule import SCHEDULES, Hyperparameters, Schedule
 from alexnet.training.step import (
@@ -50,6 +51,7 @@ KINDS = {
     "schedule.kind": configs.Kind(schedule.build, SCHEDULES, filled_in=("epochs",)),
 }
 PRECISIONS = {"float32": "float32", "tf32": "tensorfloat32"}  # ours: JAX's
+FETCHES = ("step", "log")
 DTYPES = ("float32", "bfloat16")
 
 
@@ -148,6 +150,20 @@ class Run:
         with self.precision():
             return self.train_program(state, batch, hyperparameters, self.statistics, self.key)
 
+    def train_steps(
+        self,
+        state: TrainState,
+        batches: Sequence[Batch],
+        hyperparameters: Sequence[Hyperparameters],
+    ) -> tuple[TrainState, Sequence[evaluation.Sums]]:
+        """`train_step` for each batch in turn, as one program; see `dispatch.make_train_steps`."""
+        if len(batches) == 1:
+            state, sums = self.train_step(state, batches[0], hyperparameters[0])
+            return state, [sums]
+        program = self._program(f"train {len(batches)}", self._train_steps)
+        with self.precision():
+            return program(state, batches, hyperparameters, self.statistics, self.key)
+
     def evaluate(
         self,
         params: network.Params,
@@ -191,6 +207,10 @@ class Run:
             functools.partial(meshes.parts, self.mesh, self.config.accumulate),
             compiler_options(self.mesh),
         )
+
+    def _train_steps(self):
+        options = compiler_options(self.mesh)
+        return dispatch.make_train_steps(self.train_program, self.shardings, options)
 
     def _eval_program(self, views: str):
         logits = forward.evaluation(self.net, self.mesh, self.augmentation, views, **self.how)
@@ -279,21 +299,6 @@ def setup(
     )
 
 
-def state_shardings(
-    mesh: Mesh, optimizer: optax.GradientTransformation, shapes: Any, specs: Any
-) -> TrainState:
-    """Parameters lie as their `specs` say, what the optimiser keeps of them with them."""
-    params, everywhere = meshes.shardings(mesh, specs), meshes.replicated(mesh)
-    opt_state = optax.tree.map_params(
-        optimizer,
-        lambda _, sharding: sharding,
-        jax.eval_shape(optimizer.init, shapes),
-        params,
-        transform_non_params=lambda _: everywhere,
-    )
-    return TrainState(everywhere, params, opt_state)
-
-
 def check_settings(config: ConfigDict) -> None:
     """Raises UserError for a setting that is missing, unknown or impossible."""
     configs.call(check_top_level, "", config)
@@ -316,6 +321,8 @@ def check_top_level(
     precision: Literal[*PRECISIONS],
     kernels: Literal[*KERNELS],
     accumulate: int,
+    steps_per_dispatch: int,
+    fetch: Literal[*FETCHES],
     log_every: int,
     checkpoint_every: int,
     wandb_project: str,
@@ -331,8 +338,12 @@ def check_top_level(
         init_layers: which layers it takes from there: all, conv, or names such as conv1,conv2.
         dtype: of the numbers that the net computes with; bfloat16 is mixed precision.
         precision: of products of float32 numbers on GPUs.
-        kernels: the forms of the operations: plain, cpu, or auto, as the device likes.
+        kernels: the forms of the operations: plain, cpu, gpu, or auto, as the device likes.
         accumulate: parts that a batch is taken in, to save memory.
+        steps_per_dispatch: steps that are one program, for nets of a few milliseconds on GPUs. It
+            changes no result; compiling takes as many times as long.
+        fetch: when the host learns a step's loss: step, while the next one runs, or log, with the
+            row of the log, where a loss that is not a number shows as well.
         log_every: steps from one row of the log to the next.
         checkpoint_every: steps between checkpoints, beside the one that ends each epoch.
         wandb_project: where on Weights & Biases the run is followed (pip install wandb); "" is
@@ -344,11 +355,13 @@ def check_top_level(
     require("seed", seed, 0 <= seed < 2**32, "from 0 to 2^32 - 1")
     require("epochs", epochs, epochs > 0, "must be more than 0")
     require("batch_size", batch_size, batch_size >= 1, "must be at least 1")
-    for name, steps in (("log_every", log_every), ("checkpoint_every", checkpoint_every)):
+    counts = {"log_every": log_every, "checkpoint_every": checkpoint_every}
+    for name, steps in (counts | {"steps_per_dispatch": steps_per_dispatch}).items():
         require(name, steps, steps >= 1, "a number of steps, at least 1")
     choice("dtype", dtype, DTYPES)
     choice("precision", precision, tuple(PRECISIONS))
     choice("kernels", kernels, KERNELS)
+    choice("fetch", fetch, FETCHES)
 
 
 SETTINGS = tuple(inspect.signature(check_top_level).parameters)

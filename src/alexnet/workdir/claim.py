@@ -16,7 +16,7 @@ from alexnet.workdir import record
 # What may change when a run is resumed; anything else would make it another run.
 MAY_CHANGE = (
     *("epochs", "schedule.", "mesh.", "accumulate", "kernels", "log_"),
-    *("checkpoint_", "data.data_dir", "wandb_project"),
+    *("checkpoint_", "data.data_dir", "wandb_project", "fetch", "steps_per_dispatch"),
 )
 
 

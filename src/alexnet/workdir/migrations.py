@@ -47,7 +47,7 @@ class Dropped:
 
 Change = Added | Renamed | Retired | Dropped
 
-VERSION = 6
+VERSION = 7
 CHANGES: tuple[tuple[int, Change], ...] = (
     # Krizhevsky's "One weird trick" (2014): fully-connected layers divided over the batch's devices
     (1, Retired("mesh.hybrid", False)),
@@ -69,6 +69,8 @@ CHANGES: tuple[tuple[int, Change], ...] = (
     (6, Added("net.communicate", True, net="pocket")),
     (6, Added("net.overlapping_pool", True, net="pocket")),
     (6, Added("net.sixth_conv", 0, net="pocket")),
+    (7, Added("steps_per_dispatch", 1)),
+    (7, Added("fetch", "step")),
 )
 
 

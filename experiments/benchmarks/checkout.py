@@ -1,0 +1,10 @@
+"""Finds the package beside this folder where it is not installed; imported before it."""
+
+import sys
+from importlib import util
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parents[2] / "src"
+
+if util.find_spec("alexnet") is None:
+    sys.path.insert(0, str(SOURCE))

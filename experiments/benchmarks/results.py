@@ -1,0 +1,133 @@
+"""The results of `bench.py`: a table and a JSON file, written anew whenever there is more."""
+
+import json
+import math
+import os
+import statistics
+from pathlib import Path
+from typing import Any
+
+import work
+from rows import TUNINGS, Row
+
+from alexnet.analysis import cost
+
+HEADER = (
+    f"| net | work | batch | images/s | of the floor | / {' | / '.join(TUNINGS)} | peak MiB "
+    "| PyTorch's | compiling s |"
+)
+KEY = Row._fields
+
+
+class Results:
+    """What is known so far; `races` and `starts` as in the JSON file.
+
+    Args:
+        known: the file of an earlier run, whose races are not run again.
+    """
+
+    def __init__(self, out: Path, title: str, known: Path | None = None):
+        self.out, self.title = out, title
+        found = json.loads(known.read_text()) if known else {}
+        self.about: dict[str, Any] = found.get("about", {})
+        self.races: list[dict] = found.get("races", [])
+        self.starts: list[tuple] = found.get("starts", [])
+        self.programs: dict[str, str] = found.get("programs", {})
+
+    def row(self, row: Row) -> dict:
+        """A row's entry, a new one if there is none."""
+        for found in self.races:
+            if tuple(found.get(name, "auto") for name in KEY) == row:
+                return found
+        self.races.append(row._asdict() | {"seconds": [], "them": []})
+        return self.races[-1]
+
+    def store(self) -> None:
+        """Writes both files; whoever reads one meanwhile has the old one or the new."""
+        everything = {
+            "about": self.about,
+            "races": self.races,
+            "starts": self.starts,
+            "programs": self.programs,
+        }
+        for name, text in (
+            ("bench.json", json.dumps(everything, indent=1)),
+            ("bench.md", self.table()),
+        ):
+            unfinished = self.out / f".{name}"
+            unfinished.write_text(text + "\n")
+            os.replace(unfinished, self.out / name)
+
+    def table(self) -> str:
+        """All of it as text."""
+        text = [self.title, *(f"{name}: {value}" for name, value in self.about.items())]
+        measured = [row for row in self.races if row["seconds"]]
+        if measured:
+            columns = HEADER.count("|") - 1
+            text += ["", HEADER, "|" + "---|" * columns, *map(line, measured)]
+            text += ["", *ceilings(measured)]
+        if missing := [line for row in self.races for line in failures(row)]:
+            text += ["", *missing]
+        if self.starts:
+            text += ["", "| AlexNet, batch 32 | first step after, s | of it compiling, s |"]
+            text += ["|---|---|---|"]
+            text += [f"| {what} | {start:.1f} | {took:.1f} |" for what, start, took in self.starts]
+        for name, said in self.programs.items():
+            text += ["", f"{name}: {said}"]
+        return "\n".join(text)
+
+
+def line(row: dict) -> str:
+    """A row of the table, as in HEADER."""
+    seconds = statistics.median(row["seconds"])
+    name = f"{row['net']}, kernels {row['kernels']}" if row["kernels"] != "auto" else row["net"]
+    name += f", {row['dtype']}" if row["dtype"] != "float32" else ""
+    cells = [name, row["work"], str(row["batch"])]
+    cells += [f"{row['batch'] / seconds:,.1f}", f"{share(row):.0%}"]
+    ran = [found for found in row["them"] if "ratio" in found]
+    for tuning in TUNINGS:
+        best = min((x for x in ran if x["tuning"] == tuning), key=_ratio, default=None)
+        cells.append(f"{best['ratio']:.2f} ({best['mode']})" if best else "")
+    best = min(ran, key=_ratio)
+    cells += [f"{peak / 2**20:,.0f}" for peak in (row["peak"], best["peak"])]
+    cells.append(f"{row['compile']:.0f}")
+    return f"| {' | '.join(cells)} |"
+
+
+def share(row: dict) -> float:
+    """How much of the floor, or of the roofline where copies were measured, is reached."""
+    least = cost.least_seconds(
+        work.net(row["net"]),
+        row["batch"],
+        row["floor"],
+        row.get("copy", math.inf),
+        training=row["work"] == "train",
+        number=2 if row["dtype"] == "bfloat16" else 4,
+    )
+    return least / statistics.median(row["seconds"])
+
+
+def ceilings(rows: list[dict]) -> list[str]:
+    """The rates that the floor is computed with."""
+    found = []
+    for dtype in dict.fromkeys(row["dtype"] for row in rows):
+        rates = sorted(row["floor"] / 1e9 for row in rows if row["dtype"] == dtype)
+        found.append(f"matrix product, {dtype}: {rates[0]:,.0f} to {rates[-1]:,.0f} GFLOP/s")
+    if copies := sorted(row["copy"] / 1e9 for row in rows if "copy" in row):
+        found.append(f"copy, read and written: {copies[0]:,.0f} to {copies[-1]:,.0f} GB/s")
+    return found
+
+
+def failures(row: dict) -> list[str]:
+    """What was to be run and was not."""
+    which = f"{row['net']}, {row['work']}, batch {row['batch']}, {row['dtype']}"
+    which += f", kernels {row['kernels']}" if row["kernels"] != "auto" else ""
+    return [
+        f"not run: {which}, {found['tuning']}, {found['mode']}: {found['error']}"
+        for found in row["them"]
+        if "error" in found
+    ]
+
+
+def _ratio(found: dict) -> float:
+    return found["ratio"]

@@ -1,0 +1,38 @@
+"""What the device can do, measured: products and copies, the two sides of a roofline."""
+
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+
+def matmul_rate(side: int = 2048, dtype: str = "float32", precision: str | None = None) -> float:
+    """FLOP a second of a matrix product, the best of ten.
+
+    Args:
+        side: of the square factors; 2048 fills a CPU, a GPU wants 8192.
+        dtype: of the factors.
+        precision: of products of float32 numbers, as jax.default_matmul_precision takes it.
+    """
+    keys = jax.random.split(jax.random.key(0))
+    a, b = (jax.random.normal(key, (side, side), dtype) for key in keys)
+    with jax.default_matmul_precision(precision):
+        return 2 * side**3 / _fastest(jax.jit(jnp.matmul).lower(a, b).compile(), a, b)
+
+
+def copy_rate(size: int = 2**28) -> float:
+    """Bytes a second, read and written together, of a pass over `size` bytes: the best of ten."""
+    x = jnp.zeros(size // 4, jnp.float32)
+    return 2 * size / _fastest(jax.jit(lambda x: x + 1), x)
+
+
+def _fastest(f: Callable[..., jax.Array], *arrays: jax.Array, times: int = 10) -> float:
+    """Seconds."""
+    jax.block_until_ready(f(*arrays))
+    seconds = []
+    for _ in range(times):
+        start = time.perf_counter()
+        jax.block_until_ready(f(*arrays))
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)

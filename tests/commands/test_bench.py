@@ -1,0 +1,253 @@
+"""experiments/benchmarks/bench.py: contestants, the order of races, results that are never torn."""
+
+import functools
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from support.tiny import ROOT
+
+from alexnet.errors import UserError
+
+BENCHMARKS = ROOT / "experiments/benchmarks"
+# A contestant in place of a framework: an iteration takes its `ms`; a batch of 0 cannot be built.
+FAKE = """
+import sys, time
+sys.path.insert(0, {folder!r})
+import work
+def build(task):
+    if task["batch"] == 0:
+        raise MemoryError("out of memory: 9 GB")
+    if task["batch"] == 99:
+        time.sleep(60)
+    if task["work"] == "check":
+        return work.Ready({{"loss": {loss}}})
+    return work.Ready({{"compile": 1.0, "start": 2.0, "floor": 1e9, "copy": 1e9}},
+                      lambda: time.sleep({ms} / 1e3))
+work.serve({{"platform": {platform!r}, "jax": "0", "torch": "0"}}, build)
+"""
+
+
+@pytest.fixture(autouse=True)
+def scripts(monkeypatch):
+    """The benchmarks' modules by name, and no trace of them afterwards."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    names = {path.stem for path in BENCHMARKS.glob("*.py")}
+    for name in names:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    yield
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def race(tmp_path, monkeypatch):
+    """run(races, **how) -> (results, contestants that were started) of a bench without frameworks.
+
+    Ours takes 2 ms, PyTorch's 4.
+    """
+    import bench
+    import contestants
+    import results
+
+    def run(races, keeps=True, until=0.0, losses=(1.0, 1.0), known=None):
+        started = []
+        stable = contestants.Stable("python", tmp_path, until)
+
+        def start(ours, allocator=False, cache=None):
+            name = "ours" if ours else "theirs"
+            if (kept := stable.kept.get(name)) and kept.alive:
+                return kept
+            code = FAKE.format(
+                folder=str(BENCHMARKS), loss=losses[not ours], ms=2 if ours else 4, platform="gpu"
+            )
+            started.append(name)
+            found = contestants.Contestant([sys.executable, "-c", code], {}, stable.until)
+            stable.kept |= {name: found} if stable.keeps else {}
+            return found
+
+        monkeypatch.setattr(stable, "ours", functools.partial(start, True))
+        monkeypatch.setattr(stable, "theirs", functools.partial(start, False))
+        monkeypatch.setattr(bench, "ROUND_SECONDS", {"gpu": 0.05})
+        found = results.Results(tmp_path, "a title", known)
+        made = bench.Bench(stable, 1, found)
+        stable.keeps = keeps
+        made.run(races)
+        stable.end()
+        return found, started
+
+    return run
+
+
+def races(*batches, modes=("eager", "compile"), net="80sec"):
+    import rows
+
+    asked = [rows.Row(net, "train", batch, "tf32") for batch in batches]
+    return list(rows.full(asked, modes, gpu=True))
+
+
+def test_a_race_has_a_ratio_and_is_written_at_once(race, tmp_path, capsys):
+    found, started = race(races(8))
+    [row] = json.loads((tmp_path / "bench.json").read_text())["races"]
+    assert found.races == [row]
+    assert {"net", "work", "batch", "dtype", "compile", "seconds", "peak", "floor"} <= row.keys()
+    assert [it["mode"] for it in row["them"]] == ["eager", "compile"]
+    assert {"tuning", "mode", "ratio", "seconds", "peak", "compile"} <= row["them"][0].keys()
+    assert all(1 < them["ratio"] < 4 for them in row["them"])  # 4 ms to 2, on a busy machine
+    assert started == ["ours", "theirs"]  # and kept
+    table = (tmp_path / "bench.md").read_text()
+    assert "| 80sec, tf32 | train | 8 |" in table
+    assert "matrix product, tf32: 1 to 1 GFLOP/s\ncopy, read and written: 1 to 1 GB/s" in table
+
+
+@pytest.mark.slow
+def test_on_a_cpu_each_task_has_processes_of_its_own(race):
+    _, started = race(races(8), keeps=False)
+    # check; one that compiles, the one that races; PyTorch's twice, as it has two modes
+    assert started == ["ours", "theirs", "ours", "ours", "theirs", "theirs"]
+
+
+def test_what_cannot_be_built_is_said_and_the_next_row_goes_on(race, tmp_path):
+    found, _ = race(races(0, 8, modes=("eager",)))
+    failed, ran = found.races
+    assert failed["them"] == [
+        {"tuning": "stock", "mode": "eager", "error": "MemoryError: out of memory: 9 GB"}
+    ]
+    assert "ratio" in ran["them"][0]
+    line = "not run: 80sec, train, batch 0, tf32, stock, eager: MemoryError: out of memory: 9 GB"
+    assert line in (tmp_path / "bench.md").read_text()
+
+
+@pytest.mark.slow
+def test_when_the_time_is_up_a_build_is_cut_and_another_run_has_it_to_do(race, tmp_path):
+    begun = time.time()
+    found, _ = race(races(8, 99, 8, modes=("eager",)), until=begun + 8)
+    assert time.time() - begun < 30  # the build takes 60
+    assert [len(row["them"]) for row in found.races] == [1, 0]
+    known = tmp_path / "known.json"
+    known.write_text((tmp_path / "bench.json").read_text())
+    again, started = race(races(8, modes=("eager", "compile")), known=known)
+    assert started == ["ours", "theirs"]
+    assert [it["mode"] for it in again.races[0]["them"]] == ["eager", "compile"]
+    assert again.races[0]["them"][0] == found.races[0]["them"][0]  # not run again
+
+
+def test_another_loss_is_not_the_same_work(race):
+    with pytest.raises(UserError, match=r"80sec, stock: not the same work: .*1\.0.*1\.01"):
+        race(races(8), losses=(1.0, 1.01))
+
+
+def test_short_has_the_goals_first_and_everything_once(monkeypatch):
+    import rows
+
+    found = rows.short(rows.MODES, (128, 1024), gpu=True)
+    assert len(set(found)) == len(found)
+    first = found[0]
+    assert first == (("alexnet", "train", 1024, "bfloat16", "auto"), "by hand", "compile")
+    begin = {race.row for race in found[:15]}
+    assert {(row.net, row.batch, row.dtype) for row in begin} == {
+        *(("alexnet", 1024, dtype) for dtype in ("bfloat16", "tf32")),
+        *(("alexnet", 128, "tf32"), ("alexnet without LRN", 1024, "tf32"), ("80sec", 128, "tf32")),
+    }
+    asked = {(race.row, race.mode) for race in found if race.row.kernels == "auto"}
+    for net in (*rows.ALEXNETS, *rows.ONE_TOWER):
+        for work in ("train", "forward"):
+            for batch in (128, 1024):
+                for dtype in rows.DTYPES:
+                    row = rows.Row(net, work, batch, dtype)
+                    assert {mode for it, mode in asked if it == row} == set(rows.MODES)
+    assert {race.row.kernels for race in found} == {"auto", "gpu"}  # both forms of ours
+
+
+@pytest.mark.parametrize(
+    ("argument", "line"),
+    [
+        ("--only=shrot", "--only='shrot': choose one of .*did you mean 'short'"),
+        ("--dtype=fp16", "--dtype='fp16': choose one of float32, tf32, bfloat16"),
+        ("--torch=/nowhere/python", "--torch=/nowhere/python: no such Python"),
+        ("--seconds=soon", "--seconds=soon: expected a whole number"),
+    ],
+)
+def test_mistakes_are_one_line(argument, line, tmp_path):
+    import bench
+
+    others = [f"--out={tmp_path}/out", f"--torch={sys.executable}"]
+    others = [it for it in others if it.partition("=")[0] != argument.partition("=")[0]]
+    with pytest.raises(UserError, match=line):
+        bench.main([argument, *others])
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+    import bench
+
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"--out=.*file/out"):
+        bench.main([f"--out={tmp_path}/file/out", f"--torch={sys.executable}"])
+
+
+def test_a_step_needs_neither_a_config_nor_what_reads_images():
+    refused = "grain tensorflow_datasets array_record simplejpeg tensorboardX ml_collections PIL"
+    code = (
+        f"import sys; sys.path.insert(0, {str(BENCHMARKS)!r}); "
+        f"sys.modules.update(dict.fromkeys({refused.split()!r})); "  # None: importing it fails
+        "import jax_contestant, bench"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_memory_of_a_program_is_what_it_reads_writes_and_keeps():
+    import jax
+    import jax.numpy as jnp
+    import jax_contestant
+
+    x = jnp.zeros((256, 1024), jnp.float32)  # 1 MiB
+    plain = jax.jit(lambda x: x + 1).lower(x).compile()
+    in_place = jax.jit(lambda x: x + 1, donate_argnums=0).lower(x).compile()
+    assert jax_contestant.memory(plain) == pytest.approx(2 * 2**20, abs=4096)
+    assert jax_contestant.memory(in_place) == pytest.approx(2**20, abs=4096)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("net", "towers"), [("alexnet", 2), ("alexnet, one tower", 1)])
+def test_a_step_for_cuda_has_its_convolutions_and_nothing_that_a_gpu_waits_for(net, towers):
+    import lowering
+
+    own, dense = 5 * towers, 3
+    for kernels in ("plain", "gpu"):
+        text = lowering.lowered(net, kernels, batch=2)
+        found = lowering.counted(text)
+        # Forward and both gradients; conv1 has none for its input.
+        together = kernels == "gpu" and towers == 2  # conv1 and conv3 of both towers are one
+        expected = 3 * own - towers - (5 if together else 0)
+        assert found["convolutions"] == expected == text.count("stablehlo.convolution(")
+        assert found["products"] == 3 * dense * (1 if kernels == "gpu" else towers)
+        assert found["barriers"] == found["loops"] == found["host"] == 0
+        # Those of the flip and of each convolution's input gradient, which cuDNN takes on itself
+        assert found["reverses"] <= 1 + 4 * towers
+        pools = 3 * towers
+        assert text.count("stablehlo.select_and_scatter") == (pools if kernels == "plain" else 0)
+    # The kernels of `cpu` have barriers: the counts see them.
+    assert lowering.counted(lowering.lowered(net, "cpu", batch=2))["barriers"] > 0
+
+
+@pytest.mark.slow
+def test_a_net_races_pytorch(tmp_path):
+    """As on a GPU: processes that are kept, the goals first; 80sec is the last of them."""
+    pytest.importorskip("torch")
+    script = str(BENCHMARKS / "bench.py")
+    for how in ("kept", "new"):
+        out = tmp_path / how
+        line = [sys.executable, script, f"--torch={sys.executable}", f"--out={out}"]
+        line += [f"--processes={how}", "--only=cifar", "--modes=eager,graphs", "--rounds=1"]
+        subprocess.run(line, check=True, timeout=900)
+        found = json.loads((out / "bench.json").read_text())
+        assert [row["net"] for row in found["races"]] == [
+            *("80sec", "19pct", "18pct", "conv-local-13pct", "conv-local-11pct")
+        ]
+        for row in found["races"]:
+            assert row["peak"] > 2**20
+            for them in row["them"]:
+                assert them["mode"] == "eager" or them["error"].endswith("need a GPU")
+                assert them["mode"] == "graphs" or them["ratio"] > 0
