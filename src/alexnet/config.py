@@ -23,9 +23,7 @@ from typing import TYPE_CHECKING, Any
 from alexnet import errors
 from alexnet.errors import UserError, local_path, nearest
 
-if (
-    TYPE_CHECKING
-):  # functions import it: what reads no config, such as a benchmark, need not have it
+if TYPE_CHECKING:  # else functions import it: what reads no config need not have it
     import ml_collections
 
 REQUIRED = inspect.Parameter.empty  # stands for the default of an argument that has none
