@@ -27,15 +27,15 @@ def read_bytes(path: Path) -> bytes:
     """
     try:
         mode = path.stat().st_mode
-        for is_kind, called in KINDS.items():
-            if is_kind(mode):
-                raise UserError(f"{path} is {called}, no file")
-        return path.read_bytes()
+        called = next((called for is_kind, called in KINDS.items() if is_kind(mode)), "")
+        if not called:
+            return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:  # a name too long, or with a null byte
         reason = getattr(error, "strerror", "") or one_line(error)
         raise UserError(f"{str(path)[:200]} cannot be read: {reason}") from None
+    raise UserError(f"{path} is {called}, no file")
 
 
 def read_json(path: Path, kind: type, mend: str) -> Any:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import fcntl
+import hashlib
 import json
 import os
 import sys
@@ -23,6 +24,7 @@ MEND_CONFIG = (
     "provenance.json, has begun"
 )
 MEND_EVALUATION = "delete it, and evaluate again"
+SEAL = "sha256"  # of the other settings in config.json
 KIND = ("split", "views", "checkpoint", "dataset")  # of an evaluation
 
 
@@ -92,7 +94,9 @@ def write_json(value: Any, path: Path) -> None:
 
 def save_config(config: ConfigDict, workdir: Path) -> None:
     """Writes `<workdir>/config.json`."""
-    write_json(versioned(config), workdir / "config.json")
+    found = versioned(config)
+    about = {"version": found.pop("version"), SEAL: _seal(found)}
+    write_json(about | found, workdir / "config.json")
 
 
 def save_evaluation(row: dict[str, Any], workdir: Path) -> None:
@@ -133,7 +137,17 @@ def saved_config(workdir: Path, resume: bool = False) -> ConfigDict:
         found = files.read_json(path, dict, MEND_CONFIG)
     except FileNotFoundError:
         raise UserError(f"{workdir} holds no run (no config.json): train one there first") from None
-    return current(found, str(path), resume)
+    seal, version = found.pop(SEAL, None), found.pop("version", 0)
+    if seal not in (None, _seal(found)):  # earlier versions wrote none
+        mend = f"{MEND_CONFIG}; or, if it was changed on purpose, delete {SEAL!r} from it"
+        raise UserError(f"{path} is damaged (its digest differs): {mend}")
+    return current({"version": version} | found, str(path), resume)
+
+
+def _seal(found: Mapping[str, Any]) -> str:
+    """A digest of a config, however its JSON is written."""
+    text = json.dumps(json.loads(json.dumps(found)), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def versioned(config: ConfigDict) -> dict[str, Any]:
