@@ -90,6 +90,10 @@ def circumstance(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}"
+    if isinstance(error, UnicodeEncodeError):
+        return f"{error.object!a}: {error.encoding} has no such characters: set PYTHONUTF8=1"
+    if "Unable to initialize backend" in str(error):
+        return f"jax has no device ({one_line(error)})"
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
         what = " ".join(filter(None, ("out of memory", one_line(error) and f"({one_line(error)})")))
         return f"{what}: choose a smaller config.batch_size, or raise config.accumulate"
