@@ -13,15 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 from support import phased, smallest
-from support.killed import Argv, Processes, Server
+from support.killed import Argv, Processes, Server, trained
 
-from alexnet.workdir import checkpoint, log, record
-
-CLOCKS = ("seconds", "train/images_per_second")
 MOST_KILLS = 5  # before a command is left alone and compared
 ENOUGH = 150  # kills, by which each phase must have been hit
 
@@ -30,22 +26,6 @@ ENOUGH = 150  # kills, by which each phase must have been hit
 def config(tmp_path_factory, compile_quickly) -> Path:
     """The config of the smallest run."""
     return smallest.config(tmp_path_factory.mktemp("smallest"))
-
-
-def trained(workdir: Path) -> dict[str, Any]:
-    """Every number that a run leaves, but for the clock's."""
-    params, progress = checkpoint.load_params(workdir, "last")
-    arrays = {
-        jax.tree_util.keystr(path): np.asarray(leaf).tobytes()
-        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
-    }
-    rows = [
-        {name: value for name, value in row.items() if name not in CLOCKS}
-        for row in log.read_log(workdir)
-    ]
-    kept = sorted(path.name for path in (workdir / "checkpoints").iterdir())
-    settings = record.saved_config(workdir).to_dict()
-    return {"rows": rows, "progress": progress, "kept": kept, "config": settings} | arrays
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -118,6 +98,41 @@ def test_kills_of_training(config, tmp_path, faults, random):
     counts = kill(training(config), server, tmp_path, faults, random)
     server.close()
     print(f"{counts.total()} kills fell into {dict(counts)}")
+
+
+def kill_at_changes(
+    task: Task, server: Server, folder: Path, kills: int, random: np.random.Generator
+) -> None:
+    """Kills within 20 ms of any change of a file, made or not yet made."""
+    first = folder / "undisturbed"
+    server.run(task.argv(first), within=str(first))
+    expected, operations = task.outcome(first), server.operations()
+    for number in range(kills):
+        workdir = folder / f"killed{number}"
+        at, delay = int(random.integers(1, operations + 1)), random.uniform(1e-6, 0.02)
+        server.run(task.argv(workdir), at=at, delay=delay, within=str(workdir))
+        server.run(task.argv(workdir))
+        assert task.outcome(workdir) == expected, f"change {at} of {operations}, {delay:.6f} s"
+    print(f"{kills} kills behind one of {operations} changes of files")
+
+
+@pytest.mark.slow
+@pytest.mark.faults(40)
+def test_kills_at_changes_of_files(config, tmp_path, faults, random):
+    server = Server(tmp_path)
+    kill_at_changes(training(config), server, tmp_path, faults, random)
+    server.close()
+
+
+@pytest.mark.slow
+@pytest.mark.faults(40)
+def test_a_build_without_renames_does_not_pass(config, tmp_path, faults, random):
+    server = Server(tmp_path, in_place=True)
+    with pytest.raises(AssertionError, match="ended with|differs|change"):
+        kill_at_changes(training(config), server, tmp_path, faults, random)
+    server.close()
+    said = (tmp_path / "stderr").read_text()
+    assert "is damaged" in said or "cannot" in said
 
 
 @pytest.mark.slow

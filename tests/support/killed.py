@@ -9,19 +9,30 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import jax
+import numpy as np
 from support import phased
 from support.processes import free_port
 
+from alexnet.workdir import checkpoint, log, record
+
 PROGRAM = [sys.executable, phased.__file__]
 Argv = Sequence[str]  # a command and its arguments, without "alexnet"
+CLOCKS = ("seconds", "train/images_per_second")
 PEER_SECONDS = 200  # within which a process notices that another one is gone
 
 
 class Server:
-    """Forks each command from a process that has imported everything; see `phased`."""
+    """Forks each command from a process that has imported everything; see `phased`.
 
-    def __init__(self, folder: Path):
+    Args:
+        in_place: whether files are written in place, where a rename should put them.
+    """
+
+    def __init__(self, folder: Path, in_place: bool = False):
+        self._asked = {"marks": str(folder / "marks"), "in_place": in_place}
         self._marks = folder / "marks"
         self._process = subprocess.Popen(
             [*PROGRAM, "serve"],
@@ -32,9 +43,20 @@ class Server:
         )
         assert self._process.stdout.readline() == "ready\n"
 
-    def run(self, argv: Argv, seconds: float | None = None) -> tuple[str, float]:
-        """(the phase in which it was killed after so many seconds, or "", the seconds it took)."""
-        self._process.stdin.write(json.dumps([str(self._marks), *argv]) + "\n")
+    def run(
+        self,
+        argv: Argv,
+        seconds: float | None = None,
+        at: int = 0,
+        delay: float = 0.0,
+        within: str = "nowhere",
+    ) -> tuple[str, float]:
+        """(the phase in which it was killed after so many seconds, or "", the seconds it took).
+
+        Or it is killed after a `delay` behind change number `at` of the files `within` a folder.
+        """
+        asked = {"argv": list(argv), "at": at, "delay": delay, "within": within}
+        self._process.stdin.write(json.dumps(self._asked | asked) + "\n")
         self._process.stdin.flush()
         child, start = int(self._process.stdout.readline()), time.monotonic()
         ended, _, _ = select.select([self._process.stdout], [], [], seconds)
@@ -45,6 +67,10 @@ class Server:
             return phased.phase(self._marks), time.monotonic() - start
         assert status == 0, f"{argv} ended with {status}"
         return "", time.monotonic() - start
+
+    def operations(self) -> int:
+        """How many changes of files the last command has made."""
+        return phased.operations(self._marks)
 
     def close(self) -> None:
         """Ends it."""
@@ -94,3 +120,19 @@ class Processes:
 
     def _marks(self, number: int) -> Path:
         return self._folder / f"marks{number}"
+
+
+def trained(workdir: Path) -> dict[str, Any]:
+    """Every number that a run leaves, but for the clock's."""
+    params, progress = checkpoint.load_params(workdir, "last")
+    arrays = {
+        jax.tree_util.keystr(path): np.asarray(leaf).tobytes()
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+    }
+    rows = [
+        {name: value for name, value in row.items() if name not in CLOCKS}
+        for row in log.read_log(workdir)
+    ]
+    kept = sorted(path.name for path in (workdir / "checkpoints").iterdir())
+    settings = record.saved_config(workdir).to_dict()
+    return {"rows": rows, "progress": progress, "kept": kept, "config": settings} | arrays

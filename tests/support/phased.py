@@ -1,6 +1,6 @@
 """Commands in processes of their own, in which another process can see how far they are.
 
-    python phased.py serve            then lines of JSON: [marks, command, argument, ...]
+    python phased.py serve            then lines of JSON: {"marks": ..., "argv": [...], ...}
     python phased.py MARKS COMMAND ARGUMENT ...
 
 The first imports everything once, and forks a process for each line, whose number it prints when it
@@ -12,7 +12,9 @@ import functools
 import importlib
 import json
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 
 PHASES = ("import", "compile", "step", "save", "validation", "exit")
@@ -26,6 +28,10 @@ class Marks:
 
     def __call__(self, phase: str) -> None:
         os.pwrite(self._file, phase.ljust(16).encode(), 0)
+
+    def count(self, number: int) -> None:
+        """Behind the phase."""
+        os.pwrite(self._file, f"{number:8}".encode(), 16)
 
     def during(self, owner: type, name: str, phase: str, first: str = "") -> None:
         """Marks `phase` while a method runs, or `first` the first time, and "step" behind it."""
@@ -44,7 +50,12 @@ class Marks:
 
 def phase(path: Path) -> str:
     """What a process that is gone was doing."""
-    return path.read_text().strip() if path.exists() and path.stat().st_size else "import"
+    return (path.read_text()[:16].strip() if path.exists() else "") or "import"
+
+
+def operations(path: Path) -> int:
+    """How many changes of files were counted."""
+    return int(path.read_text()[16:] or 0)
 
 
 def watch(marks: Marks) -> None:
@@ -56,6 +67,44 @@ def watch(marks: Marks) -> None:
     marks.during(Run, "train_step", "step", first="compile")
     for name in ("save", "wait"):
         marks.during(Checkpoints, name, "save")
+
+
+OPERATIONS = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree")
+
+
+def count_operations(marks: Marks, within: str, at: int, delay: float) -> None:
+    """Counts what changes files below a folder; ends the process soon after one of them.
+
+    Args:
+        at: the number of that one; 0 is none.
+        delay: seconds.
+    """
+    count = 0
+
+    def hook(event: str, args: tuple) -> None:
+        nonlocal count
+        writes = event == "open" and args[2] & (os.O_WRONLY | os.O_RDWR)
+        if not (writes or event in OPERATIONS) or within not in str(args[0]):
+            return
+        count += 1
+        marks.count(count)
+        if count == at:
+            signal.setitimer(signal.ITIMER_REAL, delay)  # SIGALRM ends it, as SIGKILL would
+
+    sys.addaudithook(hook)
+
+
+def replace_in_place(source: str | Path, target: str | Path) -> None:
+    """A build with its renames taken out: what `os.replace` is to do, without it."""
+    if Path(source).is_dir():
+        os.rename(source, target)
+        return
+    content = Path(source).read_bytes()
+    with open(target, "wb", buffering=0) as file:
+        for start in range(0, len(content), 64):
+            file.write(content[start : start + 64])
+            time.sleep(0.001)
+    os.unlink(source)
 
 
 def run(marks: Marks, command: str, argv: list[str]) -> None:
@@ -78,11 +127,15 @@ def serve() -> None:
     importlib.import_module("alexnet.train")
     print("ready", flush=True)
     for line in sys.stdin:
-        marks, command, *argv = json.loads(line)
+        asked = json.loads(line)
         child = os.fork()
         if not child:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            run(Marks(marks), command, argv)
+            marks, (command, *argv) = Marks(asked["marks"]), asked["argv"]
+            count_operations(marks, asked["within"], asked["at"], asked["delay"])
+            if asked["in_place"]:
+                os.replace = replace_in_place
+            run(marks, command, argv)
             sys.exit(0)
         print(child, flush=True)
         print(os.waitpid(child, 0)[1], flush=True)
