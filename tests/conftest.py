@@ -10,6 +10,12 @@ from ml_collections import ConfigDict
 from support.tiny import tiny_config
 
 
+def pytest_addoption(parser) -> None:
+    """Of tests/faults: see docs/faults.md."""
+    parser.addoption("--faults", type=int, default=0, help="how many faults each test makes")
+    parser.addoption("--faults-seed", type=int, help="repeats what a test drew that failed")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def compile_once(tmp_path_factory) -> None:
     """Runs of the same config share their compiled steps."""

@@ -245,7 +245,10 @@ def test_a_path_is_not_empty_and_not_a_url():
     for url in ("gs://bucket/run", "s3://bucket", "https://a.b/c"):
         with pytest.raises(UserError, match=f"^--workdir={url}: only local paths work"):
             cli.path("workdir", url)
-    assert cli.path("workdir", "~no such user/x") == Path("~no such user/x")
+    with pytest.raises(UserError, match=r"^--workdir=~nobody here/x: nothing here says where ~n"):
+        cli.path("workdir", "~nobody here/x")
+    with pytest.raises(UserError, match=r"^--workdir=.a.x00b.: a path has no null bytes$"):
+        cli.path("workdir", "a\0b")
 
 
 def test_data_are_local_too():

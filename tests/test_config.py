@@ -321,9 +321,9 @@ def test_a_file_may_return_a_config(tmp_path):
 
 @pytest.fixture
 def config() -> ConfigDict:
-    return ConfigDict(
-        {"n": 1, "f": 0.5, "b": True, "s": "x", "t": ((1, 2.0),), "net": {"towers": 2}}
-    ).lock()
+    settings = {"n": 1, "f": 0.5, "b": True, "s": "x", "t": ((1, 2.0),), "net": {"towers": 2}}
+    every_run = {"seed": 0, "batch_size": 1, "epochs": 1.0, "data.name": "x", "net.name": "y"}
+    return ConfigDict(configs.nested(configs.flat(settings) | every_run)).lock()
 
 
 def test_a_config_survives_json(config, tmp_path):
@@ -394,5 +394,5 @@ def test_a_module_of_the_callers_own_stays_what_it_was(tmp_path, monkeypatch):
 )
 def test_a_file_that_is_no_config_is_one_line(tmp_path, text, message):
     (tmp_path / "mine.py").write_text(text)
-    with pytest.raises(UserError, match=f"mine.py: .*{message}"):
+    with pytest.raises(UserError, match=f"mine.py, line 1: .*{message}"):
         configs.load(f"{tmp_path}/mine.py", KINDS)

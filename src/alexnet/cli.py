@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import inspect
 import math
+import os
 import shlex
 import sys
 import textwrap
@@ -28,13 +29,18 @@ if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
 OWN_HELP = ("nets", "roofline")  # which list the options of the net that is named
+DIGITS = 19  # of a number that fits 64 bits
 
 # A command's options: {name: (default, meaning)}. None as a default: the option must be given.
 Options = Mapping[str, tuple[str | None, str]]
 
 
 def run(command: Callable[[], None]) -> None:
-    """Runs a command; a UserError becomes one line on stderr and exit status 2."""
+    """Runs a command; a UserError becomes one line on stderr and exit status 2.
+
+    So does what the machine refuses: a file, memory. Whoever reads the output may stop before its
+    end, as `head` does, and then nothing is said.
+    """
     for stream in (sys.stdout, sys.stderr):  # of a name that the terminal cannot show
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -47,6 +53,14 @@ def run(command: Callable[[], None]) -> None:
         sys.exit(128 + stopped.number)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
+        sys.exit(128 + 13)  # as if by SIGPIPE
+    except Exception as error:
+        if not (line := errors.circumstance(error)):
+            raise
+        print(f"error: {line}", file=sys.stderr)
+        sys.exit(2)
 
 
 def parse(
@@ -166,7 +180,7 @@ def count(name: str, text: str, least: int = 1) -> int:
     Raises:
         UserError: if it is none, or less than `least`.
     """
-    if not text.isdecimal() or int(text) < least:
+    if not (text.isdecimal() and len(text) < DIGITS and int(text) >= least):
         raise UserError(f"--{name}={text}: expected a whole number of at least {least}")
     return int(text)
 
@@ -182,6 +196,8 @@ def typed(name: str, text: str, old: Any) -> Any:
             case bool():
                 return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
             case int():
+                if len(text) > DIGITS:
+                    raise ValueError
                 return int(text)
             case float():
                 value = float(text)
@@ -193,7 +209,7 @@ def typed(name: str, text: str, old: Any) -> Any:
                 if not isinstance(value, tuple | list):
                     raise ValueError
                 return tuple(value)
-    except (KeyError, TypeError, ValueError, SyntaxError):
+    except (KeyError, TypeError, ValueError, SyntaxError, RecursionError, MemoryError):
         raise UserError(f"--{name}={text}: expected {configs.expected(old)}") from None
     return text
 

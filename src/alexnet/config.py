@@ -13,15 +13,19 @@ import importlib
 import inspect
 import json
 import math
+import numbers
 import os
 import runpy
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_origin
+
+import numpy as np
 
 from alexnet import errors
-from alexnet.errors import UserError, local_path, nearest
+from alexnet.errors import UserError, local_path, nearest, one_line
 
 if TYPE_CHECKING:  # else functions import it: what reads no config need not have it
     import ml_collections
@@ -78,37 +82,92 @@ def load(file_and_variant: str, kinds: Kinds) -> ml_collections.ConfigDict:
     import ml_collections
 
     file, _, variant = file_and_variant.partition(":")
-    file = str(local_path("--config", file))
-    if not Path(file).is_file():
-        raise UserError(f"{file}: no such file; the configs are in configs/")
-    with _siblings_importable(Path(file).resolve().parent):
-        try:
-            get_config = runpy.run_path(file).get("get_config")
-        except ModuleNotFoundError as error:
-            raise UserError(
-                f"{file}: it imports {error.name}, neither beside it nor installed"
-            ) from None
-        if get_config is None:
-            raise UserError(f"{file}: it defines no get_config()")
-        if variant and not inspect.signature(get_config).parameters:
+    path = local_path("--config", file)
+    if not os.path.isfile(path):
+        raise UserError(f"{path}: no such file; the configs are in configs/")
+    with _siblings_importable(path.resolve().parent):
+        get_config = run_file(path).get("get_config")
+        if not callable(get_config):
+            raise UserError(f"{path}: it defines no get_config()")
+        parameters = [p.default for p in inspect.signature(get_config).parameters.values()]
+        if variant and not parameters:
             raise UserError(f"{file_and_variant}: this config has no variants")
-        try:
+        if not variant and parameters[:1] == [REQUIRED]:
+            raise UserError(f"{path}: it needs a variant: write --config={path}:VARIANT")
+        with blamed_on(path, variant):
             found = get_config(variant) if variant else get_config()
-        except (KeyError, ValueError) as error:
-            reason = error.args[0] if isinstance(error, KeyError) and error.args else error
-            raise UserError(f"{file_and_variant}: {reason}") from None
     if isinstance(found, ml_collections.ConfigDict):
         return found.lock()
-    if not isinstance(found, Mapping | Sequence) or not found:
-        raise UserError(f"{file}: get_config() returns {found!r}; it needs dicts of settings")
-    everything, *layers = [found] if isinstance(found, Mapping) else found
-    config = ml_collections.ConfigDict(nested(everything)).lock()
+    layers = [found] if isinstance(found, Mapping) else found
+    if not _are_settings(layers):
+        raise UserError(
+            f"{path}, line {get_config.__code__.co_firstlineno}: get_config() returns "
+            f"{_short(found)}; it needs dicts of settings"
+        )
+    everything, *layers = layers
     try:
+        config = ml_collections.ConfigDict(nested(everything)).lock()
         for overrides in layers:
             apply_overrides(config, overrides, kinds)
     except UserError as error:
         raise UserError(f"{file_and_variant}: {error}") from None
     return config
+
+
+def run_file(path: Path) -> dict[str, Any]:
+    """What a user's Python file defines. Raises UserError with the line of what is wrong in it."""
+    source = path.read_bytes()
+    if b"\0" in source:
+        line = source[: source.index(b"\0")].count(b"\n") + 1
+        raise UserError(f"{path}, line {line}: a null byte: the file is damaged, or no Python")
+    with blamed_on(path):
+        return runpy.run_path(str(path))
+
+
+@contextlib.contextmanager
+def blamed_on(path: Path, variant: str = "") -> Iterator[None]:
+    """Names the file and line of whatever a user's file, or one beside it, raises: UserError."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except SyntaxError as error:
+        where = f"{error.filename or path}, line {error.lineno}"
+        raise UserError(f"{where}: {error.msg}") from None
+    except (KeyError, ValueError) as error:
+        if not variant:
+            raise UserError(_blame(path, error)) from None
+        reason = error.args[0] if isinstance(error, KeyError) and error.args else error
+        raise UserError(f"{path}:{variant}: {reason}") from None
+    except (Exception, SystemExit) as error:
+        raise UserError(_blame(path, error)) from None
+
+
+def _blame(path: Path, error: BaseException) -> str:
+    """The last line of the file, or of one beside it, that an error came through, and the error."""
+    where, folder = str(path), path.resolve().parent
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename == str(path) or Path(frame.filename).parent == folder:
+            where = f"{frame.filename}, line {frame.lineno}"
+    if isinstance(error, ModuleNotFoundError):
+        return f"{where}: it imports {error.name}, neither beside it nor installed"
+    return f"{where}: {type(error).__name__}: {one_line(error)}"
+
+
+def _are_settings(layers: Any) -> bool:
+    """Whether they are what a config file returns: some dicts whose keys are text."""
+    return (
+        isinstance(layers, tuple | list)
+        and bool(layers)
+        and all(isinstance(layer, Mapping) for layer in layers)
+        and all(isinstance(key, str) for layer in layers for key in layer)
+        and bool(layers[0])
+    )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 @contextlib.contextmanager
@@ -185,9 +244,16 @@ def _like(old: Any, key: str, value: Any) -> Any:
             return value
         case float(), int() | float() if math.isfinite(value):
             return float(value)
-        case tuple() | list(), tuple() | list():
+        case tuple() | list(), tuple() | list() if _finite(value):
             return tuple(value)
     raise UserError(f"expected {expected(old)}", f"config.{key}={value!r}")
+
+
+def _finite(value: Any) -> bool:
+    """Whether a tuple holds neither NaN nor infinities, nor tuples that do."""
+    if isinstance(value, tuple | list):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def expected(old: Any) -> str:
@@ -244,6 +310,7 @@ def call(function: Callable[..., Any], section: str, config: Mapping[str, Any], 
             raise UserError("the program fills this in; remove it", f"{key}={config[name]!r}")
         if name not in parameters and not takes_any:
             raise UserError(f"no such setting{nearest(name, parameters)}", key)
+    check_types(function, config, section)
     arguments = dict(config) | more
     for name, parameter in parameters.items():
         plain = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
@@ -256,6 +323,36 @@ def call(function: Callable[..., Any], section: str, config: Mapping[str, Any], 
         if not name or name in more:
             raise
         raise error.within(section) from None
+
+
+TYPES = {  # an annotation: (what fits it, what it is called)
+    bool: (bool | np.bool_, "true or false"),
+    int: (numbers.Integral, "a whole number"),
+    float: (numbers.Real, "a number"),
+    str: (str, "text"),
+    Mapping: (Mapping, "a section"),
+    Sequence: (tuple | list, "a tuple"),
+    tuple: (tuple | list, "a tuple"),
+    Literal: (str, "text"),
+}
+
+
+def check_types(function: Callable[..., Any], arguments: Mapping[str, Any], section: str) -> None:
+    """Raises UserError for an argument whose type is not the one that `function` says.
+
+    Only plain types are looked at: those of settings.
+    """
+    for name, parameter in inspect.signature(function).parameters.items():
+        annotation = get_origin(parameter.annotation) or parameter.annotation
+        fits, called = TYPES.get(annotation, (object, ""))
+        if name not in arguments or parameter.kind is parameter.VAR_KEYWORD:
+            continue
+        value = arguments[name]
+        mistaken = isinstance(value, bool) and annotation in (int, float)
+        endless = annotation is float and isinstance(value, float) and not math.isfinite(value)
+        fitting = isinstance(value, fits) or (annotation is Mapping and _is_section(value))
+        if mistaken or endless or not fitting:
+            raise UserError(f"expected {called}", f"{section}{'.' * bool(section)}{name}={value!r}")
 
 
 def absolute(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
@@ -305,5 +402,7 @@ def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
         section = tree
         for part in sections:
             section = section.setdefault(part, {})
+            if not isinstance(section, dict):
+                raise UserError(f"a value, and {key} is in it: keep one", f"config.{part}")
         section[name] = value
     return tree

@@ -87,7 +87,7 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
     checkpoint.check_path(workdir)
     if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
         raise UserError(f"--workdir={workdir} is there already: choose another")
-    if not os.access(source, os.R_OK) or source.is_dir():
+    if not (os.path.isfile(source) and os.access(source, os.R_OK)):
         raise UserError(f"--source={source}: no such file, or it cannot be read")
 
     def make_net(in_file: int) -> table.Net:

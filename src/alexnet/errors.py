@@ -1,6 +1,7 @@
 """The one exception for mistakes a user can mend, and the checks that raise it."""
 
 import difflib
+import math
 import re
 import signal
 from collections.abc import Collection, Iterable
@@ -57,6 +58,11 @@ def require(name: str, value: object, good: bool, needs: str) -> None:
         raise UserError(needs, f"{name}={value!r}")
 
 
+def is_number(value: object) -> bool:
+    """Whether it is a finite number, and no truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def choice(name: str, value: str, allowed: Collection[str]) -> None:
     """Raises UserError if an argument is none of the allowed words, naming the nearest."""
     if value not in allowed:
@@ -66,15 +72,34 @@ def choice(name: str, value: str, allowed: Collection[str]) -> None:
 
 
 def local_path(name: str, text: str) -> Path:
-    """A path as one writes it, with its `~` expanded; raises UserError if it is a URL."""
+    """A path as one writes it, with its `~` expanded; raises UserError if it cannot be one here."""
     if re.match(r"[A-Za-z][\w+.-]*://", text):
         raise UserError("only local paths work: mount it, or copy it here", f"{name}={text}")
+    if "\0" in text:
+        raise UserError("a path has no null bytes", f"{name}={text!r}")
     try:
         return Path(text).expanduser()
-    except RuntimeError:  # ~name, and there is no such user
-        return Path(text)
+    except RuntimeError:
+        user = Path(text).parts[0]
+        mend = f"write ./{user} if it is a name" if user[1:] else "set HOME, or write all of it"
+        raise UserError(f"nothing here says where {user} is: {mend}", f"{name}={text}") from None
 
 
-def one_line(error: Exception) -> str:
+def circumstance(error: BaseException) -> str:
+    """What to say of an error that is the machine's and no bug here; "" of any other."""
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}"
+    if isinstance(error, UnicodeEncodeError):
+        return f"{error.object!a}: {error.encoding} has no such characters: set PYTHONUTF8=1"
+    if "Unable to initialize backend" in str(error):
+        return f"jax has no device ({one_line(error)})"
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        what = " ".join(filter(None, ("out of memory", one_line(error) and f"({one_line(error)})")))
+        return f"{what}: choose a smaller config.batch_size, or raise config.accumulate"
+    return ""
+
+
+def one_line(error: BaseException) -> str:
     """Another library's message, as a part of ours."""
     return " ".join(str(error).split())

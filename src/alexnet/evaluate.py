@@ -70,6 +70,8 @@ def main(argv: Sequence[str]) -> None:
     texts = {name.removeprefix("config."): text for name, text in settings.items()}
     # Before others are waited for: a mistake is one for all of them.
     overrides = [typed_overrides(record.saved_config(workdir), texts) for workdir in workdirs]
+    for workdir in workdirs:
+        record.evaluations(workdir)
     processes.join(**{name: options[name] for name in PROCESSES})
     with processes.ends_clearly():
         evaluate(workdirs, weights, step, split, views, overrides)

@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from alexnet.cli import count, path, run, values
+from alexnet.cli import count, path, run, typed, values
 from alexnet.errors import UserError
 
 OPTIONS = {
@@ -31,12 +31,13 @@ def main(argv: Sequence[str]) -> None:
     workdir = path("workdir", options["workdir"])
     if not photos:
         raise UserError("which photos? name one or more files")
+    top, as_json = count("top", options["top"]), typed("json", options["json"], False)
     from alexnet.inference.loading import load  # a mistake above needs no JAX
     from alexnet.workdir import checkpoint
 
     net = load(workdir, checkpoint.which(options["checkpoint"]))
-    best = net.top(photos, count("top", options["top"]), options["views"])
-    if options["json"] == "true":
+    best = net.top(photos, top, options["views"])
+    if as_json:
         print(json.dumps(dict(zip(photos, best, strict=True)), indent=1))
         return
     for photo, classes in zip(photos, best, strict=True):

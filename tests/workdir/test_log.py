@@ -205,7 +205,7 @@ def test_without_resume_the_file_starts_afresh(tmp_path):
 def test_read_says_what_is_wrong(tmp_path):
     with pytest.raises(UserError, match=r"is .* the workdir of a run"):
         log.read_log(tmp_path)
-    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"ste\n{"step": 3}\n')
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "epoch": 1}\n{"ste\n')
     with pytest.raises(UserError, match="line 2 is not JSON"):
         log.read_log(tmp_path)
 

@@ -12,10 +12,11 @@ import jax
 import jax.numpy as jnp
 
 from alexnet.data.statistics import Statistics
-from alexnet.errors import require
+from alexnet.errors import is_number, require
 
 Mean = Literal["crop", "centre", "pixel"]
 Scale = Literal["deviation", "variance"]
+LARGEST = 1e6  # standard deviation of the alphas: beyond it float32 has no digits for the image
 VIEWS = {"centre": 1, "ten_crop": 10, "nine_crop": 9}  # how many each averages
 
 
@@ -53,10 +54,10 @@ class Augmentation:
     def __post_init__(self) -> None:
         """Raises UserError for a value that cannot be."""
         pixel = self.mean == "pixel"
-        numbers = all(isinstance(value, int | float) for value in self.mean_pixel)
+        numbers = all(map(is_number, self.mean_pixel))
         for name, good, needs in (
             ("crop", self.crop >= 1, "at least 1"),
-            ("colour_noise", self.colour_noise >= 0, "0 or more"),
+            ("colour_noise", 0 <= self.colour_noise <= LARGEST, f"0 or more, up to {LARGEST:g}"),
             ("colour_scale", self.colour_scale in get_args(Scale), "deviation or variance"),
             ("crop_chunk", self.crop_chunk >= 1, "at least 1"),
             ("mean", self.mean in get_args(Mean), "crop, centre or pixel"),

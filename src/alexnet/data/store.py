@@ -33,6 +33,7 @@ from alexnet.text import printable
 
 FORMAT = 2
 QUALITY = 95
+MAX_SIZE = 4096  # pixels a side: 48 MiB an image, and eight times that while it is counted
 RAW_UP_TO = 64  # pixels a side; below, JPEG would save little and lose much
 FOLDER = "folder:"  # how the name of a dataset begins that is a folder of images
 INFO, STATISTICS = "info.json", "statistics.npz"
@@ -216,7 +217,7 @@ def store_path(
         UserError: for a size, quality or encoding that cannot be, or a `data_dir` among the images.
     """
     check_outside(name, root_dir(data_dir), "data_dir")
-    require("image_size", image_size, image_size >= 1, "must be at least 1")
+    require("image_size", image_size, 1 <= image_size <= MAX_SIZE, f"from 1 to {MAX_SIZE} pixels")
     require("quality", quality, 0 <= quality <= 100, "from 1 to 100, or 0 for raw pixels")
     quality = stored_quality(image_size, quality, encoding)
     suffix = f"-q{quality}" if quality else ""

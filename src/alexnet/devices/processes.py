@@ -21,6 +21,7 @@ from alexnet.errors import Interrupted, UserError
 
 HEARTBEAT_SECONDS = 60  # without a sign of life for so long, a process counts as lost
 JOIN_SECONDS = 300
+MOST_CPU_DEVICES = 256  # each takes threads and memory of this one machine
 UNREACHABLE = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "Unable to initialize backend")
 LOST = (
     "another process of this run ended or cannot be reached; start all of them again with the same "
@@ -38,11 +39,11 @@ def join(
     """
     numbers = {"processes": processes, "process": process, "cpu_devices": cpu_devices}
     for name, text in numbers.items():
-        if text and not text.isdigit():
+        if text and not (text.isdecimal() and len(text) < 10):
             raise UserError(f"--{name}={text}: expected a whole number")
     if cpu_devices:
-        if int(cpu_devices) < 1:
-            raise UserError(f"--cpu_devices={cpu_devices}: must be at least 1")
+        if not 1 <= int(cpu_devices) <= MOST_CPU_DEVICES:
+            raise UserError(f"--cpu_devices={cpu_devices}: from 1 to {MOST_CPU_DEVICES}")
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", int(cpu_devices))
     if not coordinator:

@@ -12,11 +12,14 @@ left alone, and so are environments with a plugin for GPUs, whose maps are not i
 `python -m alexnet`, `python -m alexnet.train` and the script `alexnet` begin anew.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
 from importlib import metadata, util
 from pathlib import Path
+
+from alexnet.errors import UserError, one_line
 
 MIMALLOC, LIBRARY = "cmeel-mimalloc", "libmimalloc.so"
 SETTINGS = {
@@ -92,9 +95,41 @@ def restart_with_mimalloc() -> None:
 
 
 def cache_compilations() -> None:
-    """Keeps compiled steps between commands, where the user has not chosen a place for them."""
+    """Keeps compiled steps between commands, where the user has not chosen a place for them.
+
+    Raises:
+        UserError: if there is no device to compile for.
+    """
     import jax
 
-    if not jax.config.jax_compilation_cache_dir:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "alexnet"
+    check_devices()
+    if not jax.config.jax_compilation_cache_dir and (cache := writable_cache()):
         jax.config.update("jax_compilation_cache_dir", str(cache))
+
+
+def check_devices() -> None:
+    """Raises UserError if jax finds none, as where JAX_PLATFORMS names what is not there."""
+    import jax
+
+    try:
+        jax.devices()
+    except Exception as error:  # of its plugins, too
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        why = one_line(error).partition(". (set JAX_PLATFORMS")[0] or "it is not here"
+        mend = "unset it, or name one that is: cpu, cuda" if asked else "see jax's installation"
+        raise UserError(f"jax has no device ({why}): {mend}", f"JAX_PLATFORMS={asked}") from None
+
+
+def writable_cache() -> Path | None:
+    """Where compiled steps are kept; None, with a line, where nothing can be."""
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        cache = Path(home) / "alexnet"
+        cache.mkdir(parents=True, exist_ok=True)
+        if not os.access(cache, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(cache))
+        return cache
+    except (OSError, RuntimeError) as error:  # a read-only home; nobody knows where it is
+        why = getattr(error, "strerror", None) or one_line(error)
+        print(f"compiled steps are not kept ({why}): set XDG_CACHE_HOME", file=sys.stderr)
+        return None

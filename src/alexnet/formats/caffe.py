@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
+from alexnet import files
 from alexnet.errors import UserError, one_line
 from alexnet.models.table import Net
 
@@ -38,9 +39,9 @@ def read_caffemodel(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     Reads files of today's Caffe and those with the older `layers`. Raises UserError for a file
     that is damaged or none of Caffe's.
     """
-    net = _net_parameter()
+    net, content = _net_parameter(), files.read_bytes(path)
     try:
-        net.ParseFromString(path.read_bytes())
+        net.ParseFromString(content)
     except message.DecodeError as error:
         raise UserError(
             f"{path} is damaged, or no .caffemodel of Caffe's: {one_line(error)}"

@@ -16,12 +16,14 @@ def read_safetensors(
     Args:
         start: of the names of the arrays that are read; None reads none.
     """
+    if not path.is_file():
+        raise UserError(f"{path} is no file")
     try:
         with safe_open(path, framework="numpy") as file:
             names = [] if start is None else [n for n in file.keys() if n.startswith(start)]  # noqa: SIM118
             arrays = {name: file.get_tensor(name) for name in names}
             metadata = file.metadata() or {}
-    except (SafetensorError, TypeError) as error:
+    except (SafetensorError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path} is damaged, or no .safetensors of numpy's numbers: {one_line(error)}"
         ) from None

@@ -31,6 +31,8 @@ def read_pth(path: Path) -> dict[str, np.ndarray]:
             f"{path}: reading it needs PyTorch (pip install torch); or save it elsewhere with "
             "safetensors.torch.save_file(model.state_dict(), 'alexnet.safetensors')"
         ) from None
+    if not path.is_file():
+        raise UserError(f"{path} is no file")
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # PyTorch raises nearly anything on damaged files

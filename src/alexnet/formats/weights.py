@@ -1,14 +1,16 @@
 """A net's weights in a file, whichever format its suffix names."""
 
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from alexnet.errors import UserError, choice
+from alexnet import files
+from alexnet.errors import UserError, choice, one_line
 from alexnet.formats import caffe, layout, safetensors, stablehlo, torchvision
 from alexnet.models import network
 from alexnet.models.table import Net
@@ -17,6 +19,9 @@ from alexnet.text import difference
 # images uint8 [b, image_size, image_size, 3] -> logits float32 [b, classes]
 Classifier = Callable[[jax.Array], jax.Array]
 STATISTICS = "statistics"  # arrays of our own files beside the layers: mean image, colour PCA
+DIGEST = "sha256"  # beside it, of it and of the arrays
+MEND = "export it again"
+TYPES = {"config": dict, "classes": int, "class_names": list}
 OURS = "alexnet"  # the metadata of our own .safetensors: {"config": ..., "classes": ...} as JSON
 
 
@@ -50,7 +55,8 @@ def read_weights(
         case _:
             raise UserError("end it in .caffemodel, .safetensors, .pth or .pt", f"source={source}")
     if OURS in metadata:
-        exported = json.loads(metadata[OURS])
+        exported = _described(source, metadata)
+        _check_digest(source, metadata, arrays)
         check_config(exported["config"])
         net = make_net(exported["classes"])
         params: layout.Params = {}
@@ -84,7 +90,7 @@ def about(source: Path) -> dict[str, Any]:
     if source.suffix != ".safetensors":
         return {}
     _, metadata = safetensors.read_safetensors(source, start=None)
-    return json.loads(metadata.get(OURS, "{}"))
+    return _described(source, metadata) if OURS in metadata else {}
 
 
 def statistics(source: Path) -> dict[str, np.ndarray]:
@@ -133,5 +139,32 @@ def content(
         return safetensors.content(theirs, {"format": "pt"})
     arrays = {f"{name}.{part}": x for name in params for part, x in params[name].items()}
     arrays |= {f"{STATISTICS}.{name}": x for name, x in kept.items()}
-    described = described | {"classes": net.classes}
-    return safetensors.content(arrays, {OURS: json.dumps(described)})
+    text = json.dumps(described | {"classes": net.classes})
+    return safetensors.content(arrays, {OURS: text, DIGEST: _digest(text, arrays)})
+
+
+def _described(source: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """What a file of our own says of itself. Raises UserError if that is damaged."""
+    try:
+        found = json.loads(metadata[OURS])
+    except ValueError as error:
+        raise UserError(f"{source} is damaged ({one_line(error)}): {MEND}") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{source} is damaged (it describes no net): {MEND}")
+    files.check_types({"class_names": [], **found}, TYPES, str(source), MEND)
+    return found
+
+
+def _digest(text: str, arrays: layout.Arrays) -> str:
+    """SHA-256 of what a file says of itself, and of its arrays by name."""
+    found = hashlib.sha256(text.encode())
+    for name, array in sorted(arrays.items()):
+        found.update(f"\n{name} {array.dtype} {array.shape}\n".encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
+
+
+def _check_digest(source: Path, metadata: Mapping[str, str], arrays: layout.Arrays) -> None:
+    """Raises UserError if the file is not what was written; earlier versions wrote no digest."""
+    if DIGEST in metadata and metadata[DIGEST] != _digest(metadata[OURS], arrays):
+        raise UserError(f"{source} is damaged (its digest differs): {MEND}")

@@ -13,7 +13,7 @@ from alexnet.data.augment import Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.data.store import Store, load_store, store_path
 from alexnet.devices import runtime
-from alexnet.errors import UserError
+from alexnet.errors import UserError, local_path
 from alexnet.formats import weights
 from alexnet.inference.classifier import About, Classifier
 from alexnet.models import network
@@ -46,8 +46,8 @@ def load(
         UserError: if there is none, or it is damaged.
     """
     runtime.cache_compilations()
-    path = Path(source).expanduser()
-    if not path.exists():
+    path = local_path("source", os.fspath(source))
+    if not os.path.exists(path):
         raise UserError(f"{path}: no such workdir or file")
     if path.suffix == ".stablehlo":
         raise UserError(f"{path} is a program: jax.export.deserialize reads it, and it is called")

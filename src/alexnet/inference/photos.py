@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 import jax
 import numpy as np
 from PIL import Image
 
+from alexnet import files
 from alexnet.data import images
-from alexnet.errors import UserError, one_line
+from alexnet.errors import UserError, local_path, one_line
 
 # A file, an image of Pillow's, or uint8 pixels: RGB [H, W, 3], grey [H, W]
 Photo = str | os.PathLike | Image.Image | np.ndarray
@@ -34,9 +34,13 @@ def square(photo: Photo, size: int) -> np.ndarray:
     if isinstance(photo, Image.Image):
         return images.square(photo.copy(), size, upright=True)  # which draft() would change
     if isinstance(photo, str | os.PathLike):
-        path = Path(photo).expanduser()
+        path = local_path("photo", os.fspath(photo))
         try:
-            return images.square_pixels(path.read_bytes(), size, upright=True)
+            return images.square_pixels(files.read_bytes(path), size, upright=True)
+        except UserError:
+            raise
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file") from None
         except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
             raise UserError(f"{path} is no image that can be read: {one_line(error)}") from None
     pixels = np.asarray(photo)

@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from alexnet import config as configs
 from alexnet.errors import UserError, choice, nearest, require
 from alexnet.models import alexnet, cuda_convnet, frameworks
 from alexnet.models.table import (
@@ -72,6 +73,7 @@ def build(
     for option in options:
         if option not in known:
             raise UserError(f"net {name} has no such option{nearest(option, known)}", option)
+    configs.check_types(NETS[name], options, "")
     probability = 0 <= dropout < 1
     require("dropout", dropout, probability, "a probability from 0 up to, not including, 1")
     for option in ("towers", "image_size"):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -10,6 +9,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from alexnet import files
+from alexnet.errors import UserError
 from alexnet.inference.classifier import Classifier
 from alexnet.inference.loading import load
 from alexnet.inference.splits import Splits
@@ -78,4 +79,10 @@ class Subject:
     def chapters(self) -> list[dict[str, Any]]:
         """Of its provenance.json: one for each command that trained it."""
         path = self.workdir / "provenance.json"
-        return json.loads(path.read_text()) if path.is_file() else []
+        try:
+            found = files.read_json(path, list, "restore or delete it")
+        except FileNotFoundError:
+            return []
+        if not all(isinstance(chapter, dict) for chapter in found):
+            raise UserError(f"{path} is damaged (it holds no dicts): restore or delete it")
+        return found

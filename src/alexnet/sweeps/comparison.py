@@ -12,11 +12,10 @@ from ml_collections import ConfigDict
 from alexnet import config as configs
 from alexnet.errors import UserError, nearest
 from alexnet.sweeps import results, statistics
-from alexnet.sweeps.experiment import ERROR, Arm, Claim, Experiment
+from alexnet.sweeps.experiment import EPOCHS_TO, ERROR, Arm, Claim, Experiment
 from alexnet.sweeps.results import Result
 from alexnet.sweeps.statistics import CANNOT_TELL, Estimate
 
-EPOCHS_TO = "epochs to a training error of "  # a metric: then the error
 TARGET_POINTS = 1.0  # to which the error of a whole net is quoted: 26%, 19%
 
 

@@ -13,7 +13,7 @@ A scale may have "overrides" for all its arms, and "arms" and "claims" in place 
 """
 
 import dataclasses
-import runpy
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,19 @@ from ml_collections import ConfigDict
 from alexnet import cli
 from alexnet import config as configs
 from alexnet.data.augment import VIEWS
-from alexnet.errors import UserError, choice, nearest
+from alexnet.errors import UserError, choice, local_path, nearest
 from alexnet.training.setup import KINDS
 
 FROM_ARM = "arm:"  # init_from the run of another arm
 ERROR = "top1_error"  # the metric of most experiments: of the last validation
+EPOCHS_TO = "epochs to a training error of "  # a metric: then the error
+SCALE = (  # what a scale holds
+    ("config", str, "a file such as ../configs/digits.py"),
+    ("seeds", int, "a number, of how many are planned"),
+    ("arms", Mapping, "a dict"),
+    ("claims", Mapping, "a dict"),
+    ("overrides", Mapping, "a dict"),
+)
 DEMONSTRATION = "digits"  # the scale whose numbers judge nothing
 
 
@@ -140,32 +148,40 @@ def load(file_and_scale: str, overrides: Mapping[str, str] | None = None) -> Exp
         UserError: for an unknown file, scale or setting, naming the nearest.
     """
     text, _, scale = file_and_scale.partition(":")
-    file = Path(text).expanduser()
+    file = local_path("experiment", text)
     found = _read(file)
     scale = scale or next(iter(found["SCALES"]))
     if scale not in found["SCALES"]:
         known = ", ".join(found["SCALES"])
         near = nearest(scale, found["SCALES"])
         raise UserError(f"{file}: no scale {scale!r}: choose one of {known}{near}")
-    settings = found["SCALES"][scale]
+    settings = {"arms": found["ARMS"], "claims": found.get("CLAIMS", {}), "overrides": {}}
+    settings |= _dict(found["SCALES"][scale], f"{file}: scale {scale!r}")
+    for name, kind, needs in SCALE:
+        if not isinstance(settings.get(name), kind):
+            raise UserError(f"{file}:{scale}: {name} is {settings.get(name)!r}, not {needs}")
     arms: dict[str, Arm] = {}
-    for name, changes in settings.get("arms", found["ARMS"]).items():
+    for name, changes in settings["arms"].items():
         try:
-            arms[name] = _arm(name, changes, arms, file, settings, overrides or {})
+            changes = _dict(changes, "it")
+            arms[str(name)] = _arm(str(name), changes, arms, file, settings, overrides or {})
         except UserError as error:
             raise UserError(f"{file}:{scale}, arm {name!r}: {error}") from None
-    claims = settings.get("claims", found.get("CLAIMS", {}))
+    claims = settings["claims"]
     for name in claims:
         if name not in arms:
             raise UserError(f"{file}: a claim about {name!r}, which is no arm of {scale}")
+    metric = settings.get("metric", found.get("METRIC", ERROR))
+    if metric != ERROR and not re.fullmatch(EPOCHS_TO + r"0?\.\d+", str(metric)):
+        raise UserError(f"{file}: METRIC is {metric!r}: {ERROR!r} or '{EPOCHS_TO}0.25'")
     return Experiment(
         name=file.stem,
         scale=scale,
         title=(found["__doc__"] or "").partition("\n")[0],
         arms=arms,
-        claims={name: Claim(**claim) for name, claim in claims.items()},
+        claims={name: _claim(claim, f"{file}: claim {name!r}") for name, claim in claims.items()},
         seeds=settings["seeds"],
-        metric=settings.get("metric", found.get("METRIC", ERROR)),
+        metric=metric,
         source=f"{file.name}:{scale}",
     )
 
@@ -174,11 +190,25 @@ def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
         near = nearest(file.stem, [path.stem for path in file.parent.glob("*.py")])
         raise UserError(f"{file}: no such file; the experiments are in experiments/{near}")
-    found = runpy.run_path(str(file))
+    found = configs.run_file(file)
     for name in ("ARMS", "SCALES"):
         if not isinstance(found.get(name), Mapping) or not found[name]:
             raise UserError(f"{file}: an experiment has a dict {name}, and this one does not")
     return {"__doc__": found.get("__doc__")} | found
+
+
+def _dict(value: Any, called: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise UserError(f"{called} is {value!r}, no dict")
+    return dict(value)
+
+
+def _claim(value: Any, called: str) -> Claim:
+    try:
+        return Claim(**_dict(value, called))
+    except TypeError:
+        known = ", ".join(field.name for field in dataclasses.fields(Claim))
+        raise UserError(f"{called} has {', '.join(value)}; it needs claim, of {known}") from None
 
 
 def _arm(
@@ -189,9 +219,8 @@ def _arm(
     settings: Mapping[str, Any],
     texts: Mapping[str, str],
 ) -> Arm:
-    changes = dict(changes)
     if evaluated := changes.pop("evaluate", None):
-        return _evaluation(name, evaluated, changes, earlier)
+        return _evaluation(name, _dict(evaluated, '"evaluate"'), changes, earlier)
     config = configs.load(str(file.parent / changes.pop("config", settings["config"])), KINDS)
     origin = str(changes.get("init_from", ""))
     starts_from = origin.removeprefix(FROM_ARM) if origin.startswith(FROM_ARM) else ""
@@ -211,7 +240,9 @@ def _evaluation(
         raise UserError(f'it has {sorted(unknown | {*rest})}: an evaluation has "of" and "views"')
     views, of = how.get("views", "centre"), how.get("of", {})
     choice("views", views, tuple(VIEWS))
-    for other in of:
+    for other, count in _dict(of, '"of"').items():
+        if not isinstance(count, int) or count < 1:
+            raise UserError(f'"of" has {count!r} nets of {other!r}: at least 1')
         if other not in earlier or earlier[other].of:
             raise UserError(f"it evaluates {other!r}, which is no arm before it that trains")
     if not of:

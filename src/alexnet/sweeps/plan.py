@@ -10,9 +10,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from alexnet import cli
+from alexnet import cli, files
 from alexnet import config as configs
-from alexnet.errors import UserError
+from alexnet.errors import UserError, one_line
 from alexnet.sweeps.experiment import Arm, Experiment
 from alexnet.training.setup import KINDS
 from alexnet.workdir import log, record
@@ -185,7 +185,8 @@ def _evaluated(item: Item, workdir: Path) -> str:
         if (folder / "config.json").exists():
             raise UserError(f"{folder} holds a run, not an evaluation: choose another workdir")
         return "new"
-    found = json.loads(path.read_text())
+    found = files.read_json(path, dict, f"delete {folder}")
+    files.check_types(found, {"views": str, "of": list}, str(path), f"delete {folder}")
     if (found["views"], tuple(found["of"])) != (item.views, item.needs):
         raise UserError(f"{folder} holds another evaluation: choose another workdir, or delete it")
     return "done"
@@ -216,8 +217,11 @@ def saved(workdir: Path) -> list[dict[str, Any]]:
     found = []
     for path in sorted((workdir / RECORDS).glob("*.json")):
         try:
-            one = json.loads(path.read_text())
+            one = files.read_json(path, dict, "delete it")
+            files.check_types(one, {"cores": int, "experiment": dict}, str(path), "delete it")
             found.append(one | {"experiment": Experiment.from_json(one["experiment"])})
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is damaged ({error}): delete it") from None
+        except UserError:
+            raise
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise UserError(f"{path} is damaged ({one_line(error)}): delete it") from None
     return found

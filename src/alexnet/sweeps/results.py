@@ -16,13 +16,25 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
-from alexnet.errors import UserError
+from alexnet import files
+from alexnet.errors import UserError, local_path, one_line
 from alexnet.sweeps import plan
 from alexnet.sweeps.experiment import FROM_ARM, Arm, Experiment
 from alexnet.workdir import log, migrations, record
 
 FORMAT = "alexnet result"
 COMMIT = "COMMIT"
+TYPES = {  # of a result file
+    "name": str,
+    "seed": int,
+    "config": dict,
+    "last": dict,
+    "best": dict,
+    "curve": dict,
+    "dataset": dict,
+    "about": dict,
+    "of": list,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +83,7 @@ def read_results(directory: str | os.PathLike) -> list[dict[str, Any]]:
     Raises:
         UserError: if there is no finished run.
     """
-    path = Path(directory).expanduser()
+    path = local_path("directory", os.fspath(directory))
     found, placed = read([path]).results, {}
     for experiment in experiments([path]):
         for result in found:
@@ -122,15 +134,15 @@ def read(paths: Sequence[Path], begun: bool = False) -> Found:
     for path in paths:
         if not path.exists():
             raise UserError(f"{path}: no such folder")
-        for folder, files in _walk(path):
-            if "config.json" in files:
+        for folder, names in _walk(path):
+            if "config.json" in names:
                 one = from_workdir(folder, begun)
                 results += [one] if one else []
                 unfinished += [] if one else [str(folder)]
-            elif plan.EVALUATION in files:
+            elif plan.EVALUATION in names:
                 results.append(from_evaluation(folder))
             else:
-                results += [one for name in files if (one := from_file(folder / name))]
+                results += [one for name in names if (one := from_file(folder / name))]
     if not results:
         more = f" ({len(unfinished)} have begun)" if unfinished else ""
         what = "run that has been validated" if begun else f"finished run{more}"
@@ -150,16 +162,16 @@ def experiments(paths: Sequence[Path]) -> list[Experiment]:
 
 def _walk(path: Path) -> Iterator[tuple[Path, list[str]]]:
     """Folders with the names of their files; nothing within a run."""
-    for folder, inner, files in os.walk(path):
-        if "config.json" in files:
+    for folder, inner, names in os.walk(path):
+        if "config.json" in names:
             inner.clear()
         inner[:] = sorted(name for name in inner if name != plan.RECORDS and name[0] != ".")
-        yield Path(folder), sorted(files)
+        yield Path(folder), sorted(names)
 
 
 def workdirs(path: Path) -> list[Path]:
     """The runs in a folder and its sub-folders, finished or not; of a run itself that one."""
-    return [folder for folder, files in _walk(path) if "config.json" in files]
+    return [folder for folder, names in _walk(path) if "config.json" in names]
 
 
 def from_workdir(folder: Path, begun: bool = False) -> Result | None:
@@ -182,7 +194,7 @@ def from_workdir(folder: Path, begun: bool = False) -> Result | None:
         history[-1],
         min(history, key=lambda row: (_number(row["top1_error"]), row["epoch"])),
     )
-    made = _json(folder / "provenance.json", [{}])[-1]
+    made = last_command(folder)
     info = _json(folder / "dataset/info.json", {})
     return Result(
         name=folder.name,
@@ -200,9 +212,18 @@ def from_workdir(folder: Path, begun: bool = False) -> Result | None:
     )
 
 
+def last_command(folder: Path) -> dict[str, Any]:
+    """The newest entry of a run's provenance.json; {} without one."""
+    path = folder / "provenance.json"
+    newest = (_json(path, []) or [{}])[-1]
+    if not isinstance(newest, dict):
+        raise UserError(f"{path} is damaged (its last entry is {newest!r:.40}): delete it")
+    return newest
+
+
 def from_evaluation(folder: Path) -> Result:
     """That of some runs beside it; see `worker.evaluate`."""
-    found = _json(folder / plan.EVALUATION, None)
+    found = _json(folder / plan.EVALUATION, {})
     try:
         first = from_workdir(folder.parent / found["of"][0])
         errors = {key: found[key] for key in ("loss", "top1_error", "top5_error", "count")}
@@ -216,7 +237,7 @@ def from_evaluation(folder: Path) -> Result:
             views=found["views"],
             of=tuple(found["of"]),
         )
-    except (KeyError, TypeError, AttributeError):
+    except (LookupError, TypeError, AttributeError):
         raise UserError(f"{folder / plan.EVALUATION} is damaged: delete {folder}") from None
 
 
@@ -224,13 +245,21 @@ def from_file(path: Path) -> Result | None:
     """That of a result file; None for any other file."""
     if path.suffix != ".json":
         return None
-    found = _json(path, {})
+    try:
+        found = files.read_json(path, object, "restore or delete it")
+    except UserError:
+        if FORMAT.encode() in files.read_bytes(path):
+            raise
+        return None
     if not isinstance(found, dict) or found.pop("format", "") != FORMAT:
         return None
-    seed = {"seed": found["seed"]}
-    flat = _flat(record.current(found["config"] | seed, str(path)))
+    files.check_types(found, TYPES, str(path), "restore or delete it")
+    flat = _flat(record.current(found["config"] | {"seed": found["seed"]}, str(path)))
     flat.pop("seed")
-    return Result(**{**found, "config": flat, "of": tuple(found["of"])})
+    try:
+        return Result(**{**found, "config": flat, "of": tuple(found["of"])})
+    except TypeError as error:  # others are missing, or unknown
+        raise UserError(f"{path} is damaged ({one_line(error)}): restore or delete it") from None
 
 
 def collect(results: Sequence[Result], target: Path) -> list[Path]:
@@ -331,11 +360,9 @@ def _flat(config: ConfigDict) -> dict[str, Any]:
 
 def _json(path: Path, default: Any) -> Any:
     try:
-        return json.loads(path.read_text())
+        return files.read_json(path, type(default), "restore or delete it")
     except FileNotFoundError:
         return default
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}): mend or delete it") from None
 
 
 def _commit(folder: Path) -> str | None:

@@ -13,7 +13,7 @@ from alexnet import config as configs
 from alexnet.data.store import Store, check_outside
 from alexnet.devices import processes
 from alexnet.devices.processes import Interruption
-from alexnet.errors import Interrupted, UserError
+from alexnet.errors import Interrupted, UserError, local_path
 from alexnet.models import filters
 from alexnet.models.network import Params
 from alexnet.models.table import layers
@@ -47,7 +47,7 @@ def train_and_evaluate(
         UserError: for a config that cannot be, or a loss that is no longer a number.
         Interrupted: after a checkpoint, if Ctrl-C or SIGTERM asked for it.
     """
-    workdir = Path(workdir).expanduser()
+    workdir = local_path("workdir", str(workdir))
     checkpoint.check_path(workdir)
     begun = checkpoint.begun(workdir)
     known = dataset.remembered(workdir) if begun else None

@@ -18,9 +18,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from alexnet.errors import UserError, choice, nearest, require
+from alexnet import config as configs
+from alexnet.errors import UserError, choice, is_number, nearest, require
 
 Rates = dict[str, dict[str, Any]]  # {layer: {"kernel": eps, "bias": eps}}, scalars
+
+LARGEST = 1e30  # of a decay, whose products with weights are float32
 
 Parts = dict[str, optax.GradientTransformation]  # of a chain, by name
 
@@ -100,16 +103,20 @@ def build(
             raise UserError(f"{name} has no such option{nearest(option, known)}", option)
     for pair in layer_decay:
         match pair:
-            case [str(), int() | float()]:
+            case [str(), value] if is_number(value):
                 pass
             case _:
                 raise UserError(f"{pair!r} is not (layer, decay)", "layer_decay")
+    configs.check_types(OPTIMIZERS[name], options, "")
+    named = [layer for layer, _ in layer_decay]
+    if twice := [layer for layer in named if named.count(layer) > 1]:
+        raise UserError(f"{twice[0]!r} is there twice: keep one", "layer_decay")
     layer_decay = dict(layer_decay)
     given = {"weight_decay": weight_decay, "bias_decay": bias_decay} | {
         f"layer_decay[{name!r}]": value for name, value in layer_decay.items()
     }
     for key, value in given.items():
-        require(key, value, value >= 0, "must be 0 or more")
+        require(key, value, 0 <= value <= LARGEST, f"must be 0 or more, up to {LARGEST:g}")
     for layer in layer_decay:
         if layer not in params:
             raise UserError(

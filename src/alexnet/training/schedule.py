@@ -11,8 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alexnet.errors import UserError, choice, nearest, require
+from alexnet import config as configs
+from alexnet.errors import UserError, choice, is_number, nearest, require
 from alexnet.training.optimizer import Rates
+
+LARGEST = 1e30  # of rates and their factors, whose products are float32
 
 
 class Hyperparameters(NamedTuple):
@@ -46,12 +49,15 @@ class Schedule:
         for name in ("rate", "bias_factor"):
             value = getattr(self, name)
             require(name, value, value >= 0, "must be 0 or more")
+            require(name, value, value <= LARGEST, f"must be at most {LARGEST:g}")
         for event in self.events:
-            if not _is(event, float, str, float) or event[2] < 0:
+            if not _is(event, float, str, float) or not 0 <= event[2] <= LARGEST:
                 raise UserError(
                     f"{event!r} is not (epoch, layer or 'colour_noise', value of 0 or more)",
                     "events",
                 )
+            if event[1] == "colour_noise" and event[2] not in (0, 1):
+                raise UserError(f"{event!r}: colour_noise is 1, on, or 0, off", "events")
 
     def base_rate(self, epoch: float, errors: Sequence[float]) -> float:
         """The kernels' rate after `epoch` epochs, given the validation top-1 errors so far."""
@@ -104,10 +110,11 @@ class Milestones(Schedule):
     def __post_init__(self) -> None:
         super().__post_init__()
         for milestone in self.milestones:
-            if not _is(milestone, float, float) or min(milestone) < 0:
+            if not _is(milestone, float, float) or not 0 <= min(milestone) <= LARGEST:
                 raise UserError(f"{milestone!r} is not (epoch, rate of 0 or more)", "milestones")
-        if list(self.milestones) != sorted(self.milestones, key=lambda milestone: milestone[0]):
-            raise UserError("list them in the order of their epochs", "milestones")
+        epochs = [epoch for epoch, _ in self.milestones]
+        if epochs != sorted(set(epochs)):
+            raise UserError("list them in the order of their epochs, each once", "milestones")
 
     def base_rate(self, epoch: float, errors: Sequence[float]) -> float:
         current = self.rate
@@ -192,11 +199,11 @@ class Stepwise(Schedule):
 
 
 def _is(values: object, *types: type) -> bool:
-    """Whether a config's tuple holds these types; whole numbers pass for float."""
+    """Whether a config's tuple holds these types; float is any finite number."""
     if not isinstance(values, tuple | list) or len(values) != len(types):
         return False
     return all(
-        isinstance(value, int | float if kind is float else kind)
+        is_number(value) if kind is float else isinstance(value, kind)
         for value, kind in zip(values, types, strict=True)
     )
 
@@ -224,6 +231,7 @@ def build(kind: str, *, epochs: float, **options) -> Schedule:
     for name in options:
         if name not in known:
             raise UserError(f"{kind!r} has no such option{nearest(name, known)}", name)
+    configs.check_types(SCHEDULES[kind], options, "")
     if "epochs" in known:
         options["epochs"] = epochs
     return SCHEDULES[kind](**options)

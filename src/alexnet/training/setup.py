@@ -26,7 +26,7 @@ from alexnet.kernels.choose import KERNELS, choose, compiler_options
 from alexnet.models import network
 from alexnet.models.build import NETS, build
 from alexnet.models.table import Net
-from alexnet.training import dispatch, evaluation, forward, optimizer, schedule
+from alexnet.training import dispatch, evaluation, forward, memory, optimizer, schedule
 from alexnet.training.evaluation import evaluate
 from alexnet.training.placement import state_shardings
 from alexnet.training.programs import Programs
@@ -52,6 +52,7 @@ KINDS = {
 }
 PRECISIONS = {"float32": "float32", "tf32": "tensorfloat32"}  # ours: JAX's
 FETCHES = ("step", "log")
+MOST_STEPS = 2**31  # the state counts them in an int32
 DTYPES = ("float32", "bfloat16")
 
 
@@ -276,6 +277,11 @@ def setup(
             f"{mesh.shape['data']} device(s)",
             f"config.accumulate={config.accumulate}",
         )
+    memory.check(
+        net, config.batch_size, store.image_size, config.dtype, config.accumulate, **mesh.shape
+    )
+    steps = config.epochs * store.counts["train"] / config.batch_size
+    require("config.epochs", config.epochs, steps < MOST_STEPS, f"{steps:.3g} steps are too many")
     shapes = jax.eval_shape(functools.partial(network.init, net), jax.random.key(0))
     rates = configs.call(schedule.build, "schedule", config.schedule, epochs=config.epochs)
     # A mistake in it shows now rather than at its epoch.

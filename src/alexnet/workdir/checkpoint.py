@@ -168,7 +168,7 @@ def which(text: str) -> Literal["best", "last"] | int:
     """What `--checkpoint=text` asks `load_params` for. Raises UserError."""
     if text in ("best", "last"):
         return text
-    if not text.isdigit():
+    if not (text.isdecimal() and len(text) < 10):
         raise UserError("choose best, last or a step", f"checkpoint={text}")
     return int(text)
 

@@ -17,9 +17,11 @@ import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
+from alexnet import files
 from alexnet.errors import UserError
 from alexnet.workdir.tracker import Tracker
 
+ROW = {"step": int, "epoch": float}  # what every row has
 WIDTH = 80  # of lines, in columns
 
 
@@ -278,6 +280,9 @@ def read_log(workdir: str | Path) -> list[dict]:
             rows.append(json.loads(line))
         except json.JSONDecodeError as error:
             raise UserError(f"{path}, line {number} is not JSON ({error}): remove it") from None
+        row = rows[-1] if isinstance(rows[-1], dict) else {}
+        numbers = {name: float for name, value in row.items() if value is not None}
+        files.check_types(row, {**numbers, **ROW}, f"{path}, line {number},", "remove it")
     return rows
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import fcntl
+import hashlib
 import json
 import os
 import sys
@@ -11,8 +12,20 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from alexnet import config as configs
+from alexnet import files
 from alexnet.errors import UserError
 from alexnet.workdir import migrations
+
+# Settings that every version has had
+ALWAYS = {"seed": int, "batch_size": int, "epochs": float, "net.name": str, "data.name": str}
+MEND_CONFIG = (
+    "restore it, or take that of a new workdir in which the same command, which is in "
+    "provenance.json, has begun"
+)
+MEND_EVALUATION = "delete it, and evaluate again"
+SEAL = "sha256"  # of the other settings in config.json
+KIND = ("split", "views", "checkpoint", "dataset")  # of an evaluation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +94,9 @@ def write_json(value: Any, path: Path) -> None:
 
 def save_config(config: ConfigDict, workdir: Path) -> None:
     """Writes `<workdir>/config.json`."""
-    write_json(versioned(config), workdir / "config.json")
+    found = versioned(config)
+    about = {"version": found.pop("version"), SEAL: _seal(found)}
+    write_json(about | found, workdir / "config.json")
 
 
 def save_evaluation(row: dict[str, Any], workdir: Path) -> None:
@@ -89,13 +104,26 @@ def save_evaluation(row: dict[str, Any], workdir: Path) -> None:
 
     Rows have split, views, checkpoint, top1_error, top5_error, loss, count.
     """
-    path, kind = workdir / "evaluation.json", ("split", "views", "checkpoint", "dataset")
+    path = workdir / "evaluation.json"
     row = {key: value for key, value in row.items() if key != "notes"}
     with (workdir / ".evaluation.lock").open("w") as lock:  # several may evaluate at once
         fcntl.flock(lock, fcntl.LOCK_EX)
-        rows = json.loads(path.read_text()) if path.exists() else []
-        rows = [other for other in rows if any(other[key] != row[key] for key in kind)]
+        rows = evaluations(workdir)
+        rows = [other for other in rows if any(other.get(key) != row[key] for key in KIND)]
         write_json([*rows, row], path)
+
+
+def evaluations(workdir: Path) -> list[dict[str, Any]]:
+    """The rows of `<workdir>/evaluation.json`, if there is one. Raises UserError if damaged."""
+    path = workdir / "evaluation.json"
+    try:
+        rows = files.read_json(path, list, MEND_EVALUATION)
+    except FileNotFoundError:
+        return []
+    for number, row in enumerate(rows, 1):
+        found = row if isinstance(row, dict) else {}
+        files.check_types(found, {"split": str}, f"{path}, row {number},", MEND_EVALUATION)
+    return rows
 
 
 def saved_config(workdir: Path, resume: bool = False) -> ConfigDict:
@@ -105,9 +133,21 @@ def saved_config(workdir: Path, resume: bool = False) -> ConfigDict:
         UserError: if there is no run, or one that this version can read but not `resume`.
     """
     path = workdir / "config.json"
-    if not path.is_file():
-        raise UserError(f"{workdir} holds no run (no config.json): train one there first")
-    return current(json.loads(path.read_text()), str(path), resume)
+    try:
+        found = files.read_json(path, dict, MEND_CONFIG)
+    except FileNotFoundError:
+        raise UserError(f"{workdir} holds no run (no config.json): train one there first") from None
+    seal, version = found.pop(SEAL, None), found.pop("version", 0)
+    if seal not in (None, _seal(found)):  # earlier versions wrote none
+        mend = f"{MEND_CONFIG}; or, if it was changed on purpose, delete {SEAL!r} from it"
+        raise UserError(f"{path} is damaged (its digest differs): {mend}")
+    return current({"version": version} | found, str(path), resume)
+
+
+def _seal(found: Mapping[str, Any]) -> str:
+    """A digest of a config, however its JSON is written."""
+    text = json.dumps(json.loads(json.dumps(found)), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def versioned(config: ConfigDict) -> dict[str, Any]:
@@ -121,9 +161,16 @@ def current(found: dict[str, Any], where: str, resume: bool = False) -> ConfigDi
     Settings that this version has no more are reported on stderr.
 
     Raises:
-        UserError: if there are any and the run is to be resumed.
+        UserError: if there are any and the run is to be resumed, or the config is damaged.
     """
-    config, lost = migrations.migrated(found, where)
+    files.check_types({"version": 0, **found}, {"version": int}, where, MEND_CONFIG)
+    try:
+        config, lost = migrations.migrated(found, where)
+    except UserError as error:
+        if not error.argument:  # it is of a later version
+            raise
+        raise UserError(f"{where} is damaged ({error}): {MEND_CONFIG}") from None
+    files.check_types(configs.flat(config), ALWAYS, where, MEND_CONFIG)
     for line in lost:
         if resume:
             raise UserError(f"{line}: resume with the version that wrote it")

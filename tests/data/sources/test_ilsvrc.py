@@ -163,9 +163,20 @@ def test_missing_archives_are_named_with_their_place_and_source(tmp_path):
         ("ILSVRC2010_images_test.tar", tar(numbered("test", 7)), "test.tar holds 7 images, .* 6"),
         ("ILSVRC2010_images_train.tar", tar({"n01.tar": tar({})}), "train.tar holds 0 .* 12"),
         ("ILSVRC2010_devkit-1.0.tar.gz", tar({}, "gz"), "gz holds no meta.mat: download it again"),
-        ("ILSVRC2010_images_val.tar", b"not a tar", "could not prepare dataset 'imagenet2010'"),
+        ("ILSVRC2010_images_val.tar", b"not a tar", r"images_val.tar is damaged \(file could not"),
+        (
+            "ILSVRC2010_devkit-1.0.tar.gz",
+            tar({"meta.mat": meta(), "random": np.random.default_rng(0).bytes(9999)}, "gz")[:5000],
+            r"devkit-1.0.tar.gz is damaged \(",
+        ),
+        ("ILSVRC2010_images_train.tar", tar({"n01.tar": b"x" * 600}), "train.tar is damaged"),
+        ("ILSVRC2010_test_ground_truth.txt", b"1\ntwo", r"truth.txt is damaged \(invalid literal"),
+        ("ILSVRC2010_test_ground_truth.txt", b"1\n4", r"truth.txt is damaged \(class 4, of 3\)"),
     ],
-    ids=["validation", "test", "train", "devkit", "damaged"],  # not the bytes: gzip has the time
+    ids=[  # not the bytes: gzip has the time
+        *("validation", "test", "train", "devkit", "damaged"),
+        *("devkit-cut", "train-damaged", "truth-no-number", "truth-no-class"),
+    ],
 )
 def test_incomplete_archives_are_one_clear_line(tmp_path, file, content, message):
     manual = tmp_path / "downloads" / "manual"

@@ -15,6 +15,7 @@ themselves were not at hand:
 One training image, n02487347_1956.JPEG, is known to be compressed once more, by gzip.
 """
 
+import contextlib
 import gzip
 import io
 import tarfile
@@ -26,7 +27,7 @@ import numpy as np
 import scipy.io
 import tensorflow_datasets as tfds
 
-from alexnet.errors import UserError
+from alexnet.errors import UserError, one_line
 
 TRAIN = "ILSVRC2010_images_train.tar"
 VALIDATION = "ILSVRC2010_images_val.tar"
@@ -63,7 +64,8 @@ class Imagenet2010(tfds.core.GeneratorBasedBuilder):
         folder = Path(dl_manager.manual_dir)
         kit = _read_devkit(folder / DEVKIT)
         self.info.features["label"].names = list(kit.classes)
-        test_ids = _class_ids((folder / TEST_TRUTH).read_bytes())
+        with _blaming(folder / TEST_TRUTH):
+            test_ids = _class_ids((folder / TEST_TRUTH).read_bytes(), len(kit.classes))
         images = {
             "train": _training_images(folder / TRAIN, kit),
             "validation": _numbered_images(folder / VALIDATION, kit.validation_ids),
@@ -86,27 +88,47 @@ class _Devkit(NamedTuple):
 def _read_devkit(path: Path) -> _Devkit:
     """The classes are the synsets without children; the others are their ancestors."""
     files = {}
-    with tarfile.open(path) as kit:
+    with _blaming(path), tarfile.open(path) as kit:
         for member in kit:
             if member.isfile():
                 files[Path(member.name).name] = kit.extractfile(member).read()
     for name in ("meta.mat", "ILSVRC2010_validation_ground_truth.txt"):
         if name not in files:
             raise UserError(f"{path} holds no {name}: download it again from {PAGE}")
-    synsets = scipy.io.loadmat(io.BytesIO(files["meta.mat"]), squeeze_me=True)["synsets"]
-    leaves = np.sort(synsets[synsets["num_children"] == 0], order="ILSVRC2010_ID")
-    classes = {str(leaf["WNID"]): int(leaf["num_train_images"]) for leaf in leaves}
-    return _Devkit(classes, _class_ids(files["ILSVRC2010_validation_ground_truth.txt"]))
+    with _blaming(path):
+        synsets = scipy.io.loadmat(io.BytesIO(files["meta.mat"]), squeeze_me=True)["synsets"]
+        leaves = np.sort(synsets[synsets["num_children"] == 0], order="ILSVRC2010_ID")
+        classes = {str(leaf["WNID"]): int(leaf["num_train_images"]) for leaf in leaves}
+        truth = files["ILSVRC2010_validation_ground_truth.txt"]
+        return _Devkit(classes, _class_ids(truth, len(classes)))
 
 
-def _class_ids(text: bytes) -> list[int]:
-    return [int(line) for line in text.split()]
+def _class_ids(text: bytes, classes: int) -> list[int]:
+    """One a line, from 1. Raises ValueError for any other content."""
+    found = [int(line) for line in text.split()]
+    if wrong := [number for number in found if not 1 <= number <= classes]:
+        raise ValueError(f"class {wrong[0]}, of {classes}")
+    return found
+
+
+@contextlib.contextmanager
+def _blaming(path: Path) -> Iterator[None]:
+    """Names the archive that cannot be read: UserError. What the system says passes through."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # damaged archives raise nearly anything
+        if isinstance(error, OSError) and error.errno:
+            raise
+        what = f"{path} is damaged ({one_line(error)}): download it again from {PAGE}"
+        raise UserError(what) from error
 
 
 def _training_images(path: Path, kit: _Devkit) -> Images:
     labels = {f"{wnid}.tar": label for label, wnid in enumerate(kit.classes)}
     found = 0
-    with tarfile.open(path) as tars:
+    with _blaming(path), tarfile.open(path) as tars:
         for member in tars:
             name = Path(member.name).name
             if name not in labels:
@@ -120,11 +142,11 @@ def _training_images(path: Path, kit: _Devkit) -> Images:
 
 def _numbered_images(path: Path, class_ids: Sequence[int]) -> Images:
     found = 0
-    with tarfile.open(path) as archive:
+    with _blaming(path), tarfile.open(path) as archive:
         for image, encoded in _jpegs(archive):
             found += 1
             number = int(Path(image).stem.rpartition("_")[2])
-            if number <= len(class_ids):
+            if 1 <= number <= len(class_ids):
                 yield image, encoded, class_ids[number - 1] - 1
     _check_count(path, found, len(class_ids))
 
@@ -141,7 +163,7 @@ def _patches(path: Path) -> dict[str, bytes]:
     """File name -> image; names differ over the splits, too."""
     if not path.exists():
         return {}
-    with tarfile.open(path) as archive:
+    with _blaming(path), tarfile.open(path) as archive:
         return dict(_jpegs(archive))
 
 

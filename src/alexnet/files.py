@@ -1,0 +1,72 @@
+"""What a user's files hold, checked: what is wrong with one is said in a line."""
+
+import json
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from alexnet.errors import UserError, one_line
+
+KINDS = {  # of what is no regular file
+    stat.S_ISDIR: "a folder",
+    stat.S_ISFIFO: "a FIFO",
+    stat.S_ISCHR: "a device",
+    stat.S_ISBLK: "a device",
+    stat.S_ISSOCK: "a socket",
+}
+WORDS = {dict: "an object", list: "a list", str: "text", int: "a whole number", float: "a number"}
+
+
+def read_bytes(path: Path) -> bytes:
+    """A regular file's content. Nothing is waited for: a FIFO or a device is refused.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        UserError: if it cannot be read.
+    """
+    try:
+        mode = path.stat().st_mode
+        called = next((called for is_kind, called in KINDS.items() if is_kind(mode)), "")
+        if not called:
+            return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:  # a name too long, or with a null byte
+        reason = getattr(error, "strerror", "") or one_line(error)
+        raise UserError(f"{str(path)[:200]} cannot be read: {reason}") from None
+    raise UserError(f"{path} is {called}, no file")
+
+
+def read_json(path: Path, kind: type, mend: str) -> Any:
+    """What a file of JSON holds: a `kind`, which is dict or list.
+
+    Args:
+        mend: what to do about it if it is damaged.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        UserError: if it cannot be read, or holds something else.
+    """
+    content = read_bytes(path)
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        what = one_line(error) if content.strip() else "it is empty"
+        raise UserError(f"{path} is damaged ({what}): {mend}") from None
+    if not isinstance(found, kind):
+        raise UserError(f"{path} is damaged (it holds no {kind.__name__}): {mend}")
+    return found
+
+
+def check_types(found: Mapping[str, Any], types: Mapping[str, type], where: str, mend: str) -> None:
+    """Raises UserError if a value is missing or is of another type; whole numbers are numbers."""
+    for name, kind in types.items():
+        if name not in found:
+            raise UserError(f"{where} is damaged (it has no {name}): {mend}")
+        value = found[name]
+        fits = isinstance(value, (int, float) if kind is float else kind)
+        if not fits or (isinstance(value, bool) and kind is not bool):
+            raise UserError(
+                f"{where} is damaged ({name} is {value!r:.40}, not {WORDS[kind]}): {mend}"
+            )

@@ -1,0 +1,70 @@
+"""What a training step takes at the least: judged before any of it is taken."""
+
+import math
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from alexnet.errors import UserError
+from alexnet.models.table import Net, Weighted, layers
+
+GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container, where it has one
+
+
+def check(
+    net: Net, batch_size: int, image_size: int, dtype: str, accumulate: int, data: int, tower: int
+) -> None:
+    """Raises UserError if a step of this batch cannot fit, saying what it takes.
+
+    Args:
+        image_size: of the stored images, in pixels.
+        data, tower: how many devices the batch and the towers are split over.
+    """
+    device, share = jax.local_devices()[0], data * tower
+    if device.platform == "cpu":  # all of them have one memory
+        share = jax.process_count()
+    weights, images = least(net, batch_size, image_size, dtype, accumulate)
+    there = memory_of(device)
+    if there and weights + images > there * share:
+        what, mend = f"config.batch_size={batch_size}", "or raise config.accumulate"
+        if weights > images:
+            what, mend = "config.net", "or take more devices"
+        raise UserError(
+            f"a step takes {_gib(weights + images)} at the least, {_gib(there * share)} are here: "
+            f"choose less, {mend}",
+            what,
+        )
+
+
+def least(
+    net: Net, batch_size: int, image_size: int, dtype: str = "float32", accumulate: int = 1
+) -> tuple[int, int]:
+    """Bytes of (weights and their velocities, images and what layers keep for the gradient).
+
+    Only what no compiler can do without: of each layer with weights its output.
+    """
+    found = layers(net)
+    weights = 2 * 4 * sum(layer.parameters for layer in found)
+    kept = sum(math.prod(layer.output_shape) for layer in found if isinstance(layer.row, Weighted))
+    part = batch_size // accumulate
+    images = batch_size * image_size**2 * 3
+    return weights, images + part * net.towers * kept * jnp.dtype(dtype).itemsize
+
+
+def memory_of(device: jax.Device) -> int:
+    """Bytes of a device, or of the machine for a CPU; 0 where nothing says."""
+    if device.platform != "cpu":
+        return (device.memory_stats() or {}).get("bytes_limit", 0)
+    limits = []
+    with suppress(AttributeError, ValueError, OSError):  # no such thing on Windows
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    with suppress(OSError, ValueError):  # "max" where there is no limit
+        limits.append(int(GROUP_LIMIT.read_text()))
+    return min(limits, default=0)
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:,.1f} GiB"
