@@ -1,7 +1,6 @@
 """What a workdir says of its run: `config.json`, and how far each checkpoint has come."""
 
 import dataclasses
-import fcntl
 import json
 import os
 import sys
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from alexnet.errors import UserError
+from alexnet.locks import lock
 from alexnet.workdir import migrations
 
 
@@ -91,8 +91,8 @@ def save_evaluation(row: dict[str, Any], workdir: Path) -> None:
     """
     path, kind = workdir / "evaluation.json", ("split", "views", "checkpoint", "dataset")
     row = {key: value for key, value in row.items() if key != "notes"}
-    with (workdir / ".evaluation.lock").open("w") as lock:  # several may evaluate at once
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with (workdir / ".evaluation.lock").open("w") as file:  # several may evaluate at once
+        lock(file)
         rows = json.loads(path.read_text()) if path.exists() else []
         rows = [other for other in rows if any(other[key] != row[key] for key in kind)]
         write_json([*rows, row], path)
