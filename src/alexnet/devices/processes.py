@@ -200,8 +200,8 @@ def check_same(settings: Mapping[str, Any], but: Sequence[str] = ()) -> None:
     """Raises UserError in every process if a setting has another value in one of them.
 
     Args:
-        settings: by dotted key.
-        but: keys that may differ.
+        settings: by name.
+        but: names that may differ.
     """
     if jax.process_count() == 1:
         return
@@ -210,8 +210,8 @@ def check_same(settings: Mapping[str, Any], but: Sequence[str] = ()) -> None:
         for key in {**first, **other}:
             if first.get(key) != other.get(key):
                 raise UserError(
-                    f"process 0 has config.{key}={first.get(key)!r}, process {process} has "
-                    f"config.{key}={other.get(key)!r}: start all with the same settings"
+                    f"process 0 has {key}={first.get(key)!r}, process {process} has "
+                    f"{key}={other.get(key)!r}: start all with the same"
                 )
 
 
@@ -227,6 +227,7 @@ class Interruption:
     """
 
     signal = 0
+    _agreed, _calls = 0, 0  # with the others; of the main thread's handler
     _pause, _left, _asked = 1, 1, None  # calls from one question to the next, those left, when
 
     def __init__(self, second_ends: bool = True):
@@ -260,8 +261,8 @@ class Interruption:
         All call it equally often, after each step and batch of a validation; they ask each other
         every few seconds.
         """
-        if jax.process_count() == 1:
-            return self.signal
+        if jax.process_count() == 1 or self._agreed:
+            return self._agreed or self.signal
         self._left -= 1
         if self._left:
             return 0
@@ -272,7 +273,8 @@ class Interruption:
         calls = int(ASK_SECONDS / max(slowest, 1e-6))
         self._pause = self._left = max(1, min(calls, 2 * self._pause))
         self._asked = now
-        return max(number for number, _ in answers)
+        self._agreed = max(number for number, _ in answers)
+        return self._agreed
 
     def _listen(self, listened: int) -> None:
         with os.fdopen(listened, "rb", buffering=0) as numbers:
@@ -292,8 +294,6 @@ class Interruption:
         self._calls += 1
         if self._calls > 1 and not self._second_ends:
             raise KeyboardInterrupt
-
-    _calls = 0  # of the main thread's handler
 
 
 def say(line: str) -> None:

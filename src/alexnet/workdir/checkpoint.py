@@ -114,8 +114,7 @@ class Checkpoints:
         if jax.process_count() > 1:
             leaves = {name: whole(leaf) for name, leaf in leaves.items()}
         about = {"step": step, "run": self.run, "metadata": progress.to_json(), **found._asdict()}
-        record = _sealed(about | {"leaves": _describe(leaves)})
-        self._saving = step, found, self._begin(step, leaves, record) if _first() else ""
+        self._saving = step, found, self._begin(step, leaves, about) if _first() else ""
 
     def validated(self, step: int, progress: Progress, found: Validation) -> None:
         """Adds what a validation found to the last step, which was saved without."""
@@ -207,8 +206,9 @@ class Checkpoints:
                 _report(f"{path} is no checkpoint, and is left alone")
         return list(_validations(self.directory, self.run).items())
 
-    def _begin(self, step: int, leaves: dict[str, Any], record: dict) -> str:
+    def _begin(self, step: int, leaves: dict[str, Any], about: dict) -> str:
         """Starts to write; why that failed, or ""."""
+        record = _sealed(about | {"leaves": _describe(leaves)})
         try:
             self._writer = self._writer or _make_writer()
             self._writer.save(
@@ -443,7 +443,10 @@ def _read(
     Raises DamagedError, UserError where nothing is known against the content, and what `choose`
     raises: in all processes if in one.
     """
-    read = lambda: _judging(path, lambda: _read_alone(path, choose, run))  # noqa: E731
+
+    def read() -> tuple[dict, dict]:
+        return _judging(path, lambda: _read_alone(path, choose, run))
+
     leaves, record = processes.together(read, DamagedError)
     found = {name: _crc32(leaf) for name, leaf in leaves.items()}
 

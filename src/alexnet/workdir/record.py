@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,8 @@ from ml_collections import ConfigDict
 from alexnet.errors import UserError
 from alexnet.locks import lock
 from alexnet.workdir import migrations
+
+RUN = "run"  # in config.json, beside the settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,12 +28,14 @@ class Progress:
         classes: by name, in the order of their numbers; none for imported weights, which name none.
         window: the log's row under way: (steps, sums over them of loss, top-1 and top-5 error).
             Earlier versions ended a row at every checkpoint and saved none.
+        due: whether the step is yet to be validated: the run was asked to stop before that.
     """
 
     epoch: float = 0.0
     validation_errors: tuple[float, ...] = ()
     classes: tuple[str, ...] = ()
     window: tuple[float, ...] = ()
+    due: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -44,6 +49,7 @@ class Progress:
             validation_errors=tuple(found.get("validation_errors", ())),
             classes=tuple(found.get("classes", ())),
             window=tuple(found.get("window", ())),
+            due=found.get("due", False),
         )
 
 
@@ -80,8 +86,17 @@ def write_json(value: Any, path: Path) -> None:
 
 
 def save_config(config: ConfigDict, workdir: Path) -> None:
-    """Writes `<workdir>/config.json`."""
-    write_json(versioned(config), workdir / "config.json")
+    """Writes `<workdir>/config.json`, with the id of the run there, or of a new one."""
+    run = run_of(workdir) or secrets.token_hex(8)
+    write_json(versioned(config) | {RUN: run}, workdir / "config.json")
+
+
+def run_of(workdir: Path) -> str:
+    """The id of the run in a workdir, by which its checkpoints know it; "" if it has none yet."""
+    try:
+        return json.loads((workdir / "config.json").read_text()).get(RUN, "")
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 def save_evaluation(row: dict[str, Any], workdir: Path) -> None:
@@ -123,7 +138,8 @@ def current(found: dict[str, Any], where: str, resume: bool = False) -> ConfigDi
     Raises:
         UserError: if there are any and the run is to be resumed.
     """
-    config, lost = migrations.migrated(found, where)
+    settings = {key: value for key, value in found.items() if key != RUN}
+    config, lost = migrations.migrated(settings, where)
     for line in lost:
         if resume:
             raise UserError(f"{line}: resume with the version that wrote it")
