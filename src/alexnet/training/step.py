@@ -123,7 +123,7 @@ def norms(state: TrainState) -> tuple[jax.Array, jax.Array]:
 
     def norm(tree: Any) -> jax.Array:
         leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
-        return optax.global_norm([x.astype(jnp.float32) for x in leaves])
+        return optax.tree.norm([x.astype(jnp.float32) for x in leaves])
 
     return norm(state.params), norm(state.opt_state)
 

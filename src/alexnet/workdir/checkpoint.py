@@ -12,6 +12,7 @@ other in the midst of both, and for minutes where one fails. What came out is ag
 
 import gc
 import json
+import logging
 import os
 import re
 import shutil
@@ -341,8 +342,10 @@ def _reading() -> ocp.Context:
 def _make_writer() -> v0.AsyncCheckpointer:
     """Of this process alone; uncompressed: float noise shrinks by 8% for 6 times the work.
 
-    Orbax's newer interface compares the path in all processes whichever are to write.
+    Orbax's newer interface compares the path in all processes whichever are to write. Of a save
+    that fails Orbax logs a traceback of each thread: a line of ours says it.
     """
+    logging.getLogger("absl").addFilter(_is_not_orbax)
     here = jax.process_index()
     alone = v0.options.MultiprocessingOptions(
         primary_host=here, active_processes={here}, barrier_sync_key_prefix=f"process{here}"
@@ -355,6 +358,10 @@ def _make_writer() -> v0.AsyncCheckpointer:
         # In the background, a directory that cannot be made would be waited for for minutes.
         async_options=v0.options.AsyncOptions(create_directories_asynchronously=False),
     )
+
+
+def _is_not_orbax(record: logging.LogRecord) -> bool:
+    return "orbax" not in record.pathname
 
 
 def _validations(directory: Path, run: str = "") -> dict[int, Validation | None]:

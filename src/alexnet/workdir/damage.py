@@ -5,7 +5,9 @@ tried. All else (permission, memory, stale handles, a disk that fails, a barrier
 nothing against the content: whoever meets it stops, and neither renames nor deletes anything.
 """
 
+import errno
 import os
+import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +18,7 @@ MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 # What TensorStore and XLA put before a message, which they raise as a ValueError or RuntimeError.
 CIRCUMSTANCES = (
     *("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED"),
-    *("CANCELLED", "UNAUTHENTICATED", "Too many open files", "Stale file handle", "Barrier"),
-    *("Input/output error", "Cannot allocate memory", "Permission denied", "barrier"),
+    *("CANCELLED", "UNAUTHENTICATED", "Barrier", "barrier"),
 )
 
 
@@ -42,8 +43,9 @@ def judged(error: BaseException, what: str) -> Exception:
     chain = list(_causes(error))
     for one in chain:
         text = str(one)
-        known = isinstance(one, OSError | TimeoutError) and not isinstance(one, MISSING)
-        if known or isinstance(one, MemoryError) or any(word in text for word in CIRCUMSTANCES):
+        refused = isinstance(one, OSError) and not isinstance(one, MISSING)
+        refused |= _errno(text) not in (0, errno.ENOENT, errno.ENOTDIR)
+        if refused or isinstance(one, MemoryError) or any(word in text for word in CIRCUMSTANCES):
             return UserError(
                 f"{what} cannot be read now ({reason(one)}): nothing is known against it, and "
                 "nothing was changed; try again once that is mended"
@@ -54,9 +56,19 @@ def judged(error: BaseException, what: str) -> Exception:
 def reason(error: BaseException) -> str:
     """The error at the root, which Orbax wraps several times, in at most a line."""
     *_, root = _causes(error)
-    text = f"{root.strerror}: {root.filename}" if getattr(root, "filename", None) else str(root)
-    name = "" if isinstance(root, OSError) and root.strerror else f"{type(root).__name__}: "
-    return textwrap.shorten(f"{name}{text}", 160, placeholder=" ...")
+    if isinstance(root, OSError) and root.strerror:
+        text = f"{root.strerror}: {root.filename}" if root.filename else root.strerror
+    elif number := _errno(str(root)):
+        text = os.strerror(number)
+    else:
+        text = f"{type(root).__name__}: {root}"
+    return textwrap.shorten(text, 160, placeholder=" ...")
+
+
+def _errno(text: str) -> int:
+    """The system's, in a message of TensorStore's; 0 if there is none."""
+    found = re.search(r"\[os_error_code='(\d+)'\]", text)
+    return int(found[1]) if found else 0
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
