@@ -23,9 +23,10 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from alexnet.errors import Interrupted, UserError
+from alexnet.text import say
 
 HEARTBEAT_SECONDS = 100  # without a sign of life for so long, a process counts as lost
-ANSWER_SECONDS = 45  # so long the others try to reach process 0
+ANSWER_SECONDS = 35  # so long the others try to reach process 0
 JOIN_SECONDS = 300  # so long process 0 waits for the others
 ASK_SECONDS = 3  # from one question to the others, whether they were told to stop, to the next
 SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
@@ -294,9 +295,3 @@ class Interruption:
         self._calls += 1
         if self._calls > 1 and not self._second_ends:
             raise KeyboardInterrupt
-
-
-def say(line: str) -> None:
-    """Prints a line on stderr, or nothing where that is closed."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        print(line, file=sys.stderr, flush=True)

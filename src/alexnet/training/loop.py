@@ -139,7 +139,9 @@ def train_and_evaluate(
                             error, loss = found.top1_error, found.loss
                             errors = [*errors, error]
                         else:
-                            check_loss(step, run.loss(state.params, batch), "loss with the new weights")
+                            check_loss(
+                                step, run.loss(state.params, batch), "loss with the new weights"
+                            )
                         due = validate and not found
                         progress = Progress(epoch, tuple(errors), run.store.classes, opened, due)
                         checkpoints.save(step, state, progress, error, loss)

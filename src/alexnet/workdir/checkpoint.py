@@ -16,6 +16,7 @@ import logging
 import os
 import re
 import shutil
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +31,7 @@ from orbax.checkpoint import v1 as ocp
 
 from alexnet.devices import processes
 from alexnet.errors import UserError
-from alexnet.text import difference
+from alexnet.text import difference, say
 from alexnet.workdir import damage
 from alexnet.workdir.damage import DamagedError
 from alexnet.workdir.record import Progress, Validation, best
@@ -346,6 +347,9 @@ def _make_writer() -> v0.AsyncCheckpointer:
     that fails Orbax logs a traceback of each thread: a line of ours says it.
     """
     logging.getLogger("absl").addFilter(_is_not_orbax)
+    if sys.unraisablehook is not _without_orbax:
+        _hooks.append(sys.unraisablehook)
+        sys.unraisablehook = _without_orbax
     here = jax.process_index()
     alone = v0.options.MultiprocessingOptions(
         primary_host=here, active_processes={here}, barrier_sync_key_prefix=f"process{here}"
@@ -362,6 +366,15 @@ def _make_writer() -> v0.AsyncCheckpointer:
 
 def _is_not_orbax(record: logging.LogRecord) -> bool:
     return "orbax" not in record.pathname
+
+
+_hooks = []  # what `sys.unraisablehook` was
+
+
+def _without_orbax(what: Any) -> None:
+    """Of the writes that a failed save abandons each says that nobody listens any more."""
+    if str(what.exc_value) != "Event loop is closed":
+        _hooks[-1](what)
 
 
 def _validations(directory: Path, run: str = "") -> dict[int, Validation | None]:
@@ -541,4 +554,4 @@ def _first() -> bool:
 
 def _report(line: str) -> None:
     if _first():
-        processes.say(line)
+        say(line)

@@ -16,8 +16,8 @@ from time import monotonic
 import numpy as np
 from tqdm import tqdm
 
-from alexnet.devices.processes import say
 from alexnet.errors import UserError
+from alexnet.text import say
 from alexnet.workdir.charts import Charts
 from alexnet.workdir.tracker import Tracker
 

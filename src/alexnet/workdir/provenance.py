@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from alexnet.devices.processes import say
+from alexnet.text import say
 from alexnet.workdir.record import write_json
 
 PACKAGES = ("alexnet", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
@@ -49,6 +49,8 @@ def provenance(workdir: Path, device: str, enabled: bool = True) -> Iterator[Non
     def write() -> None:
         try:
             write_json([*earlier, entry], path)
+        except FileNotFoundError:  # with its workdir, which is said elsewhere
+            pass
         except OSError as error:  # no reason to stop a run
             say(f"warning: {path} cannot be written ({error.strerror})")
 
