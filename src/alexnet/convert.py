@@ -113,6 +113,9 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         record.save_config(config, partial)
         with checkpoint.Checkpoints(partial / "checkpoints") as checkpoints:
             checkpoints.save(0, state, Progress(), error=None)
+            checkpoints.wait()
+            if checkpoints.failure:
+                raise UserError(f"--workdir={workdir}: cannot save there: {checkpoints.failure}")
         os.replace(partial, workdir)
     except OSError as error:
         raise UserError(f"--workdir={workdir}: cannot write there: {error.strerror}") from None

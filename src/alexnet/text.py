@@ -1,8 +1,10 @@
 """Words that several modules say alike: columns, names, differences, what docstrings say."""
 
+import contextlib
 import inspect
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
@@ -50,6 +52,12 @@ def some(names: Sequence[str], most: int, count: int | None = None) -> str:
     """The first names, and how many more there are of `count`, or of them: "a, b and 3 more"."""
     shown, more = ", ".join(names[:most]), (count or len(names)) - most
     return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def say(line: str) -> None:
+    """Prints a line on stderr, or nothing where that is closed."""
+    with contextlib.suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def documented(function: Callable[..., Any]) -> dict[str, str]:

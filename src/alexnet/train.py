@@ -2,13 +2,19 @@
 
     python -m alexnet.train --config=configs/digits.py --workdir=runs/digits [--config.a.b=value]
 
-The same command again goes on exactly where the run was.
+The same command again goes on exactly where the run was. Ctrl-C, SIGTERM, SIGUSR1 and SIGHUP end
+the step, save a checkpoint and exit; a second one ends at once, and the run goes on from the
+checkpoint before. Exit codes:
+
+    0      done
+    2      an error that the last line on stderr names
+    128+n  stopped by signal n: 130 Ctrl-C, 143 SIGTERM, 138 SIGUSR1, 129 SIGHUP (Linux)
 """
 
 import sys
 from collections.abc import Sequence
 
-from alexnet.cli import parse, path, run
+from alexnet.cli import parse, path, run, typed
 from alexnet.devices import processes, runtime
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.setup import KINDS
@@ -16,6 +22,10 @@ from alexnet.training.setup import KINDS
 OPTIONS = {
     "config": (None, "a file such as configs/digits.py, and a variant of it after a colon"),
     "workdir": (None, "the folder of the run, where it starts or goes on"),
+    "fresh": (
+        "false",
+        "true, or just --fresh: start over; what the workdir holds goes to its folder earlier-N",
+    ),
     "coordinator": ("", "HOST:PORT of process 0 of several, or auto under SLURM, Open MPI, ..."),
     "processes": ("", "how many processes train this run together"),
     "process": ("", "the number of this one, from 0"),
@@ -25,12 +35,14 @@ OPTIONS = {
 
 def main(argv: Sequence[str]) -> None:
     """Reads the flags and trains."""
+    argv = ["--fresh=true" if argument == "--fresh" else argument for argument in argv]
     config, options = parse(argv, OPTIONS, KINDS)
     workdir = path("workdir", options.pop("workdir"))
+    fresh = typed("fresh", options.pop("fresh"), False)
     processes.join(**options)
     runtime.cache_compilations()
     with processes.ends_clearly():
-        train_and_evaluate(config, workdir)
+        train_and_evaluate(config, workdir, fresh=fresh)
 
 
 if __name__ == "__main__":

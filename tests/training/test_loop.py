@@ -136,7 +136,7 @@ def test_fewer_epochs_than_were_done_leave_the_run_as_it_is(finished, capsys):
 def test_the_best_that_is_announced_is_kept_and_evaluated(tiny, tmp_path, capsys, monkeypatch):
     losses = iter((2.0, 1.0, 1.0))
     monkeypatch.setattr(
-        Run, "evaluate", lambda *_: evaluation.Means(next(losses), 0.5, 0.1, tiny.batch_size)
+        Run, "evaluate", lambda *_, **__: evaluation.Means(next(losses), 0.5, 0.1, tiny.batch_size)
     )
     train_and_evaluate(tiny, tmp_path)
     assert "best validation top-1 error 50.00% (step 12), last 50.00%" in capsys.readouterr().out

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -453,3 +454,196 @@ def test_two_processes(tmp_path):
         state, step, _ = checkpoints.restore(like(make_state(0)))
     assert step == 3
     assert_same(state, make_state(3))
+
+
+def test_a_renamed_checkpoint_is_noticed(tmp_path):
+    save(tmp_path, {1: 0.1, 3: 0.2})
+    (tmp_path / "3").rename(tmp_path / "4")
+    for look in (lambda: Checkpoints(tmp_path), lambda: checkpoint.load_params(tmp_path, "last")):
+        with pytest.raises(UserError, match=r"4 is the checkpoint of step 3, renamed: name it 3"):
+            look()
+    assert steps(tmp_path) == [1, 4]
+
+
+def test_a_checkpoint_of_another_run_is_noticed(tmp_path):
+    with Checkpoints(tmp_path, "one") as checkpoints:
+        checkpoints.save(1, make_state(1), Progress(), None)
+    with pytest.raises(UserError, match="1 is of another run: move it to another folder"):
+        Checkpoints(tmp_path, "two")
+    for run in ("one", ""):  # whoever knows of no run takes it as it is
+        with Checkpoints(tmp_path, run) as checkpoints:
+            assert checkpoints.saved == 1
+
+
+def test_strays_are_named_and_left_alone(tmp_path, capfd):
+    save(tmp_path, {1: 0.1})
+    for name in ("50", "50.orbax-checkpoint-tmp", "notes.txt", "²", "007"):
+        (tmp_path / name).write_text("mine")
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.restore(like(make_state(0)))[1] == 1
+    lines = capfd.readouterr().err.splitlines()
+    assert sorted(line.split()[0].rpartition("/")[2] for line in lines) == sorted(
+        ["50", "50.orbax-checkpoint-tmp", "notes.txt", "²", "007"]
+    )
+    assert all(line.endswith("is no checkpoint, and is left alone") for line in lines)
+    assert (tmp_path / "50").read_text() == "mine"
+    assert not checkpoint.begun(tmp_path / "none")
+
+
+def test_the_best_whose_record_is_damaged_is_kept(tmp_path):
+    save(tmp_path, {1: 0.1, 2: 0.5, 3: 0.4})
+    assert steps(tmp_path) == [1, 2, 3]
+    record_file = tmp_path / "1" / "_CHECKPOINT_METADATA"
+    record_file.write_text(record_file.read_text().replace('"epoch": 1', '"epoch": 7'))
+    with Checkpoints(tmp_path) as checkpoints:
+        for step in (4, 5):
+            checkpoints.save(step, make_state(step), Progress(), 0.3)
+        assert checkpoints.best()[0] == 4  # what cannot be read is not announced
+    assert steps(tmp_path) == [1, 4, 5]
+
+
+def unprivileged(function: str, *arguments: Any) -> subprocess.CompletedProcess:
+    """Calls a function of this file as nobody, if we are root."""
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    code = (
+        "import os, test_checkpoint  # while the files of Python can be read\n"
+        "test_checkpoint.restore_and_say(os.environ['WARM'])\n"
+        "if os.getuid() == 0: os.setgid(65534), os.setuid(65534)\n"
+        f"test_checkpoint.{function}(*{arguments!r})"
+    )
+    warm = Path(arguments[0]).with_name("warm")
+    save(warm, {7: None})
+    environment = os.environ | {"PYTHONPATH": path, "JAX_PLATFORMS": "cpu", "WARM": str(warm)}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
+
+
+def restore_and_say(directory: str) -> None:
+    try:
+        with Checkpoints(directory) as checkpoints:
+            print(checkpoints.restore(like(make_state(0)))[1])
+    except UserError as error:
+        print(error)
+
+
+@pytest.fixture
+def public():
+    """A folder that everybody may read and write."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder) / "checkpoints"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("forbidden", ["3/state", "3/_CHECKPOINT_METADATA", "1"])
+def test_what_may_not_be_read_is_not_damaged(public, forbidden):
+    save(public, {1: 0.1, 3: 0.2})
+    public.chmod(0o777)
+    before = (public / forbidden).stat().st_mode
+    (public / forbidden).chmod(0)
+    warm, line = unprivileged("restore_and_say", str(public)).stdout.splitlines()
+    (public / forbidden).chmod(before)
+    assert warm == "7"
+    assert "cannot be read now (Permission denied" in line
+    assert "nothing was changed" in line
+    assert steps(public) == [1, 3]
+
+
+@pytest.mark.slow
+def test_a_folder_where_nothing_can_be_written_is_one_line(public):
+    save(public, {1: 0.1})
+    public.chmod(0o555)
+    warm, line = unprivileged("restore_and_say", str(public)).stdout.splitlines()
+    public.chmod(0o755)
+    assert (warm, line) == ("7", f"cannot write in {public}: checkpoints are saved there")
+
+
+def save_where_files_are_small(directory: str) -> None:
+    import resource
+
+    with Checkpoints(directory) as checkpoints:
+        for step in (1, 2, 3, 4):
+            most = 1000 if step in (2, 3) else resource.RLIM_INFINITY
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+            checkpoints.save(step, make_state(step, width=20_000), Progress(), 0.1 * step)
+            checkpoints.wait()
+            print(step, bool(checkpoints.failure), checkpoints.saved)
+
+
+def test_a_save_that_fails_is_a_line_and_the_next_one_may_succeed(tmp_path):
+    """A file that may not grow any more fails as on a full disk."""
+    done = run_captured("save_where_files_are_small", str(tmp_path))
+    assert done.stdout.splitlines() == ["1 False 1", "2 True 1", "3 True 1", "4 False 4"], (
+        done.stderr
+    )
+    for step, line in zip((2, 3), done.stderr.splitlines(), strict=True):
+        assert line.startswith(f"step {step} could not be saved (File too large")
+        assert line.endswith("): step 1 stays; training goes on")
+    assert steps(tmp_path) == [1, 4]
+
+
+def run_captured(function: str, *arguments: Any) -> subprocess.CompletedProcess:
+    """`run`, with what it prints."""
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    code = f"import test_checkpoint; test_checkpoint.{function}(*{arguments!r})"
+    environment = os.environ | {"PYTHONPATH": path, "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
+
+
+@pytest.mark.slow
+def test_a_reader_beside_a_writer_never_sees_damage(tmp_path):
+    process = run("save_forever", str(tmp_path), 1)
+    try:
+        while len([p for p in tmp_path.iterdir() if p.name.isdigit()]) < 2:
+            assert process.poll() is None
+            time.sleep(0.01)
+        seen = []
+        for _ in range(15):
+            params, progress = checkpoint.load_params(tmp_path, "last")
+            seen.append(int(progress.epoch))
+            assert_same(params, jax.tree.map(np.asarray, make_state(seen[-1], width=20_000).params))
+    finally:
+        process.kill()
+        process.wait()
+    assert len(set(seen)) > 1  # it went on meanwhile
+
+
+def test_what_a_validation_found_is_added_to_a_checkpoint(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, make_state(1), Progress(epoch=1, due=True), None)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.restore(like(make_state(0)))[2].due
+        done = Progress(epoch=1, validation_errors=(0.5,))
+        checkpoints.validated(1, done, record.Validation(0.5, 1.5))
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.best() == (1, (0.5, 1.5))
+        state, _, progress = checkpoints.restore(like(make_state(0)))
+    assert progress == done
+    assert_same(state, make_state(1))
+
+
+def two_views(first: str, second: str, address: str, process: int) -> None:
+    """Each process sees the checkpoints in a folder of its own, as on disks that disagree."""
+    jax.config.update("jax_enable_preemption_service", False)
+    jax.distributed.initialize(address, num_processes=2, process_id=process)
+    target = sharded(make_state(0), make_mesh(1, 2))
+    with Checkpoints((first, second)[process]) as checkpoints:
+        restored, step, _ = checkpoints.restore(target)
+        shard = restored.params["conv1"]["kernel"].addressable_data(0)
+        np.testing.assert_array_equal(shard[0], make_state(1).params["conv1"]["kernel"][process])
+    assert step == 1
+
+
+@pytest.mark.slow
+def test_what_is_damaged_for_one_process_is_so_for_all(tmp_path):
+    save(tmp_path / "0", {1: 0.1, 3: 0.2})
+    shutil.copytree(tmp_path / "0", tmp_path / "1")
+    truncate(tmp_path / "1" / "3")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+    folders = [str(tmp_path / name) for name in "01"]
+    processes = [run("two_views", *folders, address, i) for i in range(2)]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    assert {path.name for path in (tmp_path / "0").iterdir()} == {"1", "3.damaged"}

@@ -2,7 +2,7 @@
 
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import grain
 import numpy as np
@@ -32,20 +32,29 @@ def train_batches(
     nor threads change what a step sees.
     """
     per_part = _per_part(batch_size, parts)
-    count = store.counts["train"]
+    examples = train_examples(store.counts["train"], seed)
+
+    def read(step: int) -> Batch:
+        first = step * batch_size + part * per_part
+        images, labels = store.read("train", examples(first, per_part))
+        return {"image": images, "label": labels}
+
+    return _in_threads(grain.MapDataset.range(start_step, sys.maxsize).map(read), threads)
+
+
+def train_examples(count: int, seed: int) -> Callable[[int, int], list[int]]:
+    """f(first, n) -> the numbers of n training images from place `first` on, counted from the
+    start of the run; each epoch shuffles `count` of them."""
 
     @functools.lru_cache(maxsize=2)  # a batch may straddle two epochs
     def epoch_order(epoch: int) -> np.ndarray:
         return np.random.default_rng([seed, epoch]).permutation(count)
 
-    def read(step: int) -> Batch:
-        first = step * batch_size + part * per_part
-        places = (divmod(place, count) for place in range(first, first + per_part))
-        indices = [epoch_order(epoch)[row] for epoch, row in places]
-        images, labels = store.read("train", indices)
-        return {"image": images, "label": labels}
+    def examples(first: int, n: int) -> list[int]:
+        places = (divmod(place, count) for place in range(first, first + n))
+        return [int(epoch_order(epoch)[row]) for epoch, row in places]
 
-    return _in_threads(grain.MapDataset.range(start_step, sys.maxsize).map(read), threads)
+    return examples
 
 
 def eval_batches(

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import os
 import runpy
 import shutil
@@ -19,6 +18,7 @@ from alexnet.data.sources.raw import TOO_LARGE, UNREADABLE, RawData, Split
 from alexnet.data.store import Encoding, Store
 from alexnet.data.summary import summary, warnings
 from alexnet.errors import UserError, require
+from alexnet.locks import lock
 from alexnet.text import printable
 
 PAPER_SIZE = 256
@@ -249,7 +249,7 @@ def _lock(name: str, data_dir: str) -> Iterator[None]:
     stores = store.stores_dir(data_dir)
     stores.mkdir(parents=True, exist_ok=True)
     with open(stores / f"{store.safe_name(name)}.lock", "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        lock(file)
         yield
 
 

@@ -6,27 +6,38 @@
 """
 
 import contextlib
+import json
 import os
+import re
 import signal
+import socket
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
 from alexnet.errors import Interrupted, UserError
+from alexnet.text import say
 
-HEARTBEAT_SECONDS = 60  # without a sign of life for so long, a process counts as lost
-JOIN_SECONDS = 300
+HEARTBEAT_SECONDS = 100  # without a sign of life for so long, a process counts as lost
+ANSWER_SECONDS = 35  # so long the others try to reach process 0
+JOIN_SECONDS = 300  # so long process 0 waits for the others
+ASK_SECONDS = 3  # from one question to the others, whether they were told to stop, to the next
+SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
 MOST_CPU_DEVICES = 256  # each takes threads and memory of this one machine
 UNREACHABLE = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "Unable to initialize backend")
 LOST = (
     "another process of this run ended or cannot be reached; start all of them again with the same "
     "command, and the run goes on from its last checkpoint"
 )
+
+T = TypeVar("T")
 
 
 def join(
@@ -35,11 +46,12 @@ def join(
     """Makes this process one of several, and virtual CPU devices; before the first use of jax.
 
     Raises:
-        UserError: for options that do not go together, or if the others cannot be found.
+        UserError: for options that do not go together, or if the others cannot be found: within a
+            minute where process 0 does not answer.
     """
     numbers = {"processes": processes, "process": process, "cpu_devices": cpu_devices}
     for name, text in numbers.items():
-        if text and not (text.isdecimal() and len(text) < 10):
+        if text and not re.fullmatch("[0-9]{1,9}", text):
             raise UserError(f"--{name}={text}: expected a whole number")
     if cpu_devices:
         if not 1 <= int(cpu_devices) <= MOST_CPU_DEVICES:
@@ -57,11 +69,15 @@ def join(
             raise UserError(f"--coordinator={coordinator} needs --processes=N and --process=0..N-1")
         if int(process) >= int(processes):
             raise UserError(f"--process={process}: numbers go from 0 to {int(processes) - 1}")
+        host, port = address(coordinator)
+        if int(process):
+            await_answer(host, port, coordinator)
         where = {
             "coordinator_address": coordinator,
             "num_processes": int(processes),
             "process_id": int(process),
         }
+    jax.config.update("jax_enable_preemption_service", False)  # it would keep SIGTERM from us
     try:
         jax.distributed.initialize(
             **where,
@@ -77,6 +93,38 @@ def join(
             ) from None
         reason = str(error).splitlines()[0]
         raise UserError(f"--coordinator={coordinator}: could not join the run: {reason}") from None
+
+
+def address(coordinator: str) -> tuple[str, int]:
+    """The host and port of HOST:PORT. Raises UserError for what is none, or an unknown host."""
+    host, _, port = coordinator.rpartition(":")
+    if not host or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 2**16:
+        raise UserError(f"--coordinator={coordinator}: write HOST:PORT, such as 10.0.0.1:8476")
+    host = host.strip("[]")  # of IPv6
+    try:
+        socket.getaddrinfo(host, int(port))
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"--coordinator={coordinator}: unknown host {host} ({reason})") from None
+    return host, int(port)
+
+
+def await_answer(host: str, port: int, coordinator: str, seconds: float = ANSWER_SECONDS) -> None:
+    """Waits until something answers there. Raises UserError if nothing does for so long."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            left = max(until - time.monotonic(), 0.1)
+            socket.create_connection((host, port), timeout=min(left, 5)).close()
+            return
+        except OSError as error:
+            if time.monotonic() >= until:
+                reason = error.strerror or error
+                raise UserError(
+                    f"--coordinator={coordinator}: no process 0 answers there ({reason}, for "
+                    f"{seconds:.0f} seconds): is it running, and is that its address?"
+                ) from None
+            time.sleep(0.5)
 
 
 @contextlib.contextmanager
@@ -108,38 +156,143 @@ def ends_clearly() -> Iterator[None]:
 
 def agreed(number: int) -> int:
     """The largest of all processes' numbers; they must all ask."""
+    return max(gathered(number))
+
+
+def gathered(value: Any) -> list[Any]:
+    """Every process's value, by process, as JSON gives it back; they must all ask."""
+    text = json.dumps(value)
     if jax.process_count() == 1:
-        return number
-    return int(np.max(multihost_utils.process_allgather(np.int32(number))))
+        return [json.loads(text)]
+    own = np.frombuffer(text.encode(), np.uint8)
+    sizes = multihost_utils.process_allgather(np.int32(len(own)))
+    padded = np.pad(own, (0, int(sizes.max()) - len(own)), constant_values=ord(" "))
+    return [json.loads(row.tobytes()) for row in multihost_utils.process_allgather(padded)]
+
+
+def together(attempt: Callable[[], T], *expected: type[Exception]) -> T:
+    """What `attempt` gives this process, once it has succeeded in all of them.
+
+    What it raises in one is raised in all, so that all go on alike; `attempt` itself may not wait
+    for the others.
+
+    Args:
+        expected: what else it may raise beside UserError, in order of precedence after it; made of
+            one text.
+    """
+    expected = (UserError, *expected)
+    found = wrong = None
+    try:
+        found = attempt()
+    except expected as error:
+        rank = next(rank for rank, kind in enumerate(expected) if isinstance(error, kind))
+        wrong = [rank, str(error)]
+        if jax.process_count() == 1:
+            raise
+    everyone = gathered(wrong)
+    if any(everyone):
+        rank, process = min((w[0], n) for n, w in enumerate(everyone) if w)
+        text = everyone[process][1]
+        alone = sum(w == everyone[process] for w in everyone) == 1
+        raise expected[rank](f"process {process}: {text}" if alone else text)
+    return found
+
+
+def check_same(settings: Mapping[str, Any], but: Sequence[str] = ()) -> None:
+    """Raises UserError in every process if a setting has another value in one of them.
+
+    Args:
+        settings: by name.
+        but: names that may differ.
+    """
+    if jax.process_count() == 1:
+        return
+    first, *others = gathered({key: value for key, value in settings.items() if key not in but})
+    for process, other in enumerate(others, 1):
+        for key in {**first, **other}:
+            if first.get(key) != other.get(key):
+                raise UserError(
+                    f"process 0 has {key}={first.get(key)!r}, process {process} has "
+                    f"{key}={other.get(key)!r}: start all with the same"
+                )
 
 
 class Interruption:
-    """Ctrl-C or SIGTERM asks the loop to save and stop; a second one stops at once.
+    """A signal of SIGNALS asks the loop to save and stop; a second one ends the process at once.
 
-    Signals come to the main thread only: in another one nothing is asked.
+    A thread listens, as Python's own handlers have to wait for the main thread, which may be in a
+    compilation for minutes. Signals that are ignored, as SIGHUP under nohup, stay so. Python lets
+    only the main thread ask for signals: in another one nothing is asked.
+
+    Args:
+        second_ends: False raises KeyboardInterrupt in the main thread in place of an end.
     """
 
     signal = 0
+    _agreed, _calls = 0, 0  # with the others; of the main thread's handler
+    _pause, _left, _asked = 1, 1, None  # calls from one question to the next, those left, when
+
+    def __init__(self, second_ends: bool = True):
+        self._second_ends = second_ends
+        self._before = {}
 
     def __enter__(self) -> "Interruption":
-        signals = (signal.SIGINT, signal.SIGTERM)
         if threading.current_thread() is not threading.main_thread():
-            signals = ()
-        self.before = {number: signal.signal(number, self._ask) for number in signals}
+            return self
+        listened, self._told = os.pipe()
+        os.set_blocking(self._told, False)
+        threading.Thread(target=self._listen, args=(listened,), daemon=True).start()
+        self._wakeup = signal.set_wakeup_fd(self._told, warn_on_full_buffer=False)
+        for number in (getattr(signal, name) for name in SIGNALS if hasattr(signal, name)):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._interrupt)
         return self
 
     def __exit__(self, *exception) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
+        if not self._before:
+            return
+        for number, handler in self._before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        self._before = {}
+        signal.set_wakeup_fd(self._wakeup)
+        os.close(self._told)
 
-    def agreed(self, ask_others: bool) -> int:
-        """The signal that all processes stop for, or 0; together they only stop when asked."""
-        if jax.process_count() == 1:
-            return self.signal
-        return agreed(self.signal) if ask_others else 0
+    def agreed(self) -> int:
+        """The signal that all processes stop for, or 0.
 
-    def _ask(self, number: int, _) -> None:
-        if self.signal:
+        All call it equally often, after each step and batch of a validation; they ask each other
+        every few seconds.
+        """
+        if jax.process_count() == 1 or self._agreed:
+            return self._agreed or self.signal
+        self._left -= 1
+        if self._left:
+            return 0
+        now = time.monotonic()
+        pace = (now - self._asked) / self._pause if self._asked is not None else ASK_SECONDS
+        answers = gathered([self.signal, pace])
+        slowest = max(pace for _, pace in answers)
+        calls = int(ASK_SECONDS / max(slowest, 1e-6))
+        self._pause = self._left = max(1, min(calls, 2 * self._pause))
+        self._asked = now
+        self._agreed = max(number for number, _ in answers)
+        return self._agreed
+
+    def _listen(self, listened: int) -> None:
+        with os.fdopen(listened, "rb", buffering=0) as numbers:
+            while number := numbers.read(1):
+                if number[0] in self._before:
+                    self._ask(number[0])
+
+    def _ask(self, number: int) -> None:
+        if not self.signal:
+            self.signal = number
+            say("stopping after this step ...")
+        elif self._second_ends:
+            say("stopped at once; the same command goes on from the last checkpoint")
+            os._exit(128 + number)
+
+    def _interrupt(self, number: int, _) -> None:
+        self._calls += 1
+        if self._calls > 1 and not self._second_ends:
             raise KeyboardInterrupt
-        self.signal = number
-        print("stopping after this step ...", file=sys.stderr, flush=True)

@@ -7,7 +7,6 @@ They are computed again if the weights, the images or what the net does to them 
 byte has changed; a computation that is stopped leaves nothing behind.
 """
 
-import fcntl
 import functools
 import json
 import os
@@ -27,6 +26,7 @@ from alexnet.errors import UserError, require
 from alexnet.inference.neighbours import nearest as nearest_rows
 from alexnet.inference.photos import Photo
 from alexnet.inference.splits import Splits
+from alexnet.locks import lock
 from alexnet.models.table import Dropout, Net
 from alexnet.workdir.record import write_json
 
@@ -181,5 +181,5 @@ def _locked(folder: Path) -> Iterator[None]:
     """One process computes, others wait for it; a killed process frees the lock."""
     folder.mkdir(exist_ok=True)
     with (folder / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        lock(file)
         yield

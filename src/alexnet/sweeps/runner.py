@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from alexnet.devices.processes import Interruption
 from alexnet.errors import Interrupted, UserError
+from alexnet.locks import lock
 from alexnet.sweeps import plan, workers
 from alexnet.sweeps.plan import Item
 from alexnet.sweeps.workers import Worker
@@ -150,7 +150,7 @@ class Runner:
         Raises:
             Interrupted: after Ctrl-C or SIGTERM, once every run has saved a checkpoint.
         """
-        with Interruption() as interruption:
+        with Interruption(second_ends=False) as interruption:
             try:
                 while not interruption.signal and self._hand_out():
                     self._listen(show)
@@ -239,17 +239,13 @@ def alone(workdir: Path) -> Iterator[int]:
     """
     workdir.mkdir(parents=True, exist_ok=True)
     with (workdir / ".sweep.lock").open("w") as own, (workdir / ".workers.lock").open("w") as all:
-        try:
-            fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock(own, wait=False):
             raise UserError(
                 f"another sweep is running in {workdir}: let it end, or choose another workdir"
-            ) from None
-        try:
-            fcntl.flock(all, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            )
+        if not lock(all, wait=False):
             print("waiting for the runs of an earlier sweep to save and stop ...", flush=True)
-            fcntl.flock(all, fcntl.LOCK_EX)
+            lock(all)
         yield all.fileno()
 
 

@@ -96,6 +96,14 @@ def changed(then: Store | None, now: Store, splits: Iterable[str]) -> list[str]:
     ]
 
 
+def digests(store: Store) -> dict[str, str]:
+    """What tells whether two stores hold the same images, by words for it."""
+    return {
+        f"{store.name}'s {split} images": f"{count:,} ({store.contents.get(split, 'unknown')[:12]})"
+        for split, count in store.counts.items()
+    } | {f"{store.name}'s classes": some(store.classes, 10)}
+
+
 def same_images(then: Store | None, now: Store) -> bool:
     """Whether both are known to hold the same images, wherever they lie."""
     return is_known(then) and then.counts == now.counts and not changed(then, now, now.counts)

@@ -67,20 +67,25 @@ def evaluate(
     batches: Iterable[dict[str, jax.Array]],
     count: int,
     keep: list | None = None,
-) -> Means:
+    stop: Callable[[], object] = lambda: False,
+) -> Means | None:
     """Loss and errors over batches with `count` examples, each of which counts exactly once.
 
     Args:
         eval_step: (sums over a batch, log_probs_BK).
         keep: a list to fill with each batch's (log_probs_BK, labels_B) as numpy arrays, in the
             order of the split; a label of -1 is padding.
+        stop: asked after each batch; where it says so, None comes back at once.
     """
     total = None
     for batch in batches:
         counted, log_probs_BK = eval_step(batch)
+        jax.block_until_ready(total)  # two batches under way are enough, and soon stopped
         if keep is not None:
             keep.append(jax.device_get((log_probs_BK, batch["label"])))
         total = counted if total is None else _add(total, counted)
+        if stop():
+            return None
     found = means(total)
     assert found.count == count, f"{found.count} of {count} examples were counted"
     return found

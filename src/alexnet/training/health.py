@@ -1,17 +1,26 @@
-"""Whether a run is well: what its config makes doubtful, and what its loss says."""
+"""Whether a run is well: what its config makes doubtful, what its loss and weights say."""
 
+import contextlib
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from statistics import median
 
+import jax
+
 from alexnet.errors import UserError
+from alexnet.text import some
 from alexnet.training import evaluation
 from alexnet.training.setup import Run
+from alexnet.training.step import TrainState, norms
+from alexnet.workdir.record import write_json
 
 WINDOW = 200  # steps
 ADAMS_RATE = 0.002  # above it adamw mostly does not learn
 TOLERANCE = 0.01  # of ln(classes)
+FAR_GONE = 1e6  # nats: a loss that no rate brings back; weights of such a net are not saved
+FILE = "diverged.json"  # what a run that diverged leaves in its workdir
 EMPTY = (0, 0.0, 0.0, 0.0)  # the sums of no steps
 
 
@@ -90,6 +99,60 @@ def guessing(losses: Sequence[float], classes: int) -> bool:
     return len(losses) >= WINDOW and median(losses) >= (1 - TOLERANCE) * math.log(classes)
 
 
+class DivergedError(Exception):
+    """A run whose numbers are not finite any more, or as good as that.
+
+    Args:
+        step: the one with whose batch it happened.
+        what: what was found, such as "the loss is nan".
+    """
+
+    def __init__(self, step: int, what: str):
+        super().__init__(step, what)
+        self.step, self.what = step, what
+
+
+def check_loss(step: int, loss: float, name: str = "loss") -> None:
+    """Raises DivergedError for a loss that is not a number, or beyond all bounds."""
+    if not loss < FAR_GONE:
+        raise DivergedError(step, f"the {name} is {loss:.4g}")
+
+
+def check_state(step: int, state: TrainState) -> None:
+    """Raises DivergedError if the parameters or what is kept of their gradients are not finite."""
+    for name, norm in zip(("parameters", "gradients"), jax.device_get(norms(state)), strict=True):
+        if not math.isfinite(norm):
+            raise DivergedError(step, f"the norm of the {name} is {norm:.4g}")
+
+
+@contextlib.contextmanager
+def explained(run: Run, workdir: Path, start: int, saved: Callable[[], int | None]) -> Iterator:
+    """A line for the user in place of DivergedError, and all of it in `<workdir>/diverged.json`.
+
+    Args:
+        start: the step that the run began after.
+        saved: the newest step that was saved.
+    """
+    try:
+        yield
+    except DivergedError as error:
+        step, last, rate = error.step, saved(), run.config.schedule.get("rate")
+        examples, epoch = run.examples(step), run.epoch(step)
+        if jax.process_index() == 0:
+            found = {"step": step, "epoch": epoch, "found": error.what, "examples": examples}
+            with contextlib.suppress(OSError):
+                write_json(found | {"last_checkpoint": last}, workdir / FILE)
+        then = "from the beginning" if not last else f"from step {last}, the last that is saved"
+        if start and step <= start + 1:  # what was saved may be to blame
+            then += f"; if it fails there again, move {workdir}/checkpoints/{start} away first"
+        raise UserError(
+            f"{error.what} at step {step} (epoch {epoch:.2f}, training images "
+            f"{some([str(number) for number in examples], 3)}, all in {workdir / FILE}): training "
+            f"diverged; the same command with a smaller config.schedule.rate"
+            f"{'' if rate is None else f' (now {rate:g})'} goes on {then}"
+        ) from None
+
+
 class Window:
     """The steps since the last row of the log; a step is fetched while the next one runs.
 
@@ -106,14 +169,14 @@ class Window:
         """A step that was dispatched, or several: `sums` of each, up to `step`.
 
         Raises:
-            UserError: if the loss of the step before is not a number.
+            DivergedError: if the loss of the step before is not a number.
         """
         if not self._waits:
             self._fetch()
         self._running += enumerate(sums, step - len(sums) + 1)
 
     def sums(self) -> tuple[float, ...]:
-        """(steps, sums over them of loss, top-1 and top-5 error). Raises UserError as `add` does.
+        """(steps, sums over them of loss, top-1 and top-5 error). Raises as `add` does.
 
         Added up step by step, so that an interruption changes no bit.
         """
@@ -133,11 +196,7 @@ class Window:
 
     def _count(self, step: int, sums: evaluation.Sums) -> None:
         means = evaluation.means(sums)
-        if not math.isfinite(means.loss):
-            raise UserError(
-                f"the loss is {means.loss} at step {step}: training diverged; start again in "
-                "another workdir with a smaller config.schedule.rate"
-            )
+        check_loss(step, means.loss)
         self._losses.append(means.loss)
         step_sums = 1, means.loss, means.top1_error, means.top5_error
         self._sums = tuple(a + b for a, b in zip(self._sums, step_sums, strict=True))

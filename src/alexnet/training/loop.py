@@ -1,8 +1,9 @@
 """The story of a training run from top to bottom."""
 
+import dataclasses
 import math
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,23 @@ from alexnet.errors import Interrupted, UserError, local_path
 from alexnet.models import filters
 from alexnet.models.network import Params
 from alexnet.models.table import layers
-from alexnet.training import dataset, dispatch, fine_tune
-from alexnet.training.health import Alarm, Window, averages, tells_top5, warnings
+from alexnet.training import dataset, dispatch, evaluation, fine_tune
+from alexnet.training.health import (
+    Alarm,
+    Window,
+    averages,
+    check_loss,
+    check_state,
+    explained,
+    tells_top5,
+    warnings,
+)
 from alexnet.training.programs import Programs
-from alexnet.training.setup import Run, setup
+from alexnet.training.setup import Run, check_settings, setup
+from alexnet.training.step import TrainState
 from alexnet.workdir import checkpoint, record, tracker
 from alexnet.workdir.checkpoint import Checkpoints
-from alexnet.workdir.claim import claim
+from alexnet.workdir.claim import claim, start_over
 from alexnet.workdir.log import Log, read_history
 from alexnet.workdir.provenance import provenance
 from alexnet.workdir.record import Progress, Validation
@@ -33,22 +44,31 @@ FILTER_SIDE = 33  # of a filter in TensorBoard, in pixels
 
 
 def train_and_evaluate(
-    config: ConfigDict, workdir: str | Path, programs: Programs | None = None
+    config: ConfigDict,
+    workdir: str | Path,
+    programs: Programs | None = None,
+    fresh: bool = False,
 ) -> list[dict[str, Any]]:
     """Trains to `config.epochs`, from the start or from the last checkpoint in `workdir`.
 
     Args:
         programs: for several runs in one process: what they share, so that it is compiled once.
+        fresh: whether to start over, whatever the workdir holds: it goes to a folder in there.
 
     Returns:
         a row for each validation: step, epoch, loss, top1_error, top5_error, count.
 
     Raises:
-        UserError: for a config that cannot be, or a loss that is no longer a number.
-        Interrupted: after a checkpoint, if Ctrl-C or SIGTERM asked for it.
+        UserError: for a config that cannot be, numbers that are finite no more, checkpoints that
+            cannot be read or written.
+        Interrupted: after a checkpoint, if a signal (`processes.SIGNALS`) asked for it.
     """
     workdir = local_path("workdir", str(workdir))
     checkpoint.check_path(workdir)
+    processes.check_same(configs.flat({"config": config.to_dict()}), but=("config.data.data_dir",))
+    if fresh:
+        check_settings(config)
+        start_over(workdir)
     begun = checkpoint.begun(workdir)
     known = dataset.remembered(workdir) if begun else None
     run = setup(config, known, programs)
@@ -56,18 +76,18 @@ def train_and_evaluate(
     config, first = run.config, jax.process_index() == 0
     check_outside(config.data.name, workdir, "workdir")
     dataset.check_resume(workdir, known, run.store)
+    processes.check_same(dataset.digests(run.store))
     given, story = ({}, keep_origin(run, workdir)) if begun else fine_tune.read_layers(run)
     # The same images may lie elsewhere.
     may_change = ("data.name",) if dataset.same_images(known, run.store) else ()
 
     with (
-        claim(workdir, config, may_change),
-        Checkpoints(workdir / "checkpoints") as checkpoints,
+        claim(workdir, config, may_change) as claimed,
+        Checkpoints(workdir / "checkpoints", claimed.run) as checkpoints,
         Interruption() as interruption,
     ):
         restored = run.restore(checkpoints)
         state, start, progress = restored or (run.fresh(given), 0, Progress())
-        check_agreed(start, workdir)
         dataset.check_classes(workdir, progress.classes, run.store.classes)
         errors = list(progress.validation_errors)
         window = Window(progress.window, waits=config.fetch == "log")
@@ -79,9 +99,19 @@ def train_and_evaluate(
             dataset.remember(run.store, workdir, begun)
         with (
             provenance(workdir, run.device, enabled=first),
+            explained(run, workdir, start, lambda: checkpoints.saved),
             open_log(run, workdir, start if restored else None) as log,
         ):
             log.message(introduction(run, workdir, start, known) + story)
+            if start:
+                check_state(start, state)
+            if progress.due:
+                found = validated(run, log, start, state, interruption.agreed)
+                if found is None:
+                    raise Interrupted(interruption.agreed())
+                errors.append(found.top1_error)
+                progress = dataclasses.replace(progress, validation_errors=tuple(errors), due=False)
+                checkpoints.validated(start, progress, Validation(found.top1_error, found.loss))
             if start < run.steps:
                 log.status(f"compiling; then numbers every {config.log_every} steps")
             for group in groups(run, start):
@@ -94,7 +124,8 @@ def train_and_evaluate(
                 epoch = run.epoch(step)
                 validate = ends_epoch(run, step)
                 log_now = step % config.log_every == 0
-                stop = interruption.agreed(ask_others=log_now)
+                claimed.check()
+                stop = interruption.agreed()
                 save = validate or step % config.checkpoint_every == 0 or stop
                 if log_now or step == run.steps:
                     rate = run.schedule.base_rate(run.epoch(step - 1), errors)
@@ -103,21 +134,31 @@ def train_and_evaluate(
                     log.message(line)
                 if save:
                     opened = window.sums()  # first, for a run that diverged is not saved
-                    error = loss = None
+                    check_state(step, state)
+                    error, loss, found = None, None, None
                     with log.pause():
-                        if validate:
-                            found = run.evaluate(state.params)
+                        if validate and not stop:
+                            found = validated(run, log, step, state, interruption.agreed)
+                        if found:
                             error, loss = found.top1_error, found.loss
                             errors = [*errors, error]
-                            log.validation(step, epoch, *found)
-                            log_filters(log, run, step, state.params)
-                        progress = Progress(epoch, tuple(errors), run.store.classes, opened)
+                        else:
+                            new_loss = run.loss(state.params, batches[-1])
+                            check_loss(step, new_loss, "loss with the new weights")
+                        due = validate and not found
+                        progress = Progress(epoch, tuple(errors), run.store.classes, opened, due)
                         checkpoints.save(step, state, progress, error, loss)
+                    if checkpoints.saved is not None:
+                        claimed.note_saved()
+                    if due:
+                        stop = interruption.agreed()
                 if stop:
-                    checkpoints.wait()
+                    check_saved(checkpoints, step)
+                    claimed.note_saved()
                     log.message(f"stopped at step {step}; the same command goes on from there")
                     raise Interrupted(stop)
-            checkpoints.wait()
+            check_saved(checkpoints, run.steps)
+            claimed.note_saved()
             log.message(conclusion(workdir, errors, checkpoints.best(), config.augment.flip))
     return read_history(workdir)
 
@@ -152,12 +193,26 @@ def keep_origin(run: Run, workdir: Path) -> str:
     return said
 
 
-def check_agreed(start: int, workdir: Path) -> None:
-    """Raises UserError if several processes would begin at different steps."""
-    if processes.agreed(start) != start:
+def validated(
+    run: Run, log: Log, step: int, state: TrainState, stop: Callable[[], object]
+) -> evaluation.Means | None:
+    """What a validation finds after a step; None if the run was asked to `stop` meanwhile."""
+    found = run.evaluate(state.params, stop=stop)
+    if found is not None:
+        check_loss(step, found.loss, "validation loss")
+        log.validation(step, run.epoch(step), *found)
+        log_filters(log, run, step, state.params)
+    return found
+
+
+def check_saved(checkpoints: Checkpoints, step: int) -> None:
+    """Raises UserError if the last step of this process could not be saved."""
+    checkpoints.wait()
+    if checkpoints.failure:
+        kept = f"step {checkpoints.saved}" if checkpoints.saved is not None else "the beginning"
         raise UserError(
-            f"process {jax.process_index()} finds step {start} the last good one in {workdir}, "
-            "another a later one: is it one file system for all?"
+            f"step {step} could not be saved ({checkpoints.failure}): once that is mended, the "
+            f"same command goes on from {kept}"
         )
 
 

@@ -171,7 +171,8 @@ class Run:
         split: str = "validation",
         views: str = "centre",
         keep: list | None = None,
-    ) -> evaluation.Means:
+        stop: Callable[[], object] = lambda: False,
+    ) -> evaluation.Means | None:
         """Loss and errors over a split; see `evaluation.evaluate`."""
         program = self._program(views, lambda: self._eval_program(views))
         part, parts = meshes.process_rows(self.mesh)
@@ -184,7 +185,19 @@ class Run:
                 meshes.put(self.mesh, batches),
                 self.store.counts[split],
                 keep,
+                stop,
             )
+
+    def loss(self, params: network.Params, batch: Batch) -> float:
+        """The mean loss of one batch, seen as in a validation."""
+        program = self._program("centre", lambda: self._eval_program("centre"))
+        with self.precision():
+            return evaluation.means(program(params, batch, self.statistics)[0]).loss
+
+    def examples(self, step: int) -> list[int]:
+        """The numbers of the training images that a step sees."""
+        numbers = pipeline.train_examples(self.store.counts["train"], self.config.seed)
+        return numbers((step - 1) * self.config.batch_size, self.config.batch_size)
 
     def put(self, layers: Mapping[str, Mapping[str, np.ndarray]]) -> network.Params:
         """Parameters of some layers, in their place on the mesh."""

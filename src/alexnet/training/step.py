@@ -114,6 +114,20 @@ def make_train_step(
     )
 
 
+@jax.jit
+def norms(state: TrainState) -> tuple[jax.Array, jax.Array]:
+    """The Euclidean norms of the parameters and of what the optimiser keeps of the gradients.
+
+    Infinite or NaN if one number is, and already where a square is too large for float32.
+    """
+
+    def norm(tree: Any) -> jax.Array:
+        leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
+        return optax.tree.norm([x.astype(jnp.float32) for x in leaves])
+
+    return norm(state.params), norm(state.opt_state)
+
+
 def make_eval_step(
     forward: Callable[..., jax.Array],
     views: int = 1,

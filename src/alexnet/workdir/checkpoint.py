@@ -3,15 +3,20 @@
 Orbax writes and reads one directory per step, `<workdir>/checkpoints/<step>/`; which of them
 exist is decided here. A state is stored flat, one array per leaf under its path
 ("params/conv1/kernel"), so a reader needs no class of ours. Orbax restores a flipped bit without
-a word, hence the record in each checkpoint's metadata: shape, dtype and crc32 of every leaf.
+a word, hence the record in each checkpoint's metadata: shape, dtype and crc32 of every leaf, with
+the step and the run, so that a renamed checkpoint and one of another run are noticed.
+
+Of several processes the first writes, alone; each reads alone. Orbax would have them wait for each
+other in the midst of both, and for minutes where one fails. What came out is agreed on afterwards.
 """
 
 import gc
 import json
+import logging
+import os
 import re
 import shutil
 import sys
-import textwrap
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -21,13 +26,20 @@ import jax
 import numpy as np
 from flax.traverse_util import unflatten_dict
 from jax.experimental import multihost_utils
+from orbax import checkpoint as v0
 from orbax.checkpoint import v1 as ocp
 
+from alexnet.devices import processes
 from alexnet.errors import UserError
-from alexnet.text import difference
+from alexnet.text import difference, say
+from alexnet.workdir import damage
+from alexnet.workdir.damage import DamagedError
 from alexnet.workdir.record import Progress, Validation, best
 
-_LEFTOVERS = (".orbax-checkpoint-tmp", ".deleted")  # of a killed save, of a killed deletion
+_STEP = re.compile("0|[1-9][0-9]*")  # the name of a checkpoint
+# Of a killed save, of a killed deletion.
+_LEFTOVER = re.compile(r"[0-9]+\.(orbax-checkpoint-tmp.*|deleted)")
+_RECORD = "_CHECKPOINT_METADATA"
 # What earlier versions called the leaves of the optimiser's state.
 _FORMERLY = re.compile(r"(velocity|opt_state)/(?P<leaf>[^/]+/(kernel|bias))")
 _PATTERN = "*?[\\"  # characters that Orbax takes for a glob pattern
@@ -39,24 +51,43 @@ class Checkpoints:
     At the start the leftovers of a killed process are removed, so only the training run may open
     its directory this way: everyone else uses `load_params`. Leave through `with` or `close`: a
     save still under way is then finished.
+
+    Args:
+        run: which run's they are; "" if that is not known.
+
+    Attributes:
+        failure: why the last save failed; "" if it did not.
+        saved: the newest step that is known to be there, None if there is none.
+
+    Raises:
+        UserError: where nothing can be written, a checkpoint was renamed, or is another run's.
     """
 
-    def __init__(self, directory: str | Path):
+    def __init__(self, directory: str | Path, run: str = ""):
         check_path(directory)
-        self.directory = Path(directory).absolute()
-        self.directory.mkdir(parents=True, exist_ok=True)
-        if jax.process_index() == 0:
-            for path in self.directory.iterdir():
-                if path.suffix in _LEFTOVERS:
-                    shutil.rmtree(path)
-        self._validations = _validations(self.directory)
-        self._saving = None
+        self.directory, self.run = Path(directory).absolute(), run
+        self.failure = ""
+        self._saving = self._writer = None
+        survey = processes.together(lambda: self._survey() if _first() else None)
+        # What is stored with each step, and None where that cannot be read: these are not deleted.
+        self._found = {
+            step: None if found is None else Validation(*found)
+            for step, found in processes.gathered(survey)[0]
+        }
 
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *exception) -> None:
-        self.close()
+    def __exit__(self, error: type | None, *more) -> None:
+        if error is None or jax.process_count() == 1:
+            self.close()
+        elif self._saving is not None:  # the others may have gone: nothing is agreed
+            self._outcome()
+
+    @property
+    def saved(self) -> int | None:
+        """The newest step that is complete."""
+        return max(self._found, default=None)
 
     def save(
         self,
@@ -70,39 +101,60 @@ class Checkpoints:
 
         `error` is the validation top-1 error, a fraction, or None when this step was not
         evaluated, `loss` the validation loss. Once this one is complete, all are deleted but it,
-        the one before and the best. Raises UserError if `step` is not after the last one saved.
+        the one before and the best. A save that fails is reported in a line on stderr, and
+        `failure` says why; what was there stays. Raises UserError if `step` is not after the last
+        one saved.
         """
         self.wait()
-        if self._validations and step <= max(self._validations):
+        if self._found and step <= max(self._found):
             raise UserError(
-                f"{self.directory} already holds step {max(self._validations)}, so step {step} "
+                f"{self.directory} already holds step {max(self._found)}, so step {step} "
                 "cannot be saved there: resume from it, or choose another workdir"
             )
         found = Validation(*(None if value is None else float(value) for value in (error, loss)))
         leaves = _named(state)
-        about = {"metadata": progress.to_json(), **found._asdict(), "leaves": _describe(leaves)}
-        record = _sealed(about)
-        with _orbax():
-            path = self.directory / str(step)
-            self._saving = step, found, ocp.save_async(path, leaves, custom_metadata=record)
+        if jax.process_count() > 1:
+            leaves = {name: whole(leaf) for name, leaf in leaves.items()}
+        about = {"step": step, "run": self.run, "metadata": progress.to_json(), **found._asdict()}
+        self._saving = step, found, self._begin(step, leaves, about) if _first() else ""
+
+    def validated(self, step: int, progress: Progress, found: Validation) -> None:
+        """Adds what a validation found to the last step, which was saved without."""
+        self.wait()
+        self._found[step] = found
+        if not _first():
+            return
+        path = self.directory / str(step) / _RECORD
+        whole_file = json.loads(path.read_text())
+        record = whole_file["custom_metadata"] | {"metadata": progress.to_json()} | found._asdict()
+        record.pop("crc32")
+        partial = path.with_name(path.name + ".partial")
+        partial.write_text(json.dumps(whole_file | {"custom_metadata": _sealed(record)}))
+        os.replace(partial, path)
 
     def wait(self) -> None:
         """Finish the save under way, if any, and delete what it makes superfluous."""
         if self._saving is None:
             return
-        (step, found, response), self._saving = self._saving, None
-        response.result()
-        self._validations[step] = found
+        step, found = self._saving[:2]
+        self.failure = processes.gathered(self._outcome())[0]
+        if self.failure:
+            kept = f"step {self.saved} stays" if self._found else "there is none yet"
+            _report(f"step {step} could not be saved ({self.failure}): {kept}; training goes on")
+            return
+        self._found[step] = found
+        known = {step: found for step, found in self._found.items() if found is not None}
         # The last two, not one: the newest may turn out damaged.
-        kept = {*sorted(self._validations)[-2:], best(self._validations)}
-        for step in self._validations.keys() - kept:
+        kept = {*sorted(known)[-2:], best(known)}
+        for step in known.keys() - kept:
             self._remove(step)
 
     def best(self) -> tuple[int, Validation] | None:
         """(step, what its validation found) of the best, or None if none was evaluated."""
         self.wait()
-        step = best(self._validations)
-        return None if step is None else (step, self._validations[step])
+        known = {step: found for step, found in self._found.items() if found is not None}
+        step = best(known)
+        return None if step is None else (step, known[step])
 
     def close(self) -> None:
         """Finish the save under way."""
@@ -112,18 +164,19 @@ class Checkpoints:
         """(state, step, progress) of the newest good checkpoint, or None when there is none.
 
         `like` is the state with a jax.ShapeDtypeStruct, sharding included, for every array; the
-        mesh may differ from the one that saved. A damaged checkpoint is reported on stderr, and
-        once an older good one is found renamed to `<step>.damaged`. Raises UserError if all are
-        damaged, if the leaves in the checkpoint are not those of `like`, or if the newest was never
+        mesh may differ from the one that saved. A checkpoint that is damaged for one process is so
+        for all; it is reported on stderr, and once an older good one is found renamed to
+        `<step>.damaged`. Raises UserError if all are damaged, if one cannot be read for another
+        reason, if the leaves in the checkpoint are not those of `like`, or if the newest was never
         merged (`_check_merged`).
         """
         self.wait()
-        damaged = []
-        for step in sorted(self._validations, reverse=True):
+        damaged, choose = [], lambda path: lambda saved: _same(saved, like, path)
+        for step in sorted(self._found, reverse=True):
             path = self.directory / str(step)
             try:
-                leaves, progress = _read(path, lambda saved, path=path: _same(saved, like, path))
-            except _Damaged as error:
+                leaves, progress = _read(path, choose(path), self.run)
+            except DamagedError as error:
                 _report(f"{error}: trying the one before")
                 damaged.append(step)
                 continue
@@ -134,21 +187,76 @@ class Checkpoints:
             return jax.tree.unflatten(jax.tree.structure(like), restored), step, progress
         if damaged:
             raise UserError(
-                f"every checkpoint in {self.directory} is damaged: remove it to start from scratch"
+                f"every checkpoint in {self.directory} is damaged: bring one back from a copy, or "
+                "start over with --fresh, which keeps what is there in another folder"
             )
         return None
 
+    def _survey(self) -> list[tuple[int, Validation | None]]:
+        """What is stored with each step, after the leftovers are removed; strays are reported."""
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            paths = sorted(self.directory.iterdir())
+        except OSError as error:
+            raise UserError(f"cannot read {self.directory}: {damage.reason(error)}") from None
+        if not os.access(self.directory, os.W_OK | os.X_OK):
+            raise UserError(f"cannot write in {self.directory}: checkpoints are saved there")
+        for path in paths:
+            if _LEFTOVER.fullmatch(path.name) and path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif not (path.is_dir() and (_STEP.fullmatch(path.name) or path.suffix == ".damaged")):
+                _report(f"{path} is no checkpoint, and is left alone")
+        return list(_validations(self.directory, self.run).items())
+
+    def _begin(self, step: int, leaves: dict[str, Any], about: dict) -> str:
+        """Starts to write; why that failed, or ""."""
+        record = _sealed(about | {"leaves": _describe(leaves)})
+        try:
+            self._writer = self._writer or _make_writer()
+            self._writer.save(
+                self.directory / str(step),
+                args=v0.args.Composite(state=v0.args.PyTreeSave(leaves)),
+                custom_metadata=record,
+            )
+        except Exception as error:
+            return self._cleared(step, error)
+        return ""
+
+    def _outcome(self) -> str:
+        """Why the save under way failed, or "", once it has ended; for the first process."""
+        (step, _, why), self._saving = self._saving, None
+        if why or not _first():
+            return why
+        try:
+            self._writer.wait_until_finished()
+            if not (self.directory / str(step)).is_dir():
+                raise FileNotFoundError(2, "it is gone", str(self.directory / str(step)))
+        except Exception as error:
+            return self._cleared(step, error)
+        return ""
+
+    def _cleared(self, step: int, error: Exception) -> str:
+        """Frees the room that a failed save took; its reason."""
+        self._writer = None
+        for path in self.directory.glob(f"{step}.*"):
+            if _LEFTOVER.fullmatch(path.name):
+                shutil.rmtree(path, ignore_errors=True)
+        return damage.reason(error)
+
     def _remove(self, step: int, keep_as: str | None = None) -> None:
         """Forget a step. Renaming first makes it atomic: no half-deleted step is ever seen."""
-        del self._validations[step]
-        if jax.process_index() != 0:
+        del self._found[step]
+        if not _first():
             return
         path = self.directory / str(step)
         target = path.with_suffix(keep_as or ".deleted")
-        shutil.rmtree(target, ignore_errors=True)
-        path.rename(target)
-        if keep_as is None:
-            shutil.rmtree(target)
+        try:
+            shutil.rmtree(target, ignore_errors=True)
+            path.rename(target)
+            if keep_as is None:
+                shutil.rmtree(target)
+        except OSError as error:
+            _report(f"{path} could not be removed ({damage.reason(error)}), and stays")
 
 
 def check_path(directory: str | Path) -> None:
@@ -183,19 +291,23 @@ def load_params(
     state. Raises UserError if there is no such checkpoint or it is damaged.
     """
     directory = _directory(directory)
-    path = directory / str(find(directory, step))
-    try:
-        leaves, progress = _read(path, _params)
-    except _Damaged as error:
-        raise UserError(str(error)) from None
-    whole = unflatten_dict(leaves, sep="/")
-    return whole.get("params", whole), progress
+    while True:
+        path = directory / str(find(directory, step))
+        try:
+            leaves, progress = _read(path, _params)
+        except DamagedError as error:
+            if not path.is_dir():  # a run that trains there has just deleted it for a newer one
+                continue
+            raise UserError(str(error)) from None
+        whole = unflatten_dict(leaves, sep="/")
+        return whole.get("params", whole), progress
 
 
 def find(directory: str | Path, step: Literal["best", "last"] | int = "best") -> int:
     """The step of the best or last checkpoint, or that very step. Raises UserError."""
     directory = _directory(directory)
     found = _validations(directory) if directory.is_dir() else {}
+    found = {step: one or Validation(None) for step, one in found.items()}
     if not found:
         raise UserError(f"there is no checkpoint in {directory}")
     wanted = {"best": best(found), "last": max(found)}.get(step, step)
@@ -215,31 +327,77 @@ def _directory(directory: str | Path) -> Path:
 
 def begun(workdir: str | Path) -> bool:
     """Whether `workdir` has a checkpoint, good or not, that a run there would go on from."""
-    return any(path.name.isdigit() for path in Path(workdir).glob("checkpoints/*"))
+    return any(_STEP.fullmatch(path.name) for path in Path(workdir).glob("checkpoints/*"))
 
 
-class _Damaged(Exception):
-    """A checkpoint that cannot be read, or not as it was written; says which and why."""
-
-
-def _orbax() -> ocp.Context:
-    """Uncompressed (float noise shrinks by 8% for 6 times the work); subsets may be read."""
+def _reading() -> ocp.Context:
+    """Subsets may be read, and each process reads what it needs, waiting for no other."""
     context = ocp.Context()
-    context.array.saving.use_compression = False
     context.pytree.loading.partial_load = True
+    context.multiprocessing.primary_host = jax.process_index()
+    context.multiprocessing.active_processes = {jax.process_index()}
+    context.multiprocessing.barrier_sync_key_prefix = f"process{jax.process_index()}"
     return context
 
 
-def _validations(directory: Path) -> dict[int, Validation]:
-    """What is stored with each complete step, an error of None where it was not evaluated."""
+def _make_writer() -> v0.AsyncCheckpointer:
+    """Of this process alone; uncompressed: float noise shrinks by 8% for 6 times the work.
+
+    Orbax's newer interface compares the path in all processes whichever are to write. Of a save
+    that fails Orbax logs a traceback of each thread: a line of ours says it.
+    """
+    logging.getLogger("absl").addFilter(_is_not_orbax)
+    if sys.unraisablehook is not _without_orbax:
+        _hooks.append(sys.unraisablehook)
+        sys.unraisablehook = _without_orbax
+    here = jax.process_index()
+    alone = v0.options.MultiprocessingOptions(
+        primary_host=here, active_processes={here}, barrier_sync_key_prefix=f"process{here}"
+    )
+    state = v0.PyTreeCheckpointHandler(use_compression=False, multiprocessing_options=alone)
+    options = v0.CompositeOptions(multiprocessing_options=alone)
+    return v0.AsyncCheckpointer(
+        v0.CompositeCheckpointHandler(composite_options=options, state=state),
+        multiprocessing_options=alone,
+        # In the background, a directory that cannot be made would be waited for for minutes.
+        async_options=v0.options.AsyncOptions(create_directories_asynchronously=False),
+    )
+
+
+def _is_not_orbax(record: logging.LogRecord) -> bool:
+    return "orbax" not in record.pathname
+
+
+_hooks = []  # what `sys.unraisablehook` was
+
+
+def _without_orbax(what: Any) -> None:
+    """Of the writes that a failed save abandons each says that nobody listens any more."""
+    if str(what.exc_value) != "Event loop is closed":
+        _hooks[-1](what)
+
+
+def _validations(directory: Path, run: str = "") -> dict[int, Validation | None]:
+    """What is stored with each complete step, an error of None where it was not evaluated.
+
+    None where it is damaged, which is reported. Raises UserError as `_read_record` does, and where
+    it cannot be read.
+    """
     found = {}
-    for step in sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit()):
+    for step in sorted(int(p.name) for p in directory.iterdir() if _STEP.fullmatch(p.name)):
+        path = directory / str(step)
         try:
-            about = _read_record(directory / str(step))
+            about = _read_record(path, run)
             found[step] = Validation(about["error"], about.get("loss"))
+        except UserError:
+            raise
         except Exception as error:
-            _report(f"checkpoint {directory / str(step)} is damaged ({_reason(error)})")
-            found[step] = Validation(None)
+            wrong = damage.judged(error, f"checkpoint {path}")
+            if isinstance(wrong, UserError):
+                raise wrong from None
+            if path.is_dir():  # else it was deleted while we looked
+                _report(str(wrong))
+                found[step] = None
     return found
 
 
@@ -274,42 +432,75 @@ def _sealed(record: dict) -> dict:
     return record | {"crc32": zlib.crc32(json.dumps(record, sort_keys=True).encode())}
 
 
-def _read_record(path: Path) -> dict:
-    """{"metadata", "error", "loss", "leaves": {name: {"shape", "dtype", "crc32"}}}.
+def _read_record(path: Path, run: str = "") -> dict:
+    """{"step", "run", "metadata", "error", "loss", "leaves": {name: {"shape", "dtype", "crc32"}}}.
 
-    Raises if it is damaged. Earlier versions stored no loss.
+    Raises UserError if it is sound but of another step or `run`, else if it is damaged. Earlier
+    versions stored no step, no run and no loss.
     """
     # ocp.metadata would open every array as well: 25 times slower, noisy when damaged.
-    record = json.loads((path / "_CHECKPOINT_METADATA").read_text())["custom_metadata"]
+    record = json.loads((path / _RECORD).read_text())["custom_metadata"]
     seal = record.pop("crc32")
     if _sealed(record)["crc32"] != seal:
         raise ValueError("its metadata changed since it was written")
+    step, owner = record.get("step", int(path.name)), record.get("run", "")
+    if step != int(path.name):
+        raise UserError(
+            f"{path} is the checkpoint of step {step}, renamed: name it {step} again, or move it "
+            "to another folder"
+        )
+    if run and owner not in ("", run):
+        raise UserError(f"checkpoint {path} is of another run: move it to another folder")
     return record
 
 
-def _read(path: Path, choose: Callable[[dict], dict]) -> tuple[dict[str, Any], Progress]:
+def _read(
+    path: Path, choose: Callable[[dict], dict], run: str = ""
+) -> tuple[dict[str, Any], Progress]:
     """(leaves by name, progress); `choose` maps the record's leaves to the wanted ones.
 
-    Raises _Damaged, and what `choose` raises.
+    Every process reads what it needs; only then do all look together at the whole of each leaf.
+    Raises DamagedError, UserError where nothing is known against the content, and what `choose`
+    raises: in all processes if in one.
     """
-    _check_merged(path)
-    try:
-        record = _read_record(path)
-        like = choose(record["leaves"])
-        with _orbax():
-            leaves = ocp.load(path, like, checkpointable_name="state")
-        for name, leaf in leaves.items():
-            if _crc32(leaf) != record["leaves"][name]["crc32"]:
+
+    def read() -> tuple[dict, dict]:
+        return _judging(path, lambda: _read_alone(path, choose, run))
+
+    leaves, record = processes.together(read, DamagedError)
+    found = {name: _crc32(leaf) for name, leaf in leaves.items()}
+
+    def verify() -> None:
+        for name, crc32 in found.items():
+            if crc32 != record["leaves"][name]["crc32"]:
                 raise ValueError(f"{name} changed since it was written")
-        return leaves, Progress.from_json(record["metadata"])
+
+    processes.together(lambda: _judging(path, verify), DamagedError)
+    return leaves, Progress.from_json(record["metadata"])
+
+
+def _judging(path: Path, attempt: Callable[[], Any]) -> Any:
+    """What `attempt` gives; UserError and DamagedError in place of all else that it raises."""
+    try:
+        return attempt()
     except UserError:
         raise
     except Exception as error:
-        reason = _reason(error)
+        wrong = damage.judged(error, f"checkpoint {path}")
     # Orbax abandons its other reads, and Python reports each when it is collected. Collect now, so
     # that our message comes last.
     gc.collect()
-    raise _Damaged(f"checkpoint {path} is damaged ({reason})")
+    raise wrong
+
+
+def _read_alone(path: Path, choose: Callable[[dict], dict], run: str) -> tuple[dict, dict]:
+    """(leaves by name, record), the leaves not yet verified."""
+    _check_merged(path)
+    damage.check_readable(path)
+    record = _read_record(path, run)
+    with _reading():
+        leaves = ocp.load(path, choose(record["leaves"]), checkpointable_name="state")
+    return leaves, record
 
 
 def _check_merged(path: Path) -> None:
@@ -321,7 +512,7 @@ def _check_merged(path: Path) -> None:
     state = path / "state"
     if not state.is_dir() or (state / "manifest.ocdbt").exists() or (state / "d").exists():
         return
-    split = Path(f"{path}{_LEFTOVERS[0]}".replace("\\", "/"))
+    split = Path(f"{path}.orbax-checkpoint-tmp".replace("\\", "/"))
     for part in (state / "ocdbt.process_0", split / "state" / "ocdbt.process_0"):
         if part.is_dir():
             raise UserError(
@@ -357,13 +548,10 @@ def _today(name: str) -> str:
     return name
 
 
-def _reason(error: BaseException) -> str:
-    """The error at the root, which Orbax wraps several times, in at most a line."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return textwrap.shorten(f"{type(error).__name__}: {error}", 160, placeholder=" ...")
+def _first() -> bool:
+    return jax.process_index() == 0
 
 
 def _report(line: str) -> None:
-    if jax.process_index() == 0:
-        print(line, file=sys.stderr, flush=True)
+    if _first():
+        say(line)

@@ -1,9 +1,11 @@
 """A workdir belongs to one run, and to one process at a time that trains it."""
 
 import contextlib
-import fcntl
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from time import monotonic
+from typing import IO
 
 import jax
 from ml_collections import ConfigDict
@@ -11,43 +13,125 @@ from ml_collections import ConfigDict
 from alexnet import config as configs
 from alexnet.devices import processes
 from alexnet.errors import UserError
-from alexnet.workdir import record
+from alexnet.locks import lock
+from alexnet.workdir import checkpoint, record
 
 # What may change when a run is resumed; anything else would make it another run.
 MAY_CHANGE = (
     *("epochs", "schedule.", "mesh.", "accumulate", "kernels", "log_"),
     *("checkpoint_", "data.data_dir", "wandb_project", "fetch", "steps_per_dispatch"),
 )
+LOCK = ".lock"
+SAVED = "saved"  # in the lock file, once a checkpoint was
+EARLIER = "earlier-"  # folders of what `start_over` put aside
+LOOK_SECONDS = 2
+FRESH = "start over with --fresh, which keeps what is there in another folder"
+
+
+class Claim:
+    """A workdir that is this run's own.
+
+    Attributes:
+        run: the run's id, by which its checkpoints know it.
+    """
+
+    def __init__(self, workdir: Path, run: str, file: IO | None):
+        self.run = run
+        self._workdir, self._file, self._looked = workdir, file, monotonic()
+
+    def check(self) -> None:
+        """Raises UserError if the workdir was removed or replaced; looks every few seconds."""
+        if self._file is None or monotonic() - self._looked < LOOK_SECONDS:
+            return
+        self._looked = monotonic()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if os.path.samestat(os.fstat(self._file.fileno()), (self._workdir / LOCK).stat()):
+                return
+        raise UserError(f"{self._workdir} was removed or replaced while the run was training there")
+
+    def note_saved(self) -> None:
+        """Leaves on record that there was a checkpoint: without one, it was taken away."""
+        if self._file is not None and not self._file.tell():
+            with contextlib.suppress(OSError):
+                self._file.write(SAVED)
+                self._file.flush()
 
 
 @contextlib.contextmanager
-def claim(workdir: Path, config: ConfigDict, may_change: Sequence[str] = ()) -> Iterator[None]:
+def claim(workdir: Path, config: ConfigDict, may_change: Sequence[str] = ()) -> Iterator[Claim]:
     """Makes the workdir this run's own, for as long as it trains.
 
     Args:
         may_change: keys that may differ from those of the run there, beside MAY_CHANGE.
 
     Raises:
-        UserError: if it cannot be written, another run is using it or it holds another run.
+        UserError: if it cannot be written, now or later, another run is using it, it holds another
+            run, or one whose checkpoints were taken away.
     """
     with contextlib.ExitStack() as stack:
-        if jax.process_index() == 0:
-            try:
-                workdir.mkdir(parents=True, exist_ok=True)
-                lock = stack.enter_context((workdir / ".lock").open("w"))
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+        def take() -> IO | None:
+            if jax.process_index() != 0:
+                return None
+            with _written(f"workdir={workdir}", "cannot write there"):
+                file = _locked(workdir, stack)
                 check_same_run(workdir, config, may_change)
-                if not (workdir / "config.json").exists():  # else once it is known to go on
+                check_kept(workdir, bool(file.tell()))
+                if not record.run_of(workdir):
                     record.save_config(config, workdir)
-            except BlockingIOError:
-                raise UserError(
-                    f"another run is using {workdir}: let it end, or choose another workdir"
-                ) from None
-            except OSError as error:
-                reason = error.strerror
-                raise UserError(f"cannot write there: {reason}", f"workdir={workdir}") from None
-        processes.agreed(0)  # the others wait for the first
+                return file
+
+        file = processes.together(take)
+        run = processes.gathered(record.run_of(workdir))[0]
+        with _written("", "the system stopped the run, which goes on with the same command"):
+            yield Claim(workdir, run, file)
+
+
+def start_over(workdir: Path) -> None:
+    """Puts all that a workdir holds into its folder earlier-1, or the next number."""
+
+    def put_aside() -> None:
+        if jax.process_index() != 0 or not workdir.is_dir():
+            return
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_written(f"workdir={workdir}", "cannot start over there"))
+            _locked(workdir, stack)
+            names = [p.name for p in workdir.iterdir() if not p.name.startswith((EARLIER, LOCK))]
+            if not names:
+                return
+            numbers = [p.name.removeprefix(EARLIER) for p in workdir.glob(f"{EARLIER}*")]
+            last = max((int(number) for number in numbers if number.isdecimal()), default=0)
+            earlier = workdir / f"{EARLIER}{last + 1}"
+            earlier.mkdir()
+            # The checkpoints first: should the rest stay, it is seen that they are gone.
+            for name in sorted(names, key=lambda name: name != "checkpoints"):
+                os.replace(workdir / name, earlier / name)
+            (workdir / LOCK).write_text("")
+            print(f"starting over: what {workdir} held is in {earlier}", flush=True)
+
+    processes.together(put_aside)
+
+
+def _locked(workdir: Path, stack: contextlib.ExitStack) -> IO:
+    """The lock file, at the end of what is in it, locked until the stack ends."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    file = stack.enter_context((workdir / LOCK).open("a"))
+    file.seek(0, os.SEEK_END)
+    if not lock(file, wait=False):
+        raise UserError(f"another run is using {workdir}: let it end, or choose another workdir")
+    return file
+
+
+@contextlib.contextmanager
+def _written(argument: str, what: str) -> Iterator[None]:
+    """A line for what the system refuses."""
+    try:
         yield
+    except OSError as error:
+        if not error.strerror:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        raise UserError(f"{what}: {error.strerror}{where}", argument) from None
 
 
 def check_same_run(workdir: Path, config: ConfigDict, may_change: Sequence[str]) -> None:
@@ -64,5 +148,21 @@ def check_same_run(workdir: Path, config: ConfigDict, may_change: Sequence[str])
         if not key.startswith((*MAY_CHANGE, *may_change)):
             raise UserError(
                 f"{workdir} holds a run with config.{key}={old!r}, not {new!r}: choose another "
-                "workdir, or delete it"
+                f"workdir, or {FRESH}"
             )
+
+
+def check_kept(workdir: Path, saved: bool) -> None:
+    """Raises UserError for a run that has saved checkpoints and has none.
+
+    Args:
+        saved: whether it has noted that; earlier versions did not.
+    """
+    if checkpoint.begun(workdir):
+        return
+    taken = (workdir / "metrics.jsonl").exists() and not (workdir / "checkpoints").exists()
+    if saved or taken:
+        raise UserError(
+            f"{workdir} holds a run whose checkpoints are gone: bring {workdir / 'checkpoints'} "
+            f"back, or {FRESH}"
+        )

@@ -14,11 +14,12 @@ from pathlib import Path
 from time import monotonic
 
 import numpy as np
-from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from alexnet import files
 from alexnet.errors import UserError
+from alexnet.text import say
+from alexnet.workdir.charts import Charts
 from alexnet.workdir.tracker import Tracker
 
 ROW = {"step": int, "epoch": float}  # what every row has
@@ -36,6 +37,9 @@ class Log:
     that the run was open, whatever they were spent on; a resumed run goes on from the last row's.
     TensorBoard sees two runs, train and validation, in the same charts, and `<workdir>/config.json`
     as text. A `tracker` gets every row, and those that are kept where it begins with this run.
+
+    Where a disk is full training goes on, with one warning: rows wait until they can be written,
+    charts end. A standard output that is closed is no reason to stop either.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Log:
         self._recent = deque(maxlen=20)  # (step, seconds spent training) of the latest rows
         self._printed = -math.inf
         self._bar = None
+        self._charts_ended = False
         self._tracker = tracker
         if not enabled:
             return
@@ -73,15 +78,15 @@ class Log:
             kept = _drop_rows_after(workdir, resume_step)
         if kept:
             self._opened -= kept[-1].get("seconds", 0.0)
-        self._rows = (workdir / "metrics.jsonl").open("a", buffering=1)
+        self._rows = _Rows(workdir / "metrics.jsonl")
         charts = workdir / "tensorboard"
         before = len(list(charts.glob("train/*")))
         self._tensorboard = {
-            name: SummaryWriter(
-                str(charts / name),
-                purge_step=None if resume_step is None else resume_step + 1,
-                flush_secs=10,
-                filename_suffix=f".{before:04}",  # else two of one second are one file
+            name: Charts(
+                charts / name,
+                purge=None if resume_step is None else resume_step + 1,
+                number=before,
+                failed=self._no_charts,
             )
             for name in ("train", "validation")
         }
@@ -92,8 +97,8 @@ class Log:
         self._row = len(kept)  # the number of the next one
         if (workdir / "config.json").exists():
             text = textwrap.indent((workdir / "config.json").read_text(), "    ")  # Markdown's code
-            self._tensorboard["train"].add_text("config", text, resume_step or 0)
-        if sys.stdout.isatty():
+            self._tensorboard["train"].text("config", text, resume_step or 0)
+        if sys.stdout is not None and sys.stdout.isatty():
             # On a terminal that reports 0 columns and rows tqdm shows nothing: it gets a size.
             self._bar = tqdm(
                 total=total_steps,
@@ -176,12 +181,13 @@ class Log:
     def picture(self, tag: str, step: int, pixels_HWC: np.ndarray) -> None:
         """An image for TensorBoard, uint8 RGB."""
         if self.enabled:
-            self._tensorboard["train"].add_image(tag, pixels_HWC, step, dataformats="HWC")
+            self._tensorboard["train"].picture(tag, pixels_HWC, step)
 
     def status(self, text: str) -> None:
         """What goes on until the first step's line: on the live line if there is one."""
         if self._bar is not None:
-            self._bar.set_description_str(text)
+            with _heard():
+                self._bar.set_description_str(text)
         else:
             self.message(text)
 
@@ -189,10 +195,11 @@ class Log:
         """Print a line, above the live one if there is one."""
         if not self.enabled:
             return
-        if self._bar is not None:
-            self._bar.write(text, file=sys.stdout)
-        else:
-            print(text, flush=True)
+        with _heard():
+            if self._bar is not None:
+                self._bar.write(text, file=sys.stdout)
+            else:
+                print(text, flush=True)
 
     @contextmanager
     def pause(self) -> Iterator[None]:
@@ -211,7 +218,8 @@ class Log:
         for writer in self._tensorboard.values():
             writer.close()
         if self._bar is not None:
-            self._bar.close()
+            with _heard():
+                self._bar.close()
         if self._tracker is not None:
             self._tracker.close(failed)
 
@@ -219,7 +227,7 @@ class Log:
         seconds = round(monotonic() - self._opened, 3)
         row = {"step": int(step), "epoch": _plain(epoch), "seconds": seconds}
         row |= {name: _plain(value) for name, value in values.items()}
-        self._rows.write(json.dumps(row, allow_nan=False) + "\n")
+        self._rows.write(json.dumps(row, allow_nan=False))
         self._chart(row)
         if self._tracker is not None:
             self._tracker.row(self._row, row)
@@ -230,14 +238,21 @@ class Log:
         for name, value in row.items():
             run, _, tag = name.partition("/")
             if tag not in ("", "count", "steps") and value is not None:  # these two never change
-                self._tensorboard[run].add_scalar(tag, value, row["step"])
+                self._tensorboard[run].scalar(tag, value, row["step"])
 
     def _live(self, step: int, line: str) -> None:
         """The live line, behind a bar of 18 columns where there is room for one."""
         self._bar.n, self._bar.ncols = step, _columns()
         room = len(line) + 18 <= self._bar.ncols
         self._bar.bar_format = f"{'{percentage:3.0f}% {bar:12} ' if room else ''}{{desc}}"
-        self._bar.set_description_str(line)
+        with _heard():
+            self._bar.set_description_str(line)
+
+    def _no_charts(self, error: OSError) -> None:
+        """Says once that the charts end here."""
+        if not self._charts_ended:
+            self._charts_ended = True
+            say(f"warning: TensorBoard's charts end here ({error.strerror}); training goes on")
 
     def _numbers(
         self, epoch: float, loss: float, top1_error: float, top5_error: float, digits: int
@@ -263,6 +278,51 @@ class Log:
         days, rest = divmod(seconds, 24 * 3600)
         left = f"{days}d {rest // 3600}h" if days else timedelta(seconds=rest)
         return f"{speed:.{0 if speed >= 10 else 2}f} images/s  ETA {left}"
+
+
+class _Rows:
+    """Lines at the end of a file. Those that cannot be written wait for the next; a warning says so
+    once."""
+
+    def __init__(self, path: Path):
+        self._path, self._file = path, path.open("ab", buffering=0)
+        self._waiting, self._warned = b"", False
+
+    def write(self, line: str) -> None:
+        self._waiting += line.encode() + b"\n"
+        self._try()
+
+    def close(self) -> None:
+        if self._waiting:
+            self._try()
+        if self._waiting:
+            rows = self._waiting.count(b"\n")
+            say(f"warning: {self._path} lacks its last {rows:,} rows")
+        self._file.close()
+
+    def _try(self) -> None:
+        try:
+            while self._waiting:
+                self._waiting = self._waiting[self._file.write(self._waiting) :]
+        except OSError as error:
+            if not self._warned:
+                self._warned = True
+                say(
+                    f"warning: {self._path} cannot be written ({error.strerror}): its rows wait in "
+                    "memory; training goes on"
+                )
+
+
+@contextmanager
+def _heard() -> Iterator[None]:
+    """A standard output that nobody reads any more is replaced by one that takes everything."""
+    try:
+        yield
+    except OSError:  # a pipe without a reader, a terminal that is gone, a full disk
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.close(null)
+        sys.stdout = os.fdopen(1, "w", closefd=False)
 
 
 def read_log(workdir: str | Path) -> list[dict]:

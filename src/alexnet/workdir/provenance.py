@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from alexnet.text import say
 from alexnet.workdir.record import write_json
 
 PACKAGES = ("alexnet", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
@@ -46,7 +47,12 @@ def provenance(workdir: Path, device: str, enabled: bool = True) -> Iterator[Non
     earlier = _earlier(path)
 
     def write() -> None:
-        write_json([*earlier, entry], path)
+        try:
+            write_json([*earlier, entry], path)
+        except FileNotFoundError:  # with its workdir, which is said elsewhere
+            pass
+        except OSError as error:  # no reason to stop a run
+            say(f"warning: {path} cannot be written ({error.strerror})")
 
     write()
     try:

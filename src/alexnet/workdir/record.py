@@ -1,10 +1,10 @@
 """What a workdir says of its run: `config.json`, and how far each checkpoint has come."""
 
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
+import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from alexnet import config as configs
 from alexnet import files
 from alexnet.errors import UserError
+from alexnet.locks import lock
 from alexnet.workdir import migrations
 
 # Settings that every version has had
@@ -26,6 +27,7 @@ MEND_CONFIG = (
 MEND_EVALUATION = "delete it, and evaluate again"
 SEAL = "sha256"  # of the other settings in config.json
 KIND = ("split", "views", "checkpoint", "dataset")  # of an evaluation
+RUN = "run"  # in config.json, beside the settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,12 +40,14 @@ class Progress:
         classes: by name, in the order of their numbers; none for imported weights, which name none.
         window: the log's row under way: (steps, sums over them of loss, top-1 and top-5 error).
             Earlier versions ended a row at every checkpoint and saved none.
+        due: whether the step is yet to be validated: the run was asked to stop before that.
     """
 
     epoch: float = 0.0
     validation_errors: tuple[float, ...] = ()
     classes: tuple[str, ...] = ()
     window: tuple[float, ...] = ()
+    due: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -57,6 +61,7 @@ class Progress:
             validation_errors=tuple(found.get("validation_errors", ())),
             classes=tuple(found.get("classes", ())),
             window=tuple(found.get("window", ())),
+            due=found.get("due", False),
         )
 
 
@@ -93,10 +98,19 @@ def write_json(value: Any, path: Path) -> None:
 
 
 def save_config(config: ConfigDict, workdir: Path) -> None:
-    """Writes `<workdir>/config.json`."""
+    """Writes `<workdir>/config.json`, with the id of the run there, or of a new one."""
+    run = run_of(workdir) or secrets.token_hex(8)
     found = versioned(config)
-    about = {"version": found.pop("version"), SEAL: _seal(found)}
+    about = {"version": found.pop("version"), SEAL: _seal(found), RUN: run}
     write_json(about | found, workdir / "config.json")
+
+
+def run_of(workdir: Path) -> str:
+    """The id of the run in a workdir, by which its checkpoints know it; "" if it has none yet."""
+    try:
+        return json.loads((workdir / "config.json").read_text()).get(RUN, "")
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 def save_evaluation(row: dict[str, Any], workdir: Path) -> None:
@@ -106,8 +120,8 @@ def save_evaluation(row: dict[str, Any], workdir: Path) -> None:
     """
     path = workdir / "evaluation.json"
     row = {key: value for key, value in row.items() if key != "notes"}
-    with (workdir / ".evaluation.lock").open("w") as lock:  # several may evaluate at once
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with (workdir / ".evaluation.lock").open("w") as file:  # several may evaluate at once
+        lock(file)
         rows = evaluations(workdir)
         rows = [other for other in rows if any(other.get(key) != row[key] for key in KIND)]
         write_json([*rows, row], path)
@@ -138,6 +152,7 @@ def saved_config(workdir: Path, resume: bool = False) -> ConfigDict:
     except FileNotFoundError:
         raise UserError(f"{workdir} holds no run (no config.json): train one there first") from None
     seal, version = found.pop(SEAL, None), found.pop("version", 0)
+    found.pop(RUN, None)
     if seal not in (None, _seal(found)):  # earlier versions wrote none
         mend = f"{MEND_CONFIG}; or, if it was changed on purpose, delete {SEAL!r} from it"
         raise UserError(f"{path} is damaged (its digest differs): {mend}")
@@ -163,9 +178,10 @@ def current(found: dict[str, Any], where: str, resume: bool = False) -> ConfigDi
     Raises:
         UserError: if there are any and the run is to be resumed, or the config is damaged.
     """
+    settings = {key: value for key, value in found.items() if key != RUN}
     files.check_types({"version": 0, **found}, {"version": int}, where, MEND_CONFIG)
     try:
-        config, lost = migrations.migrated(found, where)
+        config, lost = migrations.migrated(settings, where)
     except UserError as error:
         if not error.argument:  # it is of a later version
             raise

@@ -1,0 +1,78 @@
+"""TensorBoard's event files, written at once: tensorboardX's own thread dies where a disk is full,
+and whoever hands it an event then waits for ever."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic, time
+
+import numpy as np
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+FLUSH_SECONDS = 10
+
+
+class Charts:
+    """One run of TensorBoard's, in a folder. They end where a file cannot be written.
+
+    Args:
+        purge: a resumed run's first step: TensorBoard forgets what it has of this one and later.
+        number: of the file; else two of one second would be one file.
+        failed: called with the OSError, once.
+    """
+
+    def __init__(
+        self, folder: Path, purge: int | None, number: int, failed: Callable[[OSError], None]
+    ):
+        self._failed, self._file, self._flushed = failed, None, monotonic()
+        with self._best_effort():
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = EventsWriter(str(folder / "events"), f".{number:04}")
+            if purge is not None:
+                self._write(Event(step=purge, file_version="brain.Event:2"))
+                start = SessionLog(status=SessionLog.START)
+                self._write(Event(step=purge, session_log=start))
+
+    def scalar(self, tag: str, value: float, step: int) -> None:
+        """A point of a curve."""
+        self._write(Event(step=step, summary=summary.scalar(tag, value)))
+
+    def picture(self, tag: str, pixels_HWC: np.ndarray, step: int) -> None:
+        """An image, uint8 RGB."""
+        shown = summary.image(tag, pixels_HWC, dataformats="HWC")
+        self._write(Event(step=step, summary=shown))
+
+    def text(self, tag: str, text: str, step: int) -> None:
+        """Markdown."""
+        self._write(Event(step=step, summary=summary.text(tag, text)))
+
+    def close(self) -> None:
+        """Writes what is left."""
+        with self._best_effort():
+            if self._file is not None:
+                self._file.close()
+        self._file = None
+
+    def _write(self, event: Event) -> None:
+        if self._file is None:
+            return
+        event.wall_time = time()
+        with self._best_effort():
+            self._file.write_event(event)
+            if monotonic() - self._flushed >= FLUSH_SECONDS:
+                self._file.flush()
+                self._flushed = monotonic()
+
+    @contextlib.contextmanager
+    def _best_effort(self) -> Iterator[None]:
+        """A failure ends the file: behind half a record TensorBoard would read nothing."""
+        try:
+            yield
+        except OSError as error:
+            file, self._file = self._file, None
+            with contextlib.suppress(OSError):
+                if file is not None:
+                    file.close()
+            self._failed(error)
