@@ -49,8 +49,8 @@ def alexnet(
         sixth_conv: kernels of conv6 over pool5 (run 146: 256); 0 leaves it out.
     """
     choice("preset", preset, PRESETS)
-    choice("init", init, ("", *INITS))
     init = init or preset
+    choice("init", init, INITS)
     _check_lists(kernels, hidden)
     across: Reads = "all" if communicate else "own"
     middle_std = 0.03 if init == "original" else 0.01  # conv3..conv6
