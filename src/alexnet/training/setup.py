@@ -139,7 +139,7 @@ class Run:
     def inputs(self, step: int, batch: Batch) -> jax.Array:
         """What the net reads in a step: float32 [B, crop, crop, 3], as `train_step` makes it."""
         key, _ = jax.random.split(jax.random.fold_in(self.key, step - 1))
-        noise_on = self.hyperparameters(step).colour_noise
+        noise_on = jnp.asarray(self.hyperparameters(step).colour_noise)
         return augment.training_inputs(
             batch["image"], key, self.augmentation, self.statistics, noise_on
         )
