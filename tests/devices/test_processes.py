@@ -2,17 +2,23 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
+from support.faults import until
 from support.processes import free_port, start
 from support.tiny import ROOT
 
 from alexnet.devices import processes
 from alexnet.errors import UserError
 from alexnet.workdir import log
+
+
+SECOND = {"processes": "2", "process": "1"}
 
 
 def command(workdir, data_dir, *more: str) -> list[str]:
@@ -135,10 +141,10 @@ def test_the_mistake_of_one_process_ends_both(data_dir, tmp_path):
     began = time.monotonic()
     _, said = bad.communicate(timeout=120)
     assert bad.returncode == 2
-    assert "config.seed=-1" in said
+    assert "process 0 has config.seed=0, process 1 has config.seed=-1" in said
     _, said = good.communicate(timeout=120)
-    assert good.returncode != 0
-    assert processes.LOST in said
+    assert good.returncode == 2
+    assert "process 0 has config.seed=0, process 1 has config.seed=-1" in said
     assert time.monotonic() - began < 120
 
 
@@ -153,11 +159,75 @@ def test_the_mistake_of_one_process_ends_both(data_dir, tmp_path):
             {"coordinator": "localhost:1", "processes": "2", "process": "2"},
             "--process=2: numbers go from 0 to 1",
         ),
+        ({"coordinator": "localhost"} | SECOND, "=localhost: write HOST:PORT, such as"),
+        ({"coordinator": ":"} | SECOND, "=:: write HOST:PORT"),
+        ({"coordinator": "localhost:"} | SECOND, "write HOST:PORT"),
+        ({"coordinator": "localhost:70000"} | SECOND, "write HOST:PORT"),
+        ({"coordinator": "localhost:²"} | SECOND, "write HOST:PORT"),
+        ({"coordinator": "no.such.invalid:80"} | SECOND, "unknown host no.such.invalid"),
+        ({"cpu_devices": "²"}, "--cpu_devices=²: expected a whole number"),
     ],
 )
 def test_options_that_do_not_go_together(options, message):
     with pytest.raises(UserError, match=message):
         processes.join(**options)
+
+
+def test_a_coordinator_that_does_not_answer_is_named(monkeypatch):
+    monkeypatch.setattr(processes.await_answer, "__defaults__", (1.0,))
+    where = f"127.0.0.1:{free_port()}"
+    with pytest.raises(UserError, match=f"coordinator={where}: no process 0 answers there"):
+        processes.join(where, "2", "1")
+    assert processes.ANSWER_SECONDS < 60
+
+
+def test_a_coordinator_that_comes_late_is_waited_for():
+    port = free_port()
+    with socket.socket() as late:
+        late.bind(("127.0.0.1", port))
+        threading.Timer(0.7, late.listen).start()
+        processes.await_answer("127.0.0.1", port, "", seconds=20)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("key", "mine", "other"),
+    [
+        ("seed", "0", "1"),
+        ("net.dropout", "0.5", "0.25"),
+        ("net.activation", "'relu'", "'tanh'"),
+        ("accumulate", "1", "2"),
+    ],
+)
+def test_other_settings_in_one_process_are_named(data_dir, tmp_path, key, mine, other):
+    where = (f"--coordinator=127.0.0.1:{free_port()}", "--processes=2")
+    value = other.strip("'")
+    runs = [
+        start(command(tmp_path / "run", data_dir, *where, f"--process={n}", *more))
+        for n, more in enumerate([(), (f"--config.{key}={value}",)])
+    ]
+    ends = [run.communicate(timeout=120) for run in runs]
+    assert [run.returncode for run in runs] == [2, 2], ends
+    for _, said in ends:
+        assert (
+            f"error: process 0 has config.{key}={mine}, process 1 has config.{key}={other}: start "
+            "all with the same"
+        ) in said.splitlines()
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_process_that_is_stopped_for_a_minute(data_dir, tmp_path):
+    where = (f"--coordinator=127.0.0.1:{free_port()}", "--processes=2")
+    arguments = [a.replace("epochs=4", "epochs=8") for a in command(tmp_path, data_dir, *where)]
+    runs = [start([*arguments, f"--process={n}"]) for n in (0, 1)]
+    until(lambda: len(list(tmp_path.glob("checkpoints/*"))) > 0, runs[0])
+    runs[1].send_signal(signal.SIGSTOP)
+    time.sleep(60)
+    runs[1].send_signal(signal.SIGCONT)
+    ends = [run.communicate(timeout=300) for run in runs]
+    for run, (_, said) in zip(runs, ends, strict=True):
+        assert run.returncode == 0 or processes.LOST in said, ends
 
 
 def test_auto_without_a_cluster_says_what_to_write_instead():
