@@ -17,7 +17,6 @@ from alexnet.devices import processes
 from alexnet.errors import UserError
 from alexnet.workdir import log
 
-
 SECOND = {"processes": "2", "process": "1"}
 
 
