@@ -176,10 +176,10 @@ LINES = {
     f"{TRAIN} --config.batch_size=100000000": "--config.batch_size=100000000: a step takes ",
     f"{TRAIN} --config.net.kernels=(4000000,4000000,64,96,96)": "--config.net: a step takes ",
     f"{TRAIN} --config.data.image_size=20000": (
-        "--config.data.image_size=20000: from 1 to 4096 pixels"
+        "--config.data.image_size=20000: at most 4096 pixels"
     ),
     f"{TRAIN} --cpu_devices=100000": "--cpu_devices=100000: from 1 to 256",
-    "prepare digits --image_size=20000 --data_dir={new}": "--image_size=20000: from 1 to 4096",
+    "prepare digits --image_size=20000 --data_dir={new}": "--image_size=20000: at most 4096",
     # Numbers that only look like some
     f"{TRAIN} --cpu_devices=²": "--cpu_devices=²: expected a whole number",
     "evaluate --workdir={world}/run --checkpoint=²": "--checkpoint=²: choose best, last or a step",

@@ -217,7 +217,8 @@ def store_path(
         UserError: for a size, quality or encoding that cannot be, or a `data_dir` among the images.
     """
     check_outside(name, root_dir(data_dir), "data_dir")
-    require("image_size", image_size, 1 <= image_size <= MAX_SIZE, f"from 1 to {MAX_SIZE} pixels")
+    require("image_size", image_size, image_size >= 1, "must be at least 1")
+    require("image_size", image_size, image_size <= MAX_SIZE, f"at most {MAX_SIZE} pixels")
     require("quality", quality, 0 <= quality <= 100, "from 1 to 100, or 0 for raw pixels")
     quality = stored_quality(image_size, quality, encoding)
     suffix = f"-q{quality}" if quality else ""
