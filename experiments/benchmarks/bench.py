@@ -112,7 +112,9 @@ class Bench:
             for race in [race for race in group if (race.tuning, race.mode) not in have]:
                 if self.over():
                     return
-                print(f"{', '.join(map(str, row))}, {race.tuning}, {race.mode}: ", end="")
+                print(
+                    f"{', '.join(map(str, row))}, {race.tuning}, {race.mode}: ", end="", flush=True
+                )
                 self._race(race, entry)
                 if not (self.us and self.us.alive):
                     break  # nor would it in the next race
