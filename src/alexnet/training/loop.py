@@ -31,7 +31,7 @@ from alexnet.training.health import (
 )
 from alexnet.training.programs import Programs
 from alexnet.training.setup import Run, check_settings, setup
-from alexnet.training.step import TrainState
+from alexnet.training.step import Batch, TrainState
 from alexnet.workdir import checkpoint, record, tracker
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.claim import claim, start_over
@@ -106,12 +106,7 @@ def train_and_evaluate(
             if start:
                 check_state(start, state)
             if progress.due:
-                found = validated(run, log, start, state, interruption.agreed)
-                if found is None:
-                    raise Interrupted(interruption.agreed())
-                errors.append(found.top1_error)
-                progress = dataclasses.replace(progress, validation_errors=tuple(errors), due=False)
-                checkpoints.validated(start, progress, Validation(found.top1_error, found.loss))
+                errors = catch_up(run, log, checkpoints, start, state, progress, interruption)
             if start < run.steps:
                 log.status(f"compiling; then numbers every {config.log_every} steps")
             for group in groups(run, start):
@@ -135,30 +130,26 @@ def train_and_evaluate(
                 if save:
                     opened = window.sums()  # first, for a run that diverged is not saved
                     check_state(step, state)
-                    error, loss, found = None, None, None
                     with log.pause():
+                        found = None
                         if validate and not stop:
                             found = validated(run, log, step, state, interruption.agreed)
                         if found:
-                            error, loss = found.top1_error, found.loss
-                            errors = [*errors, error]
+                            errors = [*errors, found.top1_error]
                         else:
-                            new_loss = run.loss(state.params, batches[-1])
-                            check_loss(step, new_loss, "loss with the new weights")
+                            check_batch(run, step, state, batches[-1])
                         due = validate and not found
                         progress = Progress(epoch, tuple(errors), run.store.classes, opened, due)
-                        checkpoints.save(step, state, progress, error, loss)
-                    if checkpoints.saved is not None:
-                        claimed.note_saved()
-                    if due:
-                        stop = interruption.agreed()
+                        checkpoints.save(step, state, progress, *validation(found))
+                    claimed.note_saved(checkpoints.saved)
+                    stop = stop or (due and interruption.agreed())
                 if stop:
                     check_saved(checkpoints, step)
-                    claimed.note_saved()
+                    claimed.note_saved(step)
                     log.message(f"stopped at step {step}; the same command goes on from there")
                     raise Interrupted(stop)
             check_saved(checkpoints, run.steps)
-            claimed.note_saved()
+            claimed.note_saved(run.steps)
             log.message(conclusion(workdir, errors, checkpoints.best(), config.augment.flip))
     return read_history(workdir)
 
@@ -203,6 +194,35 @@ def validated(
         log.validation(step, run.epoch(step), *found)
         log_filters(log, run, step, state.params)
     return found
+
+
+def validation(found: evaluation.Means | None) -> Validation:
+    """What a checkpoint keeps of a validation."""
+    return Validation(found.top1_error, found.loss) if found else Validation(None)
+
+
+def catch_up(
+    run: Run,
+    log: Log,
+    checkpoints: Checkpoints,
+    step: int,
+    state: TrainState,
+    progress: Progress,
+    interruption: Interruption,
+) -> list[float]:
+    """The validation that an interrupted run still owes its last step; all errors so far."""
+    found = validated(run, log, step, state, interruption.agreed)
+    if found is None:
+        raise Interrupted(interruption.agreed())
+    errors = (*progress.validation_errors, found.top1_error)
+    progress = dataclasses.replace(progress, validation_errors=errors, due=False)
+    checkpoints.validated(step, progress, validation(found))
+    return list(errors)
+
+
+def check_batch(run: Run, step: int, state: TrainState, batch: Batch) -> None:
+    """Raises DivergedError if the new weights give the batch no loss: they are not to be saved."""
+    check_loss(step, run.loss(state.params, batch), "loss with the new weights")
 
 
 def check_saved(checkpoints: Checkpoints, step: int) -> None:

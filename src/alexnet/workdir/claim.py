@@ -49,9 +49,9 @@ class Claim:
                 return
         raise UserError(f"{self._workdir} was removed or replaced while the run was training there")
 
-    def note_saved(self) -> None:
+    def note_saved(self, step: int | None) -> None:
         """Leaves on record that there was a checkpoint: without one, it was taken away."""
-        if self._file is not None and not self._file.tell():
+        if step is not None and self._file is not None and not self._file.tell():
             with contextlib.suppress(OSError):
                 self._file.write(SAVED)
                 self._file.flush()
