@@ -65,8 +65,11 @@ class Contestant:
         self.alive = False
         if kill:
             self.process.kill()
-        self.process.stdin.close()
+        for stream in (self.process.stdin, self.process.stdout):
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
         self.process.wait()
+        self.log.close()
 
     def _order(self, order: dict) -> None:
         with contextlib.suppress(BrokenPipeError):  # why it ended is read in its answer

@@ -22,6 +22,7 @@ def build(task):
         raise MemoryError("out of memory: 9 GB")
     if task["batch"] == 99:
         time.sleep(60)
+    print("what a library says")
     if task["work"] == "check":
         return work.Ready({{"loss": {loss}}})
     return work.Ready({{"compile": 1.0, "start": 2.0, "floor": 1e9, "copy": 1e9}},

@@ -56,8 +56,9 @@ def test_late_metrics_are_added_up_to_the_same_bits_and_a_nan_has_its_step():
     assert soon.close() == late.close()
     late.add(6, sums(1.0), sums(float("nan")))
     late.add(7, sums(1.0))
-    with pytest.raises(UserError, match="the loss is nan at step 6"):
+    with pytest.raises(health.DivergedError, match="nan") as raised:
         late.sums()
+    assert raised.value.step == 6
 
 
 def rows(workdir) -> list[dict]:
