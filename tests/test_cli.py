@@ -224,7 +224,7 @@ def test_a_tilde_is_the_home_folder_in_every_path(home, monkeypatch):
         (convert, "import_weights"),
         (convert, "load"),
     ):
-        monkeypatch.setattr(module, function, lambda *given: found.append(given))
+        monkeypatch.setattr(module, function, lambda *given, **_: found.append(given))
     shutil.copy(ROOT / "configs/base.py", home / "my.py")
     train.main(["--config=~/my.py", "--workdir=~/run"])
     assert found.pop()[1] == home / "run"
