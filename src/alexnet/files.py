@@ -2,6 +2,7 @@
 
 import json
 import stat
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ KINDS = {  # of what is no regular file
     stat.S_ISBLK: "a device",
     stat.S_ISSOCK: "a socket",
 }
+SEAL = "crc32"  # of the rest of a row
 WORDS = {dict: "an object", list: "a list", str: "text", int: "a whole number", float: "a number"}
 
 
@@ -57,6 +59,28 @@ def read_json(path: Path, kind: type, mend: str) -> Any:
     if not isinstance(found, kind):
         raise UserError(f"{path} is damaged (it holds no {kind.__name__}): {mend}")
     return found
+
+
+def sealed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of JSON and, last, a digest of it, which `unsealed` compares."""
+    return {**row, SEAL: _digest(row)}
+
+
+def unsealed(row: Mapping[str, Any], where: str, mend: str) -> dict[str, Any]:
+    """A row without its digest; those of earlier versions have none.
+
+    Raises:
+        UserError: if the row is another than the one that was sealed.
+    """
+    found = {name: value for name, value in row.items() if name != SEAL}
+    if row.get(SEAL, _digest(found)) != _digest(found):
+        raise UserError(f"{where} is damaged (its digest differs): {mend}")
+    return found
+
+
+def _digest(row: Mapping[str, Any]) -> str:
+    """Of the values, however their JSON is written."""
+    return f"{zlib.crc32(json.dumps(row, sort_keys=True).encode()):08x}"
 
 
 def check_types(found: Mapping[str, Any], types: Mapping[str, type], where: str, mend: str) -> None:

@@ -136,7 +136,7 @@ def test_a_build_without_renames_does_not_pass(config, tmp_path, faults, random)
 
 
 @pytest.mark.slow
-@pytest.mark.faults(120)
+@pytest.mark.faults(200)
 def test_kills_of_whole_processes(config, tmp_path, faults, random):
     counts = kill(training(config), Processes(tmp_path), tmp_path, faults, random)
     print(f"{counts.total()} kills fell into {dict(counts)}")

@@ -11,7 +11,7 @@ import pytest
 from support import phased, smallest
 from support.killed import PROGRAM, Processes, trained
 
-SIGNALS = ("SIGINT", "SIGTERM")
+SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
 SECONDS = 120  # for an end; the machine may be busy
 
 

@@ -85,4 +85,4 @@ class Subject:
             return []
         if not all(isinstance(chapter, dict) for chapter in found):
             raise UserError(f"{path} is damaged (it holds no dicts): restore or delete it")
-        return found
+        return [files.unsealed(chapter, str(path), "restore or delete it") for chapter in found]

@@ -218,12 +218,13 @@ def last_command(folder: Path) -> dict[str, Any]:
     newest = (_json(path, []) or [{}])[-1]
     if not isinstance(newest, dict):
         raise UserError(f"{path} is damaged (its last entry is {newest!r:.40}): delete it")
-    return newest
+    return files.unsealed(newest, str(path), "delete it")
 
 
 def from_evaluation(folder: Path) -> Result:
     """That of some runs beside it; see `worker.evaluate`."""
-    found = _json(folder / plan.EVALUATION, {})
+    path = folder / plan.EVALUATION
+    found = files.unsealed(_json(path, {}), str(path), f"delete {folder}")
     try:
         first = from_workdir(folder.parent / found["of"][0])
         errors = {key: found[key] for key in ("loss", "top1_error", "top5_error", "count")}
@@ -238,7 +239,7 @@ def from_evaluation(folder: Path) -> Result:
             of=tuple(found["of"]),
         )
     except (LookupError, TypeError, AttributeError):
-        raise UserError(f"{folder / plan.EVALUATION} is damaged: delete {folder}") from None
+        raise UserError(f"{path} is damaged: delete {folder}") from None
 
 
 def from_file(path: Path) -> Result | None:
@@ -253,7 +254,9 @@ def from_file(path: Path) -> Result | None:
         return None
     if not isinstance(found, dict) or found.pop("format", "") != FORMAT:
         return None
+    found = files.unsealed({"format": FORMAT} | found, str(path), "restore or delete it")
     files.check_types(found, TYPES, str(path), "restore or delete it")
+    found.pop("format")
     flat = _flat(record.current(found["config"] | {"seed": found["seed"]}, str(path)))
     flat.pop("seed")
     try:
@@ -268,7 +271,7 @@ def collect(results: Sequence[Result], target: Path) -> list[Path]:
     written = []
     for result in results:
         written.append(target / f"{result.name}.json")
-        written[-1].write_text(_compact(result.to_json()))
+        written[-1].write_text(_compact(files.sealed(result.to_json())))
     return written
 
 

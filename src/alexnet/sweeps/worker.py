@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from alexnet import files
 from alexnet.devices import runtime
 from alexnet.errors import UserError, one_line
 from alexnet.inference.ensemble import Ensemble
@@ -105,7 +106,7 @@ def evaluate(folder: Path, of: Sequence[str], views: str) -> None:
         "of": list(of),
         "commit": provenance.commit(),
     }
-    record.write_json(found, folder / plan.EVALUATION)
+    record.write_json(files.sealed(found), folder / plan.EVALUATION)
 
 
 def thawed(found: Mapping[str, Any]) -> ConfigDict:

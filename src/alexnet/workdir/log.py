@@ -227,7 +227,7 @@ class Log:
         seconds = round(monotonic() - self._opened, 3)
         row = {"step": int(step), "epoch": _plain(epoch), "seconds": seconds}
         row |= {name: _plain(value) for name, value in values.items()}
-        self._rows.write(json.dumps(row, allow_nan=False))
+        self._rows.write(json.dumps(files.sealed(row), allow_nan=False))
         self._chart(row)
         if self._tracker is not None:
             self._tracker.row(self._row, row)
@@ -328,7 +328,7 @@ def _heard() -> Iterator[None]:
 def read_log(workdir: str | Path) -> list[dict]:
     """The rows of a run, oldest first; a line torn by a kill is left out, NaN reads as None.
 
-    Raises UserError if there is no metrics.jsonl or a line before the last is not JSON.
+    Raises UserError if there is no metrics.jsonl or a line before the last is damaged.
     """
     path = Path(workdir).expanduser() / "metrics.jsonl"
     if not path.is_file():
@@ -337,12 +337,14 @@ def read_log(workdir: str | Path) -> list[dict]:
     lines = path.read_text(errors="replace").split("\n")
     for number, line in enumerate(lines[:-1], 1):
         try:
-            rows.append(json.loads(line))
+            found = json.loads(line)
         except json.JSONDecodeError as error:
             raise UserError(f"{path}, line {number} is not JSON ({error}): remove it") from None
-        row = rows[-1] if isinstance(rows[-1], dict) else {}
+        where = f"{path}, line {number},"
+        row = files.unsealed(found if isinstance(found, dict) else {}, where, "remove it")
         numbers = {name: float for name, value in row.items() if value is not None}
-        files.check_types(row, {**numbers, **ROW}, f"{path}, line {number},", "remove it")
+        files.check_types(row, {**numbers, **ROW}, where, "remove it")
+        rows.append(row)
     return rows
 
 
@@ -367,7 +369,7 @@ def _drop_rows_after(workdir: Path, step: int) -> list[dict]:
         return []
     rows = [row for row in read_log(workdir) if row["step"] <= step]
     rewritten = path.with_suffix(".tmp")
-    rewritten.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rewritten.write_text("".join(json.dumps(files.sealed(row)) + "\n" for row in rows))
     os.replace(rewritten, path)
     return rows
 

@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from alexnet import files
 from alexnet.text import say
 from alexnet.workdir.record import write_json
 
@@ -48,7 +49,7 @@ def provenance(workdir: Path, device: str, enabled: bool = True) -> Iterator[Non
 
     def write() -> None:
         try:
-            write_json([*earlier, entry], path)
+            write_json([*earlier, files.sealed(entry)], path)
         except FileNotFoundError:  # with its workdir, which is said elsewhere
             pass
         except OSError as error:  # no reason to stop a run

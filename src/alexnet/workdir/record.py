@@ -124,7 +124,7 @@ def save_evaluation(row: dict[str, Any], workdir: Path) -> None:
         lock(file)
         rows = evaluations(workdir)
         rows = [other for other in rows if any(other.get(key) != row[key] for key in KIND)]
-        write_json([*rows, row], path)
+        write_json([files.sealed(one) for one in (*rows, row)], path)
 
 
 def evaluations(workdir: Path) -> list[dict[str, Any]]:
@@ -134,10 +134,14 @@ def evaluations(workdir: Path) -> list[dict[str, Any]]:
         rows = files.read_json(path, list, MEND_EVALUATION)
     except FileNotFoundError:
         return []
-    for number, row in enumerate(rows, 1):
-        found = row if isinstance(row, dict) else {}
-        files.check_types(found, {"split": str}, f"{path}, row {number},", MEND_EVALUATION)
-    return rows
+    return [checked(row, {"split": str}, f"{path}, row {n},") for n, row in enumerate(rows, 1)]
+
+
+def checked(row: Any, types: Mapping[str, type], where: str) -> dict[str, Any]:
+    """A row of `evaluation.json` that is as it was written."""
+    found = files.unsealed(row if isinstance(row, dict) else {}, where, MEND_EVALUATION)
+    files.check_types(found, types, where, MEND_EVALUATION)
+    return found
 
 
 def saved_config(workdir: Path, resume: bool = False) -> ConfigDict:

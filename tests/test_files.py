@@ -1,0 +1,33 @@
+"""Rows that are sealed: any change of a value is noticed."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alexnet import files
+from alexnet.errors import UserError
+
+VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+ROWS = st.dictionaries(st.text(), VALUES | st.lists(VALUES)).filter(lambda row: "crc32" not in row)
+
+
+@given(ROWS)
+def test_a_row_comes_back_from_json_as_it_was(row):
+    read = json.loads(json.dumps(files.sealed(row)))
+    assert files.unsealed(read, "here", "remove it") == row
+
+
+@given(ROWS, ROWS)
+def test_another_row_under_the_same_digest_is_damage(row, other):
+    changed = other | {"crc32": files.sealed(row)["crc32"]}
+    if json.dumps(other, sort_keys=True) == json.dumps(row, sort_keys=True):
+        assert files.unsealed(changed, "here", "remove it") == other
+        return
+    with pytest.raises(UserError, match=r"^here is damaged \(its digest differs\): remove it$"):
+        files.unsealed(changed, "here", "remove it")
+
+
+def test_rows_of_earlier_versions_have_no_digest():
+    assert files.unsealed({"a": 1}, "here", "") == {"a": 1}
