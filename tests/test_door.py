@@ -46,6 +46,7 @@ def test_from_a_table_to_logits():
     assert "pocket" in alexnet.list_nets()
 
 
+@pytest.mark.slow
 def test_a_run_in_a_loop_of_ones_own(tiny, tmp_path):
     import jax
     import numpy as np

@@ -105,6 +105,7 @@ def test_a_page_on_a_trained_run(digits, data_dir, tmp_path, capsys):
     assert list((digits / "features").glob("*-relu7-train/features.npy"))
 
 
+@pytest.mark.slow
 def test_odd_names_of_classes_are_text_everywhere(pets, tmp_path):
     output = tmp_path / "page.html"
     report.main([str(pets), f"--output={output}"])

@@ -151,7 +151,7 @@ def test_the_mistake_of_one_process_ends_both(data_dir, tmp_path):
     ("options", "message"),
     [
         ({"cpu_devices": "two"}, "--cpu_devices=two: expected a whole number"),
-        ({"cpu_devices": "0"}, "must be at least 1"),
+        ({"cpu_devices": "0"}, "from 1 to 256"),
         ({"processes": "2"}, "need --coordinator=HOST:PORT"),
         ({"coordinator": "localhost:1"}, "needs --processes=N and --process"),
         (

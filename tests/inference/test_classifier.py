@@ -111,6 +111,7 @@ def test_ten_crops_are_averaged(net, digits):
     np.testing.assert_allclose(ten, expected, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_it_is_a_pytree_that_goes_through_jit_and_grad(net):
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
     images = images[:, : net.about.image_size, : net.about.image_size]
@@ -194,7 +195,7 @@ def test_a_workdir_without_a_mean_image_asks_for_the_dataset(tmp_path):
 @pytest.mark.parametrize(
     ("use", "message"),
     [
-        (lambda net: net.predict("nowhere.jpg"), "nowhere.jpg is no image that can be read"),
+        (lambda net: net.predict("nowhere.jpg"), "nowhere.jpg: no such file"),
         (lambda net: net.predict(np.zeros((4, 4, 3))), r"uint8 pixels .* float64 \[4, 4, 3\]"),
         (lambda net: net.predict(np.zeros((4, 4, 4), np.uint8)), r"uint8 \[4, 4, 4\]"),
         (lambda net: net.predict("x", views="five"), "views='five': choose one of centre"),

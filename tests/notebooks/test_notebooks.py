@@ -44,6 +44,7 @@ def test_it_runs_at_full_length(name, no_data, monkeypatch):
     build.execute(build.read(FOLDER / f"{name}.py"))
 
 
+@pytest.mark.slow
 def test_a_cell_that_fails_fails_the_notebook(no_data):
     notebook = build.read(FOLDER / "convolution.py")
     wrong = next(cell for cell in notebook.cells if "== 6" in cell.source)

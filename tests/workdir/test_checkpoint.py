@@ -362,6 +362,7 @@ def save_forever(directory: str, first: int) -> None:
             checkpoints.save(step, make_state(step, width=20_000), Progress(epoch=step), None)
 
 
+@pytest.mark.slow
 def test_killed_while_saving(tmp_path):
     last = 0
     for _ in range(3):

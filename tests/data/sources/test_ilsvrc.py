@@ -129,6 +129,7 @@ def test_it_needed_no_tensorflow(store):
     assert "tensorflow" not in sys.modules
 
 
+@pytest.mark.slow
 def test_train_and_evaluate_on_the_test_split(store, data, tmp_path, capsys):
     config = tiny_config(data)
     config.data.name = "imagenet2010"
