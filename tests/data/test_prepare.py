@@ -385,6 +385,30 @@ def test_relative_names(pets, tmp_path, monkeypatch):
     assert sum(ensure(f"folder:{pets}/", str(tmp_path), 16).counts.values()) == 38
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="mounts a small disk")
+@pytest.mark.parametrize("changed", ["nothing", "times", "images"])
+def test_a_store_on_a_read_only_file_system(pets, tmp_path, changed):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=9m", "tmpfs", disk]).returncode:
+        pytest.skip("may not mount")
+    try:
+        made = prepare(f"folder:{pets}", str(disk), 20, progress=False)
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        first = next(path for path in sorted(pets.rglob("*")) if path.suffix in (".png", ".jpg"))
+        if changed == "times":
+            os.utime(first)
+        if changed == "images":
+            shutil.copy(first, first.with_name(f"more{first.suffix}"))
+            with pytest.raises(UserError, match=r"cannot prepare .* Read-only file system"):
+                ensure(f"folder:{pets}", str(disk), 20)
+        else:
+            assert ensure(f"folder:{pets}", str(disk), 20).contents == made.contents
+    finally:
+        subprocess.run(["umount", "-l", disk], check=False)
+
+
 def test_a_read_only_store_can_be_used(pets, tmp_path, monkeypatch):
     name = f"folder:{pets}"
     made = ensure(name, str(tmp_path), 16)

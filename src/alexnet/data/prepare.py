@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import os
 import runpy
 import shutil
@@ -26,6 +27,7 @@ SMALL_SIZE = 32  # for images this small, which larger would only be blurred
 SAMPLE = 1000  # images whose sizes decide
 # Of an image, and the share of images that may be too large or unreadable
 DEFAULTS = {"max_pixels": images.MAX_PIXELS, "max_bad": 0.05}
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)  # where nothing can be written
 
 
 def prepare(
@@ -209,8 +211,12 @@ def _same_images(made: Store, raw: RawData, limits: Mapping[str, float]) -> bool
     left_out = [*raw.left_out, *(bad[name] for name in bad if name in examples)]
     found = sum(made.counts.values()) + len(left_out)
     about = dataclasses.replace(made.inventory, found=found, left_out=by_reason(left_out))
-    write_left_out(made.path, left_out)
-    store.save_stamp(dataclasses.replace(made, stamp=raw.stamp, inventory=about))
+    try:
+        write_left_out(made.path, left_out)
+        store.save_stamp(dataclasses.replace(made, stamp=raw.stamp, inventory=about))
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise  # else the bytes are compared again the next time
     return True
 
 
@@ -247,9 +253,13 @@ def _default_size(examples: Split) -> tuple[int, str]:
 def _lock(name: str, data_dir: str) -> Iterator[None]:
     """One process prepares a dataset, others wait for it; a killed process frees the lock."""
     stores = store.stores_dir(data_dir)
-    stores.mkdir(parents=True, exist_ok=True)
-    with open(stores / f"{store.safe_name(name)}.lock", "a") as file:
-        lock(file)
+    with contextlib.ExitStack() as stack:
+        try:
+            stores.mkdir(parents=True, exist_ok=True)
+            lock(stack.enter_context(open(stores / f"{store.safe_name(name)}.lock", "a")))
+        except OSError as error:
+            if error.errno not in READ_ONLY or not stores.is_dir():
+                raise  # else nobody prepares there, and what is there may do
         yield
 
 

@@ -17,6 +17,7 @@ import os
 import re
 import shutil
 import sys
+import traceback
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -346,7 +347,8 @@ def _make_writer() -> v0.AsyncCheckpointer:
     Orbax's newer interface compares the path in all processes whichever are to write. Of a save
     that fails Orbax logs a traceback of each thread: a line of ours says it.
     """
-    logging.getLogger("absl").addFilter(_is_not_orbax)
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).addFilter(_is_not_orbax)
     if sys.unraisablehook is not _without_orbax:
         _hooks.append(sys.unraisablehook)
         sys.unraisablehook = _without_orbax
@@ -365,7 +367,8 @@ def _make_writer() -> v0.AsyncCheckpointer:
 
 
 def _is_not_orbax(record: logging.LogRecord) -> bool:
-    return "orbax" not in record.pathname
+    trace = "".join(traceback.format_exception(record.exc_info[1])) if record.exc_info else ""
+    return not any("orbax" in text for text in (record.pathname, record.getMessage(), trace))
 
 
 _hooks = []  # what `sys.unraisablehook` was
