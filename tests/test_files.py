@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alexnet import files
@@ -13,12 +13,14 @@ VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) 
 ROWS = st.dictionaries(st.text(), VALUES | st.lists(VALUES)).filter(lambda row: "crc32" not in row)
 
 
+@settings(max_examples=30)
 @given(ROWS)
 def test_a_row_comes_back_from_json_as_it_was(row):
     read = json.loads(json.dumps(files.sealed(row)))
     assert files.unsealed(read, "here", "remove it") == row
 
 
+@settings(max_examples=30)
 @given(ROWS, ROWS)
 def test_another_row_under_the_same_digest_is_damage(row, other):
     changed = other | {"crc32": files.sealed(row)["crc32"]}

@@ -188,6 +188,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
         bench.main([f"--out={tmp_path}/file/out", f"--torch={sys.executable}"])
 
 
+@pytest.mark.slow
 def test_a_step_needs_neither_a_config_nor_what_reads_images():
     refused = "grain tensorflow_datasets array_record simplejpeg tensorboardX ml_collections PIL"
     code = (

@@ -157,6 +157,7 @@ def test_the_loss_and_its_gradient_are_the_papers(preset, dropout):
             assert_close(gradient[layer][leaf], value, tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kernels",
     [*(pytest.param(kernels, marks=pytest.mark.slow) for kernels in (PLAIN, GPU)), CPU],

@@ -396,6 +396,7 @@ def test_bfloat16_passes_through_with_its_two_to_three_digits(ops, op):
     assert np.isfinite(np.float64(dx)).all()
 
 
+@pytest.mark.slow
 def test_convolutions_in_bfloat16():
     x = jnp.asarray(random(2, 5, 5, 3), jnp.bfloat16)
     kernel = jnp.asarray(random(3, 3, 3, 4, seed=1), jnp.bfloat16)

@@ -72,6 +72,7 @@ def test_a_loss_beyond_all_bounds(loss):
     check_loss(1, 999_999.0)
 
 
+@pytest.mark.slow
 def test_one_number_that_is_not_finite_is_found(tiny):
     run = setup(tiny)
     check_state(1, run.fresh())

@@ -122,6 +122,7 @@ def test_as_many_classes_of_other_names_are_other_classes(make, source):
     assert list(fine_tune.read_layers(setup.setup(config))[0]) == ["fc8"]
 
 
+@pytest.mark.slow
 def test_everything_else_is_as_from_scratch(make, source, tmp_path):
     """From the very weights that it would draw, a run is `source`, the run from scratch."""
     config = make("three")
@@ -131,6 +132,7 @@ def test_everything_else_is_as_from_scratch(make, source, tmp_path):
     assert_moved(params(tmp_path / "run")["conv1"], params(tmp_path)["conv1"])
 
 
+@pytest.mark.slow
 def test_a_resumed_run_needs_its_source_no_more_and_frozen_layers_stand_still(
     make, source, tmp_path, monkeypatch, capsys
 ):

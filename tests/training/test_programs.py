@@ -45,6 +45,7 @@ def two_steps(run) -> list[np.ndarray]:
     raise AssertionError
 
 
+@pytest.mark.slow
 def test_seeds_and_schedules_share_programs_and_keep_their_bits(tiny):
     tiny.net.remove, tiny.batch_size = "conv2,conv3,conv4,conv5,fc7", 32
     programs = Programs()
