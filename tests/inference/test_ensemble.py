@@ -141,6 +141,7 @@ def test_evaluate_averages_nets_of_different_kinds(workdirs, capsys, flags, weig
         assert loss == pytest.approx(expected_loss, abs=2e-4)
 
 
+@pytest.mark.slow
 def test_the_lines_of_each_net_are_those_it_has_alone(workdirs, capsys):
     alone = [printed(capsys, f"--workdir={workdir}")[0] for workdir in workdirs]
     together = printed(capsys, f"--workdir={','.join(workdirs)}")

@@ -19,6 +19,8 @@ from alexnet.models import ops as plain
 from alexnet.models import table
 from alexnet.models.network import PLAIN
 
+FORMS = [PLAIN, CPU, pytest.param(GPU, marks=pytest.mark.slow)]
+
 
 def random(*shape: int, scale: float = 1.0, seed: int = 0) -> np.ndarray:
     return scale * np.random.default_rng(seed).normal(size=shape)
@@ -312,7 +314,7 @@ def test_conv1_sees_zeros_below_and_right_only(ops):
     assert found[54, 54] == kernel[7, 7, 0, 0]  # the 55th at 216: pixel 223 is its eighth
 
 
-@pytest.mark.parametrize("kernels", [PLAIN, CPU, GPU], ids=["plain", "cpu", "gpu"])
+@pytest.mark.parametrize("kernels", FORMS, ids=["plain", "cpu", "gpu"])
 @given(sizes=st.tuples(*[st.integers(1, 9)] * 4))
 @many_sizes
 def test_dense_layers_and_their_gradients_are_products_of_each_tower(kernels, sizes):
@@ -331,14 +333,14 @@ def test_dense_layers_and_their_gradients_are_products_of_each_tower(kernels, si
         assert_close(dbias[t], dy[t].sum(0))
 
 
-@pytest.mark.parametrize("kernels", [PLAIN, CPU, GPU], ids=["plain", "cpu", "gpu"])
+@pytest.mark.parametrize("kernels", FORMS, ids=["plain", "cpu", "gpu"])
 def test_dense_sums_bfloat16_in_float32(kernels):
     x, kernel = np.full((1, 4096), 1, jnp.bfloat16), np.full((1, 4096, 1), 1, jnp.bfloat16)
     [y] = kernels.dense([x], kernel, np.zeros((1, 1), jnp.bfloat16))
     assert y == 4096  # summed in bfloat16 it would stay at 256
 
 
-@pytest.mark.parametrize("kernels", [CPU, GPU], ids=["cpu", "gpu"])
+@pytest.mark.parametrize("kernels", FORMS[1:], ids=["cpu", "gpu"])
 def test_towers_that_read_the_same_maps_are_one_convolution_and_change_nothing(kernels):
     x, own = random(2, 6, 6, 3), random(2, 2, 6, 6, 3, seed=1)
     kernel, bias = random(2, 3, 3, 3, 4, seed=2), random(2, 4, seed=3)

@@ -67,6 +67,7 @@ def test_a_workdir_holds_what_prediction_needs(trained):
     assert alexnet.load(trained / "run").classes == ("a", "b", "c")
 
 
+@pytest.mark.slow
 def test_the_same_images_elsewhere_are_the_same_run(copy):
     moved = copy / "photos"  # with the very files, and another path
     before = log.read_history(copy / "run")

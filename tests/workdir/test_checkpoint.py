@@ -445,6 +445,7 @@ def two_processes(directory: str, address: str, process: int) -> None:
         checkpoints.save(3, jax.tree.map(place, make_state(3), target), Progress(), None)
 
 
+@pytest.mark.slow
 def test_two_processes(tmp_path):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
