@@ -33,6 +33,7 @@ def test_every_convolution_of_a_net_has_its_work_and_rates():
     assert all(int(cell) > 0 for cells in rates for cell in cells)
 
 
+@pytest.mark.slow
 def test_an_unknown_net_is_one_line():
     done = convolutions("--net=80sek")
     assert done.returncode == 2

@@ -334,6 +334,7 @@ print(*net.platforms)
 """
 
 
+@pytest.mark.slow
 def test_stablehlo_gives_the_logits_in_another_process(imported, tmp_path):
     name = "caffe_alexnet"
     file = exported(imported[name], tmp_path / "net.stablehlo")

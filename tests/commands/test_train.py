@@ -14,8 +14,10 @@ from alexnet.errors import UserError
     ("argv", "message"),
     [
         ([], "error: which config?"),
-        (["--config=configs/nothing.py"], "no such file"),
-        (["--config=configs/digits.py"], "--workdir is missing"),
+        pytest.param(["--config=configs/nothing.py"], "no such file", marks=pytest.mark.slow),
+        pytest.param(
+            ["--config=configs/digits.py"], "--workdir is missing", marks=pytest.mark.slow
+        ),
         (
             ["--config=configs/digits.py", "--workdir=x", "--config.epoch=1"],
             "--config.epoch: the config has no",

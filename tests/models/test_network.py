@@ -624,6 +624,7 @@ def run_on_four_devices(directory: Path, *options: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mesh", FEW[1:])
 @pytest.mark.parametrize("what", ["born", "logits", "gradient", "losses", "plain"])
 def test_all_meshes_agree(four_devices, mesh, what):
@@ -633,6 +634,7 @@ def test_all_meshes_agree(four_devices, mesh, what):
     assert_close(found, expected, 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["cpu", "cpu in chunks"])
 def test_what_a_platform_may_choose_changes_no_gradient(four_devices, how):
     """On one device; the others agree with it, in plain form and, where they train, in cpu's."""
@@ -652,6 +654,7 @@ def test_every_form_on_every_mesh_gives_the_same_gradient(tmp_path):
         assert_close(np.load(tmp_path / f"{mesh}.npz")[how], expected, 1e-5)
 
 
+@pytest.mark.slow
 def test_the_towers_communicate_four_times_and_only_what_the_paper_says(four_devices):
     hlo = re.sub(r"/\*.*?\*/", "", (four_devices / "forward.hlo").read_text())
     pattern = r"= .*?\w+\[([\d,]*)\].* (all-\w+|reduce-scatter|collective-\w+)(?:-start)?\("
@@ -664,6 +667,7 @@ def test_the_towers_communicate_four_times_and_only_what_the_paper_says(four_dev
     assert sorted(found) == sorted(("all-gather", size) for size in expected)
 
 
+@pytest.mark.slow
 def test_without_communication_one_collective_is_left(four_devices):
     alone, together = (np.load(four_devices / f"apart-{tower}.npy") for tower in (1, 2))
     assert_close(together, alone, 1e-5)
@@ -672,6 +676,7 @@ def test_without_communication_one_collective_is_left(four_devices):
     assert not re.search(r" (all-reduce|reduce-scatter|collective-permute|all-to-all)\(", hlo)
 
 
+@pytest.mark.slow
 def test_a_norm_across_towers_is_the_same_when_they_are_apart(four_devices):
     alone, together = (np.load(four_devices / f"across-{tower}.npz") for tower in (1, 2))
     assert_close(together["logits"], alone["logits"], 1e-5)
@@ -681,6 +686,7 @@ def test_a_norm_across_towers_is_the_same_when_they_are_apart(four_devices):
     assert np.abs(own - alone["logits"]).max() > 0.01 * np.abs(own).max()
 
 
+@pytest.mark.slow
 def test_each_device_does_half_the_work(four_devices):
     alone, together = json.loads((four_devices / "flops.json").read_text())
     assert together == pytest.approx(alone / 2, rel=0.02)
@@ -692,12 +698,14 @@ def collective_bytes(path: Path) -> int:
     return sum(map(sum, runpy.run_path(str(script))["results"](path.read_text()).values()))
 
 
+@pytest.mark.slow
 def test_data_parallelism_of_one_tower_is_the_same_net(four_devices):
     alone, together = (np.load(four_devices / f"data-{devices}.npz") for devices in (1, 4))
     assert_close(together["loss"], alone["loss"], 1e-5)
     assert_close(together["gradient"], alone["gradient"], 1e-4)
 
 
+@pytest.mark.slow
 def test_the_compiled_programs_exchange_the_bytes_that_the_arithmetic_says(four_devices):
     gathered = [c for c in cost.tower_exchange(thin(classes=6), BATCH, 2) if c.kind == "all-gather"]
     assert collective_bytes(four_devices / "forward.hlo") == cost.results(gathered)
@@ -706,6 +714,7 @@ def test_the_compiled_programs_exchange_the_bytes_that_the_arithmetic_says(four_
     assert collective_bytes(four_devices / "data-1.hlo") == 0
 
 
+@pytest.mark.slow
 def test_there_are_no_grouped_convolutions(four_devices):
     hlo = (four_devices / "forward.hlo").read_text()
     assert "convolution" in hlo

@@ -31,6 +31,7 @@ def plain(data_dir):
     return steps(tiny_config(data_dir))[:2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [2, pytest.param(8, marks=pytest.mark.slow)])
 def test_accumulating_over_parts_of_the_batch_is_the_plain_step(plain, tiny, parts):
     tiny.accumulate = parts

@@ -412,6 +412,7 @@ def cross_meshes(directory: str) -> None:
             checkpoints.save(step, state, Progress(), None)
 
 
+@pytest.mark.slow
 def test_any_mesh_to_any_other(tmp_path):
     assert run("cross_meshes", str(tmp_path), devices=4).wait() == 0
     with Checkpoints(tmp_path) as checkpoints:

@@ -77,6 +77,7 @@ def test_it_is_the_dataset_of_tfds(manual, tmp_path, capsys):
         np.testing.assert_array_equal(read, labels[order])
 
 
+@pytest.mark.slow
 def test_no_tensorflow(manual, tmp_path):
     write(manual)
     (tmp_path / "tensorflow.py").write_text(
