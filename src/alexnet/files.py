@@ -1,9 +1,11 @@
-"""What a user's files hold, checked: what is wrong with one is said in a line."""
+"""Files: what is wrong with one that is read is a line, and nobody sees half of one we write."""
 
+import contextlib
 import json
+import os
 import stat
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,25 @@ def read_json(path: Path, kind: type, mend: str) -> Any:
     if not isinstance(found, kind):
         raise UserError(f"{path} is damaged (it holds no {kind.__name__}): {mend}")
     return found
+
+
+def read_sealed(path: Path, mend: str) -> dict[str, Any]:
+    """An object that was written `sealed`. Raises as `read_json` and `unsealed` do."""
+    return unsealed(read_json(path, dict, mend), str(path), mend)
+
+
+@contextlib.contextmanager
+def whole(target: Path) -> Iterator[Path]:
+    """A path to write to, which takes the place of `target` once all of it is there."""
+    partial = target.with_name(target.name + ".partial")
+    yield partial
+    os.replace(partial, target)
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Writes a file that is never half there."""
+    with whole(path) as partial:
+        partial.write_text(json.dumps(value, indent=2) + "\n")
 
 
 def sealed(row: Mapping[str, Any]) -> dict[str, Any]:

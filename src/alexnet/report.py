@@ -12,6 +12,7 @@ mistakes, net, config, provenance.
 It needs matplotlib and jinja2: pip install matplotlib jinja2
 """
 
+import contextlib
 import functools
 import importlib.util
 import shlex
@@ -50,27 +51,32 @@ def main(argv: Sequence[str]) -> None:
     output, dirs = path("output", options["output"]), [local_path("DIR", name) for name in given]
     if missing := [name for name in NEEDS if importlib.util.find_spec(name) is None]:
         raise UserError(f"a report needs {' and '.join(missing)}: pip install {' '.join(NEEDS)}")
-    from alexnet.workdir import checkpoint, record  # a mistake above needs no JAX
+    from alexnet.workdir import checkpoint  # a mistake above needs no JAX
 
-    for workdir in dirs:
-        if not runs_in(workdir):
-            record.saved_config(workdir)  # says what is wrong
+    workdirs = [run for folder in dirs for run in runs_in(folder)]
     which = checkpoint.which(options["checkpoint"])
     data_dir = options["data_dir"]
     overrides = {"data.data_dir": str(path("data_dir", data_dir))} if data_dir else {}
-    report(dirs, output, wanted, which, overrides)
+    report(dirs, list(dict.fromkeys(workdirs)), output, wanted, which, overrides)
 
 
-def report(dirs: Sequence[Path], output: Path, wanted: Sequence[str], which, overrides) -> None:
-    """Writes the page on the runs in `dirs`, with the `wanted` parts."""
+def report(
+    dirs: Sequence[Path],
+    workdirs: Sequence[Path],
+    output: Path,
+    wanted: Sequence[str],
+    which,
+    overrides,
+) -> None:
+    """Writes the page on the runs in `dirs`, which are `workdirs`, with the `wanted` parts."""
     from alexnet.reports import ablation, about, page
     from alexnet.reports.part import made
     from alexnet.reports.subject import Subject
 
-    workdirs = list(dict.fromkeys(run for path in dirs for run in runs_in(path)))
     subjects = [Subject(workdir, which, overrides) for workdir in workdirs]
-    named, arms = dict(zip(workdirs, names(workdirs), strict=True)), ablation.arms(workdirs)
-    together = []
+    named, arms, together = dict(zip(workdirs, names(workdirs), strict=True)), {}, []
+    with contextlib.suppress(UserError):  # the ablation says what is wrong
+        arms = ablation.arms(workdirs)
     if "curves" in wanted:
         # Seeds of an arm have one colour
         labels = arms if len(arms) > len({*arms.values()}) else named
@@ -97,10 +103,14 @@ def report(dirs: Sequence[Path], output: Path, wanted: Sequence[str], which, ove
 
 
 def runs_in(path: Path) -> list[Path]:
-    """The runs in a folder, or itself."""
+    """The runs in a folder, or itself. Raises UserError if there is none."""
     from alexnet.sweeps import results
+    from alexnet.workdir import record
 
-    return results.workdirs(path)
+    found = results.workdirs(path)
+    if not found:
+        record.saved_config(path)  # says what is wrong
+    return found
 
 
 def first_in(folder: Path, workdirs: Sequence[Path]) -> Path:

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from support.runs import leave
 from support.tiny import ROOT, plant, tiny_config
 
 from alexnet import report
@@ -141,6 +142,22 @@ def test_runs_without_weights_have_curves_and_a_table(tmp_path, capsys):
     assert "there is no checkpoint in" in left_out(page)["Filters (Figure 3)"]
     assert "schedule.rate=0.002" in page  # what the second arm overrides
     assert page.count("<details open>") == 2
+
+
+def test_runs_that_do_not_compare_have_all_else(tmp_path):
+    """Runs on different datasets, and one whose log is damaged."""
+    one = leave(tmp_path / "a-0", [0.5, 0.4])
+    other = leave(tmp_path / "b-0", [0.5, 0.4], overrides={"data.name": "cifar10"})
+    damaged = leave(tmp_path / "c-0", [0.5, 0.4])
+    (damaged / "metrics.jsonl").write_text("{}\n{}\n")
+    for number, (dirs, missing) in enumerate(
+        [([one, other], {"Ablation"}), ([one, damaged], {"Ablation", "Curves"})]
+    ):
+        output = tmp_path / f"{number}.html"
+        report.main([*map(str, dirs), f"--output={output}", "--parts=curves,ablation,config"])
+        page = output.read_text()
+        assert titles(page) == {"Curves", "Ablation", "Config"}
+        assert set(left_out(page)) == missing
 
 
 def test_the_config_part_has_what_differs_from_the_base():

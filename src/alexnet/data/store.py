@@ -25,6 +25,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import simplejpeg
 
+from alexnet import files
 from alexnet.data.inventory import Inventory
 from alexnet.data.records import LABEL, DamagedError, Records
 from alexnet.data.statistics import Statistics
@@ -188,9 +189,7 @@ def save_stamp(store: Store) -> None:
     info |= {"format": FORMAT, "inventory": dataclasses.asdict(store.inventory or Inventory())}
     info = json.loads(json.dumps(info))  # as it will be read: tuples are lists there
     sealed = {"seal": _seal(info, (store.path / STATISTICS).read_bytes())} | info
-    partial = store.path / f"{INFO}.partial"
-    partial.write_text(json.dumps(sealed, indent=2) + "\n")
-    os.replace(partial, store.path / INFO)
+    files.write_json(sealed, store.path / INFO)
 
 
 def _seal(info: Mapping[str, Any], statistics: bytes) -> str:

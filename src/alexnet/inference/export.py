@@ -1,12 +1,12 @@
 """A classifier as a file, with its classes and what it does to photos."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jax
 
+from alexnet import files
 from alexnet.data import augment
 from alexnet.errors import UserError
 from alexnet.formats import weights
@@ -33,10 +33,9 @@ def export(net: "Classifier", target: Path, names: str) -> None:
         {} if statistics is None else statistics._asdict(),
         lambda: _crops(net),
     )
-    partial = target.with_name(target.name + ".partial")
     try:
-        partial.write_bytes(content)
-        os.replace(partial, target)  # never half a file
+        with files.whole(target) as partial:
+            partial.write_bytes(content)
     except OSError as error:
         raise UserError(f"cannot write there: {error.strerror}", f"target={target}") from None
 

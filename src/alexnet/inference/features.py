@@ -23,12 +23,12 @@ import numpy as np
 from tqdm import tqdm
 
 from alexnet.errors import UserError, require
+from alexnet.files import write_json
 from alexnet.inference.neighbours import nearest as nearest_rows
 from alexnet.inference.photos import Photo
 from alexnet.inference.splits import Splits
 from alexnet.locks import lock
 from alexnet.models.table import Dropout, Net
-from alexnet.workdir.record import write_json
 
 FOLDER = "features"
 PART = 2**26  # bytes that are checked at once

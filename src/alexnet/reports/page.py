@@ -2,7 +2,6 @@
 
 import base64
 import dataclasses
-import os
 import re
 from collections.abc import Iterable, Sequence
 from importlib import resources
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import jinja2
 
+from alexnet import files
 from alexnet.errors import UserError
 from alexnet.reports.part import Part
 
@@ -68,9 +68,8 @@ def write(output: Path, text: str, figures: dict[str, bytes]) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         for name, png in figures.items():
             (folder / name).write_bytes(png)
-        partial = output.with_name(output.name + ".partial")
-        partial.write_text(text, encoding="utf-8", errors="replace")
-        os.replace(partial, output)
+        with files.whole(output) as partial:
+            partial.write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
         raise UserError(f"cannot write there: {error.strerror}", f"output={output}") from None
     return folder

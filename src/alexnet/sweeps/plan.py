@@ -186,7 +186,7 @@ def _evaluated(item: Item, workdir: Path) -> str:
             raise UserError(f"{folder} holds a run, not an evaluation: choose another workdir")
         return "new"
     mend = f"delete {folder}"
-    found = files.unsealed(files.read_json(path, dict, mend), str(path), mend)
+    found = files.read_sealed(path, mend)
     files.check_types(found, {"views": str, "of": list}, str(path), mend)
     if (found["views"], tuple(found["of"])) != (item.views, item.needs):
         raise UserError(f"{folder} holds another evaluation: choose another workdir, or delete it")
@@ -210,7 +210,7 @@ def save(experiment: Experiment, seeds: Sequence[int], cores: int, workdir: Path
     folder.mkdir(parents=True, exist_ok=True)
     found = {"cores": cores, "seeds_run": list(seeds), "experiment": experiment.to_json()}
     name = "-".join(filter(None, (experiment.name, experiment.scale)))
-    record.write_json(files.sealed(found), folder / f"{name}.json")
+    files.write_json(files.sealed(found), folder / f"{name}.json")
 
 
 def saved(workdir: Path) -> list[dict[str, Any]]:
@@ -218,7 +218,7 @@ def saved(workdir: Path) -> list[dict[str, Any]]:
     found = []
     for path in sorted((workdir / RECORDS).glob("*.json")):
         try:
-            one = files.unsealed(files.read_json(path, dict, "delete it"), str(path), "delete it")
+            one = files.read_sealed(path, "delete it")
             files.check_types(one, {"cores": int, "experiment": dict}, str(path), "delete it")
             found.append(one | {"experiment": Experiment.from_json(one["experiment"])})
         except UserError:

@@ -224,7 +224,7 @@ def last_command(folder: Path) -> dict[str, Any]:
 def from_evaluation(folder: Path) -> Result:
     """That of some runs beside it; see `worker.evaluate`."""
     path = folder / plan.EVALUATION
-    found = files.unsealed(_json(path, {}), str(path), f"delete {folder}")
+    found = files.read_sealed(path, f"delete {folder}")
     try:
         first = from_workdir(folder.parent / found["of"][0])
         errors = {key: found[key] for key in ("loss", "top1_error", "top5_error", "count")}

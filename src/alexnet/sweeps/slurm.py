@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.errors import UserError, one_line
+from alexnet.files import write_json
 from alexnet.sweeps import workers
 from alexnet.sweeps.plan import Item
 from alexnet.sweeps.workers import Worker
-from alexnet.workdir.record import write_json
 
 FOLDER = "slurm"
 MINUTES = 24 * 60  # that a job asks for

@@ -30,7 +30,7 @@ from alexnet.sweeps import plan
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.programs import Programs
 from alexnet.training.setup import setup
-from alexnet.workdir import provenance, record
+from alexnet.workdir import provenance
 
 CHOSEN = frozenset(os.environ)  # what the user has set
 
@@ -106,7 +106,7 @@ def evaluate(folder: Path, of: Sequence[str], views: str) -> None:
         "of": list(of),
         "commit": provenance.commit(),
     }
-    record.write_json(files.sealed(found), folder / plan.EVALUATION)
+    files.write_json(files.sealed(found), folder / plan.EVALUATION)
 
 
 def thawed(found: Mapping[str, Any]) -> ConfigDict:

@@ -10,11 +10,11 @@ from statistics import median
 import jax
 
 from alexnet.errors import UserError
+from alexnet.files import write_json
 from alexnet.text import some
 from alexnet.training import evaluation
 from alexnet.training.setup import Run
 from alexnet.training.step import TrainState, norms
-from alexnet.workdir.record import write_json
 
 WINDOW = 200  # steps
 ADAMS_RATE = 0.002  # above it adamw mostly does not learn

@@ -30,6 +30,7 @@ from jax.experimental import multihost_utils
 from orbax import checkpoint as v0
 from orbax.checkpoint import v1 as ocp
 
+from alexnet import files
 from alexnet.devices import processes
 from alexnet.errors import UserError
 from alexnet.text import difference, say
@@ -129,9 +130,7 @@ class Checkpoints:
         whole_file = json.loads(path.read_text())
         record = whole_file["custom_metadata"] | {"metadata": progress.to_json()} | found._asdict()
         record.pop("crc32")
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(json.dumps(whole_file | {"custom_metadata": _sealed(record)}))
-        os.replace(partial, path)
+        files.write_json(whole_file | {"custom_metadata": _sealed(record)}, path)
 
     def wait(self) -> None:
         """Finish the save under way, if any, and delete what it makes superfluous."""
@@ -144,7 +143,7 @@ class Checkpoints:
             _report(f"step {step} could not be saved ({self.failure}): {kept}; training goes on")
             return
         self._found[step] = found
-        known = {step: found for step, found in self._found.items() if found is not None}
+        known = self._known
         # The last two, not one: the newest may turn out damaged.
         kept = {*sorted(known)[-2:], best(known)}
         for step in known.keys() - kept:
@@ -153,9 +152,13 @@ class Checkpoints:
     def best(self) -> tuple[int, Validation] | None:
         """(step, what its validation found) of the best, or None if none was evaluated."""
         self.wait()
-        known = {step: found for step, found in self._found.items() if found is not None}
-        step = best(known)
-        return None if step is None else (step, known[step])
+        step = best(self._known)
+        return None if step is None else (step, self._known[step])
+
+    @property
+    def _known(self) -> dict[int, Validation]:
+        """Those whose record can be read."""
+        return {step: found for step, found in self._found.items() if found is not None}
 
     def close(self) -> None:
         """Finish the save under way."""

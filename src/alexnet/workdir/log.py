@@ -368,9 +368,8 @@ def _drop_rows_after(workdir: Path, step: int) -> list[dict]:
     if not path.exists():
         return []
     rows = [row for row in read_log(workdir) if row["step"] <= step]
-    rewritten = path.with_suffix(".tmp")
-    rewritten.write_text("".join(json.dumps(files.sealed(row)) + "\n" for row in rows))
-    os.replace(rewritten, path)
+    with files.whole(path) as partial:
+        partial.write_text("".join(json.dumps(files.sealed(row)) + "\n" for row in rows))
     return rows
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 from alexnet import files
 from alexnet.text import say
-from alexnet.workdir.record import write_json
 
 PACKAGES = ("alexnet", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 ROOT = Path(__file__).parents[3]  # of a checkout
@@ -49,7 +48,7 @@ def provenance(workdir: Path, device: str, enabled: bool = True) -> Iterator[Non
 
     def write() -> None:
         try:
-            write_json([*earlier, files.sealed(entry)], path)
+            files.write_json([*earlier, files.sealed(entry)], path)
         except FileNotFoundError:  # with its workdir, which is said elsewhere
             pass
         except OSError as error:  # no reason to stop a run

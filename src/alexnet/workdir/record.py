@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import os
 import secrets
 import sys
 from collections.abc import Mapping
@@ -90,19 +89,12 @@ def best(validations: Mapping[int, Validation]) -> int | None:
     return min(equal, key=lambda step: validations[step].loss, default=None)
 
 
-def write_json(value: Any, path: Path) -> None:
-    """Writes a file that is never half there."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, indent=2) + "\n")
-    os.replace(partial, path)
-
-
 def save_config(config: ConfigDict, workdir: Path) -> None:
     """Writes `<workdir>/config.json`, with the id of the run there, or of a new one."""
     run = run_of(workdir) or secrets.token_hex(8)
     found = versioned(config)
     about = {"version": found.pop("version"), SEAL: _seal(found), RUN: run}
-    write_json(about | found, workdir / "config.json")
+    files.write_json(about | found, workdir / "config.json")
 
 
 def run_of(workdir: Path) -> str:
@@ -124,7 +116,7 @@ def save_evaluation(row: dict[str, Any], workdir: Path) -> None:
         lock(file)
         rows = evaluations(workdir)
         rows = [other for other in rows if any(other.get(key) != row[key] for key in KIND)]
-        write_json([files.sealed(one) for one in (*rows, row)], path)
+        files.write_json([files.sealed(one) for one in (*rows, row)], path)
 
 
 def evaluations(workdir: Path) -> list[dict[str, Any]]:
@@ -134,13 +126,11 @@ def evaluations(workdir: Path) -> list[dict[str, Any]]:
         rows = files.read_json(path, list, MEND_EVALUATION)
     except FileNotFoundError:
         return []
-    return [checked(row, {"split": str}, f"{path}, row {n},") for n, row in enumerate(rows, 1)]
-
-
-def checked(row: Any, types: Mapping[str, type], where: str) -> dict[str, Any]:
-    """A row of `evaluation.json` that is as it was written."""
-    found = files.unsealed(row if isinstance(row, dict) else {}, where, MEND_EVALUATION)
-    files.check_types(found, types, where, MEND_EVALUATION)
+    found = []
+    for number, row in enumerate(rows, 1):
+        where = f"{path}, row {number},"
+        found.append(files.unsealed(row if isinstance(row, dict) else {}, where, MEND_EVALUATION))
+        files.check_types(found[-1], {"split": str}, where, MEND_EVALUATION)
     return found
 
 
@@ -165,8 +155,7 @@ def saved_config(workdir: Path, resume: bool = False) -> ConfigDict:
 
 def _seal(found: Mapping[str, Any]) -> str:
     """A digest of a config, however its JSON is written."""
-    text = json.dumps(json.loads(json.dumps(found)), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
 
 
 def versioned(config: ConfigDict) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.errors import UserError, one_line
-from alexnet.workdir.record import write_json
+from alexnet.files import write_json
 
 
 class Tracker:
