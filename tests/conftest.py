@@ -9,6 +9,8 @@ import pytest
 from ml_collections import ConfigDict
 from support.tiny import tiny_config
 
+from alexnet.devices import runtime
+
 
 def pytest_addoption(parser) -> None:
     """Of tests/faults: see docs/faults.md."""
@@ -18,10 +20,13 @@ def pytest_addoption(parser) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def compile_once(tmp_path_factory) -> None:
-    """Runs of the same config share their compiled steps."""
-    cache = str(tmp_path_factory.mktemp("jax"))
+    """Runs of the same config share their compiled steps, in all of pytest-xdist's workers."""
+    folder = tmp_path_factory.getbasetemp()
+    cache = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "jax"
+    cache.mkdir(exist_ok=True)
+    runtime.write_compilations_whole()
     for name, value in (
-        ("jax_compilation_cache_dir", cache),
+        ("jax_compilation_cache_dir", str(cache)),
         ("jax_persistent_cache_min_compile_time_secs", 0),
     ):
         jax.config.update(name, value)

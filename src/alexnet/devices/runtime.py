@@ -15,6 +15,7 @@ left alone, and so are environments with a plugin for GPUs, whose maps are not i
 import errno
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from importlib import metadata, util
 from pathlib import Path
@@ -103,8 +104,36 @@ def cache_compilations() -> None:
     import jax
 
     check_devices()
+    write_compilations_whole()
     if not jax.config.jax_compilation_cache_dir and (cache := writable_cache()):
         jax.config.update("jax_compilation_cache_dir", str(cache))
+
+
+def write_compilations_whole() -> None:
+    """Makes JAX write each compiled step to a folder of its own and move it into the cache.
+
+    JAX writes in place, where another process may read half a step, and never replaces a file: of a
+    step that a kill cut short it warns at every start. Here it is replaced. Where JAX has no such
+    class any more, JAX's own way stays.
+    """
+    try:
+        from jax._src.lru_cache import LRUCache
+    except ImportError:
+        return
+    if getattr(LRUCache.put, "whole", False):
+        return
+    in_place = LRUCache.put
+
+    def put(cache: LRUCache, key: str, value: bytes) -> None:
+        if cache.eviction_enabled or not os.path.isdir(cache.path):  # it locks; it is remote
+            return in_place(cache, key, value)
+        with tempfile.TemporaryDirectory(dir=cache.path, ignore_cleanup_errors=True) as folder:
+            in_place(LRUCache(folder, max_size=-1), key, value)
+            for name in os.listdir(folder):
+                os.replace(os.path.join(folder, name), os.path.join(cache.path, name))
+
+    put.whole = True
+    LRUCache.put = put
 
 
 def check_devices() -> None:

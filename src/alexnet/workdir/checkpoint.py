@@ -143,6 +143,7 @@ class Checkpoints:
             _report(f"step {step} could not be saved ({self.failure}): {kept}; training goes on")
             return
         self._found[step] = found
+        self._clear()
         known = self._known
         # The last two, not one: the newest may turn out damaged.
         kept = {*sorted(known)[-2:], best(known)}
@@ -200,15 +201,14 @@ class Checkpoints:
         """What is stored with each step, after the leftovers are removed; strays are reported."""
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
+            self._clear()
             paths = sorted(self.directory.iterdir())
         except OSError as error:
             raise UserError(f"cannot read {self.directory}: {damage.reason(error)}") from None
         if not os.access(self.directory, os.W_OK | os.X_OK):
             raise UserError(f"cannot write in {self.directory}: checkpoints are saved there")
         for path in paths:
-            if _LEFTOVER.fullmatch(path.name) and path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            elif not (path.is_dir() and (_STEP.fullmatch(path.name) or path.suffix == ".damaged")):
+            if not (path.is_dir() and (_STEP.fullmatch(path.name) or path.suffix == ".damaged")):
                 _report(f"{path} is no checkpoint, and is left alone")
         return list(_validations(self.directory, self.run).items())
 
@@ -223,7 +223,7 @@ class Checkpoints:
                 custom_metadata=record,
             )
         except Exception as error:
-            return self._cleared(step, error)
+            return self._cleared(error)
         return ""
 
     def _outcome(self) -> str:
@@ -236,16 +236,26 @@ class Checkpoints:
             if not (self.directory / str(step)).is_dir():
                 raise FileNotFoundError(2, "it is gone", str(self.directory / str(step)))
         except Exception as error:
-            return self._cleared(step, error)
+            return self._cleared(error)
         return ""
 
-    def _cleared(self, step: int, error: Exception) -> str:
+    def _cleared(self, error: Exception) -> str:
         """Frees the room that a failed save took; its reason."""
         self._writer = None
-        for path in self.directory.glob(f"{step}.*"):
-            if _LEFTOVER.fullmatch(path.name):
-                shutil.rmtree(path, ignore_errors=True)
+        self._clear()
         return damage.reason(error)
+
+    def _clear(self) -> None:
+        """Removes what killed and failed saves and killed deletions left.
+
+        Orbax may still write some arrays of a save after another one failed, so the folder may
+        come back: the next save that succeeds, or the next run, removes it.
+        """
+        if not _first():
+            return
+        for path in self.directory.glob("*.*"):
+            if _LEFTOVER.fullmatch(path.name) and path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
 
     def _remove(self, step: int, keep_as: str | None = None) -> None:
         """Forget a step. Renaming first makes it atomic: no half-deleted step is ever seen."""
