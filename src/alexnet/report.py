@@ -51,8 +51,11 @@ def main(argv: Sequence[str]) -> None:
     output, dirs = path("output", options["output"]), [local_path("DIR", name) for name in given]
     if missing := [name for name in NEEDS if importlib.util.find_spec(name) is None]:
         raise UserError(f"a report needs {' and '.join(missing)}: pip install {' '.join(NEEDS)}")
-    from alexnet.workdir import checkpoint  # a mistake above needs no JAX
+    from alexnet.sweeps import plan  # a mistake above needs no JAX
+    from alexnet.workdir import checkpoint
 
+    # `DIR/*` of a sweep names the folder of its plans as well.
+    dirs = [folder for folder in dirs if folder.name != plan.RECORDS] or dirs
     workdirs = [run for folder in dirs for run in runs_in(folder)]
     which = checkpoint.which(options["checkpoint"])
     data_dir = options["data_dir"]

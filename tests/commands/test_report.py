@@ -144,6 +144,18 @@ def test_runs_without_weights_have_curves_and_a_table(tmp_path, capsys):
     assert page.count("<details open>") == 2
 
 
+def test_the_plans_of_a_sweep_are_no_run(tmp_path):
+    """They lie beside its runs, so `DIR/*` names them, too."""
+    runs = [leave(tmp_path / f"sweep/{arm}-0", [0.5]) for arm in "ab"]
+    plans = tmp_path / "sweep/sweeps"
+    plans.mkdir()
+    output = tmp_path / "page.html"
+    report.main([*map(str, [*runs, plans]), f"--output={output}", "--parts=config"])
+    assert titles(output.read_text()) == {"Config"}
+    with pytest.raises(UserError, match="sweeps holds no run"):
+        report.main([str(plans), f"--output={output}"])
+
+
 def test_runs_that_do_not_compare_have_all_else(tmp_path):
     """Runs on different datasets, and one whose log is damaged."""
     one = leave(tmp_path / "a-0", [0.5, 0.4])
