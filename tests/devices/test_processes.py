@@ -172,6 +172,19 @@ def test_options_that_do_not_go_together(options, message):
         processes.join(**options)
 
 
+def test_process_0_says_whom_it_waits_for_and_ends():
+    where = f"127.0.0.1:{free_port()}"
+    code = (
+        "from alexnet.devices import processes as p; "
+        f"p.NOTICE_SECONDS, p.JOIN_SECONDS = 0.1, 2; p.join('{where}', '2', '0')"
+    )
+    alone = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert alone.returncode == 2
+    waiting, error = alone.stderr.splitlines()
+    assert waiting == f"--coordinator={where}: waiting for the other processes, for up to 2 seconds"
+    assert error.startswith(f"error: --coordinator={where}: not all processes joined within 2 s")
+
+
 def test_a_coordinator_that_does_not_answer_is_named(monkeypatch):
     monkeypatch.setattr(processes.await_answer, "__defaults__", (1.0,))
     where = f"127.0.0.1:{free_port()}"

@@ -27,7 +27,8 @@ from alexnet.text import say
 
 HEARTBEAT_SECONDS = 100  # without a sign of life for so long, a process counts as lost
 ANSWER_SECONDS = 35  # so long the others try to reach process 0
-JOIN_SECONDS = 300  # so long process 0 waits for the others
+JOIN_SECONDS = 300  # so long the processes wait until all are there
+NOTICE_SECONDS = 10  # after so long a process says that it waits
 ASK_SECONDS = 3  # from one question to the others, whether they were told to stop, to the next
 SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
 MOST_CPU_DEVICES = 256  # each takes threads and memory of this one machine
@@ -79,11 +80,12 @@ def join(
         }
     jax.config.update("jax_enable_preemption_service", False)  # it would keep SIGTERM from us
     try:
-        jax.distributed.initialize(
-            **where,
-            initialization_timeout=JOIN_SECONDS,
-            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
-        )
+        with _waiting(coordinator):
+            jax.distributed.initialize(
+                **where,
+                initialization_timeout=2 * JOIN_SECONDS,
+                heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+            )
     except (ValueError, RuntimeError) as error:
         if coordinator == "auto" and isinstance(error, ValueError):
             raise UserError(
@@ -93,6 +95,34 @@ def join(
             ) from None
         reason = str(error).splitlines()[0]
         raise UserError(f"--coordinator={coordinator}: could not join the run: {reason}") from None
+
+
+@contextlib.contextmanager
+def _waiting(coordinator: str) -> Iterator[None]:
+    """Says that the others have not joined yet, and ends with a line where jax would abort."""
+
+    def notice() -> None:
+        say(
+            f"--coordinator={coordinator}: waiting for the other processes, for up to "
+            f"{JOIN_SECONDS} seconds"
+        )
+
+    def end() -> None:
+        say(
+            f"error: --coordinator={coordinator}: not all processes joined within {JOIN_SECONDS} "
+            "seconds: start as many as --processes says, at the same time"
+        )
+        os._exit(2)
+
+    timers = [threading.Timer(NOTICE_SECONDS, notice), threading.Timer(JOIN_SECONDS, end)]
+    for timer in timers:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield
+    finally:
+        for timer in timers:
+            timer.cancel()
 
 
 def address(coordinator: str) -> tuple[str, int]:
