@@ -17,7 +17,7 @@ def get_config():
     return [*digits.get_config(), {{
         "data.name": "folder:{photos}", "data.data_dir": {data_dir!r}, "data.image_size": 10,
         "net.image_size": 8, "net.remove": "conv3,conv4,conv5,pool5,fc7", "net.norm": False,
-        "net.kernels": (4, 4, 4, 4, 4), "net.hidden": (8, 8), "batch_size": 8, "epochs": 2.0,
+        "net.kernels": (4, 4, 4, 4, 4), "net.hidden": (8, 8), "batch_size": 8, "epochs": {epochs},
         "schedule.milestones": (), "log_every": 2, "checkpoint_every": 3,
     }}]
 """
@@ -34,10 +34,13 @@ def photos(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def config(folder: Path) -> Path:
-    """A config file of a run on such photos, which it makes in `folder`; two epochs, 11 steps."""
+def config(folder: Path, epochs: float = 2.0) -> Path:
+    """A config file of a run on such photos, which it makes in `folder`; 5.5 steps an epoch."""
     text = CONFIG.format(
-        configs=str(ROOT / "configs"), photos=photos(folder / "photos"), data_dir=str(folder)
+        configs=str(ROOT / "configs"),
+        photos=photos(folder / "photos"),
+        data_dir=str(folder),
+        epochs=epochs,
     )
     (folder / "smallest.py").write_text(text)
     return folder / "smallest.py"
