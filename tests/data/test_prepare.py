@@ -12,6 +12,7 @@ import pytest
 import sklearn.datasets
 from PIL import Image
 
+from alexnet.data.inventory import read_left_out
 from alexnet.data.prepare import ensure, prepare
 from alexnet.data.records import Writer
 from alexnet.data.sources import named
@@ -427,6 +428,8 @@ def test_a_damaged_list_of_left_out_files_is_made_again(pets, tmp_path):
     for damage in (b"rubbish\n", b"\xff\n", None):
         list_file = made.path / "left_out.txt"
         list_file.write_bytes(damage) if damage else list_file.unlink()
+        with pytest.raises(UserError, match=r"left_out\.txt cannot be read \(.*\): prepare"):
+            read_left_out(made.path)
         os.utime(pets / "cats" / "00.png", (1, 1))
         (pets / "notes.txt").write_bytes(damage or b"")
         assert ensure(name, str(tmp_path), 16).contents == made.contents

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePath
 
 from alexnet.data.sources.raw import LeftOut
+from alexnet.errors import UserError, one_line
 from alexnet.text import printable
 
 LEFT_OUT = "left_out.txt"  # in a store
@@ -62,8 +63,14 @@ def write_left_out(folder: Path, files: Iterable[LeftOut]) -> None:
 
 
 def read_left_out(folder: Path) -> list[LeftOut]:
-    """What `write_left_out` wrote, with printable names."""
-    lines = (folder / LEFT_OUT).read_text(encoding="utf-8").split("\n")[:-1]
-    return [
-        LeftOut(name, reason, why) for reason, name, why in (line.split("\t") for line in lines)
-    ]
+    """What `write_left_out` wrote, with printable names.
+
+    Raises:
+        UserError: if the list is gone or damaged; `prepare` then writes it anew.
+    """
+    path = folder / LEFT_OUT
+    try:
+        rows = [line.split("\t") for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+        return [LeftOut(name, reason, why) for reason, name, why in rows]
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({one_line(error)}): prepare the folder") from None

@@ -196,7 +196,7 @@ def _same_images(made: Store, raw: RawData, limits: Mapping[str, float]) -> bool
         return False
     try:
         left_out = read_left_out(made.path)
-    except (OSError, ValueError):  # damaged
+    except UserError:
         return False
     bad = {file.file: file for file in left_out if file.reason in (UNREADABLE, TOO_LARGE)}
     if contents(raw, bad) != (made.contents, made.inventory.unreadable_contents):
