@@ -1,8 +1,8 @@
 """Towers that meet in the last layer only are worse, even with more kernels (run 150).
 
-The paper gives no number. Run 150 of the 2012 source has 160 kernels of conv2 in each tower and an
-fc6 of 8192 neurons that reads its own tower; conv3 and fc7 read their own as well. The pocket net's
-arm grows in the same proportions.
+The paper gives no number. In run 150 of the 2012 source, conv2 has 160 kernels in each tower, fc6
+has 8192 neurons, and conv3, fc6 and fc7 read only their own tower. The pocket net grows in the same
+proportions.
 """
 
 ARMS = {

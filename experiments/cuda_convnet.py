@@ -1,8 +1,8 @@
 """cuda-convnet's nets reach its errors on CIFAR-10.
 
-The errors that its pages give: layers-80sec 26%, layers-19pct 19%, layers-18pct 18%,
-layers-conv-local-13pct 13%, layers-conv-local-11pct 11%; the last two over nine crops, and after
-hundreds of epochs: scale `long`.
+Its pages report these errors: layers-80sec 26%, layers-19pct 19%, layers-18pct 18%,
+layers-conv-local-13pct 13%, layers-conv-local-11pct 11%. The last two are averages over nine crops
+after hundreds of epochs; scale `long` trains them.
 """
 
 ARMS = {

@@ -1,7 +1,7 @@
 """Dropout keeps the net from overfitting (section 4.2).
 
 "Without dropout, our network exhibits substantial overfitting." No number is given, so only the
-direction can be judged. What it costs is `dropout_iterations.py`.
+direction can be judged. `dropout_iterations.py` measures the cost of dropout.
 """
 
 ARMS = {"baseline": {}, "no_dropout": {"net.dropout": 0.0}}

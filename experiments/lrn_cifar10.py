@@ -2,8 +2,8 @@
 
 "We also verified the effectiveness of this scheme on the CIFAR-10 dataset: a four-layer CNN
 achieved a 13% test error rate without normalization and 11% with normalization." The net is
-cuda-convnet's conv-local-11pct. `quarter` is a quarter of its schedule for both arms, 130 epochs;
-`whole` takes a night an arm. cuda-convnet tested over nine crops.
+cuda-convnet's conv-local-11pct, which was tested over nine crops. Scale `quarter` trains both arms
+for a quarter of its schedule, 130 epochs; `whole` takes a night per arm.
 """
 
 NINE = {"views": "nine_crop"}

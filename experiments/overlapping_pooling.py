@@ -1,8 +1,8 @@
 """Overlapping pooling lowers the error a little (section 3.4).
 
 "This scheme reduces the top-1 and top-5 error rates by 0.4% and 0.3%, respectively, as compared
-with the non-overlapping scheme s = 2, z = 2." It is run 147 of the 2012 source, whose layers keep
-their sizes.
+with the non-overlapping scheme s = 2, z = 2." Run 147 of the 2012 source is the non-overlapping
+net; its layers keep their sizes.
 """
 
 ARMS = {"baseline": {}, "no_overlap": {"net.overlapping_pool": False}}

@@ -1,8 +1,9 @@
 """The paper's text and the authors' source differ: which one is better?
 
-No claim of the paper. `original` is the source's layers and recipe: conv1's ReLU after its pooling,
-alpha divided by n, a second norm over conv2, colour noise that the image is divided by, 32 images
-that share a crop, biases whose rate does not drop. `paper` is the text's.
+The paper makes no claim about this. `original` has the layers and the recipe of the source: conv1's
+ReLU comes after pooling, alpha is divided by n, conv2 has a second norm, the noisy image is
+divided by 1.1, 32 images share a crop, and the rate of biases does not drop. `paper` follows the
+text.
 """
 
 SOURCE = {

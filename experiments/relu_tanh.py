@@ -5,9 +5,9 @@ six times faster than an equivalent network with tanh neurons. The learning rate
 were chosen independently to make training as fast as possible. No regularization of any kind was
 employed." The paper does not name the net; cuda-convnet's layers-19pct without weight decay fits.
 
-`search` is one seed of each rate. The rate with the fewest epochs to a training error of 25% is
-the one that `small` has: of the ReLU net .004. As that was the largest of four, .008 joined the
-search before its run. That of the tanh net is .004, too, until its search has ended.
+Scale `search` tries each rate with one seed. Scale `small` uses the rate that needs the fewest
+epochs to a training error of 25%. That is .004 for ReLU. It was the largest of four rates, so .008
+was added to the search before its run. tanh also uses .004 until its search has ended.
 """
 
 METRIC = "epochs to a training error of 0.25"

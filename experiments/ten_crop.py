@@ -1,8 +1,8 @@
 """Averaging over ten crops of a test image lowers the error (sections 4.1 and 6).
 
 Table 1: 37.5 / 17.0 with ten crops; "the error rates of our net without averaging predictions over
-ten patches as described in Section 4.1 are 39.0% and 18.3%". The arm is no run: it evaluates those
-of the baseline.
+ten patches as described in Section 4.1 are 39.0% and 18.3%". The arm trains nothing; it evaluates
+the runs of the baseline.
 """
 
 TEN = {"evaluate": {"of": {"baseline": 1}, "views": "ten_crop"}}
@@ -16,7 +16,7 @@ CLAIMS = {
     },
 }
 SCALES = {
-    # trained with reflections, for half of the crops are reflected
+    # trained with reflections, because half of the crops are reflected
     "digits": {
         "config": "../configs/digits.py",
         "seeds": 3,

@@ -5,21 +5,29 @@
     make bench ARGS='--batches=32 --modes=eager'   fewer batch sizes, fewer kinds of PyTorch
     make bench JAX=cuda13 ARGS=--only=short        on a GPU, what matters most, in four minutes
 
-Parts: alexnet, cifar, start; short, in which the important rows come first; loop, the training loop
-beside its step; input, batches read from disk. The last two need all packages of this project,
-which `make wheels` collects for a machine without a network, the others JAX, flax, optax, NumPy and
-PyTorch alone; the script also runs where these are and nothing is installed.
+Parts:
 
-Two processes hold the same net (with the same weights they give the same loss, which is checked)
-and take turns: each round times a few iterations of one, then of the other. A ratio is that of the
-medians: above 1 this project is faster. PyTorch runs eagerly, in channels_last, compiled and, on
-GPUs, compiled and captured as one CUDA graph; "stock" with its own LocalResponseNorm, "by hand"
-with the norm written as a convolution with a band of ones, and "our allocator" as by hand with the
-allocator that this project's commands use. Each column takes the best of them. The floor is the
-time of the step's multiply-adds at the rate of a large matrix product, measured in the same
-process; on GPUs a layer takes at least as long as its bytes at the rate of a copy, measured there,
-too. See `work.py`. Table and JSON file are written after every race, so a run that is cut keeps
-what it had, and --known=FILE.json goes on from there.
+    alexnet, cifar    throughput of the nets
+    start             time from the start of the process to the end of the first step
+    short             the important rows first
+    loop              the training loop compared with its bare step
+    input             batches read from disk
+
+`loop` and `input` need all packages of this project; `make wheels` collects them for a machine
+without a network. The other parts need only JAX, flax, optax, NumPy and PyTorch; this project need
+not be installed.
+
+Two processes hold the same net and take turns: each round times a few iterations of one, then of
+the other. A check makes sure that the same weights give the same loss. A ratio above 1 means that
+this project's median is faster. PyTorch runs eagerly, in channels_last, compiled and, on GPUs,
+compiled and captured as one CUDA graph. "stock" uses PyTorch's LocalResponseNorm; "by hand" writes
+the norm as a convolution with a band of ones; "our allocator" is "by hand" with the allocator of
+this project's commands. Each column shows the best mode.
+
+The floor is the time of the step's multiply-adds at the rate of a large matrix product. On GPUs, a
+layer takes at least the time to copy its bytes. Both rates are measured in the same process; see
+`work.py`. The table and the JSON file are written after every race, so an interrupted run keeps its
+results, and --known=FILE.json continues it.
 """
 
 import importlib.util
@@ -46,7 +54,7 @@ from alexnet.errors import UserError, choice
 HERE = Path(__file__).parent
 PARTS = ("alexnet", "cifar", "start", "short", "loop", "input")
 OPTIONS = {
-    "torch": ".venv-torch/bin/python",  # or the Python that runs this, if it has PyTorch
+    "torch": ".venv-torch/bin/python",  # else the Python that runs this, if it has PyTorch
     "only": "alexnet,cifar,start",
     "rounds": "7",
     "dtype": "float32",
@@ -54,13 +62,13 @@ OPTIONS = {
     "batches": "",  # "": 32,128 on a CPU and 128,1024 on a GPU
     "work": "train,forward",
     "kernels": "auto",  # as config.kernels
-    "seconds": "",  # to be over after so many; "": 230 for short, else no limit
-    "processes": "",  # kept: one each for all rows, as on GPUs; new: for each race; "": by device
+    "seconds": "",  # time limit; "": 230 for short, else no limit
+    "processes": "",  # kept: for all rows, as on GPUs; new: for each race; "": by device
     "known": "",  # a bench.json whose races are not run again
     "out": "runs/bench",
 }
-ROUND_SECONDS = {"cpu": 0.5, "gpu": 0.15}  # of work a turn, so that short steps are timed over many
-PROGRAMS = {  # what needs the whole project: its script and arguments, and an import that shows it
+ROUND_SECONDS = {"cpu": 0.5, "gpu": 0.15}  # length of a turn: short steps repeat many times
+PROGRAMS = {  # parts that need all packages: script, arguments, and a package to look for
     "loop": (("loop.py", "--config=configs/digits.py", "--steps=200", "--rounds=2"), "grain"),
     "input": (("input.py",), "grain"),
 }
@@ -71,11 +79,11 @@ class Bench:
 
     def __init__(self, stable: Stable, rounds: int, results: Results):
         self.stable, self.rounds, self.results = stable, rounds, results
-        self.us: Contestant | None = None  # with the row's task, for its next race
+        self.us: Contestant | None = None  # holds the row's task until the next row
         self.checked = set()
 
     def about(self, processes: str) -> bool:
-        """Notes what the contestants are, and whether to keep them; whether they are on a GPU."""
+        """Records the contestants; decides whether to keep them. Returns: are they on a GPU?"""
         us, them = self.stable.ours(), self.stable.theirs()
         self.results.about |= {"ours": us.about, "PyTorch's": them.about, "machine": machine()}
         self.results.store()
@@ -91,7 +99,7 @@ class Bench:
         return gpu
 
     def check_same(self, name: str, tuning: str) -> None:
-        """That the same weights give the same loss here and there."""
+        """Raises UserError unless both contestants compute the same loss from the same weights."""
         if (name, tuning) in self.checked:
             return
         task = {"net": name, "batch": 8, "work": "check", "dtype": "float32", "tuning": tuning}
@@ -104,7 +112,7 @@ class Bench:
         self.checked.add((name, tuning))
 
     def run(self, races: Sequence[Race]) -> None:
-        """All races that the results lack, in their order."""
+        """Runs all races that the results lack, in order."""
         for row, group in itertools.groupby(races, lambda race: race.row):
             entry = self.results.row(row)
             entry["them"] = [found for found in entry["them"] if "ratio" in found]
@@ -117,7 +125,7 @@ class Bench:
                 )
                 self._race(race, entry)
                 if not (self.us and self.us.alive):
-                    break  # nor would it in the next race
+                    break  # it would fail again
             if self.us:
                 self.stable.release(self.us)
             self.us = None
@@ -127,7 +135,7 @@ class Bench:
         return bool(self.stable.until) and time.time() >= self.stable.until
 
     def _race(self, race: Race, entry: dict) -> None:
-        """Adds a race to its row's entry, or why there was none."""
+        """Runs a race and adds the result, or the reason for its failure, to the row's entry."""
         found, them = {"tuning": race.tuning, "mode": race.mode}, None
         begun = time.time()
         try:
@@ -136,7 +144,7 @@ class Bench:
             seconds = ROUND_SECONDS[them.about["platform"]]
             ours, theirs = contestants.turns(self.us, them, self.rounds, seconds)
         except ChildProcessError as error:
-            if self.over():  # cut: another run has it to do
+            if self.over():  # left for a later run
                 print("the time is up", flush=True)
                 return
             found["error"] = str(error)
@@ -158,12 +166,12 @@ class Bench:
         self.results.store()
 
     def _ready(self, race: Race, entry: dict) -> Contestant:
-        """PyTorch's contestant with its task; ours has its own then, too."""
+        """Prepares both contestants for a race and returns PyTorch's."""
         task = race.row._asdict()
         meanwhile = self.stable.keeps and race.mode in ("compile", "graphs")
         new = self.us is None or self.us.task != task
         if new and not self.stable.keeps:
-            first = self.stable.ours().build(task)  # compiling takes memory, which is not to count
+            first = self.stable.ours().build(task)  # compiling takes memory, which must not count
             entry["compile"] = first.said["compile"]
             first.end()
         if new:
@@ -180,7 +188,7 @@ class Bench:
         return them
 
     def starts(self, name: str, batch: int) -> Iterator[tuple[str, float, float]]:
-        """(what, seconds from process start to the end of the first step, of it compiling)."""
+        """(name, seconds from process start to the end of the first step, seconds of compiling)."""
         task = {"net": name, "work": "train", "batch": batch, "dtype": "float32"}
         stock = task | {"mode": "eager", "tuning": "stock"}
         for who, start, what in (
@@ -195,7 +203,7 @@ class Bench:
                     contestant.end()
 
     def program(self, name: str) -> None:
-        """Runs one of PROGRAMS, and keeps what it says last."""
+        """Runs one of PROGRAMS, and keeps its last line of output."""
         (script, *options), needs = PROGRAMS[name]
         if importlib.util.find_spec(needs) is None:
             said = f"not run: {needs} is not installed (make wheels)"
@@ -217,7 +225,7 @@ class Bench:
 
 
 def machine() -> str:
-    """The driver and the card as it says, or the number of cores."""
+    """The number of cores and, from nvidia-smi, the card and the driver."""
     if (tool := shutil.which("nvidia-smi")) is None:
         return f"{os.cpu_count()} cores"
     query = "--query-gpu=name,driver_version,memory.total"
@@ -228,14 +236,14 @@ def machine() -> str:
 
 
 def words(name: str, text: str, allowed: Sequence[str]) -> list[str]:
-    """Those of the allowed words that `--name=text` asks for."""
+    """The words in `--name=text`. Raises UserError for one that is not allowed."""
     for word in text.split(","):
         choice(f"--{name}", word, allowed)
     return text.split(",")
 
 
 def races(options: dict[str, str], parts: Sequence[str], gpu: bool) -> list[Race]:
-    """What the options ask for, in order."""
+    """The races that the options ask for, in order."""
     modes = words("modes", options["modes"] or ",".join(MODES if gpu else MODES[:3]), MODES)
     sizes = options["batches"] or ("128,1024" if gpu else "32,128")
     batches = [count("batches", text) for text in sizes.split(",")]
@@ -251,7 +259,7 @@ def races(options: dict[str, str], parts: Sequence[str], gpu: bool) -> list[Race
 
 
 def python_with_torch(asked: str) -> str:
-    """The Python that PyTorch's contestant runs with."""
+    """The Python that runs PyTorch's contestant."""
     if Path(asked).exists():
         return asked
     if asked == OPTIONS["torch"] and importlib.util.find_spec("torch"):
@@ -260,7 +268,7 @@ def python_with_torch(asked: str) -> str:
 
 
 def opened(options: dict[str, str]) -> Results:
-    """The results of this run, in a folder that can be written."""
+    """The results of this run. Raises UserError if their folder cannot be written."""
     out = Path(options["out"])
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Finds the package beside this folder where it is not installed; imported before it."""
+"""Puts src/ on the path if alexnet is not installed. Import this module before alexnet."""
 
 import sys
 from importlib import util

@@ -1,10 +1,10 @@
-"""What the compiled step really exchanges: the collectives of the full-size net, by scheme.
+"""The collectives in the compiled training step of the full-size net, by scheme.
 
     python experiments/benchmarks/collectives.py
 
-Nothing is run: each training gradient is compiled for virtual CPU devices and its collectives are
-read off the program. The bytes are those of their results on one device; docs/scaling.md compares
-them with the arithmetic.
+Nothing is run: this script compiles each training gradient for virtual CPU devices and reads its
+collectives from the program. The sizes are those of the results on one device; docs/scaling.md
+compares them with the arithmetic.
 """
 
 import functools

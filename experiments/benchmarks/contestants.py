@@ -1,4 +1,4 @@
-"""Processes that run their iterations when asked to, in turns."""
+"""Processes that take turns to run iterations on request."""
 
 import contextlib
 import json
@@ -22,13 +22,13 @@ class Contestant:
     """A process that holds one task at a time; see `work`.
 
     Attributes:
-        about: what it is: platform, device, versions.
-        said: what it found while it built its task.
-        peak: bytes, after a run.
+        about: platform, device, versions.
+        said: its answer to the last task: compile time, loss or rates.
+        peak: peak memory in bytes, after a run.
     """
 
     def __init__(self, command: list[str], environment: dict[str, str], until: float = 0):
-        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115  as long as the process
+        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115  open as long as the process
         self.until, self.task, self.started = until, None, time.time()
         self.process = subprocess.Popen(
             command,
@@ -42,7 +42,7 @@ class Contestant:
         self.about = self._answer()
 
     def ask(self, task: dict) -> None:
-        """Begins to build a task; `ready` waits until it is built."""
+        """Sends a task to build; `ready` waits until it is built."""
         self.task = task
         self._order({"task": task | {"started": self.started}})
 
@@ -55,7 +55,7 @@ class Contestant:
         return self
 
     def run(self, times: int, ahead: int = 1) -> list[float]:
-        """Seconds of an iteration, of each group of `ahead`."""
+        """Seconds per iteration, one number for each group of `ahead` iterations."""
         self._order({"run": times, "ahead": ahead})
         answer = self._answer()
         self.peak = answer["peak"]
@@ -72,11 +72,11 @@ class Contestant:
         self.log.close()
 
     def _order(self, order: dict) -> None:
-        with contextlib.suppress(BrokenPipeError):  # why it ended is read in its answer
+        with contextlib.suppress(BrokenPipeError):  # `_answer` reads why it ended
             print(json.dumps(order), file=self.process.stdin, flush=True)
 
     def _answer(self) -> dict:
-        """Its next line. Raises ChildProcessError if there is none, or none in time."""
+        """The next line of its output. Raises ChildProcessError if none comes, or none in time."""
         left = max(0, self.until - time.time()) if self.until else None
         if not select.select([self.process.stdout], [], [], left)[0]:
             self.end(kill=True)
@@ -95,14 +95,14 @@ class Contestant:
 
 
 class Stable:
-    """Starts contestants, and on a GPU keeps them from task to task: to start one takes seconds.
+    """Starts contestants. On a GPU it keeps them from task to task, because a start takes seconds.
 
-    On a CPU each task has processes of its own, for a process's peak memory is that of all it did.
+    On a CPU each task has new processes, because peak memory counts from the start of a process.
 
     Args:
         torch: a Python that has PyTorch.
-        folder: takes the weights and the compiled programs.
-        until: when all has to be over, as `time.time` says it; 0 is never.
+        folder: for the weights and the compiled programs.
+        until: the deadline, in seconds as `time.time` gives them; 0 for none.
     """
 
     def __init__(self, torch: str, folder: Path, until: float = 0):
@@ -120,7 +120,7 @@ class Stable:
         return self._start(self.torch, "torch_contestant.py", environment, cache)
 
     def release(self, contestant: Contestant) -> None:
-        """Ends a contestant, unless it is one to be kept."""
+        """Ends a contestant, unless the stable keeps it."""
         if contestant.alive and contestant not in self.kept.values():
             contestant.end()
 
@@ -154,13 +154,13 @@ class Stable:
 def turns(
     us: Contestant, them: Contestant, rounds: int, seconds: float
 ) -> tuple[list[float], list[float]]:
-    """Medians of each one's iterations, round by round, after two to warm up.
+    """Each contestant's median seconds per iteration, round by round, after two to warm up.
 
-    On a GPU the iterations of a turn are started one after the other and waited for in three
-    groups, as a training loop does; on a CPU each is waited for.
+    On a GPU, a turn starts its iterations one after the other and waits for them in three groups,
+    as a training loop does. On a CPU it waits for each one.
 
     Args:
-        seconds: how long a turn is to last, at least.
+        seconds: approximate length of a turn.
     """
     both, plan = (us, them), {}
     for contestant in both:

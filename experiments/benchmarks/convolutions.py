@@ -1,14 +1,14 @@
-"""How near the convolutions of a net come to matrix products of their size.
+"""Compares the convolutions of a net with matrix products of the same size.
 
     python experiments/benchmarks/convolutions.py
     python experiments/benchmarks/convolutions.py --net=80sec --images=128
 
-A convolution is a product of patches with kernels, its kernel's gradient one of patches with the
-output's gradient, its input's gradient one of that with kernels. Here XLA's products of these sizes
-are timed in turns with the convolution that this device gets, each alone. They are given their
-patches ready-made, in the order that suits them, which no convolution is. Printed are medians in
-GFLOP/s; zeros at the borders count as work for both. Where each tower reads its own maps, the
-figures are of one tower.
+A convolution is a product of patches and kernels. The gradient of its kernels is a product of
+patches and the output's gradient; the gradient of its input is a product of the output's gradient
+and kernels. This script times XLA's products of these sizes in turns with the convolution that
+this device gets, each alone. The products have an advantage: they read ready-made patches in the
+best order. It prints medians in GFLOP/s; zeros at the borders count as work for both. If each
+tower reads its own maps, the figures are for one tower.
 """
 
 import statistics
@@ -39,7 +39,7 @@ Program = tuple[Callable[..., jax.Array], tuple[Any, ...]]  # and its arguments
 def programs(
     layer: table.Layer, kernels: int, images: int, convolve: Callable[..., jax.Array]
 ) -> tuple[dict[tuple[str, str], Program], int]:
-    """A layer's convolutions and products by ("conv" or "product", one of WORK); FLOP of each."""
+    """A layer's programs by ("conv" or "product", one of WORK), and the FLOP of each program."""
     row, (height, width, channels) = layer.row, layer.input_shape
     rows, columns, _ = layer.output_shape
     keys = iter(jax.random.split(jax.random.key(0), 4))
@@ -82,7 +82,7 @@ def rates(net: table.Net, images: int, rounds: int) -> list[list[str]]:
     for number, layer in enumerate(table.layers(net)):
         if not isinstance(layer.row, table.Conv):
             continue
-        shared = number == 0 or layer.row.reads == "all"  # then `network` runs all towers as one
+        shared = number == 0 or layer.row.reads == "all"  # all towers run as one convolution
         kernels = layer.output_shape[-1] * (net.towers if shared else 1)
         tasks, flop = programs(layer, kernels, images, convolve)
         if number == 0:  # images need no gradient

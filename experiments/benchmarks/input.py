@@ -1,10 +1,10 @@
-"""How many images a second come from the disk, decoded and shuffled, ready for the device.
+"""Images per second read from disk, decoded and shuffled, ready for the device.
 
     python experiments/benchmarks/input.py [--images=2000] [--size=256] [--batch=128]
 
-Photos are drawn, smooth noise with the sizes of a JPEG file of ImageNet, and prepared as a folder
-of one's own is, in a temporary place. Then the pipeline that training reads from runs by itself,
-for two epochs, of which the second is timed.
+This script draws photos of smooth noise, whose JPEG files are as large as those of ImageNet, and
+prepares them as a folder dataset in a temporary place. It then runs the input pipeline of training
+alone for two epochs, and times the second.
 """
 
 import sys

@@ -1,10 +1,10 @@
-"""This project's training step or forward pass, for `bench.py` to time; `work.py` says how.
+"""This project's training step or forward pass for `bench.py`; see `work.py` for the protocol.
 
     echo '{"task": {"net": "alexnet", "batch": 32, "work": "train", "dtype": "float32"}}' |
         python experiments/benchmarks/jax_contestant.py
 
-The work "check" writes the weights to a file and gives the loss, so that others can compare theirs.
-Nothing here reads a config or images from a disk: JAX, flax, optax and NumPy are all it needs.
+The work "check" writes the weights to a file and returns the loss, so that PyTorch can be compared.
+This script reads no config and no images, so it needs only JAX, flax, optax and NumPy.
 """
 
 import functools
@@ -28,7 +28,7 @@ from alexnet.kernels.choose import choose, compiler_options
 from alexnet.models import network
 from alexnet.training import evaluation, forward, optimizer, placement, schedule, step
 
-# A benchmark's word: the dtype that a net computes with, the precision of float32 products.
+# By the benchmark's name: the dtype of the net, the precision of float32 products.
 PRECISIONS = {
     "float32": ("float32", "float32"),  # as the configs have it
     "tf32": ("float32", "tensorfloat32"),
@@ -55,11 +55,11 @@ class Task:
         self.images, self.labels = work.batch(self.table, size)
 
     def params(self) -> network.Params:
-        """The first ones of seed 0."""
+        """The initial parameters for seed 0."""
         return jax.jit(self.init, out_shardings=self.shardings.params)(jax.random.key(0))
 
     def check(self) -> dict[str, float]:
-        """The loss of a batch, without dropout; leaves the weights in the task's file."""
+        """The loss of a batch, without dropout; writes the weights to the task's file."""
         params = self.params()
         leaves = {f"{n}.{p}": a for n, ab in params.items() for p, a in ab.items()}
         np.savez(self.task["weights"], **leaves)
@@ -74,7 +74,7 @@ class Task:
         return {"loss": float(total) / len(self.labels)}
 
     def arguments(self) -> tuple[Any, ...]:
-        """What an iteration takes, on the device; of a step the state comes first."""
+        """The arguments of an iteration, on the device; a training step has the state first."""
         place = meshes.batch_sharding(self.mesh)
         if self.task["work"] == "forward":
             return self.params(), jax.device_put(work.inputs(self.images), place)
@@ -88,7 +88,7 @@ class Task:
         return state, batch, rate(0, [], self.shapes), statistics, step.key_of(0)
 
     def traced(self, arguments: tuple[Any, ...]) -> Any:
-        """The iteration, traced for such arguments; their shapes will do."""
+        """The iteration, traced for these arguments or their shapes."""
         if self.task["work"] == "forward":
             apply = forward.on_mesh(self.table, self.mesh, **self.how)
             program = jax.jit(apply, compiler_options=self.options)
@@ -122,7 +122,7 @@ def build(task: dict) -> work.Ready:
 
 
 def running(program: Callable[..., Any], arguments: tuple, carries_state: bool) -> work.Ready:
-    """Iterations of a compiled program; with a state, each takes what the one before gave."""
+    """Iterations of a compiled program; a training step passes its state on to the next."""
     state, *rest = arguments
     result = None
 
@@ -139,7 +139,7 @@ def running(program: Callable[..., Any], arguments: tuple, carries_state: bool) 
 
 
 def memory(program: Any) -> int:
-    """Bytes on the device while a program runs: the allocator's peak is that of all tasks."""
+    """Bytes on the device while a program runs; the allocator's peak would count all tasks."""
     found = program.memory_analysis()
     kept = found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
     return kept + found.temp_size_in_bytes
@@ -147,7 +147,7 @@ def memory(program: Any) -> int:
 
 @functools.cache
 def ceilings(word: str) -> dict[str, float]:
-    """The rates of a large product and, on GPUs, of a copy: FLOP and bytes a second."""
+    """The rates of a large product and, on GPUs, of a copy, in FLOP and bytes per second."""
     if on_cpu():
         return {"floor": rates.matmul_rate()}
     return {"floor": rates.matmul_rate(8192, *PRECISIONS[word]), "copy": copy_rate()}
@@ -161,7 +161,7 @@ def on_cpu() -> bool:
 
 
 def about() -> dict[str, Any]:
-    """What this contestant is."""
+    """Platform, device and versions."""
     packages = ("jax", "jaxlib", "flax", "optax", "numpy")
     return {
         "platform": "cpu" if on_cpu() else "gpu",

@@ -1,13 +1,13 @@
-"""What the training loop costs beside the bare step.
+"""The overhead of the training loop over the bare step.
 
     python experiments/benchmarks/loop.py --config=configs/imagenette.py --steps=20
     python experiments/benchmarks/loop.py --config=configs/cifar10.py:80sec --steps=300
 
-Rounds of two turns. The bare step runs on one batch that is on the device already: no input, no
-augmentation, no logs. The loop is `train_and_evaluate` itself, with a checkpoint in the middle; its
-time is read off its own log from the first row to the last, so compiling and the validation at the
-end are not in it, and everything else is. Printed: medians, and the share of the loop that is not
-step.
+Each round times two turns. The bare step runs on one batch that is already on the device: no input,
+no augmentation, no logs. The loop is `train_and_evaluate` itself, with a checkpoint in the middle.
+Its time comes from its log, from the first row to the last: all of the loop except compiling and
+the validation at the end. The script prints medians, and the loop's overhead as a share of its
+time.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ from alexnet.training.loop import train_and_evaluate
 from alexnet.training.setup import KINDS, setup
 from alexnet.workdir import log
 
-OPTIONS = {"steps": ("20", "in the loop, a round"), "rounds": ("5", "of both turns")}
+OPTIONS = {"steps": ("20", "steps of the loop in a round"), "rounds": ("5", "how many rounds")}
 
 
 def bare_step(config):
@@ -71,7 +71,7 @@ def main(argv: list[str]) -> None:
         for _ in range(rounds):
             found.append((bare(max(2, steps // 2)), loop_seconds(config, folder)))
     for step, loop in found:
-        print(f"step {step * 1e3:,.1f} ms, loop {loop * 1e3:,.1f} ms: {1 - step / loop:.1%} of it")
+        print(f"step {step * 1e3:,.1f} ms, loop {loop * 1e3:,.1f} ms, {1 - step / loop:.1%}")
     step, loop = (statistics.median(times) for times in zip(*found, strict=True))
     print(f"medians: step {step * 1e3:,.1f} ms, loop {loop * 1e3:,.1f} ms, {1 - step / loop:.1%}")
 

@@ -1,11 +1,11 @@
-"""What a training step asks of a GPU, counted in the program that XLA is given for CUDA.
+"""Counts the operations of a training step in the program that XLA gets for CUDA.
 
     python experiments/benchmarks/lowering.py [--kernels=plain,gpu] [--batch=128]
 
-No GPU is needed and nothing is run: JAX lowers the step for CUDA, and the operations of the
-StableHLO are counted. XLA then fuses, folds and lays out anew what it finds there (most transposes
-and all reverses of kernels vanish in cuDNN's and cuBLAS's calls), so these are no times. `auto` is
-not among the kernels, as it is chosen for the device at hand: a GPU gets `plain` by it.
+No GPU is needed and nothing is run: JAX lowers the step for CUDA, and this script counts the
+operations in the StableHLO. The counts do not predict times, because XLA then fuses, folds and
+reorders them; most transposes and all reverses of kernels should vanish in calls of cuDNN and
+cuBLAS. The kernels exclude `auto`, which depends on the device; on a GPU it is `plain`.
 """
 
 import collections
@@ -22,8 +22,8 @@ from alexnet.kernels.choose import KERNELS
 from alexnet.text import aligned
 
 OPTIONS = {
-    "nets": ("alexnet;alexnet, one tower", "of work.NETS, with semicolons between"),
-    "kernels": ("plain,gpu", "as config.kernels, but auto"),
+    "nets": ("alexnet;alexnet, one tower", "names in work.NETS, separated by semicolons"),
+    "kernels": ("plain,gpu", "as config.kernels, except auto"),
     "dtype": ("float32", "or tf32, bfloat16"),
     "batch": ("128", "images"),
 }
@@ -50,7 +50,7 @@ def lowered(net: str, kernels: str, dtype: str = "float32", batch: int = 128) ->
 
 
 def counted(text: str) -> dict[str, int]:
-    """How many operations of each of COLUMNS; custom calls, but shardings, are the host's."""
+    """The number of operations per column; custom calls other than shardings count as host."""
     text = re.sub(r"custom_call @(Sharding|SPMD\w+)", "", text)
     found = collections.Counter(OPERATION.findall(text))
     return {column: sum(found[name] for name in names) for column, names in COLUMNS.items()}

@@ -1,4 +1,4 @@
-"""The results of `bench.py`: a table and a JSON file, written anew whenever there is more."""
+"""The results of `bench.py`: a table and a JSON file, rewritten after every race."""
 
 import json
 import math
@@ -20,10 +20,10 @@ KEY = Row._fields
 
 
 class Results:
-    """What is known so far; `races` and `starts` as in the JSON file.
+    """The results so far; `races` and `starts` are as in the JSON file.
 
     Args:
-        known: the file of an earlier run, whose races are not run again.
+        known: the JSON file of an earlier run, whose races are not repeated.
     """
 
     def __init__(self, out: Path, title: str, known: Path | None = None):
@@ -35,7 +35,7 @@ class Results:
         self.programs: dict[str, str] = found.get("programs", {})
 
     def row(self, row: Row) -> dict:
-        """A row's entry, a new one if there is none."""
+        """The entry of a row, created if missing."""
         for found in self.races:
             if tuple(found.get(name, "auto") for name in KEY) == row:
                 return found
@@ -43,7 +43,7 @@ class Results:
         return self.races[-1]
 
     def store(self) -> None:
-        """Writes both files; whoever reads one meanwhile has the old one or the new."""
+        """Writes both files atomically: a reader sees the old file or the new one."""
         everything = {
             "about": self.about,
             "races": self.races,
@@ -59,7 +59,7 @@ class Results:
             os.replace(unfinished, self.out / name)
 
     def table(self) -> str:
-        """All of it as text."""
+        """All results as text."""
         text = [self.title, *(f"{name}: {value}" for name, value in self.about.items())]
         measured = [row for row in self.races if row["seconds"]]
         if measured:
@@ -95,7 +95,7 @@ def line(row: dict) -> str:
 
 
 def share(row: dict) -> float:
-    """How much of the floor, or of the roofline where copies were measured, is reached."""
+    """The floor's share of the measured time; the roofline's, if copies were measured."""
     least = cost.least_seconds(
         work.net(row["net"]),
         row["batch"],
@@ -108,7 +108,7 @@ def share(row: dict) -> float:
 
 
 def ceilings(rows: list[dict]) -> list[str]:
-    """The rates that the floor is computed with."""
+    """The measured rates behind the floor, a line each."""
     found = []
     for dtype in dict.fromkeys(row["dtype"] for row in rows):
         rates = sorted(row["floor"] / 1e9 for row in rows if row["dtype"] == dtype)
@@ -119,7 +119,7 @@ def ceilings(rows: list[dict]) -> list[str]:
 
 
 def failures(row: dict) -> list[str]:
-    """What was to be run and was not."""
+    """A line for each race that failed."""
     which = f"{row['net']}, {row['work']}, batch {row['batch']}, {row['dtype']}"
     which += f", kernels {row['kernels']}" if row["kernels"] != "auto" else ""
     return [

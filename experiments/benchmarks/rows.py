@@ -1,4 +1,4 @@
-"""What is raced: rows of the table, and the kinds of PyTorch that each meets, in order."""
+"""The races, in order: rows of the table, each against several kinds of PyTorch."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ DTYPES = ("float32", "tf32", "bfloat16")
 
 
 class Row(NamedTuple):
-    """What both do; a row of the table."""
+    """A row of the table: the work of both contestants."""
 
     net: str
     work: str
@@ -35,24 +35,24 @@ class Race(NamedTuple):
 
 
 def tunings(net: str, gpu: bool) -> list[str]:
-    """Those of TUNINGS that differ: with a norm over maps there is one to write by hand."""
+    """The TUNINGS that differ for this net; only a norm over maps can be written by hand."""
     has_norm = any(isinstance(row, Norm) and row.over == "maps" for row in work.net(net).rows)
     found = ["stock", "by hand"] if has_norm else ["stock"]
     return found if gpu else [*found, "our allocator"]
 
 
 def full(rows: Sequence[Row], modes: Sequence[str], gpu: bool) -> Iterator[Race]:
-    """Every row against every kind."""
+    """Races of every row against every kind of PyTorch."""
     for row in rows:
         for tuning, mode in itertools.product(tunings(row.net, gpu), modes):
             yield Race(row, tuning, mode)
 
 
 def short(modes: Sequence[str], batches: Sequence[int], gpu: bool) -> list[Race]:
-    """The important ones first, for whoever has a device for minutes.
+    """All races, the important ones first, for a device that is available only for minutes.
 
-    The rows that are goals meet the fastest PyTorch and the usual one; then all rows meet the
-    usual one, which needs no compiling; then comes the rest.
+    The rows with goals meet compiled PyTorch and channels_last first. Then all rows meet
+    channels_last, which needs no compiling. All other races follow.
     """
     large, small = max(batches), min(batches)
     goals = [
@@ -80,5 +80,5 @@ def short(modes: Sequence[str], batches: Sequence[int], gpu: bool) -> list[Race]
 
 
 def _best(row: Row, modes: Sequence[str]) -> list[Race]:
-    """Against the quicker tuning alone."""
+    """Races against the fastest tuning only."""
     return [Race(row, tunings(row.net, gpu=True)[-1], mode) for mode in modes]

@@ -1,12 +1,13 @@
-"""What of a training's time checkpoints cost, with their digests and the checks before them.
+"""The share of training time that checkpoints cost, with their digests and checks.
 
     python experiments/benchmarks/saving.py --config=configs/imagenette.py [--config.batch_size=32]
         [--saves=5] [--every=300]
 
-Trains, saves so often, and takes the medians: of the two checks (the norms of the state, the loss
-of a batch with the new weights), of the time that `save` holds the training up (the copy to the
-host and the digests), and of the time that the steps beside the writing take longer than others. A
-line says what share of the time that is, at one save every so many seconds.
+This script trains, saves --saves times, and prints the median cost of three parts: the two checks
+before a save (the norms of the state, and the loss of a batch with the new weights); the time for
+which `save` blocks training (the copy to the host and the digests); and the extra time of steps
+that run while files are written. A last line gives the total, as a share of --every seconds of
+training.
 """
 
 import contextlib
@@ -25,14 +26,14 @@ from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.record import Progress
 
 OPTIONS = {
-    "saves": ("5", "how many are timed"),
-    "every": ("300", "seconds of training from one save to the next, for the share"),
+    "saves": ("5", "how many saves are timed"),
+    "every": ("300", "seconds of training between saves, to compute the share"),
 }
 PARTS = ("checks", "save", "slower steps")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Prints a line for each part and one for all."""
+    """Prints a line for each part and one for their sum."""
     config, options = parse(argv, {"config": (None, ""), **OPTIONS}, KINDS)
     saves, every = (count(name, options[name]) for name in OPTIONS)
     trained = setup(config)
@@ -45,7 +46,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def timed(trained: Run, checkpoints: Checkpoints, saves: int) -> tuple[float, list[float]]:
-    """(seconds a step, the seconds that each of PARTS costs), medians."""
+    """Medians: (seconds per step, seconds that each of PARTS costs per save)."""
     batches, state = iter(trained.batches()), trained.fresh()
 
     def step() -> float:
@@ -76,7 +77,7 @@ def timed(trained: Run, checkpoints: Checkpoints, saves: int) -> tuple[float, li
 
 
 def clocked(work: Callable, keep: Callable = lambda _: None) -> float:
-    """The seconds until what `work` gives is there, which `keep` takes."""
+    """The seconds until the result of `work` is ready. `keep` gets the result."""
     began = time.perf_counter()
     found = work()
     jax.block_until_ready(found)

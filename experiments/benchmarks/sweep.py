@@ -1,13 +1,12 @@
-"""What a sweep costs beside the bare steps of its runs.
+"""The cost of a sweep, compared with the bare steps of its runs.
 
     python experiments/benchmarks/sweep.py [--runs=30] [--epochs=8]
         [--experiment=experiments/lrn.py:digits]
 
-The bare steps run on one batch that is on the device already, for each arm, once before the sweep
-and once after it: no input, no logs, no compiling. The sweep is the command itself, from its start
-to its end: everything is in its time, compiling (with an empty cache), validations and checkpoints
-as well. Where others use the machine, the times of the clock say little; those of the cores, which
-both take, are printed beside them.
+The bare steps of each arm run on one batch that is already on the device, once before the sweep and
+once after it: no input, no logs, no compiling. The sweep is the command itself, from start to end.
+Its time includes everything: compiling with an empty cache, validations and checkpoints. On a
+shared machine, wall-clock times vary a lot, so the script also prints the time of all cores.
 """
 
 import os
@@ -26,8 +25,8 @@ from alexnet.training.programs import Programs
 
 OPTIONS = {
     "experiment": ("experiments/lrn.py:digits", "a file and its scale"),
-    "runs": ("30", "of all arms together"),
-    "epochs": ("8", "of each run"),
+    "runs": ("30", "runs of all arms together"),
+    "epochs": ("8", "epochs of each run"),
 }
 
 
@@ -38,28 +37,28 @@ class Spent(NamedTuple):
     cores: float
 
     def times(self, count: float) -> "Spent":
-        """So often."""
+        """Both times, multiplied by `count`."""
         return Spent(count * self.clock, count * self.cores)
 
 
 def now(who: int) -> Spent:
-    """What has been spent by this process, or by those that it has started."""
+    """The time spent by this process or by its children; `who` is as for `getrusage`."""
     used = resource.getrusage(who)
     return Spent(time.perf_counter(), used.ru_utime + used.ru_stime)
 
 
 def since(start: Spent, who: int) -> Spent:
-    """What has been spent since then."""
+    """The time spent since `start`."""
     return Spent(*(end - begin for end, begin in zip(now(who), start, strict=True)))
 
 
 def both(one: Spent, other: Spent) -> Spent:
-    """Their sum."""
+    """The sum of two times."""
     return Spent(*map(sum, zip(one, other, strict=True)))
 
 
 def bare_steps(found: experiment.Experiment, programs: Programs, times: int = 30) -> Spent:
-    """What all steps of one run of every arm take, with nothing around them."""
+    """The time of all steps of one run of every arm, without a training loop."""
     import jax
 
     from alexnet.training.setup import setup
@@ -80,7 +79,7 @@ def bare_steps(found: experiment.Experiment, programs: Programs, times: int = 30
 
 
 def sweep(name: str, seeds: int, epochs: str) -> Spent:
-    """What the command takes."""
+    """The time that the sweep command takes."""
     with tempfile.TemporaryDirectory() as folder:
         cold = os.environ | {"JAX_COMPILATION_CACHE_DIR": f"{folder}/cache"}
         command = [sys.executable, "-m", "alexnet.sweep", name, f"--workdir={folder}/sweep"]

@@ -1,8 +1,8 @@
-"""PyTorch's training step or forward pass of the same tables, for `bench.py` to time.
+"""PyTorch's training step or forward pass of the same nets, for `bench.py`.
 
-Needs PyTorch and nothing else: it reads the project's tables, which need no JAX. `work.py` says how
-it is asked. Its modes: eager, channels_last, compile, and graphs, a CUDA graph of the whole
-iteration of the compiled net.
+This script needs only PyTorch and NumPy: it builds the nets from the project's tables, which need
+no JAX. See `work.py` for the protocol. The modes are eager, channels_last, compile, and graphs: a
+CUDA graph of a whole iteration of the compiled net.
 """
 
 import json
@@ -22,13 +22,13 @@ from alexnet.models import table
 
 
 class StockNorm(nn.Module):
-    """The library's LocalResponseNorm; over the same map there is none, but its mean filter is."""
+    """PyTorch's LocalResponseNorm; a norm over pixels of a map uses PyTorch's average pooling."""
 
     def __init__(self, row: table.Norm, towers: int):
         super().__init__()
         self.row, self.towers = row, towers
         if row.over == "maps":
-            alpha = row.scale * row.size  # the library divides it
+            alpha = row.scale * row.size  # PyTorch divides alpha by the size
             self.norm = nn.LocalResponseNorm(row.size, alpha, row.beta, row.k)
 
     def forward(self, x):
@@ -41,7 +41,7 @@ class StockNorm(nn.Module):
 
 
 class BandNorm(nn.Module):
-    """The same by hand: the sum as a 1x1 convolution with a band of ones, ^-.75 by roots."""
+    """The norm over maps by hand: a 1x1 convolution with a band of ones, ^-.75 by square roots."""
 
     def __init__(self, row: table.Norm, maps: int, towers: int):
         super().__init__()
@@ -57,7 +57,7 @@ class BandNorm(nn.Module):
 
 
 class Local(nn.Module):
-    """A locally-connected layer: patches times a kernel for each place."""
+    """A locally-connected layer: each position multiplies its patch by its kernel."""
 
     def __init__(self, row: table.Local, inputs: int, side: int):
         super().__init__()
@@ -72,7 +72,7 @@ class Local(nn.Module):
 
 
 def build(net: table.Net, by_hand: bool) -> nn.Sequential:
-    """The table as modules; towers are groups of a convolution."""
+    """The table as modules; towers become groups of a convolution."""
     modules, maps = [], 3
     for layer in table.layers(net):
         row, inputs = layer.row, layer.input_shape
@@ -114,7 +114,7 @@ def build(net: table.Net, by_hand: bool) -> nn.Sequential:
 
 
 def load(model: nn.Module, net: table.Net, file: str) -> None:
-    """The weights of `jax_contestant`: [towers, height, width, in, out] and [towers, in, out]."""
+    """Loads weights of `jax_contestant`: [towers, height, width, in, out] and [towers, in, out]."""
     weights = np.load(file)
     for layer in table.layers(net):
         row = layer.row
@@ -165,7 +165,7 @@ class Task:
         )
 
     def autocast(self) -> torch.autocast:
-        """bfloat16 where the task asks for it; a graph must not keep weights that were cast."""
+        """bfloat16 if the task asks for it; a graph must not cache weights that were cast."""
         wanted, compiled = self.task["dtype"] == "bfloat16", self.called is not self.model
         return torch.autocast(DEVICE, torch.bfloat16, enabled=wanted, cache_enabled=not compiled)
 
@@ -174,7 +174,7 @@ class Task:
             return functional.cross_entropy(self.called(self.x), self.y)
 
     def train(self) -> None:
-        """A step."""
+        """A training step."""
         self.optimizer.zero_grad(set_to_none=True)
         loss = self.loss()
         loss.backward()
@@ -192,7 +192,7 @@ class Task:
 
 
 def captured(iterate: Callable[[], None], warm_up: int = 3) -> Callable[[], None]:
-    """A CUDA graph of an iteration, as PyTorch's documentation makes it."""
+    """A CUDA graph of an iteration, captured as PyTorch's documentation recommends."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -228,15 +228,15 @@ def prepare(task: dict) -> work.Ready:
     return work.Ready(said, iterate, wait, peak)
 
 
-def task_of(task: dict, kept: dict[str, Task] = {}) -> Task:  # noqa: B006  for the next call
-    """A new task, unless the last one had the same net compiled: then a graph can be made of it."""
+def task_of(task: dict, kept: dict[str, Task] = {}) -> Task:  # noqa: B006  kept for the next call
+    """A new task, or the last one if it compiled the same net: a graph can capture that net."""
     compiled = task.get("mode") in ("compile", "graphs")
     key = json.dumps({k: v for k, v in task.items() if k not in ("mode", "started")})
     if not compiled or key not in kept:
         kept.clear()
         torch.manual_seed(0)
         set_precision(task["dtype"])
-        torch.compiler.reset()  # or the next net would be the last one's recompilation
+        torch.compiler.reset()  # else the next net would be a recompilation of this one
         if GPU:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
@@ -247,7 +247,7 @@ def task_of(task: dict, kept: dict[str, Task] = {}) -> Task:  # noqa: B006  for 
 
 
 def set_precision(word: str) -> None:
-    """Whether products of float32 numbers may be TF32."""
+    """Allows or forbids TF32 for products of float32 numbers."""
     tf32 = word != "float32"
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     torch.backends.cudnn.allow_tf32 = tf32
@@ -255,7 +255,7 @@ def set_precision(word: str) -> None:
 
 
 def about() -> dict[str, Any]:
-    """What this contestant is."""
+    """Platform, device and versions."""
     return {
         "platform": "gpu" if GPU else "cpu",
         "device": torch.cuda.get_device_name() if GPU else platform.machine(),

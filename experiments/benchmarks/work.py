@@ -1,7 +1,7 @@
-"""The work that the benchmarks give to every contestant: a net, a batch, and how it is timed.
+"""The work of every contestant in the benchmarks: a net, a batch, and the timing.
 
-A contestant is a process that says what it is, then does what each line of its standard input
-asks, one JSON line for another, so that two of them can take turns:
+A contestant is a process. It first describes itself, then carries out each line of its standard
+input and answers with a line, all in JSON. So two contestants can take turns:
 
     {"task": {"net": "alexnet", "work": "train", "batch": 32, "dtype": "float32"}}   builds it
     {"run": 8, "ahead": 4}      runs 8 iterations and waits for the results of every fourth
@@ -43,7 +43,7 @@ RATE = 0.0001
 
 
 def net(name: str) -> Net:
-    """One of NETS; with inverted dropout, which PyTorch has and which costs the same."""
+    """One of NETS, with inverted dropout as in PyTorch; it costs the same."""
     function, options = NETS[name]
     classes = defaults(function)["classes"]
     table = build(function, classes=classes, **options)
@@ -55,50 +55,50 @@ def net(name: str) -> Net:
 
 
 def batch(table: Net, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 images [B, S, S, 3] and int32 labels [B], the same everywhere."""
+    """uint8 images [B, S, S, 3] and int32 labels [B], the same for all contestants."""
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (size, table.image_size, table.image_size, 3), np.uint8)
     return images, random.integers(0, table.classes, size, dtype=np.int32)
 
 
 def inputs(images: np.ndarray) -> np.ndarray:
-    """float32 pixels, what the nets read."""
+    """The input of the nets: float32 pixels minus MEAN."""
     return images - np.float32(MEAN)
 
 
 class Ready(NamedTuple):
-    """A task that was built: what was found meanwhile, and how to run it."""
+    """A task that was built: facts from the build, and functions that run it."""
 
     said: dict[str, Any]
-    start: Callable[[], None] = lambda: None  # an iteration; it may go on after this returns
-    wait: Callable[[], None] = lambda: None  # until all of them are done
-    peak: Callable[[], int] | None = None  # bytes; None: those of the process
+    start: Callable[[], None] = lambda: None  # an iteration; it may continue after this returns
+    wait: Callable[[], None] = lambda: None  # waits for all iterations
+    peak: Callable[[], int] | None = None  # bytes; None: the memory of the process
 
 
 def serve(about: dict[str, Any], build: Callable[[dict], Ready]) -> None:
-    """Says what this contestant is, then builds and runs on demand; ends with its input."""
+    """Describes this contestant, then builds and runs on request until its input ends."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # keeps the output of libraries out of the answers
     print(json.dumps(about), file=answers)
     ready = None
     for line in sys.stdin:
         order = json.loads(line)
         try:
             if "task" in order:
-                ready = None  # its memory is for the next one
+                ready = None  # frees its memory for the next task
                 ready = build(order["task"])
                 answer = ready.said
             else:
                 answer = {"seconds": timed(ready, order["run"], order["ahead"])}
                 answer["peak"] = ready.peak() if ready.peak else peak_memory()
-        except Exception as error:  # of any framework: the other rows are still to be run
+        except Exception as error:  # of any framework; the other rows must still run
             lines = str(error).strip().splitlines() or [""]
             answer = {"error": f"{type(error).__name__}: {lines[0]}"}
         print(json.dumps(answer), file=answers)
 
 
 def timed(ready: Ready, times: int, ahead: int) -> list[float]:
-    """Seconds an iteration, of groups of `ahead` that were started before any was waited for."""
+    """Seconds per iteration, for groups of `ahead` iterations that start without waiting."""
     seconds = []
     for _ in range(max(1, times // ahead)):
         begin = time.perf_counter()
@@ -110,6 +110,6 @@ def timed(ready: Ready, times: int, ahead: int) -> list[float]:
 
 
 def peak_memory() -> int:
-    """Bytes of this process at most so far."""
+    """The peak memory of this process so far, in bytes."""
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

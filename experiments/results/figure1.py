@@ -1,7 +1,7 @@
 """Draws Figure 1 from the results in experiments/results, for light and for dark pages.
 
-python experiments/results/figure1.py            # writes it where other results are shown
-python experiments/results/figure1.py --check    # exit status 1 if it would be written
+python experiments/results/figure1.py            # writes the figure if the results have changed
+python experiments/results/figure1.py --check    # exit status 1 if the figure is out of date
 """
 
 import hashlib
@@ -23,11 +23,11 @@ from alexnet.sweeps.results import Result
 RESULTS = Path(__file__).parent
 LIGHT, DARK = RESULTS / "figure1.png", RESULTS / "figure1-dark.png"
 GOAL = 0.25  # training error
-NETS = {"relu": "ReLU", "tanh": "tanh"}  # what arms begin with
+NETS = {"relu": "ReLU", "tanh": "tanh"}  # the prefix of an arm's name: its net
 
 
 def main(argv: list[str]) -> None:
-    """Writes the figure, or checks it."""
+    """Writes the figure, or checks that it is up to date."""
     if argv not in ([], ["--check"]):
         raise UserError(f"stray argument {argv[0]!r}: only --check")
     shown = racers(results.read([RESULTS]).results)
@@ -49,7 +49,7 @@ def draw(empty: Figure, shown: dict[str, list[race.Points]]) -> None:
 
 
 def racers(found: list[Result]) -> dict[str, list[race.Points]]:
-    """The runs of Figure 1; before both nets have some, the fastest of the search for each rate."""
+    """The runs of Figure 1; until both nets have some, each net's fastest of the search."""
     chosen = raced(found, "small")
     if len(chosen) < len(NETS):
         searched = raced(found, "search")
@@ -67,25 +67,25 @@ def racers(found: list[Result]) -> dict[str, list[race.Points]]:
 
 
 def raced(found: list[Result], scale: str) -> dict[str, list[Result]]:
-    """The runs of each arm that has some."""
+    """The runs of each arm; arms without runs are left out."""
     arms = experiment.load(f"{RESULTS.parent}/relu_tanh.py:{scale}").arms
     runs = {name: [run for run in found if results.matches(run, arm)] for name, arm in arms.items()}
     return {name: several for name, several in runs.items() if several}
 
 
 def speed(run: Result) -> tuple[float, float]:
-    """The less, the faster: epochs to the goal, then the lowest training error."""
+    """Sort key, smaller is faster: epochs to the goal, then the lowest training error."""
     errors = [error for _, error in results.training_errors(run)]
     return results.epochs_to(run, GOAL) or float("inf"), min(errors)
 
 
 def digest(shown: dict[str, list[race.Points]]) -> str:
-    """Of the numbers that are drawn; pixels depend on fonts and versions."""
+    """A digest of the numbers drawn, because pixels depend on fonts and versions."""
     return hashlib.sha256(json.dumps(shown).encode()).hexdigest()
 
 
 def drawn_from(path: Path) -> str:
-    """The digest in a figure; "" where there is none."""
+    """The digest stored in a figure; "" if it has none."""
     return Image.open(path).info.get("results", "") if path.exists() else ""
 
 

@@ -1,9 +1,9 @@
-"""Writes what pages show of the results in experiments/results.
+"""Writes the pages that show the results in experiments/results.
 
-That is experiments/README.md and a table in README.md and README.ko.md.
+These are experiments/README.md, and a table in README.md and README.ko.md.
 
-python experiments/results/pages.py            # writes them
-python experiments/results/pages.py --check    # exit status 1 if they are not what would be written
+python experiments/results/pages.py            # writes the pages
+python experiments/results/pages.py --check    # exit status 1 if a page is out of date
 """
 
 import sys
@@ -20,8 +20,8 @@ RESULTS = Path(__file__).parent
 HERE = RESULTS.parent
 ROOT = HERE.parent
 BEGIN, END = "<!-- written by experiments/results/pages.py -->\n", "<!-- until here -->\n"
-# The rows of the paper and the source, in the paper's order: (experiment, arm), or a row that no
-# experiment is behind: (claim, paper, log, why).
+# The rows of the paper and the source, in the paper's order: (experiment, arm), or, for a row
+# without an experiment, (claim, paper, log, reason).
 ROWS = (
     (
         "Table 1, ILSVRC-2010 test, ten-crop",
@@ -94,7 +94,7 @@ ROWS = (
     ("Figure 4", "top-5 of 8 images; 6 nearest by fc7", "", "a figure"),
     ("training time", "5 to 6 days, about 90 epochs, two GTX 580", "", "not run"),
 )
-# The rows of the front pages, and what README.ko.md calls them.
+# The rows of the front pages, with their names in README.ko.md.
 FRONT = {
     ROWS[0][0]: "표 1: ILSVRC-2010 시험, 10개 크롭",
     ROWS[4][0]: "표 2: 2012 검증, CNN 하나",
@@ -121,25 +121,29 @@ KOREAN = {
     ", one ": ", 하나 ",
 }
 HEAD = """\
-# The paper's claims, and what came out here
+# The paper's claims and this project's results
 
-Written by `python experiments/results/pages.py` from the results there: do not edit it.
-Errors are top-1 / top-5 in per cent in the columns of the paper and of the comments in the authors'
-2012 source ("log"); ours are top-1 of the last checkpoint. A difference is the arm's error less the
-baseline's in points, the mean over pairs of runs with the same seed, with its 95% interval
-(Student's t). "Can show" is the smallest true difference that so many pairs of this spread would
-show, in 80% of such experiments, at the 5% level. The verdict is computed: *supported* if the
-interval lies on the claim's side of 0, *contradicted* if it does not and the claimed effect is
-outside of it, else *cannot tell*; always that with fewer than 5 pairs, or if they can show less
-than the claim. Most claims are about ImageNet, where nothing was run here; a verdict is about the
-dataset beside it. `alexnet compare experiments/results` has the details.
+`python experiments/results/pages.py` writes this page from `experiments/results`; do not edit it.
+
+- **Errors** are in per cent: top-1 / top-5 for the paper and for the comments in the authors' 2012
+  source ("log"), top-1 of the last checkpoint for ours.
+- **Difference:** the arm's error minus the baseline's, in points. It is the mean over pairs of runs
+  with the same seed, with its 95% interval (Student's t).
+- **Can show:** the smallest true difference that this number of pairs, with this spread, would show
+  in 80% of such experiments at the 5% level.
+- **Verdict:** *supported* if the interval lies on the claim's side of 0; *contradicted* if it does
+  not and excludes the claimed effect; otherwise *cannot tell*. It is always *cannot tell* with
+  fewer than 5 pairs, or if the pairs cannot show an effect as small as the claim.
+
+Most claims are about ImageNet, on which this project has run nothing; a verdict holds for the
+dataset in its row. `alexnet compare experiments/results` gives the details.
 
 | claim | paper | 2012 log | ours |
 | --- | --- | --- | --- |
 """
 TAIL = """
-Each claim is a file in this folder, at up to three scales: `digits` (embedded data, minutes, a
-demonstration without verdicts), `small` (two CPU cores, hours) and `full` (ImageNet):
+Each claim has a file in this folder. Most files have three scales: `digits` (included data,
+minutes; a demonstration without verdicts), `small` (hours on two CPU cores) and `full` (ImageNet):
 
     python -m alexnet.sweep experiments/lrn.py:digits --workdir=runs/digits
     python -m alexnet.compare runs/digits
@@ -147,7 +151,7 @@ demonstration without verdicts), `small` (two CPU cores, hours) and `full` (Imag
 
 
 def main(argv: list[str]) -> None:
-    """Writes what is shown, or checks it."""
+    """Writes the pages, or checks that they are up to date."""
     if argv not in ([], ["--check"]):
         raise UserError(f"stray argument {argv[0]!r}: only --check")
     stale = {path: text for path, text in pages().items() if path.read_text() != text}
@@ -160,7 +164,7 @@ def main(argv: list[str]) -> None:
 
 
 def pages() -> dict[Path, str]:
-    """Each page as it ought to be."""
+    """The text that each page should have."""
     planned = experiments()
     tables = comparison.tables(results.read([RESULTS]).results, planned)
     cells = {"/".join(row): claimed(*row, planned, tables) for row in ROWS if len(row) == 2}
@@ -180,14 +184,14 @@ def pages() -> dict[Path, str]:
 
 
 def renamed(cells: tuple[str, ...], name: str) -> tuple[str, ...]:
-    """The same row under another name, with the same link."""
+    """The same row with another name and the same link."""
     claim, *rest = cells
     _, link, target = claim.partition("](")
     return (f"[{name}{link}{target}" if link else name, *rest)
 
 
 def table_of(rows: Sequence[tuple[str, ...]], korean: bool) -> str:
-    """The table of a front page, whose links start at the project's root."""
+    """The table of a front page; its links start at the project's root."""
     head = HEAD_KO if korean else "| claim | paper | 2012 log | ours |"
     text = head + "\n|---|---|---|---|\n"
     text += "".join(f"| {' | '.join(cells)} |\n" for cells in rows).replace("](", "](experiments/")
@@ -197,12 +201,12 @@ def table_of(rows: Sequence[tuple[str, ...]], korean: bool) -> str:
 
 
 def page(lines: Sequence[tuple[str, ...]], tables: Sequence[Table]) -> str:
-    """The whole experiments/README.md."""
+    """The text of experiments/README.md."""
     text = HEAD + "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
     if chance := formats.chance(tables):
         text += f"\n{chance}\n"
     if others := [table for table in tables if not table.experiment.claims]:
-        text += f"\nOf no claim by themselves:\n\n{formats.markdown(others, 'last')}\n"
+        text += f"\nOther runs, without a claim:\n\n{formats.markdown(others, 'last')}\n"
     return text + TAIL
 
 
@@ -220,7 +224,7 @@ def claimed(name: str, arm: str, planned: list[Experiment], tables: list[Table])
 
 
 def told(table: Table, row: Row) -> str:
-    """What came out at one scale."""
+    """The result at one scale."""
     first, ratio = table.rows[0], table.ratio
     runs = f"{table.dataset}, `{table.experiment.scale}`, n = {len(row.values)}"
     said = f"{runs}: {formats.value_of(row)}"
@@ -236,7 +240,7 @@ def told(table: Table, row: Row) -> str:
 
 
 def experiments() -> list[Experiment]:
-    """All of them at all scales but the demonstration."""
+    """All experiments, at all scales except the demonstration."""
     names = dict.fromkeys(row[0] for row in ROWS if len(row) == 2)
     return [
         experiment.load(f"{HERE / name}.py:{scale}")
