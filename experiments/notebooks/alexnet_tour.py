@@ -2,19 +2,19 @@
 # # A tour of AlexNet
 #
 # "ImageNet Classification with Deep Convolutional Neural Networks" (Krizhevsky, Sutskever, Hinton
-# 2012), idea by idea: for each a picture, and a small experiment that runs while you look. Headings
-# name the paper's sections; notebooks `convolution` and `cifar10_cnn` come before this one.
+# 2012), idea by idea. Each idea has a picture and a small experiment that runs while you read.
+# Headings name the paper's sections; read notebooks `convolution` and `cifar10_cnn` first.
 #
 # - **Needs** a clone of this project, and matplotlib; about 1.5 GB of memory. No data, no GPU, no
 #   network.
 # - **Takes** about a minute and a half on two free cores.
 #
-# Nothing here was trained on ImageNet. Numbers of ImageNet are the paper's, or those in the
-# comments of the authors' 2012 source, and are called so. What was measured with this project comes
-# last.
+# Nothing here was trained on ImageNet. Numbers for ImageNet come from the paper or from comments in
+# the authors' 2012 source, and the text says which. The last section shows this project's
+# measurements.
 #
-# The next cell installs the project where it is missing, such as in a hosted notebook, with ranges
-# of versions: a jax that is there already stays if it fits.
+# The next cell installs the project if it is missing, as in a hosted notebook. It accepts ranges of
+# versions, so it keeps an installed jax that fits.
 
 # %%
 import importlib.util
@@ -77,11 +77,12 @@ def pictures(panels, images):
 # %% [markdown] id="abstract"
 # ## 1. What happened in 2012 (abstract, section 6)
 #
-# Two contests over photos of 1,000 classes, and the share of them for which the right class is not
-# among the five that a program finds most probable. Grey are the best methods before, which compute
-# features that people had thought out; blue are nets, which learn theirs.
+# Two contests on photos of 1,000 classes. The bars show top-5 errors: the share of photos whose
+# right class is not among the five that a program finds most probable. Grey bars are the best
+# earlier methods, which compute hand-designed features. Blue bars are nets, which learn their
+# features.
 #
-# *The top-5 error fell by 11.2 points in 2010's contest. What share of the errors is that?*
+# *On the 2010 contest, the top-5 error fell by 11.2 points. What share of the errors disappeared?*
 
 # %%
 ilsvrc_2010 = {"sparse coding": 28.2, "SIFT + Fisher vectors": 25.7, "AlexNet": 17.0}
@@ -105,21 +106,21 @@ assert f"{fewer:.1f}" == "11.2"
 assert f"{fewer / ilsvrc_2010['sparse coding']:.0%}" == "40%"
 
 # %% [markdown] id="abstract-answer"
-# Two details get lost in re-tellings. 17.0 is one net that looks at ten views of each photo; with
-# one view it makes 18.3. And 15.3, the number that won the contest of 2012, averages seven nets,
-# two of which had first been trained on all of ImageNet.
+# Articles often omit two details. The 17.0 belongs to one net that looks at ten views of each
+# photo; with one view, its error is 18.3. The 15.3 that won the contest of 2012 is the average of
+# seven nets, two of which had first been trained on all of ImageNet.
 
 # %% [markdown] id="large"
 # ## 2. Why it had not been done before (section 1)
 #
-# Objects vary so much that it takes many photos to learn them, and a model with room for what is in
-# them. Datasets had tens of thousands of images; convolutional nets had been known for twenty
-# years, and were too dear at this size. The paper's goal: a large one, trained on 1.2 million
-# photos of 1,000 classes, on GPUs, with nothing but labels. Here is the net of a CIFAR-10
-# classifier (notebook `cifar10_cnn`) beside AlexNet, each with its dataset; the bars are on a
-# logarithmic scale.
+# Objects vary so much that learning them takes many photos, and a model large enough for what the
+# photos contain. Earlier datasets had tens of thousands of images. Convolutional nets had been
+# known for twenty years, but were too expensive at this size. The paper trained a large one on
+# GPUs, on 1.2 million labelled photos of 1,000 classes. Here is a CIFAR-10 net (notebook
+# `cifar10_cnn`) beside AlexNet, each with its dataset; the bars have a logarithmic scale.
 #
-# *How many times as much work is one look at all the training photos?*
+# *How many times more work is one pass over all training photos for AlexNet than for the CIFAR-10
+# net?*
 
 # %%
 small, net = alexnet.build("cifar_80sec", classes=10), alexnet.build("alexnet", preset="paper")
@@ -158,8 +159,9 @@ assert round(an_epoch["ImageNet"] / an_epoch["CIFAR-10"]) == 1502
 # %% [markdown] id="table"
 # ## 3. The net (section 3.5)
 #
-# A net of this project is a table, a row a layer; shapes and sizes follow from the rows. Here is
-# the paper's: five convolutions and three fully connected layers, eight layers with weights.
+# In this project a net is a table with one row per layer; the rows determine shapes and sizes. Here
+# is the paper's net: five convolutions and three fully connected layers, so eight layers with
+# weights.
 #
 # *Guess before you look: which layer has the most parameters, and which does the most work?*
 
@@ -167,8 +169,8 @@ assert round(an_epoch["ImageNet"] / an_epoch["CIFAR-10"]) == 1502
 net
 
 # %% [markdown] id="ledger"
-# The rows with weights, as a ledger. The convolutions do the work, the fully connected layers hold
-# the parameters, and most neurons are in the first layer.
+# Now only the rows with weights. The convolutions do most of the work, the fully connected layers
+# hold most of the parameters, and the first layer has the most neurons.
 
 # %%
 layers = {layer.row.name: layer for layer in net.layers if layer.parameters}
@@ -196,9 +198,8 @@ assert (f"{in_convs:.1%}", f"{work_of_convs:.1%}") == ("3.8%", "91.9%")
 assert f"{params_of['fc6'] / count:.1%}" == "61.9%"
 
 # %% [markdown] id="slips"
-# With the table at hand, two sentences of the paper can be checked. Each of its convolutions is
-# said to contain "no more than 1%" of the parameters, and Figure 2 gives the first layer 253,440
-# neurons.
+# The table lets us check two statements of the paper: each convolution contains "no more than 1%"
+# of the parameters, and, in Figure 2, the first layer has 253,440 neurons.
 #
 # *Are they right?*
 
@@ -213,10 +214,10 @@ assert layers["conv1"].neurons == 55 * 55 * 96 == 290_400 != 253_440
 # %% [markdown] id="towers"
 # ## 4. Two GPUs (sections 3.2 and 3.5, Figure 2)
 #
-# A GTX 580 had 3 GB of memory, and the net was spread over two: half of the kernels of each layer
-# on each, in two *towers*. The next cell draws the paper's Figure 2 from the table. A box is what
-# one tower gives: as high as its maps are large, as wide as they are many. Grey lines stay in a
-# tower; red ones cross.
+# A GTX 580 had only 3 GB of memory, so the net was split over two of them. Each held one *tower*
+# with half of the kernels of every layer. The next cell draws the paper's Figure 2 from the table.
+# A box shows the output of one tower: its height is the size of the maps, its width their number.
+# Grey lines stay in a tower; red lines cross.
 #
 # *Which layers read both towers?*
 
@@ -289,11 +290,11 @@ crossing = [row.name for row in net.rows if row.reads_all]
 assert crossing == ["conv3", "fc6", "fc7", "fc8"]
 
 # %% [markdown] id="crossing"
-# A picture can lie, so here is the experiment. The full net gets random weights and reads a photo,
-# as the paper prepares one: the shorter side becomes 256 pixels, the central square is kept, and
-# the net sees 224 of it (section 2 of the paper; the mean of the training photos, which is
-# subtracted, is one grey here). Then we double the first layer's kernels in the *upper* tower and
-# look again: whose outputs change?
+# A picture can mislead, so here is an experiment. The full net gets random weights and reads a
+# photo that was prepared as in section 2 of the paper: the shorter side becomes 256 pixels, the
+# central square is kept, and the net sees 224 of it. (The mean of the training photos, which is
+# subtracted, is a uniform grey here.) Then we double the first layer's kernels in the *upper*
+# tower. Which outputs change?
 
 # %%
 params = jax.jit(lambda key: alexnet.init(net, key))(jax.random.key(0))
@@ -340,14 +341,13 @@ assert all(upper for upper, _ in differs.values())
 assert [name for name in names if not differs[name][1]] == ["conv1", "conv2"]
 
 # %% [markdown] id="split"
-# What the lower tower computes depends on the upper one from conv3 on, and not before. Each layer
-# that reads its own tower only has half the weights that it would have: the split saves parameters,
-# and work.
+# The lower tower depends on the upper one from conv3 on, not before. A layer that reads only its
+# own tower needs half the weights, so the split saves parameters and work.
 #
 # *Is this an ensemble of two nets?* No: it is one net with fewer connections. The paper compares it
-# with a net of one tower and half the kernels, which makes 1.7 points more top-1 errors (its
-# number; `configs/ilsvrc2010.py:one_gpu` is that arm, and `configs/imagenet.py:no_communication`
-# one whose towers meet in fc8 only).
+# with a net of one tower and half the kernels, whose top-1 error is 1.7 points higher (the paper's
+# number; `configs/ilsvrc2010.py:one_gpu` is that arm). In `configs/imagenet.py:no_communication`,
+# the towers meet only in fc8.
 
 # %%
 arms = {
@@ -371,12 +371,13 @@ assert round(total(arms["the same kernels, unsplit"], "multiply_adds") / 1e6) ==
 # %% [markdown] id="memory"
 # ## 5. What it takes: memory and time
 #
-# In training every parameter is there three times, with its gradient and its velocity, and of each
-# of a batch's 128 images every layer's output is kept until its gradient has been computed.
+# Training stores three numbers per parameter: its value, its gradient and its velocity. It also
+# keeps the output of every layer, for all 128 images of a batch, until the gradients have been
+# computed.
 #
-# Then time. The authors' two GPUs took five to six days to see 1.2 million photos about 90 times.
-# The cell times one look at a photo on this machine, and counts three times that for a look in
-# training, forward and backward.
+# Now the time. The authors' two GPUs took five to six days for about 90 passes over 1.2 million
+# photos. The cell times a forward pass for one photo on this machine. Training takes about three
+# times as long, for the forward and backward passes.
 #
 # *How long would this machine take?*
 
@@ -399,13 +400,13 @@ print(f"{1000 * min(seconds):.0f} ms a photo here: about {days:,.0f} days for th
 # %% [markdown] id="fields"
 # ## 6. How far a neuron sees
 #
-# A neuron of conv1 sees 11×11 pixels. One of pool1 sees nine neighbours of conv1, four pixels
-# apart: 19×19. So it goes on: the *receptive field* grows with each window, by its size less one,
-# times the strides so far.
+# A neuron of conv1 sees 11×11 pixels. A neuron of pool1 sees nine neighbours in conv1, four pixels
+# apart: 19×19. Each window enlarges the *receptive field* by its size minus one, times the strides
+# so far.
 #
-# The squares are what one neuron in the middle of each layer sees. The check blinds the net: all
-# pixels outside of the square become NaN, "not a number", which spreads to whatever reads it. The
-# neuron must not notice; with one line of pixels less, it must.
+# The squares show what the middle neuron of each layer sees. To check a square, the cell sets all
+# pixels outside it to NaN, "not a number", which spreads to everything computed from it. The neuron
+# must stay unaffected; if the square shrinks by one pixel, it must become NaN.
 
 # %%
 field, jump, fields = 1, 1, {}
@@ -458,13 +459,13 @@ plt.show()
 # %% [markdown] id="relu"
 # ## 7. Faster training: ReLU (section 3.1, Figure 1)
 #
-# A neuron gives $\max(0, x)$, not $\tanh x$, whose slope vanishes where it saturates (notebook
-# `convolution` has the curves). The paper's Figure 1 trains a net of four layers on CIFAR-10, with
-# either, until it makes 25% errors on the training images: ReLU gets there six times sooner.
+# A neuron computes $\max(0, x)$ instead of $\tanh x$, whose slope vanishes where it saturates
+# (notebook `convolution` has the curves). For Figure 1, the paper trains a four-layer net on
+# CIFAR-10 with each of them, until the training error is 25%. ReLU gets there six times sooner.
 #
-# This is the same in small: cuda-convnet's four-layer net without weight decay, on handwritten
-# digits of 16×16 pixels, and the loop is this project's. One seed and one rate: a look, not a
-# verdict. (The paper chose the rate of each net for itself.)
+# Here is a small version: cuda-convnet's four-layer net without weight decay, on handwritten digits
+# of 16×16 pixels, with this project's training loop. It has one seed and one rate, so it is a first
+# look, not a verdict. (The paper chose a separate rate for each net.)
 #
 # *By what factor is tanh slower here?*
 
@@ -520,9 +521,9 @@ assert QUICK or to_25["relu"] < to_25["tanh"]
 # %% [markdown] id="crops"
 # ## 8. Against overfitting: more images from the same ones (section 4.1)
 #
-# 60 million parameters and 1.2 million photos: without help the net learns them by heart. The first
-# help costs nothing but a little computing. Each time that a photo is used, another square of
-# 224×224 is cut out of its 256×256, mirrored half of the time.
+# With 60 million parameters and 1.2 million photos, the net would memorise the photos. The first
+# remedy costs only a little computation: each time a photo is used, a random 224×224 square is cut
+# from its 256×256 pixels, and mirrored half of the time.
 #
 # *How many different crops are there? The paper says 2048.*
 
@@ -560,14 +561,14 @@ assert views.shape == (7, 224, 224, 3)
 assert 2 * (border + 1) ** 2 == 2178
 
 # %% [markdown] id="colour"
-# The second help changes the light. The three colours of all training pixels form a cloud; its
-# longest axis is brightness. The paper shifts each photo along the cloud's three axes by a random
-# amount, $0.1$ times each axis' "eigenvalue", and says that this is worth more than a point of
-# top-1 error (its number; `augment.colour_noise=0` is the other arm).
+# The second remedy changes the light. The colours of all training pixels form a cloud in three
+# dimensions; its longest axis is brightness. The paper shifts each photo along the cloud's three
+# axes by random amounts, scaled by $0.1$ times the axis' "eigenvalue". The paper credits this with
+# more than a point of top-1 error (the paper's number; `augment.colour_noise=0` is the other arm).
 #
 # Taken literally, on pixels of 0 to 255, the formula is absurd: an eigenvalue is a *variance*. The
 # authors' source uses its square root, the standard deviation, and so does this project. The third
-# row below is the text's.
+# row below follows the text.
 
 # %%
 rows = {
@@ -592,11 +593,11 @@ assert abs(shifts["0.1 · variance"]).mean() > 255 > 30 > abs(shifts["0.1 · dev
 # ## 9. Against overfitting: dropout (section 4.2)
 #
 # In training every output of fc6 and fc7 is set to zero with probability one half, drawn anew for
-# each image and step, so that no neuron can rely on any other. At test time all are there, and are
-# halved.
+# each image and step, so that no neuron can rely on any other. At test time, all outputs are kept
+# and halved.
 #
-# *A neuron adds up eight outputs: 2, 4, 1, 3, 5, 0, 2, 7. What does it read in training on average,
-# and what in the test?*
+# *A neuron adds up eight outputs: 2, 4, 1, 3, 5, 0, 2, 7. What sum does it get on average in
+# training, and what sum in the test?*
 
 # %%
 outputs = jnp.array([2.0, 4, 1, 3, 5, 0, 2, 7])
@@ -632,20 +633,21 @@ plt.show()
 assert agreement[0] < agreement[-1]
 
 # %% [markdown] id="dropout-answer"
-# It reads 12 on average in both. On the right is the full net with random weights: the logits of
-# one mask are merely like the test's, the mean over many masks agrees with them. So halving stands
-# for the average of very many nets, at one net's price. (Today's libraries double in training, and
-# leave the test alone: equal in mean.) The paper: without dropout the net overfits substantially,
-# with it training takes about twice as many steps. `net.dropout=0` is the other arm.
+# The sum is 12 on average in both. The plot on the right shows the full net with random weights.
+# The logits with one mask only resemble those of the test; their mean over many masks agrees with
+# them. So halving approximates the average of very many nets at the cost of one. (Today's libraries
+# double the outputs in training instead; the mean is the same.) According to the paper, the net
+# overfits substantially without dropout, and dropout doubles the number of training steps.
+# `net.dropout=0` is the other arm.
 
 # %% [markdown] id="norm"
 # ## 10. Better generalisation: response normalisation (section 3.3)
 #
-# Where one map answers strongly, its neighbours at the same pixel are damped: five *maps* wide, not
-# five pixels (`convolution` has it by hand). On two GPUs this has an edge that few pictures show:
-# maps 47 and 48 are neighbours by number, and live in different towers.
+# A strong activation damps its neighbours at the same pixel. The neighbourhood is five *maps* wide,
+# not five pixels (`convolution` computes it by hand). On two GPUs there is a boundary that few
+# pictures show: maps 47 and 48 are neighbours by number, but in different towers.
 #
-# *All of 96 maps give 10, map 47 gives 500. Which maps are damped?*
+# *Map 47 gives 500, and the other 95 maps give 10. Which maps are damped?*
 
 # %%
 activity = np.full((1, 1, 1, 96), 10.0, np.float32)
@@ -680,19 +682,20 @@ assert [int(m) for m in np.flatnonzero(across < 0.9 * quiet)] == [45, 46, 48, 49
 assert norm.scale == 1e-4
 
 # %% [markdown] id="norm-answer"
-# Two in one tower; four if there were no towers. The paper credits it with 1.4 points of top-1
-# error and 1.2 of top-5 (its numbers; `configs/imagenet.py:no_lrn` is the other arm). One more
-# thing that only the source shows: it divides $\alpha$ by $n$ first, so it damps less than the text
-# says. `alexnet.build("alexnet")` does as the source, `preset="paper"`, as here, as the text.
+# Two maps, in one tower; without towers, it would be four. The paper credits response
+# normalisation with 1.4 points of top-1 error and 1.2 of top-5 (the paper's numbers;
+# `configs/imagenet.py:no_lrn` is the other arm). Only the source shows that it first divides
+# $\alpha$ by $n$, so it damps less than the text says. `alexnet.build("alexnet")` follows the
+# source; `preset="paper"`, used here, follows the text.
 
 # %% [markdown] id="pooling"
 # ## 11. Better generalisation: pooling that overlaps (section 3.4)
 #
-# Windows of $z=3$ in steps of $s=2$, not of $z=s=2$. The sizes hardly change, and the parameters
-# not at all; the paper finds 0.4 and 0.3 points of error less, and that the net overfits a little
-# less (`configs/imagenet.py:nonoverlapping_pool` is the other arm).
+# Windows are $z=3$ wide in steps of $s=2$, instead of $z=s=2$. The sizes hardly change, and the
+# number of parameters not at all. In the paper, the errors fall by 0.4 and 0.3 points, and the net
+# overfits slightly less (`configs/imagenet.py:nonoverlapping_pool` is the other arm).
 #
-# One reason to believe it can be seen: move the photo by one pixel. *Which pooled map changes
+# A picture makes one reason plausible: move the photo by one pixel. *Which pooled map changes
 # more?*
 
 # %%
@@ -736,9 +739,9 @@ assert changes[3] < changes[2]
 #
 # $$v \leftarrow 0.9\,v - 0.0005\,\varepsilon w - \varepsilon\,\nabla L, \quad w \leftarrow w + v.$$
 #
-# The rate $\varepsilon$ is *inside* the velocity. Most libraries have it outside:
-# $v \leftarrow 0.9 v + \nabla L$, $w \leftarrow w - \varepsilon v$. As long as the rate stays, the
-# two are the same.
+# The rate $\varepsilon$ is *inside* the velocity. Most libraries put it outside: $v \leftarrow 0.9
+# v + \nabla L$, $w \leftarrow w - \varepsilon v$. As long as the rate is constant, the two rules
+# agree.
 #
 # *What happens to an old velocity when the rate drops to a tenth?*
 
@@ -793,12 +796,12 @@ np.testing.assert_allclose(inside[:16], outside[:16], atol=1e-5)
 assert travelled["paper: rate inside"] > 5 * travelled["rate outside"]
 
 # %% [markdown] id="rule-answer"
-# In the paper's rule it rolls on, and dies away over some twenty steps; with the rate outside it is
-# braked at once. `optax.sgd` is of the second kind, and so is not the paper's from the first drop
-# on. This project's rule is the chain above.
+# In the paper's rule, the old velocity continues and dies away over some twenty steps. With the
+# rate outside, it slows down at once. `optax.sgd` is of the second kind, so it differs from the
+# paper's rule after the first drop. This project uses the chain above.
 #
-# The weights start as noise of deviation 0.01, and the biases of conv2, conv4, conv5, fc6 and fc7
-# at 1, so that their ReLUs are open in the beginning.
+# The weights start as noise with a standard deviation of 0.01. The biases of conv2, conv4, conv5,
+# fc6 and fc7 start at 1, so that their ReLUs are active at first.
 #
 # *What is the loss of a net that knows nothing, with 1,000 classes?*
 
@@ -815,10 +818,10 @@ assert abs(loss - math.log(1000)) < 0.3
 # %% [markdown] id="views"
 # ## 13. Ten looks at a photo (sections 4.1 and 6)
 #
-# In the test the net looks at ten views of each photo: the four corners and the centre, and their
+# At test time, the net looks at ten views of each photo: the four corners, the centre, and their
 # reflections. It averages the ten *probabilities*.
 #
-# *Is it the same to average the logits, and then to take the softmax?*
+# *Would it be the same to average the logits and then take the softmax?*
 
 # %%
 corners = [(0, 0), (0, 32), (16, 16), (32, 0), (32, 32)]
@@ -842,18 +845,19 @@ assert [f"{p:.3f}" for p in of_probabilities] == ["0.424", "0.467", "0.109"]
 assert [f"{p:.3f}" for p in of_logits] == ["0.505", "0.362", "0.133"]
 
 # %% [markdown] id="views-answer"
-# It is not, and here another class wins: one view that is very sure outvotes two in the logits. In
-# the paper ten views take the top-5 error from 18.3% to 17.0%. Notebook `reload_checkpoint` tries
-# them on digits, where they do harm, for a mirrored 2 is no 2; it also has the filters of Figure 3
-# and the neighbours of Figure 4, of a trained net.
+# No; here even another class wins. In an average of logits, one very confident view outvotes two
+# others. In the paper, ten views lower the top-5 error from 18.3% to 17.0%. Notebook
+# `reload_checkpoint` tries ten views on digits, where they do harm, because a mirrored 2 is no
+# longer a 2. It also shows the filters of Figure 3 and the neighbours of Figure 4 for a trained
+# net.
 
 # %% [markdown] id="depth"
 # ## 14. Depth (section 7)
 #
 # "Removing any of the middle layers results in a loss of about 2% for the top-1 performance." In a
-# table that is a row less.
+# table, that means one row less.
 #
-# *Which removal changes nothing but depth, and which are also something else?*
+# *Which removal changes only the depth, and which removals change something else as well?*
 
 # %%
 removed = {name: alexnet.build("alexnet", preset="paper", remove=name) for name in convs[1:]}
@@ -868,17 +872,17 @@ assert total(removed["conv5"], "parameters") == 79_396_968
 assert "conv3" not in [row.name for row in removed["conv3"].rows if row.reads_all]
 
 # %% [markdown] id="depth-answer"
-# conv4 is the clean case: 1.1% of the parameters, nothing else. Without conv3 the towers do not
-# meet before fc6. Without conv5 the net *grows*: fc6 reads 384 maps in place of 256.
-# `experiments/depth.py` runs them all.
+# conv4 is the clean case: its removal takes away 1.1% of the parameters and nothing else. Without
+# conv3, the towers do not meet before fc6. Without conv5, the net *grows*: fc6 reads 384 maps
+# instead of 256. `experiments/depth.py` runs all these removals.
 
 # %% [markdown] id="measured"
 # ## 15. What was measured
 #
-# Claims are the paper's; the runs are this project's, and are read from `experiments/results` as
-# they are today. Every claim is a file in `experiments/`, and a row fills in by itself once its
-# runs are there. An interval that holds zero shows no difference; with fewer than five pairs of
-# runs nothing is judged (notebook `read_ablations` says why).
+# The claims are the paper's. The runs are this project's; the cell reads them from
+# `experiments/results`. Every claim has a file in `experiments/`, and its row appears once it has
+# runs. An interval that contains zero shows no difference; with fewer than five pairs of runs,
+# there is no verdict (notebook `read_ablations` explains why).
 
 # %%
 claims, planned = {}, []
@@ -912,8 +916,8 @@ assert {("lrn", "no_lrn"), ("depth", "no_conv4"), ("relu_tanh", "tanh")} <= {*cl
 assert {*ours} <= {*claims}
 
 # %% [markdown] id="figure-1"
-# Of Figure 1 there are logs of full length: the search for the fastest rate of each net on
-# CIFAR-10, one seed each. Solid lines are ReLU, dashed ones tanh.
+# For Figure 1 there are complete logs: the search for the fastest rate of each net on CIFAR-10,
+# with one seed each. Solid lines are ReLU, dashed lines tanh.
 #
 # *Has the factor of six been shown?*
 
@@ -945,21 +949,24 @@ shown = {row["config.net.activation"] for row in runs.values()}
 assert {"relu", "tanh"} <= shown
 
 # %% [markdown] id="figure-1-answer"
-# A factor takes both nets at the rate that is best for each, and five pairs of seeds or more. The
-# legend shows how far that is away. What can be said: at the same rate, ReLU is far ahead.
+# To measure a factor, each net needs its best rate, and there must be at least five pairs of seeds.
+# The legend shows how much is still missing. One thing is clear: at the same rate, ReLU is far
+# ahead.
 #
-# Every number of the paper with the command that reproduces it is in `docs/paper.md`, and what came
-# out so far in `experiments/README.md`.
+# `docs/paper.md` lists every number of the paper with the command that reproduces it;
+# `experiments/README.md` has the results so far.
 
 # %% [markdown] id="questions"
 # ## Three questions
 #
-# Each is answered by changing a cell above and running it. The assertions hold for the cells as
-# they are: where one fails then, you have changed the number that it guards.
+# To answer a question, change a cell above and run it. The assertions hold for the original cells.
+# If one fails, you have changed the number that it checks.
 #
-# 1. In section 7, give tanh half of its rate, 0.004, and twice, 0.016. How much of the factor was
-#    the choice of the rate?
-# 2. In section 4, double the kernels of the upper tower in conv4 in place of conv1. Which layers of
-#    the lower tower change then? And in a net with `communicate=False`? (Build it in section 2.)
-# 3. In section 14, remove `pool5` in place of a convolution. What becomes of the parameters, and
-#    which layer is it? Would the net still fit a card of 3 GB, with gradients and velocities?
+# 1. In section 7, train tanh with half its rate, 0.004, and with twice its rate, 0.016. How much of
+#    the factor was due to the choice of the rate?
+# 2. In section 4, double the kernels of the upper tower in conv4 instead of conv1. Which layers of
+#    the lower tower change? Which change in a net with `communicate=False`? (Build it in section
+#    2.)
+# 3. In section 14, remove `pool5` instead of a convolution. How does the number of parameters
+#    change, and in which layer? Would the net, with gradients and velocities, still fit a card of 3
+#    GB?

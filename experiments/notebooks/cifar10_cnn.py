@@ -1,17 +1,17 @@
 # %% [markdown] id="title"
 # # A convolutional net, step by step
 #
-# From pixels to a trained net: the layers in flax, the update rule in optax, and a training loop of
-# our own in jax. Nothing is hidden, and at the end the same net is a table of this project.
+# From pixels to a trained net: we write the layers in flax, the update rule in optax and the
+# training loop in jax. At the end, we build the same net as a table of this project.
 #
-# - **Needs** a clone of this project, and matplotlib; no GPU. CIFAR-10 where it is prepared
-#   (`python -m alexnet.prepare cifar10` downloads 170 MB); where it is not, the same cells run on
-#   scikit-learn's handwritten digits, which need no download.
-# - **Takes** about four minutes on CIFAR-10 with two free cores, which is eight minutes of one
-#   core's work; under a minute on the digits.
+# - **Needs** a clone of this project, and matplotlib; no GPU. It uses CIFAR-10 if you have prepared
+#   it (`python -m alexnet.prepare cifar10` downloads 170 MB), and otherwise scikit-learn's
+#   handwritten digits, which need no download.
+# - **Takes** about four minutes on CIFAR-10 with two free cores (eight core-minutes), and under a
+#   minute on the digits.
 #
-# The next cell installs the project where it is missing, such as in a hosted notebook, with ranges
-# of versions: a jax that is there already stays if it fits.
+# The next cell installs the project if it is missing, as in a hosted notebook. It accepts ranges of
+# versions, so it keeps an installed jax that fits.
 
 # %%
 import importlib.util
@@ -57,11 +57,11 @@ def mosaic(pictures, columns, fill=255):
 # %% [markdown] id="data"
 # ## 1. Pixels
 #
-# CIFAR-10 is 60,000 photos of 32×32 pixels in ten classes: 50,000 to learn from and 10,000 to be
-# asked about. AlexNet's authors tried their ideas on it before they went to the 1.2 million photos
-# of ImageNet. (The digits, 1,797 of 8×8 pixels, are enlarged to the same size.)
+# CIFAR-10 is 60,000 photos of 32×32 pixels in ten classes: 50,000 for training and 10,000 for the
+# test. AlexNet's authors tried their ideas on it before they went to the 1.2 million photos of
+# ImageNet. (The digits, 1,797 of 8×8 pixels, are enlarged to the same size.)
 #
-# *How many numbers is one image? And how often is somebody right who guesses?*
+# *How many numbers make up one image? How often is a random guess right?*
 
 # %%
 try:
@@ -87,9 +87,9 @@ axes.spines[:].set_visible(False)
 plt.show()
 
 # %% [markdown] id="mean"
-# A colour image is three maps, red, green and blue, of numbers from 0 to 255. The paper changes
-# them in one way only: it subtracts the mean image of the training set, pixel by pixel, so that
-# what the net reads lies around zero.
+# A colour image is three maps, red, green and blue, of numbers from 0 to 255. The paper makes only
+# one change: it subtracts the mean image of the training set, pixel by pixel. The input of the net
+# is then centred on zero.
 #
 # *What does the mean of 50,000 photos look like?*
 
@@ -121,16 +121,16 @@ assert abs(centred(train_images[:1000]).mean()) < 5
 # %% [markdown] id="net"
 # ## 2. The net
 #
-# This is the authors' small net for CIFAR-10, of their program cuda-convnet: three convolutions
-# with pooling, and two fully connected layers. Read the sizes on the right: the maps shrink, 32,
-# 16, 8, 4, and become more.
+# This is the authors' small net for CIFAR-10 from their program cuda-convnet: three convolutions
+# with pooling, and two fully connected layers. The sizes on the right show that the maps shrink,
+# 32, 16, 8, 4, while their number grows.
 #
 # - **Convolution**: 32 kernels of 5×5 slide over the image; each gives a map. Notebook
-#   `convolution` has it by hand.
+#   `convolution` computes one by hand.
 # - **ReLU**, $\max(0, x)$: without it, all layers together would be one linear function.
 # - **Pooling**: the largest number, or the mean, of 3×3 windows in steps of 2. They overlap.
-# - **Fully connected**: all that is left of the maps, as one list of 1,024 numbers, into 64 neurons
-#   and then into ten, one a class. The ten are *logits*; softmax makes probabilities of them.
+# - **Fully connected**: the last maps, as one list of 1,024 numbers, go into 64 neurons and then
+#   into ten, one per class. The ten outputs are *logits*; softmax turns them into probabilities.
 
 
 # %%
@@ -183,8 +183,8 @@ assert count == 2_432 + 25_632 + 51_264 + 65_600 + 650 == 145_578
 
 # %% [markdown] id="count"
 # Count conv2 by hand: each of its 32 kernels has 5·5 weights on each of 32 maps, and a bias:
-# $32\,(25\cdot 32 + 1) = 25{,}632$. The fully connected layers, which do little of the work, have
-# 46% of the parameters; in AlexNet they have 96%.
+# $32\,(25\cdot 32 + 1) = 25{,}632$. The fully connected layers do little of the work but have 46%
+# of the parameters; in AlexNet they have 96%.
 
 
 # %%
@@ -203,10 +203,10 @@ assert (f"{share(start):.0%}", f"{share(of_alexnet):.0%}") == ("46%", "96%")
 # ## 3. Before it has learned
 #
 # The *loss* is the cross-entropy: minus the logarithm of the probability that the net gives to the
-# right class. The *error rate* is how often another class is the most probable.
+# right class. The *error rate* is the share of images for which another class is the most probable.
 #
-# *What are the two for a net that knows nothing, with ten classes? Answer first: who does not check
-# this finds out after hours.*
+# *What are loss and error rate for a net that knows nothing, with ten classes? Checking this first
+# can save hours of training a broken net.*
 
 
 # %%
@@ -237,13 +237,13 @@ assert 0.8 < error < 1
 # %% [markdown] id="step"
 # ## 4. One step
 #
-# The gradient says for each of the 145,578 parameters in which direction the loss of a batch grows.
-# The paper's rule goes the other way, with momentum: a velocity $v$ keeps nine tenths of itself,
-# and the weights are pulled to zero a little (*weight decay*, $\lambda$):
+# For each of the 145,578 parameters, the gradient says in which direction the loss of a batch
+# grows. The paper's rule moves the other way, with momentum: the velocity $v$ keeps nine tenths of
+# its value, and *weight decay* $\lambda$ pulls the weights towards zero a little:
 #
 # $$v \leftarrow 0.9\,v - \varepsilon\,(\lambda w + \nabla L), \qquad w \leftarrow w + v.$$
 #
-# In optax that is a chain of three links. The learning rate $\varepsilon$ sinks in a straight line
+# In optax, this is a chain of three transformations. The learning rate $\varepsilon$ falls linearly
 # to zero, so that the last steps are small.
 
 # %%
@@ -287,12 +287,13 @@ for _ in range(3):
 # %% [markdown] id="loop"
 # ## 5. The loop
 #
-# An epoch shows the net every training image once, in a new order each time, and then asks about
-# the images that it never learns from. Nothing was chosen by them: the net is cuda-convnet's, and
-# so is the weight decay of its convolutions; to be quick, the rate begins half as high again as
-# theirs and falls in a straight line.
+# An epoch shows the net every training image once, in a new order each time. Then the net is tested
+# on images that it never learns from. We did not tune anything on the test images: the net and the
+# weight decay of its convolutions are cuda-convnet's. To be quick, the rate starts 1.5 times as
+# high as theirs and falls linearly.
 #
-# *With three epochs of CIFAR-10, how many errors would you expect in 100? A guess has 90.*
+# *After three epochs of CIFAR-10, how many errors would you expect in 100 images? Guessing makes
+# 90.*
 
 # %%
 rng = np.random.default_rng(0)
@@ -320,11 +321,11 @@ assert final < {"cifar10": 0.42, "digits": 0.95 if QUICK else 0.1}[store.name]
 # %% [markdown] id="curves"
 # ## 6. Curves
 #
-# The training error is that of the images on which a step was just taken, the test error that of
-# images which the net never learns from. Where the first goes on falling and the second does not,
-# the net learns by heart: *overfitting*.
+# The training error is measured on the images of the current step, the test error on images that
+# the net never learns from. When the training error keeps falling but the test error does not, the
+# net memorises its images. This is *overfitting*.
 #
-# *Does this one? What would you do against it?*
+# *Does this net overfit? What would you do about it?*
 
 # %%
 _, axes = plt.subplots(figsize=(8, 3.2))
@@ -362,9 +363,10 @@ assert moved > 2
 # %% [markdown] id="confusion"
 # ## 8. What it confuses
 #
-# A row is a class, and says as what its test images were seen, in percent.
+# Each row is a true class. It shows how the net classified the test images of that class, in per
+# cent.
 #
-# *Which two classes will be confused most? And are their mistakes symmetric?*
+# *Which two classes will the net confuse most? Are these mistakes symmetric?*
 
 # %%
 test_logits = ask(params, test_images)
@@ -396,8 +398,8 @@ print(f"the other way round {off[j, i]} times")
 # %% [markdown] id="mistakes"
 # ## 9. Hits, and its surest mistakes
 #
-# Above the first images of the test set, below the mistakes of which the net was surest. The bars
-# are its three most probable classes; the right one is blue.
+# The top row shows the first images of the test set, the bottom row the most confident mistakes.
+# The bars are the three most probable classes; the right class is blue.
 #
 # *Which of these mistakes would you forgive?*
 
@@ -423,10 +425,10 @@ plt.show()
 # %% [markdown] id="table"
 # ## 10. The same net as a table
 #
-# In this project a net is a table with one row a layer, from which shapes and sizes follow. Here is
-# the net above; we hand it the parameters that we trained, and it gives the same logits. (The
-# project's parameters have one axis more in front: AlexNet is divided over two GPUs, two *towers*,
-# and this net has one.)
+# In this project a net is a table with one row per layer, which determines all shapes and sizes.
+# Here is the net above as a table; with the parameters that we trained, it gives the same logits.
+# (The project's parameters have an extra first axis for *towers*: AlexNet has two, one per GPU, and
+# this net has one.)
 
 # %%
 table = alexnet.build("cifar_80sec", classes=10)
@@ -441,8 +443,7 @@ print(f"\nlogits up to {float(abs(table_logits).max()):.1f}, largest difference 
 assert difference < 1e-3
 
 # %% [markdown] id="ablation"
-# An experiment is another row, or one row less. Removing a layer changes the sizes of those after
-# it by itself.
+# For an experiment, add a row or remove one. The sizes of later layers then change automatically.
 
 
 # %%
@@ -461,11 +462,11 @@ assert size(remove="conv2") == count - 25_632
 # %% [markdown] id="maps"
 # ## 11. One image through all maps
 #
-# The table gives the output of each of its rows by name. Here is one image on its way: 32 maps
-# after conv1, pooled and cut off at zero; 32 after conv2; 64 after conv3; and ten probabilities.
-# Each column has one scale; white is zero.
+# The table gives the output of each row by name. Here is one image on its way through the net: 32
+# maps after conv1, pooling and ReLU; 32 after conv2; 64 after conv3; and ten probabilities. Each
+# column has one scale; white is zero.
 #
-# *Which maps of the first layer can you explain? And of the last?*
+# *Which maps of the first layer can you explain? Which of the last?*
 
 # %%
 index = 0
@@ -494,25 +495,25 @@ assert np.allclose(jax.nn.softmax(table_logits)[index], probabilities[index], at
 # %% [markdown] id="onwards"
 # ## 12. Onwards
 #
-# What we wrote by hand here, `alexnet.train_and_evaluate` does with the crops, reflections,
-# checkpoints and logs that a long training needs:
+# `alexnet.train_and_evaluate` does what we wrote by hand here, and adds the crops, reflections,
+# checkpoints and logs that long training needs:
 #
 # ```
 # python -m alexnet.train --config=configs/cifar10.py:80sec --workdir=runs/80sec
 # ```
 #
-# Notebook `reload_checkpoint` goes on from such a run.
+# Notebook `reload_checkpoint` continues from such a run.
 
 # %% [markdown] id="questions"
 # ## Three questions
 #
-# Each is answered by changing a cell above and running from there. The assertions hold for the
-# cells as they are: where one fails then, you have changed the number that it guards.
+# To answer a question, change a cell above and run from there. The assertions hold for the original
+# cells. If one fails, you have changed the number that it checks.
 #
-# 1. Put `nn.tanh` for `nn.relu` in all four places. By how much does the test error change with the
-#    same epochs and rates?
-# 2. Shuffle the pixels: one order of the 1,024 pixels, drawn once, the same for all images,
-#    training and test. A person could no longer tell a single class. What does the net make of it,
-#    and what does that say about convolutions?
+# 1. Replace `nn.relu` by `nn.tanh` in all four places. By how much does the test error change with
+#    the same epochs and rates?
+# 2. Shuffle the 1,024 pixels in one random order, the same for all training and test images. A
+#    person could no longer recognise any class. How well does the net do, and what does that say
+#    about convolutions?
 # 3. Leave out conv3 together with its pooling, `remove="conv3,pool3"` in section 10. Does the net
-#    have more parameters then, or fewer? Which layer is it that changes?
+#    then have more parameters, or fewer? Which layer changes?

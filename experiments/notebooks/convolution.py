@@ -1,14 +1,14 @@
 # %% [markdown] id="title"
 # # What a convolution computes
 #
-# From nine numbers that you can check by hand to the first layer of AlexNet on a photo. Before each
-# cell there is a question: answer it, then run the cell.
+# From nine numbers that you can check by hand to the first layer of AlexNet on a photo. Each cell
+# comes after a question. Answer it, then run the cell.
 #
 # - **Needs** this project and matplotlib. No data, no GPU, no network.
 # - **Takes** about 20 seconds on a laptop.
 #
-# The next cell installs the project where it is missing, such as in a hosted notebook, with ranges
-# of versions: a jax that is there already stays if it fits.
+# The next cell installs the project if it is missing, as in a hosted notebook. It accepts ranges of
+# versions, so it keeps an installed jax that fits.
 
 # %%
 import importlib.util
@@ -35,8 +35,8 @@ from sklearn.datasets import load_sample_image
 import alexnet
 
 # %% [markdown] id="drawing"
-# The next cell draws, and has nothing to do with convolution. In every picture zero is white,
-# positive numbers are red and negative ones blue, and all matrices in a row share one scale.
+# The next cell only defines drawing functions. In every picture zero is white, positive numbers are
+# red and negative ones blue, and all matrices in a row share one scale.
 
 # %%
 plt.rcParams.update({"figure.dpi": 80, "font.size": 10, "axes.titlesize": 10})
@@ -131,8 +131,8 @@ assert (window * kernel).sum() == 1 * 1 + 2 * 2 + 1 * 1 == 6
 # Now the kernel slides over the image. At each place where it lies wholly inside, it gives one
 # number.
 #
-# *How many places are there? And where is the result largest: can you see why?* (The colours of the
-# nine panels are the products: red adds to the sum, blue takes away.)
+# *How many places are there? Where is the result largest, and why?* (The colours of the nine panels
+# are the products: red adds to the sum, blue subtracts.)
 
 
 # %%
@@ -164,9 +164,9 @@ show(("image", image), "⋆", ("kernel", kernel), "=", ("result", result))
 assert result.tolist() == [[6, 6, -2], [3, 1, 4], [2, 7, 6]]
 
 # %% [markdown] id="three-ways"
-# The same three more times: by this project's definition of a layer, which is one call of
-# `jax.lax`; by that call itself; and as a product of matrices, one row for each window. The last is
-# how many machines compute it.
+# Now compute the same three more times: with this project's definition of a layer, which is one
+# call of `jax.lax`; with that call itself; and as a matrix product, with one row for each window.
+# Many libraries compute it in the third way.
 #
 # A layer's images have four axes, `BHWC`: images in the batch, height, width, channels. Its kernels
 # have `HWIO`: height, width, input channels, output channels.
@@ -198,8 +198,8 @@ show(
 # %% [markdown] id="turned"
 # ## 3. Is this a convolution?
 #
-# In mathematics a convolution turns the kernel by 180° first. What we computed is its sister, the
-# cross-correlation, and so is what every neural network calls a convolution.
+# In mathematics a convolution turns the kernel by 180° first. We computed a cross-correlation
+# instead, and every neural network calls that a convolution.
 #
 # *Does it matter to a net that learns its kernels?*
 
@@ -211,17 +211,18 @@ assert np.array_equal(convolution, jax.scipy.signal.convolve2d(image, kernel, mo
 show(("image", image), "∗", ("turned kernel", turned), "=", ("convolution", convolution))
 
 # %% [markdown] id="turned-answer"
-# It does not. Whatever kernel one of them learns, the other learns turned, and both give the same
-# maps. We go on without turning.
+# It does not. A net with convolutions learns each kernel turned by 180°, and gives the same maps.
+# From here on, we do not turn kernels.
 
 # %% [markdown] id="padding"
 # ## 4. Padding and stride
 #
 # The result is smaller than the image: a window may not hang over the edge. With a border of zeros,
-# *padding*, it keeps its size. With a *stride* of 2 the window moves two pixels at a time.
+# called *padding*, the result keeps the size of the image. With a *stride* of 2 the window moves
+# two pixels at a time.
 #
-# *With one pixel of padding and stride 2, what is the side of the result? Which of the numbers that
-# we know already does it consist of?*
+# *With one pixel of padding and stride 2, what is the side of the result? Which of its numbers have
+# we already computed?*
 
 # %%
 padded = np.pad(image, 1)
@@ -246,14 +247,14 @@ show(
 # %% [markdown] id="side"
 # ## 5. Why 224 gives 55
 #
-# A window of $k$ pixels that moves in steps of $s$ over $n$ pixels with zeros before and after fits
+# A window of $k$ pixels moves in steps of $s$ over $n$ pixels, with zeros before and after. It fits
 #
 # $$\left\lfloor \frac{n + \text{before} + \text{after} - k}{s} \right\rfloor + 1$$
 #
-# times. The first layer of AlexNet has kernels of 11×11 and stride 4; the paper says that it reads
-# images of 224×224 and gives maps of 55×55, and does not mention padding.
+# times. The first layer of AlexNet has 11×11 kernels and stride 4. According to the paper, it reads
+# images of 224×224 and gives maps of 55×55; the paper does not mention padding.
 #
-# *Which of these five paddings give 55? Which of them leave a pixel, in red, that nobody reads?*
+# *Which of these five paddings give 55? Which of them leave pixels, in red, that no window reads?*
 
 
 # %%
@@ -297,13 +298,13 @@ plt.show()
 assert list(sides.values()) == [54, 55, 55, 56, 55]
 
 # %% [markdown] id="side-answer"
-# Three of them give 55. The authors' source pads with three zeros below and to the right, and there
-# the last window ends exactly where the padding does; 227 without padding is the same count, and is
-# what many re-tellings say; two zeros on each side give 55 as well, but on another grid, and leave
-# one row of the padding unread.
+# Three of them give 55. The authors' source pads with three zeros below and to the right; its last
+# window ends exactly where the padding ends. Many articles say 227 without padding, which is the
+# same count. Two zeros on each side also give 55, but on a shifted grid, and one row of the padding
+# stays unread.
 #
-# From here on every layer's size follows. Pooling, which comes in section 9, takes windows of 3 in
-# steps of 2, and this project's table agrees.
+# The sizes of all later layers follow. Pooling (section 9) moves windows of 3 in steps of 2; this
+# project's table agrees.
 
 
 # %%
@@ -333,9 +334,8 @@ assert (read_by_fc6, 5 * 5 * 256) == (9216, 6400)
 # %% [markdown] id="channels"
 # ## 6. Channels are summed
 #
-# A colour image has three channels. A kernel has a slice of weights for each of them: every slice
-# slides over its own channel, and the three results are **added**, with one bias for the whole
-# kernel.
+# A colour image has three channels. A kernel has one slice of weights per channel. Each slice
+# slides over its channel, and the three results are **added**, with one bias for the whole kernel.
 #
 # *A layer with 96 kernels reads a colour image. How many maps does it give: 3, 96 or 288?*
 
@@ -380,10 +380,10 @@ show(
 # %% [markdown] id="one-by-one"
 # 96 kernels, 96 maps: each kernel spans all channels of its input.
 #
-# So a kernel of 1×1 is no joke: it looks at one pixel at a time and mixes its channels. Here are
-# three on a photo: brightness, red against the other two, and blue against yellow.
+# So even a 1×1 kernel is useful: it looks at one pixel at a time and mixes its channels. Here are
+# three of them on a photo: brightness, red minus the other two, and blue minus yellow.
 #
-# *Which parts of the flower are white, zero, in the last two maps?*
+# *Which parts of the flower are zero (white) in the last two maps?*
 
 # %%
 flower = jax.image.resize(
@@ -405,11 +405,11 @@ photos(
 # %% [markdown] id="edges"
 # ## 7. A kernel that sees edges
 #
-# This kernel takes the column on its left and subtracts the one on its right. On an even surface it
-# gives zero; at a vertical edge, a large number. Its transpose does the same for horizontal edges.
-# (224×224 pixels, as AlexNet sees a photo.)
+# This kernel subtracts the column on its right from the column on its left. It gives zero on an
+# even surface and a large number at a vertical edge. Its transpose does the same for horizontal
+# edges. (224×224 pixels, as AlexNet sees a photo.)
 #
-# *Where does the tower light up in the first map, where in the second?*
+# *Which parts of the tower light up in the first map, and which in the second?*
 
 # %%
 china = jax.image.resize(jnp.float32(load_sample_image("china.jpg")) / 255, (256, 384, 3), "linear")
@@ -438,19 +438,19 @@ turned_edges = maps(grey, vertical[::-1, ::-1])[..., 0]
 np.testing.assert_allclose(turned_edges, -edges[..., 0], atol=1e-5)
 
 # %% [markdown] id="edges-answer"
-# Nobody told AlexNet about edges: its first layer learned 96 kernels, and many of them are edges at
-# all angles. Notice, too, that turning *this* kernel by 180° only flips signs, as the last line
-# checks: a program that forgets to turn it, or turns it twice, still draws fine edges. Section 3's
-# kernel is the better test.
+# Nobody told AlexNet about edges: its first layer learned 96 kernels, and many of them detect edges
+# at various angles. Note that turning *this* kernel by 180° only flips signs, as the last line
+# checks. A program that forgets to turn it, or turns it twice, still draws good edges, so the
+# kernel of section 3 is a better test.
 
 # %% [markdown] id="weights"
 # ## 8. What sharing saves
 #
-# AlexNet's first layer gives 55×55×96 numbers from 224×224×3. Count its weights three ways: every
-# output reads every input; every output has a window of 11×11 of its own; all places share one
-# kernel, as in a convolution.
+# AlexNet's first layer gives 55×55×96 numbers from 224×224×3. Count its weights in three designs:
+# every output reads every input; every output has its own weights for an 11×11 window; all places
+# share one kernel, as in a convolution.
 #
-# *How many times as many has the first as the last? Guess the power of ten.*
+# *How many times more weights does the first design need than the last? Guess the power of ten.*
 
 # %%
 inputs, outputs, window_size = 224 * 224 * 3, 55 * 55 * 96, 11 * 11 * 3
@@ -479,9 +479,9 @@ plt.show()
 # ## 9. Pooling, with and without overlap
 #
 # Pooling keeps the largest number of each window, so that a small shift changes little. AlexNet's
-# windows are $z=3$ wide and move by $s=2$: they overlap. Before, one took $z=s=2$.
+# windows are $z=3$ wide and move by $s=2$, so they overlap. Earlier nets used $z=s=2$.
 #
-# *Pool 1 5 2 0 3 4 9 both ways. Which numbers are read twice? What happens at the end?*
+# *Pool 1 5 2 0 3 4 9 in both ways. Which numbers are read twice? What happens at the end?*
 
 # %%
 line = np.array([1, 5, 2, 0, 3, 4, 9])
@@ -514,11 +514,11 @@ plt.tight_layout()
 plt.show()
 
 # %% [markdown] id="pooling-answer"
-# With overlap, 2 and 3 are read twice. Without, the last window hangs over the end: here sides
-# round *up*, as in the authors' programs, so 32 pixels become 16, 8, 4. Libraries that round down
-# make 15, 7, 3 of them. AlexNet's sides are the same either way: 55, 27, 13, 6.
+# With overlap, 2 and 3 are read twice. Without overlap, the last window hangs over the end. Sides
+# round *up* here, as in the authors' programs, so 32 pixels become 16, 8, 4. In libraries that
+# round down, they become 15, 7, 3. AlexNet's sides are the same either way: 55, 27, 13, 6.
 #
-# In the paper, overlap takes the top-1 error down by 0.4 points and the top-5 error by 0.3 (its
+# In the paper, overlap lowers the top-1 error by 0.4 points and the top-5 error by 0.3 (the paper's
 # numbers; not run here). The other arm is `configs/imagenet.py:nonoverlapping_pool`.
 
 # %%
@@ -533,12 +533,13 @@ assert (up, down) == ([16, 8, 4], [15, 7, 3])
 # %% [markdown] id="relu"
 # ## 10. ReLU
 #
-# After a convolution comes a nonlinearity: without one, two layers would be no more than one. The
-# paper's is $\max(0, x)$. In the paper a small net for CIFAR-10 reaches a training error of 25% six
-# times sooner with it than with tanh (the paper's number; `net.activation=tanh` is the other arm).
-# The reason is the slope: where $\tanh$ saturates, learning all but stops.
+# A nonlinearity follows each convolution; without it, two layers would compute no more than one.
+# The paper uses $\max(0, x)$, called ReLU. In the paper, a small net for CIFAR-10 reaches a
+# training error of 25% six times sooner with ReLU than with tanh (the paper's number;
+# `net.activation=tanh` is the other arm). The reason is the slope: where $\tanh$ saturates,
+# learning almost stops.
 #
-# *How steep is tanh at 3, how steep at 5?*
+# *How steep is tanh at 3, and at 5?*
 
 # %%
 slope = jax.vmap(jax.grad(jnp.tanh))
@@ -562,8 +563,8 @@ photos(("before", edges[..., 0]), ("after ReLU", alexnet.ops.relu(edges[..., 0])
 # %% [markdown] id="norm"
 # ## 11. Response normalisation
 #
-# At each pixel, neighbouring **maps** compete: an activation is divided by a number that grows with
-# the squares of those in the $n=5$ maps around it, its own included,
+# At each pixel, neighbouring **maps** compete: each activation is divided by a number that grows
+# with the squared activations of the $n=5$ nearest maps, itself included:
 #
 # $$b = a \,/\, \left(k + \alpha \sum a^2\right)^{\beta}, \quad k=2,\ \alpha=10^{-4},\ \beta=0.75.$$
 #
@@ -596,13 +597,13 @@ assert shown == [4.33, 8.58, 42.8, 8.58, 4.33, 0, 0, 0]
 assert f"{100 / 2**0.75:.1f}" == "59.5"  # what k alone would leave of the 100
 
 # %% [markdown] id="norm-answer"
-# Dividing by $2^{0.75}$ alone would leave 59.5: the rest is its own square, for the most part. Two
-# details that re-tellings get wrong: the sum runs over maps, not over pixels; and $n$ is how many
-# maps there are in all, not how many on each side. A third: the authors' source divides $\alpha$ by
-# $n$ first, and this project's preset `original` does as well.
+# Dividing by $2^{0.75}$ alone would leave 59.5; most of the further reduction comes from the square
+# of the 100 itself. Articles often get two details wrong: the sum runs over maps, not over pixels;
+# and $n$ counts all maps in the sum, not those on each side. A third detail: the authors' source
+# first divides $\alpha$ by $n$, as does this project's preset `original`.
 #
-# In the paper, it takes the top-1 error down by 1.4 points and the top-5 error by 1.2 (its numbers;
-# not run here). The other arm is `configs/imagenet.py:no_lrn`.
+# In the paper, response normalisation lowers the top-1 error by 1.4 points and the top-5 error by
+# 1.2 (the paper's numbers; not run here). The other arm is `configs/imagenet.py:no_lrn`.
 
 # %%
 five = jnp.full(5, 100.0)
@@ -613,10 +614,10 @@ assert (f"{text:.1f}", f"{source:.1f}") == ("23.2", "43.9")
 # %% [markdown] id="layer"
 # ## 12. All together: a first layer by hand
 #
-# Here are kernels of 11×11 like those that AlexNet's first layer learns, made up by a formula:
-# waves at four angles that fade out. With stride 4 and three zeros below and to the right they make
-# four maps of 55×55; then ReLU, response normalisation and pooling, to 27×27. Each column has a
-# scale of its own.
+# Here are four 11×11 kernels like those that AlexNet's first layer learns. A formula makes them:
+# waves at four angles that fade out. With stride 4 and three zeros below and to the right, they
+# give four maps of 55×55. ReLU, response normalisation and pooling follow, down to 27×27. Each
+# column has a separate scale.
 #
 # *What does the normalisation do to weak edges near strong ones, and to weak edges far from any?*
 
@@ -649,8 +650,8 @@ assert [steps[name].shape for name in ("conv1", "pool")] == [(55, 55, 4), (27, 2
 # %% [markdown] id="learn"
 # ## 13. A kernel that is learned
 #
-# Suppose somebody shows us noise and what section 7's kernel makes of it, but not the kernel. We
-# start from nine zeros, and take the gradient of the mean squared difference, twenty times.
+# Suppose that we see noise and the output of section 7's kernel on it, but not the kernel. We start
+# from nine zeros and take twenty gradient steps on the mean squared difference.
 #
 # *What will we find?*
 
@@ -680,14 +681,13 @@ np.testing.assert_allclose(guesses[20], vertical, atol=1e-2)
 # %% [markdown] id="questions"
 # ## Three questions
 #
-# Each is answered by changing a cell above and running it. The assertions hold for the cells as
-# they are: where one fails then, you have changed the number that it guards, and the answer stands
-# above it.
+# To answer a question, change a cell above and run it. The assertions hold for the original cells.
+# If one fails, you have changed the number that it checks, and the answer is printed above it.
 #
-# 1. AlexNet's photos are stored at 256×256, and 224×224 is cut out of them. Suppose it read them
-#    whole, `alexnet.build("alexnet", image_size=256)` in section 5. How many numbers does fc6 read
-#    then?
-# 2. In section 13, show it an image of ones instead of noise, and convolve without padding,
-#    `padding=(0, 0)`. Which kernel does it find, and with what loss? Why?
-# 3. In section 11, somebody takes $n$ for a radius, and so sums over 11 maps. Which of the eight
-#    numbers change, and which one stays although it is not zero?
+# 1. AlexNet's photos are stored at 256×256, and 224×224 is cut out of them. Suppose that it read
+#    whole photos, `alexnet.build("alexnet", image_size=256)` in section 5. How many numbers would
+#    fc6 read?
+# 2. In section 13, use an image of ones instead of noise, and convolve without padding,
+#    `padding=(0, 0)`. Which kernel does the descent find, and with what loss? Why?
+# 3. In section 11, mistake $n$ for a radius, and so sum over 11 maps. Which of the eight numbers
+#    change, and which one stays the same although it is not zero?

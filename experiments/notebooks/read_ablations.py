@@ -1,16 +1,16 @@
 # %% [markdown] id="title"
 # # Reading ablations
 #
-# An ablation takes something away and asks what it was worth. The answer is a difference of two
-# error rates, and error rates differ between seeds, too. Here a small sweep is trained, and read: a
-# table, pictures, paired differences with their intervals, what so few runs could show at all, and
-# then the results that this project has kept.
+# An ablation removes something and measures what it was worth. The answer is a difference between
+# two error rates, but error rates also differ between seeds. We train a small sweep and read it: a
+# table, pictures, paired differences with intervals, and the smallest effect that so few runs can
+# show. Then we read this project's stored results.
 #
 # - **Needs** a clone of this project, matplotlib and pandas. No download, no GPU.
-# - **Takes** about three minutes on two free cores, most of it to train eighteen small nets.
+# - **Takes** about three minutes on two free cores, mostly for training eighteen small nets.
 #
-# The next cell installs what is missing, such as in a hosted notebook, with ranges of versions: a
-# jax that is there already stays if it fits.
+# The next cell installs missing packages, as in a hosted notebook. It accepts ranges of versions,
+# so it keeps an installed jax that fits.
 
 # %%
 import importlib.util
@@ -62,14 +62,14 @@ def intervals(panel, rows, unit="points"):
 # %% [markdown] id="sweep"
 # ## 1. A sweep
 #
-# An experiment is a file: arms, which are dicts of settings, the first one the baseline; scales;
-# and perhaps claims. This one asks what ReLU and response normalisation are worth to a pocket
-# AlexNet on digits of 16×16 pixels, in its first three epochs. The paper says that nets with tanh
-# learn several times as slowly, and that without response normalisation AlexNet makes 1.4 points
-# more errors.
+# An experiment is a file with arms, scales and, optionally, claims. Arms are dicts of settings; the
+# first is the baseline. This experiment measures what ReLU and response normalisation are worth to
+# a pocket AlexNet on digits of 16×16 pixels, in its first three epochs. According to the paper,
+# nets with tanh learn several times more slowly, and AlexNet's error is 1.4 points higher without
+# response normalisation.
 #
-# `alexnet sweep` trains every arm with every seed, and the same command again would go on where it
-# was stopped.
+# `alexnet sweep` trains every arm with every seed. After an interruption, the same command would
+# continue.
 #
 # *Six seeds, three epochs: which of the two claims will show?*
 
@@ -110,8 +110,8 @@ assert done.returncode == 0, done.stderr
 # %% [markdown] id="table"
 # ## 2. A table
 #
-# `alexnet.read_results` gives a row for each finished run, plain values, with a column for each
-# setting: what pandas takes. Errors are fractions.
+# `alexnet.read_results` returns rows of plain values for pandas: one row per finished run, one
+# column per setting. Errors are fractions.
 
 # %%
 runs = pandas.DataFrame(alexnet.read_results(home / "runs"))
@@ -121,8 +121,8 @@ assert {*runs["arm"]} == {*ARMS}
 runs[["arm", "seed", "epochs", "top1_error", "best_top1_error", "config.net.norm"]].head(6)
 
 # %% [markdown] id="pivot"
-# A row a seed, a column an arm, in per cent. The validation set has 359 images, so one image is
-# 0.28.
+# Each row is a seed, each column an arm, in per cent. The validation set has 359 images, so one
+# image is 0.28%.
 
 # %%
 errors = 100 * runs.pivot(index="seed", columns="arm", values="top1_error")[[*ARMS]]
@@ -133,8 +133,8 @@ errors.round(2)
 # %% [markdown] id="dots"
 # ## 3. Look before you compute
 #
-# A dot is a run, a line joins the runs of one seed: they began with the same weights (of the layers
-# that both have), and saw the same images in the same order. The bar is the mean.
+# Each dot is a run. A line joins the runs of one seed, which started from the same weights (in the
+# layers that both have) and saw the same images in the same order. The bar is the mean.
 #
 # *Which arm is better than the baseline, in your judgment? How sure are you?*
 
@@ -153,11 +153,11 @@ plt.show()
 # %% [markdown] id="pairs"
 # ## 4. Differences, in pairs
 #
-# Seeds differ: one draws weights that learn fast, another ones that learn slowly, and that moves
-# both arms. Subtract within a seed, and what they share is gone.
+# Seeds differ: one draws weights that learn fast, another draws weights that learn slowly. This
+# moves both arms in the same way, so subtracting within a seed removes it.
 #
-# *Is the spread of the differences smaller than that of either arm would make it?* If runs of one
-# seed had nothing in common, variances would add up.
+# *Is the spread of the differences smaller than the arms' own spreads would suggest?* If runs of
+# one seed had nothing in common, the variances would add up.
 
 # %%
 differences = errors.sub(errors["baseline"], axis=0).drop(columns="baseline")
@@ -176,21 +176,21 @@ print(differences.round(2).to_string())
 spread.round(2)
 
 # %% [markdown] id="pairs-answer"
-# Pairing never changes the mean difference. It changes what we know of it, for the better where the
-# correlation is positive. Even where it is near zero, as it may be after so few steps, nothing is
-# lost by pairing but a few degrees of freedom.
+# Pairing never changes the mean difference. It does change how precisely we know it: a positive
+# correlation between the arms makes it more precise. If the correlation is near zero, as may happen
+# after so few steps, pairing costs only a few degrees of freedom.
 
 # %% [markdown] id="interval"
 # ## 5. The interval
 #
-# $n$ differences with mean $\bar d$ and standard deviation $s$: the mean is off by about
-# $s/\sqrt n$. How many of those one must allow for is Student's $t$, which knows that $s$, too, was
-# estimated from $n$ numbers:
+# Take $n$ differences with mean $\bar d$ and standard deviation $s$. The standard error of the mean
+# is $s/\sqrt n$. Student's $t$ says how many standard errors the interval needs on each side; it
+# accounts for $s$ being estimated from only $n$ numbers:
 #
 # $$\bar d \pm t_{n-1}\, \frac{s}{\sqrt n}.$$
 #
-# `alexnet compare` prints this, and `alexnet.compare_results` gives it as rows. Here it is by hand,
-# and must agree.
+# `alexnet compare` prints this interval, and `alexnet.compare_results` returns it in rows. The cell
+# also computes it by hand and checks that both agree.
 
 # %%
 by_hand = {}
@@ -213,23 +213,23 @@ columns = ["n", "mean", "std", "difference", "low", "high", "smallest", "claimed
 compared[columns].round(2)
 
 # %% [markdown] id="interval-answer"
-# An interval that lies on one side of zero says that there is a difference, and how large it may
-# be. One that holds zero does *not* say that there is none.
+# An interval on one side of zero says that there is a difference, and how large it may be. An
+# interval that contains zero does *not* say that there is no difference.
 #
-# A verdict is computed for arms with a claim. tanh's was no surprise. For response normalisation it
-# is "cannot tell", and the column "smallest" shows that it could hardly have been anything else: so
-# few pairs with such a spread show only what is several times as large as the claim. That could
-# have been known before the sweep began, and is section 7. And a verdict is about the dataset and
-# the training beside it, here three epochs of digits, never about the paper's ImageNet.
+# Arms with a claim get a verdict. The verdict on tanh is no surprise. For response normalisation it
+# is "cannot tell", and the column "smallest" shows that it could hardly have been otherwise: so few
+# pairs with such a spread only show an effect several times as large as the claim. Section 7
+# computes this before a sweep begins. A verdict applies only to its dataset and training, here
+# three epochs of digits, never to the paper's ImageNet.
 
 # %% [markdown] id="covers"
 # ## 6. What 95% means
 #
-# Let us make experiments of which we know the truth: a difference of 1 point, pairs with a standard
-# deviation of 1. Each experiment draws $n$ pairs and computes its interval. Red intervals miss the
-# truth.
+# Let us simulate experiments whose truth we know: a difference of 1 point, and pairs with a
+# standard deviation of 1. Each experiment draws $n$ pairs and computes its interval. Red intervals
+# miss the true difference.
 #
-# *How many of 100 will be red? Will it be more with fewer pairs?*
+# *How many of 100 will be red? Will there be more with fewer pairs?*
 
 # %%
 rng = np.random.default_rng(0)
@@ -263,18 +263,20 @@ print({n: f"{share:.1%}" for n, share in covered.items()})
 assert all(abs(share - 0.95) < 0.01 for share in covered.values())
 
 # %% [markdown] id="covers-answer"
-# The interval keeps its promise at every $n$: about five of 100 are red. With few pairs it keeps it
-# by being wide. With $n=2$ it reaches $\pm 9$ standard deviations, and no ablation of the paper is
-# worth that.
+# The interval keeps its promise at every $n$: about five of 100 are red. With few pairs, it must be
+# wide to do so. With $n=2$ it reaches $\pm 9$ standard deviations; no ablation of the paper has
+# such an effect.
 
 # %% [markdown] id="smallest"
 # ## 7. The smallest effect, and why fewer than five pairs say nothing
 #
-# Before a sweep is launched one can ask: how large must a difference be for $n$ pairs to show it?
-# "Show" is a test at the 5% level, that is, an interval without zero; and we want it to happen in
-# 80% of such experiments. `alexnet compare` prints it as "can show". Here it is found by trying.
+# Before launching a sweep, ask how large a difference must be for $n$ pairs to show it. "Show"
+# means that the 95% interval excludes zero, which is a test at the 5% level; this should happen in
+# 80% of such experiments. `alexnet compare` prints the answer as "can show". Here we find it by
+# simulation.
 #
-# *The paper's smallest claim is 0.4 points. With pairs that spread by 0.5, how many are needed?*
+# *The paper's smallest claim is 0.4 points. If the differences have a standard deviation of 0.5,
+# how many pairs does it need?*
 
 # %%
 NS = (2, 3, 4, 5, 6, 8, 12, 20, 30)
@@ -318,18 +320,18 @@ assert smallest[3] > 3 > 1.8 > smallest[5]
 assert enough == 20
 
 # %% [markdown] id="smallest-answer"
-# Three pairs show only what is more than three standard deviations large, and that one sees without
-# statistics. From five on it becomes useful. So this project gives no verdict with fewer than five
-# pairs, and none where so many pairs could not show the claim. A "cannot tell" is a result: it says
-# how much is missing.
+# Three pairs only show a difference of more than three standard deviations, which one can see
+# without statistics. Five pairs begin to be useful. So this project gives no verdict with fewer
+# than five pairs, nor if the pairs could not show the claimed effect. "Cannot tell" is also a
+# result: it comes with the effect that the pairs could show.
 
 # %% [markdown] id="chance"
 # ## 8. Many claims
 #
-# Suppose that none of 20 arms differs from its baseline, and each gets its 95% interval with eight
-# pairs.
+# Suppose that none of 20 arms differs from its baseline, and that each has a 95% interval from
+# eight pairs.
 #
-# *How many will look like an improvement, and how many like a loss?*
+# *How many will look better than the baseline, and how many worse?*
 
 # %%
 lows, highs = experiments(8, 20 * 2_000, truth=0.0)
@@ -342,10 +344,10 @@ assert abs(((gains + losses) > 0).mean() - (1 - 0.95**20)) < 0.03
 # %% [markdown] id="best"
 # ## 9. The best, or the last?
 #
-# A log has a row for each validation, and the lowest error of all is tempting. It is the minimum of
-# several noisy numbers, chosen on the images that it is then quoted for.
+# A log has a row for each validation, and it is tempting to quote the lowest error. But that is the
+# minimum of several noisy numbers, chosen on the same images that the error is reported for.
 #
-# *By how much does it flatter?*
+# *By how much is the lowest error too optimistic?*
 
 # %%
 flattery = 100 * (runs["top1_error"] - runs["best_top1_error"])
@@ -357,11 +359,11 @@ by_best[["arm", "checkpoint", "mean", "difference", "low", "high"]].round(2)
 # %% [markdown] id="real"
 # ## 10. A real result, both arms
 #
-# `experiments/results` keeps runs of full length. Figure 1 of the paper: a net with ReLU reaches
-# 25% training error on CIFAR-10 six times sooner than one with tanh. Both arms below have the same
-# rate, the only one of which tanh has finished so far.
+# `experiments/results` keeps complete runs. In Figure 1 of the paper, a net with ReLU reaches 25%
+# training error on CIFAR-10 six times sooner than one with tanh. Both arms below have the same
+# rate, the only one for which the tanh run has finished so far.
 #
-# *What can be said?*
+# *What do these two runs show?*
 
 # %%
 RESULTS = Path("../results")
@@ -387,9 +389,10 @@ assert to_25["fig1-relu-0.0005-0"] < 15
 assert to_25["fig1-tanh-0.0005-0"] is None
 
 # %% [markdown] id="real-answer"
-# ReLU gets there after some thirteen epochs. tanh does not in forty-five: at this rate the factor
-# is more than three, and there is no number, as there is no end. And it is one seed, and a rate
-# that was not chosen for tanh. The comparison says so: no pair, no difference, no interval.
+# ReLU gets there after some thirteen epochs. tanh does not get there in forty-five, so at this rate
+# the factor is more than three, but we cannot say how much more. Besides, there is only one seed,
+# and the rate was not chosen for tanh. So the comparison has no pair, no difference and no
+# interval.
 
 # %%
 rows = alexnet.compare_results(RESULTS / "runs", ["../relu_tanh.py:search"])
@@ -401,9 +404,8 @@ search[["n", "mean", "pairs", "difference", "low", "high"]].round(2)
 # %% [markdown] id="all"
 # ## 11. All that was measured
 #
-# Every comparison of which there are two pairs or more, from the files in `experiments/results` as
-# they are today, with the paper's effect as a cross where it gives one. The picture fills in by
-# itself.
+# The picture shows every comparison with at least two pairs in `experiments/results`. A cross marks
+# the paper's effect, if the paper gives one. New results will appear automatically.
 
 # %%
 planned = []
@@ -428,13 +430,14 @@ assert len(measured) >= len(search)
 # %% [markdown] id="questions"
 # ## Three questions
 #
-# Each is answered by changing a cell above and running from there. The assertions hold for the
-# cells as they are: where one fails then, you have changed the number that it guards.
+# To answer a question, change a cell above and run from there. The assertions hold for the original
+# cells. If one fails, you have changed the number that it checks.
 #
 # 1. In section 4, pair the wrong seeds: subtract the baseline's errors in another order,
-#    `np.roll(errors["baseline"], 1)`. What becomes of the mean differences, and what of their
-#    spread? What does that say of these seeds, and of a spread that six numbers give?
-# 2. In section 5, keep the first three seeds, `differences.iloc[:3]`. Which arm would still have an
-#    interval without zero? (`by_hand` is enough; what agreed before does no longer.)
-# 3. In section 7, a cheaper proof: make it 50% of the experiments in place of 80%. How many pairs
-#    does the paper's 0.4 need then, and what have you paid?
+#    `np.roll(errors["baseline"], 1)`. What happens to the mean differences, and to their spread?
+#    What does that say about these seeds, and about a spread estimated from six numbers?
+# 2. In section 5, keep the first three seeds, `differences.iloc[:3]`. Which arm still has an
+#    interval without zero? (Compute only `by_hand`; it no longer agrees with
+#    `alexnet.compare_results`.)
+# 3. In section 7, lower the 80% of experiments to 50%. How many pairs does the paper's 0.4 then
+#    need, and what is the price of this saving?

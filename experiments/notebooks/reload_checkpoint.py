@@ -1,15 +1,15 @@
 # %% [markdown] id="title"
 # # From a checkpoint
 #
-# The repository has a trained net, a pocket AlexNet on handwritten digits in
-# `experiments/trained/digits`. Here it is loaded, asked, looked into, fine-tuned to another
-# question, and taken elsewhere. Everything works the same with a workdir of your own.
+# The repository includes a trained net: a pocket AlexNet on handwritten digits, in
+# `experiments/trained/digits`. We load it, make predictions, look inside, fine-tune it on another
+# task, and export it. Everything works the same with your own workdir.
 #
 # - **Needs** a clone of this project, and matplotlib. No download, no GPU.
-# - **Takes** about half a minute on two free cores, most of it to compile and to fine-tune.
+# - **Takes** about half a minute on two free cores, mostly for compiling and fine-tuning.
 #
-# The next cell installs the project where it is missing, such as in a hosted notebook, with ranges
-# of versions: a jax that is there already stays if it fits.
+# The next cell installs the project if it is missing, as in a hosted notebook. It accepts ranges of
+# versions, so it keeps an installed jax that fits.
 
 # %%
 import importlib.util
@@ -53,9 +53,9 @@ def pictures(axes, images, titles=(), colours=()):
 # %% [markdown] id="load"
 # ## 1. Load
 #
-# A workdir holds all that a run leaves behind: the config, the log, the checkpoints, the mean image
-# and the names of the classes. `load` takes the best checkpoint; what it returns shows itself as
-# its table.
+# A workdir holds everything that a run writes: the config, the log, the checkpoints, the mean image
+# and the names of the classes. `load` takes the best checkpoint. It returns a net, which the
+# notebook displays as a table.
 
 # %%
 net = alexnet.load(WORKDIR)
@@ -64,7 +64,7 @@ net
 # %% [markdown] id="history"
 # The log has a row for each validation.
 #
-# *After which epoch is the best checkpoint? What happens at epoch 24? (The config knows.)*
+# *After which epoch was the best checkpoint saved? What happens at epoch 24? (See the config.)*
 
 # %%
 history = net.history
@@ -83,10 +83,10 @@ assert min(errors) < 0.01
 assert net.about.step in [row["step"] for row in history if row["top1_error"] == min(errors)]
 
 # %% [markdown] id="predict"
-# ## 2. Ask it
+# ## 2. Predict
 #
-# `top` and `predict` take files, Pillow images or uint8 pixels, one or many; `net.evaluate()` goes
-# over a whole split. For that the dataset is needed; the digits come with scikit-learn.
+# `top` and `predict` take files, Pillow images or uint8 pixels, one or many. `net.evaluate()`
+# evaluates a whole split, so it needs the dataset; the digits come with scikit-learn.
 
 # %%
 store = alexnet.open_dataset("digits", image_size=net.about.image_size)
@@ -110,8 +110,8 @@ assert abs(len(wrong) / count - min(errors)) < 1.5 / count  # to an image: other
 # %% [markdown] id="views"
 # ## 3. Ten crops
 #
-# The paper asks about ten views of a photo, the four corners and the centre and their reflections,
-# and averages the ten softmax outputs. On ImageNet that takes the top-5 error from 18.3% to 17.0%
+# The paper evaluates ten views of a photo (the four corners, the centre, and their reflections) and
+# averages the ten softmax outputs. On ImageNet, this lowers the top-5 error from 18.3% to 17.0%
 # (the paper's numbers; not run here).
 #
 # *Will it help with digits?*
@@ -126,8 +126,8 @@ for views, rate in rates.items():
 assert rates["ten_crop"] > rates["centre"]
 
 # %% [markdown] id="views-why"
-# It does not. Here is a digit which is right in the centre view and wrong on average, view by view:
-# with the class that the net gives each, red where it is wrong.
+# It does not. Here is a digit that the net gets right in the centre view and wrong on average. Each
+# view has the class that the net predicts, in red if it is wrong.
 
 # %%
 right = {views: p.argmax(-1) == labels for views, p in by_views.items()}
@@ -150,14 +150,14 @@ mistakes = [sum(label != labels[index] for label in row) for row in (seen[:5], s
 assert mistakes[0] < mistakes[1]
 
 # %% [markdown] id="views-answer"
-# A mirrored digit is no digit. Averaging over views helps where the views are such as the net was
-# trained on, and this one never saw a reflection (`config.augment.flip` is False).
+# A mirrored digit is usually not a digit. Averaging over views helps if the net was trained on such
+# views, and this net never saw a reflection (`config.augment.flip` is False).
 
 # %% [markdown] id="filters"
 # ## 4. Look inside
 #
-# The kernels of conv1: 16 of each tower. The images are grey, so that nothing was learned about
-# colour: what there is of it is left from the noise that the kernels started as.
+# These are the kernels of conv1, 16 in each tower. The images are grey, so the net learned nothing
+# about colour. The colours that you see are left over from the initial noise.
 
 # %%
 kernels = net.filters("conv1")
@@ -170,13 +170,14 @@ axes[1, 0].set_title("tower 2", loc="left")
 plt.show()
 
 # %% [markdown] id="neighbours"
-# ## 5. What fc7 finds alike
+# ## 5. Similar images according to fc7
 #
-# Figure 4 of the paper: images are alike if the 4,096 numbers of fc7 are, here 256. Each row begins
-# with a digit of the validation set; the rest are its nearest in the training set, by Euclidean
-# distance.
+# In Figure 4 of the paper, images are similar if their fc7 outputs are: 4,096 numbers in the paper,
+# 256 here. Each row starts with a digit of the validation set; the others are its nearest training
+# images by Euclidean distance.
 #
-# *Would the nearest in pixels do as well? And how often does the nearest belong to another class?*
+# *Would the nearest images in pixels do as well? How often does the nearest image belong to another
+# class?*
 
 # %%
 known_images, known_labels = store.read("train", range(store.counts["train"]))
@@ -204,13 +205,13 @@ assert fc7.shape == (count, 256)
 assert by_fc7 < 0.03
 
 # %% [markdown] id="head"
-# ## 6. Another question: fine-tune
+# ## 6. Fine-tune on another task
 #
-# Suppose we had a hundred images, and wanted to know of each whether the digit is even or odd. A
-# folder of images, a sub-folder a class, is a dataset; `init_from` takes the weights of the other
-# run. As the classes are others, the last layer starts fresh.
+# Suppose that we have a hundred images and want to classify each digit as even or odd. A folder
+# with one sub-folder per class is a dataset. `init_from` takes the weights of the other run. The
+# classes differ, so the last layer starts fresh.
 #
-# *A hundred images: what will a net reach that starts from these weights, and what one from
+# *With a hundred images, what error will a net reach from these weights, and what error from
 # scratch?*
 
 # %%
@@ -263,7 +264,7 @@ assert last["fine-tuned"] < last["from scratch"]
 assert last["fine-tuned"] < (0.5 if QUICK else 0.1)
 
 # %% [markdown] id="tuned"
-# What came out is a workdir as any other.
+# The result is an ordinary workdir.
 
 # %%
 tuned = alexnet.load(home / "fine-tuned")
@@ -272,11 +273,11 @@ for label, best in zip(labels[:4], tuned.top(images[:4], 1), strict=True):
 assert tuned.classes == ("even", "odd")
 
 # %% [markdown] id="export"
-# ## 7. Take it elsewhere
+# ## 7. Export
 #
-# As `.safetensors` it is arrays with names, the classes and the mean image, which any language
-# reads; `alexnet.load` takes the file in place of a workdir. As `.stablehlo` it is a program that
-# runs wherever there is jax, without this project.
+# A `.safetensors` file holds named arrays, the classes and the mean image, readable in any
+# language; `alexnet.load` takes the file in place of a workdir. A `.stablehlo` file is a program
+# that runs wherever jax is installed, without this project.
 
 # %%
 net.export(home / "digits.safetensors")
@@ -298,13 +299,13 @@ print("seen as:", *np.asarray(logits.argmax(-1)), " labels:", *labels[:8])
 # %% [markdown] id="questions"
 # ## Three questions
 #
-# Each is answered by changing a cell above and running it. The assertions hold for the cells as
-# they are: where one fails then, you have changed the number that it guards.
+# To answer a question, change a cell above and run it. The assertions hold for the original cells.
+# If one fails, you have changed the number that it checks.
 #
 # 1. In section 3, add the views `nine_crop`: a grid of nine crops, none of them mirrored. Do they
-#    make more errors than the centre alone, or fewer? So which is it that harms, the crops or the
+#    make more errors than the centre alone, or fewer? So what does the harm, the crops or the
 #    reflections?
-# 2. In section 5, compare `pool5` in place of `fc7`. Is the nearest neighbour of another class more
-#    often then? What if you compare `fc8`?
-# 3. In section 6, take the convolutions alone, with `"init_layers": "conv"` beside `init_from`.
-#    Which layers are fresh then, and where does the error end, between the two curves or outside?
+# 2. In section 5, compare `pool5` instead of `fc7`. Does the nearest neighbour then belong to
+#    another class more often? What if you compare `fc8`?
+# 3. In section 6, take only the convolutions, with `"init_layers": "conv"` next to `init_from`.
+#    Which layers start fresh then? Does the error end between the two curves or outside them?
