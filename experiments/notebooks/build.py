@@ -2,10 +2,10 @@
 
     python experiments/notebooks/build.py [convolution cifar10_cnn ...] [--anew]
 
-`X.py` is a notebook as a script, in jupytext's percent format; a prose cell has an id. `X.ko.py`
-is its Korean twin: the prose is written there, under the same ids, and the code is copied from
-`X.py`. `X.ipynb` and `X.ko.ipynb` are both with the outputs, for people to read. A notebook is
-executed if its code has changed, or with --anew.
+`X.py` is a notebook as a script, in jupytext's percent format; its prose cells have ids. `X.ko.py`
+is the Korean twin: it has the translated prose under the same ids, and a copy of the code in
+`X.py`. `X.ipynb` and `X.ko.ipynb` also have the outputs, for people to read. This script executes a
+notebook if its code has changed, or with --anew.
 """
 
 import base64
@@ -24,38 +24,38 @@ from nbformat import NotebookNode
 from PIL import Image
 
 HERE = Path(__file__).parent
-QUICK = "ALEXNET_QUICK"  # if this environment variable is there, the notebooks train for less long
+QUICK = "ALEXNET_QUICK"  # environment variable: if it is set, notebooks train for fewer steps
 ANEW = "--anew"
-# An editor that knows jupytext writes what is saved in the script as well, and nothing else there.
+# An editor with jupytext also saves the notebook to the script, without other metadata.
 PAIRED = {"formats": "ipynb,py:percent", "notebook_metadata_filter": "-all"}
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
 def names() -> list[str]:
-    """Of the notebooks that there are."""
+    """The names of all notebooks."""
     scripts = {path.name.removesuffix(".py") for path in HERE.glob("*.py")} - {"build"}
     return sorted(name for name in scripts if not name.endswith(".ko"))
 
 
 def translated(english: str, prose: str) -> str:
-    """The English script with the prose cells of the other, which are found by their ids.
+    """The English script with the prose cells of the other script, matched by id.
 
     Raises:
-        KeyError: if the other has no cell of that id.
+        KeyError: if the other script lacks an id.
     """
     there = {prose_id(cell): cell for cell in cells(prose) if prose_id(cell)}
 
     def twin(cell: str) -> str:
         if not prose_id(cell):
             return cell
-        after = cell[len(cell.rstrip()) :]  # the blank lines that a formatter wants there
+        after = cell[len(cell.rstrip()) :]  # blank lines that the formatter needs
         return there[prose_id(cell)].rstrip() + after
 
     return "".join(map(twin, cells(english)))
 
 
 def cells(script: str) -> list[str]:
-    """Its cells as they are written, each with its first line `# %%`."""
+    """The cells of a script as text, each with its first line `# %%`."""
     return re.split(r"^(?=# %%)", script, flags=re.MULTILINE)[1:]
 
 
@@ -66,9 +66,9 @@ def prose_id(cell: str) -> str:
 
 
 def read(script: Path) -> NotebookNode:
-    """The notebook that a script is, without outputs; code cells are named after the prose before.
+    """The notebook of a script, without outputs.
 
-    So a cell keeps its id, and a new one changes no other.
+    The id of a code cell comes from the prose before it, so a new cell changes few other ids.
     """
     notebook, last, number = jupytext.read(script, fmt="py:percent"), "top", 0
     for cell in notebook.cells:
@@ -85,10 +85,10 @@ def read(script: Path) -> NotebookNode:
 
 
 def execute(notebook: NotebookNode, timeout: float = 3600) -> NotebookNode:
-    """Runs it where the notebooks are; a cell that fails raises what nbclient raises.
+    """Runs a notebook in the folder of the notebooks; raises nbclient's error if a cell fails.
 
     Args:
-        timeout: of a cell, in seconds.
+        timeout: seconds per cell.
     """
     resources = {"metadata": {"path": str(HERE)}}
     client = NotebookClient(notebook, timeout=timeout, resources=resources, record_timing=False)
@@ -96,7 +96,7 @@ def execute(notebook: NotebookNode, timeout: float = 3600) -> NotebookNode:
 
 
 def tidy(notebook: NotebookNode) -> None:
-    """Leaves out warnings and progress bars; pictures get 255 colours, in a third of the bytes."""
+    """Removes warnings and progress bars; reduces pictures to 255 colours, a third of the bytes."""
     for cell in notebook.cells:
         outputs = [output for output in cell.get("outputs", []) if not _is_passing(output)]
         if cell.cell_type == "code":
@@ -117,7 +117,7 @@ def _is_passing(output: NotebookNode) -> bool:
 
 
 def with_outputs(notebook: NotebookNode, executed: NotebookNode) -> NotebookNode:
-    """A notebook with the outputs of another that has the same code."""
+    """A notebook with the outputs of another notebook that has the same code."""
     notebook = copy.deepcopy(notebook)
     mine, theirs = (
         [cell for cell in one.cells if cell.cell_type == "code"] for one in (notebook, executed)
@@ -128,7 +128,7 @@ def with_outputs(notebook: NotebookNode, executed: NotebookNode) -> NotebookNode
 
 
 def build(name: str, anew: bool = False) -> None:
-    """Writes what is made of a notebook; executes it if its code has changed, or in any case."""
+    """Writes the files of a notebook; executes it if its code has changed, or if `anew`."""
     english, korean = HERE / f"{name}.py", HERE / f"{name}.ko.py"
     notebook, shown = read(english), HERE / f"{name}.ipynb"
     executed = nbformat.read(shown, as_version=4) if shown.exists() and not anew else None
@@ -148,7 +148,7 @@ def code(notebook: NotebookNode) -> list[str]:
 
 def main(argv: list[str]) -> None:
     if QUICK in os.environ:
-        sys.exit(f"{QUICK} is set: the notebooks are to be shown at full length")
+        sys.exit(f"{QUICK} is set: unset it, so that the notebooks train at full length")
     for name in [name for name in argv if name != ANEW] or names():
         start = time.monotonic()
         build(name, anew=ANEW in argv)
