@@ -1,7 +1,7 @@
 """The work of every contestant in the benchmarks: a net, a batch, and the timing.
 
 A contestant is a process. It first describes itself, then carries out each line of its standard
-input and answers with a line, all in JSON. So two contestants can take turns:
+input and answers it; all lines are JSON. So two contestants can take turns:
 
     {"task": {"net": "alexnet", "work": "train", "batch": 32, "dtype": "float32"}}   builds it
     {"run": 8, "ahead": 4}      runs 8 iterations and waits for the results of every fourth

@@ -293,8 +293,8 @@ assert crossing == ["conv3", "fc6", "fc7", "fc8"]
 # A picture can mislead, so here is an experiment. The full net gets random weights and reads a
 # photo that was prepared as in section 2 of the paper: the shorter side becomes 256 pixels, the
 # central square is kept, and the net sees 224 of it. (The mean of the training photos, which is
-# subtracted, is a uniform grey here.) Then we double the first layer's kernels in the *upper*
-# tower. Which outputs change?
+# subtracted, is a uniform grey here.) Then we multiply the first layer's kernels in the *upper*
+# tower by two. Which outputs change?
 
 # %%
 params = jax.jit(lambda key: alexnet.init(net, key))(jax.random.key(0))
@@ -461,7 +461,7 @@ plt.show()
 #
 # A neuron computes $\max(0, x)$ instead of $\tanh x$, whose slope vanishes where it saturates
 # (notebook `convolution` has the curves). For Figure 1, the paper trains a four-layer net on
-# CIFAR-10 with each of them, until the training error is 25%. ReLU gets there six times sooner.
+# CIFAR-10 with each function, until the training error is 25%. ReLU gets there six times sooner.
 #
 # Here is a small version: cuda-convnet's four-layer net without weight decay, on handwritten digits
 # of 16×16 pixels, with this project's training loop. It has one seed and one rate, so it is a first
@@ -739,9 +739,9 @@ assert changes[3] < changes[2]
 #
 # $$v \leftarrow 0.9\,v - 0.0005\,\varepsilon w - \varepsilon\,\nabla L, \quad w \leftarrow w + v.$$
 #
-# The rate $\varepsilon$ is *inside* the velocity. Most libraries put it outside: $v \leftarrow 0.9
-# v + \nabla L$, $w \leftarrow w - \varepsilon v$. As long as the rate is constant, the two rules
-# agree.
+# The rate $\varepsilon$ is *inside* the velocity. Most libraries put it outside:
+# $v \leftarrow 0.9 v + \nabla L$, $w \leftarrow w - \varepsilon v$. As long as the rate is
+# constant, the two rules agree.
 #
 # *What happens to an old velocity when the rate drops to a tenth?*
 
@@ -964,9 +964,9 @@ assert {"relu", "tanh"} <= shown
 #
 # 1. In section 7, train tanh with half its rate, 0.004, and with twice its rate, 0.016. How much of
 #    the factor was due to the choice of the rate?
-# 2. In section 4, double the kernels of the upper tower in conv4 instead of conv1. Which layers of
-#    the lower tower change? Which change in a net with `communicate=False`? (Build it in section
-#    2.)
+# 2. In section 4, multiply the upper tower's kernels of conv4 by two instead of those of conv1.
+#    Which layers of the lower tower change? Which change in a net with `communicate=False`? (Build
+#    it in section 2.)
 # 3. In section 14, remove `pool5` instead of a convolution. How does the number of parameters
 #    change, and in which layer? Would the net, with gradients and velocities, still fit a card of 3
 #    GB?

@@ -289,8 +289,8 @@ for _ in range(3):
 #
 # An epoch shows the net every training image once, in a new order each time. Then the net is tested
 # on images that it never learns from. We did not tune anything on the test images: the net and the
-# weight decay of its convolutions are cuda-convnet's. To be quick, the rate starts 1.5 times as
-# high as theirs and falls linearly.
+# weight decay of its convolutions are cuda-convnet's. To train quickly, we start the rate 1.5 times
+# as high as theirs and let it fall linearly.
 #
 # *After three epochs of CIFAR-10, how many errors would you expect in 100 images? Guessing makes
 # 90.*

@@ -211,8 +211,8 @@ assert np.array_equal(convolution, jax.scipy.signal.convolve2d(image, kernel, mo
 show(("image", image), "∗", ("turned kernel", turned), "=", ("convolution", convolution))
 
 # %% [markdown] id="turned-answer"
-# It does not. A net with convolutions learns each kernel turned by 180°, and gives the same maps.
-# From here on, we do not turn kernels.
+# It does not. With true convolutions, a net would learn each kernel turned by 180°, and give the
+# same maps. From here on, we do not turn kernels.
 
 # %% [markdown] id="padding"
 # ## 4. Padding and stride
@@ -564,7 +564,7 @@ photos(("before", edges[..., 0]), ("after ReLU", alexnet.ops.relu(edges[..., 0])
 # ## 11. Response normalisation
 #
 # At each pixel, neighbouring **maps** compete: each activation is divided by a number that grows
-# with the squared activations of the $n=5$ nearest maps, itself included:
+# with the squared activations of the $n=5$ maps around it, including its own:
 #
 # $$b = a \,/\, \left(k + \alpha \sum a^2\right)^{\beta}, \quad k=2,\ \alpha=10^{-4},\ \beta=0.75.$$
 #

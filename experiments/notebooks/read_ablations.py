@@ -218,9 +218,9 @@ compared[columns].round(2)
 #
 # Arms with a claim get a verdict. The verdict on tanh is no surprise. For response normalisation it
 # is "cannot tell", and the column "smallest" shows that it could hardly have been otherwise: so few
-# pairs with such a spread only show an effect several times as large as the claim. Section 7
-# computes this before a sweep begins. A verdict applies only to its dataset and training, here
-# three epochs of digits, never to the paper's ImageNet.
+# pairs with such a spread only show an effect several times as large as the claim. Section 7 shows
+# how to compute this before a sweep. A verdict applies only to its dataset and training, here three
+# epochs of digits, never to the paper's ImageNet.
 
 # %% [markdown] id="covers"
 # ## 6. What 95% means
