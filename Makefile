@@ -23,7 +23,7 @@ WHEELS_PYTHON ?= 3.12
 help:
 	@echo "make train [CONFIG=configs/X.py:variant] [WORKDIR=DIR] [ARGS='--config.epochs=5']"
 	@echo "                                         set up, then train: the default net on digits"
-	@echo "make test | test-all | lint | format     set up, then check; test-all with PyTorch, too"
+	@echo "make test | test-all | lint | format     set up, then check; test-all with PyTorch as well"
 	@echo "make notebooks                           set up, then open experiments/notebooks"
 	@echo "make bench [ARGS='--only=cifar']         set up, then race PyTorch"
 	@echo "make setup JAX=cuda13                    an environment for NVIDIA GPUs"
