@@ -72,5 +72,5 @@ def test_a_run_in_a_loop_of_ones_own(tiny, tmp_path):
     tiny.epochs = 1.0
     [row] = alexnet.train_and_evaluate(tiny, tmp_path / "run", shared)  # the same six steps
     assert row["loss"] == first.loss
-    assert row == {"step": 6, "epoch": row["epoch"]} | first._asdict()
+    assert row == {"step": 6, "epoch": row["epoch"]} | first.row()
     assert alexnet.read_log(tmp_path / "run")[-1]["validation/loss"] == first.loss

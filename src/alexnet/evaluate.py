@@ -133,7 +133,7 @@ def evaluate(
             average.add(str(workdir), weight, batches)
     if several:
         each = ", ".join(f"{weight:.3g}" for weight in weights)
-        report(f"average of {len(nets)} nets (weights {each})", row | average.means()._asdict())
+        report(f"average of {len(nets)} nets (weights {each})", row | average.means().row())
 
 
 def folders(text: str) -> list[Path]:

@@ -96,7 +96,7 @@ def training_inputs(
 def evaluation_inputs(
     images_BSSC: jax.Array,
     augmentation: Augmentation,
-    statistics: Statistics,
+    statistics: Statistics | None,
     views: str = "centre",
     view: jax.Array | int = 0,
 ) -> jax.Array:
@@ -118,7 +118,7 @@ class Views(NamedTuple):
     corners_B2: jax.Array  # int32 (row, column) of the crop's upper left pixel
     flip_B: jax.Array  # bool, whether it is reflected
     shift_BC: jax.Array | None = None  # colour noise, added to every pixel
-    divisor: jax.Array | None = None  # of the noisy image
+    divisor: jax.Array | float | None = None  # of the noisy image
 
 
 def random_views(
@@ -150,7 +150,7 @@ def random_views(
         return jax.random.normal(key, (3,), jnp.float32)
 
     alphas_BC = augmentation.colour_noise * jax.vmap(alphas)(_keys(noise_key, examples_B))
-    sizes_C = statistics.eigenvalues
+    sizes_C = jnp.asarray(statistics.eigenvalues)
     if augmentation.colour_scale == "deviation":
         sizes_C = jnp.sqrt(sizes_C)
     shift_BC = noise_on * (alphas_BC * sizes_C) @ statistics.eigenvectors.T
@@ -177,17 +177,17 @@ def inputs(
     statistics: Statistics | None,
 ) -> jax.Array:
     """The views, centred; with mean="pixel" no statistics are needed."""
-    side = augmentation.crop
-    x_BHWC = _crop(images_BSSC, views.corners_B2, side).astype(jnp.float32)
-    if augmentation.mean == "crop":  # at the crop's own place, before the reflection
-        x_BHWC = _reflect(
-            x_BHWC - _crop(statistics.mean_HWC[None], views.corners_B2, side), views.flip_B
-        )
+    side, corners_B2 = augmentation.crop, views.corners_B2
+    x_BHWC = _crop(images_BSSC, corners_B2, side).astype(jnp.float32)
+    if augmentation.mean == "pixel":
+        x_BHWC = _reflect(x_BHWC, views.flip_B) - jnp.array(augmentation.mean_pixel, jnp.float32)
     else:
-        mean = jnp.array(augmentation.mean_pixel, jnp.float32)
-        if augmentation.mean == "centre":
-            mean = centre(statistics.mean_HWC, side)
-        x_BHWC = _reflect(x_BHWC, views.flip_B) - mean
+        assert statistics is not None
+        mean_SSC = jnp.asarray(statistics.mean_HWC)
+        if augmentation.mean == "crop":  # at the crop's own place, before the reflection
+            x_BHWC = _reflect(x_BHWC - _crop(mean_SSC[None], corners_B2, side), views.flip_B)
+        else:
+            x_BHWC = _reflect(x_BHWC, views.flip_B) - centre(mean_SSC, side)
     if views.shift_BC is not None:
         x_BHWC = x_BHWC + views.shift_BC[:, None, None, :]
     return x_BHWC if views.divisor is None else x_BHWC / views.divisor

@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,7 +15,7 @@ from PIL import Image
 MAX_PIXELS = 178_956_970  # of one image: where Pillow itself refuses one
 STRIP = 64  # times as long as wide: what of a longer image is scaled, whose middle is kept
 ORIENTATION = 0x0112  # the EXIF tag
-TURNS = {
+TURNS: dict[Any, tuple[Image.Transpose, ...]] = {  # by the tag's value
     2: (Image.Transpose.FLIP_LEFT_RIGHT,),
     3: (Image.Transpose.ROTATE_180,),
     4: (Image.Transpose.FLIP_TOP_BOTTOM,),
@@ -143,7 +144,8 @@ def _middle(image: Image.Image) -> Image.Image:
 
 
 def _scaled(size: tuple[int, int], shorter: int) -> tuple[int, int]:
-    return tuple(max(shorter, round(side * shorter / min(size))) for side in size)
+    width, height = (max(shorter, round(side * shorter / min(size))) for side in size)
+    return width, height
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

@@ -76,8 +76,9 @@ def take_in(raw: RawData, path: Path, plan: Plan, write: bool = True) -> Store:
         with records.Writer(path, split) if write else contextlib.nullcontext() as writer:
             for chunk in _chunks(examples, raw.upright, plan, split):
                 tally.add(split, chunk)
-                for record in chunk.records if write else ():
-                    writer.write(record)
+                if writer:
+                    for record in chunk.records:
+                        writer.write(record)
     store = tally.store(path)
     if write:
         write_left_out(path, tally.left_out)
@@ -124,11 +125,12 @@ class _Tally:
         self.bad = [file for file in raw.left_out if file.reason in (UNREADABLE, TOO_LARGE)]
         self.images = len(self.bad) + sum(map(len, raw.splits.values()))
         self.statistics = Accumulator(plan.image_size)
-        self.labels = {split: Counter() for split in raw.splits}
+        self.labels: dict[str, Counter[int]] = {split: Counter() for split in raw.splits}
         self.contents = {split: _hasher() for split in raw.splits}
         self.pixels = {split: _hasher() for split in raw.splits}
         self.bad_contents = _hasher()
-        self.copies, self.in_train = 0, Counter()
+        self.copies = 0
+        self.in_train: Counter[str] = Counter()
         self._seen: dict[bytes, int] = {}  # digest -> the first label, or ~label out of training
         self.in_classes: list[str] = []
 
@@ -284,7 +286,7 @@ def _named(file: LeftOut) -> str:
 def _in_chunks(work: Callable[[range], T], count: int) -> Iterator[T]:
     """`work` on consecutive ranges up to `count`, in threads; results in order, few in flight."""
     threads = os.cpu_count() or 1
-    pending = collections.deque()
+    pending: collections.deque[futures.Future[T]] = collections.deque()
     with futures.ThreadPoolExecutor(threads) as pool:
         for start in range(0, count, CHUNK):
             pending.append(pool.submit(work, range(start, min(start + CHUNK, count))))

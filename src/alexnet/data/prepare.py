@@ -84,17 +84,18 @@ def prepare(
             before = None if image_size is None else store.load_store(place(image_size))
             limits = DEFAULTS | (before.inventory.limits if before and before.inventory else {})
             limits |= asked
-            raw = named.open_raw(name, data_dir, limits["max_pixels"])
+            most, share = int(limits["max_pixels"]), limits["max_bad"]
+            raw = named.open_raw(name, data_dir, most)
             size, why = (image_size, "") if image_size else _default_size(raw.splits["train"])
             stored = store.stored_quality(size, quality, encoding)
-            plan = Plan(store.full_name(name), size, stored, **limits, progress=progress, size=why)
+            plan = Plan(store.full_name(name), size, stored, most, share, progress, why)
             if dry_run:
                 return take_in(raw, place(size), plan, write=False)
             if made := there(size):
                 return made
             before = store.load_store(place(size))
             if before is not None and _same_images(before, raw, limits):
-                return store.load_store(place(size))
+                return _loaded(place(size))
             return _make(raw, place(size), plan)
     except OSError as error:
         root = store.root_dir(data_dir)
@@ -187,7 +188,7 @@ def _is_current(made: Store, stamp: str, limits: Mapping[str, float]) -> bool:
     """Whether a store is of the files as they are, by names, sizes and times, and these limits."""
     if made.inventory is None:
         return not stamp
-    return made.stamp == stamp and made.inventory.limits == made.inventory.limits | limits
+    return made.stamp == stamp and made.inventory.limits == {**made.inventory.limits, **limits}
 
 
 def _same_images(made: Store, raw: RawData, limits: Mapping[str, float]) -> bool:
@@ -231,7 +232,14 @@ def _make(raw: RawData, path: Path, plan: Plan) -> Store:
         raise
     shutil.rmtree(path, ignore_errors=True)
     os.replace(partial, path)
-    return store.load_store(path)
+    return _loaded(path)
+
+
+def _loaded(path: Path) -> Store:
+    """A store that is there."""
+    made = store.load_store(path)
+    assert made is not None, path
+    return made
 
 
 def _default_size(examples: Split) -> tuple[int, str]:

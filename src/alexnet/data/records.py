@@ -31,7 +31,7 @@ class Writer:
 
     def __init__(self, path: Path, split: str):
         self.path, self.split, self.count = path, split, 0
-        self._shard = None
+        self._shard: ArrayRecordWriter | None = None
 
     def write(self, record: bytes) -> None:
         """What `pack` made."""
@@ -41,6 +41,7 @@ class Writer:
                 # One record a group: random access reads no neighbours. JPEGs compress no further.
                 file = shard(self.path, self.split, self.count)
                 self._shard = ArrayRecordWriter(str(file), "group_size:1,uncompressed")
+            assert self._shard is not None  # nothing is written after `close`
             self._shard.write(record + _checksum(record, self.split, self.count))
         except RuntimeError as error:  # array_record knows no other
             raise OSError(str(error)) from error

@@ -1,6 +1,6 @@
 """What `prepare` says of a store: what was found, used and left out, and what is doubtful."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alexnet.data.inventory import LEFT_OUT, SHOWN, Inventory
@@ -70,14 +70,18 @@ def warnings(store: Store) -> list[str]:
             f"{about.in_classes:,} of the images are byte for byte one of another class: "
             f"{_few(about.in_classes_first, about.in_classes)}"
         )
-    return [*lines, *_about_names(store.classes), *_about_counts(store)]
+    return [*lines, *_about_names(store.classes), *_about_counts(store.classes, about.class_counts)]
 
 
-def totals(store: Store) -> list[int | None]:
+def totals(store: Store) -> Sequence[int | None]:
     """Images of each class in all splits together; None in a store of format 1."""
     if store.inventory is None:
         return [None] * len(store.classes)
-    return [sum(counts) for counts in zip(*store.inventory.class_counts.values(), strict=True)]
+    return _totals(store.inventory)
+
+
+def _totals(about: Inventory) -> list[int]:
+    return [sum(counts) for counts in zip(*about.class_counts.values(), strict=True)]
 
 
 def _about_names(classes: Sequence[str]) -> list[str]:
@@ -87,19 +91,17 @@ def _about_names(classes: Sequence[str]) -> list[str]:
     return [f"{order}; name them 01, 02, ... for the order of numbers"]
 
 
-def _about_counts(store: Store) -> list[str]:
-    counts = store.inventory.class_counts
-    train = dict(zip(store.classes, counts["train"], strict=True))
-    unseen = [
-        name for name, count in zip(store.classes, counts["validation"], strict=True) if not count
-    ]
+def _about_counts(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) -> list[str]:
+    train = dict(zip(classes, counts["train"], strict=True))
+    unseen = [name for name, count in zip(classes, counts["validation"], strict=True) if not count]
     lone = [name for name in unseen if train[name] == 1]
     lines = []
     if lone:
         lines.append(f"a single training image, and none to validate: {_few(lone)}")
     if others := [name for name in unseen if train[name] > 1]:
         lines.append(f"no validation images: {_few(others)}")
-    largest, smallest = max(train, key=train.get), min(train, key=train.get)
+    count_of = train.__getitem__
+    largest, smallest = max(train, key=count_of), min(train, key=count_of)
     if train[largest] >= UNEVEN * train[smallest]:
         lines.append(
             f"class {largest!r} has {train[largest]:,} training images, {smallest!r} has "
@@ -112,10 +114,11 @@ def _classes(store: Store) -> str:
     """All of them where they are few, else some, and the smallest and the largest."""
     if store.inventory is None:
         return _few(store.classes)
-    counted = [f"{name} {n:,}" for name, n in zip(store.classes, totals(store), strict=True)]
+    counts = _totals(store.inventory)
+    counted = [f"{name} {n:,}" for name, n in zip(store.classes, counts, strict=True)]
     if len(counted) <= FEW:
         return ", ".join(counted)
-    return f"{min(totals(store)):,} to {max(totals(store)):,} images each: {_few(counted)}"
+    return f"{min(counts):,} to {max(counts):,} images each: {_few(counted)}"
 
 
 def _kinds(kinds: dict[str, int]) -> str:

@@ -63,9 +63,8 @@ def join(
         if processes or process:
             raise UserError("--processes and --process need --coordinator=HOST:PORT")
         return
-    if coordinator == "auto":
-        where = {}
-    else:
+    where: dict[str, Any] = {}
+    if coordinator != "auto":
         if not (processes and process):
             raise UserError(f"--coordinator={coordinator} needs --processes=N and --process=0..N-1")
         if int(process) >= int(processes):
@@ -211,7 +210,7 @@ def together(attempt: Callable[[], T], *expected: type[Exception]) -> T:
             one text.
     """
     expected = (UserError, *expected)
-    found = wrong = None
+    wrong = None
     try:
         found = attempt()
     except expected as error:
@@ -264,7 +263,7 @@ class Interruption:
 
     def __init__(self, second_ends: bool = True):
         self._second_ends = second_ends
-        self._before = {}
+        self._before: dict[int, Any] = {}  # the handlers by signal
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is not threading.main_thread():

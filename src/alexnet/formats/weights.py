@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -43,7 +44,9 @@ def read_weights(
     Raises:
         UserError: naming the array and both shapes where they do not fit.
     """
-    framework, metadata, order = torchvision, {}, []
+    framework: ModuleType = torchvision
+    metadata: dict[str, str] = {}
+    order: list[str] = []
     match source.suffix:
         case ".caffemodel":
             framework = caffe

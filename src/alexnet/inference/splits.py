@@ -69,7 +69,7 @@ class Splits:
         means = self.run.evaluate(params, split, views, keep)
         row = {"split": split, "views": views, "checkpoint": self.net.about.step}
         about = {"dataset": self.run.store.name, "notes": self.notes(split)}
-        return row | means._asdict() | about
+        return row | means.row() | about
 
     def batches(self, split: str) -> Iterator[tuple[np.ndarray, int]]:
         """(uint8 squares [BATCH, S, S, 3], how many of them are images), in order."""

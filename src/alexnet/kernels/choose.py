@@ -6,6 +6,7 @@ Nothing else asks for the kind of device, and this decides about speed and memor
 import functools
 import os
 import warnings
+from typing import Literal, get_args
 
 import jax
 from jax.sharding import Mesh
@@ -14,7 +15,8 @@ from alexnet.errors import choice
 from alexnet.kernels import chunks, convolution, dense, pooling, relu, response_norm
 from alexnet.models.network import PLAIN, Kernels
 
-KERNELS = ("auto", "plain", "cpu", "gpu")
+Choice = Literal["auto", "plain", "cpu", "gpu"]
+KERNELS: tuple[Choice, ...] = get_args(Choice)
 
 CPU = Kernels(
     conv=convolution.towers,

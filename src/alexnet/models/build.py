@@ -25,7 +25,8 @@ from alexnet.models.table import (
     layers,
 )
 
-NETS: dict[str, Callable[..., Net]] = {
+MakeNet = Callable[..., Net]  # f(*, classes, image_size and the net's own options)
+NETS: dict[str, MakeNet] = {
     "alexnet": alexnet.alexnet,
     "cc2": cuda_convnet.cc2,
     "pocket": alexnet.pocket,

@@ -1,6 +1,7 @@
 """AlexNet as torchvision and Caffe have it, whose published weights `alexnet.convert` reads."""
 
 import math
+from collections.abc import Callable
 
 from alexnet.models.table import Activation, Conv, Dense, Dropout, Net, Norm, Pixels, Pool, Row
 
@@ -64,7 +65,13 @@ def _caffe_norm(number: int) -> Norm:
     return Norm(f"norm{number}", size=5, k=1.0, alpha=1e-4, beta=0.75, reads="all")
 
 
-def _caffe(name: str, classes: int, image_size: int, end, one: float) -> Net:
+def _caffe(
+    name: str,
+    classes: int,
+    image_size: int,
+    end: Callable[[int], tuple[Row, ...]],
+    one: float,
+) -> Net:
     """Two groups are two towers. `end(n)`: what follows relu1, relu2; `one`: the larger biases."""
     rows = (
         Conv("conv1", 96, 11, stride=4),

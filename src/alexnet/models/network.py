@@ -8,8 +8,8 @@ device are concatenated and towers on several are gathered over a mesh axis.
 
 import functools
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec
 
 import jax
 import jax.numpy as jnp
@@ -18,17 +18,31 @@ from jax.sharding import PartitionSpec as P
 
 from alexnet.errors import UserError
 from alexnet.models import ops, table
+from alexnet.models.ops import Padding
 from alexnet.text import difference
 
 Params = dict[str, dict[str, jax.Array]]
 Activations = dict[str, jax.Array]
 
+Towers = list[jax.Array]  # one array per local tower
+How = ParamSpec("How")  # an operation's other arguments: its stride, its padding
+# f(xs, kernel_T, bias_T, stride or size, padding), f(xs, kernel_T, bias_T), f(x, size, stride)
+ConvTowers = Callable[[Towers, jax.Array, jax.Array, int, Padding], Towers]
+DenseTowers = Callable[[Towers, jax.Array, jax.Array], Towers]
+Pooling = Callable[[jax.Array, int, int], jax.Array]
+# stage(x_BHWC, examples_B): the rows before the first fully-connected one
+Stage = Callable[[jax.Array, jax.Array], tuple[Towers, Activations]]
 
-def each_tower(operation: Callable[..., jax.Array]) -> Callable[..., list[jax.Array]]:
+
+def each_tower(
+    operation: Callable[Concatenate[jax.Array, jax.Array, How], jax.Array],
+) -> Callable[Concatenate[Towers, jax.Array, jax.Array, How], Towers]:
     """An operation of `ops` for all local towers: xs of [B, ...], weights [towers, ...]."""
 
-    def towers(xs: list[jax.Array], kernel_T: jax.Array, bias_T: jax.Array, *how):
-        return [operation(x, kernel_T[t], *how) + bias_T[t] for t, x in enumerate(xs)]
+    def towers(
+        xs: Towers, kernel_T: jax.Array, bias_T: jax.Array, *how: How.args, **more: How.kwargs
+    ) -> Towers:
+        return [operation(x, kernel_T[t], *how, **more) + bias_T[t] for t, x in enumerate(xs)]
 
     return towers
 
@@ -43,19 +57,23 @@ class Kernels(NamedTuple):
     Operations with weights take all local towers at once, the others one.
     """
 
-    conv: Callable[..., list[jax.Array]] = each_tower(ops.conv)
-    local: Callable[..., list[jax.Array]] = each_tower(ops.local)
-    dense: Callable[..., list[jax.Array]] = each_tower(_flat_dense)
+    conv: ConvTowers = each_tower(ops.conv)
+    local: ConvTowers = each_tower(ops.local)
+    dense: DenseTowers = each_tower(_flat_dense)
     relu: Callable[[jax.Array], jax.Array] = ops.relu
     tanh: Callable[[jax.Array], jax.Array] = ops.tanh
     sigmoid: Callable[[jax.Array], jax.Array] = ops.sigmoid
     none: Callable[[jax.Array], jax.Array] = ops.none
-    response_norm: Callable[..., jax.Array] = ops.response_norm
-    max_pool: Callable[..., jax.Array] = ops.max_pool
-    avg_pool: Callable[..., jax.Array] = ops.avg_pool
+    response_norm: Callable[
+        [jax.Array, int, float, float, float, Literal["maps", "space"]], jax.Array
+    ] = ops.response_norm
+    max_pool: Pooling = ops.max_pool
+    avg_pool: Pooling = ops.avg_pool
     global_avg_pool: Callable[[jax.Array], jax.Array] = ops.global_avg_pool
-    # How the rows before the first fully-connected one go over the batch: stage(x, examples).
-    stage: Callable[..., Any] = lambda stage, x_BHWC, examples_B, train: stage(x_BHWC, examples_B)
+    # f(stage, x_BHWC, examples_B, train): how the stage goes over the batch.
+    stage: Callable[[Stage, jax.Array, jax.Array, bool], tuple[Towers, Activations]] = (
+        lambda stage, x_BHWC, examples_B, train: stage(x_BHWC, examples_B)
+    )
     wide_convs: bool = False  # convolutions compute in float32 whatever the dtype of the rest
 
 
@@ -79,7 +97,7 @@ class Weights(nn.Module):
         constant = nn.initializers.constant(row.bias, jnp.float32)
         self.bias = self.param("bias", constant, (self.towers, *bias_shape))
 
-    def __call__(self, xs: list[jax.Array]) -> list[jax.Array]:
+    def __call__(self, xs: Towers) -> Towers:
         """What each local tower gives for its input [B, H, W, C] or [B, features].
 
         Towers that read the same maps are given the same array.
@@ -95,7 +113,7 @@ class Weights(nn.Module):
 
 # What runs a row: f(row, kernels, ...).
 
-_WEIGHTED: dict[type, Callable[..., list[jax.Array]]] = {
+_WEIGHTED: dict[type, Callable[[Any, Kernels, Towers, jax.Array, jax.Array], Towers]] = {
     table.Conv: lambda row, kernels, *arrays: kernels.conv(*arrays, row.stride, (row.padding,) * 2),
     table.Local: lambda row, kernels, *arrays: kernels.local(
         *arrays, row.size, ((row.pad, row.pad),) * 2
@@ -115,7 +133,7 @@ def _pool(row: table.Pool, kernels: Kernels, x: jax.Array) -> jax.Array:
     return pool(x, row.size, row.stride)
 
 
-_UNWEIGHTED: dict[type, Callable[..., jax.Array]] = {
+_UNWEIGHTED: dict[type, Callable[[Any, Kernels, jax.Array], jax.Array]] = {
     table.Activation: lambda row, kernels, x: getattr(kernels, row.kind)(x),
     table.Norm: _norm,
     table.Pool: _pool,
@@ -195,7 +213,7 @@ class Network(nn.Module):
         first_dense = next(i for i, row in enumerate(rows) if isinstance(row, table.Dense))
         run = functools.partial(self._run, dropout_key=dropout_key if drops else None)
 
-        def stage(x_BHWC: jax.Array, examples_B: jax.Array):
+        def stage(x_BHWC: jax.Array, examples_B: jax.Array) -> tuple[Towers, Activations]:
             return run(rows[:first_dense], [x_BHWC] * self.towers, 0, examples_B)
 
         x_BHWC = _pixels(self.net.pixels, x_BHWC)
@@ -207,7 +225,14 @@ class Network(nn.Module):
         return logits, named | named_fc
 
     @nn.nowrap
-    def _run(self, rows, xs, first_row, examples_B, dropout_key):
+    def _run(
+        self,
+        rows: Sequence[table.Row],
+        xs: Towers,
+        first_row: int,
+        examples_B: jax.Array,
+        dropout_key: jax.Array | None,
+    ) -> tuple[Towers, Activations]:
         """Applies `rows` to the list of the local towers' inputs; drops if there is a key."""
         named = {}
         for number, row in enumerate(rows, first_row):
@@ -227,7 +252,7 @@ class Network(nn.Module):
         return xs, named
 
     @nn.nowrap
-    def _all_towers(self, xs: list[jax.Array]) -> jax.Array:
+    def _all_towers(self, xs: Towers) -> jax.Array:
         """Section 3.2: the only places where the GPUs communicate."""
         x = jnp.concatenate(xs, -1) if len(xs) > 1 else xs[0]
         if self.axis is None:
@@ -235,7 +260,7 @@ class Network(nn.Module):
         return jax.lax.all_gather(x, self.axis, axis=x.ndim - 1, tiled=True)
 
     @nn.nowrap
-    def _own(self, x: jax.Array) -> list[jax.Array]:
+    def _own(self, x: jax.Array) -> Towers:
         """The local towers' maps out of all towers' [B, H, W, C]."""
         maps, first = x.shape[-1] // self.net.towers, self._first()
         return [
@@ -249,7 +274,14 @@ class Network(nn.Module):
         return 0 if self.axis is None else jax.lax.axis_index(self.axis) * self.towers
 
     @nn.nowrap
-    def _dropout(self, row: table.Dropout, number: int, xs, key, examples_B):
+    def _dropout(
+        self,
+        row: table.Dropout,
+        number: int,
+        xs: Towers,
+        key: jax.Array | None,
+        examples_B: jax.Array,
+    ) -> Towers:
         keep = 1 - row.rate
         if key is None:
             return xs if row.inverted else [x * keep for x in xs]

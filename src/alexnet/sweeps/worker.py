@@ -102,7 +102,7 @@ def evaluate(folder: Path, of: Sequence[str], views: str) -> None:
         row = load(folder.parent / name, "last").evaluate("validation", views, keep=batches)
         print(f"{name}, {views}: top-1 error {row['top1_error']:.2%}", flush=True)
         average.add(name, 1 / len(of), batches)
-    found = (row if len(of) == 1 else row | average.means()._asdict()) | {
+    found = (row if len(of) == 1 else row | average.means().row()) | {
         "of": list(of),
         "commit": provenance.commit(),
     }

@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TypeGuard
 
 from alexnet.data.store import Store, load_store, save_info
 from alexnet.errors import UserError
@@ -74,7 +75,7 @@ def check_resume(workdir: Path, then: Store | None, now: Store) -> None:
         )
 
 
-def is_known(then: Store | None) -> bool:
+def is_known(then: Store | None) -> TypeGuard[Store]:
     """Whether the images that a run was trained on are known by their digests."""
     return then is not None and bool(then.contents)
 

@@ -3,15 +3,31 @@
 The loop acts between programs only: on its rows, validations, checkpoints, and on signals.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
 import jax
 
+from alexnet.data.statistics import Statistics
 from alexnet.training import evaluation
-from alexnet.training.step import Batch, TrainState
+from alexnet.training.schedule import Hyperparameters
+from alexnet.training.step import Batch, TrainState, TrainStep
 
 Group = list[tuple[int, Batch]]  # steps, each with its batch
+
+
+class TrainSteps(Protocol):
+    """A jitted program of several steps: (state, the sums of each step)."""
+
+    def __call__(
+        self,
+        state: TrainState,
+        batches: Sequence[Batch],
+        hyperparameters: Sequence[Hyperparameters],
+        statistics: Statistics,
+        key: jax.Array,
+    ) -> tuple[TrainState, list[evaluation.Sums]]: ...
 
 
 def groups(
@@ -31,10 +47,10 @@ def groups(
 
 
 def make_train_steps(
-    train_step: Callable[..., tuple[TrainState, evaluation.Sums]],
+    train_step: TrainStep,
     shardings: TrainState,
     compiler_options: dict[str, Any] | None = None,
-) -> Callable[..., tuple[TrainState, list[evaluation.Sums]]]:
+) -> TrainSteps:
     """train_steps(state, batches, hyperparameters, statistics, key) -> (state, sums of each step).
 
     One program for as many steps as there are batches, each with its hyperparameters; it donates
@@ -44,7 +60,7 @@ def make_train_steps(
     Args:
         train_step: what `step.make_train_step` made.
     """
-    step = train_step.__wrapped__  # not jitted: a call within a program would be compiled apart
+    step = inspect.unwrap(train_step)  # not jitted: a call within a program would be compiled apart
 
     def train_steps(state, batches, hyperparameters, statistics, key):
         found = []

@@ -1,13 +1,16 @@
 """Loss, top-1 and top-5 errors over a split, as sums, so that every example counts exactly once."""
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 
-class Sums(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Sums:
     """Sums over examples; scalars, float32 and int32."""
 
     loss: jax.Array  # -log p(label), in nats
@@ -16,13 +19,18 @@ class Sums(NamedTuple):
     count: jax.Array
 
 
-class Means(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Means:
     """The same per example: mean loss in nats, errors as fractions of 1, and the count."""
 
     loss: float
     top1_error: float
     top5_error: float
     count: int
+
+    def row(self) -> dict[str, Any]:
+        """The numbers by name."""
+        return dataclasses.asdict(self)
 
 
 def sums(log_probs_BK: jax.Array, labels_B: jax.Array) -> Sums:
@@ -48,13 +56,16 @@ def sums(log_probs_BK: jax.Array, labels_B: jax.Array) -> Sums:
 
 def add(a: Sums, b: Sums) -> Sums:
     """The sums of both."""
-    return Sums(*(x + y for x, y in zip(a, b, strict=True)))
+    return Sums(a.loss + b.loss, a.top1 + b.top1, a.top5 + b.top5, a.count + b.count)
 
 
 def means(total: Sums) -> Means:
     """Fetches the sums from the device and divides by the count."""
-    loss, top1, top5, count = (value.item() for value in jax.device_get(total))
-    return Means(loss / count, top1 / count, top5 / count, count)
+    found = jax.device_get(total)
+    count = found.count.item()
+    return Means(
+        found.loss.item() / count, found.top1.item() / count, found.top5.item() / count, count
+    )
 
 
 def fetched(steps: Sequence[tuple[int, Sums]]) -> list[Sums]:
@@ -86,6 +97,7 @@ def evaluate(
         total = counted if total is None else _add(total, counted)
         if stop():
             return None
+    assert total is not None  # no split is empty
     found = means(total)
     assert found.count == count, f"{found.count} of {count} examples were counted"
     return found

@@ -119,8 +119,6 @@ class _Size:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Size) and self.shapes == other.shapes
 
-    __hash__ = None
-
     def __str__(self) -> str:
         towers, *kernel = self.shapes["kernel"]
         return f"{towers} x {'x'.join(map(str, kernel))}"

@@ -6,7 +6,7 @@ OUTSIDE: inside shard_map the gradients would be summed over the towers once too
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,23 @@ from alexnet.data.statistics import Statistics
 from alexnet.devices import mesh as meshes
 from alexnet.models import table
 from alexnet.models.network import PLAIN, Kernels, Network, params_specs
+from alexnet.training.step import EvaluationForward, TrainingForward
+
+# f(x_B, examples_B, *how): what the net sees
+Inputs = Callable[..., jax.Array]
+
+
+class Logits(Protocol):
+    """logits_BK, as `network.apply` has them."""
+
+    def __call__(
+        self,
+        params: Any,
+        x_B: jax.Array,
+        dropout_key: jax.Array | None = None,
+        examples_B: jax.Array | None = None,
+        *how: Any,
+    ) -> jax.Array: ...
 
 
 def on_mesh(
@@ -26,8 +43,8 @@ def on_mesh(
     mesh: Mesh | None = None,
     dtype: jnp.dtype | None = None,
     kernels: Kernels = PLAIN,
-    inputs: Callable[..., jax.Array] | None = None,
-) -> Callable[..., jax.Array]:
+    inputs: Inputs | None = None,
+) -> Logits:
     """f(params, x_B[, dropout_key, examples_B, *how]) -> logits_BK, as `network.apply` has them.
 
     Without a key nothing is dropped. `examples_B` is each image's number in the batch, 0..B-1 if
@@ -46,7 +63,13 @@ def on_mesh(
         rest = {"dropout_key": dropout_key, "examples_B": examples_B}
         return network.apply({"params": params}, x_B, train, **rest)
 
-    def everywhere(params, x_B, dropout_key=None, examples_B=None, *how):
+    def everywhere(
+        params: Any,
+        x_B: jax.Array,
+        dropout_key: jax.Array | None = None,
+        examples_B: jax.Array | None = None,
+        *how: Any,
+    ) -> jax.Array:
         if examples_B is None:
             examples_B = jnp.arange(x_B.shape[0])
         arguments = params, x_B, dropout_key, examples_B, *how
@@ -60,7 +83,7 @@ def on_mesh(
 
 def training(
     net: table.Net, mesh: Mesh | None, augmentation: Augmentation, **how: Any
-) -> Callable[..., jax.Array]:
+) -> TrainingForward:
     """f(params, images_BSSC, key, examples_B, noise_on, statistics) -> logits_BK.
 
     Of one random view of each uint8 image, with dropout; `how` as in `on_mesh`.
@@ -73,7 +96,14 @@ def training(
 
     everywhere = on_mesh(net, mesh, inputs=inputs, **how)
 
-    def forward(params, images_BSSC, key, examples_B, noise_on, statistics: Statistics):
+    def forward(
+        params: Any,
+        images_BSSC: jax.Array,
+        key: jax.Array,
+        examples_B: jax.Array,
+        noise_on: jax.Array,
+        statistics: Statistics,
+    ) -> jax.Array:
         augment_key, dropout_key = jax.random.split(key)
         how = augment_key, noise_on, statistics
         return everywhere(params, images_BSSC, dropout_key, examples_B, *how)
@@ -87,7 +117,7 @@ def evaluation(
     augmentation: Augmentation,
     views: str = "centre",
     **how: Any,
-) -> Callable[..., jax.Array]:
+) -> EvaluationForward:
     """f(params, images_BSSC, statistics, view) -> logits_BK of one of the fixed `views`.
 
     `view` is an array, so all views are one program.
@@ -98,7 +128,9 @@ def evaluation(
 
     everywhere = on_mesh(net, mesh, inputs=inputs, **how)
 
-    def forward(params, images_BSSC, statistics: Statistics, view: jax.Array):
+    def forward(
+        params: Any, images_BSSC: jax.Array, statistics: Statistics | None, view: jax.Array | int
+    ) -> jax.Array:
         return everywhere(params, images_BSSC, None, None, view, statistics)
 
     return forward

@@ -68,7 +68,7 @@ class Alarm:
 
     def __init__(self, classes: int):
         self.classes = classes
-        self._losses = deque(maxlen=WINDOW)
+        self._losses: deque[float] = deque(maxlen=WINDOW)
         self._spoken = False
 
     def after(self, step: int, losses: Iterable[float]) -> str:
@@ -163,7 +163,9 @@ class Window:
 
     def __init__(self, opened: Sequence[float] = (), waits: bool = False):
         self._sums = tuple(opened) or EMPTY
-        self._losses, self._running, self._waits = [], [], waits
+        self._losses: list[float] = []
+        self._running: list[tuple[int, evaluation.Sums]] = []
+        self._waits = waits
 
     def add(self, step: int, *sums: evaluation.Sums) -> None:
         """A step that was dispatched, or several: `sums` of each, up to `step`.
@@ -206,4 +208,4 @@ def averages(sums: Sequence[float]) -> tuple[float, float, float, int]:
     """Loss, top-1 and top-5 error over the steps of a window, and how many steps they are."""
     steps, *totals = sums
     loss, top1, top5 = (total / steps for total in totals)
-    return loss, top1, top5, steps
+    return loss, top1, top5, int(steps)

@@ -191,7 +191,7 @@ def validated(
     found = run.evaluate(state.params, stop=stop)
     if found is not None:
         check_loss(step, found.loss, "validation loss")
-        log.validation(step, run.epoch(step), *found)
+        log.validation(step, run.epoch(step), **found.row())
         log_filters(log, run, step, state.params)
     return found
 

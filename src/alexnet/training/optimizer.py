@@ -63,7 +63,8 @@ def adamw(
     return {"adam": optax.scale_by_adam(b1, b2, eps)} | decay | rates
 
 
-OPTIMIZERS: dict[str, Callable[..., Parts]] = {
+Rule = Callable[..., Parts]  # f(decay, rates, *, the rule's own arguments)
+OPTIMIZERS: dict[str, Rule] = {
     "momentum": momentum,
     "nesterov": nesterov,
     "adamw": adamw,
@@ -111,20 +112,19 @@ def build(
     named = [layer for layer, _ in layer_decay]
     if twice := [layer for layer in named if named.count(layer) > 1]:
         raise UserError(f"{twice[0]!r} is there twice: keep one", "layer_decay")
-    layer_decay = dict(layer_decay)
+    of_layer = dict(layer_decay)
     given = {"weight_decay": weight_decay, "bias_decay": bias_decay} | {
-        f"layer_decay[{name!r}]": value for name, value in layer_decay.items()
+        f"layer_decay[{layer!r}]": value for layer, value in of_layer.items()
     }
     for key, value in given.items():
         require(key, value, 0 <= value <= LARGEST, f"must be 0 or more, up to {LARGEST:g}")
-    for layer in layer_decay:
+    for layer in of_layer:
         if layer not in params:
             raise UserError(
                 f"the net has no layer {layer!r}{nearest(layer, params)}", "layer_decay"
             )
     decays = {
-        layer: {"kernel": layer_decay.get(layer, weight_decay), "bias": bias_decay}
-        for layer in params
+        layer: {"kernel": of_layer.get(layer, weight_decay), "bias": bias_decay} for layer in params
     }
     parts = OPTIMIZERS[name]({"decay": _decay(decays)}, {"rates": _by_rates()}, **options)
     return _freezing(optax.named_chain(*parts.items()))
@@ -164,14 +164,15 @@ def _freezing(
         kept = jax.tree.map(unless_frozen, new_state, state, rate_of)
         # A velocity is kept and is the change. Read from what is kept, it is computed once: else
         # XLA computes it for both, and copies the old one to do so.
-        same = {
+        same: dict[int, jax.Array] = {
             id(new): frozen
             for new, frozen in zip(jax.tree.leaves(new_state), jax.tree.leaves(kept), strict=True)
         }
-        change = jax.tree.map(
-            lambda new, rate: jnp.where(rate > 0, same.get(id(new), new), 0), change, rates
-        )
-        return change, kept
+
+        def from_kept(new: jax.Array, rate: jax.Array) -> jax.Array:
+            return jnp.where(rate > 0, same.get(id(new), new), 0)
+
+        return jax.tree.map(from_kept, change, rates), kept
 
     return optax.GradientTransformationExtraArgs(inner.init, update)
 

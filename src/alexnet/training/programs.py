@@ -1,7 +1,6 @@
 """Jitted functions that runs share: those whose configs differ in what only numbers depend on."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 from jax.sharding import Mesh
@@ -24,10 +23,10 @@ class Programs:
     programs are never dropped, as the next seed has the same arms.
     """
 
-    def __init__(self):
-        self._made: dict[Any, dict[str, Callable[..., Any]]] = {}
+    def __init__(self) -> None:
+        self._made: dict[tuple[Net, Mesh, str], dict[str, Any]] = {}
 
-    def of(self, config: ConfigDict, net: Net, mesh: Mesh) -> dict[str, Callable[..., Any]]:
+    def of(self, config: ConfigDict, net: Net, mesh: Mesh) -> dict[str, Any]:
         """Those of a run by name, as far as a run like it has made them; a dict to add to."""
         settings = configs.flat(config.to_dict())
         fixed = {key: value for key, value in settings.items() if not key.startswith(ARGUMENTS)}

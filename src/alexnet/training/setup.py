@@ -6,7 +6,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, get_args
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from alexnet.data.statistics import Statistics
 from alexnet.data.store import Store
 from alexnet.devices import mesh as meshes
 from alexnet.errors import UserError, choice, require
-from alexnet.kernels.choose import KERNELS, choose, compiler_options
+from alexnet.kernels.choose import KERNELS, Choice, choose, compiler_options
 from alexnet.models import network
 from alexnet.models.build import NETS, build
 from alexnet.models.table import Net
@@ -33,7 +33,9 @@ from alexnet.training.programs import Programs
 from alexnet.training.schedule import SCHEDULES, Hyperparameters, Schedule
 from alexnet.training.step import (
     Batch,
+    EvalStep,
     TrainState,
+    TrainStep,
     key_of,
     make_eval_step,
     make_init,
@@ -50,10 +52,14 @@ KINDS = {
     ),
     "schedule.kind": configs.Kind(schedule.build, SCHEDULES, filled_in=("epochs",)),
 }
-PRECISIONS = {"float32": "float32", "tf32": "tensorfloat32"}  # ours: JAX's
-FETCHES = ("step", "log")
+Precision = Literal["float32", "tf32"]
+PRECISIONS: dict[Precision, str] = {"float32": "float32", "tf32": "tensorfloat32"}  # ours: JAX's
+Fetch = Literal["step", "log"]
 MOST_STEPS = 2**31  # the state counts them in an int32
-DTYPES = ("float32", "bfloat16")
+Dtype = Literal["float32", "bfloat16"]
+
+T = TypeVar("T")
+Layers = Mapping[str, Mapping[str, jax.Array | np.ndarray]]  # {layer: {"kernel", "bias"}}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -82,7 +88,7 @@ class Run:
     how: Mapping[str, Any]
     statistics: Statistics
     key: jax.Array
-    programs: dict[str, Callable[..., Any]]
+    programs: dict[str, Any]
 
     @property
     def device(self) -> str:
@@ -112,7 +118,7 @@ class Run:
         steps = range(after + 1, self.steps + 1)
         return zip(steps, meshes.put(self.mesh, batches), strict=False)
 
-    def fresh(self, layers: network.Params | None = None) -> TrainState:
+    def fresh(self, layers: Layers | None = None) -> TrainState:
         """Step 0, with the parameters of some `layers` in place of the seed's."""
         init = functools.partial(network.init, self.net)
         program = self._program("init", lambda: make_init(init, self.optimizer, self.shardings))
@@ -199,7 +205,7 @@ class Run:
         numbers = pipeline.train_examples(self.store.counts["train"], self.config.seed)
         return numbers((step - 1) * self.config.batch_size, self.config.batch_size)
 
-    def put(self, layers: Mapping[str, Mapping[str, np.ndarray]]) -> network.Params:
+    def put(self, layers: Layers) -> network.Params:
         """Parameters of some layers, in their place on the mesh."""
         where = self.shardings.params
         return {name: jax.device_put(layers[name], where[name]) for name in layers}
@@ -209,11 +215,11 @@ class Run:
         return jax.default_matmul_precision(PRECISIONS[self.config.precision])
 
     @property
-    def train_program(self):
+    def train_program(self) -> TrainStep:
         """The jitted step: f(state, batch, hyperparameters, statistics, key)."""
         return self._program("train", self._train_program)
 
-    def _train_program(self):
+    def _train_program(self) -> TrainStep:
         return make_train_step(
             forward.training(self.net, self.mesh, self.augmentation, **self.how),
             self.optimizer,
@@ -222,15 +228,15 @@ class Run:
             compiler_options(self.mesh),
         )
 
-    def _train_steps(self):
+    def _train_steps(self) -> dispatch.TrainSteps:
         options = compiler_options(self.mesh)
         return dispatch.make_train_steps(self.train_program, self.shardings, options)
 
-    def _eval_program(self, views: str):
+    def _eval_program(self, views: str) -> EvalStep:
         logits = forward.evaluation(self.net, self.mesh, self.augmentation, views, **self.how)
         return make_eval_step(logits, VIEWS[views], compiler_options(self.mesh))
 
-    def _program(self, name: str, make: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+    def _program(self, name: str, make: Callable[[], T]) -> T:
         if name not in self.programs:
             self.programs[name] = make()
         return self.programs[name]
@@ -336,12 +342,12 @@ def check_top_level(
     mesh: Mapping[str, Any],
     init_from: str,
     init_layers: str,
-    dtype: Literal[*DTYPES],
-    precision: Literal[*PRECISIONS],
-    kernels: Literal[*KERNELS],
+    dtype: Dtype,
+    precision: Precision,
+    kernels: Choice,
     accumulate: int,
     steps_per_dispatch: int,
-    fetch: Literal[*FETCHES],
+    fetch: Fetch,
     log_every: int,
     checkpoint_every: int,
     wandb_project: str,
@@ -377,10 +383,10 @@ def check_top_level(
     counts = {"log_every": log_every, "checkpoint_every": checkpoint_every}
     for name, steps in (counts | {"steps_per_dispatch": steps_per_dispatch}).items():
         require(name, steps, steps >= 1, "a number of steps, at least 1")
-    choice("dtype", dtype, DTYPES)
-    choice("precision", precision, tuple(PRECISIONS))
+    choice("dtype", dtype, get_args(Dtype))
+    choice("precision", precision, get_args(Precision))
     choice("kernels", kernels, KERNELS)
-    choice("fetch", fetch, FETCHES)
+    choice("fetch", fetch, get_args(Fetch))
 
 
 SETTINGS = tuple(inspect.signature(check_top_level).parameters)

@@ -8,7 +8,7 @@ images become inputs.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -24,11 +24,58 @@ Batch = dict[str, jax.Array]  # "image" uint8 [B, S, S, C] and "label" int32 [B]
 
 
 class TrainState(NamedTuple):
-    """Everything that a step changes; arrays only."""
+    """Everything that a step changes: arrays, or their shapes, or where they lie."""
 
-    step: jax.Array  # int32, steps done
+    step: Any  # int32, steps done
     params: Any
     opt_state: Any  # the optimiser's
+
+
+class TrainingForward(Protocol):
+    """logits_BK of one random view of each image, with dropout."""
+
+    def __call__(
+        self,
+        params: Any,
+        images_BSSC: jax.Array,
+        key: jax.Array,
+        examples_B: jax.Array,
+        noise_on: jax.Array,
+        statistics: Statistics,
+    ) -> jax.Array: ...
+
+
+class EvaluationForward(Protocol):
+    """logits_BK of one of the fixed views."""
+
+    def __call__(
+        self,
+        params: Any,
+        images_BSSC: jax.Array,
+        statistics: Statistics | None,
+        view: jax.Array | int,
+    ) -> jax.Array: ...
+
+
+class TrainStep(jax.stages.Wrapped, Protocol):
+    """A jitted step: (state, sums over the batch)."""
+
+    def __call__(
+        self,
+        state: TrainState,
+        batch: Batch,
+        hyperparameters: Hyperparameters,
+        statistics: Statistics,
+        key: jax.Array,
+    ) -> tuple[TrainState, evaluation.Sums]: ...
+
+
+class EvalStep(Protocol):
+    """(sums over a batch, log_probs_BK)."""
+
+    def __call__(
+        self, params: Any, batch: Batch, statistics: Statistics
+    ) -> tuple[evaluation.Sums, jax.Array]: ...
 
 
 def make_init(
@@ -56,12 +103,12 @@ def whole(batch: Batch) -> Iterable[Batch]:
 
 
 def make_train_step(
-    forward: Callable[..., jax.Array],
+    forward: TrainingForward,
     optimizer: optax.GradientTransformationExtraArgs,
     shardings: TrainState,
     parts: Callable[[Batch], Iterable[Batch]] = whole,
     compiler_options: dict[str, Any] | None = None,
-) -> Callable[..., tuple[TrainState, evaluation.Sums]]:
+) -> TrainStep:
     """train_step(state, batch, hyperparameters, statistics, key) -> (state, sums over the batch).
 
     It donates `state`, which lies and comes back as `shardings` say. The randomness of a step
@@ -98,6 +145,7 @@ def make_train_step(
                 part, total = jax.lax.optimization_barrier((part, total))
             found = gradient(state.params, part)
             total = found if total is None else jax.tree.map(jnp.add, total, found)
+        assert total is not None  # a batch has at least one part
         gradients, sums = total
         with jax.named_scope("update"):
             change, opt_state = optimizer.update(
@@ -129,10 +177,10 @@ def norms(state: TrainState) -> tuple[jax.Array, jax.Array]:
 
 
 def make_eval_step(
-    forward: Callable[..., jax.Array],
+    forward: EvaluationForward,
     views: int = 1,
     compiler_options: dict[str, Any] | None = None,
-) -> Callable[..., tuple[evaluation.Sums, jax.Array]]:
+) -> EvalStep:
     """eval_step(params, batch, statistics) -> (sums, log_probs_BK), averaged over all views.
 
     Args:
@@ -154,6 +202,7 @@ def make_eval_step(
         for view in range(views):
             log_probs = log_softmax(params, batch["image"], statistics, jnp.int32(view))
             total = log_probs if total is None else add(total, log_probs)
+        assert total is not None  # there is at least one view
         log_probs_BK = total - jnp.log(jnp.float32(views))
         return sums(log_probs_BK, batch["label"]), log_probs_BK
 

@@ -61,7 +61,8 @@ class Log:
         self.top5 = top5
         self._opened = monotonic()
         self._paused = 0.0  # seconds
-        self._recent = deque(maxlen=20)  # (step, seconds spent training) of the latest rows
+        # (step, seconds spent training) of the latest rows
+        self._recent: deque[tuple[int, float]] = deque(maxlen=20)
         self._printed = -math.inf
         self._bar = None
         self._charts_ended = False
@@ -92,8 +93,9 @@ class Log:
         }
         for row in [] if before else kept:  # of earlier versions, which had other charts
             self._chart(row)
-        for number, row in enumerate(kept if tracker is not None and tracker.new else []):
-            tracker.row(number, row)
+        if tracker is not None and tracker.new:
+            for number, row in enumerate(kept):
+                tracker.row(number, row)
         self._row = len(kept)  # the number of the next one
         if (workdir / "config.json").exists():
             text = textwrap.indent((workdir / "config.json").read_text(), "    ")  # Markdown's code
@@ -147,7 +149,7 @@ class Log:
         line = f"step {step}/{self.total_steps}{numbers}  {self._pace(step, speed)}"
         line = _fitted(line, optional, WIDTH if self._bar is None else _columns())
         if self._bar is not None:
-            self._live(step, line)
+            self._live(self._bar, step, line)
         elif monotonic() - self._printed >= self.interval or step == self.total_steps:
             self._printed = monotonic()
             self.message(line)
@@ -240,13 +242,13 @@ class Log:
             if tag not in ("", "count", "steps") and value is not None:  # these two never change
                 self._tensorboard[run].scalar(tag, value, row["step"])
 
-    def _live(self, step: int, line: str) -> None:
+    def _live(self, bar: tqdm, step: int, line: str) -> None:
         """The live line, behind a bar of 18 columns where there is room for one."""
-        self._bar.n, self._bar.ncols = step, _columns()
-        room = len(line) + 18 <= self._bar.ncols
-        self._bar.bar_format = f"{'{percentage:3.0f}% {bar:12} ' if room else ''}{{desc}}"
+        bar.n, bar.ncols = step, _columns()
+        room = len(line) + 18 <= bar.ncols
+        bar.bar_format = f"{'{percentage:3.0f}% {bar:12} ' if room else ''}{{desc}}"
         with _heard():
-            self._bar.set_description_str(line)
+            bar.set_description_str(line)
 
     def _no_charts(self, error: OSError) -> None:
         """Says once that the charts end here."""

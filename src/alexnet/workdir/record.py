@@ -84,9 +84,10 @@ def best(validations: Mapping[int, Validation]) -> int | None:
     errors = {step: found.error for step, found in validations.items() if found.error is not None}
     lowest = min(errors.values(), default=None)
     equal = sorted(step for step, error in errors.items() if error == lowest)
-    if any(validations[step].loss is None for step in equal):
+    losses = {step: loss for step in equal if (loss := validations[step].loss) is not None}
+    if len(losses) < len(equal):
         return equal[0]
-    return min(equal, key=lambda step: validations[step].loss, default=None)
+    return min(losses, key=losses.__getitem__, default=None)
 
 
 def save_config(config: ConfigDict, workdir: Path) -> None:

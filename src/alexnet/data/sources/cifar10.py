@@ -39,7 +39,8 @@ ALLOWED = {
 }
 
 
-class Cifar10(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+# TFDS has no types, so mypy takes the base for `object`.
+class Cifar10(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """50,000 training and 10,000 test images of 32 x 32 pixels in ten classes."""
 
     name = "cifar10"
@@ -101,13 +102,13 @@ def read(archive: Path) -> dict[str, dict[str, Any]]:
     wanted = ["batches.meta", *(name for names in BATCHES.values() for name in names)]
     found = {}
     try:
-        with gzip.open(archive) as file:
-            content = io.BytesIO(file.read())  # to the end, where its checksum is
+        with gzip.open(archive) as zipped:
+            content = io.BytesIO(zipped.read())  # to the end, where its checksum is
         with tarfile.open(fileobj=content) as files:
             for member in files:
                 name = Path(member.name).name
-                if member.isfile() and name in wanted:
-                    batch = _Batch(files.extractfile(member), encoding="bytes").load()
+                if name in wanted and member.isfile() and (file := files.extractfile(member)):
+                    batch = _Batch(file, encoding="bytes").load()
                     found[name] = {key.decode(): value for key, value in batch.items()}
                     if name != "batches.meta":
                         _check_batch(name, found[name])

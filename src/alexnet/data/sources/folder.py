@@ -40,6 +40,9 @@ OUTSIDE = "outside the class folders"
 NO_IMAGE = "not an image by its name"
 
 
+Examples = dict[str, dict[str, list[str]]]  # split -> class -> paths of images
+
+
 class Files:
     """One split of an image folder: (encoded image, label) by index."""
 
@@ -97,7 +100,7 @@ def list_images(path: str, max_pixels: int = images.MAX_PIXELS) -> RawData:
     layout = _layout(root, files)
     examples, left_out = _sorted_out(root, files, layout, max_pixels)
     classes = _classes(root, files, layout, examples)
-    notes = ()
+    notes: tuple[str, ...] = ()
     if "validation" not in layout.folders:
         examples, unreadable = _hold_out(root, examples)
         left_out += unreadable
@@ -234,16 +237,16 @@ def _check_level(train: Path, layout: _Layout, classes: Mapping[str, Sequence[st
 
 def _sorted_out(
     root: Path, files: Iterable[File], layout: _Layout, max_pixels: int
-) -> tuple[dict[str, dict[str, list[str]]], list[LeftOut]]:
-    """(split -> class -> paths of images, the other files)."""
-    examples = {split: {} for split in layout.folders}
+) -> tuple[Examples, list[LeftOut]]:
+    """(the images, the other files)."""
+    examples: Examples = {split: {} for split in layout.folders}
     left_out = []
     for file in files:
         split, parts = layout.split(file)
         reason = _no_example(file, inside=bool(split) and len(parts) > 1)
         if reason:
             left_out.append(LeftOut(file.path, reason))
-        elif file.status.st_size > BIG and (bad := _too_large(root, file, max_pixels)):
+        elif file.size > BIG and (bad := _too_large(root, file, max_pixels)):
             left_out.append(bad)
         else:
             examples[split].setdefault(class_name(parts[0]), []).append(file.path)
@@ -265,8 +268,8 @@ def _no_example(file: File, inside: bool) -> str:
 def _too_large(root: Path, file: File, max_pixels: int) -> LeftOut | None:
     """Judges a big file without reading it."""
     most = 8 * max_pixels + BIG  # bytes: there is no encoding that takes more for a pixel
-    if file.status.st_size > most:
-        why = f"{file.status.st_size:,} bytes, more than max_pixels={max_pixels} can take"
+    if file.size > most:
+        why = f"{file.size:,} bytes, more than max_pixels={max_pixels} can take"
         return LeftOut(file.path, TOO_LARGE, why)
     try:
         images.check_size(root / file.path, max_pixels)
@@ -277,9 +280,7 @@ def _too_large(root: Path, file: File, max_pixels: int) -> LeftOut | None:
     return None
 
 
-def _hold_out(
-    root: Path, examples: Mapping[str, dict[str, list[str]]]
-) -> tuple[dict[str, dict[str, list[str]]], list[LeftOut]]:
+def _hold_out(root: Path, examples: Examples) -> tuple[Examples, list[LeftOut]]:
     """(the examples with some of train's as validation, files that could not be read)."""
     unreadable = []
     digests: dict[str, dict[str, bytes]] = {}
@@ -297,7 +298,7 @@ def _hold_out(
             f"no image of {root} can be held out to validate: every class has a single one, or "
             "shares all with others"
         )
-    parts = {"train": {}, "validation": {}}
+    parts: Examples = {"train": {}, "validation": {}}
     for name, by_path in digests.items():
         for path, digest in by_path.items():
             part = parts["validation" if digest in held else "train"]

@@ -90,8 +90,8 @@ def _read_devkit(path: Path) -> _Devkit:
     files = {}
     with _blaming(path), tarfile.open(path) as kit:
         for member in kit:
-            if member.isfile():
-                files[Path(member.name).name] = kit.extractfile(member).read()
+            if member.isfile() and (file := kit.extractfile(member)):
+                files[Path(member.name).name] = file.read()
     for name in ("meta.mat", "ILSVRC2010_validation_ground_truth.txt"):
         if name not in files:
             raise UserError(f"{path} holds no {name}: download it again from {PAGE}")
@@ -169,8 +169,9 @@ def _patches(path: Path) -> dict[str, bytes]:
 
 def _jpegs(archive: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
     for member in archive:
-        if member.isfile() and member.name.endswith(".JPEG"):
-            encoded = archive.extractfile(member).read()
+        is_jpeg = member.isfile() and member.name.endswith(".JPEG")
+        if is_jpeg and (file := archive.extractfile(member)):
+            encoded = file.read()
             if encoded.startswith(GZIP):
                 encoded = gzip.decompress(encoded)
             yield Path(member.name).name, encoded

@@ -25,6 +25,11 @@ class File(NamedTuple):
     def parts(self) -> list[str]:
         return self.path.split(os.sep)
 
+    @property
+    def size(self) -> int:
+        """In bytes; 0 for a link that leads nowhere."""
+        return self.status.st_size if self.status else 0
+
 
 def walk(root: Path) -> list[File]:
     """Every file below `root`; links to folders are followed, unless they lead in a circle."""
