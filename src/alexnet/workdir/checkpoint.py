@@ -46,6 +46,8 @@ _RECORD = "_CHECKPOINT_METADATA"
 _FORMERLY = re.compile(r"(velocity|opt_state)/(?P<leaf>[^/]+/(kernel|bias))")
 _PATTERN = "*?[\\"  # characters that Orbax takes for a glob pattern
 
+Which = Literal["best", "last"] | int  # the best checkpoint, the last, or that of a step
+
 
 class Checkpoints:
     """The checkpoints of one training run; every process makes one and calls it in step.
@@ -69,7 +71,8 @@ class Checkpoints:
         check_path(directory)
         self.directory, self.run = Path(directory).absolute(), run
         self.failure = ""
-        self._saving = self._writer = None
+        self._saving: tuple[int, Validation, str] | None = None
+        self._writer: v0.AsyncCheckpointer | None = None
         survey = processes.together(lambda: self._survey() if _first() else None)
         # What is stored with each step, and None where that cannot be read: these are not deleted.
         self._found = {
@@ -84,7 +87,8 @@ class Checkpoints:
         if error is None or jax.process_count() == 1:
             self.close()
         elif self._saving is not None:  # the others may have gone: nothing is agreed
-            self._outcome()
+            (step, _, why), self._saving = self._saving, None
+            self._outcome(step, why)
 
     @property
     def saved(self) -> int | None:
@@ -136,8 +140,8 @@ class Checkpoints:
         """Finish the save under way, if any, and delete what it makes superfluous."""
         if self._saving is None:
             return
-        step, found = self._saving[:2]
-        self.failure = processes.gathered(self._outcome())[0]
+        (step, found, why), self._saving = self._saving, None
+        self.failure = processes.gathered(self._outcome(step, why))[0]
         if self.failure:
             kept = f"step {self.saved} stays" if self._found else "there is none yet"
             _report(f"step {step} could not be saved ({self.failure}): {kept}; training goes on")
@@ -146,8 +150,8 @@ class Checkpoints:
         self._clear()
         known = self._known
         # The last two, not one: the newest may turn out damaged.
-        kept = {*sorted(known)[-2:], best(known)}
-        for step in known.keys() - kept:
+        staying = {*sorted(known)[-2:], best(known)}
+        for step in known.keys() - staying:
             self._remove(step)
 
     def best(self) -> tuple[int, Validation] | None:
@@ -226,10 +230,9 @@ class Checkpoints:
             return self._cleared(error)
         return ""
 
-    def _outcome(self) -> str:
+    def _outcome(self, step: int, why: str) -> str:
         """Why the save under way failed, or "", once it has ended; for the first process."""
-        (step, _, why), self._saving = self._saving, None
-        if why or not _first():
+        if why or self._writer is None:  # it failed at once, or another process writes
             return why
         try:
             self._writer.wait_until_finished()
@@ -286,18 +289,18 @@ def check_path(directory: str | Path) -> None:
         )
 
 
-def which(text: str) -> Literal["best", "last"] | int:
+def which(text: str) -> Which:
     """What `--checkpoint=text` asks `load_params` for. Raises UserError."""
-    if text in ("best", "last"):
-        return text
-    if not (text.isdecimal() and len(text) < 10):
-        raise UserError("choose best, last or a step", f"checkpoint={text}")
-    return int(text)
+    match text:
+        case "best" | "last":
+            return text
+        case _ if text.isdecimal() and len(text) < 10:
+            return int(text)
+        case _:
+            raise UserError("choose best, last or a step", f"checkpoint={text}")
 
 
-def load_params(
-    directory: str | Path, step: Literal["best", "last"] | int = "best"
-) -> tuple[dict, Progress]:
+def load_params(directory: str | Path, step: Which = "best") -> tuple[dict, Progress]:
     """(params, progress) of a checkpoint, for evaluation and notebooks; writes nothing.
 
     `directory` is a workdir or its checkpoints directory. `params` is a nested dict of numpy
@@ -317,14 +320,14 @@ def load_params(
         return whole.get("params", whole), progress
 
 
-def find(directory: str | Path, step: Literal["best", "last"] | int = "best") -> int:
+def find(directory: str | Path, step: Which = "best") -> int:
     """The step of the best or last checkpoint, or that very step. Raises UserError."""
     directory = _directory(directory)
-    found = _validations(directory) if directory.is_dir() else {}
-    found = {step: one or Validation(None) for step, one in found.items()}
+    stored = _validations(directory) if directory.is_dir() else {}
+    found = {number: one or Validation(None) for number, one in stored.items()}
     if not found:
         raise UserError(f"there is no checkpoint in {directory}")
-    wanted = {"best": best(found), "last": max(found)}.get(step, step)
+    wanted = best(found) if step == "best" else max(found) if step == "last" else step
     if wanted is None:
         raise UserError(f"no checkpoint in {directory} was evaluated: ask for 'last'")
     if wanted not in found:
@@ -384,7 +387,7 @@ def _is_not_orbax(record: logging.LogRecord) -> bool:
     return not any("orbax" in text for text in (record.pathname, record.getMessage(), trace))
 
 
-_hooks = []  # what `sys.unraisablehook` was
+_hooks: list[Callable[[Any], object]] = []  # what `sys.unraisablehook` was
 
 
 def _without_orbax(what: Any) -> None:
@@ -399,7 +402,7 @@ def _validations(directory: Path, run: str = "") -> dict[int, Validation | None]
     None where it is damaged, which is reported. Raises UserError as `_read_record` does, and where
     it cannot be read.
     """
-    found = {}
+    found: dict[int, Validation | None] = {}
     for step in sorted(int(p.name) for p in directory.iterdir() if _STEP.fullmatch(p.name)):
         path = directory / str(step)
         try:
@@ -432,7 +435,7 @@ def _describe(leaves: dict[str, jax.Array]) -> dict[str, dict]:
 
 def _crc32(leaf: jax.Array | np.ndarray) -> int:
     """Of the whole array's bytes in C order."""
-    return zlib.crc32(np.ascontiguousarray(whole(leaf)).view(np.uint8))
+    return zlib.crc32(np.ascontiguousarray(whole(leaf)).view(np.uint8).data)
 
 
 def whole(leaf: jax.Array | np.ndarray) -> np.ndarray:
