@@ -342,7 +342,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(data_dir, tmp_path, number)
         ("net.image_size", 64, "more than the stored 20"),
         ("net.image_size", 4, "cannot read"),
         ("augment.colour_noise", -1.0, "config.augment.colour_noise=-1.0"),
-        ("accumulate", 3, "does not divide into so many parts"),
+        ("accumulate", 3, "does not divide into 3 parts of equal size, 3 on each of 1 device(s)"),
         ("dtype", "float16", "choose one of float32, bfloat16"),
         ("mesh.tower", 3, "do not divide"),
         ("mesh.data", 64, "needs 64 devices"),

@@ -1,6 +1,6 @@
-"""The operations of `models.ops` in forms that a device likes; `choose` gives them to it.
+"""The operations of `models.ops` in forms that suit a device; `choose` picks them.
 
-Each module has the function of `ops` that it stands for, with the same arguments, and says what it
-gained and why; docs/speed.md has the measurements. Tests compare both, forward and backward. Their
-gradients are custom, so `jax.jvp` of them raises TypeError: take the plain ones for that.
+Each module replaces a function of `ops` by one with the same arguments, and says what this gains
+and why; docs/speed.md has the measurements. Tests compare the two, forward and backward. These
+gradients are custom, so `jax.jvp` raises TypeError: use the plain operations for that.
 """

@@ -1,6 +1,6 @@
 """Which forms of the operations a device gets, and how XLA compiles them.
 
-Nothing else asks for the kind of device, and this decides about speed and memory only.
+Nothing else asks for the kind of device. The choice affects speed and memory only.
 """
 
 import functools
@@ -42,8 +42,8 @@ GPU = Kernels(
 
 _CPU_COMPILER_OPTIONS: dict[str, str | bool] = {
     # XLA on CPUs hands convolutions to YNNPACK, whose weight gradients over many images take up to
-    # ten times as long as Eigen's. This leaves YNNPACK the matrix products only, as
-    # Eigen takes six times as long for those with a transposed kernel, the input gradients.
+    # ten times as long as Eigen's. This leaves YNNPACK only the matrix products: for those with a
+    # transposed kernel, the input gradients, Eigen takes six times as long.
     "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT",
     # Without it every step copies the kernels of fc6 to fc8 before it updates them in place: XLA
     # does not see that the input gradients, which read them, can be computed first.
@@ -52,7 +52,7 @@ _CPU_COMPILER_OPTIONS: dict[str, str | bool] = {
 
 
 def choose(kernels: str, mesh: Mesh | None, batch_size: int, image_size: int) -> Kernels:
-    """The kernels by name, one of KERNELS; `auto` is `cpu` on CPUs and else `plain`.
+    """The kernels by name, one of KERNELS; `auto` is `cpu` on CPUs and `plain` elsewhere.
 
     So GPUs get the definitions, until `gpu` has been measured on one.
 
@@ -67,15 +67,14 @@ def choose(kernels: str, mesh: Mesh | None, batch_size: int, image_size: int) ->
     if kernels == "gpu":
         return GPU
     size = chunks.chunk_size(batch_size, image_size)
-    if not size or (
-        mesh and mesh.size > 1
-    ):  # over several devices each chunk would communicate anew
+    several_devices = mesh is not None and mesh.size > 1  # each chunk would communicate anew
+    if not size or several_devices:
         return CPU
     return CPU._replace(stage=functools.partial(chunks.in_chunks, size=size))
 
 
 def compiler_options(mesh: Mesh | None) -> dict[str, str | bool]:
-    """Options for jax.jit when it compiles a net; those in the user's XLA_FLAGS go first."""
+    """Options for jax.jit when it compiles a net; the user's XLA_FLAGS take precedence."""
     if not on_cpu(mesh):
         return {}
     flags = os.environ.get("XLA_FLAGS", "")
@@ -85,11 +84,11 @@ def compiler_options(mesh: Mesh | None) -> dict[str, str | bool]:
 
 @functools.cache
 def _known(name: str, value: str | bool) -> bool:
-    """Whether this XLA takes an option; warns if not, for then training is slower."""
+    """Whether this XLA accepts an option; warns if not, as training is then slower."""
     program = jax.jit(lambda: 0, compiler_options={name: value}).lower()
     try:
         program.compile()
-    except Exception as error:  # jax raises its runtime's own
+    except Exception as error:  # jax raises exceptions of its runtime
         reason = str(error).splitlines()[0]
         warnings.warn(f"XLA does not know {name}={value} ({reason}): it is left out", stacklevel=2)
         return False
@@ -97,6 +96,6 @@ def _known(name: str, value: str | bool) -> bool:
 
 
 def on_cpu(mesh: Mesh | None) -> bool:
-    """Whether the mesh is of CPUs, or without one the device that jax takes by itself."""
+    """Whether the mesh, or without one jax's default device, is on CPUs."""
     device = mesh.devices.flat[0] if mesh else jax.devices()[0]
     return device.platform == "cpu"

@@ -1,7 +1,7 @@
 """The convolutional stage over a few images at a time, so that their maps stay in the cache.
 
-AlexNet, batch 32, 16 images at a time: 618 -> 594 ms. With a chunk's gradient compiled apart, a
-step's maps take 328 in place of 595 MB, of batch 128 858 in place of 1,899.
+AlexNet, batch 32, 16 images at a time: 618 -> 594 ms. With each chunk's gradient compiled
+separately, a step's maps take 595 -> 328 MB; at batch 128, 1,899 -> 858 MB.
 """
 
 import jax
@@ -11,11 +11,11 @@ from jax.experimental.xla_metadata import set_xla_metadata
 from alexnet.models.network import Activations, Stage, Towers
 
 PIXELS = 16 * 227**2  # 16 images of AlexNet; small images go as one batch
-AT_MOST = 4  # the stage is unrolled: more of them take longer to compile and more memory
+AT_MOST = 4  # chunks: each is compiled, and more of them take more memory
 
 
 def chunk_size(batch: int, image_size: int) -> int:
-    """Images that go through the stage at a time; of the whole batch 0."""
+    """Images that go through the stage at a time; 0 for the whole batch at once."""
     size = max(1, PIXELS // image_size**2, -(-batch // AT_MOST))
     return 0 if size >= batch else size
 
@@ -29,7 +29,7 @@ def in_chunks(
         return stage(x_BHWC, examples_B)
     if train:
         stage = compiled_separately(stage)
-    # A Python loop: lax.scan would stack what each chunk keeps for its gradient, a copy.
+    # A Python loop: lax.scan would copy what each chunk keeps for its gradient into one array.
     pieces = [
         stage(x_BHWC[start : start + size], examples_B[start : start + size])
         for start in range(0, batch, size)
@@ -38,14 +38,14 @@ def in_chunks(
 
 
 def compiled_separately(stage: Stage) -> Stage:
-    """`stage`, compiled apart from its gradient, which then gets only what it asks to be kept.
+    """`stage`, compiled separately from its gradient, for which little is then kept.
 
-    Else XLA on CPUs finds what the gradient computes again in the forward pass, and keeps all of
-    it.
+    Otherwise XLA on CPUs finds that the gradient recomputes values of the forward pass, and keeps
+    them all.
     """
 
     def inlined(*args):
-        # Without this, what is jitted within, such as jnp.where, would not be fused.
+        # Without this, jitted functions within, such as jnp.where, would not be fused.
         with set_xla_metadata(inlineable="true"):
             return stage(*args)
 

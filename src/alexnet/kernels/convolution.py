@@ -1,6 +1,6 @@
-"""Convolutions as Eigen likes them, with which XLA on CPUs convolves; `plain_towers` for others.
+"""Convolutions in the forms that Eigen, XLA's library on CPUs, runs fast; `plain_towers` for GPUs.
 
-A kernel's gradient over 32 images at a time, and of three channels four outputs at once: 80sec's
+A kernel's gradient over 32 images at a time, and four outputs at once for three channels: 80sec's
 step 68.5 -> 59.2 ms. A bias's gradient as a product with ones: AlexNet without LRN, batch 32,
 719 -> 688 ms. One convolution for towers that read the same maps: conv1, 32 images, 42 -> 32 ms.
 """
@@ -14,17 +14,17 @@ from jax import lax
 from alexnet.models import ops
 from alexnet.models.ops import Padding
 
-# Eigen takes as long on two cores as on one for the gradient of few kernels over many images, and
-# less for several over some of the images each. All are compiled, so there are not too many.
+# For the gradient of few kernels over many images, Eigen is no faster on two cores than on one;
+# several gradients, each over some of the images, are faster. Each is compiled, so they are few.
 IMAGES, GRADIENTS_AT_MOST = 32, 8
-# Of few channels Eigen lays out each patch for few products; four outputs share a wider patch.
+# With few channels, Eigen lays out each patch for few products; four outputs share a wider patch.
 OUTPUTS, FEW_CHANNELS = 4, 4
 
 
 def towers(
     xs: list[jax.Array], kernel_THWIO: jax.Array, bias_TO: jax.Array, stride: int, padding: Padding
 ) -> list[jax.Array]:
-    """What each tower gives for its maps; towers with the same maps are one convolution."""
+    """Each tower's convolution of its maps; towers with the same maps share one."""
     ys = _together(conv, xs, kernel_THWIO, stride, padding)
     return [add_bias(y, bias_TO[t]) for t, y in enumerate(ys)]
 
@@ -32,7 +32,7 @@ def towers(
 def plain_towers(
     xs: list[jax.Array], kernel_THWIO: jax.Array, bias_TO: jax.Array, stride: int, padding: Padding
 ) -> list[jax.Array]:
-    """`towers` with the convolution of `ops` and its gradients: half as many at conv1 and conv3."""
+    """`towers` with `ops.conv` and its gradients; conv1 and conv3 take one convolution, not two."""
     ys = _together(ops.conv, xs, kernel_THWIO, stride, padding)
     return [y + bias_TO[t] for t, y in enumerate(ys)]
 
@@ -57,7 +57,7 @@ def _conv(x_BHWC, kernel_HWIO, stride, padding):
 
 
 def _conv_adjacent(x_BHWC, kernel_HWIO, padding):
-    """The convolution of stride 1 as one whose kernels give some adjacent outputs of a row each."""
+    """A convolution of stride 1 whose kernels each give OUTPUTS adjacent outputs of a row."""
     height, (left, right) = padding
     width = x_BHWC.shape[2] + left + right - kernel_HWIO.shape[1] + 1
     shifts = [(i, OUTPUTS - 1 - i) for i in range(OUTPUTS)]
@@ -71,9 +71,9 @@ def _conv_adjacent(x_BHWC, kernel_HWIO, padding):
 
 
 def _conv_gradient(stride, padding, saved, dy_BHWC):
-    # JAX's own gradients but for the order of their axes. XLA on CPUs hands this order to Eigen
-    # everywhere, JAX's only in the outermost function: within `chunks` AlexNet's step took tens of
-    # times as long with it.
+    # JAX's gradients with another order of axes. XLA on CPUs hands this order to Eigen everywhere,
+    # but JAX's order only in the outermost function: with JAX's order, AlexNet's step in `chunks`
+    # took tens of times as long.
     x_BHWC, kernel_HWIO = saved
     sides, sizes = x_BHWC.shape[1:3], kernel_HWIO.shape[:2]
     reaches = [(n - 1) * stride + 1 for n in dy_BHWC.shape[1:3]]  # from first window to last
@@ -111,7 +111,7 @@ def _correlate(x_BHWC, kernel_HWIO, padding, strides=(1, 1), x_apart=1, kernel_a
 
 
 def add_bias(y_BHWC: jax.Array, bias_C: jax.Array) -> jax.Array:
-    """y + bias; the bias's gradient is the sum of dy over all places."""
+    """y + bias; the bias's gradient is the sum of dy over images and pixels."""
     return _add_bias(*_varying_alike(y_BHWC, bias_C))
 
 
@@ -121,7 +121,7 @@ def _add_bias(y_BHWC, bias_C):
 
 
 def _add_bias_gradient(_, dy_BHWC):
-    # A product with ones: XLA on CPUs sums column by column, inside the update of the bias.
+    # A product with ones: a sum would be computed column by column in the bias's update.
     dy_PC = dy_BHWC.reshape(-1, dy_BHWC.shape[-1])
     return dy_BHWC, (jnp.ones((1, len(dy_PC)), dy_PC.dtype) @ dy_PC)[0]
 
@@ -132,8 +132,8 @@ _add_bias.defvjp(lambda y_BHWC, bias_C: (_add_bias(y_BHWC, bias_C), None), _add_
 def _varying_alike(*arrays: jax.Array) -> list[jax.Array]:
     """The same arrays, all varying over the mesh axes that any of them varies over.
 
-    Inside shard_map maps differ between devices where kernels and biases do not. Said here, the
-    gradients of these are summed over the devices; a custom gradient cannot say it.
+    Inside shard_map, maps differ between devices; kernels and biases do not. This cast makes JAX
+    sum the gradients of kernels and biases over the devices, which a custom gradient cannot do.
     """
     varying = [jax.typeof(x).manual_axis_type.varying for x in arrays]
     missing = [tuple(frozenset().union(*varying) - axes) for axes in varying]

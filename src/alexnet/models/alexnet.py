@@ -37,11 +37,11 @@ def alexnet(
         preset: "paper", the text; or "original", the source's `layers/layers-145.cfg`: conv1 is
             normalised before its ReLU, which follows pool1; alpha is divided by n; conv2 gets a
             second, same-map norm; conv3-5 start from a standard deviation of .03.
-        init: of the weights: "paper", "original" or "caffe" (bvlc_alexnet's fillers); "" is the
-            preset's own.
+        init: how weights start: "paper", "original" or "caffe" (bvlc_alexnet's fillers); ""
+            follows the preset.
         towers: 2 as in the paper, or 1: the same layers, unsplit.
-        kernels: of conv1..conv5; the one-GPU net (`layers-145-half.cfg`) has towers=1 and
-            (48, 128, 192, 192, 256).
+        kernels: how many conv1..conv5 have; the one-GPU net (`layers-145-half.cfg`) has towers=1
+            and (48, 128, 192, 192, 256).
         hidden: numbers of neurons of fc6 and fc7.
         communicate: whether conv3, fc6 and fc7 read both towers. `layers-150.cfg` does not, with
             conv2 of 320 kernels and fc6 of 8192 neurons.
@@ -115,19 +115,19 @@ def pocket(
 ) -> Net:
     """AlexNet for small images and small machines: the same rows, fewer and smaller kernels.
 
-    It is not in the paper. Its layers carry the paper's names, so that what one tries here
-    (`remove=conv4`, `activation=tanh`, `norm=False`) reads the same on the real one.
+    It is not in the paper. Its layers carry the paper's names, so that an ablation
+    (`remove=conv4`, `activation=tanh`, `norm=False`) is spelled as on the real one.
 
     Args:
-        preset: "paper" or "original", the rows of that reading; "" is the net's own, the text's
-            rows with alpha divided by n.
-        init: of the weights: those of "paper", "original" or "caffe"; "" is the net's own, larger
-            ones, as its layers have fewer inputs.
+        preset: "paper" or "original" takes the rows of that reading; "" takes the text's rows
+            with alpha divided by n.
+        init: how weights start, as in "paper", "original" or "caffe"; "" takes larger standard
+            deviations, as these layers have fewer inputs.
         towers: 2 as in the paper, or 1: the same layers, unsplit.
         kernels: how many conv1..conv5 have.
         hidden: numbers of neurons of fc6 and fc7.
         communicate: whether conv3, fc6 and fc7 read both towers; if not, they meet in fc8 only.
-        overlapping_pool: False is 2x2 windows, and conv5 without a pad: sizes stay what they are.
+        overlapping_pool: False is 2x2 windows, and conv5 without a pad: sizes stay the same.
         sixth_conv: kernels of conv6 over pool5; 0 leaves it out.
     """
     choice("preset", preset, ("", *PRESETS))

@@ -1,7 +1,7 @@
 """A net by its name, with the edits that make ablations.
 
-The paper's networks, its ablations, the authors' 2012 runs and their CIFAR-10 nets differ by rows
-only.
+The paper's networks, its ablations, the authors' 2012 runs and their CIFAR-10 nets differ only in
+their rows.
 """
 
 import dataclasses
@@ -55,7 +55,7 @@ def build(
 
     Args:
         name: which net, one of NETS.
-        classes: how many the last layer tells apart.
+        classes: how many classes the last layer tells apart.
         activation: the function in place of every ReLU (Figure 1).
         norm: False leaves out every response norm (run 148).
         dropout: the rate of every dropout layer; 0 leaves dropout out.
@@ -119,8 +119,8 @@ def _remove(net: Net, names: Sequence[str]) -> list[Row]:
         if name not in known:
             raise UserError(f"net {net.name} has no layer {name!r}{nearest(name, known)}", "remove")
     for row in net.rows:
-        # A layer's nonlinearity and dropout are those before the next layer: in `original`, norm1
-        # and pool1 stand between conv1 and its ReLU.
+        # A layer's nonlinearity and dropout are the ones before the next layer: in `original`,
+        # norm1 and pool1 stand between conv1 and its ReLU.
         if isinstance(row, Weighted):
             layer_is_gone = row.name in gone
         elif row.belongs_to_layer and layer_is_gone:
@@ -129,7 +129,7 @@ def _remove(net: Net, names: Sequence[str]) -> list[Row]:
 
 
 def defaults(name: str) -> dict[str, Any]:
-    """The options of a net with their defaults: those of `build` and of its own function."""
+    """A net's options and their defaults: the arguments of `build` and of the net's function."""
     choice("name", name, tuple(NETS))
     parameters = [p for f in (build, NETS[name]) for p in inspect.signature(f).parameters.values()]
     return {p.name: p.default for p in parameters if p.default is not p.empty}

@@ -17,7 +17,7 @@ def describe(net: Net) -> str:
 
 
 def describe_html(net: Net, title: str = "") -> str:
-    """The same for notebooks, under a title of one's own."""
+    """The same table for notebooks, under an optional title."""
 
     def line(cells: tuple[str, ...], tag: str) -> str:
         aligns = ["left" if i < NAMES else "right" for i in range(len(cells))]

@@ -27,12 +27,12 @@ def first_convolution(net: Net) -> str:
 def grid(kernel_THWCO: np.ndarray, scale: int = 1, line: int = 255) -> np.ndarray:
     """All filters in rows of 16, tower above tower: uint8 RGB [height, width, 3].
 
-    Grey is a weight of 0; the largest weight of all, in size, is black or white, so that filters
-    and towers compare. Lines of a pixel part filters, thicker ones towers. NaN is grey.
+    Grey is a weight of 0. The weight that is largest in magnitude is black or white, so that
+    filters and towers compare. Thin lines separate filters, thicker ones towers. NaN is grey.
 
     Args:
-        kernel_THWCO: a first layer's, [towers, size, size, 3, kernels].
-        scale: pixels a side for each weight.
+        kernel_THWCO: a first layer's kernels, [towers, size, size, 3, kernels].
+        scale: side of the square that shows a weight, in pixels.
         line: the shade of the lines, 0 to 255.
     """
     kernel = np.nan_to_num(np.asarray(kernel_THWCO, np.float32), posinf=0.0, neginf=0.0)
@@ -53,13 +53,13 @@ def grid(kernel_THWCO: np.ndarray, scale: int = 1, line: int = 255) -> np.ndarra
 
 
 def colour_selectivity(kernel_THWCO: np.ndarray) -> np.ndarray:
-    """How far each tower's filters look at colour: 0, only at brightness, to 1; float64 [towers].
+    """How much each tower's filters respond to colour: 0 is brightness alone; float64 [towers].
 
-    It is the part of a filter's energy, the sum of its squared weights, that is not along grey:
-    what replacing each pixel's three weights by their mean takes away, averaged over the filters of
-    the tower that have any. Weights drawn at random score 2/3, as does a filter of one colour
-    alone; one that sets a colour against another scores 1. NaN for a tower of zeros. The measure is
-    ours: the paper says "color-agnostic" and "color-specific" of what one sees.
+    A filter's energy is the sum of its squared weights. Replacing each pixel's three weights by
+    their mean removes the share of the energy that is not grey; the score is this share, averaged
+    over the tower's filters that have any energy. Random weights score 2/3, and so does a filter of
+    a single colour; a filter that sets one colour against another scores 1. A tower of zeros is
+    NaN. The measure is ours: the paper calls filters "color-agnostic" and "color-specific" by eye.
     """
     kernel = np.asarray(kernel_THWCO, np.float64)
     energy_TO = (kernel**2).sum((1, 2, 3))

@@ -1,4 +1,4 @@
-"""AlexNet as torchvision and Caffe have it, whose published weights `alexnet.convert` reads."""
+"""AlexNet as torchvision and Caffe define it; `alexnet.convert` reads their published weights."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ def torchvision_alexnet(*, classes: int, image_size: int = 224) -> Net:
     """torchvision's `models.alexnet`: the single tower of "One weird trick" (2014), without norms.
 
     Dropout comes before fc6 and fc7, and is inverted. PyTorch draws weights and biases uniformly
-    from +-1/sqrt(inputs); here weights are normal with that deviation and biases zero.
+    from +-1/sqrt(inputs); here weights are normal with the same deviation, and biases zero.
     """
 
     def std(inputs: int) -> float:
@@ -72,7 +72,11 @@ def _caffe(
     end: Callable[[int], tuple[Row, ...]],
     one: float,
 ) -> Net:
-    """Two groups are two towers. `end(n)`: what follows relu1, relu2; `one`: the larger biases."""
+    """Caffe's two groups are two towers. `end(n)` makes the rows after relu n.
+
+    Args:
+        one: the larger bias.
+    """
     rows = (
         Conv("conv1", 96, 11, stride=4),
         Activation("relu1"),

@@ -1,9 +1,10 @@
-"""Turns a table into init and apply: logits and every named activation. The only Flax Linen file.
+"""Interprets a table: its parameters, its logits and every named activation.
 
 A device holds one or more towers, each the program of one of the paper's GPUs. Parameters carry a
-leading tower axis; every layer runs its local towers in a Python loop: no grouped convolutions. The
-towers meet only where a row reads "all": conv3, fc6, fc7 and fc8 in the paper. There, towers on one
-device are concatenated and towers on several are gathered over a mesh axis.
+leading tower axis. Every layer runs its local towers in a Python loop, without grouped
+convolutions. The towers meet only where a row reads "all": conv3, fc6, fc7 and fc8 in the paper.
+There, towers on one device are concatenated and towers on several devices are gathered over a mesh
+axis. This is the only file that uses Flax Linen.
 """
 
 import functools
@@ -52,9 +53,9 @@ def _flat_dense(x: jax.Array, kernel_IO: jax.Array) -> jax.Array:
 
 
 class Kernels(NamedTuple):
-    """What a net is computed with: by default the definitions of `ops`; see `alexnet.kernels`.
+    """The operations that compute a net: by default those of `ops`; see `alexnet.kernels`.
 
-    Operations with weights take all local towers at once, the others one.
+    Operations with weights take all local towers at once, the others take one tower.
     """
 
     conv: ConvTowers = each_tower(ops.conv)
@@ -70,18 +71,18 @@ class Kernels(NamedTuple):
     max_pool: Pooling = ops.max_pool
     avg_pool: Pooling = ops.avg_pool
     global_avg_pool: Callable[[jax.Array], jax.Array] = ops.global_avg_pool
-    # f(stage, x_BHWC, examples_B, train): how the stage goes over the batch.
+    # f(stage, x_BHWC, examples_B, train): runs the stage over the batch, perhaps in chunks
     stage: Callable[[Stage, jax.Array, jax.Array, bool], tuple[Towers, Activations]] = (
         lambda stage, x_BHWC, examples_B, train: stage(x_BHWC, examples_B)
     )
-    wide_convs: bool = False  # convolutions compute in float32 whatever the dtype of the rest
+    wide_convs: bool = False  # convolutions compute in float32, whatever the other layers do
 
 
 PLAIN = Kernels()
 
 
 class Weights(nn.Module):
-    """The kernel and bias of one row: [towers here, ...], N(0, std) and constant (section 5)."""
+    """One row's kernel ~ N(0, std) and constant bias (section 5), both [local towers, ...]."""
 
     layer: table.Layer
     towers: int
@@ -89,7 +90,7 @@ class Weights(nn.Module):
     kernels: Kernels = PLAIN
 
     def setup(self) -> None:
-        row: Any = self.layer.row  # a Weighted one: a Conv, Local or Dense
+        row: Any = self.layer.row  # Weighted: a Conv, Local or Dense
         output = self.layer.output_shape
         shape, bias_shape = row.kernel_shape(self.layer.input_shape, output), row.bias_shape(output)
         normal = functools.partial(_normal, row.std)
@@ -98,9 +99,9 @@ class Weights(nn.Module):
         self.bias = self.param("bias", constant, (self.towers, *bias_shape))
 
     def __call__(self, xs: Towers) -> Towers:
-        """What each local tower gives for its input [B, H, W, C] or [B, features].
+        """Each local tower's output for its input [B, H, W, C] or [B, features].
 
-        Towers that read the same maps are given the same array.
+        Towers that read the same maps get the same array.
         """
         row, dtype = self.layer.row, self.dtype or self.kernel.dtype
         if all(x is xs[0] for x in xs):
@@ -111,7 +112,7 @@ class Weights(nn.Module):
         return _WEIGHTED[type(row)](row, self.kernels, xs, kernel, bias)
 
 
-# What runs a row: f(row, kernels, ...).
+# How each kind of row is computed: f(row, kernels, ...).
 
 _WEIGHTED: dict[type, Callable[[Any, Kernels, Towers, jax.Array, jax.Array], Towers]] = {
     table.Conv: lambda row, kernels, *arrays: kernels.conv(*arrays, row.stride, (row.padding,) * 2),
@@ -144,16 +145,16 @@ _UNWEIGHTED: dict[type, Callable[[Any, Kernels, jax.Array], jax.Array]] = {
 class Network(nn.Module):
     """Interprets a table: a Flax module that takes `train=` and `rngs={"dropout": key}`.
 
-    Its parameters are those of `init`, and it works like any module in a training loop of one's
-    own, with `flax.training.train_state`, any optimiser of optax and `nn.tabulate`.
+    Its parameters are those of `init`. It works like any module in your own training loop, with
+    `flax.training.train_state`, any optax optimiser and `nn.tabulate`.
 
     Attributes:
         net: the table.
         local: number of towers on this device; 0 for all.
-        axis: mesh axis along which the other towers are, or None if all are here.
-        dtype: of kernels and activations while they are computed with; None for the parameters'
-            own. Response norms, the last layer and so the logits are float32 or wider always.
-        kernels: what computes the operations.
+        axis: mesh axis over which the towers are split; None if all are on this device.
+        dtype: the dtype in which layers are computed; None is the parameters'. Response norms and
+            the last layer, hence the logits, are always float32 or wider.
+        kernels: the operations.
     """
 
     net: table.Net
@@ -174,7 +175,7 @@ class Network(nn.Module):
 
     @property
     def towers(self) -> int:
-        """How many are here."""
+        """How many towers are on this device."""
         return self.local or self.net.towers
 
     def __call__(self, x_BHWC: jax.Array, train: bool = False, **more: jax.Array) -> jax.Array:
@@ -193,14 +194,15 @@ class Network(nn.Module):
 
         Args:
             x_BHWC: images with the mean subtracted.
-            train: whether dropout drops.
-            dropout_key: in place of `rngs={"dropout": key}`, to be used as it is.
+            train: whether to apply dropout.
+            dropout_key: replaces `rngs={"dropout": key}`, and is used unchanged.
             examples_B: each image's number in the global batch, so that dropout does not depend on
                 how the batch is spread over devices; 0..B-1 if None.
 
         Returns:
-            logits (if towers are elsewhere, the local ones' share of the classes) and the output
-            of every row by name, the local towers' maps side by side in the last axis.
+            the logits, and every row's output by name, with the local towers' maps side by side in
+            the last axis. If other towers are on other devices, the logits are of the local
+            towers' share of the classes.
         """
         if not jnp.issubdtype(x_BHWC.dtype, jnp.floating):
             raise UserError("a net reads floats with the mean subtracted", f"x_BHWC={x_BHWC.dtype}")
@@ -220,7 +222,7 @@ class Network(nn.Module):
         xs, named = self.kernels.stage(stage, x_BHWC, examples_B, train)
         xs, named_fc = run(rows[first_dense:], xs, first_dense, examples_B)
         logits = jnp.concatenate(xs, -1)
-        if self.axis is None:  # towers share the classes; an odd one out is none
+        if self.axis is None:  # the towers' share may hold one class too many
             logits = logits[:, : self.net.classes]
         return logits, named | named_fc
 
@@ -233,7 +235,7 @@ class Network(nn.Module):
         examples_B: jax.Array,
         dropout_key: jax.Array | None,
     ) -> tuple[Towers, Activations]:
-        """Applies `rows` to the list of the local towers' inputs; drops if there is a key."""
+        """Applies `rows` to the local towers' inputs; a key turns dropout on."""
         named = {}
         for number, row in enumerate(rows, first_row):
             with jax.named_scope(row.name):  # for profiles
@@ -253,7 +255,7 @@ class Network(nn.Module):
 
     @nn.nowrap
     def _all_towers(self, xs: Towers) -> jax.Array:
-        """Section 3.2: the only places where the GPUs communicate."""
+        """All towers' maps side by side: the only communication of the GPUs (section 3.2)."""
         x = jnp.concatenate(xs, -1) if len(xs) > 1 else xs[0]
         if self.axis is None:
             return x
@@ -261,7 +263,7 @@ class Network(nn.Module):
 
     @nn.nowrap
     def _own(self, x: jax.Array) -> Towers:
-        """The local towers' maps out of all towers' [B, H, W, C]."""
+        """The local towers' maps, from all towers' [B, H, W, C]."""
         maps, first = x.shape[-1] // self.net.towers, self._first()
         return [
             jax.lax.dynamic_slice_in_dim(x, (first + tower) * maps, maps, axis=3)
@@ -270,7 +272,7 @@ class Network(nn.Module):
 
     @nn.nowrap
     def _first(self) -> int | jax.Array:
-        """The number of the first tower here."""
+        """The number of the first local tower."""
         return 0 if self.axis is None else jax.lax.axis_index(self.axis) * self.towers
 
     @nn.nowrap
@@ -297,7 +299,7 @@ class Network(nn.Module):
 
 
 def _normal(std: float, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """N(0, std), some rows at a time: on CPUs to draw all of fc6 takes three times its memory."""
+    """N(0, std), some rows at a time: on CPUs, all of fc6 at once takes three times its memory."""
     keys = jax.random.split(key, math.prod(shape[:-1]))
 
     def row(key: jax.Array) -> jax.Array:
@@ -319,7 +321,7 @@ def init(net: table.Net, key: jax.Array) -> Params:
 
 
 def check(net: table.Net, params: Any, where: str) -> None:
-    """Raises UserError if the parameters, found `where`, are not of this net's shapes."""
+    """Raises UserError if the shapes of `params`, found in `where`, are not this net's."""
     expected, found = (
         {
             jax.tree_util.keystr(path, simple=True, separator="."): leaf.shape
@@ -345,7 +347,7 @@ def apply(
     Args:
         params: those of `init`; everything is computed in their dtype.
         x_BHWC: images with the mean subtracted.
-        train: whether dropout drops; then `dropout_key` says what.
+        train: whether to apply dropout, which needs a `dropout_key`.
     """
     found: Any = Network(net, kernels=kernels).apply(
         {"params": params},
@@ -358,6 +360,6 @@ def apply(
 
 
 def params_specs(net: table.Net) -> dict[str, Any]:
-    """What a mesh divides of each parameter: its towers."""
+    """How a mesh splits each parameter: by towers."""
     weighted = [row.name for row in net.weighted]
     return {name: {"kernel": P("tower"), "bias": P("tower")} for name in weighted}

@@ -1,8 +1,8 @@
 """The paper's operations, each as its definition.
 
-Maps are NHWC: x_BHWC is [images, height, width, kernel maps], of any float. Everything here is open
-to grad, jvp, vmap and their combinations. `alexnet.kernels` has the same operations in forms that a
-device likes.
+Maps are NHWC: x_BHWC is [images, height, width, kernel maps], of any float dtype. Everything here
+supports grad, jvp, vmap and their combinations. `alexnet.kernels` has the same operations in faster
+forms for particular devices.
 """
 
 from typing import Literal
@@ -74,7 +74,7 @@ def response_norm(
     """b = a / (k + scale * sum of a^2)^beta, the sum over a window centred on each a (section 3.3).
 
     The window is `size` adjacent maps, or size x size pixels of the same map; beyond the border
-    there is nothing to add. `size` is odd.
+    the terms are zero. `size` is odd.
     """
     window = (1, 1, 1, size) if over == "maps" else (1, size, size, 1)
     sums = lax.reduce_window(x_BHWC * x_BHWC, 0.0, lax.add, window, (1, 1, 1, 1), "SAME")
@@ -84,8 +84,8 @@ def response_norm(
 def max_pool(x_BHWC: jax.Array, size: int, stride: int) -> jax.Array:
     """Largest activation of each size x size window (section 3.4).
 
-    Windows may hang over the lower and right edge. Of equal activations the gradient goes to the
-    first in row-major order, as in cuDNN.
+    Windows may hang over the lower and right edge. Among equal activations, the first in row-major
+    order gets the gradient, as in cuDNN.
     """
     return _pool(x_BHWC, size, stride, -jnp.inf, lax.max)
 
@@ -116,9 +116,9 @@ def dropout(x_B: jax.Array, rate: float, keys_B: jax.Array) -> jax.Array:
 
     Args:
         x_B: [B, ...].
-        keys_B: each image's own.
+        keys_B: a key for each image.
     """
-    # The probability's dtype is the dtype that is drawn, and so decides what is.
+    # `bernoulli` draws in the probability's dtype: another dtype would give another mask.
     keep = jnp.float32(1 - rate)
     kept_B = jax.vmap(lambda key: jax.random.bernoulli(key, keep, x_B.shape[1:]))(keys_B)
     return jnp.where(kept_B, x_B, 0)

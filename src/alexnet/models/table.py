@@ -1,7 +1,7 @@
 """What a network is: a table with one row per layer, and the shapes that follow from it.
 
 A net is data, a tuple of small rows. A row knows its output shape, its parameters, its
-multiply-adds and its sentence. The files beside this one write networks down, `ops` has the
+multiply-adds and its description. The files beside this one write networks down, `ops` has the
 operations and `network` interprets the rows. Sizes count the whole net, over all towers: a `Conv`
 of 256 kernels in two towers is 128 in each. Nothing here needs JAX.
 """
@@ -15,7 +15,7 @@ from alexnet.errors import UserError
 Shape = tuple[int, ...]  # (H, W, C), or (features,) after a fully-connected layer
 
 # Which towers a layer reads: its own tower only, or all of them (the paper's "takes input from all
-# kernel maps in layer 2"). The image is seen by every tower.
+# kernel maps in layer 2"). Every tower sees the image.
 Reads = Literal["own", "all"]
 
 Nonlinearity = Literal["relu", "tanh", "sigmoid", "none"]  # functions of `models.ops`
@@ -24,15 +24,15 @@ ACTIVATIONS: tuple[Nonlinearity, ...] = get_args(Nonlinearity)
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A layer. What is here goes for rows without weights that keep the shape of their input.
+    """A layer. The defaults here suit rows without weights that keep their input's shape.
 
     Attributes:
-        in_place: whether its output takes the place of its input in memory.
+        in_place: whether its output replaces its input in memory.
     """
 
     name: str
 
-    needs_maps: ClassVar[bool] = False  # and no fully-connected layer before it
+    needs_maps: ClassVar[bool] = False  # it cannot follow a fully-connected layer
     in_place: ClassVar[bool] = False
     belongs_to_layer: ClassVar[bool] = False  # removing the layer before it removes it as well
 
@@ -42,14 +42,14 @@ class Row:
         return getattr(self, "reads", "own") == "all"
 
     def output_shape(self, own: Shape, read: Shape, towers: int) -> Shape:
-        """What one tower gives.
+        """The output shape of one tower.
 
         Args:
-            own: what the tower gave so far.
-            read: the same of all towers side by side, if the row reads all of them.
+            own: the tower's shape before this row.
+            read: the shape that the row reads: `own`, or all towers side by side.
 
         Raises:
-            UserError: saying why it cannot be.
+            UserError: if the row does not fit its input, saying why.
         """
         return own
 
@@ -58,11 +58,11 @@ class Row:
         return 0
 
     def multiply_adds(self, read: Shape, output: Shape) -> int:
-        """Of one tower, forward, for one image."""
+        """Multiply-adds of one tower in the forward pass of one image."""
         return 0
 
     def sentence(self, towers: int) -> str:
-        """What it is, for the table that people read."""
+        """A description for the printed table."""
         raise NotImplementedError
 
 
@@ -72,7 +72,7 @@ class Weighted(Row):
 
     @property
     def outputs(self) -> int:
-        """Kernels or neurons, of all towers."""
+        """Kernels or neurons, over all towers."""
         raise NotImplementedError
 
     def features(self, towers: int) -> int:
@@ -82,11 +82,11 @@ class Weighted(Row):
         return math.ceil(self.outputs / towers)
 
     def kernel_shape(self, read: Shape, output: Shape) -> Shape:
-        """Of one tower's kernel: [..., inputs, outputs]."""
+        """The shape of one tower's kernel: [..., inputs, outputs]."""
         raise NotImplementedError
 
     def bias_shape(self, output: Shape) -> Shape:
-        """Of one tower's biases."""
+        """The shape of one tower's biases."""
         return output[-1:]
 
     def parameters(self, read: Shape, output: Shape) -> int:
@@ -98,7 +98,7 @@ class Weighted(Row):
 
 @dataclasses.dataclass(frozen=True)
 class Conv(Weighted):
-    """Convolution of `kernels` square filters; weights ~ N(0, std), biases constant."""
+    """Convolution with `kernels` square filters; weights ~ N(0, std), biases constant."""
 
     kernels: int
     size: int
@@ -210,8 +210,8 @@ class Norm(Row):
 
     The sum runs over `size` adjacent kernel maps (`over="maps"`), of the same tower or, where it
     `reads` "all", across towers as in Caffe; or over a size x size neighbourhood within each map
-    (`over="space"`). A tower norms its own maps, whatever it reads. The text multiplies the sum by
-    alpha; the source divides alpha by the number of terms first (`alpha_divided`).
+    (`over="space"`). A tower normalises its own maps, whatever it reads. The text multiplies the
+    sum by alpha; the source divides alpha by the number of terms first (`alpha_divided`).
     """
 
     size: int = 5
@@ -226,7 +226,7 @@ class Norm(Row):
 
     @property
     def scale(self) -> float:
-        """What the sum of squares is multiplied by."""
+        """The factor of the sum of squares."""
         terms = self.size if self.over == "maps" else self.size**2
         return self.alpha / terms if self.alpha_divided else self.alpha
 
@@ -246,7 +246,7 @@ class Pool(Row):
     """Pooling, window `size` (the paper's z), `stride` s; overlapping when s < z (section 3.4).
 
     Windows may hang over the right and lower edge (the output size is rounded up); an average
-    there divides by what lies inside the map, as in cuda-convnet.
+    there divides by the number of pixels inside the map, as in cuda-convnet.
     """
 
     size: int = 3
@@ -290,8 +290,8 @@ class GlobalPool(Row):
 class Dropout(Row):
     """Zeroes each output with probability `rate` in training (section 4.2).
 
-    As in the paper, outputs are multiplied by 1 - rate at test time; `inverted` divides by it in
-    training instead, as today's libraries do.
+    As in the paper, outputs are multiplied by 1 - rate at test time; `inverted` instead divides by
+    1 - rate in training, as today's libraries do.
     """
 
     rate: float = 0.5
@@ -306,7 +306,7 @@ class Dropout(Row):
 
 @dataclasses.dataclass(frozen=True)
 class Pixels:
-    """How a net takes its input: colours divided by `deviation`, those of RGB, then in `order`."""
+    """How a net takes its input: red, green, blue divided by `deviation`, then put in `order`."""
 
     order: Literal["RGB", "BGR"] = "RGB"
     deviation: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -334,7 +334,7 @@ class Net:
         return layers(self)
 
     def _repr_html_(self) -> str:
-        """In a notebook, the table."""
+        """The table, for notebooks."""
         from alexnet.models.describe import describe_html
 
         return describe_html(self)
@@ -346,7 +346,7 @@ class Layer:
 
     row: Row
     input_shape: Shape  # what ONE tower reads
-    output_shape: Shape  # what one tower gives
+    output_shape: Shape  # what one tower outputs
     neurons: int
     parameters: int
     multiply_adds: int  # forward, one image
@@ -374,7 +374,7 @@ def layers(net: Net) -> tuple[Layer, ...]:
                 row.multiply_adds(read, output),
             )
         )
-        if row is net.rows[-1]:  # towers share the classes; an odd one out is no real neuron
+        if row is net.rows[-1]:  # the towers' share may hold one neuron too many
             used = net.classes / neurons
             neurons, parameters = net.classes, round(parameters * used)
             multiply_adds = round(multiply_adds * used)
@@ -385,7 +385,7 @@ def layers(net: Net) -> tuple[Layer, ...]:
 
 
 def _output(net: Net, row: Row, own: Shape, read: Shape) -> Shape:
-    """The row's output shape; its complaint gets the net's name and its own."""
+    """The row's output shape; an error is given the names of the net and the row."""
     try:
         if row.needs_maps and len(read) != 3:
             raise UserError("it needs maps, and a fully-connected layer comes before it")
@@ -399,7 +399,7 @@ def _output(net: Net, row: Row, own: Shape, read: Shape) -> Shape:
 
 
 def pooled_side(side: int, size: int, stride: int) -> int:
-    """Windows may hang over the lower and right edge: the number of windows is rounded up."""
+    """The number of windows along a side, rounded up: the last may hang over the edge."""
     return math.ceil((side - size) / stride) + 1
 
 

@@ -1,7 +1,7 @@
 """What a run keeps of its dataset, in `<workdir>/dataset`, so that its workdir stands alone.
 
-Classes, counts, digests of the images, the mean image and the colour PCA: all of a store but its
-records. Whenever the images are at hand, they are compared with what the run was trained on.
+Classes, counts, digests of the images, the mean image and the colour PCA: all of a store except its
+records. Whenever the images are at hand, they are compared with those that the run was trained on.
 """
 
 import dataclasses
@@ -25,8 +25,8 @@ UNKNOWN = (
 def remember(store: Store, workdir: Path, begun: bool) -> None:
     """Writes what the run in `workdir` keeps of `store`.
 
-    Of a run that has begun what is there stays; if there is nothing, an earlier version began it,
-    with images of which no more is known than that these are called the same.
+    A run that has begun keeps what it has. If it has nothing, an earlier version began it, and of
+    its images only the dataset's name, classes and counts are taken as known.
     """
     if begun and remembered(workdir) is not None:
         return
@@ -46,9 +46,9 @@ def remembered(workdir: Path) -> Store | None:
 
 
 def check_classes(workdir: Path, then: Sequence[str], now: Sequence[str]) -> None:
-    """Raises UserError if the classes that a run was trained on are others `now`.
+    """Raises UserError if a run was trained on other classes, `then`, than its dataset has `now`.
 
-    Runs whose weights another framework made know no classes, and are taken as they are.
+    Runs with another framework's weights know no classes, and are not checked.
     """
     if not then or tuple(then) == tuple(now):
         return
@@ -98,7 +98,7 @@ def changed(then: Store | None, now: Store, splits: Iterable[str]) -> list[str]:
 
 
 def digests(store: Store) -> dict[str, str]:
-    """What tells whether two stores hold the same images, by words for it."""
+    """Counts and digests that tell whether two stores hold the same images, by description."""
     return {
         f"{store.name}'s {split} images": f"{count:,} ({store.contents.get(split, 'unknown')[:12]})"
         for split, count in store.counts.items()

@@ -1,6 +1,6 @@
-"""Several steps as one program, for nets whose step takes no longer than to start it.
+"""Several steps as one program, for nets whose steps take no longer than their dispatch.
 
-The loop acts between programs only: on its rows, validations, checkpoints, and on signals.
+The loop can act only between programs: to log, validate, save or obey a signal.
 """
 
 import inspect
@@ -33,11 +33,11 @@ class TrainSteps(Protocol):
 def groups(
     batches: Iterable[tuple[int, Batch]], size: int, acts: Callable[[int], bool]
 ) -> Iterator[Group]:
-    """`size` steps at a time, or single ones where the loop `acts` after one before the last."""
+    """Groups of `size` steps, or single steps if the loop `acts` before the end of a group."""
     ahead: Group = []
     for step, batch in batches:
         ahead.append((step, batch))
-        if acts(step) and len(ahead) < size:  # a group of another size would be compiled for it
+        if acts(step) and len(ahead) < size:  # a shorter group would be another program
             yield from ([one] for one in ahead)
             ahead = []
         elif len(ahead) == size:
@@ -53,14 +53,11 @@ def make_train_steps(
 ) -> TrainSteps:
     """train_steps(state, batches, hyperparameters, statistics, key) -> (state, sums of each step).
 
-    One program for as many steps as there are batches, each with its hyperparameters; it donates
-    `state`. The steps are written out, with barriers between them: as the body of a loop XLA on
-    CPUs runs them many times slower, and without barriers it might merge one with the next.
-
-    Args:
-        train_step: what `step.make_train_step` made.
+    The program takes a step for each batch, with that step's hyperparameters, and donates `state`.
+    The steps are unrolled, with barriers between them: XLA on CPUs runs the body of a loop many
+    times slower, and without barriers it might merge one step with the next.
     """
-    step = inspect.unwrap(train_step)  # not jitted: a call within a program would be compiled apart
+    step = inspect.unwrap(train_step)  # not jitted: an inner jit would be compiled separately
 
     def train_steps(state, batches, hyperparameters, statistics, key):
         found = []

@@ -36,7 +36,7 @@ class Means:
 def sums(log_probs_BK: jax.Array, labels_B: jax.Array) -> Sums:
     """Sums over a batch; a label of -1 is padding and does not count.
 
-    Of equal probabilities the lower class is taken as the more likely; NaN is always an error.
+    Among equal probabilities, the lower class counts as the more likely; NaN is always an error.
     """
     real_B = labels_B >= 0
     true_B1 = jnp.take_along_axis(log_probs_BK, jnp.maximum(labels_B, 0)[:, None], axis=1)
@@ -45,7 +45,7 @@ def sums(log_probs_BK: jax.Array, labels_B: jax.Array) -> Sums:
     classes_K = jnp.arange(log_probs_BK.shape[1])
     tied_BK = (log_probs_BK == true_B1) & (classes_K < labels_B[:, None])
     rank_B = jnp.sum(ahead_BK | tied_BK, axis=1)
-    rank_B = jnp.where(jnp.isnan(true_B1[:, 0]), 5, rank_B)  # even where there are fewer classes
+    rank_B = jnp.where(jnp.isnan(true_B1[:, 0]), 5, rank_B)  # also with fewer than five classes
     return Sums(
         loss=jnp.sum(jnp.where(real_B, -true_B1[:, 0], 0.0)),
         top1=jnp.sum(real_B & (rank_B >= 1), dtype=jnp.int32),
@@ -69,7 +69,7 @@ def means(total: Sums) -> Means:
 
 
 def fetched(steps: Sequence[tuple[int, Sums]]) -> list[Sums]:
-    """The sums of some steps on the host, in one go."""
+    """The sums of several steps, fetched at once."""
     return jax.device_get([sums for _, sums in steps])
 
 
@@ -83,15 +83,15 @@ def evaluate(
     """Loss and errors over batches with `count` examples, each of which counts exactly once.
 
     Args:
-        eval_step: (sums over a batch, log_probs_BK).
+        eval_step: f(batch) -> (sums over the batch, log_probs_BK).
         keep: a list to fill with each batch's (log_probs_BK, labels_B) as numpy arrays, in the
             order of the split; a label of -1 is padding.
-        stop: asked after each batch; where it says so, None comes back at once.
+        stop: called after each batch; if it returns true, the result is None, at once.
     """
     total = None
     for batch in batches:
         counted, log_probs_BK = eval_step(batch)
-        jax.block_until_ready(total)  # two batches under way are enough, and soon stopped
+        jax.block_until_ready(total)  # at most two batches in flight, so that a stop is quick
         if keep is not None:
             keep.append(jax.device_get((log_probs_BK, batch["label"])))
         total = counted if total is None else _add(total, counted)

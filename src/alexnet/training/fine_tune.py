@@ -1,16 +1,16 @@
 """Starting from another run's weights: pre-training and fine-tuning ("1 CNN*" of Table 2).
 
-`config.init_from` is the workdir of the other run, of which the last checkpoint is taken;
-`config.init_layers` says which layers:
+`config.init_from` is the other run's workdir, whose last checkpoint is read; `config.init_layers`
+chooses the layers:
 
-    all           every one: but for the classes the nets must be the same, and where those differ,
+    all           every layer: the nets must be the same except for their classes; if these differ,
                   in number or by name, the last layer starts fresh
     conv          the convolutions alone, as the authors' run 146-2011 took them from 146-2009
-    conv1,conv2   these, as 146-2009 took conv1 to conv5 from run 145
+    conv1,conv2   the layers named, as 146-2009 took conv1 to conv5 from run 145
 
-All else is as in a run from scratch: the other layers draw the weights that the seed gives them,
-velocities are zero, the step is 0, and the mean image and the colour PCA are those of the dataset
-that is trained on, not of the other run's. A resumed run looks at its own checkpoint alone.
+All else is as in a run from scratch: the other layers start from the seed's weights, velocities are
+zero, the step is 0, and the mean image and the colour PCA are those of the new dataset, not of the
+other run's. A resumed run reads only its own checkpoint.
 """
 
 from collections.abc import Sequence
@@ -30,12 +30,12 @@ Layer = dict[str, np.ndarray]  # {"kernel": [towers, ...], "bias": [towers, ...]
 
 
 def read_layers(run: Run) -> tuple[dict[str, Layer], str]:
-    """The layers that the run's config takes from another run, and lines that tell which.
+    """(the layers that the run takes from another run, lines that list them).
 
-    No layers and "" if `config.init_from` is empty.
+    ({}, "") if `config.init_from` is empty.
 
     Raises:
-        UserError: if there is no such run, or a layer is not there or has another shape.
+        UserError: if there is no such run, or a layer is missing or has another shape.
     """
     workdir, choice = run.config.init_from, run.config.init_layers
     if not workdir:
@@ -111,7 +111,7 @@ def _but_classes(layer: Layer) -> dict[str, tuple[int, ...]]:
 
 
 class _Size:
-    """The shapes of a layer, which print as that of its kernels: "2 x 11x11x3x48" in two towers."""
+    """A layer's shapes, printed as its kernels': "2 x 11x11x3x48" in two towers."""
 
     def __init__(self, layer: Layer):
         self.shapes = _shapes(layer)

@@ -45,11 +45,11 @@ def on_mesh(
     kernels: Kernels = PLAIN,
     inputs: Inputs | None = None,
 ) -> Logits:
-    """f(params, x_B[, dropout_key, examples_B, *how]) -> logits_BK, as `network.apply` has them.
+    """f(params, x_B[, dropout_key, examples_B, *how]) -> logits_BK, equal to `network.apply`'s.
 
-    Without a key nothing is dropped. `examples_B` is each image's number in the batch, 0..B-1 if
-    None. `inputs(x_B, examples_B, *how)` makes what the net sees; without it, that is x_B. Without
-    a mesh everything is on one device.
+    Without a key there is no dropout. `examples_B` is each image's number in the batch, 0..B-1 if
+    None. `inputs(x_B, examples_B, *how)` makes the net's input; without it, the input is x_B.
+    Without a mesh everything runs on one device.
     """
     apart = mesh.shape["tower"] if mesh else 1
     axis = "tower" if apart > 1 else None
@@ -86,7 +86,7 @@ def training(
 ) -> TrainingForward:
     """f(params, images_BSSC, key, examples_B, noise_on, statistics) -> logits_BK.
 
-    Of one random view of each uint8 image, with dropout; `how` as in `on_mesh`.
+    The logits are of one random view of each uint8 image, with dropout; `how` as in `on_mesh`.
     """
 
     def inputs(images_BSSC, examples_B, key, noise_on, statistics):
@@ -120,7 +120,7 @@ def evaluation(
 ) -> EvaluationForward:
     """f(params, images_BSSC, statistics, view) -> logits_BK of one of the fixed `views`.
 
-    `view` is an array, so all views are one program.
+    `view` may be an array, so that all views share one program.
     """
 
     def inputs(images_BSSC, examples_B, view, statistics):

@@ -1,4 +1,4 @@
-"""Whether a run is well: what its config makes doubtful, what its loss and weights say."""
+"""A run's health: doubtful settings, a loss that does not fall, numbers that are not finite."""
 
 import contextlib
 import math
@@ -19,13 +19,13 @@ from alexnet.training.step import TrainState, norms
 WINDOW = 200  # steps
 ADAMS_RATE = 0.002  # above it adamw mostly does not learn
 TOLERANCE = 0.01  # of ln(classes)
-FAR_GONE = 1e6  # nats: a loss that no rate brings back; weights of such a net are not saved
-FILE = "diverged.json"  # what a run that diverged leaves in its workdir
-EMPTY = (0, 0.0, 0.0, 0.0)  # the sums of no steps
+FAR_GONE = 1e6  # nats: no rate recovers from such a loss, and its weights are not saved
+FILE = "diverged.json"  # in the workdir of a run that diverged
+EMPTY = (0, 0.0, 0.0, 0.0)  # the sums over no steps
 
 
 def warnings(run: Run) -> list[str]:
-    """A line for each thing in a run that can be but is hardly meant."""
+    """A line for each setting that is possible but probably a mistake."""
     lines, images = [], run.store.counts["train"]
     if run.config.batch_size > images:
         lines.append(
@@ -61,9 +61,10 @@ def tells_top5(run: Run) -> bool:
 class Alarm:
     """Watches the training loss and warns once if it stays at ln(classes), the loss of guessing.
 
-    Good runs, too, begin at ln(classes), with 1000 classes for hundreds of steps; so it waits until
-    each class has come up about twice per image of a batch, 2 * classes steps, and then looks
-    at the last 200 steps. A resumed run collects these anew: still stuck, it says so again.
+    Good runs begin at ln(classes) as well, and with 1000 classes stay there for hundreds of steps.
+    So the alarm waits for 2 * classes steps, in which each class comes up about twice per image of
+    a batch, and then looks at the last 200 steps. A resumed run collects these anew and, if still
+    stuck, warns again.
     """
 
     def __init__(self, classes: int):
@@ -72,7 +73,7 @@ class Alarm:
         self._spoken = False
 
     def after(self, step: int, losses: Iterable[float]) -> str:
-        """The line to show after `step`, mostly none.
+        """The warning to show after `step`; "" if there is none.
 
         Args:
             losses: of the steps since the last call, in nats.
@@ -91,20 +92,20 @@ class Alarm:
 
 
 def guessing(losses: Sequence[float], classes: int) -> bool:
-    """Whether the median of WINDOW losses or more is not even 1% below ln(classes).
+    """Whether the median of at least WINDOW losses is at least 99% of ln(classes).
 
-    There is no bound above: noise keeps the loss of a net that knows nothing over ln(classes). The
-    median, for the first losses of a net that does learn may be huge.
+    There is no upper bound: noise keeps the loss of an untrained net above ln(classes). It is the
+    median because the first losses of a net that does learn may be huge.
     """
     return len(losses) >= WINDOW and median(losses) >= (1 - TOLERANCE) * math.log(classes)
 
 
 class DivergedError(Exception):
-    """A run whose numbers are not finite any more, or as good as that.
+    """A run's numbers are no longer finite, or are beyond all bounds.
 
     Args:
-        step: the one with whose batch it happened.
-        what: what was found, such as "the loss is nan".
+        step: the step at which it happened.
+        what: the finding, such as "the loss is nan".
     """
 
     def __init__(self, step: int, what: str):
@@ -113,13 +114,13 @@ class DivergedError(Exception):
 
 
 def check_loss(step: int, loss: float, name: str = "loss") -> None:
-    """Raises DivergedError for a loss that is not a number, or beyond all bounds."""
+    """Raises DivergedError for a loss that is NaN, or FAR_GONE or more."""
     if not loss < FAR_GONE:
         raise DivergedError(step, f"the {name} is {loss:.4g}")
 
 
 def check_state(step: int, state: TrainState) -> None:
-    """Raises DivergedError if the parameters or what is kept of their gradients are not finite."""
+    """Raises DivergedError if the parameters or the optimiser's state are not finite."""
     for name, norm in zip(("parameters", "gradients"), jax.device_get(norms(state)), strict=True):
         if not math.isfinite(norm):
             raise DivergedError(step, f"the norm of the {name} is {norm:.4g}")
@@ -127,11 +128,11 @@ def check_state(step: int, state: TrainState) -> None:
 
 @contextlib.contextmanager
 def explained(run: Run, workdir: Path, start: int, saved: Callable[[], int | None]) -> Iterator:
-    """A line for the user in place of DivergedError, and all of it in `<workdir>/diverged.json`.
+    """Turns DivergedError into a UserError, with details in `<workdir>/diverged.json`.
 
     Args:
-        start: the step that the run began after.
-        saved: the newest step that was saved.
+        start: the step that the run resumed from; 0 if it did not.
+        saved: gives the newest step that was saved.
     """
     try:
         yield
@@ -154,11 +155,11 @@ def explained(run: Run, workdir: Path, start: int, saved: Callable[[], int | Non
 
 
 class Window:
-    """The steps since the last row of the log; a step is fetched while the next one runs.
+    """Losses and errors since the log's last row; each step's are fetched while the next one runs.
 
     Args:
-        opened: the `sums` at a checkpoint, from which a resumed run goes on.
-        waits: whether steps are fetched where their sums are asked for, and not before.
+        opened: the `sums` in the checkpoint that a run resumes from.
+        waits: whether to fetch only when `sums` or `close` is called.
     """
 
     def __init__(self, opened: Sequence[float] = (), waits: bool = False):
@@ -168,10 +169,10 @@ class Window:
         self._waits = waits
 
     def add(self, step: int, *sums: evaluation.Sums) -> None:
-        """A step that was dispatched, or several: `sums` of each, up to `step`.
+        """Adds dispatched steps: the `sums` of each, the last being those of `step`.
 
         Raises:
-            DivergedError: if the loss of the step before is not a number.
+            DivergedError: if the loss of an earlier step is not a number.
         """
         if not self._waits:
             self._fetch()
@@ -186,7 +187,7 @@ class Window:
         return self._sums
 
     def close(self) -> list[float]:
-        """Begins anew; the losses of the steps that this process added."""
+        """Begins a new window; returns the losses that this process added to the old one."""
         self._fetch()
         losses, self._losses, self._sums = self._losses, [], EMPTY
         return losses
@@ -205,7 +206,7 @@ class Window:
 
 
 def averages(sums: Sequence[float]) -> tuple[float, float, float, int]:
-    """Loss, top-1 and top-5 error over the steps of a window, and how many steps they are."""
+    """Mean loss, top-1 and top-5 error over the steps of a window, and the number of steps."""
     steps, *totals = sums
     loss, top1, top5 = (total / steps for total in totals)
     return loss, top1, top5, int(steps)

@@ -52,15 +52,15 @@ def train_and_evaluate(
     """Trains to `config.epochs`, from the start or from the last checkpoint in `workdir`.
 
     Args:
-        programs: for several runs in one process: what they share, so that it is compiled once.
-        fresh: whether to start over, whatever the workdir holds: it goes to a folder in there.
+        programs: compiled functions that several runs in one process share.
+        fresh: whether to start over; what the workdir holds is then moved to a folder in it.
 
     Returns:
         a row for each validation: step, epoch, loss, top1_error, top5_error, count.
 
     Raises:
-        UserError: for a config that cannot be, numbers that are finite no more, checkpoints that
-            cannot be read or written.
+        UserError: for an impossible config, a run that diverges, or checkpoints that cannot be
+            read or written.
         Interrupted: after a checkpoint, if a signal (`processes.SIGNALS`) asked for it.
     """
     workdir = local_path("workdir", str(workdir))
@@ -78,7 +78,7 @@ def train_and_evaluate(
     dataset.check_resume(workdir, known, run.store)
     processes.check_same(dataset.digests(run.store))
     given, story = ({}, keep_origin(run, workdir)) if begun else fine_tune.read_layers(run)
-    # The same images may lie elsewhere.
+    # The same images may have moved.
     may_change = ("data.name",) if dataset.same_images(known, run.store) else ()
 
     with (
@@ -114,7 +114,7 @@ def train_and_evaluate(
                 now = [run.hyperparameters(step, errors) for step in steps]
                 state, sums = run.train_steps(state, batches, now)
                 step = steps[-1]
-                window.add(step, *sums)  # fetches those before, while these run
+                window.add(step, *sums)  # fetches earlier steps while these run
 
                 epoch = run.epoch(step)
                 validate = ends_epoch(run, step)
@@ -128,7 +128,7 @@ def train_and_evaluate(
                 if log_now and (line := alarm.after(step, window.close())):
                     log.message(line)
                 if save:
-                    opened = window.sums()  # first, for a run that diverged is not saved
+                    opened = window.sums()  # first: a run that diverged is not saved
                     check_state(step, state)
                     with log.pause():
                         found = None
@@ -155,9 +155,9 @@ def train_and_evaluate(
 
 
 def groups(run: Run, start: int) -> Iterator[dispatch.Group]:
-    """The steps after `start` with their batches, those together that are one program."""
+    """The steps after `start` with their batches, grouped by program."""
 
-    def acts(step: int) -> bool:  # the loop, after it
+    def acts(step: int) -> bool:  # whether the loop acts after it
         every = (run.config.log_every, run.config.checkpoint_every)
         return ends_epoch(run, step) or any(step % number == 0 for number in every)
 
@@ -170,9 +170,9 @@ def ends_epoch(run: Run, step: int) -> bool:
 
 
 def keep_origin(run: Run, workdir: Path) -> str:
-    """Leaves on record where the first weights came from, as they matter no more; says so.
+    """Keeps what the workdir records of the first weights' origin; a line for each other setting.
 
-    Changes the run's `init_from` and `init_layers` to those in the workdir.
+    Sets the run's `init_from` and `init_layers` to those of the workdir.
     """
     if not (workdir / "config.json").exists():
         return ""
@@ -187,7 +187,7 @@ def keep_origin(run: Run, workdir: Path) -> str:
 def validated(
     run: Run, log: Log, step: int, state: TrainState, stop: Callable[[], object]
 ) -> evaluation.Means | None:
-    """What a validation finds after a step; None if the run was asked to `stop` meanwhile."""
+    """Validates after a step and logs the result; None if asked to `stop` meanwhile."""
     found = run.evaluate(state.params, stop=stop)
     if found is not None:
         check_loss(step, found.loss, "validation loss")
@@ -210,7 +210,7 @@ def catch_up(
     progress: Progress,
     interruption: Interruption,
 ) -> list[float]:
-    """The validation that an interrupted run still owes its last step; all errors so far."""
+    """Runs the validation that an interruption put off; returns all errors so far."""
     found = validated(run, log, step, state, interruption.agreed)
     if found is None:
         raise Interrupted(interruption.agreed())
@@ -221,7 +221,7 @@ def catch_up(
 
 
 def check_batch(run: Run, step: int, state: TrainState, batch: Batch) -> None:
-    """Raises DivergedError if the new weights give the batch no loss: they are not to be saved."""
+    """Raises DivergedError if the new weights' loss on the batch is not finite: nothing to save."""
     check_loss(step, run.loss(state.params, batch), "loss with the new weights")
 
 
@@ -237,7 +237,7 @@ def check_saved(checkpoints: Checkpoints, step: int) -> None:
 
 
 def say_it_stays(run: Run, workdir: Path, epochs: float) -> None:
-    """Says, in place of training, that more `epochs` were done than are asked for."""
+    """Says that the run has done more `epochs` than are asked for, and is not trained."""
     if jax.process_index() == 0:
         print(
             f"{workdir} has done {epochs:.4g} epochs, more than config.epochs="
@@ -246,7 +246,7 @@ def say_it_stays(run: Run, workdir: Path, epochs: float) -> None:
 
 
 def open_log(run: Run, workdir: Path, resume_step: int | None) -> Log:
-    """The log, which the first process writes, beside the config that it is a log of."""
+    """The log, and beside it the config; the first process writes both."""
     first, project = jax.process_index() == 0, run.config.wandb_project
     if first:
         record.save_config(run.config, workdir)
@@ -262,7 +262,7 @@ def open_log(run: Run, workdir: Path, resume_step: int | None) -> Log:
 
 
 def log_filters(log: Log, run: Run, step: int, params: Params) -> None:
-    """Shows what the first layer looks for; every process calls it."""
+    """Logs a picture of the first layer's filters; every process must call it."""
     try:
         name = filters.first_convolution(run.net)
     except UserError:
@@ -272,7 +272,7 @@ def log_filters(log: Log, run: Run, step: int, params: Params) -> None:
 
 
 def introduction(run: Run, workdir: Path, start: int, known: Store | None) -> str:
-    """What is about to happen, and what to beware of."""
+    """Lines on the run that is about to start, and warnings."""
     data, tower = run.mesh.devices.shape
     idle = jax.device_count() - data * tower
     left = f"; {idle} more left idle (config.mesh, config.batch_size)" if idle else ""
@@ -295,7 +295,7 @@ def introduction(run: Run, workdir: Path, start: int, known: Store | None) -> st
 def conclusion(
     workdir: Path, errors: Sequence[float], best: tuple[int, Validation] | None, flipped: bool
 ) -> str:
-    """What was reached and what to do next; ten-crop if the net has seen reflections."""
+    """The result and the next commands; with ten-crop if the net was trained on reflections."""
     if best is None or not errors:
         return "nothing left to do, and no checkpoint was validated"
     step, found = best

@@ -1,4 +1,4 @@
-"""What a training step takes at the least: judged before any of it is taken."""
+"""The least memory that a training step needs, checked before any is allocated."""
 
 import math
 import os
@@ -17,14 +17,14 @@ GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container, where it has 
 def check(
     net: Net, batch_size: int, image_size: int, dtype: str, accumulate: int, data: int, tower: int
 ) -> None:
-    """Raises UserError if a step of this batch cannot fit, saying what it takes.
+    """Raises UserError if a step with this batch cannot fit into memory.
 
     Args:
         image_size: of the stored images, in pixels.
         data, tower: how many devices the batch and the towers are split over.
     """
     device, share = jax.local_devices()[0], data * tower
-    if device.platform == "cpu":  # all of them have one memory
+    if device.platform == "cpu":  # CPU devices share one memory
         share = jax.process_count()
     weights, images = least(net, batch_size, image_size, dtype, accumulate)
     there = memory_of(device)
@@ -44,7 +44,7 @@ def least(
 ) -> tuple[int, int]:
     """Bytes of (weights and their velocities, images and what layers keep for the gradient).
 
-    Only what no compiler can do without: of each layer with weights its output.
+    It counts what no compiler can avoid: the output of each layer with weights.
     """
     found = layers(net)
     weights = 2 * 4 * sum(layer.parameters for layer in found)
@@ -55,11 +55,11 @@ def least(
 
 
 def memory_of(device: jax.Device) -> int:
-    """Bytes of a device, or of the machine for a CPU; 0 where nothing says."""
+    """The memory of a device, or of the machine for a CPU, in bytes; 0 if unknown."""
     if device.platform != "cpu":
         return (device.memory_stats() or {}).get("bytes_limit", 0)
     limits = []
-    with suppress(AttributeError, ValueError, OSError):  # no such thing on Windows
+    with suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
         limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     with suppress(OSError, ValueError):  # "max" where there is no limit
         limits.append(int(GROUP_LIMIT.read_text()))

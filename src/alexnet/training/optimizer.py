@@ -1,13 +1,13 @@
 """Section 5's update rule: v <- 0.9 v - 0.0005 eps w - eps <dL/dw>, w <- w + v.
 
 As an `optax.chain`: add the decayed weights to the gradient, multiply by -eps, keep a trace. The
-learning rate eps is inside the velocity, so after a drop of the rate old velocity keeps its size;
-`optax.sgd` scales the whole velocity by the new rate and is not the same from the first drop on.
-Decay is multiplied by the rate, too. At rate 0 a layer is frozen: as in the source (`Weights`),
-neither its weights nor its velocity change.
+learning rate eps is inside the velocity, so the old velocity keeps its size when the rate drops;
+`optax.sgd` scales the whole velocity by the new rate, and differs from the first drop on. Decay is
+multiplied by the rate as well. At rate 0 a layer is frozen: as in the source (`Weights`), neither
+its weights nor its velocity change.
 
-`config.optimizer.name` picks the direction, one of OPTIMIZERS. Decays, the rates of each layer and
-freezes go with every one of them.
+`config.optimizer.name` picks the direction, one of OPTIMIZERS. Decay, per-layer rates and freezing
+work with all of them.
 """
 
 import inspect
@@ -131,7 +131,7 @@ def build(
 
 
 def _decay(decays: Any) -> optax.GradientTransformation:
-    """Adds to each gradient its parameter, times its decay."""
+    """Adds to each gradient its parameter times the decay."""
     values = sorted({*jax.tree.leaves(decays)} - {0})
     masks = [jax.tree.map(lambda decay, value=value: decay == value, decays) for value in values]
     parts = map(optax.add_decayed_weights, values, masks)
@@ -139,7 +139,7 @@ def _decay(decays: Any) -> optax.GradientTransformation:
 
 
 def _by_rates() -> optax.GradientTransformationExtraArgs:
-    """Multiplies by the negative rates, which `update` takes anew each time."""
+    """Multiplies by the negative rates, an argument of each `update`."""
 
     def update(updates, state, params=None, *, rates: Rates):
         return jax.tree.map(lambda update, rate: -rate * update, updates, rates), state
@@ -150,7 +150,7 @@ def _by_rates() -> optax.GradientTransformationExtraArgs:
 def _freezing(
     inner: optax.GradientTransformationExtraArgs,
 ) -> optax.GradientTransformationExtraArgs:
-    """At rate 0 neither a parameter changes nor what `inner` keeps of it."""
+    """At rate 0, neither a parameter nor the state that `inner` keeps of it changes."""
 
     def update(updates, state, params=None, *, rates: Rates):
         change, new_state = inner.update(updates, state, params, rates=rates)
@@ -162,8 +162,8 @@ def _freezing(
             inner, lambda _, rate: rate, state, rates, transform_non_params=lambda _: 1.0
         )
         kept = jax.tree.map(unless_frozen, new_state, state, rate_of)
-        # A velocity is kept and is the change. Read from what is kept, it is computed once: else
-        # XLA computes it for both, and copies the old one to do so.
+        # A velocity is both state and change. Taking the change from the kept state computes it
+        # once; otherwise XLA computes it twice, and copies the old velocity to do so.
         same: dict[int, jax.Array] = {
             id(new): frozen
             for new, frozen in zip(jax.tree.leaves(new_state), jax.tree.leaves(kept), strict=True)

@@ -1,4 +1,4 @@
-"""Where on the mesh the state of training lies."""
+"""Where the training state lies on the mesh."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from alexnet.training.step import TrainState
 def state_shardings(
     mesh: Mesh, optimizer: optax.GradientTransformation, shapes: Any, specs: Any
 ) -> TrainState:
-    """Parameters lie as their `specs` say, what the optimiser keeps of them with them."""
+    """Parameters lie as `specs` say, each with the optimiser's state for it."""
     params, everywhere = meshes.shardings(mesh, specs), meshes.replicated(mesh)
     opt_state = optax.tree.map_params(
         optimizer,

@@ -1,4 +1,4 @@
-"""Jitted functions that runs share: those whose configs differ in what only numbers depend on."""
+"""Jitted functions that runs share whose configs differ only in the programs' arguments."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from alexnet import config as configs
 from alexnet.models.table import Net
 
-# Settings that no program has in it: they come as arguments, or concern the loop alone.
+# Settings that no program contains: they are arguments, or concern the loop alone.
 ARGUMENTS = (
     *("seed", "epochs", "schedule.", "init_", "data."),
     *("log_every", "checkpoint_every", "fetch", "steps_per_dispatch"),
@@ -27,7 +27,7 @@ class Programs:
         self._made: dict[tuple[Net, Mesh, str], dict[str, Any]] = {}
 
     def of(self, config: ConfigDict, net: Net, mesh: Mesh) -> dict[str, Any]:
-        """Those of a run by name, as far as a run like it has made them; a dict to add to."""
+        """The programs, by name, that runs like this one have made so far; a dict to add to."""
         settings = configs.flat(config.to_dict())
         fixed = {key: value for key, value in settings.items() if not key.startswith(ARGUMENTS)}
         return self._made.setdefault((net, mesh, json.dumps(fixed, sort_keys=True)), {})

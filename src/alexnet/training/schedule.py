@@ -19,7 +19,7 @@ LARGEST = 1e30  # of rates and their factors, whose products are float32
 
 
 class Hyperparameters(NamedTuple):
-    """What a training step takes anew each time: scalars, so that nothing is recompiled."""
+    """Arguments of each training step: scalars, so that nothing is recompiled."""
 
     rates: Rates
     colour_noise: np.float32  # 1 on, 0 off
@@ -31,7 +31,7 @@ class Schedule:
 
     Attributes:
         rate: the learning rate at the start, eps in the paper.
-        bias_factor: the biases' rate by that of the kernels; 2 in the source.
+        bias_factor: the biases' rate divided by the kernels'; 2 in the source.
         bias_drops: False leaves the biases at rate * bias_factor when the kernels' rate drops, as
             the source did: the final `layer-params-145.cfg` has epsB .02 beside epsW .00001.
         events: (epoch, name, value), each in force from that epoch on. A layer's name, such as
@@ -99,7 +99,7 @@ class Schedule:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Milestones(Schedule):
-    """Rates by epoch, as the source's logs note them; none at all is a constant rate.
+    """Rates by epoch, as the source's logs note them; without milestones the rate is constant.
 
     Attributes:
         milestones: (epoch, rate), in force from that epoch on.
@@ -164,7 +164,7 @@ class Stepwise(Schedule):
     """cuda-convnet2's `dexp`: rates that fall by one factor at equal intervals.
 
     Step i of n has the rate base / divisor^(i / (n - 1)) and lasts up to and including (i + 1) / n
-    of the run (`lr.cu`, DiscreteExpParameterSchedule). The biases have steps of their own.
+    of the run (`lr.cu`, DiscreteExpParameterSchedule). The biases have other steps.
 
     Attributes:
         epochs: the length of the run, `config.epochs`.

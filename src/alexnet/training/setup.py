@@ -68,12 +68,12 @@ class Run:
 
     Attributes:
         store: the prepared images.
-        shapes: of the parameters.
-        shardings: of the state.
+        shapes: the parameters' shapes.
+        shardings: the state's shardings.
         how: the net's dtype and kernels, as `forward.on_mesh` takes them.
-        statistics: of the training set, on the devices.
-        key: of all its randomness, on the devices.
-        programs: its jitted functions by name, perhaps made by another run; see `programs`.
+        statistics: the training set's statistics, on the devices.
+        key: the source of all the run's randomness, on the devices.
+        programs: the jitted functions by name, perhaps made by another run; see `programs`.
     """
 
     config: ConfigDict
@@ -97,11 +97,11 @@ class Run:
 
     @property
     def steps(self) -> int:
-        """How many there are in all."""
+        """The number of steps of the whole run."""
         return math.ceil(self.config.epochs * self.store.counts["train"] / self.config.batch_size)
 
     def epoch(self, step: int) -> float:
-        """How many epochs are done after a step."""
+        """The epochs done after a step."""
         return step * self.config.batch_size / self.store.counts["train"]
 
     def batches(self, after: int = 0) -> Iterator[tuple[int, Batch]]:
@@ -135,7 +135,7 @@ class Run:
         return checkpoints.restore(meshes.shapes(shapes, self.shardings))
 
     def hyperparameters(self, step: int, errors: Sequence[float] = ()) -> Hyperparameters:
-        """Those that a step takes, on the devices, after the validations' top-1 `errors`."""
+        """A step's hyperparameters, on the devices; `errors` are the validations' top-1 errors."""
         now = self.schedule(self.epoch(step - 1), errors, self.shapes)
         if self._sent.get("now") != now:  # to the devices when they change
             on_devices = jax.device_put(now, meshes.replicated(self.mesh))
@@ -195,7 +195,7 @@ class Run:
             )
 
     def loss(self, params: network.Params, batch: Batch) -> float:
-        """The mean loss of one batch, seen as in a validation."""
+        """The mean loss of one batch, computed as in validation."""
         program = self._program("centre", lambda: self._eval_program("centre"))
         with self.precision():
             return evaluation.means(program(params, batch, self.statistics)[0]).loss
@@ -206,12 +206,12 @@ class Run:
         return numbers((step - 1) * self.config.batch_size, self.config.batch_size)
 
     def put(self, layers: Layers) -> network.Params:
-        """Parameters of some layers, in their place on the mesh."""
+        """Some layers' parameters, placed on the mesh."""
         where = self.shardings.params
         return {name: jax.device_put(layers[name], where[name]) for name in layers}
 
     def precision(self) -> contextlib.AbstractContextManager:
-        """The precision of products of float32 numbers, where the device has a choice."""
+        """A context that sets the precision of float32 products, where the device has a choice."""
         return jax.default_matmul_precision(PRECISIONS[self.config.precision])
 
     @property
@@ -263,12 +263,12 @@ def setup(
     """Opens the data, builds the net, the mesh, the optimiser and the schedule.
 
     Args:
-        trained_on: what the run remembers of its dataset, if it has begun: its mean image and
-            colours are the run's, whatever images it now sees.
+        trained_on: the dataset that a run remembers once it has begun: its mean image and colours
+            are used, whatever the images are now.
         programs: those of earlier runs, to which this one adds its own.
 
     Raises:
-        UserError: for whatever in the config cannot be.
+        UserError: for an impossible setting.
     """
     check_settings(config)
     config = configs.absolute(config)
@@ -292,8 +292,8 @@ def setup(
     parts = config.accumulate * mesh.shape["data"]
     if config.accumulate < 1 or config.batch_size % parts:
         raise UserError(
-            f"the batch of {config.batch_size} images does not divide into so many parts on "
-            f"{mesh.shape['data']} device(s)",
+            f"the batch of {config.batch_size} images does not divide into {parts} parts of equal "
+            f"size, {config.accumulate} on each of {mesh.shape['data']} device(s)",
             f"config.accumulate={config.accumulate}",
         )
     memory.check(
@@ -303,7 +303,7 @@ def setup(
     require("config.epochs", config.epochs, steps < MOST_STEPS, f"{steps:.3g} steps are too many")
     shapes = jax.eval_shape(functools.partial(network.init, net), jax.random.key(0))
     rates = configs.call(schedule.build, "schedule", config.schedule, epochs=config.epochs)
-    # A mistake in it shows now rather than at its epoch.
+    # A mistake in an event shows now rather than at its epoch.
     configs.call(rates, "schedule", {}, epoch=0.0, errors=[], layers=shapes)
     rule = configs.call(optimizer.build, "optimizer", config.optimizer, params=shapes)
     kernels = choose(config.kernels, mesh, config.batch_size // config.accumulate, net.image_size)
@@ -352,7 +352,7 @@ def check_top_level(
     checkpoint_every: int,
     wandb_project: str,
 ) -> None:
-    """Checks the settings that are in no section, and that there is every section.
+    """Checks the settings that are in no section, and that every section is there.
 
     Args:
         seed: of the first weights, the order of the images, crops, noise and dropout.
@@ -363,12 +363,12 @@ def check_top_level(
         init_layers: which layers it takes from there: all, conv, or names such as conv1,conv2.
         dtype: of the numbers that the net computes with; bfloat16 is mixed precision.
         precision: of products of float32 numbers on GPUs.
-        kernels: the forms of the operations: plain, cpu, gpu, or auto, as the device likes.
-        accumulate: parts that a batch is taken in, to save memory.
-        steps_per_dispatch: steps that are one program, for nets of a few milliseconds on GPUs. It
-            changes no result; compiling takes as many times as long.
+        kernels: the forms of the operations: plain, cpu, gpu, or auto, which suits the device.
+        accumulate: parts into which a batch is split, one after the other, to save memory.
+        steps_per_dispatch: steps in one program, for nets of a few milliseconds on GPUs. It changes
+            no result; compiling takes that many times as long.
         fetch: when the host learns a step's loss: step, while the next one runs, or log, with the
-            row of the log, where a loss that is not a number shows as well.
+            next row of the log, where a loss that is not a number is then noticed.
         log_every: steps from one row of the log to the next.
         checkpoint_every: steps between checkpoints, beside the one that ends each epoch.
         wandb_project: where on Weights & Biases the run is followed (pip install wandb); "" is
@@ -390,7 +390,8 @@ def check_top_level(
 
 
 SETTINGS = tuple(inspect.signature(check_top_level).parameters)
-# Whose arguments a section holds, where no setting of it chooses one; "" is the top level.
+# The function whose arguments a section holds, unless a setting in it chooses the function; "" is
+# the top level.
 SECTIONS = {
     "": check_top_level,
     "data": prepare.ensure,

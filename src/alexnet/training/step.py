@@ -1,4 +1,4 @@
-"""The state of training and the steps that change it or look at it: pure functions, jitted.
+"""The training state, and the jitted pure functions that update or evaluate it.
 
     state = make_init(...)(key)
     state, sums = make_train_step(...)(state, batch, hyperparameters, statistics, key)
@@ -24,7 +24,7 @@ Batch = dict[str, jax.Array]  # "image" uint8 [B, S, S, C] and "label" int32 [B]
 
 
 class TrainState(NamedTuple):
-    """Everything that a step changes: arrays, or their shapes, or where they lie."""
+    """Everything that a step changes: arrays, or their shapes or shardings in the same tree."""
 
     step: Any  # int32, steps done
     params: Any
@@ -83,7 +83,7 @@ def make_init(
     optimizer: optax.GradientTransformation,
     shardings: TrainState,
 ) -> Callable[[jax.Array], TrainState]:
-    """f(key) -> step 0, made where it belongs on the mesh; its values do not depend on the mesh."""
+    """f(key) -> the state at step 0, laid out as `shardings` say; the mesh changes no value."""
 
     def fresh(key: jax.Array) -> TrainState:
         params = init(key)
@@ -93,7 +93,7 @@ def make_init(
 
 
 def key_of(seed: int) -> jax.Array:
-    """The key of a run. The kind is stated: another one would be another run."""
+    """The key of a run. Its implementation is fixed: another one would draw other numbers."""
     return jax.random.key(seed, impl="threefry2x32")
 
 
@@ -111,14 +111,13 @@ def make_train_step(
 ) -> TrainStep:
     """train_step(state, batch, hyperparameters, statistics, key) -> (state, sums over the batch).
 
-    It donates `state`, which lies and comes back as `shardings` say. The randomness of a step
-    depends on the run's `key` and the step's number alone. The key is an argument, so that runs
-    that differ in their seeds are one program.
+    The step donates `state` and keeps its `shardings`. Its randomness depends only on the run's
+    `key` and the step's number. The key is an argument, so runs with different seeds share one
+    program.
 
     Args:
-        forward: f(params, images, key, examples_B, noise_on, statistics) -> logits_BK.
-        parts: cuts a batch into those that go through the net one after the other, for devices
-            with little memory; the gradient is the same up to rounding.
+        parts: splits a batch into parts that go through the net one after the other, to save
+            memory; the gradient is the same up to rounding.
     """
 
     def train_step(
@@ -141,7 +140,7 @@ def make_train_step(
         gradient = jax.grad(mean_loss, has_aux=True)
         total = None
         for part in parts(batch | {"example": jnp.arange(batch_size, dtype=jnp.int32)}):
-            if total is not None:  # one part after the other, or nothing would be saved
+            if total is not None:  # strictly in sequence, or no memory is saved
                 part, total = jax.lax.optimization_barrier((part, total))
             found = gradient(state.params, part)
             total = found if total is None else jax.tree.map(jnp.add, total, found)
@@ -157,16 +156,16 @@ def make_train_step(
     return jax.jit(
         train_step,
         donate_argnums=0,
-        out_shardings=(shardings, None),  # or the second step would be compiled anew
+        out_shardings=(shardings, None),  # or the second step would be recompiled
         compiler_options=compiler_options,
     )
 
 
 @jax.jit
 def norms(state: TrainState) -> tuple[jax.Array, jax.Array]:
-    """The Euclidean norms of the parameters and of what the optimiser keeps of the gradients.
+    """The Euclidean norms of the parameters and of the optimiser's state.
 
-    Infinite or NaN if one number is, and already where a square is too large for float32.
+    They are infinite or NaN if any number is, or if a square overflows float32.
     """
 
     def norm(tree: Any) -> jax.Array:
@@ -184,7 +183,7 @@ def make_eval_step(
     """eval_step(params, batch, statistics) -> (sums, log_probs_BK), averaged over all views.
 
     Args:
-        forward: f(params, images, statistics, view) -> logits_BK, of one of so many `views`.
+        views: how many views `forward` has.
     """
     log_softmax = jax.jit(
         lambda *arguments: jax.nn.log_softmax(forward(*arguments)),
@@ -196,8 +195,8 @@ def make_eval_step(
     def eval_step(
         params: Any, batch: Batch, statistics: Statistics
     ) -> tuple[evaluation.Sums, jax.Array]:
-        # One view after the other: ten at once would need ten times the memory. The logarithm of
-        # the mean softmax keeps probabilities too small for float32.
+        # One view after the other: ten at once would need ten times the memory. Averaging in log
+        # space keeps probabilities that are too small for float32.
         total = None
         for view in range(views):
             log_probs = log_softmax(params, batch["image"], statistics, jnp.int32(view))
