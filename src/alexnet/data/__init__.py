@@ -7,7 +7,7 @@ intake.py      a source -> the files of a store, in one pass
 records.py     a split's images on disk: shards of ArrayRecord, with checksums
 inventory.py   what was found, used and left out
 store.py       all of it on disk: what training reads, without TFDS or TensorFlow
-summary.py     what is said of a store, and what is doubtful about it
+summary.py     a store's summary for people, and warnings
 prepare.py     a dataset's name -> its store, made or found
 pipeline.py    store -> batches, by Grain: shuffled, resumable, the same for any number of hosts
 augment.py     batch -> what the net sees, inside the jitted step

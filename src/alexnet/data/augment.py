@@ -1,7 +1,7 @@
 """Section 4.1 on the device: mean image, random crops, reflections and colour noise; test views.
 
-Views are drawn for training and looked up for tests; `inputs` makes them. Pure functions, run
-inside the jitted step. Every example draws from a key of its own number in the global batch, so a
+Views are drawn for training and looked up for tests; `inputs` makes them. These are pure functions
+inside the jitted step. The key of an example depends on its number in the global batch, so a
 resumed run, or one spread over more devices, sees the same crops.
 """
 
@@ -35,9 +35,9 @@ class Augmentation:
         divide_by_noise: the source divides the noisy image by 1 + colour_noise, to keep its scale
             near that of the test images (`convdata_jpeg.py`, get_next_batch).
         crop_chunk: consecutive images that share one crop and flip: 1, or the source's 32.
-        mean: subtract the mean image at the "crop"'s own place, before any reflection, as the text
-            says; or always its "centre" crop, after the reflection, as the source does; or from
-            every "pixel" the same `mean_pixel`, as nets of other frameworks want it.
+        mean: what is subtracted. "crop" is the mean image at the crop's place, before any
+            reflection, as the text says; "centre" its central crop, after the reflection, as the
+            source does; "pixel" the same `mean_pixel` everywhere, as other frameworks' nets need.
         mean_pixel: red, green and blue on 0-255 for mean="pixel"; () otherwise.
     """
 
@@ -52,7 +52,7 @@ class Augmentation:
     mean_pixel: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raises UserError for a value that cannot be."""
+        """Raises UserError for an impossible value."""
         pixel = self.mean == "pixel"
         numbers = all(map(is_number, self.mean_pixel))
         for name, good, needs in (
@@ -106,14 +106,14 @@ def evaluation_inputs(
         views: "centre" is one view; "ten_crop" the four corners and the centre and their
             reflections (section 4.1); "nine_crop" a 3x3 grid of crops, unreflected (cuda-convnet's
             CIFAR-10 test).
-        view: which of them, 0 <= view < VIEWS[views]; an array, for one program for all.
+        view: which view, 0 <= view < VIEWS[views]; with an array, one program serves all.
     """
     border = images_BSSC.shape[1] - augmentation.crop
     return inputs(images_BSSC, fixed_view(views, view, border), augmentation, statistics)
 
 
 class Views(NamedTuple):
-    """What one view of each image is; arrays of one row where it is the same for all of them."""
+    """One view of each image; arrays have a single row if all images share it."""
 
     corners_B2: jax.Array  # int32 (row, column) of the crop's upper left pixel
     flip_B: jax.Array  # bool, whether it is reflected
@@ -129,7 +129,7 @@ def random_views(
     examples_B: jax.Array,
     noise_on: jax.Array | float = 1.0,
 ) -> Views:
-    """What `training_inputs` draws, of images that are larger than a crop by `border` pixels."""
+    """The views that `training_inputs` draws; images are `border` pixels larger than a crop."""
     crop_key, flip_key, noise_key = jax.random.split(key, 3)
     chunks_B = examples_B // augmentation.crop_chunk
 
@@ -159,7 +159,7 @@ def random_views(
 
 
 def fixed_view(views: str, view: jax.Array | int, border: int) -> Views:
-    """What `evaluation_inputs` looks up, of images that are larger than a crop by `border`."""
+    """The view that `evaluation_inputs` looks up; images are `border` pixels larger than a crop."""
     middle = border // 2
     corners = {
         "centre": [(middle, middle)],
@@ -198,11 +198,11 @@ def _keys(key: jax.Array, numbers_B: jax.Array) -> jax.Array:
 
 
 def _crop(images_BSSC: jax.Array, corners_B2: jax.Array, side: int) -> jax.Array:
-    """A square of each image; of a single image the squares at all corners."""
+    """A square of each image or, of a single image, the squares at all corners."""
     channels, zero = images_BSSC.shape[-1], jnp.int32(0)
     if len(corners_B2) == 1:
         corner = (zero, *corners_B2[0], zero)
-        size = (images_BSSC.shape[0], side, side, channels)  # which len() cannot take in an export
+        size = (images_BSSC.shape[0], side, side, channels)  # len() fails in an export
         return jax.lax.dynamic_slice(images_BSSC, corner, size)
 
     def crop(image_SSC, at):

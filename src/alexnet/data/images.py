@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-MAX_PIXELS = 178_956_970  # of one image: where Pillow itself refuses one
-STRIP = 64  # times as long as wide: what of a longer image is scaled, whose middle is kept
+MAX_PIXELS = 178_956_970  # of an image; Pillow itself refuses larger ones
+STRIP = 64  # an image longer than 64 times its width is first cut to its middle
 ORIENTATION = 0x0112  # the EXIF tag
 TURNS: dict[Any, tuple[Image.Transpose, ...]] = {  # by the tag's value
     2: (Image.Transpose.FLIP_LEFT_RIGHT,),
@@ -25,7 +25,7 @@ TURNS: dict[Any, tuple[Image.Transpose, ...]] = {  # by the tag's value
     8: (Image.Transpose.ROTATE_90,),
 }
 DEEP_GREY = ("PNG", "PPM")  # 16-bit grey, also where Pillow opens it as 32-bit integers
-# Pillow reads the header only, or needs programs of others.
+# Pillow reads only their headers, or needs other programs.
 NO_PIXELS = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")
 
 _LOCK, _inside, _before = threading.Lock(), 0, contextlib.ExitStack()  # of pillow_unlimited
@@ -37,8 +37,8 @@ class TooLargeError(ValueError):
 
 @functools.cache
 def suffixes() -> frozenset[str]:
-    """Of files that Pillow reads, in lower case: ".jpg", ".tif", ".webp", ..."""
-    Image.preinit()  # so that JPEG and its like are tried first from now on: three times as fast
+    """The suffixes of files that Pillow reads, in lower case: ".jpg", ".tif", ".webp", ..."""
+    Image.preinit()  # from now on, common formats are tried first: three times as fast for JPEG
     Image.init()
     reads = set(Image.OPEN) - set(NO_PIXELS)
     return frozenset(suffix for suffix, kind in Image.EXTENSION.items() if kind in reads)
@@ -59,28 +59,28 @@ def square_pixels(
 
 
 def square(image: Image.Image, size: int, upright: bool = False) -> np.ndarray:
-    """Shorter side to `size`, then the central square: uint8 RGB (size, size, 3).
+    """Scales the shorter side to `size`, takes the central square: uint8 RGB (size, size, 3).
 
     Bicubic with antialiasing. `upright` turns the image as its EXIF orientation says, unless that
-    is damaged. Of several pages or frames it is the first. Raises ValueError for float and 32-bit
-    pixels, which have no fixed white.
+    is damaged. The first of several pages or frames is taken. Raises ValueError for float and
+    32-bit pixels, which have no fixed white.
     """
     middle = _middle(image)
     width, height = _scaled(middle.size, size)
-    # JPEG decodes faster at a half, a quarter or an eighth, never below the size we need; a side
-    # that does not divide is rounded up there, and `box` is the part that is picture.
+    # JPEGs decode faster at a half, a quarter or an eighth of their size; `draft` never goes below
+    # the size we need. It rounds sides up; `box` is the part inside the picture.
     _, box = middle.draft(None, (width, height)) or (None, None)
     scaled = _as_rgb(middle).resize((width, height), Image.Resampling.BICUBIC, box)
     left, top = (width - size) // 2, (height - size) // 2
     central = scaled.crop((left, top, left + size, top + size))
-    # Only now: to look for EXIF, Pillow would decode a PNG, and hide that it is damaged.
+    # Only now: looking for EXIF makes Pillow decode a PNG, which hides that it is damaged.
     for turn in _turns(image) if upright else ():
         central = central.transpose(turn)
     return np.asarray(central)
 
 
 def check_size(path: Path, max_pixels: int) -> None:
-    """Raises TooLargeError by a file's header alone, and what Pillow raises if it has none."""
+    """Raises TooLargeError from a file's header alone, or Pillow's error if it has none."""
     with pillow_unlimited(), Image.open(path) as image:
         _check_size(image, max_pixels)
 
@@ -99,10 +99,10 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
 
 @contextlib.contextmanager
 def pillow_unlimited() -> Iterator[None]:
-    """Lets Pillow open images of any size, and keeps its warnings to itself.
+    """Lets Pillow open images of any size, without its warnings.
 
-    Both are settings of the whole process: the first that enters changes them, the last that leaves
-    puts them back.
+    Both settings hold for the whole process: the first to enter changes them, the last to leave
+    restores them.
     """
     global _inside
     with _LOCK:
@@ -126,12 +126,12 @@ def _turns(image: Image.Image) -> tuple[Image.Transpose, ...]:
         return ()
     try:
         return TURNS.get(image.getexif().get(ORIENTATION), ())
-    except Exception:  # a damaged block raises nearly anything, and says nothing of pixels
+    except Exception:  # damaged EXIF raises nearly anything; the pixels may be sound
         return ()
 
 
 def _middle(image: Image.Image) -> Image.Image:
-    """Of a strip of pixels the part around its middle: the whole, scaled, may take gigabytes."""
+    """The middle of a very long image: scaled as a whole, it could take gigabytes."""
     width, height = image.size
     keep = STRIP * min(width, height)
     if max(width, height) <= keep:
@@ -139,7 +139,7 @@ def _middle(image: Image.Image) -> Image.Image:
     start = (max(width, height) - keep) // 2
     across = width > height
     box = (start, 0, start + keep, height) if across else (0, start, width, start + keep)
-    # Not crop(), which has a limit of its own.
+    # Not crop(), which has another limit.
     return image.resize((box[2] - box[0], box[3] - box[1]), Image.Resampling.NEAREST, box)
 
 
@@ -154,6 +154,6 @@ def _as_rgb(image: Image.Image) -> Image.Image:
         raise ValueError(f"{kind} pixels, of which nothing says how bright white is")
     if image.mode.startswith("I"):  # 16-bit grey, which convert() would clip at 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode == "P":  # straight to RGB, Pillow warns of transparent palettes
+    if image.mode == "P":  # straight to RGB, Pillow would warn about transparent palettes
         image = image.convert("RGBA")
     return image.convert("RGB")

@@ -25,11 +25,11 @@ from alexnet.text import printable
 T = TypeVar("T")
 
 CHUNK = 32  # images a task: enough to hide its overhead
-TOGETHER = 2**16  # pixels' values that the statistics take at once, as these are of small images
+TOGETHER = 2**16  # values that the statistics take at once: small images are added several at once
 
 
 class Plan(NamedTuple):
-    """What a store is made like.
+    """How a store is made.
 
     Attributes:
         name: of the dataset.
@@ -51,7 +51,7 @@ class Plan(NamedTuple):
 
 
 class _Chunk(NamedTuple):
-    """Some consecutive examples, those that could be read."""
+    """The readable ones of some consecutive examples, and the bad ones."""
 
     records: list[bytes]
     names: list[str]
@@ -65,7 +65,7 @@ class _Chunk(NamedTuple):
 
 
 def take_in(raw: RawData, path: Path, plan: Plan, write: bool = True) -> Store:
-    """Makes the store at `path`, a folder that is empty; without `write` no file is made.
+    """Makes a store in the empty folder `path`; without `write`, no files.
 
     Raises:
         UserError: if more images than `plan.max_bad` are bad, or a class or split has none left.
@@ -87,7 +87,7 @@ def take_in(raw: RawData, path: Path, plan: Plan, write: bool = True) -> Store:
 
 
 def contents(raw: RawData, without: Iterable[str]) -> tuple[dict[str, str], str]:
-    """What the store of `raw` would have as `contents` and `inventory.unreadable_contents`.
+    """The `contents` and `inventory.unreadable_contents` that the store of `raw` would have.
 
     Nothing is decoded.
 
@@ -117,7 +117,7 @@ def contents(raw: RawData, without: Iterable[str]) -> tuple[dict[str, str], str]
 
 
 class _Tally:
-    """What a preparation has come to so far; "train" comes first."""
+    """A preparation's counts and digests so far; the split "train" comes first."""
 
     def __init__(self, raw: RawData, plan: Plan):
         self.raw, self.plan = raw, plan
@@ -131,11 +131,11 @@ class _Tally:
         self.bad_contents = _hasher()
         self.copies = 0
         self.in_train: Counter[str] = Counter()
-        self._seen: dict[bytes, int] = {}  # digest -> the first label, or ~label out of training
+        self._seen: dict[bytes, int] = {}  # digest -> the first label, ~label outside training
         self.in_classes: list[str] = []
 
     def add(self, split: str, chunk: _Chunk) -> None:
-        """Raises UserError once more images are bad than may be."""
+        """Counts a chunk. Raises UserError once too many images are bad."""
         if split == "train":
             self.statistics.merge(chunk.statistics)
         self.labels[split].update(chunk.labels)
@@ -259,12 +259,12 @@ def _chunk(examples: Split, upright: bool, plan: Plan, indices: range) -> _Chunk
 
 
 def _content(examples: Split, index: int, encoded: bytes, label: int) -> bytes:
-    """A digest of an image as it came, its label, and its path in a folder."""
+    """A digest of an image's bytes, its label and its path in a folder."""
     return _hasher(b"%d\0%s\0" % (label, examples.path(index)) + encoded).digest()
 
 
 def _unread(examples: Split, index: int) -> bytes:
-    """In place of `_content` where the bytes cannot be had."""
+    """A digest in place of `_content` where the bytes cannot be read."""
     return _hasher(b"unread\0" + examples.path(index)).digest()
 
 
@@ -273,7 +273,7 @@ def _hasher(data: bytes = b"") -> "hashlib.blake2b":
 
 
 def _why(error: Exception) -> str:
-    """Why an image cannot be read, without what Pillow says of our own buffer."""
+    """Why an image cannot be read; Pillow's words about our buffer are left out."""
     if isinstance(error, UnidentifiedImageError):
         return "no image by its content"
     return error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)

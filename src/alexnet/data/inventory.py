@@ -10,26 +10,26 @@ from alexnet.errors import UserError, one_line
 from alexnet.text import printable
 
 LEFT_OUT = "left_out.txt"  # in a store
-SHOWN = 10  # of files that cannot be read, by name in an error or a summary
+SHOWN = 10  # unreadable files that an error or a summary names
 
 
 @dataclasses.dataclass(frozen=True)
 class Inventory:
-    """Plain values, as JSON gives them again.
+    """Plain values, which JSON keeps.
 
     Attributes:
-        found: files, or examples of datasets that come in other ways.
-        left_out: reason -> suffix -> how many.
-        unreadable: the first of those that could not be read or were too large, each with the why.
-        unreadable_contents: a digest of all of these, as `Store.contents` is of the used ones.
-        class_counts: split -> images of each class, in their order.
-        copies: used images that are byte for byte another one before them.
-        in_train: split -> of its images, how many are byte for byte in the training set.
-        in_classes: used images whose bytes came before in another class.
-        in_classes_first: the first of these by name.
-        size: why the images have the size they have; "" if it was asked for.
+        found: number of files, or of examples in datasets without files.
+        left_out: reason -> suffix -> number of files.
+        unreadable: the first files that could not be read or were too large, each with the reason.
+        unreadable_contents: a digest of all such files, as `Store.contents` is of the used ones.
+        class_counts: split -> number of images of each class, in the classes' order.
+        copies: number of used images that equal an earlier one, byte for byte.
+        in_train: split -> number of its images that are in the training set, byte for byte.
+        in_classes: number of used images that equal an earlier one of another class.
+        in_classes_first: the names of the first such images.
+        size: why the images have their size; "" if it was asked for.
         notes: how the splits came about.
-        limits: what an image may be and how many may be left out: max_pixels, max_bad.
+        limits: max_pixels, of an image, and max_bad, the share of images that may be left out.
     """
 
     found: int = 0
@@ -63,7 +63,7 @@ def write_left_out(folder: Path, files: Iterable[LeftOut]) -> None:
 
 
 def read_left_out(folder: Path) -> list[LeftOut]:
-    """What `write_left_out` wrote, with printable names.
+    """The files that `write_left_out` listed, with printable names.
 
     Raises:
         UserError: if the list is gone or damaged; `prepare` then writes it anew.

@@ -25,11 +25,11 @@ def train_batches(
     part: int = 0,
     parts: int = 1,
 ) -> Iterator[Batch]:
-    """Batches without end from step `start_step` on; every example once an epoch.
+    """Endless batches from step `start_step` on; every example once an epoch.
 
-    Each epoch has its own order, a function of (seed, epoch); batches go on over its end. Process
-    p of P gets rows p*b to (p+1)*b of the global batch, b = batch_size / P, so neither processes
-    nor threads change what a step sees.
+    Each epoch has its own order, a function of (seed, epoch); a batch may straddle two epochs.
+    Process p of P gets rows p*b to (p+1)*b of the global batch, b = batch_size / P, so a step sees
+    the same images with any number of processes and threads.
     """
     per_part = _per_part(batch_size, parts)
     examples = train_examples(store.counts["train"], seed)
@@ -43,8 +43,10 @@ def train_batches(
 
 
 def train_examples(count: int, seed: int) -> Callable[[int, int], list[int]]:
-    """f(first, n) -> the numbers of n training images from place `first` on, counted from the
-    start of the run; each epoch shuffles `count` of them."""
+    """f(first, n) -> the numbers of the training images that a run sees at places first..first+n-1.
+
+    Places are counted from the start of the run; each epoch shuffles all `count` images.
+    """
 
     @functools.lru_cache(maxsize=2)  # a batch may straddle two epochs
     def epoch_order(epoch: int) -> np.ndarray:
@@ -65,9 +67,9 @@ def eval_batches(
     part: int = 0,
     parts: int = 1,
 ) -> Iterator[Batch]:
-    """Every example of `split` once, in order; the last batch is filled up to `batch_size`.
+    """Every example of `split` once, in order; the last batch is padded to `batch_size`.
 
-    Filling is black images with label -1. Processes share each batch as in training, and all get
+    Padding is black images with label -1. Processes share each batch as in training, and all get
     the same number of batches.
     """
     per_part = _per_part(batch_size, parts)
@@ -87,7 +89,7 @@ def eval_batches(
 
 
 def _in_threads(batches: grain.MapDataset, threads: int) -> Iterator[Batch]:
-    """Read ahead by `threads` threads: decoding releases Python's lock."""
+    """Batches read ahead by `threads` threads: decoding releases the GIL."""
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
     return iter(batches.to_iter_dataset(options))
 

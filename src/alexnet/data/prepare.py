@@ -23,7 +23,7 @@ from alexnet.locks import lock
 from alexnet.text import printable
 
 PAPER_SIZE = 256
-SMALL_SIZE = 32  # for images this small, which larger would only be blurred
+SMALL_SIZE = 32  # for images this small: larger squares would only be blurred
 SAMPLE = 1000  # images whose sizes decide
 # Of an image, and the share of images that may be too large or unreadable
 DEFAULTS = {"max_pixels": images.MAX_PIXELS, "max_bad": 0.05}
@@ -41,9 +41,9 @@ def prepare(
     progress: bool = True,
     dry_run: bool = False,
 ) -> Store:
-    """Makes the store if there is none, or if it is of a folder that has changed since.
+    """Makes the store if there is none, or if its folder has changed since.
 
-    Downloads what TFDS can download. `alexnet.data.summary` says what came out.
+    Downloads what TFDS can download. `alexnet.data.summary` describes the result.
 
     Args:
         name: digits, folder:/path, or any TFDS name of labelled images.
@@ -52,12 +52,12 @@ def prepare(
             that small.
         quality: of the JPEGs that are stored, 1 to 100; 0 stores raw pixels.
         encoding: jpeg or raw; auto stores raw pixels up to 64 a side, JPEGs above.
-        max_pixels: of an image; larger ones are left out, without being decoded. None is what the
-            store was made with, else where Pillow refuses an image.
-        max_bad: the share of the images that may be too large or unreadable; of more nothing is
-            made. None is what the store was made with, else 5%.
-        progress: whether to show it on a terminal.
-        dry_run: whether to find out all that a store would hold, and write nothing.
+        max_pixels: of an image; larger ones are left out without being decoded. None is the limit
+            that the store was made with, else Pillow's own.
+        max_bad: the share of the images that may be too large or unreadable; beyond it no store is
+            made. None is the limit that the store was made with, else 5%.
+        progress: whether to show progress on a terminal.
+        dry_run: whether to find out what a store would hold, and write nothing.
 
     Raises:
         UserError: for whatever the user can mend.
@@ -72,11 +72,11 @@ def prepare(
         return made if made and _is_current(made, named.stamp(name), asked) else None
 
     asked = _limits(max_pixels, max_bad)
-    place(PAPER_SIZE if image_size is None else image_size)  # mistakes, before a download
+    place(PAPER_SIZE if image_size is None else image_size)  # finds mistakes before a download
     if dry_run and not named.is_prepared(name, data_dir):
         raise UserError(f"TFDS has not prepared {name!r} yet, and a dry run writes nothing")
     try:
-        if made := there(image_size):  # also where nothing can be written, as for a lock
+        if made := there(image_size):  # also where no lock can be written
             return made
         with contextlib.nullcontext() if dry_run else _lock(name, data_dir):
             if made := there(image_size):
@@ -122,10 +122,10 @@ def ensure(
     quality: int = store.QUALITY,
     encoding: Encoding = "auto",
 ) -> Store:
-    """The store, made on the spot where that takes no download; `config.data` holds the arguments.
+    """The store, made on the spot if that takes no download; `config.data` holds the arguments.
 
-    Of a folder names, sizes and times of the files are compared with those when it was prepared,
-    and where one differs, all bytes: images that changed are prepared again.
+    The names, sizes and times of a folder's files are compared with those at its preparation; if
+    one differs, all bytes are compared, and changed images are prepared again.
 
     Args:
         name: digits, folder:/path, or any TFDS name of labelled images.
@@ -175,7 +175,7 @@ def class_count(
 
 
 def _limits(max_pixels: int | None, max_bad: float | None) -> dict[str, float]:
-    """Those that are asked for. Raises UserError for one that cannot be."""
+    """The limits that are asked for. Raises UserError for an impossible one."""
     if max_pixels is not None:
         require("max_pixels", max_pixels, max_pixels >= 1, "must be at least 1")
     if max_bad is not None:
@@ -185,14 +185,14 @@ def _limits(max_pixels: int | None, max_bad: float | None) -> dict[str, float]:
 
 
 def _is_current(made: Store, stamp: str, limits: Mapping[str, float]) -> bool:
-    """Whether a store is of the files as they are, by names, sizes and times, and these limits."""
+    """Whether a store fits its files now, by their names, sizes and times, and these limits."""
     if made.inventory is None:
         return not stamp
     return made.stamp == stamp and made.inventory.limits == {**made.inventory.limits, **limits}
 
 
 def _same_images(made: Store, raw: RawData, limits: Mapping[str, float]) -> bool:
-    """Whether only times have changed, or files that are left out; the store then learns of it."""
+    """Whether only times or left-out files have changed; the store's record is then updated."""
     if made.inventory is None or made.inventory.limits != limits:
         return False
     try:
@@ -227,7 +227,7 @@ def _make(raw: RawData, path: Path, plan: Plan) -> Store:
     partial.mkdir()
     try:
         take_in(raw, partial, plan)
-    except BaseException:  # a full disk and Ctrl-C, too
+    except BaseException:  # also a full disk and Ctrl-C
         shutil.rmtree(partial, ignore_errors=True)
         raise
     shutil.rmtree(path, ignore_errors=True)
@@ -267,7 +267,7 @@ def _lock(name: str, data_dir: str) -> Iterator[None]:
             lock(stack.enter_context(open(stores / f"{store.safe_name(name)}.lock", "a")))
         except OSError as error:
             if error.errno not in READ_ONLY or not stores.is_dir():
-                raise  # else nobody prepares there, and what is there may do
+                raise  # else nobody can prepare there, and an existing store may do
         yield
 
 

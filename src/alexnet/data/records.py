@@ -1,7 +1,7 @@
 """The records of a split on disk: shards of ArrayRecord, every record with a checksum.
 
 A record is a little-endian int32 label, an image (JPEG, or raw pixels) and the CRC-32 of both. The
-checksum begins from the split and the record's number: a record in another's place is noticed.
+checksum starts from the split and the record's number, so that a misplaced record is noticed.
 """
 
 import collections
@@ -34,7 +34,7 @@ class Writer:
         self._shard: ArrayRecordWriter | None = None
 
     def write(self, record: bytes) -> None:
-        """What `pack` made."""
+        """Writes a record that `pack` made."""
         try:
             if self.count % PER_SHARD == 0:
                 self.close()
@@ -43,12 +43,12 @@ class Writer:
                 self._shard = ArrayRecordWriter(str(file), "group_size:1,uncompressed")
             assert self._shard is not None  # nothing is written after `close`
             self._shard.write(record + _checksum(record, self.split, self.count))
-        except RuntimeError as error:  # array_record knows no other
+        except RuntimeError as error:  # array_record raises nothing else
             raise OSError(str(error)) from error
         self.count += 1
 
     def close(self) -> None:
-        """Ends the shard."""
+        """Closes the shard."""
         shard, self._shard = self._shard, None
         if shard is None:
             return
@@ -85,7 +85,7 @@ class Records:
         self._readers = [ArrayRecordReader(str(file), options) for file in self._files]
 
     def read(self, indices: Sequence[int]) -> list[memoryview]:
-        """What `pack` made, for each of the indices. Raises DamagedError."""
+        """The records at `indices`, as `pack` made them. Raises DamagedError."""
         places = collections.defaultdict(list)
         for place, index in enumerate(indices):
             places[index // self._per_file].append(place)
@@ -104,7 +104,7 @@ class Records:
         reader, first = self._readers[number], number * self._per_file
         try:
             return reader.read([index - first for index in indices])
-        except UNREADABLE:  # which does not say where
+        except UNREADABLE:  # it does not say where
             for index in indices:
                 try:
                     reader.read([index - first])

@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Statistics(NamedTuple):
-    """Of pixels on the scale 0-255. The colour noise uses the eigenvalues' square roots."""
+    """Statistics of pixels on 0-255. The colour noise uses the eigenvalues' square roots."""
 
     mean_HWC: np.ndarray  # float32 (S, S, 3): the mean image, per pixel
     eigenvalues: np.ndarray  # float32 (3,): variances of the RGB covariance, descending
@@ -19,7 +19,7 @@ class Statistics(NamedTuple):
 
     @classmethod
     def from_bytes(cls, saved: bytes) -> "Statistics":
-        """What `save` wrote."""
+        """Reads what `save` wrote."""
         with np.load(io.BytesIO(saved)) as arrays:
             return cls(**arrays)
 
@@ -37,7 +37,7 @@ class Accumulator:
         self.outer_sum = np.zeros((3, 3))
 
     def add(self, *images_HWC: np.ndarray) -> None:
-        """Counts some uint8 images; small ones together take less time, large ones more memory."""
+        """Adds uint8 images. Several at once take less time if small, more memory if large."""
         images_BHWC = np.stack(images_HWC)
         pixels = images_BHWC.reshape(-1, 3).astype(np.float64)
         self.count += len(images_BHWC)
@@ -50,7 +50,7 @@ class Accumulator:
         self.outer_sum += other.outer_sum
 
     def result(self) -> Statistics:
-        """Of at least one image."""
+        """The statistics of at least one image."""
         mean_HWC = self.image_sum_HWC / self.count
         mean = mean_HWC.mean((0, 1))
         height, width, _ = mean_HWC.shape

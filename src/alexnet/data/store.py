@@ -4,7 +4,7 @@
         train-00000.array_record, ...    and so validation, and test where there is one
         statistics.npz   mean image and colour PCA of the training set
         left_out.txt     the files that were found and not used, each with the reason
-        info.json        all else, sealed by a digest of itself and of the statistics: written last
+        info.json        all else, sealed by a digest of it and of the statistics: written last
 
 This is format 2. Stores of format 1 are read as well: they have one file a split, and no checksums,
 seal, counts of classes or left-out list.
@@ -36,7 +36,7 @@ FORMAT = 2
 QUALITY = 95
 MAX_SIZE = 4096  # pixels a side: 48 MiB an image, and eight times that while it is counted
 RAW_UP_TO = 64  # pixels a side; below, JPEG would save little and lose much
-FOLDER = "folder:"  # how the name of a dataset begins that is a folder of images
+FOLDER = "folder:"  # begins the name of a dataset that is a folder of images
 INFO, STATISTICS = "info.json", "statistics.npz"
 
 Encoding = Literal["auto", "jpeg", "raw"]
@@ -53,13 +53,13 @@ class Store:
     classes: tuple[str, ...]
     counts: dict[str, int]  # images in "train", "validation" and, for some, "test"
     statistics: Statistics
-    # Of names, sizes and times of the files it was made from, where these can change: of a folder.
+    # A digest of a folder's file names, sizes and times; "" for other datasets.
     stamp: str = ""
-    # Of each split's images and labels as they came, and their paths in a folder; the first stores
-    # have none.
+    # split -> a digest of its images' bytes, labels and paths in a folder; the first stores have
+    # none.
     contents: dict[str, str] = dataclasses.field(default_factory=dict)
-    # The same of the pixels and labels, where the store keeps raw pixels: whichever way a dataset
-    # came, as PNG of one encoder or another, these are the same.
+    # split -> a digest of its pixels and labels, if the store keeps raw pixels: it is the same for
+    # PNGs of different encoders.
     pixels: dict[str, str] = dataclasses.field(default_factory=dict)
     inventory: Inventory | None = None
     format: int = FORMAT
@@ -82,7 +82,7 @@ class Store:
             raise UserError(f"{error}; {advice}") from error
 
     def open(self) -> "Store":
-        """The same with its files open: if they are made anew, it goes on with the old ones."""
+        """The store with its files open: if they are replaced, it still reads the old ones."""
         _ = self._records
         return self
 
@@ -129,7 +129,7 @@ def open_store(
 
 
 def command(name: str, data_dir: str, image_size: int, quality: int, encoding: Encoding) -> str:
-    """The line for a shell that prepares this store."""
+    """The shell command that prepares this store."""
     words = ["python", "-m", "alexnet.prepare", name]
     words += [f"--image_size={image_size}", f"--data_dir={root_dir(data_dir)}"]
     if stored_quality(image_size, quality, encoding) not in (0, QUALITY):
@@ -180,7 +180,7 @@ def save_info(store: Store) -> None:
 
 
 def save_stamp(store: Store) -> None:
-    """Writes `info.json` alone, of a store whose stamp is another than what is there."""
+    """Writes `info.json` alone, for a store whose stamp has changed."""
     info = {
         field.name: getattr(store, field.name)
         for field in dataclasses.fields(store)
@@ -193,7 +193,7 @@ def save_stamp(store: Store) -> None:
 
 
 def _seal(info: Mapping[str, Any], statistics: bytes) -> str:
-    """A digest of all that `info.json` says, and of the file of the statistics."""
+    """A digest of `info.json` and of the statistics' file."""
     text = json.dumps(info, sort_keys=True).encode()
     return hashlib.sha256(text + b"\0" + hashlib.sha256(statistics).digest()).hexdigest()
 
@@ -237,7 +237,7 @@ def check_outside(name: str, path: Path, argument: str) -> None:
 
 
 def full_name(name: str) -> str:
-    """The same name from every directory."""
+    """The dataset's name, valid from every directory."""
     return f"{FOLDER}{folder_path(name)}" if name.startswith(FOLDER) else name
 
 
@@ -262,7 +262,7 @@ def safe_name(name: str) -> str:
 
 
 def folder_path(name: str) -> Path:
-    """Where a dataset that is a folder of images lies, whichever way its path is written."""
+    """The resolved path of a dataset that is a folder of images."""
     text = name.removeprefix(FOLDER)
     if not text:
         raise UserError("which folder? write folder:/path/to/photos", f"name={name}")

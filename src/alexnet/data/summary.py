@@ -1,4 +1,4 @@
-"""What `prepare` says of a store: what was found, used and left out, and what is doubtful."""
+"""The summary that `prepare` prints: what was found, used and left out, and warnings."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from alexnet.data.inventory import LEFT_OUT, SHOWN, Inventory
 from alexnet.data.store import Store
 from alexnet.text import aligned, printable, some
 
-FEW = 20  # classes, all of which are listed with their counts
+FEW = 20  # up to this many classes are all listed, with their counts
 UNEVEN = 10  # times as many images in the largest class as in the smallest: worth a warning
 
 
@@ -55,7 +55,7 @@ def summary(store: Store, dry_run: bool = False) -> str:
 
 
 def warnings(store: Store) -> list[str]:
-    """A line for each thing in a dataset that can be but is hardly meant."""
+    """A line for each property of a dataset that is probably a mistake."""
     about = store.inventory
     if about is None:
         return []
@@ -111,7 +111,7 @@ def _about_counts(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) -
 
 
 def _classes(store: Store) -> str:
-    """All of them where they are few, else some, and the smallest and the largest."""
+    """All classes if they are few; else some, with the smallest and the largest count."""
     if store.inventory is None:
         return _few(store.classes)
     counts = _totals(store.inventory)

@@ -4,10 +4,10 @@
 def layout(
     devices: int, towers: int, batch_size: int, data: int = 0, tower: int = 0
 ) -> tuple[int, int]:
-    """(data, tower): the given numbers, and for a 0 what the devices allow.
+    """(data, tower): the given numbers, with a 0 replaced by what the devices allow.
 
-    Each tower gets a device of its own if there are enough, as in the paper; the batch is split
-    over as many of the rest as divide it.
+    Each tower gets its own device if there are enough, as in the paper; the batch is split over as
+    many of the rest as divide it.
     """
     tower = tower or (towers if max(data, 1) * towers <= devices else 1)
     most = max(devices // tower, 1)

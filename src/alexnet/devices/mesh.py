@@ -16,14 +16,14 @@ def make(*, towers: int, batch_size: int, data: int = 0, tower: int = 0) -> Mesh
     """A mesh of data x tower devices; `config.mesh` holds `data` and `tower`.
 
     Args:
-        towers: of the net.
-        batch_size: of all devices together.
+        towers: the net's number of towers.
+        batch_size: images in a batch, on all devices together.
         data: how many devices the batch is split over; 0 takes as many as there are.
-        tower: how many devices the towers are split over; 0 gives each tower a device of its own
-            if there are enough, as in the paper.
+        tower: how many devices the towers are split over; 0 gives each tower its own device if
+            there are enough, as in the paper.
 
     Raises:
-        UserError: if the devices, the towers or the batch do not divide so.
+        UserError: if the towers or the batch do not divide over the devices.
     """
     devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
     if tower < 0 or (tower and towers % tower):
@@ -47,7 +47,7 @@ def make(*, towers: int, batch_size: int, data: int = 0, tower: int = 0) -> Mesh
 def split(
     mesh: Mesh | None, f: Callable[..., Any], in_specs: Any, out_specs: Any
 ) -> Callable[..., Any]:
-    """`jax.shard_map` over the axes that have more than one device; f itself where none has.
+    """`jax.shard_map` over the axes with more than one device; f itself if there is none.
 
     Over an axis of one device XLA (on CPU) would still sum the gradients, copying them all.
     """
@@ -84,7 +84,7 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 def process_rows(mesh: Mesh) -> tuple[int, int]:
     """(part, parts): which part of each batch this process's devices take, of how many.
 
-    Where a tower of the same images sits in another process, both take the same part.
+    Processes that hold different towers for the same images take the same part.
     """
     here = jax.process_index()
     rows = [
@@ -111,7 +111,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def everywhere(mesh: Mesh, key: jax.Array) -> jax.Array:
-    """A random key on every device, also on those of other processes, which have the same one."""
+    """A random key on every device, including those of other processes, which pass the same key."""
     data = jax.device_put(np.asarray(jax.random.key_data(key)), replicated(mesh))
     return jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
 
@@ -133,7 +133,7 @@ def put(mesh: Mesh, batches: Iterable[dict[str, np.ndarray]]) -> Iterable[dict[s
 
 
 def parts(mesh: Mesh, count: int, batch: dict[str, jax.Array]) -> Iterator[dict[str, jax.Array]]:
-    """A batch in `count` parts; each takes from every device some of the images it has."""
+    """A batch in `count` parts, each with some of the images on every device."""
     data = mesh.shape["data"]
     for number in range(count):
 

@@ -25,13 +25,13 @@ from jax.experimental import multihost_utils
 from alexnet.errors import Interrupted, UserError
 from alexnet.text import say
 
-HEARTBEAT_SECONDS = 100  # without a sign of life for so long, a process counts as lost
-ANSWER_SECONDS = 35  # so long the others try to reach process 0
-JOIN_SECONDS = 300  # so long the processes wait until all are there
-NOTICE_SECONDS = 10  # after so long a process says that it waits
-ASK_SECONDS = 3  # from one question to the others, whether they were told to stop, to the next
+HEARTBEAT_SECONDS = 100  # a process counts as lost after this long without a sign of life
+ANSWER_SECONDS = 35  # for which the others try to reach process 0
+JOIN_SECONDS = 300  # for which the processes wait for each other
+NOTICE_SECONDS = 10  # after which a process says that it is waiting
+ASK_SECONDS = 3  # between the processes' questions to each other whether to stop
 SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
-MOST_CPU_DEVICES = 256  # each takes threads and memory of this one machine
+MOST_CPU_DEVICES = 256  # each takes threads and memory of this machine
 UNREACHABLE = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "Unable to initialize backend")
 LOST = (
     "another process of this run ended or cannot be reached; start all of them again with the same "
@@ -44,11 +44,11 @@ T = TypeVar("T")
 def join(
     coordinator: str = "", processes: str = "", process: str = "", cpu_devices: str = ""
 ) -> None:
-    """Makes this process one of several, and virtual CPU devices; before the first use of jax.
+    """Makes this process one of several, or makes virtual CPU devices; before jax's first use.
 
     Raises:
-        UserError: for options that do not go together, or if the others cannot be found: within a
-            minute where process 0 does not answer.
+        UserError: for options that do not go together, or if the others cannot be reached; if
+            process 0 does not answer, within a minute.
     """
     numbers = {"processes": processes, "process": process, "cpu_devices": cpu_devices}
     for name, text in numbers.items():
@@ -77,7 +77,7 @@ def join(
             "num_processes": int(processes),
             "process_id": int(process),
         }
-    jax.config.update("jax_enable_preemption_service", False)  # it would keep SIGTERM from us
+    jax.config.update("jax_enable_preemption_service", False)  # it would catch SIGTERM before us
     try:
         with _waiting(coordinator):
             jax.distributed.initialize(
@@ -125,7 +125,7 @@ def _waiting(coordinator: str) -> Iterator[None]:
 
 
 def address(coordinator: str) -> tuple[str, int]:
-    """The host and port of HOST:PORT. Raises UserError for what is none, or an unknown host."""
+    """(host, port) of HOST:PORT. Raises UserError for any other text, or an unknown host."""
     host, _, port = coordinator.rpartition(":")
     if not host or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 2**16:
         raise UserError(f"--coordinator={coordinator}: write HOST:PORT, such as 10.0.0.1:8476")
@@ -139,7 +139,7 @@ def address(coordinator: str) -> tuple[str, int]:
 
 
 def await_answer(host: str, port: int, coordinator: str, seconds: float = ANSWER_SECONDS) -> None:
-    """Waits until something answers there. Raises UserError if nothing does for so long."""
+    """Waits until the address answers. Raises UserError if it does not within `seconds`."""
     until = time.monotonic() + seconds
     while True:
         try:
@@ -158,11 +158,11 @@ def await_answer(host: str, port: int, coordinator: str, seconds: float = ANSWER
 
 @contextlib.contextmanager
 def ends_clearly() -> Iterator[None]:
-    """Ends a process of several at once and with its reason; the others then notice and end too.
+    """Ends one of several processes at once, with its reason; the others then notice and end.
 
-    An ordinary exit would wait minutes for the others, who would wait for this one. `Interrupted`
-    passes through: all processes have agreed to stop. Where jax misses a heartbeat it aborts the
-    process itself, with a report of its own.
+    An ordinary exit would wait minutes for the others, which would wait for this one. `Interrupted`
+    passes through: all processes have agreed to stop. If jax misses a heartbeat, jax aborts the
+    process, with another report.
     """
     try:
         yield
@@ -184,12 +184,12 @@ def ends_clearly() -> Iterator[None]:
 
 
 def agreed(number: int) -> int:
-    """The largest of all processes' numbers; they must all ask."""
+    """The largest of all processes' numbers; every process must call it."""
     return max(gathered(number))
 
 
 def gathered(value: Any) -> list[Any]:
-    """Every process's value, by process, as JSON gives it back; they must all ask."""
+    """Every process's value, in order, after a pass through JSON; every process must call it."""
     text = json.dumps(value)
     if jax.process_count() == 1:
         return [json.loads(text)]
@@ -200,14 +200,14 @@ def gathered(value: Any) -> list[Any]:
 
 
 def together(attempt: Callable[[], T], *expected: type[Exception]) -> T:
-    """What `attempt` gives this process, once it has succeeded in all of them.
+    """The result of `attempt` in this process, once it has succeeded in all processes.
 
-    What it raises in one is raised in all, so that all go on alike; `attempt` itself may not wait
-    for the others.
+    An error in one process is raised in all, so that all go on alike; `attempt` itself must not
+    wait for other processes.
 
     Args:
-        expected: what else it may raise beside UserError, in order of precedence after it; made of
-            one text.
+        expected: the exceptions that it may raise besides UserError, which comes first, in order of
+            precedence. Each can be made from a message.
     """
     expected = (UserError, *expected)
     wrong = None
@@ -228,7 +228,7 @@ def together(attempt: Callable[[], T], *expected: type[Exception]) -> T:
 
 
 def check_same(settings: Mapping[str, Any], but: Sequence[str] = ()) -> None:
-    """Raises UserError in every process if a setting has another value in one of them.
+    """Raises UserError in every process if a setting differs between processes.
 
     Args:
         settings: by name.
@@ -249,17 +249,18 @@ def check_same(settings: Mapping[str, Any], but: Sequence[str] = ()) -> None:
 class Interruption:
     """A signal of SIGNALS asks the loop to save and stop; a second one ends the process at once.
 
-    A thread listens, as Python's own handlers have to wait for the main thread, which may be in a
-    compilation for minutes. Signals that are ignored, as SIGHUP under nohup, stay so. Python lets
-    only the main thread ask for signals: in another one nothing is asked.
+    A thread listens, as Python's own handlers wait for the main thread, which may be compiling for
+    minutes. Ignored signals, such as SIGHUP under nohup, stay ignored. Python lets only the main
+    thread handle signals: in another thread this does nothing.
 
     Args:
-        second_ends: False raises KeyboardInterrupt in the main thread in place of an end.
+        second_ends: False raises KeyboardInterrupt in the main thread instead of ending.
     """
 
     signal = 0
-    _agreed, _calls = 0, 0  # with the others; of the main thread's handler
-    _pause, _left, _asked = 1, 1, None  # calls from one question to the next, those left, when
+    _agreed, _calls = 0, 0  # the signal agreed on; calls of the main thread's handler
+    _pause, _left = 1, 1  # calls of `agreed` between questions to the others, and those left
+    _asked: float | None = None  # when the last question was asked
 
     def __init__(self, second_ends: bool = True):
         self._second_ends = second_ends
@@ -289,8 +290,8 @@ class Interruption:
     def agreed(self) -> int:
         """The signal that all processes stop for, or 0.
 
-        All call it equally often, after each step and batch of a validation; they ask each other
-        every few seconds.
+        Every process calls it equally often, after each step and each batch of a validation; the
+        processes ask each other every few seconds.
         """
         if jax.process_count() == 1 or self._agreed:
             return self._agreed or self.signal

@@ -14,8 +14,8 @@ _LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 NAMES = {name: name for name in _LAYERS}  # the same as here
 
 _FIELD = descriptor_pb2.FieldDescriptorProto
-# Message -> field -> (number, type), of caffe.proto only what is read here. Packed numbers are
-# read as the bytes that they are: 60 million Python floats would take minutes.
+# Message -> field -> (number, type): the part of caffe.proto that is read here. Packed numbers are
+# read as bytes: 60 million Python floats would take minutes.
 _MESSAGES = {
     "BlobShape": {"dim": (1, _FIELD.TYPE_INT64)},
     "BlobProto": {
@@ -37,7 +37,7 @@ def read_caffemodel(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     """({"conv1.weight": float32, "conv1.bias": ...}, the names of all layers in their order).
 
     Reads files of today's Caffe and those with the older `layers`. Raises UserError for a file
-    that is damaged or none of Caffe's.
+    that is damaged or not Caffe's.
     """
     net, content = _net_parameter(), files.read_bytes(path)
     try:
@@ -60,7 +60,7 @@ def read_caffemodel(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
 def check_order(net: Net, names: list[str], path: Path) -> None:
     """Raises UserError if the file's layers come in another order than the net's.
 
-    caffe_alexnet and caffenet have the same weights and differ in this alone.
+    caffe_alexnet and caffenet have weights of the same shapes, and differ only in this order.
     """
     rows = [row.name for row in net.rows]
     found = [name for name in dict.fromkeys(names) if name in rows]
@@ -79,7 +79,7 @@ def _array(blob: message.Message, name: str, path: Path) -> np.ndarray:
         raise UserError(f"{path}: {name} is damaged: {values.size} numbers for shape {shape}")
     if name.endswith(".bias"):
         return values
-    # Before `shape`, fully-connected weights had two axes of 1 in front.
+    # In files older than `shape`, fully-connected weights have two leading axes of 1.
     return values.reshape(shape[2:] if shape[:2] == (1, 1) else shape)
 
 

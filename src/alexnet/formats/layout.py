@@ -1,6 +1,6 @@
-"""How other frameworks lay parameters out: outputs first, then channels, then pixels.
+"""How other frameworks lay out parameters: outputs first, then channels, then pixels.
 
-A group of Caffe's is a tower here: outputs are split over the towers in order, and a layer reads as
+A Caffe group is a tower here: outputs are split over the towers in order, and a layer reads as
 many channels as one tower sees. `names` says what the file calls each layer, which has `.weight`
 (outputs, channels, height, width) or (outputs, channels x height x width) and `.bias` (outputs).
 """
@@ -16,7 +16,7 @@ Params = dict[str, dict[str, np.ndarray]]
 
 
 def shapes(net: Net, names: dict[str, str]) -> dict[str, tuple[int, ...]]:
-    """Of all arrays that a file of this net has."""
+    """The shapes of all arrays in a file of this net."""
     found: dict[str, tuple[int, ...]] = {}
     for layer, (height, width, channels), outputs in _weighted(net):
         convolution = isinstance(layer.row, Conv)
@@ -58,7 +58,7 @@ def theirs(net: Net, names: dict[str, str], params: Params) -> Arrays:
 
 
 def _weighted(net: Net) -> Iterator[tuple[Layer, tuple[int, int, int], int]]:
-    """Layers with parameters, the (height, width, channels) that an output reads, all outputs."""
+    """(layer, the (height, width, channels) that an output reads, outputs) of weighted rows."""
     for layer in layers(net):
         row = layer.row
         if isinstance(row, Conv):

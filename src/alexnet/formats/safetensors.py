@@ -11,10 +11,10 @@ from alexnet.errors import UserError, one_line
 def read_safetensors(
     path: Path, start: str | None = ""
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """(float32 arrays, metadata). Raises UserError for a damaged file or numbers numpy lacks.
+    """(float32 arrays, metadata). Raises UserError for a damaged file or dtypes numpy lacks.
 
     Args:
-        start: of the names of the arrays that are read; None reads none.
+        start: the prefix of the names of the arrays to read; None reads none.
     """
     if not path.is_file():
         raise UserError(f"{path} is no file")

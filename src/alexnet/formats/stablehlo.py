@@ -19,7 +19,7 @@ from jax import export
 def content(f: Callable[[jax.Array], jax.Array], image_size: int, classes: Sequence[str]) -> bytes:
     """The file of f(images), for CPUs and NVIDIA GPUs and for any number b of images.
 
-    The format has one place for words, the name of the function.
+    The format has one place for text, the function's name: it holds the classes.
     """
 
     def named(images: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""PyTorch's .pth, and what torchvision calls the layers of its alexnet."""
+"""PyTorch's .pth, and torchvision's names for the layers of its alexnet."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A net's weights in a file, whichever format its suffix names."""
+"""A net's weights in a file of one of the formats; its suffix names the format."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from alexnet.text import difference
 # images uint8 [b, image_size, image_size, 3] -> logits float32 [b, classes]
 Classifier = Callable[[jax.Array], jax.Array]
 STATISTICS = "statistics"  # arrays of our own files beside the layers: mean image, colour PCA
-DIGEST = "sha256"  # beside it, of it and of the arrays
+DIGEST = "sha256"  # the metadata's digest of its own text and of the arrays
 MEND = "export it again"
 TYPES = {"config": dict, "classes": int, "class_names": list}
 OURS = "alexnet"  # the metadata of our own .safetensors: {"config": ..., "classes": ...} as JSON
@@ -38,7 +38,7 @@ def read_weights(
         net_name: the config's name of the net.
         make_net: builds the net for the number of classes in the file, unless the dataset knows
             its own.
-        check_config: takes the config in a file of our own; raises UserError if it is another
+        check_config: checks the config in one of our own files; raises UserError if it is another
             net's.
 
     Raises:
@@ -86,9 +86,9 @@ def read_weights(
 
 
 def about(source: Path) -> dict[str, Any]:
-    """What a .safetensors of our own says: config, classes and, if it is not old, class_names.
+    """The metadata of one of our own .safetensors; {} for any other file.
 
-    {} of any other file.
+    It has the config, classes and, unless the file is old, class_names.
     """
     if source.suffix != ".safetensors":
         return {}
@@ -106,7 +106,7 @@ def statistics(source: Path) -> dict[str, np.ndarray]:
 
 
 def check_target(target: Path, names: str) -> None:
-    """Raises UserError for a suffix or `names` that no file has."""
+    """Raises UserError for an unknown suffix or unknown `names`."""
     if target.suffix not in (".safetensors", ".stablehlo"):
         raise UserError("end it in .safetensors or .stablehlo", f"target={target}")
     choice("names", names, ("own", "torchvision"))
@@ -131,9 +131,9 @@ def content(
     """The file `target`, which `check_target` and `check_names` have accepted.
 
     Args:
-        described: {"config": ..., "class_names": [...]}, which `about` gives again.
-        kept: what `statistics` gives again.
-        make_classifier: called for a .stablehlo alone, which also needs the mean image.
+        described: {"config": ..., "class_names": [...]}, which `about` reads back.
+        kept: the arrays that `statistics` reads back.
+        make_classifier: called only for a .stablehlo, which also needs the mean image.
     """
     if target.suffix == ".stablehlo":
         return stablehlo.content(make_classifier(), net.image_size, described["class_names"])
@@ -147,7 +147,7 @@ def content(
 
 
 def _described(source: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """What a file of our own says of itself. Raises UserError if that is damaged."""
+    """The metadata of one of our own files. Raises UserError if it is damaged."""
     try:
         found = json.loads(metadata[OURS])
     except ValueError as error:
@@ -159,7 +159,7 @@ def _described(source: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _digest(text: str, arrays: layout.Arrays) -> str:
-    """SHA-256 of what a file says of itself, and of its arrays by name."""
+    """SHA-256 of a file's metadata and of its arrays by name."""
     found = hashlib.sha256(text.encode())
     for name, array in sorted(arrays.items()):
         found.update(f"\n{name} {array.dtype} {array.shape}\n".encode())
@@ -168,6 +168,6 @@ def _digest(text: str, arrays: layout.Arrays) -> str:
 
 
 def _check_digest(source: Path, metadata: Mapping[str, str], arrays: layout.Arrays) -> None:
-    """Raises UserError if the file is not what was written; earlier versions wrote no digest."""
+    """Raises UserError if the file differs from its digest; earlier versions wrote none."""
     if DIGEST in metadata and metadata[DIGEST] != _digest(metadata[OURS], arrays):
         raise UserError(f"{source} is damaged (its digest differs): {MEND}")

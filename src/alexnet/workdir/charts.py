@@ -1,5 +1,7 @@
-"""TensorBoard's event files, written at once: tensorboardX's own thread dies where a disk is full,
-and whoever hands it an event then waits for ever."""
+"""TensorBoard's event files, written without tensorboardX's thread.
+
+That thread dies when a disk is full, and whoever hands it another event waits for ever.
+"""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -15,11 +17,11 @@ FLUSH_SECONDS = 10
 
 
 class Charts:
-    """One run of TensorBoard's, in a folder. They end where a file cannot be written.
+    """The charts of one TensorBoard run, in a folder; they end if the file cannot be written.
 
     Args:
-        purge: a resumed run's first step: TensorBoard forgets what it has of this one and later.
-        number: of the file; else two of one second would be one file.
+        purge: a resumed run's first step: TensorBoard forgets its points from this step on.
+        number: the file's number, which keeps apart two files of the same second.
         failed: called with the OSError, once.
     """
 
@@ -67,7 +69,7 @@ class Charts:
 
     @contextlib.contextmanager
     def _best_effort(self) -> Iterator[None]:
-        """A failure ends the file: behind half a record TensorBoard would read nothing."""
+        """A failure ends the file: TensorBoard would read nothing after half a record."""
         try:
             yield
         except OSError as error:

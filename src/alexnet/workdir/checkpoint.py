@@ -1,13 +1,13 @@
 """Checkpoints: written while training goes on, verified when read; the best and the last two kept.
 
-Orbax writes and reads one directory per step, `<workdir>/checkpoints/<step>/`; which of them
-exist is decided here. A state is stored flat, one array per leaf under its path
-("params/conv1/kernel"), so a reader needs no class of ours. Orbax restores a flipped bit without
-a word, hence the record in each checkpoint's metadata: shape, dtype and crc32 of every leaf, with
-the step and the run, so that a renamed checkpoint and one of another run are noticed.
+Orbax writes and reads one directory per step, `<workdir>/checkpoints/<step>/`; this file decides
+which steps are kept. A state is stored flat, one array per leaf under its path
+("params/conv1/kernel"), so a reader needs none of our classes. Orbax restores a flipped bit without
+a warning. So each checkpoint's metadata holds a record: every leaf's shape, dtype and crc32, and
+the step and the run, which reveal a checkpoint that was renamed or is another run's.
 
-Of several processes the first writes, alone; each reads alone. Orbax would have them wait for each
-other in the midst of both, and for minutes where one fails. What came out is agreed on afterwards.
+The first process writes alone, and every process reads alone. Otherwise Orbax would make them wait
+for each other, for minutes if one fails. Afterwards the processes agree on the outcome.
 """
 
 import gc
@@ -39,10 +39,10 @@ from alexnet.workdir.damage import DamagedError
 from alexnet.workdir.record import Progress, Validation, best
 
 _STEP = re.compile("0|[1-9][0-9]*")  # the name of a checkpoint
-# Of a killed save, of a killed deletion.
+# The remains of a killed save or a killed deletion.
 _LEFTOVER = re.compile(r"[0-9]+\.(orbax-checkpoint-tmp.*|deleted)")
 _RECORD = "_CHECKPOINT_METADATA"
-# What earlier versions called the leaves of the optimiser's state.
+# Earlier versions' names for the leaves of the optimiser's state.
 _FORMERLY = re.compile(r"(velocity|opt_state)/(?P<leaf>[^/]+/(kernel|bias))")
 _PATTERN = "*?[\\"  # characters that Orbax takes for a glob pattern
 
@@ -50,21 +50,21 @@ Which = Literal["best", "last"] | int  # the best checkpoint, the last, or that 
 
 
 class Checkpoints:
-    """The checkpoints of one training run; every process makes one and calls it in step.
+    """The checkpoints of one training run; every process makes this object and calls its methods.
 
-    At the start the leftovers of a killed process are removed, so only the training run may open
-    its directory this way: everyone else uses `load_params`. Leave through `with` or `close`: a
-    save still under way is then finished.
+    Making it removes the leftovers of a killed process, so only the training run may open its
+    directory this way: everyone else uses `load_params`. Leave it through `with` or `close`, which
+    finish a save under way.
 
     Args:
-        run: which run's they are; "" if that is not known.
+        run: the run's id; "" if it is not known.
 
     Attributes:
         failure: why the last save failed; "" if it did not.
-        saved: the newest step that is known to be there, None if there is none.
+        saved: the newest step that is known to be complete; None if there is none.
 
     Raises:
-        UserError: where nothing can be written, a checkpoint was renamed, or is another run's.
+        UserError: if nothing can be written, or a checkpoint was renamed or is another run's.
     """
 
     def __init__(self, directory: str | Path, run: str = ""):
@@ -74,7 +74,7 @@ class Checkpoints:
         self._saving: tuple[int, Validation, str] | None = None
         self._writer: v0.AsyncCheckpointer | None = None
         survey = processes.together(lambda: self._survey() if _first() else None)
-        # What is stored with each step, and None where that cannot be read: these are not deleted.
+        # The validation of each step; None if its record cannot be read: it is then not deleted.
         self._found = {
             step: None if found is None else Validation(*found)
             for step, found in processes.gathered(survey)[0]
@@ -86,7 +86,7 @@ class Checkpoints:
     def __exit__(self, error: type | None, *more) -> None:
         if error is None or jax.process_count() == 1:
             self.close()
-        elif self._saving is not None:  # the others may have gone: nothing is agreed
+        elif self._saving is not None:  # other processes may be gone: no agreement
             (step, _, why), self._saving = self._saving, None
             self._outcome(step, why)
 
@@ -103,13 +103,13 @@ class Checkpoints:
         error: float | None,
         loss: float | None = None,
     ) -> None:
-        """Start saving `state`, a pytree of arrays; return once they are copied to the host.
+        """Starts saving `state`, a pytree of arrays; returns once they are copied to the host.
 
-        `error` is the validation top-1 error, a fraction, or None when this step was not
-        evaluated, `loss` the validation loss. Once this one is complete, all are deleted but it,
-        the one before and the best. A save that fails is reported in a line on stderr, and
-        `failure` says why; what was there stays. Raises UserError if `step` is not after the last
-        one saved.
+        `error` is the validation top-1 error, a fraction, or None if this step was not validated;
+        `loss` is the validation loss. Once the save is complete, all checkpoints are deleted except
+        this one, the one before and the best. A failed save is reported in a line on stderr,
+        `failure` says why, and the other checkpoints stay. Raises UserError if `step` is not after
+        the last one saved.
         """
         self.wait()
         if self._found and step <= max(self._found):
@@ -125,7 +125,7 @@ class Checkpoints:
         self._saving = step, found, self._begin(step, leaves, about) if _first() else ""
 
     def validated(self, step: int, progress: Progress, found: Validation) -> None:
-        """Adds what a validation found to the last step, which was saved without."""
+        """Adds a validation's result to the last step, which was saved without one."""
         self.wait()
         self._found[step] = found
         if not _first():
@@ -137,7 +137,7 @@ class Checkpoints:
         files.write_json(whole_file | {"custom_metadata": _sealed(record)}, path)
 
     def wait(self) -> None:
-        """Finish the save under way, if any, and delete what it makes superfluous."""
+        """Finishes the save under way, if any, and deletes superfluous checkpoints."""
         if self._saving is None:
             return
         (step, found, why), self._saving = self._saving, None
@@ -155,14 +155,14 @@ class Checkpoints:
             self._remove(step)
 
     def best(self) -> tuple[int, Validation] | None:
-        """(step, what its validation found) of the best, or None if none was evaluated."""
+        """(step, validation) of the best checkpoint; None if none was validated."""
         self.wait()
         step = best(self._known)
         return None if step is None else (step, self._known[step])
 
     @property
     def _known(self) -> dict[int, Validation]:
-        """Those whose record can be read."""
+        """The validations of the steps whose record can be read."""
         return {step: found for step, found in self._found.items() if found is not None}
 
     def close(self) -> None:
@@ -170,14 +170,14 @@ class Checkpoints:
         self.wait()
 
     def restore(self, like: Any) -> tuple[Any, int, Progress] | None:
-        """(state, step, progress) of the newest good checkpoint, or None when there is none.
+        """(state, step, progress) of the newest good checkpoint, or None if there is none.
 
-        `like` is the state with a jax.ShapeDtypeStruct, sharding included, for every array; the
-        mesh may differ from the one that saved. A checkpoint that is damaged for one process is so
-        for all; it is reported on stderr, and once an older good one is found renamed to
-        `<step>.damaged`. Raises UserError if all are damaged, if one cannot be read for another
-        reason, if the leaves in the checkpoint are not those of `like`, or if the newest was never
-        merged (`_check_merged`).
+        `like` is the state with a jax.ShapeDtypeStruct, including its sharding, for every array;
+        the mesh may differ from the one that saved. A checkpoint that is damaged for one process
+        counts as damaged for all. It is reported on stderr and, once an older good checkpoint is
+        found, renamed to `<step>.damaged`. Raises UserError if all checkpoints are damaged, if one
+        cannot be read for another reason, if its leaves are not those of `like`, or if Orbax never
+        merged the newest (`_check_merged`).
         """
         self.wait()
         damaged, choose = [], lambda path: lambda saved: _same(saved, like, path)
@@ -217,7 +217,7 @@ class Checkpoints:
         return list(_validations(self.directory, self.run).items())
 
     def _begin(self, step: int, leaves: dict[str, Any], about: dict) -> str:
-        """Starts to write; why that failed, or ""."""
+        """Starts writing; returns why that failed, or ""."""
         record = _sealed(about | {"leaves": _describe(leaves)})
         try:
             self._writer = self._writer or _make_writer()
@@ -231,7 +231,7 @@ class Checkpoints:
         return ""
 
     def _outcome(self, step: int, why: str) -> str:
-        """Why the save under way failed, or "", once it has ended; for the first process."""
+        """Waits for the save under way; returns why it failed, or ""."""
         if why or self._writer is None:  # it failed at once, or another process writes
             return why
         try:
@@ -261,7 +261,7 @@ class Checkpoints:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _remove(self, step: int, keep_as: str | None = None) -> None:
-        """Forget a step. Renaming first makes it atomic: no half-deleted step is ever seen."""
+        """Deletes a step, or renames it; a deletion begins with a renaming, which is atomic."""
         del self._found[step]
         if not _first():
             return
@@ -290,7 +290,7 @@ def check_path(directory: str | Path) -> None:
 
 
 def which(text: str) -> Which:
-    """What `--checkpoint=text` asks `load_params` for. Raises UserError."""
+    """The argument of `load_params` for `--checkpoint=text`. Raises UserError."""
     match text:
         case "best" | "last":
             return text
@@ -304,8 +304,8 @@ def load_params(directory: str | Path, step: Which = "best") -> tuple[dict, Prog
     """(params, progress) of a checkpoint, for evaluation and notebooks; writes nothing.
 
     `directory` is a workdir or its checkpoints directory. `params` is a nested dict of numpy
-    arrays: the "params" subtree, without reading the rest, when the state has one, else the whole
-    state. Raises UserError if there is no such checkpoint or it is damaged.
+    arrays: the "params" subtree, which alone is then read, or the whole state if it has no such
+    subtree. Raises UserError if there is no such checkpoint or it is damaged.
     """
     directory = _directory(directory)
     while True:
@@ -321,7 +321,7 @@ def load_params(directory: str | Path, step: Which = "best") -> tuple[dict, Prog
 
 
 def find(directory: str | Path, step: Which = "best") -> int:
-    """The step of the best or last checkpoint, or that very step. Raises UserError."""
+    """The step of the best or last checkpoint, or `step`, if it is there. Raises UserError."""
     directory = _directory(directory)
     stored = _validations(directory) if directory.is_dir() else {}
     found = {number: one or Validation(None) for number, one in stored.items()}
@@ -336,7 +336,7 @@ def find(directory: str | Path, step: Which = "best") -> int:
 
 
 def _directory(directory: str | Path) -> Path:
-    """Of a workdir its checkpoints."""
+    """The folder of checkpoints in a workdir, or `directory` itself if it has none."""
     directory = Path(directory).absolute()
     inside = directory / "checkpoints"
     return inside if inside.is_dir() else directory
@@ -348,7 +348,7 @@ def begun(workdir: str | Path) -> bool:
 
 
 def _reading() -> ocp.Context:
-    """Subsets may be read, and each process reads what it needs, waiting for no other."""
+    """A context in which a process may read some of the leaves, without waiting for others."""
     context = ocp.Context()
     context.pytree.loading.partial_load = True
     context.multiprocessing.primary_host = jax.process_index()
@@ -358,10 +358,10 @@ def _reading() -> ocp.Context:
 
 
 def _make_writer() -> v0.AsyncCheckpointer:
-    """Of this process alone; uncompressed: float noise shrinks by 8% for 6 times the work.
+    """A writer of this process alone, without compression: 6 times the work would save 8%.
 
-    Orbax's newer interface compares the path in all processes whichever are to write. Of a save
-    that fails Orbax logs a traceback of each thread: a line of ours says it.
+    Orbax's newer interface compares the path in all processes, even if only one writes. When a save
+    fails, Orbax logs a traceback of each thread; these are hidden, as we report the failure.
     """
     for name in ("absl", "asyncio"):
         logging.getLogger(name).addFilter(_is_not_orbax)
@@ -377,7 +377,7 @@ def _make_writer() -> v0.AsyncCheckpointer:
     return v0.AsyncCheckpointer(
         v0.CompositeCheckpointHandler(composite_options=options, state=state),
         multiprocessing_options=alone,
-        # In the background, a directory that cannot be made would be waited for for minutes.
+        # In the background, Orbax would wait for minutes for a directory that cannot be made.
         async_options=v0.options.AsyncOptions(create_directories_asynchronously=False),
     )
 
@@ -387,20 +387,20 @@ def _is_not_orbax(record: logging.LogRecord) -> bool:
     return not any("orbax" in text for text in (record.pathname, record.getMessage(), trace))
 
 
-_hooks: list[Callable[[Any], object]] = []  # what `sys.unraisablehook` was
+_hooks: list[Callable[[Any], object]] = []  # the `sys.unraisablehook` before ours
 
 
 def _without_orbax(what: Any) -> None:
-    """Of the writes that a failed save abandons each says that nobody listens any more."""
+    """Hides what the abandoned writes of a failed save report: that their event loop is closed."""
     if str(what.exc_value) != "Event loop is closed":
         _hooks[-1](what)
 
 
 def _validations(directory: Path, run: str = "") -> dict[int, Validation | None]:
-    """What is stored with each complete step, an error of None where it was not evaluated.
+    """The validation of each complete step, whose error is None if the step was not validated.
 
-    None where it is damaged, which is reported. Raises UserError as `_read_record` does, and where
-    it cannot be read.
+    A step with a damaged record has None, and is reported. Raises UserError as `_read_record` does,
+    and if a record cannot be read.
     """
     found: dict[int, Validation | None] = {}
     for step in sorted(int(p.name) for p in directory.iterdir() if _STEP.fullmatch(p.name)):
@@ -434,19 +434,19 @@ def _describe(leaves: dict[str, jax.Array]) -> dict[str, dict]:
 
 
 def _crc32(leaf: jax.Array | np.ndarray) -> int:
-    """Of the whole array's bytes in C order."""
+    """The crc32 of the whole array's bytes in C order."""
     return zlib.crc32(np.ascontiguousarray(whole(leaf)).view(np.uint8).data)
 
 
 def whole(leaf: jax.Array | np.ndarray) -> np.ndarray:
-    """An array on the host, whatever its sharding; every process calls it, and gets all of it."""
+    """The whole array on the host, whatever its sharding; every process must call it."""
     if isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated):
         leaf = multihost_utils.process_allgather(leaf, tiled=True)
     return np.asarray(leaf)
 
 
 def _sealed(record: dict) -> dict:
-    """The record as JSON gives it back, with its own crc32."""
+    """The record after a pass through JSON, with its crc32."""
     record = json.loads(json.dumps(record))
     return record | {"crc32": zlib.crc32(json.dumps(record, sort_keys=True).encode())}
 
@@ -454,8 +454,8 @@ def _sealed(record: dict) -> dict:
 def _read_record(path: Path, run: str = "") -> dict:
     """{"step", "run", "metadata", "error", "loss", "leaves": {name: {"shape", "dtype", "crc32"}}}.
 
-    Raises UserError if it is sound but of another step or `run`, else if it is damaged. Earlier
-    versions stored no step, no run and no loss.
+    Raises UserError if the record is sound but of another step or `run`, and other exceptions if it
+    is damaged. Earlier versions stored no step, no run and no loss.
     """
     # ocp.metadata would open every array as well: 25 times slower, noisy when damaged.
     record = json.loads((path / _RECORD).read_text())["custom_metadata"]
@@ -478,9 +478,9 @@ def _read(
 ) -> tuple[dict[str, Any], Progress]:
     """(leaves by name, progress); `choose` maps the record's leaves to the wanted ones.
 
-    Every process reads what it needs; only then do all look together at the whole of each leaf.
-    Raises DamagedError, UserError where nothing is known against the content, and what `choose`
-    raises: in all processes if in one.
+    Every process reads the leaves that it needs; then all processes together verify each whole
+    leaf. Raises DamagedError, UserError if the content may be sound, and the exceptions of
+    `choose`. An exception in one process is raised in all.
     """
 
     def read() -> tuple[dict, dict]:
@@ -499,7 +499,7 @@ def _read(
 
 
 def _judging(path: Path, attempt: Callable[[], Any]) -> Any:
-    """What `attempt` gives; UserError and DamagedError in place of all else that it raises."""
+    """The result of `attempt`; its exceptions become UserError or DamagedError."""
     try:
         return attempt()
     except UserError:
@@ -526,7 +526,7 @@ def _check_merged(path: Path) -> None:
     """Raises UserError for a checkpoint whose files Orbax never merged.
 
     Earlier versions could save below paths such as "runs[1]" (see `check_path`). With a backslash
-    in the path the files lie in another folder, as TensorStore takes it for a slash.
+    in the path, the files are in another folder, as TensorStore takes the backslash for a slash.
     """
     state = path / "state"
     if not state.is_dir() or (state / "manifest.ocdbt").exists() or (state / "d").exists():
@@ -542,7 +542,7 @@ def _check_merged(path: Path) -> None:
 
 
 def _params(saved: dict[str, dict]) -> dict[str, np.ndarray]:
-    """Numpy arrays to read into: those under "params/" if there are any, else all."""
+    """Numpy arrays to read leaves into: the leaves under "params/", or all if there are none."""
     names = [name for name in saved if name.startswith("params/")] or list(saved)
     return {
         name: np.empty(saved[name]["shape"], jax.numpy.dtype(saved[name]["dtype"]))
@@ -551,7 +551,10 @@ def _params(saved: dict[str, dict]) -> dict[str, np.ndarray]:
 
 
 def _same(saved: dict[str, dict], like: Any, path: Path) -> dict[str, Any]:
-    """`like` by saved name; UserError names the first leaf that differs, which Orbax might cast."""
+    """The leaves of `like` by their saved names.
+
+    Raises UserError, naming the first leaf that differs: Orbax might cast it.
+    """
     wanted = _named(like)
     there = {_today(name): f"{leaf['dtype']}{leaf['shape']}" for name, leaf in saved.items()}
     here = {name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in wanted.items()}
@@ -561,7 +564,7 @@ def _same(saved: dict[str, dict], like: Any, path: Path) -> dict[str, Any]:
 
 
 def _today(name: str) -> str:
-    """A leaf's name, where an earlier version called it otherwise."""
+    """A leaf's name today, from its name in any version."""
     if found := _FORMERLY.fullmatch(name):
         return f"opt_state/momentum/trace/{found['leaf']}"
     return name

@@ -22,8 +22,8 @@ MAY_CHANGE = (
     *("checkpoint_", "data.data_dir", "wandb_project", "fetch", "steps_per_dispatch"),
 )
 LOCK = ".lock"
-SAVED = "saved"  # in the lock file, once a checkpoint was
-EARLIER = "earlier-"  # folders of what `start_over` put aside
+SAVED = "saved"  # in the lock file, once a checkpoint has been saved
+EARLIER = "earlier-"  # begins the names of the folders that `start_over` makes
 LOOK_SECONDS = 2
 FRESH = "start over with --fresh, which keeps what is there in another folder"
 
@@ -32,7 +32,7 @@ class Claim:
     """A workdir that is this run's own.
 
     Attributes:
-        run: the run's id, by which its checkpoints know it.
+        run: the run's id, which its checkpoints carry.
     """
 
     def __init__(self, workdir: Path, run: str, file: IO | None):
@@ -50,7 +50,7 @@ class Claim:
         raise UserError(f"{self._workdir} was removed or replaced while the run was training there")
 
     def note_saved(self, step: int | None) -> None:
-        """Leaves on record that there was a checkpoint: without one, it was taken away."""
+        """Records that a checkpoint was saved: if there is none later, it was taken away."""
         if step is not None and self._file is not None and not self._file.tell():
             with contextlib.suppress(OSError):
                 self._file.write(SAVED)
@@ -59,7 +59,7 @@ class Claim:
 
 @contextlib.contextmanager
 def claim(workdir: Path, config: ConfigDict, may_change: Sequence[str] = ()) -> Iterator[Claim]:
-    """Makes the workdir this run's own, for as long as it trains.
+    """Claims the workdir for this run while it trains.
 
     Args:
         may_change: keys that may differ from those of the run there, beside MAY_CHANGE.
@@ -88,7 +88,7 @@ def claim(workdir: Path, config: ConfigDict, may_change: Sequence[str] = ()) -> 
 
 
 def start_over(workdir: Path) -> None:
-    """Puts all that a workdir holds into its folder earlier-1, or the next number."""
+    """Moves all that a workdir holds to its folder earlier-1, or the next free number."""
 
     def put_aside() -> None:
         if jax.process_index() != 0 or not workdir.is_dir():
@@ -103,7 +103,7 @@ def start_over(workdir: Path) -> None:
             last = max((int(number) for number in numbers if number.isdecimal()), default=0)
             earlier = workdir / f"{EARLIER}{last + 1}"
             earlier.mkdir()
-            # The checkpoints first: should the rest stay, it is seen that they are gone.
+            # The checkpoints first: if a move fails later, the run is known to have lost them.
             for name in sorted(names, key=lambda name: name != "checkpoints"):
                 os.replace(workdir / name, earlier / name)
             (workdir / LOCK).write_text("")
@@ -113,7 +113,7 @@ def start_over(workdir: Path) -> None:
 
 
 def _locked(workdir: Path, stack: contextlib.ExitStack) -> IO:
-    """The lock file, at the end of what is in it, locked until the stack ends."""
+    """The lock file, positioned at its end and locked until the stack closes."""
     workdir.mkdir(parents=True, exist_ok=True)
     file = stack.enter_context((workdir / LOCK).open("a"))
     file.seek(0, os.SEEK_END)
@@ -124,7 +124,7 @@ def _locked(workdir: Path, stack: contextlib.ExitStack) -> IO:
 
 @contextlib.contextmanager
 def _written(argument: str, what: str) -> Iterator[None]:
-    """A line for what the system refuses."""
+    """Turns an OSError into a UserError that begins with `what`."""
     try:
         yield
     except OSError as error:
@@ -153,10 +153,10 @@ def check_same_run(workdir: Path, config: ConfigDict, may_change: Sequence[str])
 
 
 def check_kept(workdir: Path, saved: bool) -> None:
-    """Raises UserError for a run that has saved checkpoints and has none.
+    """Raises UserError for a run whose checkpoints are gone.
 
     Args:
-        saved: whether it has noted that; earlier versions did not.
+        saved: whether the run noted that it saved one; earlier versions did not note it.
     """
     if checkpoint.begun(workdir):
         return

@@ -1,8 +1,8 @@
-"""What is damage, and what is circumstance: decided here alone.
+"""Tells damage from circumstance; nothing else decides that.
 
-Content that is missing, short or not what its digest says is damage: another checkpoint may be
+Content that is missing, short or different from its digest is damage: another checkpoint may be
 tried. All else (permission, memory, stale handles, a disk that fails, a barrier, a timeout) says
-nothing against the content: whoever meets it stops, and neither renames nor deletes anything.
+nothing about the content: the program stops, and neither renames nor deletes anything.
 """
 
 import errno
@@ -15,7 +15,7 @@ from pathlib import Path
 from alexnet.errors import UserError
 
 MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
-# What TensorStore and XLA put before a message, which they raise as a ValueError or RuntimeError.
+# How messages begin that TensorStore and XLA raise as ValueError or RuntimeError.
 CIRCUMSTANCES = (
     *("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED"),
     *("CANCELLED", "UNAUTHENTICATED", "Barrier", "barrier"),
@@ -23,7 +23,7 @@ CIRCUMSTANCES = (
 
 
 class DamagedError(Exception):
-    """Something stored that cannot be read, or not as it was written; says which and why."""
+    """Stored content that cannot be read, or is not what was written; says which and why."""
 
 
 def check_readable(folder: Path) -> None:
@@ -39,7 +39,7 @@ def check_readable(folder: Path) -> None:
 
 
 def judged(error: BaseException, what: str) -> Exception:
-    """DamagedError or, for circumstances, UserError, for what reading `what` raised."""
+    """The exception for an `error` while `what` was read: DamagedError, or UserError."""
     chain = list(_causes(error))
     for one in chain:
         text = str(one)
@@ -54,7 +54,7 @@ def judged(error: BaseException, what: str) -> Exception:
 
 
 def reason(error: BaseException) -> str:
-    """The error at the root, which Orbax wraps several times, in at most a line."""
+    """The root cause, which Orbax wraps several times, in one short line."""
     *_, root = _causes(error)
     if isinstance(root, OSError) and root.strerror:
         text = f"{root.strerror}: {root.filename}" if root.filename else root.strerror
@@ -66,7 +66,7 @@ def reason(error: BaseException) -> str:
 
 
 def _errno(text: str) -> int:
-    """The system's, in a message of TensorStore's; 0 if there is none."""
+    """The system's error number in a message of TensorStore; 0 if there is none."""
     found = re.search(r"\[os_error_code='(\d+)'\]", text)
     return int(found[1]) if found else 0
 

@@ -32,14 +32,14 @@ class Log:
     A run resumed at `resume_step` continues both as if it had never been interrupted: rows of
     later steps are dropped. None starts afresh and deletes what an earlier run left there. On a
     terminal a live line shows the progress, elsewhere a plain one at most every `interval`
-    seconds. Only one process is to be `enabled`; in the others every method does nothing. Errors
+    seconds. Only one process should be `enabled`; in the others every method does nothing. Errors
     are fractions, 0 to 1; lines leave out the top-5 error unless `top5`. Every row has the seconds
-    that the run was open, whatever they were spent on; a resumed run goes on from the last row's.
-    TensorBoard sees two runs, train and validation, in the same charts, and `<workdir>/config.json`
-    as text. A `tracker` gets every row, and those that are kept where it begins with this run.
+    for which the run has been open, whatever it did; a resumed run counts on from its last row.
+    TensorBoard shows two runs, train and validation, in the same charts, and
+    `<workdir>/config.json` as text. A `tracker` gets every row; a new one also gets the rows kept.
 
-    Where a disk is full training goes on, with one warning: rows wait until they can be written,
-    charts end. A standard output that is closed is no reason to stop either.
+    If a disk is full, training goes on with one warning: rows wait until they can be written, and
+    charts end. Nor does training stop if standard output is closed.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Log:
             text = textwrap.indent((workdir / "config.json").read_text(), "    ")  # Markdown's code
             self._tensorboard["train"].text("config", text, resume_step or 0)
         if sys.stdout is not None and sys.stdout.isatty():
-            # On a terminal that reports 0 columns and rows tqdm shows nothing: it gets a size.
+            # tqdm shows nothing on a terminal that reports 0 columns and rows: it gets a size.
             self._bar = tqdm(
                 total=total_steps,
                 initial=resume_step or 0,
@@ -186,7 +186,7 @@ class Log:
             self._tensorboard["train"].picture(tag, pixels_HWC, step)
 
     def status(self, text: str) -> None:
-        """What goes on until the first step's line: on the live line if there is one."""
+        """Shows what happens before the first step's line, on the live line if there is one."""
         if self._bar is not None:
             with _heard():
                 self._bar.set_description_str(text)
@@ -205,7 +205,7 @@ class Log:
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Around validation and checkpoints: their time does not count in images per second."""
+        """Wraps validation and checkpoints, whose time does not count in images per second."""
         start = monotonic()
         try:
             yield
@@ -243,7 +243,7 @@ class Log:
                 self._tensorboard[run].scalar(tag, value, row["step"])
 
     def _live(self, bar: tqdm, step: int, line: str) -> None:
-        """The live line, behind a bar of 18 columns where there is room for one."""
+        """Shows the live line, after a bar of 18 columns if there is room for one."""
         bar.n, bar.ncols = step, _columns()
         room = len(line) + 18 <= bar.ncols
         bar.bar_format = f"{'{percentage:3.0f}% {bar:12} ' if room else ''}{{desc}}"
@@ -283,8 +283,10 @@ class Log:
 
 
 class _Rows:
-    """Lines at the end of a file. Those that cannot be written wait for the next; a warning says so
-    once."""
+    """Lines at the end of a file.
+
+    Lines that cannot be written wait for the next one; a single warning says so.
+    """
 
     def __init__(self, path: Path):
         self._path, self._file = path, path.open("ab", buffering=0)
@@ -317,7 +319,7 @@ class _Rows:
 
 @contextmanager
 def _heard() -> Iterator[None]:
-    """A standard output that nobody reads any more is replaced by one that takes everything."""
+    """Replaces a standard output that nobody reads any more by the null device."""
     try:
         yield
     except OSError:  # a pipe without a reader, a terminal that is gone, a full disk
@@ -365,7 +367,7 @@ def read_history(workdir: str | Path) -> list[dict]:
 
 
 def _drop_rows_after(workdir: Path, step: int) -> list[dict]:
-    """Rewrite metrics.jsonl without the rows of later steps and a torn line; the rows left."""
+    """Rewrites metrics.jsonl without later steps' rows and a torn line; returns the rows left."""
     path = workdir / "metrics.jsonl"
     if not path.exists():
         return []
@@ -376,19 +378,19 @@ def _drop_rows_after(workdir: Path, step: int) -> list[dict]:
 
 
 def _plain(value: float | None) -> float | int | None:
-    """A JSON number, or None for what JSON has no number for: NaN and the infinities."""
+    """A JSON number; None for NaN and the infinities, which JSON lacks."""
     if value is None or not math.isfinite(value):
         return None
     return value if isinstance(value, int) else float(value)
 
 
 def _columns() -> int:
-    """How many the live line may have: one less than the terminal, of 80 if it does not say."""
+    """The live line's width in columns: one less than the terminal's, or 79 if that is unknown."""
     return shutil.get_terminal_size((WIDTH, 24)).columns - 1
 
 
 def _fitted(line: str, optional: Sequence[str], columns: int) -> str:
-    """The line without its `optional` parts, the first ones first, as far as it is too long."""
+    """The line, without as many of its `optional` parts, in their order, as make it fit."""
     for part in optional:
         if len(line) > columns:
             line = line.replace(part, "", 1)

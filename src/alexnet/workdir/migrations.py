@@ -1,8 +1,8 @@
 """How the config that an earlier version wrote becomes today's: one table of changes.
 
 A file's config carries the version that wrote it; files without one are of version 0. Whoever adds,
-renames or drops a setting raises VERSION and adds a line to CHANGES, so that no workdir becomes
-unreadable for a setting.
+renames or drops a setting raises VERSION and adds a line to CHANGES, so that every workdir stays
+readable.
 """
 
 import dataclasses
@@ -80,7 +80,7 @@ def migrated(
     version: int = VERSION,
     changes: tuple[tuple[int, Change], ...] = CHANGES,
 ) -> tuple[dict[str, Any], list[str]]:
-    """(the settings of a file's config with every change since its version made, what was lost).
+    """(a file's settings, with every change since its version applied, and what was lost).
 
     A retired setting with another value than its default is left out, and a line says so: such a
     run can be read, but not resumed.

@@ -36,7 +36,7 @@ def provenance(workdir: Path, device: str, enabled: bool = True) -> Iterator[Non
     entry = {
         "command": shlex.join(sys.orig_argv),
         "began": _now(),
-        "ended": None,  # for ever, if it is killed
+        "ended": None,  # stays None if the process is killed
         "outcome": None,
         "commit": commit(),
         "device": device,
@@ -49,7 +49,7 @@ def provenance(workdir: Path, device: str, enabled: bool = True) -> Iterator[Non
     def write() -> None:
         try:
             files.write_json([*earlier, files.sealed(entry)], path)
-        except FileNotFoundError:  # with its workdir, which is said elsewhere
+        except FileNotFoundError:  # the workdir is gone, which is reported elsewhere
             pass
         except OSError as error:  # no reason to stop a run
             say(f"warning: {path} cannot be written ({error.strerror})")
@@ -97,7 +97,7 @@ def commit() -> str | None:
 
 
 def cores() -> int:
-    """How many XLA computes with on CPUs, on which the last bits of a result depend."""
+    """The CPU cores that XLA uses, on whose number the last bits of a result depend."""
     pinned = os.environ.get("PJRT_NPROC", "")
     if pinned.isdecimal() and int(pinned):
         return int(pinned)

@@ -25,7 +25,7 @@ MEND_CONFIG = (
 )
 MEND_EVALUATION = "delete it, and evaluate again"
 SEAL = "sha256"  # of the other settings in config.json
-KIND = ("split", "views", "checkpoint", "dataset")  # of an evaluation
+KIND = ("split", "views", "checkpoint", "dataset")  # tells evaluations apart
 RUN = "run"  # in config.json, beside the settings
 
 
@@ -36,10 +36,10 @@ class Progress:
     Attributes:
         epoch: epochs done.
         validation_errors: top-1 error, a fraction, of each validation so far.
-        classes: by name, in the order of their numbers; none for imported weights, which name none.
+        classes: by name, in the order of their numbers; () for imported weights, which name none.
         window: the log's row under way: (steps, sums over them of loss, top-1 and top-5 error).
             Earlier versions ended a row at every checkpoint and saved none.
-        due: whether the step is yet to be validated: the run was asked to stop before that.
+        due: whether the step's validation is still due, as the run was asked to stop before it.
     """
 
     epoch: float = 0.0
@@ -54,7 +54,7 @@ class Progress:
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> "Progress":
-        """What an earlier or this version has saved."""
+        """The progress that this or an earlier version has saved."""
         return cls(
             epoch=found["epoch"],
             validation_errors=tuple(found.get("validation_errors", ())),
@@ -77,9 +77,9 @@ class Validation(NamedTuple):
 
 
 def best(validations: Mapping[int, Validation]) -> int | None:
-    """The step of the lowest error, of equal ones that of the lowest loss, of those the first.
+    """The step with the lowest error; ties go to the lowest loss, then to the first step.
 
-    Losses do not decide where one of them is unknown. None if no error is known.
+    If the loss of a tied step is unknown, losses do not count. None if no error is known.
     """
     errors = {step: found.error for step, found in validations.items() if found.error is not None}
     lowest = min(errors.values(), default=None)
@@ -99,7 +99,7 @@ def save_config(config: ConfigDict, workdir: Path) -> None:
 
 
 def run_of(workdir: Path) -> str:
-    """The id of the run in a workdir, by which its checkpoints know it; "" if it has none yet."""
+    """The id of the run in a workdir, which its checkpoints carry; "" if it has none yet."""
     try:
         return json.loads((workdir / "config.json").read_text()).get(RUN, "")
     except (OSError, ValueError, AttributeError):
@@ -160,17 +160,17 @@ def _seal(found: Mapping[str, Any]) -> str:
 
 
 def versioned(config: ConfigDict) -> dict[str, Any]:
-    """What files hold of a config: its settings and the version that `current` needs."""
+    """A config as files hold it: its settings and the version, which `current` needs."""
     return {"version": migrations.VERSION} | config.to_dict()
 
 
 def current(found: dict[str, Any], where: str, resume: bool = False) -> ConfigDict:
     """The config that an earlier or this version has put into a file.
 
-    Settings that this version has no more are reported on stderr.
+    Settings that this version no longer has are reported on stderr.
 
     Raises:
-        UserError: if there are any and the run is to be resumed, or the config is damaged.
+        UserError: if there are such settings and the run is to `resume`, or for a damaged config.
     """
     settings = {key: value for key, value in found.items() if key != RUN}
     files.check_types({"version": 0, **found}, {"version": int}, where, MEND_CONFIG)

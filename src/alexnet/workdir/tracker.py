@@ -3,9 +3,9 @@
     pip install wandb
 
 A run's config and every row of its metrics.jsonl go there. A resumed run goes on under the id that
-its workdir keeps in `wandb.json`. The library's own variables say the rest: with
+its workdir keeps in `wandb.json`. The library's environment variables decide the rest: with
 WANDB_MODE=offline all stays in `<workdir>/wandb`; a sweep sets WANDB_RUN_GROUP to its name and
-WANDB_TAGS to the arm, unless you have.
+WANDB_TAGS to the arm, unless you set them.
 """
 
 import importlib.util
@@ -19,7 +19,7 @@ from alexnet.files import write_json
 
 
 class Tracker:
-    """A run there, begun or resumed.
+    """A run on Weights & Biases, begun or resumed.
 
     Attributes:
         new: whether this workdir is followed for the first time.
@@ -63,8 +63,8 @@ class Tracker:
     def row(self, number: int, row: Mapping[str, Any]) -> None:
         """A row of the log and its number, from 0.
 
-        The library counts rows, too, and drops those it has: a run that goes on from its last
-        checkpoint takes some steps again, with the same results.
+        The library also counts rows and drops those that it has: a run that resumes from its last
+        checkpoint repeats some steps, with the same results.
         """
         self._run.log({name: x for name, x in row.items() if x is not None}, step=number)
 

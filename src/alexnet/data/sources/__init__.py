@@ -1,1 +1,1 @@
-"""Where images come from: TFDS, two builders of this project, and folders of your own."""
+"""Where images come from: TFDS, three builders of this project, and your own folders."""

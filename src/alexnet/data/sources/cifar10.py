@@ -1,9 +1,9 @@
 """CIFAR-10 without TensorFlow: TFDS's dataset, from the python archive instead of the binary one.
 
 TFDS's own builder needs TensorFlow to encode its images. This one has the same name, version,
-features, keys and so order, and writes to the same place: whichever made the files, either reads
-them. The two archives of https://www.cs.toronto.edu/~kriz/cifar.html hold the same images in the
-same order.
+features and keys, hence the same order, and writes to the same place: each reads the other's files.
+The two archives of https://www.cs.toronto.edu/~kriz/cifar.html hold the same images in the same
+order.
 """
 
 import codecs
@@ -29,7 +29,7 @@ SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
 BYTES = 170_498_071
 BATCHES = {"train": [f"data_batch_{number}" for number in range(1, 6)], "test": ["test_batch"]}
 SIDE = 32
-# What pickles name of arrays and bytes, of one version of Python and NumPy or another.
+# The functions that pickles of arrays and bytes name, in any version of Python and NumPy.
 ALLOWED = {
     ("_codecs", "encode"): codecs.encode,
     ("numpy", "dtype"): np.dtype,
@@ -89,7 +89,7 @@ class Cifar10(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
 
 
 def check(archive: Path) -> None:
-    """Says so if an archive that was put in place by hand is not the official one."""
+    """Warns if an archive that was put in place by hand is not the official one."""
     with open(archive, "rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != SHA256:

@@ -4,8 +4,8 @@
     pets/train/cats/...  pets/val/cats/...        and pets/test/cats/..., where there is one
     pets/train/cats/...  pets/test/cats/...       a tenth of train/ is held out, test/ stays a test
 
-A class's images may lie in sub-folders of their own. Every file is an example or is left out for a
-reason that is said.
+A class's images may lie in sub-folders of its folder. Every file is an example, or is left out for
+a stated reason.
 """
 
 import os
@@ -31,8 +31,8 @@ SPLITS = {
 }
 
 SHOWN = 5  # names in a message
-BIG = 2**26  # bytes: 64 MiB, above which a file's header is looked at before it is read
-OWN = 0.1  # of the images at least lie in their classes' own folders, or the level is unclear
+BIG = 2**26  # bytes: 64 MiB, above which a file's header is checked before the file is read
+OWN = 0.1  # the least share of images directly in class folders; below it the level is unclear
 
 HIDDEN = "hidden"
 NO_FILE = "no regular file"
@@ -64,12 +64,12 @@ class Files:
 
 
 class _Layout(NamedTuple):
-    """Which folders are splits; one, "", without a name, where there are none."""
+    """Which folders are splits; the root, "", if there are none."""
 
     folders: dict[str, str]  # split -> folder below the root
 
     def split(self, file: File) -> tuple[str, list[str]]:
-        """("train", the path below the split's folder), or ("", ...) outside of all of them."""
+        """("train", the path below the split's folder), or ("", ...) outside all splits."""
         for split, folder in self.folders.items():
             if not folder:
                 return split, file.parts
@@ -79,16 +79,16 @@ class _Layout(NamedTuple):
 
 
 def stamp(path: str) -> str:
-    """Of every file's name, size and times: it changes when one comes, goes or is written again.
+    """A digest of every file's name, size and times: it changes if one comes, goes or is rewritten.
 
-    The time of the last change of the file's entry is one of them, which no program sets back; so a
-    file that was exchanged for one of the same size and time is noticed, too. Raises UserError.
+    The times include ctime, which no program sets back, so a file exchanged for one of the same
+    size and mtime is noticed as well. Raises UserError.
     """
     return stamp_of(walk(_root(path)))
 
 
 def list_images(path: str, max_pixels: int = images.MAX_PIXELS) -> RawData:
-    """Reads the listing of folder `path`; the images only where some must be held out.
+    """Lists folder `path`; reads the images only if some must be held out.
 
     Raises:
         UserError: no such folder, no images, a folder beside train/ that is no split, an empty
@@ -167,7 +167,7 @@ def _layout(root: Path, files: Sequence[File]) -> _Layout:
 def _classes(
     root: Path, files: Sequence[File], layout: _Layout, examples: Mapping[str, dict]
 ) -> list[str]:
-    """The classes by name, in its order, once all is well with them."""
+    """The classes in the order of their names, once they have passed all checks."""
     train = root / layout.folders["train"]
     needs = "it needs one sub-folder per class, with images that Pillow reads"
     if not examples["train"]:
@@ -198,7 +198,7 @@ def _classes(
 
 
 def class_name(folder: str) -> str:
-    """A class by its folder: the same whichever way the system composes its accents."""
+    """A folder's class: the same however the system composes accents."""
     return unicodedata.normalize("NFC", printable(folder))
 
 
@@ -267,7 +267,7 @@ def _no_example(file: File, inside: bool) -> str:
 
 def _too_large(root: Path, file: File, max_pixels: int) -> LeftOut | None:
     """Judges a big file without reading it."""
-    most = 8 * max_pixels + BIG  # bytes: there is no encoding that takes more for a pixel
+    most = 8 * max_pixels + BIG  # bytes: no encoding takes more for a pixel
     if file.size > most:
         why = f"{file.size:,} bytes, more than max_pixels={max_pixels} can take"
         return LeftOut(file.path, TOO_LARGE, why)

@@ -1,16 +1,16 @@
-"""Which images of a folder are held out for validation, where it has no split of its own.
+"""Which images of a folder are held out for validation, if it has no validation split.
 
 An image's bytes decide, so copies of one image are always on the same side, and other images mostly
-do not matter. One image in ten is due, by a hash. Two rules come before that:
+do not matter. One image in ten is due, by a hash. Two rules take precedence:
 
 - Every class keeps an image to train with. A class whose images are all due, such as a lone image,
   keeps one of them, until others come.
-- A class with two different images or more validates with one of them. If none is due, the one with
-  the lowest hash is held out, until one with a lower hash comes or one that is due.
+- A class with at least two different images validates with one of them. If none is due, the one
+  with the lowest hash is held out, until one that is due or has a lower hash comes.
 
-So images that come later move none from training to validation, but for a lone one, one that a
-class of images all due had kept, and where a copy comes into another class; and none back, but for
-those that were held out while none was due, and such copies.
+So images that come later rarely move others. To validation they move only a lone image, one that a
+class of due images had kept, and one whose copy comes into another class; back to training only one
+that was held out while none was due, and such a copy.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ ONE_IN = 10
 
 
 def held_out(classes: Mapping[str, Collection[bytes]]) -> set[bytes]:
-    """Of each class's images, by the digest of their bytes, those that are held out."""
+    """The digests, among those of each class's images, of the images that are held out."""
     different = [set(digests) for digests in classes.values()]
     kept = {max(digests) for digests in different if digests and all(map(_due, digests))}
     chosen = {digest for digests in different for digest in digests if _due(digest)} - kept

@@ -1,8 +1,8 @@
 """TFDS builder of ILSVRC-2010, the paper's main data; TFDS itself has none.
 
-It reads the official archives where they lie, without TensorFlow. Their layout follows the readme
-of the development kit and what published readers expect (Fuel's `ilsvrc2010.py`); the archives
-themselves were not at hand:
+It reads the official archives in place, without TensorFlow. The layout below is that of the
+development kit's readme and of published readers (Fuel's `ilsvrc2010.py`); the archives themselves
+were not at hand:
 
     ILSVRC2010_images_train.tar         a tar for each class, <WNID>.tar, of <WNID>_<n>.JPEG
     ILSVRC2010_images_val.tar           ILSVRC2010_val_<8 digits from 1>.JPEG, in any folder
@@ -12,7 +12,7 @@ themselves were not at hand:
     patch_images.tar                    if it is there, its images replace those of the same name,
                                         which were published blank
 
-One training image, n02487347_1956.JPEG, is known to be compressed once more, by gzip.
+One training image, n02487347_1956.JPEG, is known to be gzipped as well.
 """
 
 import contextlib
@@ -104,7 +104,7 @@ def _read_devkit(path: Path) -> _Devkit:
 
 
 def _class_ids(text: bytes, classes: int) -> list[int]:
-    """One a line, from 1. Raises ValueError for any other content."""
+    """Class IDs, one a line, from 1. Raises ValueError for any other content."""
     found = [int(line) for line in text.split()]
     if wrong := [number for number in found if not 1 <= number <= classes]:
         raise ValueError(f"class {wrong[0]}, of {classes}")
@@ -113,7 +113,7 @@ def _class_ids(text: bytes, classes: int) -> list[int]:
 
 @contextlib.contextmanager
 def _blaming(path: Path) -> Iterator[None]:
-    """Names the archive that cannot be read: UserError. What the system says passes through."""
+    """Raises UserError for an archive that cannot be read; system errors pass through."""
     try:
         yield
     except UserError:
@@ -160,7 +160,7 @@ def _check_count(path: Path, found: int, expected: int) -> None:
 
 
 def _patches(path: Path) -> dict[str, bytes]:
-    """File name -> image; names differ over the splits, too."""
+    """File name -> image; no two splits share a name."""
     if not path.exists():
         return {}
     with _blaming(path), tarfile.open(path) as archive:

@@ -25,17 +25,17 @@ def open_raw(name: str, data_dir: str, max_pixels: int = MAX_PIXELS) -> RawData:
 
 
 def stamp(name: str) -> str:
-    """Another once a folder's files have changed; "" for datasets that do not. Raises UserError."""
+    """A digest that changes with a folder's files; "" for other datasets. Raises UserError."""
     return folder.stamp(name.removeprefix(FOLDER)) if name.startswith(FOLDER) else ""
 
 
 def is_there(name: str) -> bool:
-    """Whether a folder is where its name says, and not an empty place to mount it on."""
+    """Whether a folder exists and is more than an empty mount point."""
     folder = folder_path(name)
     try:
         return os.path.isdir(folder) and bool(os.listdir(folder))
     except OSError:
-        return True  # and what is wrong will be said
+        return True  # the error is reported later
 
 
 def is_local(name: str, data_dir: str) -> bool:

@@ -1,10 +1,10 @@
-"""A dataset as it came: class names, splits of encoded images, and what is not used of it."""
+"""A dataset as it came: class names, splits of encoded images, and the files left out."""
 
 import dataclasses
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
-# Why a file is left out that was to be an example
+# Why a file that should be an example is left out
 UNREADABLE = "cannot be read"
 TOO_LARGE = "too large"
 
@@ -21,7 +21,7 @@ class Split(Protocol):
         ...
 
     def path(self, index: int) -> bytes:
-        """Where it lies in its folder; b"" for examples without a name of their own."""
+        """Its path in the folder; b"" for examples that are not files."""
         ...
 
 
@@ -29,9 +29,9 @@ class LeftOut(NamedTuple):
     """A file that is not used.
 
     Attributes:
-        file: where it lies in its folder, or what to call the example.
-        reason: a few words, the same for each file of its kind.
-        why: more, of this one.
+        file: its path in the folder, or a name for the example.
+        reason: a few words, the same for all files of a kind.
+        why: details about this file.
     """
 
     file: str
@@ -41,14 +41,14 @@ class LeftOut(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class RawData:
-    """What `named.open_raw` gives and `prepare` turns into a store.
+    """A dataset that `named.open_raw` returns and `prepare` turns into a store.
 
     Attributes:
         classes: by name, in the order of their numbers.
         splits: "train", "validation" and, for some, "test".
-        left_out: what was found beside the examples.
-        notes: how the splits came about, where that is not plain from their names.
-        stamp: of names, sizes and times of the files; a store with another is out of date.
+        left_out: the other files that were found.
+        notes: how the splits came about, if their names do not tell.
+        stamp: a digest of the files' names, sizes and times; a store with another is out of date.
         upright: whether to turn images the way their EXIF orientation says.
     """
 

@@ -1,4 +1,4 @@
-"""Datasets of labelled images that TFDS has a builder for, its own ones and three of ours."""
+"""Datasets of labelled images with a TFDS builder: TFDS's own and three of ours."""
 
 import contextlib
 import io
@@ -72,7 +72,7 @@ def open_dataset(name: str, data_dir: str) -> RawData:
     opened = {split: _open_split(builder, source) for split, source in splits.items()}
     if {"validation", "test"} <= set(builder.info.splits):
         test = _open_split(builder, "test")
-        if test[0][1] >= 0:  # imagenet2012's are a secret of its organisers
+        if test[0][1] >= 0:  # imagenet2012's labels are secret
             opened["test"] = test
     return RawData(tuple(builder.info.features["label"].names), opened)
 
@@ -140,7 +140,7 @@ def _download_and_prepare(builder, name: str) -> None:
             "(here, or in another environment with the same data_dir)"
         ) from error
     except (
-        OSError,  # the network, too: requests' errors are OSErrors
+        OSError,  # the network as well: requests' errors are OSErrors
         AssertionError,  # archives that must be downloaded by hand
         tarfile.TarError,
         tfds.download.DownloadError,

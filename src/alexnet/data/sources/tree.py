@@ -1,4 +1,4 @@
-"""Every file below a folder, and what its name and its entry say of it."""
+"""Every file below a folder, and what its name and directory entry tell."""
 
 import hashlib
 import os
@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from alexnet.errors import UserError, one_line
 
-# Of systems' own: zip files of macOS, thumbnails of Synology, wastebaskets.
+# Folders that systems make: in macOS's zip files, for Synology's thumbnails, for deleted files.
 JUNK = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
 JUNK_FILES = ("thumbs.db", "desktop.ini", "icon\r")
 CHUNK = 64  # files a task: enough to hide its overhead
-RULES = 2  # of what is an image, a class, a split; part of the stamp
+RULES = 2  # version of the rules for images, classes and splits; part of the stamp
 
 
 class File(NamedTuple):
@@ -88,7 +88,7 @@ def folders_in(root: Path) -> set[str]:
 
 
 def digests_of(paths: Sequence[str]) -> Iterator[bytes | str]:
-    """Of each file's bytes, or why they cannot be read; in threads."""
+    """A digest of each file's bytes, or why they cannot be read; in threads."""
     chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
     with futures.ThreadPoolExecutor() as pool:
         for digests in pool.map(lambda chunk: [_digest(path) for path in chunk], chunks):
