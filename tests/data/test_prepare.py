@@ -211,7 +211,7 @@ def test_a_folder_that_is_gone_is_used_as_prepared(pets, tmp_path, capsys):
     again = ensure(name, str(tmp_path), 16)
     assert again.read("train", range(3))[0].shape == (3, 16, 16, 3)
     assert capsys.readouterr().err == (
-        f"warning: {name} is not there: {made.path} is used, made of it\n"
+        f"warning: {name} is not there: its store {made.path} is used\n"
     )
     with pytest.raises(UserError, match="pets does not exist; if it moved"):
         ensure(name, str(tmp_path), 17)
@@ -325,13 +325,13 @@ def test_command_says_what_it_found(pets, tmp_path):
         "  classes     2: cat\\xe9gorie 12, dogs 25",
         "  left out    1, by name in left_out.txt of the store",
         "              outside the class folders: 1 .txt",
-        "  copies      12 are byte for byte another one of the images",
+        "  copies      12 equal another of the images, byte for byte",
         f"  splits      {store.inventory.notes[0]}",
         "  size        80 x 80 pixels; JPEG of quality 90",
         f"  store       {store.path}",
     ]
     assert (
-        "warning: 12 of the images are byte for byte one of another class: dogs/00.PNG"
+        "warning: 12 of the images equal one of another class, byte for byte: dogs/00.PNG"
         in done.stderr
     )
     assert store.path.name.endswith("-80px-q90")

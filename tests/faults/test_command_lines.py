@@ -222,7 +222,7 @@ def test_a_bad_command_line_is_one_line(said, world, line):
 
 # --- What a run has left, damaged -----------------------------------------------------------------
 
-MEND = "restore it, or take that of a new workdir in which the same command"
+MEND = "restore it, or copy the one that the same command"
 CONFIG_JSON = {
     "": f"it is empty): {MEND}",
     "{": "Expecting property name",

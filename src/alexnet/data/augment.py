@@ -16,7 +16,7 @@ from alexnet.errors import is_number, require
 
 Mean = Literal["crop", "centre", "pixel"]
 Scale = Literal["deviation", "variance"]
-LARGEST = 1e6  # standard deviation of the alphas: beyond it float32 has no digits for the image
+LARGEST = 1e6  # standard deviation of the alphas; more leaves float32 no digits for the image
 VIEWS = {"centre": 1, "ten_crop": 10, "nine_crop": 9}  # how many each averages
 
 

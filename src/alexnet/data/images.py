@@ -86,7 +86,7 @@ def check_size(path: Path, max_pixels: int) -> None:
 
 
 def shorter_side(encoded: bytes) -> int:
-    """In pixels, from the header alone."""
+    """The shorter side in pixels, from the header alone."""
     with pillow_unlimited(), Image.open(io.BytesIO(encoded)) as image:
         return min(image.size)
 
@@ -151,7 +151,7 @@ def _scaled(size: tuple[int, int], shorter: int) -> tuple[int, int]:
 def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F" or (image.mode == "I" and image.format not in DEEP_GREY):
         kind = "float" if image.mode == "F" else "32-bit"
-        raise ValueError(f"{kind} pixels, of which nothing says how bright white is")
+        raise ValueError(f"{kind} pixels: nothing says how bright white is")
     if image.mode.startswith("I"):  # 16-bit grey, which convert() would clip at 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode == "P":  # straight to RGB, Pillow would warn about transparent palettes

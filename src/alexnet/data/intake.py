@@ -32,12 +32,12 @@ class Plan(NamedTuple):
     """How a store is made.
 
     Attributes:
-        name: of the dataset.
+        name: the dataset's name.
         image_size: S, in pixels.
-        quality: of the JPEGs; 0: raw pixels.
+        quality: of the JPEGs; 0 stores raw pixels.
         max_pixels: of an image; larger ones are left out.
         max_bad: the share of images that may be too large or unreadable.
-        progress: whether to show it, where there is a terminal.
+        progress: whether to show progress, if there is a terminal.
         size: why `image_size` is what it is; "" if it was asked for.
     """
 
@@ -58,7 +58,7 @@ class _Chunk(NamedTuple):
     labels: list[int]
     digests: list[bytes]  # of each image's bytes
     contents: bytes  # digests of label, path and bytes, one after the other
-    pixels: bytes  # of label and pixels, likewise, where they are stored raw
+    pixels: bytes  # the same of label and pixels, if these are stored raw
     statistics: Accumulator
     bad: list[LeftOut]
     bad_contents: bytes

@@ -15,7 +15,7 @@ SHOWN = 10  # unreadable files that an error or a summary names
 
 @dataclasses.dataclass(frozen=True)
 class Inventory:
-    """Plain values, which JSON keeps.
+    """Plain values, for JSON.
 
     Attributes:
         found: number of files, or of examples in datasets without files.

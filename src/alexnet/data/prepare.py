@@ -25,7 +25,7 @@ from alexnet.text import printable
 PAPER_SIZE = 256
 SMALL_SIZE = 32  # for images this small: larger squares would only be blurred
 SAMPLE = 1000  # images whose sizes decide
-# Of an image, and the share of images that may be too large or unreadable
+# max_pixels is of an image, max_bad the share of images that may be too large or unreadable.
 DEFAULTS = {"max_pixels": images.MAX_PIXELS, "max_bad": 0.05}
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)  # where nothing can be written
 
@@ -153,7 +153,7 @@ def ensure(
         )
         return before.open()
     if before is not None and not named.is_there(name):
-        print(f"warning: {name} is not there: {before.path} is used, made of it", file=sys.stderr)
+        print(f"warning: {name} is not there: its store {before.path} is used", file=sys.stderr)
         return before.open()
     made = prepare(name, data_dir, image_size, quality, encoding)
     if before is None or before.contents != made.contents:

@@ -1,7 +1,7 @@
-"""The prepared dataset on disk: records of square images, and what to know of them.
+"""The prepared dataset on disk: records of square images, and their description.
 
     <data_dir>/alexnet_store/<name>-<S>px[-q<quality>]/
-        train-00000.array_record, ...    and so validation, and test where there is one
+        train-00000.array_record, ...    likewise for validation and, if there is one, test
         statistics.npz   mean image and colour PCA of the training set
         left_out.txt     the files that were found and not used, each with the reason
         info.json        all else, sealed by a digest of it and of the statistics: written last
@@ -140,7 +140,7 @@ def command(name: str, data_dir: str, image_size: int, quality: int, encoding: E
 
 
 def load_store(path: Path) -> Store | None:
-    """The store at `path`, None if there is no whole one. Raises UserError if it is damaged."""
+    """The store at `path`, or None if none is complete. Raises UserError if it is damaged."""
     try:
         info, statistics = (path / INFO).read_bytes(), (path / STATISTICS).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -213,7 +213,7 @@ def store_path(
     """Where the store of this dataset, size, quality and encoding is, or would be.
 
     Raises:
-        UserError: for a size, quality or encoding that cannot be, or a `data_dir` among the images.
+        UserError: for an impossible size, quality or encoding, or a `data_dir` among the images.
     """
     check_outside(name, root_dir(data_dir), "data_dir")
     require("image_size", image_size, image_size >= 1, "must be at least 1")

@@ -43,7 +43,7 @@ def summary(store: Store, dry_run: bool = False) -> str:
         rows += [("", f"{reason}: {_kinds(kinds)}") for reason, kinds in about.left_out.items()]
     rows += [("", each) for each in about.unreadable]
     if about.copies:
-        rows.append(("copies", f"{about.copies:,} are byte for byte another one of the images"))
+        rows.append(("copies", f"{about.copies:,} equal another of the images, byte for byte"))
     rows += [("splits", note) for note in about.notes]
     why = f", {about.size}" if about.size else ""
     how = f"JPEG of quality {store.quality}" if store.quality else "raw pixels"
@@ -67,14 +67,14 @@ def warnings(store: Store) -> list[str]:
     ]
     if about.in_classes:
         lines.append(
-            f"{about.in_classes:,} of the images are byte for byte one of another class: "
+            f"{about.in_classes:,} of the images equal one of another class, byte for byte: "
             f"{_few(about.in_classes_first, about.in_classes)}"
         )
     return [*lines, *_about_names(store.classes), *_about_counts(store.classes, about.class_counts)]
 
 
 def totals(store: Store) -> Sequence[int | None]:
-    """Images of each class in all splits together; None in a store of format 1."""
+    """The number of images of each class in all splits; None in a store of format 1."""
     if store.inventory is None:
         return [None] * len(store.classes)
     return _totals(store.inventory)

@@ -180,4 +180,4 @@ def _check_lists(kernels: Sequence[int], hidden: Sequence[int]) -> None:
     lists = {"kernels": (kernels, 5, "conv1..conv5"), "hidden": (hidden, 2, "fc6, fc7")}
     for key, (values, count, of) in lists.items():
         if [type(value) for value in values] != [int] * count:
-            raise UserError(f"expected {count} whole numbers, of {of}", f"{key}={values!r}")
+            raise UserError(f"expected {count} whole numbers, for {of}", f"{key}={values!r}")

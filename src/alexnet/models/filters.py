@@ -19,7 +19,7 @@ def first_convolution(net: Net) -> str:
     first = next(layer for layer in layers(net) if layer.row in net.weighted)
     if not isinstance(first.row, Conv) or first.input_shape[-1] != 3:
         raise UserError(
-            f"net {net.name} begins with {first.row.name}, no convolution: it has no filters to see"
+            f"net {net.name} begins with {first.row.name}, not a convolution: there are no filters"
         )
     return first.row.name
 

@@ -27,11 +27,11 @@ Activations = dict[str, jax.Array]
 
 Towers = list[jax.Array]  # one array per local tower
 How = ParamSpec("How")  # an operation's other arguments: its stride, its padding
-# f(xs, kernel_T, bias_T, stride or size, padding), f(xs, kernel_T, bias_T), f(x, size, stride)
+# f(xs, kernel_T, bias_T, stride, padding); a locally-connected layer has its size for the stride
 ConvTowers = Callable[[Towers, jax.Array, jax.Array, int, Padding], Towers]
-DenseTowers = Callable[[Towers, jax.Array, jax.Array], Towers]
-Pooling = Callable[[jax.Array, int, int], jax.Array]
-# stage(x_BHWC, examples_B): the rows before the first fully-connected one
+DenseTowers = Callable[[Towers, jax.Array, jax.Array], Towers]  # f(xs, kernel_T, bias_T)
+Pooling = Callable[[jax.Array, int, int], jax.Array]  # f(x_BHWC, size, stride)
+# f(x_BHWC, examples_B): the rows before the first fully-connected one
 Stage = Callable[[jax.Array, jax.Array], tuple[Towers, Activations]]
 
 

@@ -258,7 +258,7 @@ class Pool(Row):
     def output_shape(self, own: Shape, read: Shape, towers: int) -> Shape:
         side, size = own[0], self.size
         if self.stride > size:
-            raise UserError(f"its stride {self.stride} would skip over what its {size} cannot see")
+            raise UserError(f"its stride {self.stride} skips pixels between {size}x{size} windows")
         if side < size:
             raise UserError(
                 f"its {size}x{size} window is larger than the map; "

@@ -18,7 +18,7 @@ Group = list[tuple[int, Batch]]  # steps, each with its batch
 
 
 class TrainSteps(Protocol):
-    """A jitted program of several steps: (state, the sums of each step)."""
+    """A jitted program of several steps; returns (state, the sums of each step)."""
 
     def __call__(
         self,

@@ -21,12 +21,12 @@ from alexnet.models import table
 from alexnet.models.network import PLAIN, Kernels, Network, params_specs
 from alexnet.training.step import EvaluationForward, TrainingForward
 
-# f(x_B, examples_B, *how): what the net sees
+# f(x_B, examples_B, *how) -> the net's input
 Inputs = Callable[..., jax.Array]
 
 
 class Logits(Protocol):
-    """logits_BK, as `network.apply` has them."""
+    """The logits_BK, equal to those of `network.apply`."""
 
     def __call__(
         self,

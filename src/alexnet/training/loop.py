@@ -170,9 +170,9 @@ def ends_epoch(run: Run, step: int) -> bool:
 
 
 def keep_origin(run: Run, workdir: Path) -> str:
-    """Keeps what the workdir records of the first weights' origin; a line for each other setting.
+    """Restores the recorded `init_from` and `init_layers` of a run that has begun.
 
-    Sets the run's `init_from` and `init_layers` to those of the workdir.
+    Returns a line for each of them that the config has otherwise, and that has no effect any more.
     """
     if not (workdir / "config.json").exists():
         return ""
@@ -221,7 +221,7 @@ def catch_up(
 
 
 def check_batch(run: Run, step: int, state: TrainState, batch: Batch) -> None:
-    """Raises DivergedError if the new weights' loss on the batch is not finite: nothing to save."""
+    """Raises DivergedError if the loss on the batch with the new weights is not finite."""
     check_loss(step, run.loss(state.params, batch), "loss with the new weights")
 
 

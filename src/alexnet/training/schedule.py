@@ -129,7 +129,7 @@ class Plateau(Schedule):
     """ "Divide the learning rate by 10 when the validation error stopped improving", three times.
 
     Attributes:
-        factor: what the rate is divided by at each drop.
+        factor: the divisor of the rate at each drop.
         drops: how many times the rate drops at most.
         patience: validations in a row without a new best that count as "stopped improving"; the
             text does not say.

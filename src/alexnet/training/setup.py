@@ -364,7 +364,7 @@ def check_top_level(
         dtype: of the numbers that the net computes with; bfloat16 is mixed precision.
         precision: of products of float32 numbers on GPUs.
         kernels: the forms of the operations: plain, cpu, gpu, or auto, which suits the device.
-        accumulate: parts into which a batch is split, one after the other, to save memory.
+        accumulate: parts that a batch is split into, computed one after the other to save memory.
         steps_per_dispatch: steps in one program, for nets of a few milliseconds on GPUs. It changes
             no result; compiling takes that many times as long.
         fetch: when the host learns a step's loss: step, while the next one runs, or log, with the
@@ -375,7 +375,7 @@ def check_top_level(
             nowhere.
 
     Raises:
-        UserError: for a value that cannot be.
+        UserError: for an impossible value.
     """
     require("seed", seed, 0 <= seed < 2**32, "from 0 to 2^32 - 1")
     require("epochs", epochs, epochs > 0, "must be more than 0")

@@ -32,7 +32,7 @@ class TrainState(NamedTuple):
 
 
 class TrainingForward(Protocol):
-    """logits_BK of one random view of each image, with dropout."""
+    """Returns the logits_BK of one random view of each image, with dropout."""
 
     def __call__(
         self,
@@ -46,7 +46,7 @@ class TrainingForward(Protocol):
 
 
 class EvaluationForward(Protocol):
-    """logits_BK of one of the fixed views."""
+    """Returns the logits_BK of one of the fixed views."""
 
     def __call__(
         self,
@@ -58,7 +58,7 @@ class EvaluationForward(Protocol):
 
 
 class TrainStep(jax.stages.Wrapped, Protocol):
-    """A jitted step: (state, sums over the batch)."""
+    """A jitted step; returns (state, sums over the batch)."""
 
     def __call__(
         self,
@@ -71,7 +71,7 @@ class TrainStep(jax.stages.Wrapped, Protocol):
 
 
 class EvalStep(Protocol):
-    """(sums over a batch, log_probs_BK)."""
+    """Returns (sums over the batch, log_probs_BK)."""
 
     def __call__(
         self, params: Any, batch: Batch, statistics: Statistics

@@ -46,7 +46,7 @@ _RECORD = "_CHECKPOINT_METADATA"
 _FORMERLY = re.compile(r"(velocity|opt_state)/(?P<leaf>[^/]+/(kernel|bias))")
 _PATTERN = "*?[\\"  # characters that Orbax takes for a glob pattern
 
-Which = Literal["best", "last"] | int  # the best checkpoint, the last, or that of a step
+Which = Literal["best", "last"] | int  # the best checkpoint, the last, or one by its step
 
 
 class Checkpoints:
@@ -86,7 +86,7 @@ class Checkpoints:
     def __exit__(self, error: type | None, *more) -> None:
         if error is None or jax.process_count() == 1:
             self.close()
-        elif self._saving is not None:  # other processes may be gone: no agreement
+        elif self._saving is not None:  # others may have ended: they are not asked
             (step, _, why), self._saving = self._saving, None
             self._outcome(step, why)
 
@@ -166,7 +166,7 @@ class Checkpoints:
         return {step: found for step, found in self._found.items() if found is not None}
 
     def close(self) -> None:
-        """Finish the save under way."""
+        """Finishes the save under way."""
         self.wait()
 
     def restore(self, like: Any) -> tuple[Any, int, Progress] | None:
@@ -513,7 +513,7 @@ def _judging(path: Path, attempt: Callable[[], Any]) -> Any:
 
 
 def _read_alone(path: Path, choose: Callable[[dict], dict], run: str) -> tuple[dict, dict]:
-    """(leaves by name, record), the leaves not yet verified."""
+    """(leaves by name, not yet verified, and the record)."""
     _check_merged(path)
     damage.check_readable(path)
     record = _read_record(path, run)

@@ -29,7 +29,7 @@ FRESH = "start over with --fresh, which keeps what is there in another folder"
 
 
 class Claim:
-    """A workdir that is this run's own.
+    """A workdir that is claimed by this run.
 
     Attributes:
         run: the run's id, which its checkpoints carry.
@@ -65,8 +65,8 @@ def claim(workdir: Path, config: ConfigDict, may_change: Sequence[str] = ()) -> 
         may_change: keys that may differ from those of the run there, beside MAY_CHANGE.
 
     Raises:
-        UserError: if it cannot be written, now or later, another run is using it, it holds another
-            run, or one whose checkpoints were taken away.
+        UserError: if the workdir cannot be written, now or later; if another run is using it; if it
+            holds another run, or a run whose checkpoints are gone.
     """
     with contextlib.ExitStack() as stack:
 

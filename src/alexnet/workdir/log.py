@@ -194,7 +194,7 @@ class Log:
             self.message(text)
 
     def message(self, text: str) -> None:
-        """Print a line, above the live one if there is one."""
+        """Prints a line, above the live one if there is one."""
         if not self.enabled:
             return
         with _heard():
@@ -213,7 +213,7 @@ class Log:
             self._paused += monotonic() - start
 
     def close(self, failed: bool = False) -> None:
-        """Close the files and leave the live line standing."""
+        """Closes the files and leaves the live line standing."""
         if not self.enabled:
             return
         self._rows.close()
@@ -259,7 +259,7 @@ class Log:
     def _numbers(
         self, epoch: float, loss: float, top1_error: float, top5_error: float, digits: int
     ) -> tuple[str, list[str]]:
-        """The middle of a line, and what may be left out of it where it is too long."""
+        """The middle of a line, and the parts to leave out if the line is too long."""
         when = f"  epoch {epoch:.{digits}f}"
         top5 = f" (top-5 {100 * top5_error:.{digits}f}%)" if self.top5 else ""
         numbers = f"{when}  loss {loss:.{2 * digits}f}  error {100 * top1_error:.{digits}f}%{top5}"
@@ -390,7 +390,7 @@ def _columns() -> int:
 
 
 def _fitted(line: str, optional: Sequence[str], columns: int) -> str:
-    """The line, without as many of its `optional` parts, in their order, as make it fit."""
+    """The line, from which `optional` parts are removed, one by one, until it fits."""
     for part in optional:
         if len(line) > columns:
             line = line.replace(part, "", 1)

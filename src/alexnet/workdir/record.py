@@ -20,8 +20,8 @@ from alexnet.workdir import migrations
 # Settings that every version has had
 ALWAYS = {"seed": int, "batch_size": int, "epochs": float, "net.name": str, "data.name": str}
 MEND_CONFIG = (
-    "restore it, or take that of a new workdir in which the same command, which is in "
-    "provenance.json, has begun"
+    "restore it, or copy the one that the same command, which is in provenance.json, writes to a "
+    "new workdir"
 )
 MEND_EVALUATION = "delete it, and evaluate again"
 SEAL = "sha256"  # of the other settings in config.json

@@ -10,7 +10,7 @@ do not matter. One image in ten is due, by a hash. Two rules take precedence:
 
 So images that come later rarely move others. To validation they move only a lone image, one that a
 class of due images had kept, and one whose copy comes into another class; back to training only one
-that was held out while none was due, and such a copy.
+that was held out while none was due, and again one whose copy comes into another class.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ ONE_IN = 10
 
 
 def held_out(classes: Mapping[str, Collection[bytes]]) -> set[bytes]:
-    """The digests, among those of each class's images, of the images that are held out."""
+    """The digests of the images that are held out, given the digests of each class's images."""
     different = [set(digests) for digests in classes.values()]
     kept = {max(digests) for digests in different if digests and all(map(_due, digests))}
     chosen = {digest for digests in different for digest in digests if _due(digest)} - kept

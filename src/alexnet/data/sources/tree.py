@@ -34,7 +34,7 @@ class File(NamedTuple):
 def walk(root: Path) -> list[File]:
     """Every file below `root`; links to folders are followed, unless they lead in a circle."""
     found: list[File] = []
-    waiting = [("", frozenset[str]())]  # folders below the root, with those that they lie in
+    waiting = [("", frozenset[str]())]  # (a folder below the root, the folders above it)
     while waiting:
         below, above = waiting.pop()
         here = os.path.realpath(root / below)
@@ -104,7 +104,7 @@ def _digest(path: str) -> bytes | str:
 
 
 def kinds(files: Iterable[File]) -> str:
-    """What there is instead of images: "found: 12 .txt, 1 .heic"."""
+    """The kinds of files, for a message on missing images: "found: 12 .txt, 1 .heic"."""
     counts = Counter(os.path.splitext(file.path)[1].lower() or "without suffix" for file in files)
     listed = ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common(5))
     return f"found: {listed}" if listed else "found: no files"
