@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 MAX_PIXELS = 178_956_970  # of an image; Pillow itself refuses larger ones
-STRIP = 64  # an image longer than 64 times its width is first cut to its middle
+STRIP = 64  # an image longer than 64 times its shorter side is first cut
 ORIENTATION = 0x0112  # the EXIF tag
 TURNS: dict[Any, tuple[Image.Transpose, ...]] = {  # by the tag's value
     2: (Image.Transpose.FLIP_LEFT_RIGHT,),

@@ -124,7 +124,7 @@ def _locked(workdir: Path, stack: contextlib.ExitStack) -> IO:
 
 @contextlib.contextmanager
 def _written(argument: str, what: str) -> Iterator[None]:
-    """Turns an OSError into a UserError that begins with `what`."""
+    """Turns an OSError into a UserError for `argument` that says `what` failed."""
     try:
         yield
     except OSError as error:
