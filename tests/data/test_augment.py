@@ -319,6 +319,6 @@ def test_a_mean_of_one_colour_is_subtracted_everywhere():
         ({"mean": "pixel", "mean_pixel": ("r", 2, 3)}, "mean_pixel="),
     ],
 )
-def test_what_cannot_be_is_a_clear_error(options, message):
+def test_impossible_values_are_clear_errors(options, message):
     with pytest.raises(UserError, match=message):
         Augmentation(**({"crop": 224} | options))

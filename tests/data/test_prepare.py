@@ -255,7 +255,7 @@ def test_small_images_as_jpeg(digits_dir, digits):
     assert 0 < np.abs(close - exact).mean() < 6
 
 
-def test_sizes_and_qualities_that_cannot_be(tmp_path):
+def test_impossible_sizes_and_qualities(tmp_path):
     with pytest.raises(UserError, match="image_size=0: must be at least 1"):
         prepare("digits", str(tmp_path), 0)
     with pytest.raises(UserError, match=r"quality=101: from 1 to 100, or 0"):
@@ -461,7 +461,7 @@ def test_an_empty_place_to_mount_on_is_no_folder(pets, tmp_path, capsys):
     assert "is not there" in capsys.readouterr().err
 
 
-def test_what_is_half_made_goes(pets, tmp_path, monkeypatch):
+def test_a_half_made_store_is_removed(pets, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 

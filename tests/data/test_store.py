@@ -66,7 +66,7 @@ def test_no_indices_give_no_images(images, tmp_path, quality):
     assert labels.shape == (0,)
 
 
-def test_what_is_not_there_is_no_damage(images, tmp_path):
+def test_missing_splits_and_indices_are_not_damage(images, tmp_path):
     store = make_store(tmp_path / "raw", images, quality=0)
     for index in (-1, 6):
         with pytest.raises(IndexError, match=f"no example {index} among 6 of 'train'"):
@@ -127,7 +127,7 @@ def test_without_info_there_is_no_store(images, tmp_path):
     assert load_store(store.path) is None
 
 
-def test_all_that_is_known_comes_back(images, tmp_path):
+def test_a_store_is_loaded_as_it_was_saved(images, tmp_path):
     store = make_store(tmp_path / "raw", images, quality=0)
     about = Inventory(
         9, {"hidden": {".png": 3}}, ["a (b)"], "ab", {"train": [3, 3]}, 1, {"test": 2}

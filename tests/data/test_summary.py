@@ -36,7 +36,7 @@ def test_nothing_to_warn_of():
          "12 of the images .* another class: c, d, .* l and 2 more$"),
     ],
 )  # fmt: skip
-def test_what_is_doubtful(made, line):
+def test_doubtful_datasets_get_warnings(made, line):
     assert len(warnings(made)) == 1
     assert re.search(line, warnings(made)[0])
 

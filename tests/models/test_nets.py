@@ -365,7 +365,7 @@ def test_layer_names_are_unique(name):
         ("alexnet", {"kernels": (0, 256, 384, 384, 256)}, "conv1 .* has 0 outputs"),
     ],
 )
-def test_what_cannot_be_is_a_clear_error(name, options, message):
+def test_impossible_values_are_clear_errors(name, options, message):
     with pytest.raises(UserError, match=message):
         build(name, classes=1000, **options)
 
@@ -375,7 +375,7 @@ def test_more_pooling_before_a_convolution_is_what_shrinks_its_maps():
         alexnet(overlapping_pool=False, image_size=40)
 
 
-def test_what_goes_along_may_be_named_too():
+def test_rows_that_a_layer_takes_along_may_be_named_as_well():
     assert alexnet(remove="fc6,drop6") == alexnet(remove="drop6,fc6") == alexnet(remove="fc6")
 
 

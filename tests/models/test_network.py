@@ -284,7 +284,7 @@ def test_the_18pct_net_is_cuda_convnets():
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_tower_is_heard_by_the_other_from_conv3_on(preset):
+def test_a_tower_reads_the_other_from_conv3_on(preset):
     net = thin(preset)
     params, x = float32(strong(net)), np.float32(pixels(net, 2))
     changed = jax.tree.map(np.copy, params)
@@ -388,7 +388,7 @@ def test_initial_values_are_the_tables():
         assert abs(np.corrcoef(kernel[0].ravel(), kernel[1].ravel())[0, 1]) < 2 * five_sigma
 
 
-def test_layers_are_drawn_apart_and_a_key_tells_all():
+def test_layers_draw_different_weights_that_depend_on_the_key_alone():
     rows = (*(table.Dense(name, 20) for name in ("fc1", "fc2", "fc3")), table.Dense("fc4", 2))
     net = table.Net("alike", 2, 2, 2, rows)
     first, again, other = (init(net, jax.random.key(key)) for key in (0, 0, 1))
@@ -435,7 +435,7 @@ def test_inverted_dropout_divides_in_training():
     assert set(np.unique(left)) == {0, np.float32(1 / 0.8)}
 
 
-def test_every_mask_is_its_own():
+def test_no_two_dropout_masks_are_equal():
     first, second = dropped(dropping(), 20)
     masks = np.concatenate([first, second]).reshape(-1, 100)  # layers, examples, towers
     assert len(np.unique(masks, axis=0)) == len(masks)

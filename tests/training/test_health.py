@@ -39,7 +39,7 @@ def test_it_waits_for_two_steps_a_class_and_speaks_once(every):
     assert heard(Alarm(1000), [LN_1000] * 5000, every) == [math.ceil(2000 / every) * every]
 
 
-def test_a_slow_start_is_no_alarm():
+def test_a_slow_start_raises_no_alarm():
     """A good run of 1000 classes: hundreds of steps at ln(1000), then down."""
     losses = [LN_1000] * 1500 + [LN_1000 - n / 2000 for n in range(1500)]
     assert heard(Alarm(1000), losses, 50) == []

@@ -92,7 +92,7 @@ def test_momentum(momentum):
     assert distance(found, by_hand(lambda *_: 0.0, dropping, momentum)) < 1e-5
 
 
-def test_a_layer_has_a_rate_of_its_own():
+def test_layers_have_different_rates():
     def slow_conv1(_):
         return rates(0.1, conv1=0.001)
 
@@ -216,6 +216,6 @@ def test_every_optimiser_freezes_a_layer_with_all_it_keeps_of_it(name):
         ({"layer_decay": (("fc8", 1, 2),)}, "'fc8', 1, 2. is not .layer, decay."),
     ],
 )
-def test_what_cannot_be_is_a_clear_error(options, message):
+def test_impossible_values_are_clear_errors(options, message):
     with pytest.raises(UserError, match=message):
         optimizer.build(params=start(), **options)

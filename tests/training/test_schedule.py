@@ -240,7 +240,7 @@ def test_steps_stretch_with_the_run_and_biases_may_stay():
         ({"kind": "plateau", "events": ((3, "conv1", -1),)}, "events: .* is not"),
     ],
 )
-def test_what_cannot_be_is_a_clear_error(options, message):
+def test_impossible_values_are_clear_errors(options, message):
     with pytest.raises(UserError, match=message):
         schedule.build(**({"rate": 0.01, "epochs": 90.0} | options))
 

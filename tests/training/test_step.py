@@ -147,7 +147,7 @@ def test_the_same_seed_gives_the_same_bits_another_seed_others(tiny):
 
 
 @pytest.mark.parametrize("random", ["random_crop", "flip", "colour_noise", "dropout"])
-def test_each_step_draws_anew(random):
+def test_each_step_draws_other_numbers(random):
     """At a rate of 0 only the randomness tells one step from the next."""
     net = NET if random == "dropout" else without_dropout()
     options = {"random_crop": False, "flip": False, "colour_noise": 0.0}
@@ -161,7 +161,7 @@ def test_without_randomness_each_step_is_the_same():
     assert len(set(losses)) == 1
 
 
-def test_the_colour_noise_knob_turns_it_off():
+def test_colour_noise_can_be_turned_off():
     augmentation = Augmentation(CROP, random_crop=False, flip=False)
     tiny = Tiny(without_dropout(), augmentation)
     assert len(set(tiny.steps(3, rate=0.0)[1])) == 3
@@ -179,13 +179,13 @@ def test_a_step_depends_on_its_number_not_on_the_history(tiny):
     jax.tree.map(np.testing.assert_array_equal, onward, resumed)
 
 
-def test_a_step_eats_its_state(tiny):
+def test_a_step_donates_its_state(tiny):
     state = tiny.init()
     tiny.train_step(state, batch(), tiny.hyperparameters(), dataset_statistics(), tiny.key)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
 
 
-def test_new_rates_do_not_compile_anew(tiny):
+def test_new_rates_do_not_recompile(tiny):
     tiny.steps(1, rate=0.01)
     compiled = tiny.train_step._cache_size()
     tiny.steps(2, rate=0.5, noise=0.0)

@@ -16,7 +16,7 @@ def test_the_cores_that_xla_computes_with(monkeypatch):
         assert 1 <= cores() <= os.cpu_count()
 
 
-def test_they_are_written_down(tmp_path, monkeypatch):
+def test_the_cores_are_recorded(tmp_path, monkeypatch):
     monkeypatch.setenv("PJRT_NPROC", "5")
     with provenance(tmp_path, "1 x cpu"):
         pass

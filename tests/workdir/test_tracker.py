@@ -35,7 +35,7 @@ def log_two(workdir: Path, recorder: Recorder, resume_step: int | None = None) -
         log.validation(step, 0.1, 2.0, 0.5, 0.25, 100)
 
 
-def test_it_gets_the_rows_of_the_log(tmp_path, capsys):
+def test_the_tracker_gets_the_rows_of_the_log(tmp_path, capsys):
     recorder = Recorder(new=True)
     log_two(tmp_path, recorder)
     assert recorder.rows == read_log(tmp_path)
@@ -54,7 +54,7 @@ def test_a_run_that_is_followed_from_now_on_sends_its_earlier_rows(tmp_path):
     assert recorder.rows == read_log(tmp_path)
 
 
-def test_it_hears_of_a_failure(tmp_path):
+def test_the_tracker_hears_of_a_failure(tmp_path):
     recorder = Recorder(new=True)
     with pytest.raises(KeyboardInterrupt), Log(tmp_path, 10, 128, tracker=recorder):
         raise KeyboardInterrupt

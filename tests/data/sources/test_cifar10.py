@@ -115,7 +115,7 @@ class Evil:
         return print, ("this ran",)
 
 
-def test_archives_that_cannot_be(manual, capsys):
+def test_unusable_archives(manual, capsys):
     write(manual, without="data_batch_4")
     with pytest.raises(UserError, match=r"holds no data_batch_4: get it again from https"):
         cifar10.read(manual)

@@ -313,7 +313,7 @@ def test_folders_beside_train_that_are_no_split(pets):
     assert "train/, training/, val/, valid/, validation/, dev/, test/, testing/" in text
 
 
-def test_splits_that_cannot_be(pets):
+def test_impossible_splits(pets):
     into(pets, "train", "val", "dev")
     assert "has dev, val, which all mean validation: keep one" in error(pets)
     shutil.rmtree(pets / "dev")
