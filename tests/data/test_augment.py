@@ -54,7 +54,7 @@ def train(images, key, augmentation, statistics, noise_on=1.0, examples_B=None):
 def views(
     side: int, batch: int, augmentation: Augmentation, key: int = 0, first: int = 0
 ) -> np.ndarray:
-    """[batch, (row, column, reflected)] of the crops of images that nothing else changes."""
+    """[batch, (row, column, reflected)] of the crops; nothing else changes these images."""
     found = train(
         numbered(batch, side),
         jax.random.key(key),
@@ -184,7 +184,7 @@ def test_place_reflection_and_noise_are_independent():
 
 
 def noise(augmentation: Augmentation, batch: int = 20_000, noise_on: float = 1.0) -> np.ndarray:
-    """What is added to each of many grey images."""
+    """The noise that is added to each of many grey images."""
     stored = np.full((batch, 2, 2, 3), 100, np.uint8)
     found = np.array(train(stored, jax.random.key(0), augmentation, statistics(2, 100.0), noise_on))
     assert (found == found[:, :1, :1]).all()  # the same at every pixel

@@ -30,7 +30,7 @@ def test_arrays_names_and_order_are_the_files(path, old):
 
 
 def test_a_file_cut_anywhere_is_one_line(path):
-    """Within a message it is damaged; between two, the net misses what is gone."""
+    """A file cut within a message is damaged; cut between two, it lacks arrays of the net."""
     arrays = thin.weights("caffenet")
     whole = thin.caffemodel(arrays, ORDER)
     between = len(thin.caffemodel(arrays, ORDER[: ORDER.index("fc7")]))

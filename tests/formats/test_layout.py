@@ -1,4 +1,4 @@
-"""alexnet.formats.layout: what each number of a foreign array becomes."""
+"""alexnet.formats.layout: where each number of a foreign array goes."""
 
 import jax
 import numpy as np

@@ -39,7 +39,7 @@ def test_on_a_cpu_chunks_have_few_pixels(mesh, batch, image_size, size):
 
 
 def on(kind: str, devices: int = 1):
-    """What `choose` looks at of a mesh."""
+    """The part of a mesh that `choose` looks at."""
     return SimpleNamespace(size=devices, devices=np.array([SimpleNamespace(platform=kind)]))
 
 

@@ -71,7 +71,7 @@ def test_caffes_fillers(name, one, last):
 
 
 def test_torchvisions_deviations_are_pytorchs():
-    """nn.Conv2d and nn.Linear draw from +-1/sqrt(inputs), whose deviation is that / sqrt(3)."""
+    """nn.Conv2d and nn.Linear draw from +-1/sqrt(inputs), whose deviation is 1/sqrt(3 inputs)."""
     layers = table.layers(build("torchvision_alexnet", classes=9))
     for layer in layers:
         if isinstance(layer.row, table.Weighted):

@@ -1,4 +1,4 @@
-"""alexnet.models.network: tables become the paper's computation, on one device or on several alike.
+"""alexnet.models.network: tables become the paper's computation, on one device and on several.
 
 Run as a program, this file writes what four virtual devices find, for the tests below.
 """
@@ -92,7 +92,7 @@ def float32(tree):
 
 
 def assert_close(found: jax.Array, expected: np.ndarray, tolerance: float = 1e-5) -> None:
-    """Relative to the largest."""
+    """`tolerance` is relative to the largest number."""
     assert found.shape == expected.shape
     atol = tolerance * np.abs(expected).max()
     np.testing.assert_allclose(found, expected, rtol=0, atol=atol)
@@ -117,7 +117,7 @@ def test_every_activation_is_the_papers(preset):
     logits, found = apply(net, float32(params), np.float32(x))
     assert set(found) == set(expected) == {row.name for row in net.rows}
     for name, value in expected.items():
-        wide = value.shape[-1]  # of fc8's 2 x 4 outputs the last is no class
+        wide = value.shape[-1]  # the last of fc8's 2 x 4 outputs is no class
         assert_close(found[name][..., :wide], value)
     assert logits.shape == (3, 7)
     assert_close(logits, expected["fc8"][:, :7])
@@ -147,7 +147,7 @@ def test_the_loss_and_its_gradient_are_the_papers(preset, dropout):
     with jax.enable_x64(dtype is np.float64):
         arrays = jax.tree.map(dtype, (params, x))
         (loss, seen), gradient = jax.device_get(loss_and_gradient(net, *arrays, key))
-    # what a ReLU has zeroed tells nothing of its mask, and its mask changes nothing
+    # where a ReLU gives 0, the mask is unknown, and changes nothing
     masks = {name: seen[name] != 0 for name in ("drop6", "drop7")} if dropout else None
     expected_loss, expected = reference.alexnet_loss(params, x, LABELS, 7, preset, masks)
     assert loss == pytest.approx(expected_loss, rel=tolerance)
@@ -334,7 +334,7 @@ def test_chunks_change_nothing():
 
 
 def gradient_of_squares(net, mesh, params, x, kernels):
-    """Compiled, of the sum of squared logits; and the logits."""
+    """(gradient of the sum of squared logits, logits), compiled."""
     everywhere = forward.on_mesh(net, mesh, kernels=kernels)
 
     def squares(params):
@@ -384,7 +384,7 @@ def test_initial_values_are_the_tables():
         assert abs(scaled.std() - 1) < five_sigma / math.sqrt(2)
         # neither truncated nor uniform: a normal's kurtosis is 3
         assert abs(scipy.stats.kurtosis(scaled)) < five_sigma * math.sqrt(24)
-        # the towers are drawn apart
+        # the towers' weights are drawn independently
         assert abs(np.corrcoef(kernel[0].ravel(), kernel[1].ravel())[0, 1]) < 2 * five_sigma
 
 
@@ -415,7 +415,7 @@ def dropping(**how) -> table.Net:
 
 
 def dropped(net: table.Net, batch: int, key: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """What is left of ones: [batch, tower, neuron] after drop1 and drop2."""
+    """Ones after drop1 and drop2: [batch, tower, neuron]."""
     params = init(net, jax.random.key(0))
     params = {name: layer | {"kernel": 0 * layer["kernel"]} for name, layer in params.items()}
     x = np.zeros((batch, 2, 2, 3), np.float32)
@@ -637,7 +637,7 @@ def test_all_meshes_agree(four_devices, mesh, what):
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["cpu", "cpu in chunks"])
 def test_what_a_platform_may_choose_changes_no_gradient(four_devices, how):
-    """On one device; the others agree with it, in plain form and, where they train, in cpu's."""
+    """On one device; the other meshes agree with it, with plain kernels and, in training, cpu's."""
     found = np.load(four_devices / "1x1.npz")
     assert_close(found[how], found["plain"], 1e-5)
 

@@ -27,7 +27,7 @@ def random(*shape: int, scale: float = 1.0, seed: int = 0) -> np.ndarray:
 
 
 def assert_close(actual: jax.Array, expected: np.ndarray) -> None:
-    """Within 1e-5 of the largest, in float32."""
+    """Within 1e-5 of the largest number, in float32."""
     assert actual.dtype == jnp.float32
     assert actual.shape == expected.shape
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
@@ -40,7 +40,7 @@ def _value_and_gradients(f, inputs, dy):
 
 
 def value_and_gradients(f, *inputs_and_dy: np.ndarray) -> tuple[jax.Array, ...]:
-    """f(inputs), and for each input what dy becomes on its way back; in float32."""
+    """f(inputs), and the gradient of each input for dy; in float32."""
     *inputs, dy = map(np.float32, inputs_and_dy)
     return _value_and_gradients(f, inputs, dy)
 
@@ -241,7 +241,7 @@ def test_rectangular_images_and_kernels_with_four_different_borders(images):
 
 
 def convolutions(ops, channels: int, stride: int, images: int = 40) -> list[str]:
-    """Shapes of what the convolutions of a layer give: its own, then those of its gradients."""
+    """The output shapes of a layer's convolutions: forward, then those of its gradients."""
     x, kernel = jnp.zeros((images, 8, 8, channels)), jnp.zeros((3, 3, channels, 2))
 
     def layer(*inputs):

@@ -76,7 +76,7 @@ def torch_weights(params: network.Params, dtype: type) -> Weights:
 
 
 def assert_close(found, expected, tolerance: float, what: str) -> None:
-    """Relative to the largest."""
+    """`tolerance` is relative to the largest number."""
     found, expected = np.asarray(found), np.asarray(expected)
     assert found.shape == expected.shape, what
     assert np.abs(expected).max() > 0, what
@@ -116,7 +116,7 @@ def assert_parity(
         arrays = jax.tree.map(dtype, (params, x))
         (loss, (logits, seen)), gradient = jax.device_get(ours(net, *arrays, labels, key))
     drops = [row.name for row in net.rows if isinstance(row, Dropout) and training]
-    # what a ReLU has zeroed tells nothing of its mask, and its mask changes nothing
+    # where a ReLU gives 0, the mask is unknown, and changes nothing
     masks = {name: torch.tensor(seen[name] != 0) for name in drops}
 
     weights = torch_weights(params, dtype)
@@ -136,7 +136,7 @@ def assert_parity(
 
 
 def dense(x, layer):
-    """Ours reads maps row by row with the channels last."""
+    """Our fully-connected layers read maps row by row, with the channels last."""
     maps_last = x.permute(0, 2, 3, 1) if x.ndim == 4 else x
     return F.linear(maps_last.flatten(1), *layer)
 
@@ -308,9 +308,9 @@ STEPS, DROP = 8, 5  # the rate is divided by 10 after five steps
 def weights_after(rescale: bool) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """After each step: torch.optim.SGD's weights and ours, of one layer of 20 weights.
 
-    `rescale`: at the drop, what torch keeps in its velocity is multiplied by what the rate is
-    divided by. It keeps gradients there, to be multiplied by the rate of the day; the paper keeps
-    changes of the weights, made at the rate of their day.
+    `rescale`: at the drop, torch's velocity is multiplied by the factor that divides the rate. Its
+    velocity holds gradients, which are multiplied by the current rate; the paper's holds changes of
+    the weights, made at the rates of their steps.
     """
     random = np.random.default_rng(0)
     w, gradients = random.normal(size=20), random.normal(size=(STEPS, 20))

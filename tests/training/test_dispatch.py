@@ -62,13 +62,13 @@ def test_late_metrics_are_added_up_to_the_same_bits_and_a_nan_has_its_step():
 
 
 def rows(workdir) -> list[dict]:
-    """What was logged, but for a clock's numbers."""
+    """The logged rows, without the clock's numbers."""
     clocks = ("seconds", "train/images_per_second")
     return [{k: v for k, v in row.items() if k not in clocks} for row in log.read_log(workdir)]
 
 
 def digests(workdir) -> dict[str, dict]:
-    """What each checkpoint is made of."""
+    """The content of each checkpoint."""
     return {
         path.parent.name: json.loads(path.read_text())["custom_metadata"]["leaves"]
         for path in (workdir / "checkpoints").glob("*/_CHECKPOINT_METADATA")

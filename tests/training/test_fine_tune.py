@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """Folders of tiny images, each with classes of its own."""
+    """Folders of tiny images, each with other classes."""
     root, random = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
     for name, classes in {"three": "abc", "others": "abx", "five": "abcde"}.items():
         for label in classes:

@@ -27,7 +27,7 @@ def test_guessing_is_a_median_that_is_not_one_percent_below_chance(losses, expec
 
 
 def heard(listener: Alarm, losses: list[float], every: int, start: int = 0) -> list[int]:
-    """The steps at which it spoke."""
+    """The steps at which the alarm spoke."""
     steps = range(start + every, start + len(losses) + 1, every)
     return [
         step for step in steps if listener.after(step, losses[step - start - every : step - start])

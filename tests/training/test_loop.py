@@ -227,7 +227,7 @@ def test_kills_and_resumes_change_no_row(tiny, tmp_path, monkeypatch, kills):
 
 @pytest.mark.slow
 def test_a_longer_run_goes_on_with_the_window(tiny, tmp_path):
-    """Its last row was shorter; the next one averages a whole window again."""
+    """The first run's last row was shorter; the next row averages a whole window again."""
     tiny.log_every, tiny.epochs = 5, 1.2  # 7 steps
     train_and_evaluate(tiny, tmp_path)
     tiny.epochs = 2.0  # 12 steps
@@ -267,7 +267,7 @@ def test_few_classes_and_few_images_are_doubtful(tiny):
 
 @pytest.mark.slow
 def test_float64_changes_nothing(finished, tiny, tmp_path):
-    """JAX_ENABLE_X64 is somebody's wish for their own arrays; a run is the same run."""
+    """JAX_ENABLE_X64 is meant for the user's own arrays; a run stays the same."""
     whole, history = finished
     with jax.enable_x64(True):
         assert train_and_evaluate(tiny, tmp_path) == history

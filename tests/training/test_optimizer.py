@@ -126,7 +126,7 @@ def test_a_thawed_layer_goes_on_with_the_velocity_it_had():
 
 
 def test_optax_sgd_is_another_rule_from_the_first_drop_on():
-    """It keeps gradients in the velocity and scales all of it by the new rate."""
+    """optax.sgd keeps gradients in the velocity, and scales all of it by the new rate."""
     params = jax.tree.map(np.float32, start())
     schedule = optax.piecewise_constant_schedule(0.1, {DROP: 0.1})
     theirs = optax.chain(optax.add_decayed_weights(0.0005), optax.sgd(schedule, momentum=0.9))

@@ -1,4 +1,4 @@
-"""Runs that differ in numbers alone share their programs, and come to what they would alone."""
+"""Runs that differ in numbers alone share their programs, and their results are the same."""
 
 import jax
 import numpy as np

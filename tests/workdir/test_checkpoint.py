@@ -346,7 +346,7 @@ def test_load_says_what_is_wrong(tmp_path):
 
 
 def run(function: str, *arguments: Any, devices: int = 1) -> subprocess.Popen:
-    """Call a function of this file in a process of its own."""
+    """Calls a function of this file in another process."""
     code = (
         f"import jax; jax.config.update('jax_num_cpu_devices', {devices})\n"
         f"import test_checkpoint; test_checkpoint.{function}(*{arguments!r})"
@@ -631,7 +631,7 @@ def test_what_a_validation_found_is_added_to_a_checkpoint(tmp_path):
 
 
 def two_views(first: str, second: str, address: str, process: int) -> None:
-    """Each process sees the checkpoints in a folder of its own, as on disks that disagree."""
+    """Each process sees the checkpoints in a different folder, as on disks that disagree."""
     jax.config.update("jax_enable_preemption_service", False)
     jax.distributed.initialize(address, num_processes=2, process_id=process)
     target = sharded(make_state(0), make_mesh(1, 2))

@@ -60,7 +60,7 @@ def scalars(workdir: Path) -> list[tuple[str, int, float]]:
 
 
 def on_terminal(code: str, columns: int, directory: Path) -> str:
-    """What a program writes to a terminal that reports so many columns, and as many rows."""
+    """The output of a program on a terminal that reports `columns` columns and as many rows."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", columns, columns, 0, 0))
     environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
@@ -310,7 +310,7 @@ def test_live_line(tmp_path, monkeypatch, clock):
     out = re.sub(r"\x1b\[.", "", terminal.getvalue())
     live = r"step 42/100  epoch 4.2  loss 2.50  error 50.0% \(top-5 25.0%\)  128 images/s"
     assert re.search(rf"\r 42% [^\r\n]* {live}  ETA 0:00:58", out)
-    # Messages take a line of their own, and the live one comes back below them.
+    # Each message takes a whole line, and the live line comes back below.
     assert re.search(rf"\rsaved\n[^\n]*{live}", out)
     assert re.search(r"\rvalidation  step 42/100 [^\n]*error 43.75% [^\n]*\n", out)
     assert out.endswith("\n")
@@ -319,7 +319,7 @@ def test_live_line(tmp_path, monkeypatch, clock):
 @pytest.mark.parametrize("columns", [80, 0, 200])
 @pytest.mark.parametrize("total", [700, 900_000])
 def test_on_a_terminal(tmp_path, columns, total):
-    """0 is what a terminal reports that does not know its size, such as a serial line."""
+    """A terminal that does not know its size, such as a serial line, reports 0."""
     code = f"""
 from alexnet.workdir import log
 now = 0

@@ -1,4 +1,4 @@
-"""What a run says of its making."""
+"""The record of how a run was made."""
 
 import json
 import os

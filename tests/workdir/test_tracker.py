@@ -75,7 +75,7 @@ def test_one_line_says_that_it_is_not_installed(tiny, tmp_path, monkeypatch):
 
 
 def records(path: Path) -> Iterator[bytes]:
-    """What a .wandb file holds: LevelDB's log format behind a header of 7 bytes.
+    """The records of a .wandb file: LevelDB's log format after a header of 7 bytes.
 
     In blocks of 32 KiB; a part has a crc of 4 bytes, its length, and its kind: 1 is a whole record,
     2, 3 and 4 are the first, middle and last part of one.
