@@ -83,7 +83,7 @@ def test_no_weights_and_no_numbers_are_grey():
 def test_which_layer_it_is():
     assert filters.first_convolution(build("alexnet")) == "conv1"
     net = Net("dense", 4, 2, 1, (Dense("fc1", 3), Activation("relu1"), Dense("fc2", 2)))
-    with pytest.raises(UserError, match="net dense begins with fc1, no convolution"):
+    with pytest.raises(UserError, match="net dense begins with fc1, not a convolution"):
         filters.first_convolution(net)
     convolutions = Net("ok", 4, 2, 1, (Conv("first", 3, 3), Dense("fc2", 2)))
     assert filters.first_convolution(convolutions) == "first"
