@@ -33,7 +33,7 @@ def test_nothing_to_warn_of():
         (store({"a": 5, "b": 50}), "class 'b' has 50 training images, 'a' has 5: a net may"),
         (store({"a": 5, "b": 5}, in_train={"validation": 2}), "2 of 2 validation images are byte"),
         (store({"a": 5, "b": 5}, in_classes=12, in_classes_first=list("cdefghijkl")),
-         "12 of the images .* another class: c, d, .* l and 2 more$"),
+         "12 of the images .* another class, byte for byte: c, d, .* l and 2 more$"),
     ],
 )  # fmt: skip
 def test_doubtful_datasets_get_warnings(made, line):
