@@ -392,7 +392,7 @@ def check_top_level(
 SETTINGS = tuple(inspect.signature(check_top_level).parameters)
 # The function whose arguments a section holds, unless a setting in it chooses the function; "" is
 # the top level.
-SECTIONS = {
+SECTIONS: dict[str, Callable[..., Any]] = {
     "": check_top_level,
     "data": prepare.ensure,
     "augment": Augmentation,
