@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Sequence
 from importlib import metadata, util
 from pathlib import Path
+from types import TracebackType
 
 from alexnet.errors import UserError, one_line
 
@@ -67,7 +68,9 @@ def what_runs(orig_argv: Sequence[str]) -> tuple[str, str]:
     return "", ""
 
 
-def _quiet_interrupt(kind: type, error: BaseException, trace: object) -> None:
+def _quiet_interrupt(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
     """Shows exceptions as Python does, except for Ctrl-C."""
     if issubclass(kind, KeyboardInterrupt):
         sys.exit(130)
@@ -105,35 +108,34 @@ def cache_compilations() -> None:
 
     check_devices()
     write_compilations_whole()
-    if not jax.config.jax_compilation_cache_dir and (cache := writable_cache()):
+    if not jax.config.values["jax_compilation_cache_dir"] and (cache := writable_cache()):
         jax.config.update("jax_compilation_cache_dir", str(cache))
 
 
 def write_compilations_whole() -> None:
-    """Makes JAX write each compiled step to a folder of its own and move it into the cache.
+    """Makes JAX write a compiled step beside its cache and then move it there.
 
-    JAX writes in place, where another process may read half a step, and never replaces a file: of a
-    step that a kill cut short it warns at every start. Here it is replaced. Where JAX has no such
-    class any more, JAX's own way stays.
+    JAX itself writes in place, so another process may read half a file, and never replaces a file,
+    so it warns at every start about one that a kill cut short. If a later JAX has no such class,
+    nothing changes.
     """
     try:
         from jax._src.lru_cache import LRUCache
     except ImportError:
         return
-    if getattr(LRUCache.put, "whole", False):
+    if LRUCache.put.__module__ == __name__:
         return
     in_place = LRUCache.put
 
-    def put(cache: LRUCache, key: str, value: bytes) -> None:
-        if cache.eviction_enabled or not os.path.isdir(cache.path):  # it locks; it is remote
-            return in_place(cache, key, value)
-        with tempfile.TemporaryDirectory(dir=cache.path, ignore_cleanup_errors=True) as folder:
+    def put(self: LRUCache, key: str, value: bytes) -> None:
+        if self.eviction_enabled or not os.path.isdir(self.path):  # it locks; it is remote
+            return in_place(self, key, value)
+        with tempfile.TemporaryDirectory(dir=self.path, ignore_cleanup_errors=True) as folder:
             in_place(LRUCache(folder, max_size=-1), key, value)
             for name in os.listdir(folder):
-                os.replace(os.path.join(folder, name), os.path.join(cache.path, name))
+                os.replace(os.path.join(folder, name), os.path.join(self.path, name))
 
-    put.whole = True
-    LRUCache.put = put
+    LRUCache.put = put  # type: ignore[method-assign]  # it has no setting for this
 
 
 def check_devices() -> None:

@@ -35,7 +35,7 @@ BIG = 2**26  # bytes: 64 MiB, above which a file's header is checked before the 
 OWN = 0.1  # the least share of images directly in class folders; below it the level is unclear
 
 HIDDEN = "hidden"
-NO_FILE = "no regular file"
+NO_FILE = "not a regular file"
 OUTSIDE = "outside the class folders"
 NO_IMAGE = "not an image by its name"
 
