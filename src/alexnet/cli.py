@@ -110,10 +110,12 @@ def values(argv: Sequence[str], options: Options) -> dict[str, str]:
 
 def complete(given: Mapping[str, str], options: Options) -> dict[str, str]:
     """`values` of options that are read already."""
-    found = {name: given.get(name, default) for name, (default, _) in options.items()}
-    for name, value in found.items():
+    found = {}
+    for name, (default, _) in options.items():
+        value = given.get(name, default)
         if value is None:
             raise UserError(f"--{name} is missing: add --{name}=...")
+        found[name] = value
     return found
 
 
@@ -247,7 +249,7 @@ def help_first(command: str, argv: Sequence[str]) -> None:
         named = "config" in options and any(part.startswith("--config=") for part in argv)
         own = command in OWN_HELP and positional(argv)[0]
         if asks_help(argv) and not own and not named:
-            print(command_help(ast.get_docstring(tree), options))
+            print(command_help(ast.get_docstring(tree) or "", options))
             sys.exit(0)
 
 
@@ -265,7 +267,7 @@ def command_help(doc: str, options: Options) -> str:
 def config_help(file: str, config: ConfigDict, kinds: configs.Kinds) -> str:
     """Every setting of a config, section by section."""
     parts = [f"The settings of {file}:"]
-    sections = {}
+    sections: dict[str, dict[str, Setting]] = {}
     for key, setting in config_settings(config, kinds).items():
         sections.setdefault(key.rpartition(".")[0], {})[key] = setting
     for section, settings in sections.items():
@@ -280,7 +282,9 @@ def config_settings(config: ConfigDict, kinds: configs.Kinds) -> dict[str, Setti
     tree = config.to_dict()
     plain = {name: value for name, value in tree.items() if not isinstance(value, Mapping)}
     found, whole = described(plain, SECTIONS[""]), described(tree, SECTIONS[""])
-    functions = {section: (function,) for section, function in SECTIONS.items()}
+    functions: dict[str, tuple[Callable[..., Any], ...]] = {
+        section: (function,) for section, function in SECTIONS.items()
+    }
     words = {}
     for key, kind in kinds.items():
         section, _, name = key.partition(".")
@@ -297,7 +301,9 @@ def config_settings(config: ConfigDict, kinds: configs.Kinds) -> dict[str, Setti
 
 def described(values: Mapping[str, Any], *functions: Callable[..., Any]) -> dict[str, Setting]:
     """Arguments of some functions, in their order; a later function knows better what they mean."""
-    meanings, words, order = {}, {}, []
+    meanings: dict[str, str] = {}
+    words: dict[str, tuple[str, ...]] = {}
+    order: list[str] = []
     for function in functions:
         meanings |= documented(function)
         words |= allowed(function)

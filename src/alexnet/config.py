@@ -385,7 +385,7 @@ def differences(
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"a": {"b": 1}} as {"a.b": 1}."""
-    found = {}
+    found: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
             found |= flat(value, f"{prefix}{key}.")
@@ -396,7 +396,7 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
     """{"a.b": 1} as {"a": {"b": 1}}."""
-    tree = {}
+    tree: dict[str, Any] = {}
     for key, value in settings.items():
         *sections, name = key.split(".")
         section = tree

@@ -6,6 +6,9 @@ import re
 import signal
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import TypeVar
+
+Word = TypeVar("Word", bound=str)
 
 
 class UserError(ValueError):
@@ -63,12 +66,13 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def choice(name: str, value: str, allowed: Collection[str]) -> None:
-    """Raises UserError if an argument is none of the allowed words, naming the nearest."""
-    if value not in allowed:
-        choices = ", ".join(allowed)
-        near = nearest(str(value), allowed)
-        raise UserError(f"choose one of {choices}{near}", f"{name}={value!r}")
+def choice(name: str, value: str, allowed: Collection[Word]) -> Word:
+    """The allowed word that an argument is; raises UserError if it is none, naming the nearest."""
+    for word in allowed:
+        if value == word:
+            return word
+    near = nearest(str(value), allowed)
+    raise UserError(f"choose one of {', '.join(allowed)}{near}", f"{name}={value!r}")
 
 
 def local_path(name: str, text: str) -> Path:

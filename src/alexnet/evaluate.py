@@ -17,9 +17,10 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
+import numpy as np
 
 from alexnet.cli import arguments, path, typed_overrides, values
 from alexnet.cli import run as run_command
@@ -80,7 +81,7 @@ def main(argv: Sequence[str]) -> None:
 def evaluate(
     workdirs: Sequence[Path],
     weights: Sequence[float],
-    step: str | int,
+    step: Literal["best", "last"] | int,
     split: str,
     views: str,
     overrides: Sequence[Mapping[str, Any]],
@@ -117,10 +118,10 @@ def evaluate(
             f"loss {row['loss']:.4f}, {row['count']} images"
         )
 
-    several, average = len(nets) > 1, Ensemble()
+    average = Ensemble() if len(nets) > 1 else None
     for workdir, net, weight, changes in zip(workdirs, nets, weights, overrides, strict=True):
-        batches = [] if several else None
-        row = net.evaluate(split, views, changes, batches)
+        batches: list[tuple[np.ndarray, np.ndarray]] = []
+        row = net.evaluate(split, views, changes, batches if average else None)
         for note in row["notes"] if first else ():
             print(note, file=sys.stderr)
         report(f"{workdir} after {net.about.epoch:.2f} epochs", row)
@@ -129,9 +130,9 @@ def evaluate(
                 record.save_evaluation(row, workdir)
             except OSError as error:
                 print(f"not recorded in {workdir}: {error.strerror}", file=sys.stderr)
-        if several:
+        if average:
             average.add(str(workdir), weight, batches)
-    if several:
+    if average:
         each = ", ".join(f"{weight:.3g}" for weight in weights)
         report(f"average of {len(nets)} nets (weights {each})", row | average.means().row())
 

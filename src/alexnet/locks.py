@@ -9,13 +9,8 @@ import os
 import sys
 from typing import IO
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-
 NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
-_warned = set()
+_warned: set[str] = set()
 
 
 def lock(file: IO, wait: bool = True) -> bool:
@@ -24,24 +19,27 @@ def lock(file: IO, wait: bool = True) -> bool:
     Raises OSError for what is no lack of locks.
     """
     try:
-        if fcntl is None:
-            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        import fcntl  # which Windows lacks
+
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except ImportError:
+        _warn(file, errno.ENOSYS)
     except BlockingIOError:
         return False
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
-        _warn(os.path.dirname(os.path.abspath(file.name)), error)
+        _warn(file, error.errno)
     return True
 
 
-def _warn(folder: str, error: OSError) -> None:
-    """Once for each folder."""
+def _warn(file: IO, reason: int) -> None:
+    """Says once for each folder that files in it cannot be locked; `reason` is an errno."""
+    folder = os.path.dirname(os.path.abspath(file.name))
     if folder not in _warned:
         _warned.add(folder)
         print(
-            f"warning: {folder} is on a file system without locks ({error.strerror}): see to it "
-            "that no other process writes there",
+            f"warning: {folder} is on a file system without locks ({os.strerror(reason)}): see to "
+            "it that no other process writes there",
             file=sys.stderr,
         )

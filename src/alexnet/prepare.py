@@ -11,10 +11,13 @@ prepares by itself what needs no download.
 import json
 import sys
 from collections.abc import Sequence
+from typing import get_args
 
 from alexnet.cli import asks_help, command_help, count, positional, run, typed, values
 from alexnet.data.prepare import prepare
+from alexnet.data.store import Encoding
 from alexnet.data.summary import as_json, summary, warnings
+from alexnet.errors import choice
 
 OPTIONS = {
     "name": (None, "digits, folder:/path, or any TFDS name of labelled images; may stand first"),
@@ -44,7 +47,7 @@ def main(argv: Sequence[str]) -> None:
         options["data_dir"],
         count("image_size", size) if size else None,
         count("quality", options["quality"], least=0),
-        options["encoding"],
+        choice("encoding", options["encoding"], get_args(Encoding)),
         max_pixels=count("max_pixels", pixels) if pixels else None,
         max_bad=typed("max_bad", bad, 0.0) if bad else None,
         dry_run=dry_run,

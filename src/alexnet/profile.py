@@ -77,7 +77,9 @@ def describe(net: Net, batch: int, spent: hlo.Spent, seconds: float, rate: float
     """The table: times, work, and how near the layer comes to the floor."""
     costs = {row.name: row.training * net.towers for row in cost.costs(net, batch)}
     total = sum(sum(ms.values()) for ms in spent.values())
-    lines = [("layer", "forward ms", "gradient ms", "share", "GFLOP", "GFLOP/s", "of the floor's")]
+    lines: list[Sequence[str]] = [
+        ("layer", "forward ms", "gradient ms", "share", "GFLOP", "GFLOP/s", "of the floor's")
+    ]
     for name in [*costs, *SCOPES, "other"]:
         if name not in spent:
             continue

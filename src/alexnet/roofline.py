@@ -84,10 +84,12 @@ def describe(net: Net, batch: int) -> str:
     rows = [row for row in cost.costs(net, batch) if row.traffic]
     _, *columns = zip(*rows, strict=True)
     one = cost.Cost("one tower", *map(sum, columns))
-    layers = [("layer", "GFLOP forward", "training", "MiB weights", "kept", "received", "traffic")]
+    layers: list[Sequence[str]] = [
+        ("layer", "GFLOP forward", "training", "MiB weights", "kept", "received", "traffic")
+    ]
     for name, *figures in (*rows, one):
-        sizes = zip(figures, (1e9, 1e9, MIB, MIB, MIB, MIB), strict=True)
-        layers.append((name, *(f"{size / unit:,.1f}" if size else "" for size, unit in sizes)))
+        units = zip(figures, (1e9, 1e9, MIB, MIB, MIB, MIB), strict=True)
+        layers.append((name, *(f"{size / unit:,.1f}" if size else "" for size, unit in units)))
     images = net.image_size**2 * 3 * batch * cost.FLOAT32
     memory = 3 * one.weights + one.kept + one.received + images
     footer = (
@@ -95,7 +97,7 @@ def describe(net: Net, batch: int) -> str:
         f"images {images / MIB:,.1f} = {memory / MIB:,.1f} MiB"
     )
 
-    exchanged = [("data x tower", "MiB sent", "collectives' results")]
+    exchanged: list[Sequence[str]] = [("data x tower", "MiB sent", "collectives' results")]
     for data, tower in (shape for n in (2, 4, 8) for shape in layouts(net, batch, n)):
         found = exchange(net, batch, data, tower)
         sizes = (cost.sent(found), cost.results(found))
@@ -106,9 +108,9 @@ def describe(net: Net, batch: int) -> str:
         data, tower = layouts(net, batch, machine.devices)[0]
         device, link = seconds(net, batch, machine)
         rate = batch / (device + link)
-        figures = (1e3 * device, 1e3 * link, EPOCHS * IMAGES / rate / 3600)
-        device, link, hours = (f"{figure:,.2f}" for figure in figures)
-        times.append((machine.name, f"{data} x {tower}", device, link, f"{rate:,.0f}", hours))
+        hours = EPOCHS * IMAGES / rate / 3600
+        ms = (f"{1e3 * device:,.2f}", f"{1e3 * link:,.2f}")
+        times.append((machine.name, f"{data} x {tower}", *ms, f"{rate:,.0f}", f"{hours:,.2f}"))
 
     towers = f"{net.towers} towers" if net.towers > 1 else "1 tower"
     title = f"{net.name}, {towers}, {batch} images, float32 arrays: computed, not measured"

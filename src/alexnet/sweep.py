@@ -13,8 +13,9 @@ prints is in `output.txt` of its folder. `alexnet compare DIR` says what came ou
 
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from alexnet import cli
 from alexnet.cli import path, run
@@ -49,8 +50,8 @@ def main(argv: Sequence[str]) -> None:
     places, dry = cli.count("jobs", options["jobs"]), on(options, "dry_run")
     cores = agreed_cores(options["cores"], workdir, places)
     cpus, gpus = runner.shares(places, cores), runner.gpu_shares(places)
-    with contextlib.nullcontext() if dry else runner.alone(workdir) as kept:
-        keep = [] if dry else [kept]
+    with contextlib.ExitStack() as held:
+        keep = [] if dry else [held.enter_context(runner.alone(workdir))]
         jobs = runner.jobs(items, workdir, retry=on(options, "retry"))
         print(described(planned, jobs, workdir, cores), flush=True)
         running = Runner(
@@ -105,7 +106,9 @@ def read(argv: Sequence[str]) -> tuple[list[str], dict[str, str], dict[str, list
     Raises:
         UserError: for any mistake in them.
     """
-    files, plain, texts = [], [], {}
+    files: list[str] = []
+    plain: list[str] = []
+    texts: dict[str, list[str]] = {}
     for argument in argv:
         name, equals, text = argument.removeprefix("--config.").partition("=")
         if argument.startswith("--config.") and equals:
@@ -138,11 +141,11 @@ def experiments(
         raise UserError("the seeds of an experiment are 0, 1, ...: write --seeds=N", "config.seed")
     count = cli.count("seeds", options["seeds"]) if options["seeds"] else 0
     if options["config"]:
-        found, seeds = plan.product(options["config"], texts)
-        return [(found, list(range(count)) if count else seeds)]
+        product, seeds = plan.product(options["config"], texts)
+        return [(product, list(range(count)) if count else seeds)]
     single = {key: values[0] for key, values in texts.items()}
-    found = [experiment.load(file, single) for file in files]
-    return [(one, list(range(count or one.seeds))) for one in found]
+    loaded = [experiment.load(file, single) for file in files]
+    return [(one, list(range(count or one.seeds))) for one in loaded]
 
 
 def unique(items: Sequence[Item]) -> list[Item]:
@@ -151,7 +154,7 @@ def unique(items: Sequence[Item]) -> list[Item]:
     Raises:
         UserError: if two have one name and are not the same.
     """
-    found = {}
+    found: dict[str, Item] = {}
     for item in items:
         other = found.setdefault(item.name, item)
         if (other.views, other.needs, other.config.to_dict()) != (
@@ -211,7 +214,7 @@ def described(
     return "\n".join(lines)
 
 
-def said(overrides) -> str:
+def said(overrides: Mapping[str, Any]) -> str:
     """An arm's overrides as one writes them."""
     return ", ".join(f"{key}={value!r}" for key, value in overrides.items()) or "as it is"
 

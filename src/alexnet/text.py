@@ -65,7 +65,7 @@ def documented(function: Callable[..., Any]) -> dict[str, str]:
 
     What a class says comes before what its bases say.
     """
-    found = {}
+    found: dict[str, str] = {}
     for owner in reversed(getattr(function, "__mro__", (function,))):
         for section in _SECTION.findall(inspect.cleandoc(owner.__doc__ or "") + "\n"):
             for names, meaning in _ENTRY.findall(section):

@@ -201,6 +201,17 @@ def test_a_file_of_weights_keeps_none(net, tmp_path, place, computed):
     assert files(tmp_path) == {"net.safetensors"}
 
 
+def test_a_folder_whose_files_cannot_be_mapped(net, run, place, computed, capsys, monkeypatch):
+    def open_memmap(*_, **__):
+        raise OSError(19, "No such device")  # as on some network file systems
+
+    monkeypatch.setattr(np.lib.format, "open_memmap", open_memmap)
+    found = moved(net, run).dataset_features("validation", overrides=place)
+    assert found.shape == (359, 256)
+    said = f"features are not kept in {run}/features: what was written there cannot be read back\n"
+    assert capsys.readouterr().err == said
+
+
 def test_a_folder_that_cannot_be_written(net, run, place, computed, capsys):
     shutil.rmtree(run / "features")
     (run / "features").write_text("in its place")

@@ -113,6 +113,23 @@ def test_an_evaluation_belongs_to_the_arm_that_it_is_of(tmp_path):
     assert not results.matches(read(tmp_path)["a-0"], Arm("two", config, {}, "ten_crop", {"a": 1}))
 
 
+def test_an_evaluation_of_a_run_that_trains_on_is_not_finished(tmp_path):
+    leave(tmp_path / "a-0", [0.5], epochs=2)
+    leave(tmp_path / "b-0", [0.5])
+    (tmp_path / "one-0").mkdir()
+    row = {"views": "ten_crop", "of": ["a-0"], "commit": None, "loss": 1.0, "count": 100}
+    errors = {"top1_error": 0.25, "top5_error": 0.1}
+    (tmp_path / "one-0" / plan.EVALUATION).write_text(json.dumps(row | errors))
+    found = results.read([tmp_path])
+    assert [result.name for result in found.results] == ["b-0"]
+    assert found.unfinished == [str(tmp_path / "a-0"), str(tmp_path / "one-0")]
+    assert [result.name for result in results.read([tmp_path], begun=True).results] == [
+        "a-0",
+        "b-0",
+        "one-0",
+    ]
+
+
 def curve(*rows: tuple[float, float]) -> results.Result:
     epochs, errors = zip(*rows, strict=True)
     training = {"epoch": list(epochs), "top1_error": list(errors)}

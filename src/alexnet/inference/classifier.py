@@ -12,7 +12,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import jax
 import numpy as np
@@ -89,14 +89,14 @@ class Classifier:
     def __init__(self, params: network.Params, about: About):
         self.params, self.about = params, about
 
-    def tree_flatten(self):
+    def tree_flatten(self) -> tuple[tuple[network.Params], About]:
         """For jax: it goes through jit, grad and vmap as its parameters do."""
         return (self.params,), self.about
 
     @classmethod
-    def tree_unflatten(cls, about: About, children):
+    def tree_unflatten(cls, about: About, children: tuple[network.Params]) -> "Classifier":
         """The inverse."""
-        return cls(*children, about)
+        return cls(children[0], about)
 
     @property
     def config(self) -> ConfigDict:
@@ -140,7 +140,9 @@ class Classifier:
         """
         return self._logits(images_BSSC, views, view, PLAIN)
 
-    def _logits(self, images_BSSC, views, view, kernels: Kernels) -> jax.Array:
+    def _logits(
+        self, images_BSSC: jax.Array, views: str, view: jax.Array | int, kernels: Kernels
+    ) -> jax.Array:
         about = self.about
         f = forward.evaluation(self.net, None, about.augmentation, views, kernels=kernels)
         return f(self.params, images_BSSC, about.statistics, view)
@@ -182,6 +184,14 @@ class Classifier:
             order = np.argsort(-p_K, kind="stable")[:count]
             best.append([(self.classes[k], float(p_K[k])) for k in order])
         return best
+
+    @overload
+    def features(self, photos: Photo | Iterable[Photo], rows: str) -> np.ndarray: ...
+
+    @overload
+    def features(
+        self, photos: Photo | Iterable[Photo], rows: list[str] | tuple[str, ...]
+    ) -> dict[str, np.ndarray]: ...
 
     def features(
         self, photos: Photo | Iterable[Photo], rows: str | Sequence[str]

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from alexnet import files
 from alexnet.data import augment
@@ -44,7 +46,7 @@ def _crops(net: "Classifier") -> Callable[[jax.Array], jax.Array]:
     """images uint8 [b, net's size, net's size, 3] -> logits, with the central mean image."""
     statistics = net.about.statistics
     if statistics is not None:
-        central = augment.centre(statistics.mean_HWC, net.net.image_size)
-        statistics = statistics._replace(mean_HWC=central)
+        central = augment.centre(jnp.asarray(statistics.mean_HWC), net.net.image_size)
+        statistics = statistics._replace(mean_HWC=np.asarray(central))
     f = forward.evaluation(net.net, None, net.about.augmentation)
     return lambda images_BHWC: f(net.params, images_BHWC, statistics, 0)

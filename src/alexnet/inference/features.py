@@ -7,6 +7,7 @@ They are computed again if the weights, the images or what the net does to them 
 byte has changed; a computation that is stopped leaves nothing behind.
 """
 
+import errno
 import functools
 import json
 import os
@@ -44,7 +45,7 @@ class Neighbour(NamedTuple):
         image: uint8 [S, S, 3], as it is stored.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
     distance: float
     label: str
     image: np.ndarray
@@ -78,10 +79,14 @@ def dataset_features(
         return found
     try:
         with _locked(folder.parent):
-            if _read(folder, about) is None:  # else another process has just computed them
+            found = _read(folder, about)  # another process may have just computed them
+            if found is None:
                 _write(folder, about, compute())
-            return _read(folder, about)
-    except OSError as error:  # a folder that only others may write in, a full disk
+                found = _read(folder, about)
+        if found is None:
+            raise OSError(errno.EIO, "what was written there cannot be read back")
+        return found
+    except OSError as error:  # a read-only folder, a full disk
         print(f"features are not kept in {folder.parent}: {error.strerror}", file=sys.stderr)
         return np.concatenate(list(compute()))
 
@@ -95,9 +100,9 @@ def nearest(
     row = row or hidden_row(net.net)
     features = dataset_features(splits, split, row)
     queries = net.features(photos, row)
-    flat = (array.reshape(len(array), -1) for array in (queries, features))
+    queries_QD, features_ND = (array.reshape(len(array), -1) for array in (queries, features))
     found = []
-    for indices, distances in zip(*nearest_rows(*flat, count), strict=True):
+    for indices, distances in zip(*nearest_rows(queries_QD, features_ND, count), strict=True):
         images, labels = store.read(split, indices)
         names = [store.classes[label] for label in labels]
         four = zip(indices.tolist(), distances.tolist(), names, images, strict=True)
@@ -126,7 +131,7 @@ def _about(splits: Splits, split: str, row: str) -> dict[str, Any] | None:
         return None
     sums = 0
     for leaf in jax.tree.leaves((splits.net.params, about.statistics)):
-        sums = zlib.crc32(np.ascontiguousarray(leaf).view(np.uint8), sums)
+        sums = zlib.crc32(np.ascontiguousarray(leaf).view(np.uint8).data, sums)
     return {
         "step": about.step,
         "row": row,
@@ -150,7 +155,7 @@ def _read(folder: Path, about: dict[str, Any]) -> np.ndarray | None:
     rows = max(1, PART // max(1, features[:1].nbytes))
     sums = 0
     for start in range(0, len(features), rows):
-        sums = zlib.crc32(np.ascontiguousarray(features[start : start + rows]), sums)
+        sums = zlib.crc32(np.ascontiguousarray(features[start : start + rows]).data, sums)
     return features if found == about | {"crc32": sums} else None
 
 
@@ -167,8 +172,9 @@ def _write(folder: Path, about: dict[str, Any], parts: Iterable[np.ndarray]) -> 
                     shape = (about["count"], *part.shape[1:])
                     header = {"descr": part.dtype.str, "fortran_order": False, "shape": shape}
                     np.lib.format.write_array_header_1_0(file, header)
-                file.write(np.ascontiguousarray(part))
-                sums = zlib.crc32(np.ascontiguousarray(part), sums)
+                content = np.ascontiguousarray(part).data
+                file.write(content)
+                sums = zlib.crc32(content, sums)
         write_json(about | {"crc32": sums}, partial / "about.json")
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)

@@ -14,7 +14,7 @@ from alexnet.data.statistics import Statistics
 from alexnet.data.store import Store, load_store, store_path
 from alexnet.devices import runtime
 from alexnet.errors import UserError, local_path
-from alexnet.formats import weights
+from alexnet.formats import layout, weights
 from alexnet.inference.classifier import About, Classifier
 from alexnet.models import network
 from alexnet.models.build import build
@@ -77,28 +77,32 @@ def _from_file(path: Path, config: ConfigDict | str | None) -> Classifier:
         raise UserError(
             "which net is it of? such as configs/imagenet.py:torchvision", "config=None"
         )
-    if isinstance(config, str):
-        from alexnet.training.setup import load_config
-
-        config = load_config(config)
-    config = config or record.current(found["config"], str(path))
-    known, kept = prepared(config), weights.statistics(path)
+    chosen = _config(config) or record.current(found["config"], str(path))
+    known, kept = prepared(chosen), weights.statistics(path)
 
     def make_net(classes: int) -> Net:
-        return configs.call(build, "net", config.net, classes=classes)
+        return configs.call(build, "net", chosen.net, classes=classes)
 
     net, params = weights.read_weights(
-        path, config.net.name, make_net, lambda exported: check_same_net(exported, config, path)
+        path, chosen.net.name, make_net, lambda exported: check_same_net(exported, chosen, path)
     )
     classes = tuple(found.get("class_names", ()))
     if not classes and known and len(known.classes) == net.classes:
         classes = known.classes
-    statistics = Statistics(**kept) if kept else _statistics(config, known, path)
-    return _classifier(params, config, net, classes, statistics, path)
+    statistics = Statistics(**kept) if kept else _statistics(chosen, known, path)
+    return _classifier(params, chosen, net, classes, statistics, path)
+
+
+def _config(config: ConfigDict | str | None) -> ConfigDict | None:
+    if not isinstance(config, str):
+        return config
+    from alexnet.training.setup import load_config
+
+    return load_config(config)
 
 
 def _classifier(
-    params: network.Params,
+    params: layout.Params,
     config: ConfigDict,
     net: Net,
     classes: tuple[str, ...],
@@ -137,7 +141,7 @@ def prepared(config: ConfigDict) -> Store | None:
     return load_store(store_path(**config.data.to_dict()))
 
 
-def _net(config: ConfigDict, params: network.Params, classes: int) -> Net:
+def _net(config: ConfigDict, params: layout.Params, classes: int) -> Net:
     net = configs.call(build, "net", config.net, classes=classes or 1000)
     if classes:
         return net

@@ -67,6 +67,7 @@ class Splits:
         self.check(split)
         params = self.run.put(jax.device_get(self.net.params))
         means = self.run.evaluate(params, split, views, keep)
+        assert means is not None  # only `stop` would end it early
         row = {"split": split, "views": views, "checkpoint": self.net.about.step}
         about = {"dataset": self.run.store.name, "notes": self.notes(split)}
         return row | means.row() | about

@@ -35,10 +35,10 @@ def figure_3(subject: Subject) -> Part:
     return Part("Filters (Figure 3)", text, [Shown("filters", title, drawing)])
 
 
-def chosen(subject: Subject) -> np.ndarray:
+def chosen(subject: Subject) -> list[int]:
     """The numbers of some validation images, drawn at random, the same for all runs on them."""
     count = len(subject.outcome.labels_N)
-    return np.sort(np.random.default_rng(0).permutation(count)[:EXAMPLES])
+    return sorted(np.random.default_rng(0).permutation(count)[:EXAMPLES].tolist())
 
 
 def figure_4_left(subject: Subject) -> Part:

@@ -213,7 +213,7 @@ def _claim(value: Any, called: str) -> Claim:
 
 def _arm(
     name: str,
-    changes: Mapping[str, Any],
+    changes: dict[str, Any],
     earlier: Mapping[str, Arm],
     file: Path,
     settings: Mapping[str, Any],

@@ -84,15 +84,13 @@ def read_results(directory: str | os.PathLike) -> list[dict[str, Any]]:
         UserError: if there is no finished run.
     """
     path = local_path("directory", os.fspath(directory))
-    found, placed = read([path]).results, {}
-    for experiment in experiments([path]):
-        for result in found:
-            for arm in experiment.arms.values():
-                if matches(result, arm):
-                    placed.setdefault(id(result), (experiment, arm))
+    found = read([path]).results
+    arms = [(one, arm) for one in experiments([path]) for arm in one.arms.values()]
     rows = []
     for result in found:
-        experiment, arm = placed.get(id(result), (None, None))
+        experiment, arm = next(
+            ((one, arm) for one, arm in arms if matches(result, arm)), (None, None)
+        )
         rows.append(
             {
                 "name": result.name,
@@ -135,14 +133,14 @@ def read(paths: Sequence[Path], begun: bool = False) -> Found:
         if not path.exists():
             raise UserError(f"{path}: no such folder")
         for folder, names in _walk(path):
-            if "config.json" in names:
-                one = from_workdir(folder, begun)
-                results += [one] if one else []
-                unfinished += [] if one else [str(folder)]
-            elif plan.EVALUATION in names:
-                results.append(from_evaluation(folder))
-            else:
+            if "config.json" not in names and plan.EVALUATION not in names:
                 results += [one for name in names if (one := from_file(folder / name))]
+                continue
+            make = from_workdir if "config.json" in names else from_evaluation
+            if one := make(folder, begun):
+                results.append(one)
+            else:
+                unfinished.append(str(folder))
     if not results:
         more = f" ({len(unfinished)} have begun)" if unfinished else ""
         what = "run that has been validated" if begun else f"finished run{more}"
@@ -152,7 +150,7 @@ def read(paths: Sequence[Path], begun: bool = False) -> Found:
 
 def experiments(paths: Sequence[Path]) -> list[Experiment]:
     """Those that the sweeps in some folders and their sub-folders wrote down; see `plan.saved`."""
-    found = {}
+    found: dict[tuple[str, str], Experiment] = {}
     for path in paths:
         saved = [one for folder, _ in _walk(path) for one in plan.saved(folder)]
         for one in saved or plan.saved(path.parent):  # of one run in a sweep
@@ -221,20 +219,23 @@ def last_command(folder: Path) -> dict[str, Any]:
     return files.unsealed(newest, str(path), "delete it")
 
 
-def from_evaluation(folder: Path) -> Result:
-    """That of some runs beside it; see `worker.evaluate`."""
+def from_evaluation(folder: Path, begun: bool = False) -> Result | None:
+    """That of some runs beside it, or None if they train on; see `worker.evaluate`."""
     path = folder / plan.EVALUATION
     found = files.read_sealed(path, f"delete {folder}")
     try:
-        first = from_workdir(folder.parent / found["of"][0])
+        first = from_workdir(folder.parent / found["of"][0], begun)
+        if first is None:
+            return None
         errors = {key: found[key] for key in ("loss", "top1_error", "top5_error", "count")}
+        last = {**first.last, **errors}
         return dataclasses.replace(
             first,
             name=folder.name,
-            last=first.last | errors,
-            best=first.last | errors,
+            last=last,
+            best=last,
             curve={},
-            about=first.about | {"commit": found["commit"]},
+            about={**first.about, "commit": found["commit"]},
             views=found["views"],
             of=tuple(found["of"]),
         )
