@@ -1,6 +1,7 @@
 """AlexNet (Krizhevsky, Sutskever, Hinton 2012) in JAX: the paper's text and the authors' source."""
 
 import sys
+from typing import Any
 
 from alexnet.devices import runtime
 
@@ -33,7 +34,7 @@ _NAMES = {
 __all__ = list(_NAMES)
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in _NAMES:
         raise AttributeError(f"module 'alexnet' has no attribute {name!r}")
     import importlib

@@ -20,7 +20,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_origin
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_origin
 
 import numpy as np
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # else functions import it: what reads no config need not hav
     import ml_collections
 
 REQUIRED = inspect.Parameter.empty  # stands for the default of an argument that has none
+Made = TypeVar("Made")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -290,7 +291,9 @@ def _no_setting(config: ml_collections.ConfigDict, key: str, unknown: str) -> Us
     return UserError(f"the config has no {unknown!r}{close}", f"config.{key}")
 
 
-def call(function: Callable[..., Any], section: str, config: Mapping[str, Any], **more) -> Any:
+def call(
+    function: Callable[..., Made], section: str, config: Mapping[str, Any], **more: Any
+) -> Made:
     """Calls `function` with a section of the config as its keyword arguments.
 
     Args:

@@ -23,6 +23,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -94,7 +95,7 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         classes = configs.call(prepare.class_count, "data", config.data)
         return configs.call(build, "net", config.net, classes=classes or in_file)
 
-    def check_config(exported: dict) -> None:
+    def check_config(exported: dict[str, Any]) -> None:
         check_same_net(exported, config, source)
 
     if names := weights.about(source).get("class_names"):

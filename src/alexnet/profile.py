@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> None:
             state, inputs[0], hyperparameters, run.statistics, run.key
         ).compile()
 
-    def step(batch) -> None:
+    def step(batch: dict[str, jax.Array]) -> None:
         nonlocal state
         state, sums = program(state, batch, hyperparameters, run.statistics, run.key)
         jax.block_until_ready((state, sums))

@@ -17,9 +17,9 @@ import functools
 import importlib.util
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from alexnet.cli import path, run, values
 from alexnet.errors import UserError, choice, local_path
@@ -68,8 +68,8 @@ def report(
     workdirs: Sequence[Path],
     output: Path,
     wanted: Sequence[str],
-    which,
-    overrides,
+    which: Literal["best", "last"] | int,
+    overrides: Mapping[str, Any],
 ) -> None:
     """Writes the page on the runs in `dirs`, which are `workdirs`, with the `wanted` parts."""
     from alexnet.reports import ablation, about, page

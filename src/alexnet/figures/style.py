@@ -6,8 +6,8 @@ page, and becomes the bytes of a PNG.
 
 import io
 import warnings
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypedDict
 
 import matplotlib
 from cycler import cycler
@@ -17,16 +17,26 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+
+class Theme(TypedDict):
+    """The colours of a page."""
+
+    paper: str
+    ink: str
+    faint: str
+    colours: Sequence[str]
+
+
 WIDTH = 4.8  # inches: two figures side by side on a screen, one on a phone
 DPI = 200
 # Paul Tol's "bright" colours, which most colour-blind people tell apart, and lighter ones for dark.
-LIGHT = {
+LIGHT: Theme = {
     "paper": "#ffffff",
     "ink": "#1f2328",
     "faint": "#d5d9de",
     "colours": ("#4477aa", "#ee6677", "#228833", "#b8a200", "#3399bb", "#aa3377", "#777777"),
 }
-DARK = {
+DARK: Theme = {
     "paper": "#1b1f24",
     "ink": "#d7dce2",
     "faint": "#3b424a",
@@ -52,7 +62,7 @@ def drawn(draw: Callable[[Figure], None], height: float, width: float = WIDTH) -
     return Drawing(*(_png(draw, height, width, theme) for theme in (LIGHT, DARK)))
 
 
-def _png(draw: Callable[[Figure], None], height: float, width: float, theme: dict) -> bytes:
+def _png(draw: Callable[[Figure], None], height: float, width: float, theme: Theme) -> bytes:
     with matplotlib.rc_context(_settings(theme)), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # of letters that no font here has
         figure = Figure((width, height), dpi=DPI, layout="constrained")
@@ -63,7 +73,7 @@ def _png(draw: Callable[[Figure], None], height: float, width: float, theme: dic
     return file.getvalue()
 
 
-def _settings(theme: dict) -> dict:
+def _settings(theme: Theme) -> dict[Any, Any]:
     installed = {font.name for font in font_manager.fontManager.ttflist}
     ink, paper = theme["ink"], theme["paper"]
     return {

@@ -305,7 +305,9 @@ class Classifier:
 
     # --- Batches ------------------------------------------------------------------------------
 
-    def rows_program(self, names: Sequence[str]) -> Callable[..., list[jax.Array]]:
+    def rows_program(
+        self, names: Sequence[str]
+    ) -> Callable[[network.Params, np.ndarray], list[jax.Array]]:
         """f(params, images_BSSC) -> what these rows give for the centre view, compiled.
 
         Raises:
@@ -331,7 +333,7 @@ class Classifier:
         """`function(net, ...)` compiled, of (params, ...); once for each key."""
         if key not in self.about.programs:
 
-            def program(params, *arrays):
+            def program(params: network.Params, *arrays: jax.Array) -> Any:
                 return function(Classifier(params, self.about), *arrays)
 
             options = compiler_options(None)

@@ -10,10 +10,17 @@ from alexnet.training import evaluation
 
 
 class Ensemble:
-    """A weighted mean of softmax outputs, on the host: float64, 8 bytes x images x classes."""
+    """A weighted mean of softmax outputs, on the host: float64, 8 bytes x images x classes.
 
-    def __init__(self):
-        self.log_probs_NK = self.labels_N = None
+    Attributes:
+        nets: how many were added; the arrays exist from the first one on.
+    """
+
+    log_probs_NK: np.ndarray
+    labels_N: np.ndarray
+
+    def __init__(self) -> None:
+        self.nets = 0
 
     def add(
         self, name: str, weight: float, batches: Sequence[tuple[np.ndarray, np.ndarray]]
@@ -26,12 +33,13 @@ class Ensemble:
         log_probs_NK, labels_N = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         real_N = labels_N >= 0
         weighted_NK = log_probs_NK[real_N] + np.log(np.float64(weight))
-        if self.labels_N is None:
+        if self.nets == 0:
             self.log_probs_NK, self.labels_N = weighted_NK, labels_N[real_N]
-            return
-        if not np.array_equal(self.labels_N, labels_N[real_N]):
+        elif np.array_equal(self.labels_N, labels_N[real_N]):
+            np.logaddexp(self.log_probs_NK, weighted_NK, out=self.log_probs_NK)
+        else:
             raise UserError(f"{name} was shown other images than the nets before it: not averaged")
-        np.logaddexp(self.log_probs_NK, weighted_NK, out=self.log_probs_NK)
+        self.nets += 1
 
     def means(self) -> evaluation.Means:
         """Loss and errors of the average."""

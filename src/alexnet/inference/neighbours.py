@@ -34,7 +34,9 @@ def nearest(
     return _exactly(queries_QD, features_ND, best_i)
 
 
-def _exactly(queries_QD, features_ND, indices_QK) -> tuple[np.ndarray, np.ndarray]:
+def _exactly(
+    queries_QD: np.ndarray, features_ND: np.ndarray, indices_QK: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """The same rows by their distances, which are computed anew."""
     distances_QK = np.empty(indices_QK.shape)
     for query_D, indices_K, distances_K in zip(queries_QD, indices_QK, distances_QK, strict=True):

@@ -1,10 +1,12 @@
 """Several runs as arms of an ablation, as `alexnet compare` has them, with pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from alexnet.figures import ablation as figures
-from alexnet.figures.style import drawn
+from alexnet.figures.style import Drawing, drawn
 from alexnet.reports.part import Part, Shown
 from alexnet.reports.part import Table as Shape
 from alexnet.sweeps import comparison, formats, results
@@ -47,7 +49,7 @@ def _figures(table: Table, which: str, title: str) -> list[Shown]:
     height, values = figures.height(found), "Epochs" if table.ratio else "Errors"
     factors = "Factors by" if table.ratio else "Differences from"
 
-    def drawing(draw):
+    def drawing(draw: Callable[[Figure, Sequence[figures.Arm], bool], None]) -> Drawing:
         return drawn(lambda figure: draw(figure, found, table.ratio), height)
 
     shown = [

@@ -27,7 +27,9 @@ class Run:
     parts: Sequence[Part]
 
 
-def html(title: str, subtitle: str, together: Sequence[Part], runs: Sequence[Run], command: str):
+def html(
+    title: str, subtitle: str, together: Sequence[Part], runs: Sequence[Run], command: str
+) -> str:
     """The page as text. Names of files and classes are text there, whatever letters they have."""
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True

@@ -35,7 +35,7 @@ class Board:
             self._live.start()
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self._live:
             self._draw(self._live, room=10_000)
             self._live.stop()

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ml_collections import ConfigDict
 
@@ -17,6 +17,7 @@ from alexnet.sweeps.experiment import Arm, Experiment
 from alexnet.training.setup import KINDS
 from alexnet.workdir import log, record
 
+State = Literal["new", "begun", "running", "done", "failed", "left out"]
 RECORDS = "sweeps"  # the folder of a sweep's workdir that says what was planned
 FAILURE = "failure.txt"  # of a run that failed: why, in a line
 OUTPUT = "output.txt"  # what a run printed
@@ -136,7 +137,7 @@ def _short(key: str, keys: Sequence[str]) -> str:
 # --- What there is already ------------------------------------------------------------------------
 
 
-def state(item: Item, workdir: Path) -> str:
+def state(item: Item, workdir: Path) -> State:
     """ "done", "failed", "begun" or "new".
 
     Raises:
@@ -176,7 +177,7 @@ def _ended_well(folder: Path) -> bool:
         return False
 
 
-def _evaluated(item: Item, workdir: Path) -> str:
+def _evaluated(item: Item, workdir: Path) -> State:
     folder = workdir / item.name
     if (folder / FAILURE).exists():
         return "failed"

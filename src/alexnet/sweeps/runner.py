@@ -6,13 +6,14 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from alexnet.devices.processes import Interruption
 from alexnet.errors import Interrupted, UserError
 from alexnet.locks import lock
 from alexnet.sweeps import plan, workers
-from alexnet.sweeps.plan import Item
-from alexnet.sweeps.workers import Worker
+from alexnet.sweeps.plan import Item, State
+from alexnet.sweeps.workers import Answer, Request, Worker
 
 LOOK = 0.5  # seconds between two looks at the runs
 
@@ -32,7 +33,7 @@ class Job:
     """
 
     item: Item
-    state: str
+    state: State
     epoch: float = 0.0
     error: float | None = None
     train_error: float | None = None
@@ -80,7 +81,7 @@ def look(job: Job, workdir: Path) -> None:
         job.train_error = row.get("train/top1_error", job.train_error)
 
 
-def _tail(file: Path, size: int = 1 << 14) -> list[dict]:
+def _tail(file: Path, size: int = 1 << 14) -> list[dict[str, Any]]:
     """The last whole rows of a log, which another process may be writing."""
     try:
         with file.open("rb") as rows:
@@ -130,7 +131,7 @@ class Runner:
                 steps[job.item.arm] = answer["steps"]
             job.steps = steps[job.item.arm]
 
-    def _ask_first(self, request: dict) -> dict:
+    def _ask_first(self, request: Request) -> Answer:
         first = self.crew[0] = self.crew[0] or self._hire(0)
         first.ask(request, request)
         while not (ended := list(workers.wait([first], 60.0))):
@@ -144,7 +145,7 @@ class Runner:
             worker.stop()
             worker.process.wait()
 
-    def run(self, show) -> None:
+    def run(self, show: Callable[[Job | None], None]) -> None:
         """Until all is done that can be; `show(event)` is called with what ended, or None.
 
         Raises:
@@ -193,13 +194,13 @@ class Runner:
                 return job
         return None
 
-    def _request(self, item: Item) -> dict:
-        request = {"folder": str(self.workdir / item.name)}
+    def _request(self, item: Item) -> Request:
+        folder = str(self.workdir / item.name)
         if item.trains:
-            return request | {"config": item.config.to_dict()}
-        return request | {"of": item.needs, "views": item.views}
+            return {"folder": folder, "config": item.config.to_dict()}
+        return {"folder": folder, "of": item.needs, "views": item.views}
 
-    def _listen(self, show) -> None:
+    def _listen(self, show: Callable[[Job | None], None]) -> None:
         ended = list(workers.wait(self._busy(), LOOK))
         for worker, answer in ended:
             job, worker.doing = worker.doing, None

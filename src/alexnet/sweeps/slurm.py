@@ -14,7 +14,7 @@ from alexnet.errors import UserError, one_line
 from alexnet.files import write_json
 from alexnet.sweeps import workers
 from alexnet.sweeps.plan import Item
-from alexnet.sweeps.workers import Worker
+from alexnet.sweeps.workers import Answer, Request, Worker
 
 FOLDER = "slurm"
 MINUTES = 24 * 60  # that a job asks for
@@ -25,11 +25,11 @@ ACTIVE = ("PENDING", "RUNNING", "REQUEUED", "SUSPENDED", "UNKNOWN")
 class Task:
     """What a job does: it gives a worker one run, and lets it save when the job is preempted."""
 
-    def __init__(self, request: dict[str, Any], cores: int):
+    def __init__(self, request: Request, cores: int):
         self.request, self.cores = request, cores
         self._worker: Worker | None = None
 
-    def __call__(self) -> dict[str, Any]:
+    def __call__(self) -> Answer:
         self._worker = Worker(self.cores)
         self._worker.ask(self.request, self)
         while not (ended := list(workers.wait([self._worker], 60.0))):
@@ -103,6 +103,6 @@ def _known(folder: Path) -> dict[str, str]:
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
-def request(item: Item, workdir: Path) -> dict[str, Any]:
+def request(item: Item, workdir: Path) -> Request:
     """What a worker is asked for."""
     return {"folder": str(workdir / item.name), "config": item.config.to_dict()}

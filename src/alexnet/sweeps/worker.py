@@ -27,6 +27,7 @@ from alexnet.errors import UserError, one_line
 from alexnet.inference.ensemble import Ensemble
 from alexnet.inference.loading import load
 from alexnet.sweeps import plan
+from alexnet.sweeps.workers import Answer, Request
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.programs import Programs
 from alexnet.training.setup import setup
@@ -43,7 +44,7 @@ def main() -> None:
     provenance.commit()  # of the code that is loaded now, whatever is committed meanwhile
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweep's, which ends our input
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    requests: queue.Queue[dict[str, Any] | None] = queue.Queue()
+    requests: queue.Queue[Request | None] = queue.Queue()
     programs, asked, answered = Programs(), 0, 0
 
     def listen() -> None:
@@ -62,7 +63,7 @@ def main() -> None:
         print(json.dumps(found), file=answers)
 
 
-def answer(request: Mapping[str, Any], programs: Programs) -> dict[str, Any]:
+def answer(request: Request, programs: Programs) -> Answer:
     """{"seconds": ...} of what was done, or {"error": ...}, which is in `failure.txt` as well."""
     began = time.monotonic()
     if "check" in request:

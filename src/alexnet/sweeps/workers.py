@@ -7,19 +7,38 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, TypedDict
 
 COMMAND = [sys.executable, "-m", "alexnet.sweeps.worker"]
 GPUS = "CUDA_VISIBLE_DEVICES"
 PIN = "PJRT_NPROC"  # how many cores XLA on CPUs computes with; the last bits depend on it
 
 
+class Request(TypedDict, total=False):
+    """What a worker is to do: check a config, or train or evaluate in a folder."""
+
+    check: dict[str, Any]  # a config
+    folder: str
+    config: dict[str, Any]  # to train with
+    of: Sequence[str]  # the runs to evaluate
+    views: str
+
+
+class Answer(TypedDict, total=False):
+    """What came of a request: one of these."""
+
+    steps: int  # of the config that was checked
+    seconds: float  # that the run took
+    error: str
+    died: str  # how the process ended
+
+
 class Ended(NamedTuple):
-    """What a worker said of its request, or how it died over it."""
+    """A worker that is idle again, or dead, and its answer."""
 
     worker: "Worker"
-    answer: dict[str, Any]
+    answer: Answer
 
 
 class Worker:
@@ -51,7 +70,7 @@ class Worker:
         self._requests, self.answers = self.process.stdin, self.process.stdout
         self.doing: Any = None
 
-    def ask(self, request: Mapping[str, Any], about: Any) -> None:
+    def ask(self, request: Request, about: Any) -> None:
         """Sends a request; `about` is what it is `doing` until it has answered."""
         self.doing = about
         with contextlib.suppress(BrokenPipeError):  # it has died, as `wait` will say
@@ -83,7 +102,7 @@ def wait(workers: Sequence[Worker], seconds: float) -> Iterator[Ended]:
             yield Ended(key.data, json.loads(line) if line.endswith("\n") else _death(key.data))
 
 
-def _death(worker: Worker) -> dict[str, Any]:
+def _death(worker: Worker) -> Answer:
     code = worker.process.wait()
     how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit status {code}"
     return {"died": f"its process ended {how}"}
