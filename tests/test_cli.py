@@ -245,7 +245,7 @@ def test_a_path_is_not_empty_and_not_a_url():
     for url in ("gs://bucket/run", "s3://bucket", "https://a.b/c"):
         with pytest.raises(UserError, match=f"^--workdir={url}: only local paths work"):
             cli.path("workdir", url)
-    with pytest.raises(UserError, match=r"^--workdir=~nobody here/x: nothing here says where ~n"):
+    with pytest.raises(UserError, match=r"^--workdir=~nobody here/x: there is no home folder ~n"):
         cli.path("workdir", "~nobody here/x")
     with pytest.raises(UserError, match=r"^--workdir=.a.x00b.: a path has no null bytes$"):
         cli.path("workdir", "a\0b")

@@ -387,7 +387,7 @@ def test_a_module_of_the_callers_own_stays_what_it_was(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("from bsae import BASE", "it imports bsae, neither beside it nor installed"),
+        ("from bsae import BASE", "it imports bsae, which is neither beside it nor installed"),
         ("def get_config():\n    return None", "returns None; it needs dicts of settings"),
         ("def get_config():\n    return []", r"returns \[\]; it needs dicts of settings"),
     ],

@@ -12,8 +12,8 @@ if sys.argv[:1] == ["-m"]:  # Python is looking for a module to run, such as ale
 
         cli.help_first(runtime.what_runs(sys.orig_argv)[1].removeprefix("alexnet."), sys.argv[1:])
 
-# name: the module that has it. Each is imported when it is first used; no name is that of a module
-# here, which would take its place once imported.
+# Public name: the module that defines it, imported on first use. No public name is a submodule's:
+# after `import alexnet.train`, `alexnet.train` is the module.
 _NAMES = {
     "load": "alexnet.inference.loading",
     "load_config": "alexnet.training.setup",

@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def commands() -> dict[str, str]:
-    """What each command does, in a line: a command is a module here that has a `main`."""
+    """Each command's one-line description, by name; a command is a module here with a `main`."""
     found = {}
     for path in sorted(Path(__file__).parent.glob("[!_.]*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -1,10 +1,10 @@
 """The command line: `--config=configs/X.py[:variant]`, `--config.a.b=value`, `--name=value`.
 
-The syntax is that of ml_collections' config_flags, but every mistake is one clear line, also those
-that it passes over in silence: stray arguments, repeated flags, `--config.a value`.
+The syntax is that of ml_collections' config_flags, but every mistake gets one clear line, even what
+config_flags ignores: stray arguments, repeated flags, `--config.a value`.
 
-A command has its options in a dict OPTIONS, which its arguments are read by and its help is printed
-from. The help on settings is what the docstrings of the functions say that take them.
+A command lists its options in a dict OPTIONS, from which its arguments are parsed and its help is
+printed. The help on settings comes from the docstrings of the functions that take them.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from alexnet.text import allowed, documented
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
-OWN_HELP = ("nets", "roofline")  # which list the options of the net that is named
-DIGITS = 19  # of a number that fits 64 bits
+OWN_HELP = ("nets", "roofline")  # their help also lists the options of the net named
+DIGITS = 19  # at most, of a number that fits 64 bits
 
-# A command's options: {name: (default, meaning)}. None as a default: the option must be given.
+# A command's options: {name: (default, meaning)}. An option whose default is None is required.
 Options = Mapping[str, tuple[str | None, str]]
 
 
 def run(command: Callable[[], None]) -> None:
     """Runs a command; a UserError becomes one line on stderr and exit status 2.
 
-    So does what the machine refuses: a file, memory. Whoever reads the output may stop before its
-    end, as `head` does, and then nothing is said.
+    So does a failure of the machine, such as a full disk or too little memory. If the reader of the
+    output stops early, as `head` does, the command ends silently.
     """
-    for stream in (sys.stdout, sys.stderr):  # of a name that the terminal cannot show
+    for stream in (sys.stdout, sys.stderr):  # for names that the terminal cannot show
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
@@ -72,7 +72,7 @@ def parse(
 
     Args:
         argv: without the program's name.
-        options: the command's own, with "config" or without.
+        options: the command's own; "config" may be among them.
         kinds: `alexnet.training.setup.KINDS`.
 
     Raises:
@@ -100,7 +100,7 @@ def parse(
 
 
 def values(argv: Sequence[str], options: Options) -> dict[str, str]:
-    """The given options of a command, and the defaults of its others.
+    """A command's options: the given ones, and the defaults of the others.
 
     Raises:
         UserError: for any mistake in them.
@@ -109,7 +109,7 @@ def values(argv: Sequence[str], options: Options) -> dict[str, str]:
 
 
 def complete(given: Mapping[str, str], options: Options) -> dict[str, str]:
-    """`values` of options that are read already."""
+    """`values` for options that are already parsed."""
     found = {}
     for name, (default, _) in options.items():
         value = given.get(name, default)
@@ -120,7 +120,7 @@ def complete(given: Mapping[str, str], options: Options) -> dict[str, str]:
 
 
 def positional(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """(the first argument if it is no option, else "", the others)."""
+    """(the first argument, or "" if it is an option; the rest)."""
     return (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else ("", argv)
 
 
@@ -136,18 +136,18 @@ def path(name: str, text: str) -> Path:
 
 
 def override(config: ConfigDict, texts: Mapping[str, str], kinds: configs.Kinds) -> None:
-    """`configs.apply_overrides` of text, which gets the type of what it replaces.
+    """Applies overrides given as text; each gets the type of the value that it replaces.
 
     Raises:
         UserError: for an unknown key (naming the nearest) or a value of another type.
     """
     chosen = {key: text for key, text in texts.items() if key in kinds}
-    configs.apply_overrides(config, chosen, kinds)  # they say which settings and types there are
+    configs.apply_overrides(config, chosen, kinds)  # first: they decide which settings there are
     configs.apply_overrides(config, typed_overrides(config, texts), kinds)
 
 
 def typed_overrides(config: ConfigDict, texts: Mapping[str, str]) -> dict[str, Any]:
-    """Overrides as values, of the types of what they will replace. Raises UserError."""
+    """The overrides as values, each of the type of the value to replace. Raises UserError."""
     values = {}
     for key, text in texts.items():
         section, name = configs.place(config, key)
@@ -180,7 +180,7 @@ def count(name: str, text: str, least: int = 1) -> int:
     """The whole number that `--name=text` gives.
 
     Raises:
-        UserError: if it is none, or less than `least`.
+        UserError: if it is not a whole number, or is less than `least`.
     """
     if not (text.isdecimal() and len(text) < DIGITS and int(text) >= least):
         raise UserError(f"--{name}={text}: expected a whole number of at least {least}")
@@ -220,7 +220,7 @@ def typed(name: str, text: str, old: Any) -> Any:
 
 
 class Setting(NamedTuple):
-    """What help says of a setting or an option: its value now, its meaning, the words it may be."""
+    """An entry in the help: a setting's current value, its meaning, the words that it allows."""
 
     value: Any
     meaning: str
@@ -233,10 +233,10 @@ def asks_help(argv: Sequence[str]) -> bool:
 
 
 def help_first(command: str, argv: Sequence[str]) -> None:
-    """Prints the help on `alexnet.<command>` and ends the process, if `argv` asks for no more.
+    """Prints the help on `alexnet.<command>` and exits, if `argv` asks for nothing more.
 
-    It is read from the command's file, where OPTIONS is a literal, as its imports take seconds.
-    What is said of a name or of a --config the command itself has to find out.
+    The help is read from the command's source, where OPTIONS is a literal: importing it would take
+    seconds. Help on a net or on a --config is left to the command.
     """
     file = Path(__file__).with_name(f"{command}.py")
     if not file.is_file():
@@ -300,7 +300,7 @@ def config_settings(config: ConfigDict, kinds: configs.Kinds) -> dict[str, Setti
 
 
 def described(values: Mapping[str, Any], *functions: Callable[..., Any]) -> dict[str, Setting]:
-    """Arguments of some functions, in their order; a later function knows better what they mean."""
+    """The help on `values`, in the order of the functions' parameters; later docstrings win."""
     meanings: dict[str, str] = {}
     words: dict[str, tuple[str, ...]] = {}
     order: list[str] = []
@@ -316,7 +316,7 @@ def described(values: Mapping[str, Any], *functions: Callable[..., Any]) -> dict
 
 
 def listing(settings: Mapping[str, Setting], prefix: str = "--") -> str:
-    """An entry for each setting: as one writes it, and what it means."""
+    """An entry for each setting: how to write it, and what it means."""
     lines = []
     for name, (value, meaning, words) in settings.items():
         shown = "...    (needed)" if value is None else shlex.quote(str(value))

@@ -1,17 +1,17 @@
-"""Says what differs between runs, by how much, and what that says of the paper's claims.
+"""Compares runs: what differs, by how much, and what that says about the paper's claims.
 
     python -m alexnet.compare DIR [DIR ...] [--metric=last|best] [--baseline=ARM]
         [--format=text|markdown|csv|json] [--experiment=experiments/lrn.py:small]
         [--collect=experiments/results/NAME]
 
-DIR is the workdir of a sweep, of a run, a folder of runs, or of result files. Runs belong to the
-arm of an experiment whose config is theirs, whatever they are called; experiments are those that
-the sweeps in DIR wrote down, or those that are named. Errors are those of the last checkpoint: on
-CIFAR-10 the validation set is the test set, which the best one has been chosen on.
+DIR is the workdir of a sweep or a run, or a folder of runs or result files. A run belongs to the
+arm that has its config, whatever the run is called. The experiments are those recorded by the
+sweeps in DIR, or those named with --experiment. Errors are those of the last checkpoint: on
+CIFAR-10 the validation set is the test set, on which the best checkpoint was chosen.
 
 A verdict is "supported" if the 95% interval lies on the claim's side of 0; "contradicted" if it
-does not, and the claimed effect is outside of it; and "cannot tell" in between, with fewer than 5
-pairs of runs, or if the smallest effect that they could show exceeds the claim's.
+does not, and the claimed effect is outside it; and "cannot tell" in between, with fewer than 5
+pairs of runs, or if the smallest effect that these could show exceeds the claimed one.
 """
 
 import sys
@@ -24,9 +24,9 @@ from alexnet.sweeps import comparison, experiment, formats, plan, results
 
 OPTIONS = {
     "metric": ("last", "the errors of the last checkpoint, or of the best: last, best"),
-    "baseline": ("", "the arm to compare with; without it the experiment's first"),
+    "baseline": ("", "the arm to compare with; by default the experiment's first"),
     "format": ("text", "text, markdown, csv or json"),
-    "experiment": ("", "files and scales, separated by commas, that the runs may belong to"),
+    "experiment": ("", "files and scales that the runs may belong to, separated by commas"),
     "collect": ("", "a folder to keep the results in: a JSON file for each run"),
 }
 FORMATS = {
@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def collect(found: results.Found, planned: Sequence[experiment.Experiment], target: Path) -> None:
-    """Keeps results, and which experiments they are of, where they can be committed."""
+    """Writes results and their experiments to a folder that can be committed."""
     written = results.collect(found.results, target)
     for one in planned:
         plan.save(one, range(one.seeds), 0, target)

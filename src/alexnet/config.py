@@ -2,7 +2,7 @@
 
 A file's `get_config` returns layers: a dict of every setting and then dicts of overrides, all with
 dotted keys, such as {"net.norm": False}. A variant, an arm of a sweep and `--config.net.norm=false`
-are such overrides alike. A file may also return a ConfigDict.
+are all such overrides. A file may also return a ConfigDict.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ import numpy as np
 from alexnet import errors
 from alexnet.errors import UserError, local_path, nearest, one_line
 
-if TYPE_CHECKING:  # else functions import it: what reads no config need not have it
+if TYPE_CHECKING:  # functions import it: not every command needs it
     import ml_collections
 
-REQUIRED = inspect.Parameter.empty  # stands for the default of an argument that has none
+REQUIRED = inspect.Parameter.empty  # the default of an argument without one
 Made = TypeVar("Made")
 
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """A setting that chooses a function; the rest of its section are that function's arguments.
+    """A setting that chooses a function; the rest of its section holds that function's arguments.
 
     Attributes:
         build: the function that is called with the whole section; its own arguments are settings
@@ -78,7 +78,7 @@ def load(file_and_variant: str, kinds: Kinds) -> ml_collections.ConfigDict:
         kinds: `alexnet.training.setup.KINDS`.
 
     Raises:
-        UserError: if there is no such file or variant, or an override in it cannot be.
+        UserError: if there is no such file or variant, or one of its overrides is invalid.
     """
     import ml_collections
 
@@ -116,18 +116,18 @@ def load(file_and_variant: str, kinds: Kinds) -> ml_collections.ConfigDict:
 
 
 def run_file(path: Path) -> dict[str, Any]:
-    """What a user's Python file defines. Raises UserError with the line of what is wrong in it."""
+    """The names that a user's Python file defines. Raises UserError that gives the faulty line."""
     source = path.read_bytes()
     if b"\0" in source:
         line = source[: source.index(b"\0")].count(b"\n") + 1
-        raise UserError(f"{path}, line {line}: a null byte: the file is damaged, or no Python")
+        raise UserError(f"{path}, line {line}: a null byte: the file is damaged, or not Python")
     with blamed_on(path):
         return runpy.run_path(str(path))
 
 
 @contextlib.contextmanager
 def blamed_on(path: Path, variant: str = "") -> Iterator[None]:
-    """Names the file and line of whatever a user's file, or one beside it, raises: UserError."""
+    """Turns what a user's file, or one beside it, raises into a UserError with file and line."""
     try:
         yield
     except UserError as error:
@@ -145,18 +145,18 @@ def blamed_on(path: Path, variant: str = "") -> Iterator[None]:
 
 
 def _blame(path: Path, error: BaseException) -> str:
-    """The last line of the file, or of one beside it, that an error came through, and the error."""
+    """The error, and the last line in its traceback of the file or of one beside it."""
     where, folder = str(path), path.resolve().parent
     for frame in traceback.extract_tb(error.__traceback__):
         if frame.filename == str(path) or Path(frame.filename).parent == folder:
             where = f"{frame.filename}, line {frame.lineno}"
     if isinstance(error, ModuleNotFoundError):
-        return f"{where}: it imports {error.name}, neither beside it nor installed"
+        return f"{where}: it imports {error.name}, which is neither beside it nor installed"
     return f"{where}: {type(error).__name__}: {one_line(error)}"
 
 
 def _are_settings(layers: Any) -> bool:
-    """Whether they are what a config file returns: some dicts whose keys are text."""
+    """Whether a config file may return them: dicts whose keys are text, the first not empty."""
     return (
         isinstance(layers, tuple | list)
         and bool(layers)
@@ -173,9 +173,9 @@ def _short(value: Any) -> str:
 
 @contextlib.contextmanager
 def _siblings_importable(folder: Path) -> Iterator[None]:
-    """Lets a config import those beside it, and forgets them again.
+    """Lets a config import the files beside it, and forgets these modules afterwards.
 
-    Another folder may have a file of the same name, and so may the program that loads the config.
+    Another folder, or the program that loads the config, may have a module of the same name.
     """
     names = {path.stem for path in folder.glob("*.py")}
     before = {name: sys.modules.pop(name) for name in names & sys.modules.keys()}
@@ -195,7 +195,7 @@ def apply_overrides(
 ) -> None:
     """Sets `config.a.b` for each key "a.b", in any order.
 
-    Settings that choose a function come first. Another choice RESETS the section to the new
+    Settings that choose a function are applied first. A new choice RESETS the section to the new
     function's defaults, even for names that both functions have: the old value was meant for the
     old function. Only settings without a default, such as `schedule.rate`, keep their value. The
     same choice resets nothing.
@@ -232,7 +232,7 @@ def _choose(
 
 
 def _like(old: Any, key: str, value: Any) -> Any:
-    """`value`, which must be of the type of the value that it replaces; 1 will do for 1.0."""
+    """`value`, which must have the type of `old`, the value it replaces; 1 will do for 1.0."""
     if _is_section(old):
         inside = ", ".join(f"config.{key}.{part}" for part in old) or "nothing"
         raise UserError(f"a section; set what is in it: {inside}", f"config.{key}={value}")
@@ -251,14 +251,14 @@ def _like(old: Any, key: str, value: Any) -> Any:
 
 
 def _finite(value: Any) -> bool:
-    """Whether a tuple holds neither NaN nor infinities, nor tuples that do."""
+    """Whether no number in a value, or in tuples inside it, is NaN or infinite."""
     if isinstance(value, tuple | list):
         return all(map(_finite, value))
     return not isinstance(value, float) or math.isfinite(value)
 
 
 def expected(old: Any) -> str:
-    """What may replace a value, in words."""
+    """The kind of value that may replace `old`, in words."""
     words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
     return words.get(type(old), f"a tuple such as {old or '((20, 0.001),)'}")
 
@@ -301,8 +301,8 @@ def call(
         more: arguments that the program fills in.
 
     Raises:
-        UserError: for a key that `function` does not take, one that it lacks, or one that the
-            program fills in; what `function` says of an argument is said of `config.<section>`.
+        UserError: for a key that `function` does not take, a missing one, or one that the program
+            fills in. An error about an argument names `config.<section>.<argument>`.
     """
     section = f"config.{section}" if section else "config"
     parameters = inspect.signature(function).parameters
@@ -328,7 +328,7 @@ def call(
         raise error.within(section) from None
 
 
-TYPES = {  # an annotation: (what fits it, what it is called)
+TYPES = {  # annotation: (types that fit it, its name in messages)
     bool: (bool | np.bool_, "true or false"),
     int: (numbers.Integral, "a whole number"),
     float: (numbers.Real, "a number"),
@@ -341,9 +341,9 @@ TYPES = {  # an annotation: (what fits it, what it is called)
 
 
 def check_types(function: Callable[..., Any], arguments: Mapping[str, Any], section: str) -> None:
-    """Raises UserError for an argument whose type is not the one that `function` says.
+    """Raises UserError for an argument whose type contradicts its annotation in `function`.
 
-    Only plain types are looked at: those of settings.
+    Only the plain types that settings have are checked.
     """
     for name, parameter in inspect.signature(function).parameters.items():
         annotation = get_origin(parameter.annotation) or parameter.annotation
@@ -359,7 +359,7 @@ def check_types(function: Callable[..., Any], arguments: Mapping[str, Any], sect
 
 
 def absolute(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-    """A copy whose paths mean the same in every directory."""
+    """A copy whose paths are absolute."""
     config = config.copy_and_resolve_references()
     kind, colon, path = config.data.name.partition(":")
     if kind == "folder" and colon:
@@ -376,7 +376,7 @@ def _absolute(key: str, path: str) -> str:
 def differences(
     old: ml_collections.ConfigDict, new: ml_collections.ConfigDict
 ) -> list[tuple[str, Any, Any]]:
-    """(key, old value, new value) wherever two configs differ; None stands for no such key."""
+    """(key, old value, new value) wherever two configs differ; None for a missing key."""
     flat_old, flat_new = (flat(json.loads(json.dumps(c.to_dict()))) for c in (old, new))
     keys = [*flat_old, *(key for key in flat_new if key not in flat_old)]
     return [
@@ -406,6 +406,6 @@ def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
         for part in sections:
             section = section.setdefault(part, {})
             if not isinstance(section, dict):
-                raise UserError(f"a value, and {key} is in it: keep one", f"config.{part}")
+                raise UserError(f"is a value, and {key} is set as well: keep one", f"config.{part}")
         section[name] = value
     return tree

@@ -1,4 +1,4 @@
-"""Reads the weights of other frameworks' AlexNets into a run, and writes a run's for others.
+"""Imports the weights of other frameworks' AlexNets into a run, and exports a run's weights.
 
     python -m alexnet.convert --config=configs/imagenet.py:torchvision \\
         --source=alexnet.safetensors --workdir=runs/torchvision [--config.a.b=value]
@@ -10,11 +10,11 @@ of torchvision's alexnet (for torchvision), or a .safetensors that this command 
 workdir holds a run before its first step: evaluate its "last" checkpoint, or train it on. The
 dataset need not be prepared.
 
-A target is a .safetensors, of arrays as `alexnet.models.network` has them ("conv1.kernel") with the
-names of the classes and the mean image, which `alexnet.load` reads without a workdir, or under
-torchvision's names and with its shapes; or a .stablehlo, which takes images and needs no weights
-beside it (see `alexnet.formats.stablehlo`). It takes images of the net's size:
-crop larger ones centrally.
+A target is a .safetensors or a .stablehlo. The .safetensors holds the arrays under the names of
+`alexnet.models.network` ("conv1.kernel"), the class names and the mean image; `alexnet.load` reads
+it without a workdir. With --names=torchvision it has torchvision's names and shapes. The .stablehlo
+is a program that contains the weights (see `alexnet.formats.stablehlo`). It takes images of the
+net's size: crop larger ones centrally.
 """
 
 import os
@@ -45,12 +45,12 @@ from alexnet.workdir.record import Progress
 
 IN, OUT = ("config", "source", "workdir"), ("workdir", "target", "checkpoint", "names")
 OPTIONS = {
-    "workdir": (None, "the folder of the run, which a --source makes and a --target reads"),
-    "config": ("", "with --source: a file, and the variant that is the source's net"),
+    "workdir": (None, "the folder of the run, made with --source, read with --target"),
+    "config": ("", "with --source: a config file, and the variant for the source's net"),
     "source": ("", "the file to read weights from"),
-    "target": ("", "the file to write, whose suffix says in which format"),
+    "target": ("", "the file to write; its suffix chooses the format"),
     "checkpoint": ("best", "with --target: best, last or the number of a step"),
-    "names": ("own", "with --target, of the arrays: own or torchvision"),
+    "names": ("own", "with --target: the names of the arrays, own or torchvision"),
 }
 
 
@@ -82,7 +82,7 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
     """Makes `workdir` a run of `config` that starts from the weights in `source`.
 
     Raises:
-        UserError: if they are not those of the config's net; then nothing is written.
+        UserError: if the weights do not fit the config's net; then nothing is written.
     """
     check_settings(config)
     checkpoint.check_path(workdir)
@@ -108,7 +108,7 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
 
     workdir = workdir.absolute()
     partial = workdir.with_name(workdir.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a command that was killed
+    shutil.rmtree(partial, ignore_errors=True)  # left by a killed command
     try:
         partial.mkdir(parents=True)
         record.save_config(config, partial)

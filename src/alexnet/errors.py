@@ -17,8 +17,8 @@ class UserError(ValueError):
     Anything else that escapes a command is a bug and keeps its traceback.
 
     Attributes:
-        text: the line but for the argument.
-        argument: the one that is wrong, such as "remove" or "dropout=1.5"; "" if it is none.
+        text: the line without the argument.
+        argument: the argument at fault, such as "remove" or "dropout=1.5"; "" if there is none.
     """
 
     def __init__(self, text: str, argument: str = ""):
@@ -30,16 +30,16 @@ class UserError(ValueError):
         return f"{self.argument}: {self.text}" if self.argument else self.text
 
     def within(self, section: str) -> "UserError":
-        """The same error where the argument is in a section: "config.net" for "remove"."""
+        """The same error about the argument in its section: "config.net.remove" for "remove"."""
         return UserError(self.text, f"{section}.{self.argument}")
 
     def line(self) -> str:
-        """What a command prints; an argument is an option there."""
+        """The line that a command prints, where the argument is an option."""
         return f"error: {'--' if re.match(r'[a-z][a-z_.0-9]*(=|$)', self.argument) else ''}{self}"
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run was asked to stop, by a signal of this `number`, and did so after a checkpoint."""
+    """A run has saved a checkpoint and stopped, as the signal `number` asked."""
 
     def __init__(self, number: int):
         super().__init__(f"stopped by {signal.Signals(number).name}, after a checkpoint")
@@ -62,12 +62,12 @@ def require(name: str, value: object, good: bool, needs: str) -> None:
 
 
 def is_number(value: object) -> bool:
-    """Whether it is a finite number, and no truth value."""
+    """Whether a value is a finite number, and not a bool."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def choice(name: str, value: str, allowed: Collection[Word]) -> Word:
-    """The allowed word that an argument is; raises UserError if it is none, naming the nearest."""
+    """The allowed word equal to `value`; raises UserError, naming the nearest, if none is."""
     for word in allowed:
         if value == word:
             return word
@@ -76,7 +76,7 @@ def choice(name: str, value: str, allowed: Collection[Word]) -> Word:
 
 
 def local_path(name: str, text: str) -> Path:
-    """A path as one writes it, with its `~` expanded; raises UserError if it cannot be one here."""
+    """The path that a user wrote, with `~` expanded. Raises UserError for a URL or a bad path."""
     if re.match(r"[A-Za-z][\w+.-]*://", text):
         raise UserError("only local paths work: mount it, or copy it here", f"{name}={text}")
     if "\0" in text:
@@ -85,12 +85,12 @@ def local_path(name: str, text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:
         user = Path(text).parts[0]
-        mend = f"write ./{user} if it is a name" if user[1:] else "set HOME, or write all of it"
-        raise UserError(f"nothing here says where {user} is: {mend}", f"{name}={text}") from None
+        mend = f"write ./{user} if it is a name" if user[1:] else "set HOME, or write it in full"
+        raise UserError(f"there is no home folder {user}: {mend}", f"{name}={text}") from None
 
 
 def circumstance(error: BaseException) -> str:
-    """What to say of an error that is the machine's and no bug here; "" of any other."""
+    """A line about an error of the machine, which is no bug here; "" for any other error."""
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}"
@@ -105,5 +105,5 @@ def circumstance(error: BaseException) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """Another library's message, as a part of ours."""
+    """Another library's message on one line, to go into ours."""
     return " ".join(str(error).split())

@@ -4,8 +4,8 @@
         [--ten_crop | --views=centre|ten_crop|nine_crop] [--checkpoint=best|last|STEP]
         [--split=validation|train|test] [--config.data.*=... --config.mesh.*=...]
 
-Of several nets the softmax outputs are averaged, equally or by weight; they may be of any kind, but
-the images and classes must be the same. Table 2 of the paper (validation, top-1 / top-5 error):
+The softmax outputs of several nets are averaged, equally or by weight. The nets may differ; their
+images and classes must be the same. Table 2 of the paper (validation, top-1 / top-5 error):
 
     1 CNN    40.7 / 18.2   a run of configs/imagenet.py:original, --ten_crop
     5 CNNs   38.1 / 16.4   five of them, each with its own --config.seed
@@ -33,14 +33,14 @@ from alexnet.workdir import checkpoint, record
 
 OPTIONS = {
     "workdir": (None, "the folder of the run, or of several, separated by commas"),
-    "weights": ("", "of several runs, such as 2,1; without it they are equal"),
+    "weights": ("", "of several runs, such as 2,1; equal by default"),
     "views": ("centre", "of each image: centre, ten_crop (or just --ten_crop), nine_crop"),
     "checkpoint": ("best", "best on the validation images, last, or the number of a step"),
-    "split": ("validation", "which images: validation, train or, where there is one, test"),
+    "split": ("validation", "which images: validation, train or, if there is one, test"),
     "data_dir": ("", "where the dataset is prepared, if no longer where the run found it"),
     "coordinator": ("", "HOST:PORT of process 0 of several, or auto under SLURM, Open MPI, ..."),
     "processes": ("", "how many processes evaluate this run together"),
-    "process": ("", "the number of this one, from 0"),
+    "process": ("", "the number of this process, from 0"),
     "cpu_devices": ("", "virtual devices to split the CPU into, for trying several on one machine"),
 }
 PROCESSES = ("coordinator", "processes", "process", "cpu_devices")
@@ -54,8 +54,8 @@ def main(argv: Sequence[str]) -> None:
     for name in settings:
         if not name.startswith(MAY_CHANGE):
             raise UserError(
-                f"--{name}: what a run learned cannot change; of its settings only those of "
-                "--config.data and --config.mesh can"
+                f"--{name}: an evaluation cannot change how a run was trained, only settings of "
+                "--config.data and --config.mesh"
             )
     options = values([part for part in argv if not part.startswith("--config.")], OPTIONS)
     if options["data_dir"]:
@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> None:
     if options["coordinator"] and len(workdirs) > 1:
         raise UserError("--coordinator: several processes evaluate one run at a time")
     texts = {name.removeprefix("config."): text for name, text in settings.items()}
-    # Before others are waited for: a mistake is one for all of them.
+    # Before the processes wait for each other: all of them see the same mistake.
     overrides = [typed_overrides(record.saved_config(workdir), texts) for workdir in workdirs]
     for workdir in workdirs:
         record.evaluations(workdir)
@@ -86,7 +86,7 @@ def evaluate(
     views: str,
     overrides: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Prints and records what `main` was asked for; each run has `overrides` of its settings."""
+    """Evaluates each run with its `overrides`; prints and records its errors, and the average's."""
     nets = [
         load(workdir, step, overrides=changes)
         for workdir, changes in zip(workdirs, overrides, strict=True)
@@ -95,16 +95,16 @@ def evaluate(
         if net.classes != nets[0].classes:
             raise UserError(
                 f"{workdirs[0]}: {len(nets[0].classes)} classes and {net.about.source}: "
-                f"{len(net.classes)} classes cannot be averaged: not the same, in the same order"
+                f"{len(net.classes)} classes cannot be averaged: names or order differ"
             )
 
     first = jax.process_index() == 0
-    top5 = "top-5 error {:.2%}, " if len(nets[0].classes) > 5 else ""  # of five it means nothing
+    top5 = "top-5 error {:.2%}, " if len(nets[0].classes) > 5 else ""  # of five it is 0
     for net in nets if first and views == "ten_crop" else ():
         if not net.config.augment.flip:
             print(
-                f"{net.about.source} never saw reflections (config.augment.flip=False), which half "
-                "of the ten crops are",
+                f"{net.about.source} never saw reflections (config.augment.flip=False), but half "
+                "of the ten crops are reflections",
                 file=sys.stderr,
             )
 
@@ -138,7 +138,7 @@ def evaluate(
 
 
 def folders(text: str) -> list[Path]:
-    """The workdirs that --workdir names: it is one name with commas, or several between them."""
+    """The workdirs that --workdir names: several between commas, or one with commas in its name."""
     whole = path("workdir", text)
     return [whole] if whole.is_dir() else [path("workdir", part) for part in text.split(",")]
 

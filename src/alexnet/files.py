@@ -1,4 +1,4 @@
-"""Files: what is wrong with one that is read is a line, and nobody sees half of one we write."""
+"""Reads files, with one clear line about a damaged one, and writes them whole or not at all."""
 
 import contextlib
 import json
@@ -11,19 +11,19 @@ from typing import Any
 
 from alexnet.errors import UserError, one_line
 
-KINDS = {  # of what is no regular file
+KINDS = {  # of paths that are not regular files
     stat.S_ISDIR: "a folder",
     stat.S_ISFIFO: "a FIFO",
     stat.S_ISCHR: "a device",
     stat.S_ISBLK: "a device",
     stat.S_ISSOCK: "a socket",
 }
-SEAL = "crc32"  # of the rest of a row
+SEAL = "crc32"  # the key of a row's digest
 WORDS = {dict: "an object", list: "a list", str: "text", int: "a whole number", float: "a number"}
 
 
 def read_bytes(path: Path) -> bytes:
-    """A regular file's content. Nothing is waited for: a FIFO or a device is refused.
+    """A regular file's content. A FIFO or a device, which might block, is refused.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -43,10 +43,10 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_json(path: Path, kind: type, mend: str) -> Any:
-    """What a file of JSON holds: a `kind`, which is dict or list.
+    """The content of a JSON file, which must be of type `kind`: a dict, a list, or any object.
 
     Args:
-        mend: what to do about it if it is damaged.
+        mend: what the user should do about a damaged file.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -70,28 +70,28 @@ def read_sealed(path: Path, mend: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def whole(target: Path) -> Iterator[Path]:
-    """A path to write to, which takes the place of `target` once all of it is there."""
+    """A path to write to; the file there replaces `target` once it is complete."""
     partial = target.with_name(target.name + ".partial")
     yield partial
     os.replace(partial, target)
 
 
 def write_json(value: Any, path: Path) -> None:
-    """Writes a file that is never half there."""
+    """Writes a JSON file, whole or not at all."""
     with whole(path) as partial:
         partial.write_text(json.dumps(value, indent=2) + "\n")
 
 
 def sealed(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of JSON and, last, a digest of it, which `unsealed` compares."""
+    """The row with its digest appended, which `unsealed` checks."""
     return {**row, SEAL: _digest(row)}
 
 
 def unsealed(row: Mapping[str, Any], where: str, mend: str) -> dict[str, Any]:
-    """A row without its digest; those of earlier versions have none.
+    """A row without its digest; rows of earlier versions have none.
 
     Raises:
-        UserError: if the row is another than the one that was sealed.
+        UserError: if the row has changed since it was sealed.
     """
     found = {name: value for name, value in row.items() if name != SEAL}
     if row.get(SEAL, _digest(found)) != _digest(found):
@@ -100,7 +100,7 @@ def unsealed(row: Mapping[str, Any], where: str, mend: str) -> dict[str, Any]:
 
 
 def _digest(row: Mapping[str, Any]) -> str:
-    """Of the values, however their JSON is written."""
+    """The digest of the values, however their JSON is written."""
     return f"{zlib.crc32(json.dumps(row, sort_keys=True).encode()):08x}"
 
 

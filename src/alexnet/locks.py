@@ -1,7 +1,7 @@
-"""Locks on open files: one process at a time does what others wait for, or may not do.
+"""Locks on open files: one process works while the others wait or give up.
 
-The system frees a lock when its file is closed, and so when its process is killed. Some file
-systems (Lustre, some NFS) and Windows have none: there a warning says so and all goes on.
+The system frees a lock when its file is closed, so also when its process is killed. Some file
+systems (Lustre, some NFS) and Windows have no locks: a warning says so, and work goes on without.
 """
 
 import errno
@@ -14,9 +14,9 @@ _warned: set[str] = set()
 
 
 def lock(file: IO, wait: bool = True) -> bool:
-    """Locks an open file until it is closed; False if another process has it and `wait` is not.
+    """Locks an open file until it is closed; False if another process has it and `wait` is False.
 
-    Raises OSError for what is no lack of locks.
+    Raises OSError for any failure but a lack of locks.
     """
     try:
         import fcntl  # which Windows lacks

@@ -4,8 +4,8 @@
     python -m alexnet.nets --config=configs/imagenet.py:one_gpu [--config.a.b=value]
     python -m alexnet.nets --workdir=runs/digits
 
-It is a net by its name, whose options `alexnet.nets NAME --help` lists, or that of a config or of a
-run, with as many classes as its dataset has.
+The net is chosen by name, whose options `alexnet.nets NAME --help` lists, or is that of a config or
+a run, with as many classes as the dataset.
 """
 
 import sys
@@ -32,10 +32,10 @@ from alexnet.models.build import NETS, build, defaults
 from alexnet.models.describe import describe
 from alexnet.models.table import Net
 
-CLASSES = 1000  # ImageNet's, where the dataset's are not known
+CLASSES = 1000  # ImageNet's, if the dataset is not known
 OPTIONS = {
-    "config": ("", "in place of a name: a file, and a variant of it after a colon"),
-    "workdir": ("", "in place of a name: the folder of a run"),
+    "config": ("", "instead of a name: a config file, and its variant after a colon"),
+    "workdir": ("", "instead of a name: the folder of a run"),
 }
 
 
@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> None:
     elif name:
         print(describe(named(name, arguments(flags))))
     elif any(flag.startswith("--workdir=") for flag in flags):
-        from alexnet.workdir import record  # with JAX, which a net alone does not need
+        from alexnet.workdir import record  # imports JAX, which a net alone does not need
 
         options = values(flags, {"workdir": OPTIONS["workdir"]})
         print(of_config(record.saved_config(path("workdir", options["workdir"]))))
@@ -64,10 +64,10 @@ def main(argv: Sequence[str]) -> None:
 
 
 def named(name: str, texts: dict[str, str]) -> Net:
-    """The net of this name with these options, which are text.
+    """The net `name`, with options given as text.
 
     Raises:
-        UserError: for a name or an option that is not there, or a value of another type.
+        UserError: for an unknown name or option, or a value of another type.
     """
     options = defaults(name)
     for key, text in texts.items():
@@ -78,7 +78,7 @@ def named(name: str, texts: dict[str, str]) -> Net:
 
 
 def of_config(config: ConfigDict) -> str:
-    """The table of a config's net, and where the number of its classes is from."""
+    """The table of a config's net, and where its number of classes comes from."""
     from alexnet.data import prepare
 
     name = config.data.name

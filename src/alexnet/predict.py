@@ -3,8 +3,8 @@
     python -m alexnet.predict --workdir=DIR photo.jpg ... [--views=centre|ten_crop|nine_crop]
         [--checkpoint=best|last|STEP] [--top=5] [--json]
 
-A workdir is enough: the dataset that it was trained on is not needed. In its place --workdir takes
-a .safetensors that `alexnet.convert` wrote. --json prints {"photo.jpg": [["class", .9], ...]}.
+A workdir is enough; its dataset is not needed. --workdir also takes a .safetensors that
+`alexnet.convert` wrote. --json prints {"photo.jpg": [["class", .9], ...]}.
 """
 
 import json
@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> None:
     if not photos:
         raise UserError("which photos? name one or more files")
     top, as_json = count("top", options["top"]), typed("json", options["json"], False)
-    from alexnet.inference.loading import load  # a mistake above needs no JAX
+    from alexnet.inference.loading import load  # JAX, which the checks above do not need
     from alexnet.workdir import checkpoint
 
     net = load(workdir, checkpoint.which(options["checkpoint"]))

@@ -3,11 +3,11 @@
     python -m alexnet.profile --config=configs/imagenette.py [--steps=3] [--trace=DIR]
         [--config.a.b=value]
 
-A few steps on real batches run under jax.profiler; every operation that XLA made is put down to the
-layer that its metadata names. XLA fuses neighbours, so a bias or a ReLU may count with the layer
-before it or the one after it. While several operations run, each gets its share of the time, so
-that all of them add up to the step. The floor is the time of a layer's multiply-adds at the rate of
-a large matrix product, measured first. The trace in --trace opens in TensorBoard or Perfetto.
+A few steps on real batches run under jax.profiler. Each XLA operation counts for the layer that its
+metadata names. XLA fuses neighbours, so a bias or a ReLU may count with the layer before or after
+it. Operations that run at once share the time equally, so that all of them add up to the step. The
+floor is the time of a layer's multiply-adds at the rate of a large matrix product, measured first.
+The trace in --trace opens in TensorBoard or Perfetto.
 """
 
 import itertools
@@ -29,8 +29,8 @@ from alexnet.training.setup import KINDS, setup
 from alexnet.training.step import SCOPES
 
 OPTIONS = {
-    "config": (None, "a file such as configs/digits.py, and a variant of it after a colon"),
-    "steps": ("3", "how many steps are measured, after two to warm up"),
+    "config": (None, "a file such as configs/digits.py, perhaps with :VARIANT after it"),
+    "steps": ("3", "how many steps to measure, after two to warm up"),
     "trace": ("", "a folder to keep the profiler's trace in"),
 }
 
@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def describe(net: Net, batch: int, spent: hlo.Spent, seconds: float, rate: float) -> str:
-    """The table: times, work, and how near the layer comes to the floor."""
+    """The table: times, work, and how close each layer comes to the floor."""
     costs = {row.name: row.training * net.towers for row in cost.costs(net, batch)}
     total = sum(sum(ms.values()) for ms in spent.values())
     lines: list[Sequence[str]] = [

@@ -3,12 +3,12 @@
     python -m alexnet.report DIR ... [--output=report.html] [--parts=curves,filters,...]
         [--checkpoint=best|last|STEP] [--data_dir=DIR]
 
-It is one HTML file, which opens without a network; its figures lie beside it as PNGs. DIR is a run,
-a sweep or another folder of runs. Of several runs it begins with their curves and the ablation
-tables, as `alexnet compare` has them; of a folder only the baseline's first run has parts of its
-own. What cannot be made, such as predictions where the dataset is not at hand, is named with the
-reason. Parts: curves, ablation, filters (Figure 3), predictions and neighbours (Figure 4),
-mistakes, net, config, provenance.
+The page is one HTML file, which opens without a network; its figures are also saved beside it as
+PNGs. DIR is a run, a sweep or another folder of runs. A page on several runs begins with their
+curves and the ablation tables of `alexnet compare`; of the runs in a folder, only the baseline's
+first gets the remaining parts. A part that cannot be made, such as predictions without the dataset,
+is named with the reason. Parts: curves, ablation, filters (Figure 3), predictions and neighbours
+(Figure 4), mistakes, net, config, provenance.
 It needs matplotlib and jinja2: pip install matplotlib jinja2
 """
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 OPTIONS = {
     "output": ("report.html", "the file to write; figures go to a folder beside it"),
-    "parts": ("all", "or some of them, separated by commas"),
+    "parts": ("all", "all, or some of them separated by commas"),
     "checkpoint": ("best", "best on the validation images, last, or the number of a step"),
     "data_dir": ("", "where the datasets are prepared, if no longer where the runs found them"),
 }
-TOGETHER = ("curves", "ablation")  # of all runs
+TOGETHER = ("curves", "ablation")  # parts on all runs
 OWN = ("filters", "predictions", "neighbours", "mistakes", "net", "config", "provenance")
 NEEDS = ("matplotlib", "jinja2")
 
@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> None:
     output, dirs = path("output", options["output"]), [local_path("DIR", name) for name in given]
     if missing := [name for name in NEEDS if importlib.util.find_spec(name) is None]:
         raise UserError(f"a report needs {' and '.join(missing)}: pip install {' '.join(NEEDS)}")
-    from alexnet.sweeps import plan  # a mistake above needs no JAX
+    from alexnet.sweeps import plan  # imports JAX, which the checks above do not need
     from alexnet.workdir import checkpoint
 
     # `DIR/*` of a sweep names the folder of its plans as well.
@@ -71,17 +71,17 @@ def report(
     which: Literal["best", "last"] | int,
     overrides: Mapping[str, Any],
 ) -> None:
-    """Writes the page on the runs in `dirs`, which are `workdirs`, with the `wanted` parts."""
+    """Writes the page with the `wanted` parts on `workdirs`, the runs in `dirs`."""
     from alexnet.reports import ablation, about, page
     from alexnet.reports.part import made
     from alexnet.reports.subject import Subject
 
     subjects = [Subject(workdir, which, overrides) for workdir in workdirs]
     named, arms, together = dict(zip(workdirs, names(workdirs), strict=True)), {}, []
-    with contextlib.suppress(UserError):  # the ablation says what is wrong
+    with contextlib.suppress(UserError):  # the ablation part will name the error
         arms = ablation.arms(workdirs)
     if "curves" in wanted:
-        # Seeds of an arm have one colour
+        # All seeds of an arm have one colour
         labels = arms if len(arms) > len({*arms.values()}) else named
         curves = [(labels.get(one.workdir, named[one.workdir]), one) for one in subjects]
         together.append(made("Curves", functools.partial(about.curve_part, curves)))
@@ -106,23 +106,23 @@ def report(
 
 
 def runs_in(path: Path) -> list[Path]:
-    """The runs in a folder, or itself. Raises UserError if there is none."""
+    """The runs in a folder, or the folder if it is a run. Raises UserError if there is none."""
     from alexnet.sweeps import results
     from alexnet.workdir import record
 
     found = results.workdirs(path)
     if not found:
-        record.saved_config(path)  # says what is wrong
+        record.saved_config(path)  # raises: this is no run
     return found
 
 
 def first_in(folder: Path, workdirs: Sequence[Path]) -> Path:
-    """The first of some runs that is in a folder."""
+    """The first of `workdirs` that is in `folder`."""
     return next(workdir for workdir in workdirs if folder in workdir.parents)
 
 
 def names(dirs: Sequence[Path]) -> list[str]:
-    """The last parts of the paths, where they tell the runs apart."""
+    """The folders' names if these tell the runs apart, else their whole paths."""
     last = [workdir.name for workdir in dirs]
     return last if all(last) and len({*last}) == len(last) else [str(workdir) for workdir in dirs]
 

@@ -3,7 +3,7 @@
     python -m alexnet.roofline alexnet --batch=128 --towers=2
 
 Nothing is run and nothing here needs JAX: every figure is computed, not measured. docs/scaling.md
-explains them. The options are a net's, which `alexnet.roofline NAME --help` lists, and the batch.
+explains them. The options are the batch and the net's, which `alexnet.roofline NAME --help` lists.
 G and T are powers of ten; MiB is 2^20 bytes.
 """
 
@@ -28,13 +28,13 @@ from alexnet.models.build import NETS, build, defaults
 from alexnet.models.table import Net
 from alexnet.text import aligned
 
-OPTIONS = {"batch": ("128", "images a step, on all devices together")}
+OPTIONS = {"batch": ("128", "images per step, on all devices together")}
 MIB = 2**20
 IMAGES, EPOCHS = 1_281_167, 90  # ILSVRC-2012's training set; "roughly 90 cycles" (section 5)
 
 
 class Machine(NamedTuple):
-    """Devices at their peaks: 10^12 FLOP/s and 10^9 bytes/s of each, and of its link one way."""
+    """Peak rates of each device: 10^12 FLOP/s, 10^9 bytes/s of memory and of its link one way."""
 
     name: str
     devices: int
@@ -45,8 +45,8 @@ class Machine(NamedTuple):
 
 # The only figures here that are not computed. GeForce GTX 580 specifications: 512 cores x 2 x 1.544
 # GHz; 384 bits x 4.008 Gbit/s; 16 lanes of PCIe 2.0 x 5 Gbit/s x 8/10 (PCI-SIG). NVIDIA H100 data
-# sheet, SXM column: FP32; TF32 and BF16 tensor cores, whose figures are "with sparsity" there and
-# halved here; 3.35 TB/s; NVLink 900 GB/s, which counts both directions.
+# sheet, SXM column: FP32; TF32 and BF16 tensor cores, quoted "with sparsity" there and halved
+# here; 3.35 TB/s; NVLink 900 GB/s, which counts both directions.
 MACHINES = (
     Machine("2 GTX 580 float32", 2, 1.58, 192, 8),
     *(
@@ -58,19 +58,19 @@ MACHINES = (
 
 
 def layouts(net: Net, batch: int, devices: int) -> list[tuple[int, int]]:
-    """(data, tower) on so many devices: what `config.mesh` chooses, and data parallelism."""
+    """(data, tower) meshes of `devices`: the default of `config.mesh`, and data parallelism."""
     found = [layout(devices, net.towers, batch, tower=tower) for tower in (0, 1)]
     return list(dict.fromkeys(found))
 
 
 def exchange(net: Net, batch: int, data: int, tower: int) -> tuple[cost.Collective, ...]:
-    """What the devices of a mesh exchange in a step."""
+    """The collectives of a step on a mesh."""
     towers = cost.tower_exchange(net, batch / data, tower)
     return towers + cost.gradient_exchange(net, data, tower)
 
 
 def seconds(net: Net, batch: int, machine: Machine) -> tuple[float, float]:
-    """Of a step: computing, the sum over rows of max(FLOP / peak, bytes / bandwidth); the link."""
+    """(computing, link): a step computes for the sum of max(FLOP / peak, bytes / bandwidth)."""
     data, tower = layouts(net, batch, machine.devices)[0]
     peak, bandwidth = machine.tflops * 1e12, machine.memory_gbs * 1e9
     rows = cost.costs(net, batch / data)

@@ -5,10 +5,10 @@
     python -m alexnet.sweep --config=configs/digits.py --config.net.remove={,conv3,conv4} \\
         --config.seed={0..4} --workdir=DIR
 
-Without a file an option that is given several times has several values, which the shell's braces
-write; all their combinations are trained. All is checked before the first run starts. The same
-command again goes on exactly where the sweep was: what is finished is not done again. What one run
-prints is in `output.txt` of its folder. `alexnet compare DIR` says what came out.
+Without an experiment, a setting that is given several times, as by the shell's braces, has several
+values, and all combinations are trained. Everything is checked before the first run starts. The
+same command resumes a sweep exactly where it stopped, and repeats no finished run. A run's output
+is in `output.txt` in its folder. `alexnet compare DIR` compares the results.
 """
 
 import contextlib
@@ -28,14 +28,14 @@ from alexnet.sweeps.workers import Worker
 from alexnet.text import aligned
 
 OPTIONS = {
-    "config": ("", "without an experiment: a file such as configs/digits.py"),
-    "workdir": (None, "the folder of the sweep, with a folder for each run in it"),
-    "seeds": ("", "how many, from 0; without it as many as the experiment plans"),
+    "config": ("", "instead of an experiment: a file such as configs/digits.py"),
+    "workdir": (None, "the folder of the sweep; each run gets a folder in it"),
+    "seeds": ("", "how many, from 0; by default as many as the experiment plans"),
     "jobs": ("1", "processes at a time, each on its share of the cores or GPUs"),
-    "cores": ("", "that a run computes with; results depend on it. The rest of a sweep keeps it"),
+    "cores": ("", "for each run; results depend on them, so a sweep cannot change them later"),
     "slurm": ("", "submit the runs as an array job to this partition, or just --slurm"),
     "dry_run": ("false", "true, or just --dry_run: check and show the plan"),
-    "retry": ("false", "true, or just --retry: try those again that failed"),
+    "retry": ("false", "true, or just --retry: run again those that failed"),
 }
 BARE = ("slurm", "dry_run", "retry")  # may be written without a value
 
@@ -131,7 +131,7 @@ def read(argv: Sequence[str]) -> tuple[list[str], dict[str, str], dict[str, list
 def experiments(
     files: Sequence[str], options: dict[str, str], texts: dict[str, list[str]]
 ) -> list[tuple[Experiment, list[int]]]:
-    """Each experiment with the seeds that its arms are trained with. Raises UserError."""
+    """Each experiment, and the seeds to train its arms with. Raises UserError."""
     several = next((key for key, values in texts.items() if len(values) > 1), "")
     if files and several:
         raise UserError(
@@ -152,7 +152,7 @@ def unique(items: Sequence[Item]) -> list[Item]:
     """Each item once: experiments in one workdir share the runs that have the same config.
 
     Raises:
-        UserError: if two have one name and are not the same.
+        UserError: if two different items have one name.
     """
     found: dict[str, Item] = {}
     for item in items:
@@ -167,10 +167,10 @@ def unique(items: Sequence[Item]) -> list[Item]:
 
 
 def agreed_cores(text: str, workdir: Path, jobs: int) -> int:
-    """The cores a run computes with: what the sweep began with, or this machine's share.
+    """The cores for each run: as many as the sweep began with, or a job's share of the machine.
 
     Raises:
-        UserError: if another number is asked for than the sweep began with.
+        UserError: if `text` is another number than the sweep began with.
     """
     known = {found["cores"] for found in plan.saved(workdir)}
     asked = cli.count("cores", text) if text else 0
@@ -189,7 +189,7 @@ def described(
     workdir: Path,
     cores: int,
 ) -> str:
-    """What will be done."""
+    """The plan in words: arms, seeds, and how many runs are in which state."""
     lines = []
     for found, seeds in planned:
         lines.append(f"{found.source}: {found.title}" if found.source else found.title)
@@ -200,7 +200,7 @@ def described(
         f"{states.count(state)} {words}"
         for state, words in (
             ("done", "done already"),
-            ("begun", "to go on with"),
+            ("begun", "to resume"),
             ("new", "new"),
             ("failed", "failed (--retry tries again)"),
         )
@@ -215,12 +215,12 @@ def described(
 
 
 def said(overrides: Mapping[str, Any]) -> str:
-    """An arm's overrides as one writes them."""
+    """An arm's overrides, as a user writes them."""
     return ", ".join(f"{key}={value!r}" for key, value in overrides.items()) or "as it is"
 
 
 def on(options: dict[str, str], name: str) -> bool:
-    """Whether a switch is."""
+    """Whether a switch is on."""
     return options[name] == "true"
 
 

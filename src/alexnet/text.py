@@ -1,4 +1,4 @@
-"""Words that several modules say alike: columns, names, differences, what docstrings say."""
+"""Text that several modules share: columns, names, differences, entries of docstrings."""
 
 import contextlib
 import inspect
@@ -13,7 +13,7 @@ _ENTRY = re.compile(r"^    (\w[\w, ]*): (.*(?:\n     .*)*)", re.MULTILINE)
 
 
 def aligned(lines: Sequence[Sequence[str]], names: int = 1) -> list[str]:
-    """A line of text for each line of cells: the first `names` cells to the left, figures right."""
+    """A line of text for each line of cells: the first `names` align left, the others right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return [
         "  ".join(
@@ -41,7 +41,7 @@ def difference(
 
 
 def printable(name: str) -> str:
-    """A file's name as every file and terminal can show it, bytes that are no UTF-8 as \\xff."""
+    """A file's name as any terminal can show it; bytes that are not UTF-8 appear as \\xff."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     if text.isprintable():
         return text
@@ -49,21 +49,21 @@ def printable(name: str) -> str:
 
 
 def some(names: Sequence[str], most: int, count: int | None = None) -> str:
-    """The first names, and how many more there are of `count`, or of them: "a, b and 3 more"."""
+    """The first `most` names and how many are left, of `count` or of all: "a, b and 3 more"."""
     shown, more = ", ".join(names[:most]), (count or len(names)) - most
     return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def say(line: str) -> None:
-    """Prints a line on stderr, or nothing where that is closed."""
+    """Prints a line on stderr, unless it is closed."""
     with contextlib.suppress(OSError, ValueError):
         print(line, file=sys.stderr, flush=True)
 
 
 def documented(function: Callable[..., Any]) -> dict[str, str]:
-    """What the docstring of a function or class, Google style, says of each argument.
+    """{argument: its meaning} in the docstring, Google style, of a function or class.
 
-    What a class says comes before what its bases say.
+    A class's own docstring comes before those of its bases.
     """
     found: dict[str, str] = {}
     for owner in reversed(getattr(function, "__mro__", (function,))):
@@ -74,7 +74,7 @@ def documented(function: Callable[..., Any]) -> dict[str, str]:
 
 
 def allowed(function: Callable[..., Any]) -> dict[str, tuple[str, ...]]:
-    """The words that an argument may be, of each whose type is a Literal."""
+    """{argument: its allowed words} for each argument whose type is a Literal."""
     return {
         name: get_args(parameter.annotation)
         for name, parameter in inspect.signature(function).parameters.items()

@@ -2,9 +2,9 @@
 
     python -m alexnet.train --config=configs/digits.py --workdir=runs/digits [--config.a.b=value]
 
-The same command again goes on exactly where the run was. Ctrl-C, SIGTERM, SIGUSR1 and SIGHUP end
-the step, save a checkpoint and exit; a second one ends at once, and the run goes on from the
-checkpoint before. Exit codes:
+The same command resumes a run exactly where it stopped. On Ctrl-C, SIGTERM, SIGUSR1 or SIGHUP the
+run finishes its step, saves a checkpoint and exits. A second signal ends it at once; it then
+resumes from the checkpoint before. Exit codes:
 
     0      done
     2      an error that the last line on stderr names
@@ -20,15 +20,15 @@ from alexnet.training.loop import train_and_evaluate
 from alexnet.training.setup import KINDS
 
 OPTIONS = {
-    "config": (None, "a file such as configs/digits.py, and a variant of it after a colon"),
-    "workdir": (None, "the folder of the run, where it starts or goes on"),
+    "config": (None, "a file such as configs/digits.py, perhaps with :VARIANT after it"),
+    "workdir": (None, "the folder of the run, where it starts or resumes"),
     "fresh": (
         "false",
-        "true, or just --fresh: start over; what the workdir holds goes to its folder earlier-N",
+        "true, or just --fresh: start over; the workdir's content moves to its folder earlier-N",
     ),
     "coordinator": ("", "HOST:PORT of process 0 of several, or auto under SLURM, Open MPI, ..."),
     "processes": ("", "how many processes train this run together"),
-    "process": ("", "the number of this one, from 0"),
+    "process": ("", "the number of this process, from 0"),
     "cpu_devices": ("", "virtual devices to split the CPU into, for trying several on one machine"),
 }
 

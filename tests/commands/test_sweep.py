@@ -290,7 +290,7 @@ def test_killed_twice_it_comes_to_the_numbers_of_an_undisturbed_one(
 
     last = start(*argv, "--jobs=2")
     assert last.wait() == 0
-    assert "1 done already, 1 to go on with, 2 new" in last.stdout.read()
+    assert "1 done already, 1 to resume, 2 new" in last.stdout.read()
     assert numbers(killed) == numbers(quiet)
     assert len(numbers(quiet)) == 4
 

@@ -85,9 +85,9 @@ BROKEN = {  # the file; after the file's name, the line
     "def get_config():\n    return get_config()": (
         ", line 2: RecursionError: maximum recursion depth exceeded"
     ),
-    "import nosuch": ", line 1: it imports nosuch, neither beside it nor installed",
+    "import nosuch": ", line 1: it imports nosuch, which is neither beside it nor installed",
     "import sys\nsys.exit(3)": ", line 2: SystemExit: 3",
-    "x = 1\n\n\0\0": ", line 3: a null byte: the file is damaged, or no Python",
+    "x = 1\n\n\0\0": ", line 3: a null byte: the file is damaged, or not Python",
     "": ": it defines no get_config()",
     "get_config = 3": ": it defines no get_config()",
     "\ndef get_config():\n    return None": (
@@ -103,7 +103,7 @@ BROKEN = {  # the file; after the file's name, the line
         ", line 1: get_config() returns {3: 4}; it needs dicts of settings"
     ),
     "def get_config():\n    return {'net': 1, 'net.name': 'x'}": (
-        ": config.net: a value, and net.name is in it: keep one"
+        ": config.net: is a value, and net.name is set as well: keep one"
     ),
     "def get_config(a):\n    return {}": ": it needs a variant: write --config={file}:VARIANT",
 }
@@ -188,7 +188,7 @@ LINES = {
     # Paths
     "train --config={world}/NUL.py --workdir={new}": "--config=",
     "train --config={world}/small.py --workdir=~nobody_here/x": (
-        "--workdir=~nobody_here/x: nothing here says where ~nobody_here is: write ./~nobody_here"
+        "--workdir=~nobody_here/x: there is no home folder ~nobody_here: write ./~nobody_here"
     ),
     "train --config={world}/small.py --workdir=NUL": "--workdir='a\\x00b': a path has no null",
     f"train --config={{world}}/small.py --workdir={'a' * 300}": f"{'a' * 300}",
@@ -344,8 +344,8 @@ EXPERIMENTS = {
     f"ARMS = {{'a': {{}}}}\nSCALES = {{'s': {{'config': {str(DIGITS)!r}, 'seeds': 'three'}}}}": (
         ":s: seeds is 'three', not a number"
     ),
-    "ARMS = {'a': {}}\nSCALES = {'s': 3}": ": scale 's' is 3, no dict",
-    f"ARMS = {{'a': 3}}\n{SCALES}": ":s, arm 'a': it is 3, no dict",
+    "ARMS = {'a': {}}\nSCALES = {'s': 3}": ": scale 's' is 3, not a dict",
+    f"ARMS = {{'a': 3}}\n{SCALES}": ":s, arm 'a': it is 3, not a dict",
     f"ARMS = {{'a': {{}}}}\nCLAIMS = {{'a': {{'nosuch': 1}}}}\n{SCALES}": ": claim 'a' has nosuch",
     f"ARMS = {{'a': {{}}}}\nMETRIC = 'nosuch'\n{SCALES}": ": METRIC is 'nosuch'",
     f"ARMS = {{'a': {{}}, 'b': {{'evaluate': {{'of': {{'a': 0}}}}}}}}\n{SCALES}": (

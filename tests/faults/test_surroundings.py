@@ -33,7 +33,7 @@ def test_a_user_without_a_home_is_told_what_to_set(nobody):
     with pytest.raises(UserError) as error:
         local_path("data_dir", "~/tensorflow_datasets")
     assert str(error.value) == (
-        "data_dir=~/tensorflow_datasets: nothing here says where ~ is: set HOME, or write all of it"
+        "data_dir=~/tensorflow_datasets: there is no home folder ~: set HOME, or write it in full"
     )
 
 

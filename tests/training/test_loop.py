@@ -93,8 +93,8 @@ def test_ten_crops_of_a_net_that_never_saw_reflections(finished, tmp_path, capsy
     record.save_config(config, workdir)
     evaluate.main([f"--workdir={workdir}", "--ten_crop"])
     line = (
-        f"{workdir} never saw reflections (config.augment.flip=False), which half of the ten crops "
-        "are\n"
+        f"{workdir} never saw reflections (config.augment.flip=False), but half of the ten crops "
+        "are reflections\n"
     )
     assert capsys.readouterr().err == ("" if flip else line)
     train_and_evaluate(config, workdir)

@@ -1,4 +1,4 @@
-"""What one sees of a sweep: a live table on a terminal, a line for each event elsewhere."""
+"""Shows a sweep: as a live table on a terminal, elsewhere as a line for each event."""
 
 import shutil
 import sys
@@ -13,17 +13,17 @@ from alexnet.sweeps.runner import Job
 if TYPE_CHECKING:
     from rich.live import Live
 
-EVERY = 60.0  # seconds between two lines about the whole, where there is no terminal
+EVERY = 60.0  # seconds between lines about the whole sweep, without a terminal
 
 
 class Board:
-    """Shows jobs until it is left; `show` may be called as often as one likes."""
+    """Shows jobs while its context lasts; `show` may be called at any rate."""
 
     def __init__(self, jobs: Sequence[Job]):
         self.jobs = jobs
         self._began = self._said = time.monotonic()
         self._before = _work(jobs)
-        self._live: Live | None = None  # where there is a terminal
+        self._live: Live | None = None  # on a terminal
         self._drawn = ""
 
     def __enter__(self) -> "Board":
@@ -41,7 +41,7 @@ class Board:
             self._live.stop()
 
     def show(self, ended: Job | None) -> None:
-        """Draws the table anew, or says what has ended."""
+        """Redraws the table, or prints which job has ended."""
         if self._live:
             self._draw(self._live, room=shutil.get_terminal_size((80, 24)).lines - 4)
         elif ended is not None:
@@ -61,7 +61,7 @@ class Board:
             self._drawn = shown
 
     def table(self, room: int) -> list[str]:
-        """A line for each job; if there is no room, those that run or failed and the latest."""
+        """A line for each job; if more than `room`, for the running, the failed and the latest."""
         jobs = self.jobs
         order = ("running", "failed", "left out", "done", "begun", "new")
         if len(jobs) > room:
@@ -79,7 +79,7 @@ class Board:
         return lines
 
     def summary(self) -> str:
-        """How many are where, and when all will be done."""
+        """How many jobs are in which state, and how long the rest will take."""
         counts = Counter(job.state for job in self.jobs)
         said = [f"{counts['done']} of {len(self.jobs)} done"]
         said += [
@@ -93,7 +93,7 @@ class Board:
         return ", ".join(said)
 
     def seconds_left(self) -> float | None:
-        """Until all is done, at the pace since the board was made; None where that is unknown."""
+        """Seconds until all jobs are done, at the pace so far; None if that is unknown."""
         whole, done = _work(self.jobs, whole=True), _work(self.jobs)
         if done <= self._before or done >= whole:
             return None
@@ -113,7 +113,7 @@ def outcome(job: Job) -> str:
 
 
 def _work(jobs: Sequence[Job], whole: bool = False) -> float:
-    """Steps that are done, or all that are to be done; an evaluation counts as one."""
+    """Steps that are done, or with `whole` all steps; an evaluation counts as one."""
     running = [job for job in jobs if job.state not in ("failed", "left out")]
     return sum((job.steps or 1) * (1.0 if whole else job.share) for job in running)
 

@@ -1,4 +1,4 @@
-"""Runs side by side: arms against their baseline, and what that says of the paper's claims."""
+"""Runs side by side: arms against their baseline, and verdicts on the paper's claims."""
 
 import dataclasses
 import math
@@ -16,18 +16,19 @@ from alexnet.sweeps.experiment import EPOCHS_TO, ERROR, Arm, Claim, Experiment
 from alexnet.sweeps.results import Result
 from alexnet.sweeps.statistics import CANNOT_TELL, Estimate
 
-TARGET_POINTS = 1.0  # to which the error of a whole net is quoted: 26%, 19%
+TARGET_POINTS = 1.0  # to which a net's published error is rounded: 26%, 19%
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """An arm.
+    """The runs of an arm, and their difference from the baseline.
 
     Attributes:
-        values: by seed: errors in per cent, or epochs; None where a run never got there.
-        against: the difference from the baseline, in points, or for epochs the factor as a
-            logarithm; of an arm with a target the difference from that; None of the baseline.
-        verdict: "" where there is nothing to judge.
+        values: by seed: errors in per cent, or epochs; None for a run that diverged or never
+            reached the error.
+        against: the difference from the baseline, in points or, for epochs, as the logarithm of a
+            factor; for an arm with a target, the difference from the target; None for the baseline.
+        verdict: "" if there is nothing to judge.
     """
 
     arm: str
@@ -44,12 +45,12 @@ class Row:
 
     @property
     def mean(self) -> float | None:
-        """Of the values."""
+        """The mean of the known values."""
         return float(np.mean(self.known)) if self.known else None
 
     @property
     def std(self) -> float | None:
-        """Their sample standard deviation; None of one."""
+        """The sample standard deviation of the known values; None if there is one only."""
         return float(np.std(self.known, ddof=1)) if len(self.known) > 1 else None
 
 
@@ -58,7 +59,7 @@ class Table:
     """The arms of an experiment, the baseline first.
 
     Attributes:
-        notes: what a reader ought to know of its runs.
+        notes: what a reader should know about the runs.
     """
 
     experiment: Experiment
@@ -86,14 +87,14 @@ def tables(
     metric: str = "last",
     baseline: str = "",
 ) -> list[Table]:
-    """A table for each experiment that has runs, and one for runs of no experiment.
+    """A table for each experiment that has runs, and one for the runs that belong to none.
 
     Args:
         metric: the errors of the "last" checkpoint or of the "best".
         baseline: the arm to compare with, in place of the experiments' own.
 
     Raises:
-        UserError: for runs of different images in one table, or no such baseline.
+        UserError: if the runs in a table saw different images, or there is no such baseline.
     """
     made = placed(found, experiments)
     return [_table(experiment, runs, metric, baseline) for experiment, runs in made]
@@ -102,10 +103,10 @@ def tables(
 def placed(
     found: Sequence[Result], experiments: Sequence[Experiment]
 ) -> list[tuple[Experiment, dict[str, list[Result]]]]:
-    """The runs of each arm, of experiments that have some and of one for runs of no experiment.
+    """Each experiment that has runs, with the runs of each arm; the other runs form one more.
 
     Raises:
-        UserError: for runs of no experiment that are of different datasets.
+        UserError: if these other runs are of different datasets.
     """
     made, used = [], set()
     for experiment in experiments:
@@ -202,7 +203,7 @@ def _verdict(experiment: Experiment, against: Estimate | None, claim: Claim | No
 
 
 def _reached(against: Estimate) -> str:
-    """Of a whole net's error: supported unless all of the interval lies above the target."""
+    """The verdict on a net's error: supported unless the whole interval lies above the target."""
     if against.n < statistics.LEAST or against.smallest is None or against.low is None:
         return CANNOT_TELL
     if against.smallest > TARGET_POINTS:
@@ -256,7 +257,7 @@ def _check_images(used: Sequence[Result], experiment: Experiment) -> None:
 
 
 def _grouped(found: Sequence[Result]) -> tuple[Experiment, dict[str, list[Result]]]:
-    """An experiment made of what differs, and its runs; that nearest to all others comes first."""
+    """An experiment with an arm for each config, and its runs; the arm nearest to all is first."""
     datasets = Counter(result.config["data.name"] for result in found)
     if len(datasets) > 1:
         each = ", ".join(f"{name} ({count})" for name, count in datasets.items())

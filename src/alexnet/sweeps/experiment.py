@@ -1,15 +1,15 @@
 """An experiment as data: a claim, its arms and its scales, read from a file such as lrn.py.
 
-A file in experiments/ says in its docstring what is claimed and where, and has as literals
+A file in experiments/ says in its docstring what is claimed and where, and defines
 
     ARMS = {"baseline": {}, "no_lrn": {"net.norm": False}}
     SCALES = {"digits": {"config": "../configs/digits.py", "seeds": 3}, ...}
     CLAIMS = {"no_lrn": {"claim": ..., "paper": ..., "log": ..., "effect": 1.4}}
 
-An arm is a dict of overrides; the first one is the baseline. Three keys are no settings of a run:
-"config" is another file of settings than the scale's, "evaluate" makes it an evaluation of other
-arms' runs, and "init_from": "arm:NAME" starts it from NAME's run of the same seed.
-A scale may have "overrides" for all its arms, and "arms" and "claims" in place of the file's.
+An arm is a dict of overrides; the first arm is the baseline. Three keys are special: "config" names
+a config file in place of the scale's, "evaluate" makes the arm an evaluation of other arms' runs,
+and "init_from": "arm:NAME" starts a run from NAME's run with the same seed.
+A scale may have "overrides" for all its arms, and "arms" and "claims" that replace the file's.
 """
 
 import dataclasses
@@ -27,11 +27,11 @@ from alexnet.errors import UserError, choice, local_path, nearest
 from alexnet.training.setup import KINDS
 
 FROM_ARM = "arm:"  # init_from the run of another arm
-ERROR = "top1_error"  # the metric of most experiments: of the last validation
-EPOCHS_TO = "epochs to a training error of "  # a metric: then the error
-SCALE = (  # what a scale holds
+ERROR = "top1_error"  # the metric of most experiments, from the last validation
+EPOCHS_TO = "epochs to a training error of "  # a metric, followed by the error
+SCALE = (  # the keys of a scale: (name, type, the type in words)
     ("config", str, "a file such as ../configs/digits.py"),
-    ("seeds", int, "a number, of how many are planned"),
+    ("seeds", int, "a number, how many are planned"),
     ("arms", Mapping, "a dict"),
     ("claims", Mapping, "a dict"),
     ("overrides", Mapping, "a dict"),
@@ -41,15 +41,15 @@ DEMONSTRATION = "digits"  # the scale whose numbers judge nothing
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """What is said of an arm.
+    """What is claimed about an arm.
 
     Attributes:
         claim: in a few words.
         paper, log: the numbers as the paper and the comments of the 2012 source give them.
-        effect: by how much the arm's metric lies above the baseline's: points of top-1 error, or
-            for a number of epochs the factor; None if nobody says.
-        direction: +1 if it is claimed to lie above, -1 if below, where no number is claimed.
-        target: for an arm that is compared with no other: the top-1 error in per cent.
+        effect: by how much the arm's metric exceeds the baseline's: in points of top-1 error or,
+            for epochs, as a factor; None if no number is claimed.
+        direction: without a number: +1 if the metric is claimed to be higher, -1 if lower.
+        target: the claimed top-1 error in per cent, for an arm that is compared with no other.
     """
 
     claim: str
@@ -65,8 +65,8 @@ class Arm:
     """A way to train, or to evaluate what other arms have trained.
 
     Attributes:
-        config: resolved, but for its seed; of an evaluation that of the first arm it is of.
-        overrides: what makes it differ from the baseline, as they were given.
+        config: resolved, except for the seed; an evaluation has that of the first arm it evaluates.
+        overrides: the differences from the baseline, as they were given.
         views: of each image, in an evaluation; see `alexnet.data.augment.VIEWS`.
         of: {arm: how many of its nets are averaged}; empty for an arm that trains.
         starts_from: the arm whose run it starts from, or "".
@@ -112,7 +112,7 @@ class Experiment:
         return self.scale != DEMONSTRATION
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """The experiment as plain values."""
         found = dataclasses.asdict(dataclasses.replace(self, arms={}))
         found["arms"] = [
             {
@@ -127,7 +127,7 @@ class Experiment:
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "Experiment":
-        """What `to_json` gave."""
+        """The experiment that `to_json` wrote."""
         arms = [Arm(**{**arm, "config": ConfigDict(arm["config"])}) for arm in found["arms"]]
         claims = {name: Claim(**claim) for name, claim in found["claims"].items()}
         return cls(**{**found, "arms": {arm.name: arm for arm in arms}, "claims": claims})
@@ -142,7 +142,7 @@ def load(file_and_scale: str, overrides: Mapping[str, str] | None = None) -> Exp
     """An experiment at a scale, the file's first if none is named.
 
     Args:
-        overrides: text for settings of all arms, by dotted name; what an arm says itself wins.
+        overrides: settings of all arms as text, by dotted name; an arm's own overrides win.
 
     Raises:
         UserError: for an unknown file, scale or setting, naming the nearest.
@@ -199,7 +199,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _dict(value: Any, called: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise UserError(f"{called} is {value!r}, no dict")
+        raise UserError(f"{called} is {value!r}, not a dict")
     return dict(value)
 
 

@@ -20,11 +20,11 @@ WIDTH = 80
 ABOUT = {
     False: "error: top-1 in per cent, of the {metric} checkpoint; mean ± std over seeds. "
     "difference: from the first arm, in points, paired by seed, with its 95% interval "
-    "(Student's t). can show: the smallest true difference that so many pairs of this spread "
+    "(Student's t). can show: the smallest true difference that this many pairs with this spread "
     "would show, in 80% of such experiments, at the 5% level.",
-    True: "{what}; mean ± std over seeds. factor: by that of the first arm, paired by seed, "
+    True: "{what}; mean ± std over seeds. factor: relative to the first arm, paired by seed, "
     "with its 95% interval (Student's t on logarithms). can show: the smallest true factor that "
-    "so many pairs of this spread would show, in 80% of such experiments, at the 5% level.",
+    "this many pairs with this spread would show, in 80% of such experiments, at the 5% level.",
 }
 
 
@@ -39,13 +39,13 @@ def compare_results(
     `pandas.DataFrame(compare_results("runs/lrn"))` has the columns experiment, scale, dataset,
     metric, checkpoint, arm, differs (from the baseline, in words), n, mean, std (errors in per cent
     or epochs), pairs, difference from the baseline (in points; for epochs the logarithm of the
-    factor), low and high (its 95% interval), smallest (the smallest effect that so many pairs could
-    show), claimed, target, paper, log and verdict. What is not known is None.
+    factor), low and high (its 95% interval), smallest (the smallest effect that the pairs could
+    show), claimed, target, paper, log and verdict. Unknown values are None.
 
     Args:
         directory: a folder of sweeps, runs or results.
-        experiments: those that the runs may belong to, such as "experiments/lrn.py:small"; without
-            any, those that the sweeps in the folder wrote down.
+        experiments: those that the runs may belong to, such as "experiments/lrn.py:small"; by
+            default those recorded by the sweeps in the folder.
         metric: the errors of the last checkpoint, or of the best.
         baseline: the arm to compare with; "" is the experiment's first.
 
@@ -93,7 +93,7 @@ def markdown(tables: Sequence[Table], metric: str) -> str:
 
 
 def rows(tables: Sequence[Table], metric: str) -> list[dict[str, Any]]:
-    """A plain dict for each arm: what csv and json have."""
+    """A dict of plain values for each arm, as in CSV and JSON."""
     found = []
     for table in tables:
         for row in table.rows:
@@ -136,7 +136,7 @@ def as_csv(tables: Sequence[Table], metric: str) -> str:
 
 
 def as_json(tables: Sequence[Table], metric: str) -> str:
-    """A list of one object for each arm; logarithms of factors where the metric is epochs."""
+    """A list with an object for each arm; factors, if the metric is epochs, are logarithms."""
     return json.dumps(rows(tables, metric), indent=2)
 
 
@@ -159,7 +159,7 @@ def chance(tables: Sequence[Table]) -> str:
 
 
 def said(row: Row) -> str:
-    """What an arm overrides."""
+    """An arm's overrides as text."""
     return overridden(row.overrides)
 
 
@@ -169,7 +169,7 @@ def overridden(overrides: Mapping[str, Any]) -> str:
 
 
 def _quoted(row: Row) -> str:
-    """What the paper and the log say of an arm."""
+    """What the paper and the log say about an arm."""
     if row.claim is None:
         return ""
     said = {"paper": row.claim.paper, "log": row.claim.log}
@@ -184,7 +184,7 @@ def _titled(table: Table) -> list[str]:
 
 
 def cells(table: Table) -> list[list[str]]:
-    """A line for each arm, below one of headings."""
+    """The headings, and a line of cells for each arm."""
     value = "epochs" if table.ratio else "error"
     head = ["arm", "n", value, "factor" if table.ratio else "difference", "can show"]
     claims = any(row.claim for row in table.rows)
@@ -207,7 +207,7 @@ def value_of(row: Row) -> str:
 
 
 def difference_of(row: Row, ratio: bool) -> str:
-    """From the baseline, with its interval."""
+    """The difference from the baseline, with its interval."""
     if row.against is None:
         return ""
     shown = (lambda x: f"{math.exp(x):.2f}") if ratio else (lambda x: f"{x:+.2f}")
@@ -225,7 +225,7 @@ def smallest_of(row: Row, ratio: bool) -> str:
 
 
 def claim_of(row: Row, ratio: bool) -> str:
-    """What is claimed, as a number."""
+    """The claimed number."""
     if row.claim is None:
         return ""
     if row.claim.target is not None:

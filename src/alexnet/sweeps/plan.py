@@ -1,4 +1,4 @@
-"""The runs of a sweep: what each is called, how it is made, and how far it has come."""
+"""The runs of a sweep: their names, their configs and their states."""
 
 import dataclasses
 import itertools
@@ -18,11 +18,12 @@ from alexnet.training.setup import KINDS
 from alexnet.workdir import log, record
 
 State = Literal["new", "begun", "running", "done", "failed", "left out"]
-RECORDS = "sweeps"  # the folder of a sweep's workdir that says what was planned
-FAILURE = "failure.txt"  # of a run that failed: why, in a line
+RECORDS = "sweeps"  # the folder of a sweep's workdir that records its plan
+FAILURE = "failure.txt"  # why a run failed, in a line
 OUTPUT = "output.txt"  # what a run printed
 EVALUATION = "evaluation.json"
-# What may differ from a finished run's config: where its images lie, and what nothing depends on.
+# Settings that may differ from a finished run's: the place of its images, and those that do not
+# matter to its result.
 ELSEWHERE = ("data.data_dir", "checkpoint_every", "log_every", "mesh.", "kernels")
 
 
@@ -34,7 +35,8 @@ class Item:
         name: of its folder in the sweep's workdir.
         config: with its seed.
         views: of an evaluation.
-        needs: the items that come before it: what an evaluation is of, whose weights a run takes.
+        needs: the items to be done first: the runs that an evaluation averages, or the run that
+            another starts from.
     """
 
     name: str
@@ -51,7 +53,7 @@ class Item:
 
 
 def items(experiment: Experiment, seeds: Sequence[int], workdir: Path) -> list[Item]:
-    """All of an experiment, seed by seed, so that whole pairs are there early."""
+    """The items of an experiment, seed by seed, so that whole pairs are done early."""
     found: list[Item | None] = []
     for seed, arm in itertools.product(seeds, experiment.arms.values()):
         found += [_evaluation(arm, seed, seeds)] if arm.of else [_training(arm, seed, workdir)]
@@ -69,7 +71,7 @@ def _training(arm: Arm, seed: int, workdir: Path) -> Item:
 
 
 def _evaluation(arm: Arm, seed: int, seeds: Sequence[int]) -> Item | None:
-    """Of the nets of this seed and the next ones: none is in two averages of one arm."""
+    """The average of the nets of this seed and the following ones; no net is in two averages."""
     place = seeds.index(seed)
     group, rest = divmod(place, next(iter(arm.of.values())))
     if rest:
@@ -91,7 +93,7 @@ def run_name(arm: str, seed: int) -> str:
 
 
 def folder(arm: str) -> str:
-    """An arm's name without what a path had better not have."""
+    """An arm's name without characters that a path should not have."""
     return re.sub(r"[^\w.,=+-]", "_", arm)
 
 
@@ -102,8 +104,8 @@ def product(file: str, texts: Mapping[str, Sequence[str]]) -> tuple[Experiment, 
     """(an experiment whose arms are all combinations of values, the seeds).
 
     Args:
-        file: of the config; the first of several values of each setting is the baseline's.
-        texts: the values that each setting is given, as text.
+        file: the config; the baseline has the first value of each setting.
+        texts: the values of each setting, as text.
 
     Raises:
         UserError: for an unknown setting or a value of another type, or one given twice.
@@ -129,16 +131,16 @@ def product(file: str, texts: Mapping[str, Sequence[str]]) -> tuple[Experiment, 
 
 
 def _short(key: str, keys: Sequence[str]) -> str:
-    """The last part of a setting's name, if that tells it from the other ones."""
+    """The last part of a setting's name if no other has it, else the whole name."""
     last = key.rpartition(".")[2]
     return last if sum(other.rpartition(".")[2] == last for other in keys) == 1 else key
 
 
-# --- What there is already ------------------------------------------------------------------------
+# --- What has been done already -------------------------------------------------------------------
 
 
 def state(item: Item, workdir: Path) -> State:
-    """ "done", "failed", "begun" or "new".
+    """How far an item is: "done", "failed", "begun" or "new".
 
     Raises:
         UserError: if its folder holds another run, or something else.
@@ -164,13 +166,13 @@ def state(item: Item, workdir: Path) -> State:
 
 
 def finished(folder: Path, epochs: float) -> bool:
-    """Whether a run's last validation came after so many epochs."""
+    """Whether a run's last validation came after `epochs` epochs or more."""
     history = log.read_history(folder) if (folder / "metrics.jsonl").is_file() else []
     return bool(history) and history[-1]["epoch"] >= epochs - 1e-6
 
 
 def _ended_well(folder: Path) -> bool:
-    """Whether the last command of a run ended, its last checkpoint with it."""
+    """Whether a run's last command ended as it should, with a last checkpoint."""
     try:
         return json.loads((folder / "provenance.json").read_text())[-1]["outcome"] == "done"
     except (OSError, ValueError, LookupError):
@@ -195,7 +197,7 @@ def _evaluated(item: Item, workdir: Path) -> State:
 
 
 def check_workdir(workdir: Path) -> None:
-    """Raises UserError if a folder is there that holds no sweep, but other things."""
+    """Raises UserError if the folder exists and holds other things than a sweep."""
     if workdir.exists() and not workdir.is_dir():
         raise UserError("a file: choose another name", f"workdir={workdir}")
     if not workdir.is_dir() or (workdir / RECORDS).is_dir():
@@ -206,7 +208,7 @@ def check_workdir(workdir: Path) -> None:
 
 
 def save(experiment: Experiment, seeds: Sequence[int], cores: int, workdir: Path) -> None:
-    """Writes down what is planned, in `<workdir>/sweeps`."""
+    """Records a plan in `<workdir>/sweeps`."""
     folder = workdir / RECORDS
     folder.mkdir(parents=True, exist_ok=True)
     found = {"cores": cores, "seeds_run": list(seeds), "experiment": experiment.to_json()}
@@ -215,7 +217,7 @@ def save(experiment: Experiment, seeds: Sequence[int], cores: int, workdir: Path
 
 
 def saved(workdir: Path) -> list[dict[str, Any]]:
-    """What `save` wrote of all the sweeps there, each with an `Experiment`."""
+    """The plans that `save` recorded in a workdir, each with its `Experiment`."""
     found = []
     for path in sorted((workdir / RECORDS).glob("*.json")):
         try:

@@ -1,4 +1,4 @@
-"""What finished runs came to, read from their workdirs or from files that are kept of them.
+"""The results of finished runs, read from their workdirs or from result files.
 
 A result file is JSON with a run's config, dataset, curve, errors, time, versions and commit.
 Workdirs of earlier versions lack some of that; a file COMMIT beside them may name their commit.
@@ -39,17 +39,17 @@ TYPES = {  # of a result file
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """A finished run, or an evaluation of some.
+    """A finished run, or an evaluation of several.
 
     Attributes:
         name: of its folder.
-        config: settings by dotted name, as this version writes them, but for the seed.
-        views, of: of an evaluation, as in `plan.Item`.
+        config: settings by dotted name, as this version writes them, without the seed.
+        views, of: the views of an evaluation, and the runs that it averages.
         curve: rows of the log, {"training": {"epoch": [...], ...}, "validation": {...}}.
         last, best: {"epoch", "loss", "top1_error", "top5_error"}: of the last checkpoint, and of
             the one with the lowest error; errors are fractions.
-        dataset: its name, and digests of its images as far as they are known.
-        about: seconds, commit, versions, device, cores; None for what is not known.
+        dataset: its name, and the known digests of its images.
+        about: seconds, commit, versions, device, cores; None if unknown.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Result:
     of: Sequence[str] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """What a result file holds: nothing of where on a machine it was."""
+        """The content of a result file, without any paths on this machine."""
         config = dict(self.config) | {"data.data_dir": "", "init_from": _origin(self.config)}
         kind, colon, path = self.config["data.name"].partition(":")
         config["data.name"] = kind + colon + Path(path).name
@@ -113,7 +113,7 @@ def read_results(directory: str | os.PathLike) -> list[dict[str, Any]]:
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """What lies in some folders: the finished runs, and the names of those that are not."""
+    """The finished runs in some folders, and the paths of the unfinished ones."""
 
     results: list[Result]
     unfinished: list[str]
@@ -123,10 +123,10 @@ def read(paths: Sequence[Path], begun: bool = False) -> Found:
     """The runs, evaluations and result files in some folders and their sub-folders.
 
     Args:
-        begun: whether a run counts once it has been validated; else it has to be finished.
+        begun: a run counts as soon as it has been validated, rather than when it has finished.
 
     Raises:
-        UserError: if there is none that counts.
+        UserError: if no run counts.
     """
     results, unfinished = [], []
     for path in paths:
@@ -149,17 +149,17 @@ def read(paths: Sequence[Path], begun: bool = False) -> Found:
 
 
 def experiments(paths: Sequence[Path]) -> list[Experiment]:
-    """Those that the sweeps in some folders and their sub-folders wrote down; see `plan.saved`."""
+    """The experiments that the sweeps in some folders, at any depth, recorded by `plan.save`."""
     found: dict[tuple[str, str], Experiment] = {}
     for path in paths:
         saved = [one for folder, _ in _walk(path) for one in plan.saved(folder)]
-        for one in saved or plan.saved(path.parent):  # of one run in a sweep
+        for one in saved or plan.saved(path.parent):  # `path` is a run in a sweep
             found.setdefault((one["experiment"].name, one["experiment"].scale), one["experiment"])
     return list(found.values())
 
 
 def _walk(path: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Folders with the names of their files; nothing within a run."""
+    """Folders with the names of their files, at any depth but inside a run."""
     for folder, inner, names in os.walk(path):
         if "config.json" in names:
             inner.clear()
@@ -168,12 +168,12 @@ def _walk(path: Path) -> Iterator[tuple[Path, list[str]]]:
 
 
 def workdirs(path: Path) -> list[Path]:
-    """The runs in a folder and its sub-folders, finished or not; of a run itself that one."""
+    """The runs in a folder and its sub-folders, finished or not; a run contains itself."""
     return [folder for folder, names in _walk(path) if "config.json" in names]
 
 
 def from_workdir(folder: Path, begun: bool = False) -> Result | None:
-    """A run's, or None if it is not finished or, where it has only to have `begun`, validated.
+    """A run's result; None if it has not finished or, with `begun`, has not been validated.
 
     Raises:
         UserError: for a log or config that is damaged, or of a later version.
@@ -220,7 +220,7 @@ def last_command(folder: Path) -> dict[str, Any]:
 
 
 def from_evaluation(folder: Path, begun: bool = False) -> Result | None:
-    """That of some runs beside it, or None if they train on; see `worker.evaluate`."""
+    """The result of an evaluation by `worker.evaluate`; None if its runs train on."""
     path = folder / plan.EVALUATION
     found = files.read_sealed(path, f"delete {folder}")
     try:
@@ -244,7 +244,7 @@ def from_evaluation(folder: Path, begun: bool = False) -> Result | None:
 
 
 def from_file(path: Path) -> Result | None:
-    """That of a result file; None for any other file."""
+    """The result in a result file; None for any other file."""
     if path.suffix != ".json":
         return None
     try:
@@ -262,12 +262,12 @@ def from_file(path: Path) -> Result | None:
     flat.pop("seed")
     try:
         return Result(**{**found, "config": flat, "of": tuple(found["of"])})
-    except TypeError as error:  # others are missing, or unknown
+    except TypeError as error:  # fields are missing, or unknown
         raise UserError(f"{path} is damaged ({one_line(error)}): restore or delete it") from None
 
 
 def collect(results: Sequence[Result], target: Path) -> list[Path]:
-    """Writes a file for each result, with the version of its config; those there are replaced."""
+    """Writes a file for each result, with its config's version; existing files are replaced."""
     target.mkdir(parents=True, exist_ok=True)
     written = []
     for result in results:
@@ -282,11 +282,11 @@ def _compact(found: Mapping[str, Any]) -> str:
     return re.sub(r"\[[^][{}]*\]", lambda part: " ".join(part[0].split()), lines) + "\n"
 
 
-# --- Which arm a result is of ---------------------------------------------------------------------
+# --- Which arm a result belongs to ----------------------------------------------------------------
 
 
 def matches(result: Result, arm: Arm) -> bool:
-    """Whether a result is of an arm: whether their configs are the same where it matters."""
+    """Whether a result belongs to an arm: their configs agree where it matters."""
     if arm.of:
         counts = Counter(name.rpartition("-")[0] for name in result.of)
         of = {plan.folder(name): count for name, count in arm.of.items()}
@@ -298,7 +298,7 @@ def matches(result: Result, arm: Arm) -> bool:
 
 
 def essence(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that make a run what it is, whatever its seed and wherever it ran."""
+    """The settings that define a run, apart from its seed and the place where it ran."""
     found = {
         key: value
         for key, value in config.items()
@@ -308,7 +308,7 @@ def essence(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _origin(config: Mapping[str, Any]) -> str:
-    """What a run started from: the arm, not the folder."""
+    """The arm, not the folder, that a run started from."""
     origin = config.get("init_from", "")
     if not origin or origin.startswith(FROM_ARM):
         return origin
@@ -326,8 +326,8 @@ def epochs_to(result: Result, error: float, window: float = 0.2) -> float | None
 def training_errors(result: Result, window: float = 0.2) -> list[tuple[float, float]]:
     """(epoch, top-1 training error) at every row of the log, as Figure 1 has it.
 
-    That error is the mean over the latest rows that hold at least `window` epochs: of CIFAR-10 the
-    10,000 images whose error cuda-convnet printed at a time.
+    Each error is the mean over the latest rows that cover at least `window` epochs. On CIFAR-10
+    these are the 10,000 images over which cuda-convnet printed an error.
     """
     train = result.curve.get("training", {})
     before, rows, means = 0.0, [], []

@@ -1,4 +1,4 @@
-"""Works off a plan: each run once, several at a time, whatever becomes of the others."""
+"""Carries out a plan: each run once, several at a time, whether or not others fail."""
 
 import contextlib
 import dataclasses
@@ -20,16 +20,16 @@ LOOK = 0.5  # seconds between two looks at the runs
 
 @dataclasses.dataclass
 class Job:
-    """An item and how it goes.
+    """An item and its progress.
 
     Attributes:
-        state: new, begun, running, done, failed, or waits for ever ("left out").
-        epoch: how many are done.
+        state: new, begun, running, done, failed, or "left out", as it needs a run that failed.
+        epoch: how many epochs are done.
         error: top-1 error of its last validation, a fraction.
-        train_error: of its last row of the log.
-        note: what to say of it, such as why it failed.
+        train_error: top-1 training error in the last row of its log, a fraction.
+        note: a remark, such as why it failed.
         steps: how many it has in all, once that is known.
-        seconds: what it took here.
+        seconds: how long it took in this sweep.
     """
 
     item: Item
@@ -43,17 +43,17 @@ class Job:
 
     @property
     def share(self) -> float:
-        """The part of its steps that is done."""
+        """The fraction of the job that is done."""
         if self.state == "done" or not self.item.trains:
             return float(self.state == "done")
         return min(1.0, self.epoch / self.item.config.epochs)
 
 
 def jobs(items: Sequence[Item], workdir: Path, retry: bool = False) -> list[Job]:
-    """The items with their states; `retry` makes those that failed wait for another go.
+    """The items with their states; with `retry`, failed ones are to run again.
 
     Raises:
-        UserError: if a folder is another run's.
+        UserError: if a folder holds another run.
     """
     found = []
     for item in items:
@@ -69,7 +69,7 @@ def jobs(items: Sequence[Item], workdir: Path, retry: bool = False) -> list[Job]
 
 
 def look(job: Job, workdir: Path) -> None:
-    """Reads how far it is, from what it wrote."""
+    """Updates a job from the files of its run."""
     folder = workdir / job.item.name
     if not job.item.trains:
         with contextlib.suppress(OSError, ValueError):
@@ -98,10 +98,10 @@ def _tail(file: Path, size: int = 1 << 14) -> list[dict[str, Any]]:
 
 
 class Runner:
-    """Runs jobs in so many workers at a time; to be closed at the end.
+    """Runs jobs in up to `places` workers at a time; close it at the end.
 
     Args:
-        hire: f(place) -> a Worker for that place of `places`.
+        hire: f(place) -> a new Worker for the place, 0 <= place < places.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Runner:
         """Sets up each arm once, in a process like those that will train, and counts its steps.
 
         Raises:
-            UserError: for the first that cannot be, naming its arm.
+            UserError: for the first invalid config, naming its arm.
         """
         steps: dict[str, int] = {}
         for job in self.jobs:
@@ -140,13 +140,13 @@ class Runner:
         return ended[0].answer
 
     def close(self) -> None:
-        """Ends the workers; a run under way saves first."""
+        """Ends the workers; a run in progress saves a checkpoint first."""
         for worker in filter(None, self.crew):
             worker.stop()
             worker.process.wait()
 
     def run(self, show: Callable[[Job | None], None]) -> None:
-        """Until all is done that can be; `show(event)` is called with what ended, or None.
+        """Works until no job is left that can run; calls `show` with each job that ends, or None.
 
         Raises:
             Interrupted: after Ctrl-C or SIGTERM, once every run has saved a checkpoint.
@@ -162,7 +162,7 @@ class Runner:
                         self._listen(show)
                     raise Interrupted(interruption.signal)
             except KeyboardInterrupt as error:
-                if not isinstance(error, Interrupted):  # asked twice
+                if not isinstance(error, Interrupted):  # a second signal
                     for worker in self._busy():
                         worker.kill()
                 raise
@@ -171,7 +171,7 @@ class Runner:
         return [worker for worker in self.crew if worker and worker.doing]
 
     def _hand_out(self) -> bool:
-        """Gives every idle worker something to do; whether any has."""
+        """Gives each idle worker a job; returns whether any worker is busy."""
         for place, worker in enumerate(self.crew):
             if (worker and worker.doing) or (job := self._next()) is None:
                 continue
@@ -183,7 +183,7 @@ class Runner:
         return bool(self._busy())
 
     def _next(self) -> Job | None:
-        """The first job that can begin; those that never can are left out."""
+        """The first job that can begin; jobs that never can become "left out"."""
         for job in self.jobs:
             if job.state not in ("new", "begun"):
                 continue
@@ -220,7 +220,7 @@ class Runner:
 
     def _bury(self, worker: Worker, job: Job, how: str) -> None:
         self.crew[self.crew.index(worker)] = None
-        if worker.stopped:  # as it was asked to
+        if worker.stopped:  # it was asked to end
             job.state = "begun"
             return
         job.state, job.note = "failed", how
@@ -231,9 +231,9 @@ class Runner:
 
 @contextlib.contextmanager
 def alone(workdir: Path) -> Iterator[int]:
-    """Makes the workdir this sweep's; gives a descriptor that its workers are to keep open.
+    """Claims the workdir for this sweep; yields a file descriptor that workers must keep open.
 
-    The runs of a sweep that was killed save a checkpoint before they end: they are waited for.
+    The runs of a killed sweep save a checkpoint before they end; this waits for them.
 
     Raises:
         UserError: if another sweep runs there.
@@ -251,7 +251,7 @@ def alone(workdir: Path) -> Iterator[int]:
 
 
 def shares(jobs: int, cores: int) -> list[list[int]]:
-    """The CPUs of each of some workers, none in two; [] each if there are too few for that."""
+    """Each worker's CPUs, which no two share; [] for each if there are too few."""
     if not hasattr(os, "sched_getaffinity"):
         return [[]] * jobs
     cpus = sorted(os.sched_getaffinity(0))
@@ -261,7 +261,7 @@ def shares(jobs: int, cores: int) -> list[list[int]]:
 
 
 def gpu_shares(jobs: int, installed: Path = Path("/proc/driver/nvidia/gpus")) -> list[str]:
-    """The GPUs of each of some workers, as CUDA_VISIBLE_DEVICES; "" if there are not enough."""
+    """Each worker's GPUs, as CUDA_VISIBLE_DEVICES; "" for each if there are too few."""
     listed = os.environ.get(workers.GPUS)
     gpus = listed.split(",") if listed else [str(n) for n, _ in enumerate(installed.glob("*"))]
     each = len(gpus) // jobs
@@ -269,5 +269,5 @@ def gpu_shares(jobs: int, installed: Path = Path("/proc/driver/nvidia/gpus")) ->
 
 
 def cpu_count() -> int:
-    """How many this process may use."""
+    """How many CPUs this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

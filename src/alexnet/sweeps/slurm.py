@@ -1,8 +1,8 @@
 """A sweep's runs as an array job of SLURM, through submitit (`pip install "alexnet[slurm]"`).
 
-A job that is preempted or runs out of time is put into the queue again, and goes on from the last
-checkpoint of its run. What else SLURM shall give a job is asked for where sbatch looks for it, in
-the environment: SBATCH_GPUS, SBATCH_ACCOUNT, SBATCH_TIMELIMIT, ...
+A job that is preempted or runs out of time is requeued, and resumes from the last checkpoint of its
+run. Request other resources where sbatch looks for them, in the environment: SBATCH_GPUS,
+SBATCH_ACCOUNT, SBATCH_TIMELIMIT, ...
 """
 
 import json
@@ -17,13 +17,13 @@ from alexnet.sweeps.plan import Item
 from alexnet.sweeps.workers import Answer, Request, Worker
 
 FOLDER = "slurm"
-MINUTES = 24 * 60  # that a job asks for
-RESTARTS = 100  # how often it may run out of them
+MINUTES = 24 * 60  # the time limit of a job
+RESTARTS = 100  # how often a job may exceed it
 ACTIVE = ("PENDING", "RUNNING", "REQUEUED", "SUSPENDED", "UNKNOWN")
 
 
 class Task:
-    """What a job does: it gives a worker one run, and lets it save when the job is preempted."""
+    """The work of a job: gives a worker one run, and lets it save when the job is preempted."""
 
     def __init__(self, request: Request, cores: int):
         self.request, self.cores = request, cores
@@ -38,7 +38,7 @@ class Task:
         return ended[0].answer
 
     def checkpoint(self, *_: Any) -> Any:
-        """What is put into the queue again: the same, for a run resumes."""
+        """The task to requeue: the same one, as a run resumes."""
         import submitit
 
         if self._worker:
@@ -50,14 +50,14 @@ class Task:
 def submit(
     items: Sequence[Item], workdir: Path, cores: int, partition: str = "", cluster: str = "slurm"
 ) -> list[Any]:
-    """Submits those of the runs that need no other one and are not in the queue already.
+    """Submits the runs that depend on no other and are not in the queue already.
 
     Args:
-        cores: that each computes with, and gets.
-        cluster: submitit's word for what takes the jobs; "local" runs them here.
+        cores: how many each run gets, and computes with.
+        cluster: submitit's name for the scheduler; "local" runs the jobs here.
 
     Returns:
-        the jobs of submitit.
+        submitit's jobs.
 
     Raises:
         UserError: without submitit or SLURM.
@@ -90,7 +90,7 @@ def submit(
 
 
 def still_queued(folder: Path, submitit: Any) -> set[str]:
-    """The runs whose jobs wait or run."""
+    """The runs whose jobs are pending or running."""
     return {
         name
         for name, job in _known(folder).items()
@@ -104,5 +104,5 @@ def _known(folder: Path) -> dict[str, str]:
 
 
 def request(item: Item, workdir: Path) -> Request:
-    """What a worker is asked for."""
+    """The request that makes a worker train an item."""
     return {"folder": str(workdir / item.name), "config": item.config.to_dict()}

@@ -1,7 +1,7 @@
-"""What differences between paired runs say of a claim: Student's t, and nothing cleverer.
+"""What differences between paired runs say about a claim: Student's t, and nothing cleverer.
 
-Runs of two arms are paired by their seed, which gives both the same first weights (of the layers
-that both have), the same order of the images and the same crops.
+Runs of two arms are paired by their seed, which gives both the same initial weights (in layers that
+both have), the same order of images and the same crops.
 """
 
 import functools
@@ -13,8 +13,8 @@ import numpy as np
 from scipy import optimize, stats
 
 LEVEL = 0.95  # of the intervals
-POWER = 0.8  # with which the smallest effect would be seen
-LEAST = 5  # pairs, for a verdict
+POWER = 0.8  # the chance of finding the smallest effect
+LEAST = 5  # pairs needed for a verdict
 
 SUPPORTED, CONTRADICTED, CANNOT_TELL = "supported", "contradicted", "cannot tell"
 
@@ -23,12 +23,12 @@ class Estimate(NamedTuple):
     """A mean and how well it is known.
 
     Attributes:
-        n: how many differences.
-        mean: of them.
-        std: their sample standard deviation; None of one.
-        low, high: the 95% interval of the mean, by Student's t; None of one.
-        smallest: the smallest effect that n differences of this spread could show: one that a test
-            at 5% would find in 80% of such experiments, its `power`; None of one.
+        n: how many differences there are.
+        mean: of the differences.
+        std: their sample standard deviation; None if n is 1.
+        low, high: the 95% interval of the mean, by Student's t; None if n is 1.
+        smallest: the smallest effect that n differences with this spread could show: a test at the
+            5% level would find it with a `power` of 80%; None if n is 1.
     """
 
     n: int
@@ -52,11 +52,11 @@ def estimate(differences: Sequence[float]) -> Estimate:
 
 
 def power(n: int, effect: float) -> float:
-    """The share of experiments of n differences in which a two-sided t test finds an effect.
+    """The probability that a two-sided t test on n differences finds an effect.
 
-    `effect` is in standard errors of the mean. The chance given the sample's standard deviation is
-    the normal distribution's; Gauss's rule averages it over that. (scipy's noncentral t gives NaN
-    where n is 2.)
+    `effect` is in standard errors of the mean. Given the sample's standard deviation, the
+    probability is the normal distribution's; Gauss's rule averages it over that deviation. (scipy's
+    noncentral t gives NaN for n = 2.)
     """
     nodes, weights = np.polynomial.legendre.leggauss(200)
     std = np.sqrt(stats.chi2.ppf((nodes + 1) / 2, n - 1) / (n - 1))
@@ -72,12 +72,12 @@ def _detectable(n: int) -> float:
 
 
 def verdict(found: Estimate, effect: float | None, direction: int = 0) -> str:
-    """What an estimate says of the claim that the true difference is `effect`.
+    """What an estimate says about the claim that the true difference is `effect`.
 
     "supported": the interval lies on the claim's side of 0. "contradicted": it does not, and the
-    claimed effect lies outside of it. "cannot tell": neither, or nobody claims a number, or there
-    are fewer than 5 pairs, or the smallest effect that they could show exceeds the claim's. Where
-    a `direction` is claimed without a number, the interval has to lie on one side of 0.
+    claimed effect lies outside it. "cannot tell": neither, or nothing is claimed, or there are
+    fewer than 5 pairs, or the smallest effect that these could show exceeds the claimed one. If
+    only a `direction` is claimed, without a number, the interval has to lie on one side of 0.
     """
     sign = math.copysign(1, effect) if effect else direction
     if not sign or found.n < LEAST or found.low is None or found.high is None:
@@ -91,5 +91,5 @@ def verdict(found: Estimate, effect: float | None, direction: int = 0) -> str:
 
 
 def by_chance(claims: int) -> float:
-    """How many of some claims would look supported if no arm differed from its baseline."""
+    """How many of `claims` would look supported if no arm differed from its baseline."""
     return claims * (1 - LEVEL) / 2

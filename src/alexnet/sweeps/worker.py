@@ -1,9 +1,9 @@
 """One process of a sweep: it takes runs from its standard input, one after the other.
 
-A line in is a request, a line out its answer, both JSON; its arguments are the cores that it may
-run on. Runs in one process share compiled steps. What a run prints goes to `output.txt` in its
-folder. When the input ends, as it does when the sweep is stopped or killed, the run under way saves
-a checkpoint and stops.
+Each line of input is a request, each line of output an answer, both JSON. The arguments are the
+CPUs that the process may use. Runs in one process share compiled steps. A run's output goes to
+`output.txt` in its folder. When the input ends, because the sweep was stopped or killed, the
+current run saves a checkpoint and stops.
 """
 
 import json
@@ -33,7 +33,7 @@ from alexnet.training.programs import Programs
 from alexnet.training.setup import setup
 from alexnet.workdir import provenance
 
-CHOSEN = frozenset(os.environ)  # what the user has set
+CHOSEN = frozenset(os.environ)  # the variables that the user has set
 
 
 def main() -> None:
@@ -41,8 +41,8 @@ def main() -> None:
     if sys.argv[1:] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, map(int, sys.argv[1:]))
     runtime.cache_compilations()
-    provenance.commit()  # of the code that is loaded now, whatever is committed meanwhile
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweep's, which ends our input
+    provenance.commit()  # kept from here on: later commits are not the loaded code
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the sweep handles Ctrl-C: it ends our input
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     requests: queue.Queue[Request | None] = queue.Queue()
     programs, asked, answered = Programs(), 0, 0
@@ -54,17 +54,17 @@ def main() -> None:
             requests.put(json.loads(line))
         requests.put(None)
         if asked > answered:
-            os.kill(os.getpid(), signal.SIGTERM)  # a run that trains saves first
+            os.kill(os.getpid(), signal.SIGTERM)  # the current run saves a checkpoint first
 
     threading.Thread(target=listen, daemon=True).start()
     for request in iter(requests.get, None):
         found = answer(request, programs)
-        answered += 1  # before it is said: the next request may come at once
+        answered += 1  # before the answer is sent: the next request may follow at once
         print(json.dumps(found), file=answers)
 
 
 def answer(request: Request, programs: Programs) -> Answer:
-    """{"seconds": ...} of what was done, or {"error": ...}, which is in `failure.txt` as well."""
+    """Does what is requested; an error is also written to `failure.txt`."""
     began = time.monotonic()
     if "check" in request:
         try:
@@ -96,7 +96,7 @@ def label(folder: Path) -> None:
 
 
 def evaluate(folder: Path, of: Sequence[str], views: str) -> None:
-    """Writes the errors of the average of some runs' last checkpoints into `evaluation.json`."""
+    """Averages the nets of some runs' last checkpoints; writes the errors to `evaluation.json`."""
     average, row = Ensemble(), {}
     for name in of:
         batches: list[tuple[np.ndarray, np.ndarray]] = []
@@ -111,7 +111,7 @@ def evaluate(folder: Path, of: Sequence[str], views: str) -> None:
 
 
 def thawed(found: Mapping[str, Any]) -> ConfigDict:
-    """A config from JSON, whose tuples had become lists."""
+    """A config from JSON, whose lists are tuples again."""
 
     def tuples(value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -122,7 +122,7 @@ def thawed(found: Mapping[str, Any]) -> ConfigDict:
 
 
 def _print_to(file: Path) -> None:
-    """Sends what this process prints, its libraries' C++ included, to the end of a file."""
+    """Appends the output of this process, that of C++ libraries included, to a file."""
     sys.stdout.flush()
     sys.stderr.flush()
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

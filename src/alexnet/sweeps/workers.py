@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypedDict
 
 COMMAND = [sys.executable, "-m", "alexnet.sweeps.worker"]
 GPUS = "CUDA_VISIBLE_DEVICES"
-PIN = "PJRT_NPROC"  # how many cores XLA on CPUs computes with; the last bits depend on it
+PIN = "PJRT_NPROC"  # how many cores XLA uses on CPUs; the last bits depend on it
 
 
 class Request(TypedDict, total=False):
@@ -46,8 +46,8 @@ class Worker:
 
     Args:
         cores: how many it computes with.
-        cpus: those it may run on; empty leaves it all.
-        gpus: those it sees, as CUDA_VISIBLE_DEVICES has it; "" leaves it all.
+        cpus: the CPUs it may run on; empty for all.
+        gpus: the GPUs it sees, as in CUDA_VISIBLE_DEVICES; "" for all.
         keep: file descriptors that stay open in it.
     """
 
@@ -61,7 +61,7 @@ class Worker:
             stdout=subprocess.PIPE,
             env=os.environ | {PIN: str(cores)} | seen,
             pass_fds=keep,
-            start_new_session=True,  # Ctrl-C at the terminal is for the sweep, which then asks us
+            start_new_session=True,  # Ctrl-C reaches the sweep alone, which then asks its workers
             text=True,
             bufsize=1,
         )
@@ -71,13 +71,13 @@ class Worker:
         self.doing: Any = None
 
     def ask(self, request: Request, about: Any) -> None:
-        """Sends a request; `about` is what it is `doing` until it has answered."""
+        """Sends a request; `doing` is then `about`, until the caller clears it."""
         self.doing = about
-        with contextlib.suppress(BrokenPipeError):  # it has died, as `wait` will say
+        with contextlib.suppress(BrokenPipeError):  # the worker has died, as `wait` will report
             print(json.dumps(request), file=self._requests, flush=True)
 
     def stop(self) -> None:
-        """Asks it to save what it is doing, and to end."""
+        """Asks the worker to save its run and to end."""
         if not self.stopped:
             self._requests.close()
 
@@ -93,7 +93,7 @@ class Worker:
 
 
 def wait(workers: Sequence[Worker], seconds: float) -> Iterator[Ended]:
-    """The answers that come within some seconds; of a worker that died what killed it."""
+    """The answers that come within `seconds`; for a worker that died, how it died."""
     with selectors.DefaultSelector() as selector:
         for worker in workers:
             selector.register(worker.answers, selectors.EVENT_READ, worker)
