@@ -3,29 +3,28 @@
 A section holds the arguments of one function, here with that function's defaults. Together they are
 AlexNet on ImageNet at a constant rate, which nobody ran.
 
-An override has the setting's name with dots for a key, such as {"net.norm": False}: in the files
-beside this one, and on the command line as `--config.net.norm=false`. Of settings that choose a
-function, `net.name`, `optimizer.name` and `schedule.kind`, another value brings along that
-function's own settings.
+The key of an override is the setting's dotted name: {"net.norm": False} in the files beside this
+one, `--config.net.norm=false` on the command line. `net.name`, `optimizer.name` and `schedule.kind`
+choose a function: another value brings along that function's own settings.
 """
 
 BASE = {
-    "seed": 0,  # of the first weights, the order of the images, crops, noise and dropout
-    "batch_size": 128,  # images a step, on all devices together
+    "seed": 0,  # of the initial weights, the order of the images, crops, noise and dropout
+    "batch_size": 128,  # images per step, on all devices together
     "epochs": 90.0,
     # The images: alexnet.data.prepare.ensure
-    "data.name": "imagenet2012",  # digits, folder:/path, or any TFDS name of labelled images
+    "data.name": "imagenet2012",  # digits, folder:/path, or any TFDS dataset of labelled images
     "data.data_dir": "",  # where they are prepared; "" is $TFDS_DATA_DIR or TFDS's own
     "data.image_size": 256,  # side of the stored squares, in pixels
     "data.quality": 95,  # of their JPEG; 0 stores raw pixels
     "data.encoding": "auto",  # raw up to 64 pixels, JPEG above; or jpeg, raw
-    # The network, with what every net has: alexnet.models.build.build
+    # The network; settings of every net: alexnet.models.build.build
     "net.name": "alexnet",  # `python -m alexnet.nets` lists them
     "net.activation": "relu",  # or tanh, sigmoid, none
     "net.norm": True,  # response normalisation
     "net.dropout": 0.5,  # rate of every dropout layer; 0 leaves dropout out
     "net.remove": "",  # layers to leave out, such as conv3,conv4
-    # ... and what the net "alexnet" has
+    # ... and those of the net "alexnet"
     "net.preset": "original",  # as in the authors' source; or paper, as in the text
     "net.init": "",  # of the weights: paper, original or caffe; "" is the preset's own
     "net.towers": 2,  # or 1: the same layers, unsplit
@@ -42,7 +41,7 @@ BASE = {
     "augment.colour_scale": "deviation",  # of each principal component; or variance
     "augment.divide_by_noise": False,  # the noisy image, by 1 + colour_noise
     "augment.crop_chunk": 1,  # consecutive images that share one crop and flip
-    "augment.mean": "crop",  # subtracted: the mean image there, its centre, or one pixel
+    "augment.mean": "crop",  # to subtract: the mean image at the crop, its centre, or one pixel
     "augment.mean_pixel": (),  # red, green and blue on 0-255 for mean = pixel
     # The update rule: alexnet.training.optimizer
     "optimizer.name": "momentum",  # or nesterov, adamw, which bring their own settings
@@ -50,28 +49,28 @@ BASE = {
     "optimizer.weight_decay": 0.0005,  # of the kernels
     "optimizer.bias_decay": 0.0,
     "optimizer.layer_decay": (),  # (layer, weight decay) of single layers
-    # Rates over time: alexnet.training.schedule; plateau and stepwise have others
+    # Rates over time: alexnet.training.schedule; plateau and stepwise have other settings
     "schedule.kind": "milestones",
     "schedule.rate": 0.01,  # at the start
-    "schedule.bias_factor": 2.0,  # the biases' rate by that of the kernels
+    "schedule.bias_factor": 2.0,  # the biases' rate, divided by that of the kernels
     "schedule.bias_drops": True,  # False: the biases keep their first rate
     "schedule.events": (),  # (epoch, layer or colour_noise, rate of that layer from then on)
     "schedule.milestones": (),  # (epoch, rate from then on)
     # The devices: alexnet.devices.mesh.make
-    "mesh.data": 0,  # how many the batch is split over; 0: as many as there are
-    "mesh.tower": 0,  # how many the towers are split over; 0: one each if there are enough
+    "mesh.data": 0,  # how many devices the batch is split over; 0: as many as there are
+    "mesh.tower": 0,  # how many devices the towers are split over; 0: one each, if possible
     # Weights to start from: alexnet.training.fine_tune
     "init_from": "",  # the workdir of a run whose weights this one starts from
     "init_layers": "all",  # or conv, or names: conv1,conv2
     "dtype": "float32",  # or bfloat16: mixed precision
-    "accumulate": 1,  # parts that a batch is taken in, to save memory
+    "accumulate": 1,  # parts into which a batch is divided, to save memory
     "precision": "float32",  # of products on GPUs; or tf32
     "kernels": "auto",  # forms of the operations: plain, cpu, gpu, or auto: as the device likes
-    "steps_per_dispatch": 1,  # steps that are one program, for nets of a few milliseconds on GPUs
-    "fetch": "step",  # when the host learns a step's loss: while the next runs; or log: for its row
+    "steps_per_dispatch": 1,  # steps per program, for GPUs and nets whose steps take milliseconds
+    "fetch": "step",  # when the host gets a step's loss: while the next step runs; or log: by row
     "log_every": 50,  # steps that a row of the log averages
-    "checkpoint_every": 2000,  # steps, beside the end of every epoch
-    "wandb_project": "",  # where on Weights & Biases the run is followed; "" is nowhere
+    "checkpoint_every": 2000,  # steps between checkpoints; the end of an epoch has one as well
+    "wandb_project": "",  # the project on Weights & Biases to log to; "" for none
 }
 
 

@@ -4,7 +4,7 @@ r"""AlexNet on a folder of your own images: a sub-folder for each class, alone o
         --config.data.name=folder:/path/to/images
 
 docs/folders.md says which folders are splits and classes, and which images are held out. It has the
-variants of `configs/imagenet.py`, and one of its own:
+variants of `configs/imagenet.py`, and one more:
 
     pocket    a small net that sees 56 of 64 pixels, for small photos, few photos and small machines
 """

@@ -8,7 +8,7 @@ unless noted, as the paper or the log of the source's run gives them. None was r
 took the authors five to six days on two GPUs.
 
     original            run 145, the two-tower net                               40.7 / 18.2
-    paper               the same net and training as the text has them; where it leaves a choice:
+    paper               net and training as the text describes them; where it leaves a choice:
                         conv1 pads 3 pixels at one side, colour noise scales with deviations (the
                         eigenvalues themselves would be absurd), 5 validations without gain drop
                         the rate
@@ -82,9 +82,9 @@ PAPER = {
 }
 
 # Run 146-2012-2011: what the comments of its `layer-params-146-2012-2011.cfg` log. An event holds
-# until the next of its name, whatever the milestones do, so fc8 and the frozen conv1 are led by
-# events throughout. The log does not mention biases: .02 is their rate in the file, all of whose
-# other layers end with the same.
+# until the next of its name, whatever the milestones do, so events set the rates of fc8 and the
+# frozen conv1 throughout. The log does not mention biases: .02 is their rate in the file, in which
+# all other layers end with the same rate.
 FINE_TUNE = {
     "epochs": 54,
     "init_from": "runs/pretrained",
@@ -105,9 +105,9 @@ FINE_TUNE = {
     ),
 }
 
-# Net and rates of cuda-convnet2, its `layer-params-223-ce2-1gpu.cfg` and training example. There,
-# too, every crop has the centre of the mean image subtracted and the noisy image is divided by 1.1
-# (`convdata.py`), but each image has a crop and a reflection of its own.
+# Net and rates of cuda-convnet2, its `layer-params-223-ce2-1gpu.cfg` and training example. There
+# as well, the centre of the mean image is subtracted from every crop and the noisy image is divided
+# by 1.1 (`convdata.py`), but each image has its own crop and reflection.
 CC2 = {
     "epochs": 90,
     "net.name": "cc2",

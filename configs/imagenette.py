@@ -6,7 +6,7 @@
 Reached in 3 epochs of "original" (seed 0, n = 1): validation top-1 error 71.7%, 52.8%, 46.4%.
 
 It has the variants of `configs/imagenet.py`. An epoch is 74 steps, not ImageNet's 10,009, so the
-rate drops by epochs of its own and the last events of the authors' run are left out.
+rate drops at other epochs and the last events of the authors' run are left out.
 """
 
 from imagenet import get_config as imagenet

@@ -1,1 +1,1 @@
-"""What a step costs, computed from its table or read from its program."""
+"""The cost of a step, computed from the net's table or read from the compiled program."""

@@ -1,4 +1,4 @@
-"""What a training step costs, as arithmetic on the table: FLOP, memory, exchange.
+"""The cost of a training step, computed from the net's table: FLOP, memory, exchange.
 
 Nothing is run and nothing here needs JAX. All arrays are float32. `alexnet.roofline` prints it.
 """
@@ -21,7 +21,7 @@ class Cost(NamedTuple):
     training: float  # with two gradients: 3 x forward; 2 x for the layer that reads the image
     weights: float  # and biases
     kept: float  # the output, for the gradient; activations and dropout overwrite their input
-    received: float  # what other towers computed and this one reads; kept, too
+    received: float  # the outputs of other towers that this one reads; kept as well
     traffic: float  # to and from memory in a training step, see `_traffic`
 
 
@@ -49,13 +49,15 @@ def least_seconds(
     training: bool = True,
     number: int = FLOAT32,
 ) -> float:
-    """The roofline: each row takes as long as its FLOP or as its bytes, with all towers here.
+    """The roofline in seconds: each row takes the longer of its FLOP and its bytes.
+
+    All towers are on one device.
 
     Args:
-        product: FLOP a second.
-        copy: bytes a second, to and from memory together.
-        training: a step, or else a forward pass.
-        number: bytes of a number in the maps; those of weights have four.
+        product: FLOP per second.
+        copy: bytes per second, to and from memory together.
+        training: count a training step; else a forward pass.
+        number: bytes per number in the maps; weights have four.
     """
     seconds = 0.0
     for layer, row in zip(layers(net), costs(net, batch), strict=True):
@@ -69,12 +71,12 @@ def least_seconds(
 def _traffic(
     net: Net, layer: Layer, batch: float, first: bool, training: bool = True
 ) -> tuple[float, float]:
-    """Numbers of maps and of weights that one tower moves to and from memory for a row.
+    """How many numbers, of maps and of weights, one tower moves to and from memory for a row.
 
     With input x, output y, weights w and gradients dx, dy, dw: forward x, w -> y; weight gradient
     x, dy -> dw; input gradient dy, w -> dx (not for the first layer); momentum update w, v, dw ->
-    w, v. Norm and pool: x -> y and x, dy -> dx. Activations and dropout are taken to be fused with
-    their neighbours. Each pass moves its arrays once.
+    w, v. Norm and pool: x -> y and x, dy -> dx. Activations and dropout are assumed to be fused
+    with their neighbours. Each pass moves its arrays once.
     """
     if layer.row.in_place:
         return 0, 0
@@ -88,7 +90,7 @@ def _traffic(
 
 
 def _gathered(net: Net) -> dict[str, int]:
-    """Rows that read all towers, and the numbers per image that they read."""
+    """{row that reads all towers: how many numbers it reads per image}."""
     return {
         layer.row.name: math.prod(layer.input_shape)
         for before, layer in itertools.pairwise(layers(net))
@@ -97,7 +99,7 @@ def _gathered(net: Net) -> dict[str, int]:
 
 
 class Collective(NamedTuple):
-    """The whole array's bytes, gathered, reduced or both among `devices`, around a ring."""
+    """An array of `size` bytes, gathered, reduced or both among `devices`, around a ring."""
 
     kind: str  # all-gather, reduce-scatter or all-reduce
     size: float
@@ -118,8 +120,8 @@ class Collective(NamedTuple):
 def tower_exchange(net: Net, images: float, tower: int) -> tuple[Collective, ...]:
     """The paper's scheme, section 3.2, for `images` on `tower` devices, each with its towers.
 
-    Where a row reads all towers, its input is gathered; in the backward pass every device has a
-    gradient for all of it, which are summed and scattered. Weights never travel.
+    Where a row reads all towers, its input is gathered. In the backward pass every device has a
+    gradient for the whole input; these gradients are summed and scattered. Weights never travel.
     """
     if tower == 1:
         return ()

@@ -1,4 +1,4 @@
-"""Reading what XLA made of a step: its program as text, and the profile of its operations."""
+"""Reads a step as XLA compiled it: the program's text, and the profile of its operations."""
 
 import bisect
 import collections
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jax
 
-Span = tuple[float, float, str]  # from, to in ns, and the name of an operation
+Span = tuple[float, float, str]  # start and end in ns, and the name of an operation
 Spent = dict[str, dict[str, float]]  # {layer: {"forward": ms a step, "gradient": ms a step}}
 
 _INSTRUCTION = re.compile(r"^ +(?:ROOT )?%(?P<name>[\w.\-]+) = ")
@@ -18,7 +18,7 @@ _OP_NAME = re.compile(r'op_name="([^"]*)"')
 _OPERAND = re.compile(r"%([\w.\-]+)")
 _OPT_STATE = re.compile(r"%state_opt_state__(\w+?)____")
 _CALLS = re.compile(r"calls=%([\w.\-]+)")
-_END = "end: "  # before the name of an operation: an event when one that ran on other threads ends
+_END = "end: "  # prefix of the event that marks the end of an operation on other threads
 
 
 def users(hlo: str) -> dict[str, set[str]]:
@@ -47,12 +47,12 @@ def owners(hlo: str, names: Container[str]) -> dict[str, tuple[str, str]]:
     def owner(name: str) -> tuple[str, str]:
         line = lines[name]
         said, called = _OP_NAME.search(line), _CALLS.search(line)
-        # A fusion may not say, but what is in it does.
+        # A fusion may lack the name that its instructions have.
         scope = said[1] if said else inside.get(called[1] if called else "", "")
         parts = re.split(r"[/()]", scope)
         if own := [part for part in parts if part in names]:
             return own[0], "gradient" if "transpose" in parts else "forward"
-        # XLA makes weight gradients anew, without a name: they end in their layer's opt_state.
+        # XLA creates weight gradients without a name: they end in their layer's opt_state.
         for user in sorted(read_by[name]):
             if parameter := _OPT_STATE.search(lines[user]):
                 return parameter[1], "gradient"
@@ -64,11 +64,11 @@ def owners(hlo: str, names: Container[str]) -> dict[str, tuple[str, str]]:
 
 
 def spans(trace: Path, read_by: dict[str, set[str]]) -> list[Span]:
-    """When each operation ran, of the newest profile in a folder, over all threads and devices.
+    """When each operation ran, in the newest profile in a folder, on all threads and devices.
 
-    On CPUs an operation may hand its work to other threads and return. It is over when one that
-    reads its result begins, or at the event that marks its end, which comes after what its last
-    thread went on with.
+    On CPUs an operation may hand its work to other threads and return. It is over when an operation
+    that reads its result begins, or at the event that marks its end, which may come late: after the
+    next work of its last thread.
     """
     file = max(trace.rglob("*.xplane.pb"), key=lambda path: path.stat().st_mtime)
     events, begun, ended = [], collections.defaultdict(list), collections.defaultdict(list)
@@ -114,7 +114,7 @@ def shared(spans: Sequence[Span]) -> dict[str, float]:
 
 
 def by_layer(spent: dict[str, float], owner: dict[str, tuple[str, str]], steps: int) -> Spent:
-    """The times of all operations, per step, gathered by layer and direction."""
+    """The time of all operations per step, summed by layer and direction."""
     found: Spent = collections.defaultdict(lambda: {"forward": 0.0, "gradient": 0.0})
     for name, ms in spent.items():
         layer, direction = owner.get(name, ("other", "forward"))

@@ -1,4 +1,4 @@
-"""What the device can do, measured: products and copies, the two sides of a roofline."""
+"""Measured rates of the device, for products and for copies: the two sides of a roofline."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 
 def matmul_rate(side: int = 2048, dtype: str = "float32", precision: str | None = None) -> float:
-    """FLOP a second of a matrix product, the best of ten.
+    """FLOP per second in a matrix product, the best of ten.
 
     Args:
         side: of the square factors; 2048 fills a CPU, a GPU wants 8192.
@@ -22,13 +22,13 @@ def matmul_rate(side: int = 2048, dtype: str = "float32", precision: str | None 
 
 
 def copy_rate(size: int = 2**28) -> float:
-    """Bytes a second, read and written together, of a pass over `size` bytes: the best of ten."""
+    """Bytes per second, read and written, in a pass over `size` bytes: the best of ten."""
     x = jnp.zeros(size // 4, jnp.float32)
     return 2 * size / _fastest(jax.jit(lambda x: x + 1), x)
 
 
 def _fastest(f: Callable[..., jax.Array], *arrays: jax.Array, times: int = 10) -> float:
-    """Seconds."""
+    """The least time of a call, in seconds."""
     jax.block_until_ready(f(*arrays))
     seconds = []
     for _ in range(times):

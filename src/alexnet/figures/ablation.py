@@ -11,12 +11,12 @@ from alexnet.figures.style import short
 
 
 class Arm(NamedTuple):
-    """What is known of one.
+    """An arm's runs, and its difference from the first arm.
 
     Attributes:
-        values: of its runs, at least one: errors in per cent, or epochs.
-        difference, low, high: from the first arm and its interval, in points; of epochs the
-            logarithm of the factor. None where they cannot be told.
+        values: one for each run, at least one: errors in per cent, or epochs.
+        difference, low, high: the difference and its interval, in points or, for epochs, as the
+            logarithms of factors; None if unknown.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Arm(NamedTuple):
 
 
 def height(arms: Sequence[Arm]) -> float:
-    """Of both figures, in inches."""
+    """The height of either figure, in inches."""
     return 0.6 + 0.5 * len(arms)
 
 
@@ -44,7 +44,7 @@ def draw_values(figure: Figure, arms: Sequence[Arm], epochs: bool = False) -> No
 
 
 def draw_differences(figure: Figure, arms: Sequence[Arm], epochs: bool = False) -> None:
-    """The mean difference from the first arm and its interval, where one can be told."""
+    """The mean difference from the first arm and, if known, its interval."""
     axes = figure.subplots()
     shown = math.exp if epochs else float
     axes.axvline(shown(0), color="C6", linewidth=1)
@@ -63,7 +63,7 @@ def _names(axes: Axes, arms: Sequence[Arm]) -> None:
     """Names each arm above its line, where there is room for long names."""
     for place, arm in enumerate(arms):
         name = f"{short(arm.name, 60)} (n = {len(arm.values)})"
-        over = {"facecolor": axes.get_facecolor(), "edgecolor": "none", "pad": 1}  # the lines
+        over = {"facecolor": axes.get_facecolor(), "edgecolor": "none", "pad": 1}  # hides lines
         beside = axes.get_yaxis_transform()
         y = place - 0.36
         axes.text(0, y, name, fontsize=8, bbox=over, transform=beside, in_layout=False)

@@ -1,4 +1,4 @@
-"""What is taken for what, and which classes are the hardest."""
+"""The confusion matrix, and the classes with the largest errors."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from alexnet.figures.style import shades, short
 
-NAMED = 30  # classes, up to which they are named
-COUNTED = 12  # classes, up to which there is room for numbers
+NAMED = 30  # up to this many classes, the axes have their names
+COUNTED = 12  # up to this many classes, there is room for numbers
 WORST = 20  # classes in `draw_worst`
 
 
@@ -36,7 +36,7 @@ def confusions(counts_KK: np.ndarray, most: int) -> list[tuple[int, int, int]]:
 
 
 def draw(figure: Figure, counts_KK: np.ndarray, classes: Sequence[str]) -> None:
-    """Shares of each class's images; small ones are stretched, so that mistakes show."""
+    """Shares of each class's images; the colours stretch small shares, so that mistakes show."""
     axes = figure.subplots()
     shares_KK = counts_KK / np.maximum(counts_KK.sum(1, keepdims=True), 1)
     axes.imshow(shares_KK, cmap=shades(), norm=PowerNorm(0.45, 0, 1), interpolation="nearest")
@@ -57,7 +57,7 @@ def draw(figure: Figure, counts_KK: np.ndarray, classes: Sequence[str]) -> None:
 
 
 def draw_worst(figure: Figure, errors_K: np.ndarray, classes: Sequence[str]) -> None:
-    """A bar for each class's error, of many classes the 20 largest, and a line at their mean."""
+    """A bar for each class's error, or the 20 largest ones, and a line at the mean over classes."""
     axes = figure.subplots()
     descending = np.argsort(-np.nan_to_num(errors_K, nan=-1), kind="stable")
     order = [k for k in descending if not np.isnan(errors_K[k])][:WORST]
@@ -71,5 +71,5 @@ def draw_worst(figure: Figure, errors_K: np.ndarray, classes: Sequence[str]) -> 
 
 
 def worst_height(classes: int) -> float:
-    """Of `draw_worst`, in inches."""
+    """The height of `draw_worst`, in inches."""
     return 0.7 + 0.2 * min(classes, WORST)

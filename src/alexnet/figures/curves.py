@@ -1,4 +1,4 @@
-"""Errors and losses of runs over their epochs; Figure 1 is such a one."""
+"""Errors and losses of runs over their epochs, as in Figure 1."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from alexnet.figures.style import short
 
-FAR = 4  # times
+FAR = 4  # the largest loss by the smallest, above which their axis is logarithmic
 MOST = 7  # names in a legend, and colours
 LABELS = {"top1_error": "top-1 error, %", "loss": "loss, nats"}
 
@@ -18,7 +18,7 @@ class Curve(NamedTuple):
     """A run's rows.
 
     Attributes:
-        name: of the run, or of what it has in common with others.
+        name: of the run, or of its arm, say, if runs share a name.
         rows: of its metrics.jsonl, as `alexnet.read_log` gives them.
     """
 
@@ -27,10 +27,10 @@ class Curve(NamedTuple):
 
 
 def draw(figure: Figure, curves: Sequence[Curve], what: str) -> None:
-    """Validation as strong lines with a dot each, training as thin ones; a colour for each name.
+    """Validation as strong lines with dots, training as thin lines; a colour for each name.
 
     Args:
-        what: "top1_error" or "loss", which gets a logarithmic axis where it falls far.
+        what: "top1_error" or "loss"; the loss gets a logarithmic axis if it falls far.
     """
     axes, seen = figure.subplots(), []
     many = len(curves) > 3
@@ -64,6 +64,6 @@ def draw(figure: Figure, curves: Sequence[Curve], what: str) -> None:
 
 
 def points_of(rows: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, float]]:
-    """(epoch, value) wherever there is one; errors in per cent. NaN is none."""
+    """(epoch, value) of each row that has a value; errors in per cent. The log has no NaN."""
     scale = 100 if name.endswith("error") else 1
     return [(row["epoch"], scale * row[name]) for row in rows if row.get(name) is not None]

@@ -21,7 +21,7 @@ RIGHT, WRONG = "C0", "C6"  # the colours of a bar: the image's own class, and ot
 
 
 class Example(NamedTuple):
-    """An image and what the net says of it.
+    """An image and its most probable classes.
 
     Attributes:
         image: uint8 [S, S, 3].
@@ -35,7 +35,7 @@ class Example(NamedTuple):
 
 
 class Row(NamedTuple):
-    """An image, and others that are near to it: (image, class), the nearest first."""
+    """An image, and those near to it as (image, class), the nearest first."""
 
     image: np.ndarray
     label: str
@@ -43,14 +43,14 @@ class Row(NamedTuple):
 
 
 def predictions_height(count: int) -> float:
-    """Of `draw_predictions`, in inches."""
+    """The height of `draw_predictions`, in inches."""
     return math.ceil(count / COLUMNS) * (1 + HEAD) * WIDTH / (COLUMNS * _STEP)
 
 
 def draw_predictions(figure: Figure, examples: Sequence[Example]) -> None:
-    """Each image under its label, beside bars of its most probable ones; the right one stands out.
+    """Each image under its label, beside bars of its most probable labels; the right one is bold.
 
-    As in the paper, a bar is as long as its class is probable.
+    As in the paper, a bar's length is the probability of its class.
     """
     lines = math.ceil(len(examples) / COLUMNS)
     axes = _axes(figure)
@@ -72,7 +72,7 @@ def draw_predictions(figure: Figure, examples: Sequence[Example]) -> None:
 
 
 def neighbours_height(rows: Sequence[Row]) -> float:
-    """Of `draw_neighbours`, in inches."""
+    """The height of `draw_neighbours`, in inches."""
     columns = GAP + max(len(row.near) for row in rows)
     return (len(rows) + HEAD) * WIDTH / columns
 

@@ -13,7 +13,7 @@ LEFT = 0.6  # inches, for the names of the towers
 
 
 def height(kernel_THWCO: np.ndarray) -> float:
-    """Of the figure, in inches."""
+    """The height of the figure, in inches."""
     rows, columns, _ = grid(kernel_THWCO).shape
     return rows * (WIDTH - LEFT) / columns + 0.1
 

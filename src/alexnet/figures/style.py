@@ -1,7 +1,7 @@
-"""What all figures share: letters, and colours for light and for dark pages.
+"""The style of all figures: fonts, and colours for light and for dark pages.
 
-No display and no pyplot: a figure is drawn by a function that gets an empty one, once for each
-page, and becomes the bytes of a PNG.
+No display and no pyplot: a function draws on an empty figure, once for each theme, and the figure
+becomes the bytes of a PNG.
 """
 
 import io
@@ -58,13 +58,13 @@ class Drawing(NamedTuple):
 
 
 def drawn(draw: Callable[[Figure], None], height: float, width: float = WIDTH) -> Drawing:
-    """What `draw` puts on a figure of so many inches."""
+    """Both themes of the figure that `draw` draws; `height` and `width` in inches."""
     return Drawing(*(_png(draw, height, width, theme) for theme in (LIGHT, DARK)))
 
 
 def _png(draw: Callable[[Figure], None], height: float, width: float, theme: Theme) -> bytes:
     with matplotlib.rc_context(_settings(theme)), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # of letters that no font here has
+        warnings.filterwarnings("ignore", "Glyph")  # about letters that no font here has
         figure = Figure((width, height), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure)
@@ -79,7 +79,7 @@ def _settings(theme: Theme) -> dict[Any, Any]:
     return {
         "font.family": ["DejaVu Sans", *(name for name in FALLBACK if name in installed)],
         "font.size": 10,
-        "text.parse_math": False,  # a $ in the name of a class is one
+        "text.parse_math": False,  # a $ in a class's name is just a $
         "text.color": ink,
         "axes.labelcolor": ink,
         "axes.edgecolor": theme["faint"],
@@ -105,14 +105,14 @@ def _settings(theme: Theme) -> dict[Any, Any]:
 
 
 def shades() -> LinearSegmentedColormap:
-    """From the page's own colour to the first of the figure's."""
+    """The colour map from the page's colour to the first colour of lines."""
     settings = matplotlib.rcParams
     strong = settings["axes.prop_cycle"].by_key()["color"][0]
     return LinearSegmentedColormap.from_list("shades", [settings["axes.facecolor"], strong])
 
 
 def bare(axes: Axes) -> None:
-    """For pictures: no grid, no ticks, no frame."""
+    """Removes grid, ticks and frame, for pictures."""
     axes.grid(False)
     axes.set_xticks([])
     axes.set_yticks([])
@@ -120,6 +120,6 @@ def bare(axes: Axes) -> None:
 
 
 def short(text: str, most: int) -> str:
-    """A name on one line of at most so many letters."""
+    """A name on one line of at most `most` characters."""
     line = " ".join(text.split())
     return line if len(line) <= most else line[: most - 1] + "…"

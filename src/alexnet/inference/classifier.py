@@ -3,7 +3,7 @@
     net = load("runs/digits")
     net.top(["cat.jpg", array], 5)
 
-A workdir stands alone: only `evaluate`, `dataset_features` and `nearest` need the dataset.
+A workdir is enough: only `evaluate`, `dataset_features` and `nearest` need the dataset.
 """
 
 import dataclasses
@@ -40,13 +40,13 @@ BATCH = 32  # images that go through the net at once
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class About:
-    """All of a classifier but its weights.
+    """Everything about a classifier but its weights.
 
     Attributes:
-        classes: by name, in the order of their numbers; () if they are not known.
+        classes: the names, in the order of the class numbers; () if they are not known.
         image_size: side of the squares that photos become before they are cropped, in pixels.
         source: the workdir or file.
-        step: the checkpoint's; None from a file.
+        step: of the checkpoint; None for a file.
     """
 
     config: ConfigDict
@@ -61,11 +61,11 @@ class About:
 
     @functools.cached_property
     def programs(self) -> dict[Any, Any]:
-        """What was compiled."""
+        """The compiled programs by key."""
         return {}
 
     def __eq__(self, other: object) -> bool:
-        """Whether it is the same function of the weights: then two pytrees go together."""
+        """Whether both are the same function of the weights: then JAX can combine the pytrees."""
         if not isinstance(other, About):
             return NotImplemented
         same = (self._function == other._function) and (self.classes == other.classes)
@@ -90,22 +90,22 @@ class Classifier:
         self.params, self.about = params, about
 
     def tree_flatten(self) -> tuple[tuple[network.Params], About]:
-        """For jax: it goes through jit, grad and vmap as its parameters do."""
+        """For JAX: a classifier passes through jit, grad and vmap as its parameters do."""
         return (self.params,), self.about
 
     @classmethod
     def tree_unflatten(cls, about: About, children: tuple[network.Params]) -> "Classifier":
-        """The inverse."""
+        """The inverse of `tree_flatten`."""
         return cls(children[0], about)
 
     @property
     def config(self) -> ConfigDict:
-        """The run's, locked."""
+        """The run's config, locked."""
         return self.about.config
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """By name, in the order of their numbers; the numbers if the names are not known."""
+        """The names, in the order of the class numbers; the numbers if no names are known."""
         return self.about.classes or tuple(map(str, range(self.net.classes)))
 
     @property
@@ -134,9 +134,9 @@ class Classifier:
     def logits(
         self, images_BSSC: jax.Array, views: str = "centre", view: jax.Array | int = 0
     ) -> jax.Array:
-        """float32 [B, K] of one view of uint8 squares of `about.image_size` pixels.
+        """float32 [B, K] for one view of uint8 squares of `about.image_size` pixels.
 
-        Of plain operations, open to grad and jvp.
+        The operations are the plain ones, so grad and jvp work.
         """
         return self._logits(images_BSSC, views, view, PLAIN)
 
@@ -148,7 +148,7 @@ class Classifier:
         return f(self.params, images_BSSC, about.statistics, view)
 
     def activations(self, images_BSSC: jax.Array) -> network.Activations:
-        """Every row's output by name, of the centre view; all towers' maps side by side."""
+        """Every row's output by name, for the centre view; the towers' maps are side by side."""
         return self._activations(images_BSSC, PLAIN)
 
     def _activations(self, images_BSSC: jax.Array, kernels: Kernels) -> network.Activations:
@@ -196,10 +196,10 @@ class Classifier:
     def features(
         self, photos: Photo | Iterable[Photo], rows: str | Sequence[str]
     ) -> np.ndarray | dict[str, np.ndarray]:
-        """What a row gives for the centre view, [B, ...]; of several rows a dict by name.
+        """A row's output for the centre view, [B, ...]; for several rows, a dict by name.
 
         Raises:
-            UserError: for a row that the net has not.
+            UserError: for a row that the net lacks.
         """
         names = (rows,) if isinstance(rows, str) else tuple(rows)
         program = self.rows_program(names)
@@ -237,8 +237,8 @@ class Classifier:
             keep: see `alexnet.training.evaluation.evaluate`.
 
         Returns:
-            split, views, checkpoint, top1_error, top5_error, loss, count, and in `notes` lines
-            about what was compared.
+            split, views, checkpoint, top1_error, top5_error, loss, count, dataset, and notes: lines
+            on how the images differ from those of the training run.
 
         Raises:
             UserError: if the dataset has other classes, or no such split.
@@ -248,17 +248,17 @@ class Classifier:
     def dataset_features(
         self, split: str = "train", row: str = "", overrides: Mapping[str, Any] | None = None
     ) -> np.ndarray:
-        """What a row gives for every image of a split of the run's dataset, centre view.
+        """A row's output for every image in a split of the run's dataset, centre view.
 
-        They are kept in `<workdir>/features`, and computed once for these weights and images.
+        Features are kept in `<workdir>/features`, and computed once for these weights and images.
 
         Args:
             row: by name; "" is what the last layer reads, such as fc7 after its ReLU.
             overrides: as for `evaluate`.
 
         Returns:
-            float32 [images, ...], in the order of the split; where they are kept, a file that is
-            read as it is used (np.memmap).
+            float32 [images, ...], in the order of the split; if they are kept, an np.memmap, which
+            reads its file on use.
 
         Raises:
             UserError: if there is no such row, split or dataset.
@@ -275,10 +275,10 @@ class Classifier:
         row: str = "",
         overrides: Mapping[str, Any] | None = None,
     ) -> list[list["Neighbour"]]:
-        """For each photo the nearest images of a split of the run's dataset, the nearest first.
+        """For each photo the nearest images in a split of the run's dataset, the nearest first.
 
-        By the L2 distance between what a row gives (Figure 4, right); arguments and errors are
-        those of `dataset_features`, which this computes first.
+        The distance is L2 between a row's outputs (Figure 4, right). Arguments and errors are those
+        of `dataset_features`, which is called first.
 
         Returns:
             `count` tuples (index, distance, label, image) for each photo.
@@ -288,7 +288,7 @@ class Classifier:
         return nearest(self._splits(overrides), photos, count, split, row)
 
     def _splits(self, overrides: Mapping[str, Any] | None) -> "Splits":
-        # Of all this package, opening datasets takes longest to import.
+        # The code that opens datasets takes longer to import than the rest of the package.
         from alexnet.inference.splits import Splits
 
         return Splits(self, overrides)
@@ -297,7 +297,7 @@ class Classifier:
         """Writes the net as .safetensors or .stablehlo; see `alexnet.convert`.
 
         Raises:
-            UserError: if that cannot be, or the file exists.
+            UserError: if the net has no such form, or the file exists.
         """
         from alexnet.inference.export import export
 
@@ -308,10 +308,10 @@ class Classifier:
     def rows_program(
         self, names: Sequence[str]
     ) -> Callable[[network.Params, np.ndarray], list[jax.Array]]:
-        """f(params, images_BSSC) -> what these rows give for the centre view, compiled.
+        """f(params, images_BSSC) -> the outputs of these rows for the centre view, compiled.
 
         Raises:
-            UserError: for a row that the net has not.
+            UserError: for a row that the net lacks.
         """
         known = [row.name for row in self.net.rows]
         for name in names:
@@ -330,7 +330,7 @@ class Classifier:
         return choose("auto", None, images_BSSC.shape[0], self.net.image_size)
 
     def _program(self, key: Any, function: Callable[..., Any]) -> Callable[..., Any]:
-        """`function(net, ...)` compiled, of (params, ...); once for each key."""
+        """`function(net, ...)` as a compiled function of (params, ...), one for each key."""
         if key not in self.about.programs:
 
             def program(params: network.Params, *arrays: jax.Array) -> Any:
@@ -341,9 +341,9 @@ class Classifier:
         return self.about.programs[key]
 
     def _batches(self, photos: Photo | Iterable[Photo]) -> Iterator[tuple[np.ndarray, int]]:
-        """(uint8 squares, how many of them are photos): few sizes of batches, few programs.
+        """(uint8 squares, how many of them are photos); few sizes, so few programs to compile.
 
-        One batch at a time, and one of none where there are no photos.
+        Batches are made one at a time; without photos there is one, which has none.
         """
         size = self.about.image_size
         squares = (square(photo, size) for photo in several(photos))

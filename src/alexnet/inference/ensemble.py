@@ -1,4 +1,4 @@
-"""The average of what several nets predict (Table 2: "5 CNNs", "7 CNNs*")."""
+"""The average of several nets' predictions (Table 2: "5 CNNs", "7 CNNs*")."""
 
 from collections.abc import Sequence
 
@@ -25,10 +25,10 @@ class Ensemble:
     def add(
         self, name: str, weight: float, batches: Sequence[tuple[np.ndarray, np.ndarray]]
     ) -> None:
-        """Takes in one net's (log_probs_BK, labels_B), padding labelled -1; weights sum to 1.
+        """Adds one net's (log_probs_BK, labels_B), with padding labelled -1; weights sum to 1.
 
-        Logarithms keep probabilities too small for a float. Raises UserError if the labels are not
-        those of the nets before.
+        Logarithms keep probabilities that are too small for a float. Raises UserError if the labels
+        differ from those of earlier nets.
         """
         log_probs_NK, labels_N = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         real_N = labels_N >= 0

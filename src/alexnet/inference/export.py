@@ -1,4 +1,4 @@
-"""A classifier as a file, with its classes and what it does to photos."""
+"""Writes a classifier to a file, with its classes and its preprocessing of photos."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def export(net: "Classifier", target: Path, names: str) -> None:
-    """What `Classifier.export` says."""
+    """See `Classifier.export`."""
     if target.exists():
         raise UserError("exists: delete it, or choose another name", f"target={target}")
     weights.check_target(target, names)

@@ -1,10 +1,10 @@
-"""What a layer gives for every image of a split, kept in `<workdir>/features` once computed.
+"""A layer's output for every image in a split, kept in `<workdir>/features` once computed.
 
     features/259-relu7-train/features.npy   float32 [images, ...], in the order of the split
-    features/259-relu7-train/about.json     of which weights and images; written last
+    features/259-relu7-train/about.json     their weights and images; written last
 
-They are computed again if the weights, the images or what the net does to them are others, or if a
-byte has changed; a computation that is stopped leaves nothing behind.
+They are computed again if the weights, the images, the net or its preprocessing have changed, or if
+a byte of the file has; an interrupted computation leaves nothing behind.
 """
 
 import errno
@@ -52,7 +52,7 @@ class Neighbour(NamedTuple):
 
 
 def hidden_row(net: Net) -> str:
-    """What the last layer reads, without dropout: relu7, fc7 after its ReLU, in the paper.
+    """The row that the last layer reads, dropout apart: in the paper relu7, fc7 after its ReLU.
 
     Raises:
         UserError: if there is no layer before the last one.
@@ -66,7 +66,7 @@ def hidden_row(net: Net) -> str:
 def dataset_features(
     splits: Splits, split: str, row: str = "", progress: bool = True
 ) -> np.ndarray:
-    """What `Classifier.dataset_features` says."""
+    """See `Classifier.dataset_features`."""
     splits.check(split)
     row = row or hidden_row(splits.net.net)
     compute = functools.partial(_computed, splits, split, row, progress)
@@ -94,7 +94,7 @@ def dataset_features(
 def nearest(
     splits: Splits, photos: Photo | Iterable[Photo], count: int, split: str, row: str = ""
 ) -> list[list[Neighbour]]:
-    """What `Classifier.nearest` says."""
+    """See `Classifier.nearest`."""
     require("count", count, count >= 1, "must be at least 1")
     net, store = splits.net, splits.run.store
     row = row or hidden_row(net.net)
@@ -122,7 +122,7 @@ def _computed(splits: Splits, split: str, row: str, progress: bool) -> Iterator[
 
 
 def _about(splits: Splits, split: str, row: str) -> dict[str, Any] | None:
-    """All that features depend on; None where that is not known, so that they cannot be kept.
+    """Everything that features depend on; None if that is unknown and they cannot be kept.
 
     Stores of earlier versions have no digests, and files of weights no folder.
     """
@@ -146,7 +146,7 @@ def _about(splits: Splits, split: str, row: str) -> dict[str, Any] | None:
 
 
 def _read(folder: Path, about: dict[str, Any]) -> np.ndarray | None:
-    """The features there, read from disk as they are used; None if they are others or damaged."""
+    """The features in a folder, read from disk on use; None if they are stale or damaged."""
     try:
         found = json.loads((folder / "about.json").read_text())
         features = np.load(folder / "features.npy", mmap_mode="r")
@@ -160,7 +160,7 @@ def _read(folder: Path, about: dict[str, Any]) -> np.ndarray | None:
 
 
 def _write(folder: Path, about: dict[str, Any], parts: Iterable[np.ndarray]) -> None:
-    """Puts features and what they are of into `folder`, which is never half there."""
+    """Writes features and `about` to `folder`, whole or not at all."""
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
     partial.mkdir()

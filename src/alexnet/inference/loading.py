@@ -30,27 +30,27 @@ def load(
     config: ConfigDict | str | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Classifier:
-    """The net of a run, or of a file of weights.
+    """Loads the net of a run, or of a file of weights.
 
-    Compiled programs are kept between processes: unless you have chosen a place for them, jax's
-    `jax_compilation_cache_dir` is set to this project's.
+    Compiled programs are cached between processes: unless you have set JAX's
+    `jax_compilation_cache_dir`, it becomes this project's.
 
     Args:
         source: a workdir, or a .safetensors, .caffemodel, .pth or .pt.
         checkpoint: of a workdir: best, last, or a step.
         config: for a file: the config of its net, such as "configs/imagenet.py:torchvision"; a
-            .safetensors of our own brings its config along.
+            .safetensors of this project contains its config.
         overrides: of a run's settings, such as {"data.data_dir": ...}, where its data are now.
 
     Raises:
-        UserError: if there is none, or it is damaged.
+        UserError: if `source` does not exist, or is damaged.
     """
     runtime.cache_compilations()
     path = local_path("source", os.fspath(source))
     if not os.path.exists(path):
         raise UserError(f"{path}: no such workdir or file")
     if path.suffix == ".stablehlo":
-        raise UserError(f"{path} is a program: jax.export.deserialize reads it, and it is called")
+        raise UserError(f"{path} is a program: read it with jax.export.deserialize, and call it")
     if path.is_dir():
         return _from_workdir(path, checkpoint, overrides or {})
     return _from_file(path, config)
@@ -126,7 +126,7 @@ def _classifier(
 
 
 def check_same_net(exported: dict[str, Any], config: ConfigDict, source: Path) -> None:
-    """Raises UserError if the config in a file of ours is of another net than `config`.
+    """Raises UserError if this project exported a file with another net than that of `config`.
 
     Nets with the same shapes may compute different things.
     """
@@ -137,7 +137,7 @@ def check_same_net(exported: dict[str, Any], config: ConfigDict, source: Path) -
 
 
 def prepared(config: ConfigDict) -> Store | None:
-    """The store of the config's dataset, if it is there."""
+    """The store of the config's dataset, if it is prepared."""
     return load_store(store_path(**config.data.to_dict()))
 
 
@@ -145,7 +145,7 @@ def _net(config: ConfigDict, params: layout.Params, classes: int) -> Net:
     net = configs.call(build, "net", config.net, classes=classes or 1000)
     if classes:
         return net
-    towers, outputs = params[net.rows[-1].name]["bias"].shape  # names no classes: as it has
+    towers, outputs = params[net.rows[-1].name]["bias"].shape  # no class has a name
     return configs.call(build, "net", config.net, classes=towers * outputs)
 
 

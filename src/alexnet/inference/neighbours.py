@@ -10,9 +10,9 @@ def nearest(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(indices, L2 distances) of the `count` rows nearest to each query, the nearest first.
 
-    Equally near rows come in their order. Distances are |q|^2 - 2qx + |x|^2 in float64, some rows
-    at a time, so `features_ND` may be a file on disk larger than memory; those that are returned
-    are computed again from the differences, which keeps small ones exact.
+    Equally near rows keep their order. Distances are |q|^2 - 2qx + |x|^2 in float64, some rows at a
+    time, so `features_ND` may be a file larger than memory. The distances returned are computed
+    again from the differences, which keeps small ones exact.
 
     Returns:
         int64 and float64 [Q, min(count, N)].
@@ -37,7 +37,7 @@ def nearest(
 def _exactly(
     queries_QD: np.ndarray, features_ND: np.ndarray, indices_QK: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The same rows by their distances, which are computed anew."""
+    """The same rows, sorted by distances that are computed from the differences."""
     distances_QK = np.empty(indices_QK.shape)
     for query_D, indices_K, distances_K in zip(queries_QD, indices_QK, distances_QK, strict=True):
         indices_K.sort()

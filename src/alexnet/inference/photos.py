@@ -1,4 +1,4 @@
-"""What people have for a photo, as what a net reads."""
+"""Photos of every kind, as the squares that a net reads."""
 
 import os
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ Photo = str | os.PathLike | Image.Image | np.ndarray
 
 
 def several(photos: Photo | Iterable[Photo]) -> Iterable[Photo]:
-    """One photo, or as many as there are; an array of four axes is several."""
+    """The photos one by one; a file, an image or an array of two or three axes is a single one."""
     if isinstance(photos, str | os.PathLike | Image.Image):
         return [photos]
     if isinstance(photos, np.ndarray | jax.Array):
@@ -26,13 +26,13 @@ def several(photos: Photo | Iterable[Photo]) -> Iterable[Photo]:
 
 
 def square(photo: Photo, size: int) -> np.ndarray:
-    """As datasets' images are prepared: uint8 RGB (size, size, 3), upright, the central square.
+    """A photo, prepared as datasets' are: uint8 RGB (size, size, 3), upright, the central square.
 
     Raises:
         UserError: for a file that cannot be read, or an array that is no photo.
     """
     if isinstance(photo, Image.Image):
-        return images.square(photo.copy(), size, upright=True)  # which draft() would change
+        return images.square(photo.copy(), size, upright=True)  # draft() would change the original
     if isinstance(photo, str | os.PathLike):
         path = local_path("photo", os.fspath(photo))
         try:

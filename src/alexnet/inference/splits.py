@@ -1,4 +1,4 @@
-"""The images of a classifier's dataset, split by split: evaluated, and read."""
+"""Evaluates and reads the splits of a classifier's dataset."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ class Splits:
     """A classifier with the dataset that its run was trained on, on the devices at hand.
 
     Attributes:
-        run: as if to be trained on; its store has the images.
+        run: set up as if to train on; its store has the images.
     """
 
     def __init__(self, net: "Classifier", overrides: Mapping[str, Any] | None = None):
@@ -34,12 +34,12 @@ class Splits:
             overrides: of settings, such as {"data.data_dir": ..., "mesh.data": 2}.
 
         Raises:
-            UserError: if it is not there, or has other classes.
+            UserError: if the dataset is not there, or has other classes.
         """
         self.net = net
         source = net.about.source
         config = net.config.copy_and_resolve_references()
-        # However many it was trained on.
+        # As many devices as there are, whatever it was trained on.
         anywhere = {"mesh.data": 0, "mesh.tower": 0, "accumulate": 1}
         configs.apply_overrides(config, anywhere | dict(overrides or {}), KINDS)
         self._then = dataset.remembered(source) if source.is_dir() else None
@@ -62,7 +62,7 @@ class Splits:
     def evaluate(
         self, split: str = "validation", views: str = "centre", keep: list | None = None
     ) -> dict[str, Any]:
-        """What `Classifier.evaluate` says."""
+        """See `Classifier.evaluate`."""
         choice("views", views, tuple(VIEWS))
         self.check(split)
         params = self.run.put(jax.device_get(self.net.params))

@@ -1,4 +1,4 @@
-"""Several runs as arms of an ablation, as `alexnet compare` has them, with pictures."""
+"""Several runs as arms of an ablation: the tables of `alexnet compare`, with figures."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from alexnet.sweeps.comparison import Row, Table
 
 
 def arms(workdirs: Sequence[Path]) -> dict[Path, str]:
-    """What sets each run that has been validated apart; the first baseline's runs come first."""
+    """What sets each validated run apart, by workdir; the first baseline's runs come first."""
     planned = results.experiments(workdirs)
     found = {path: results.from_workdir(path, begun=True) for path in workdirs}
     paths = {id(result): path for path, result in found.items() if result}
@@ -71,7 +71,7 @@ def _arm(row: Row) -> figures.Arm:
 
 
 def _shape(table: Table) -> Shape:
-    """The table of a page, which says of each arm what it overrides."""
+    """A table for the page, with a column for the arms' overrides."""
     (arm, *head), *lines = formats.cells(table)
     rows = [
         (name, formats.said(row), *rest)

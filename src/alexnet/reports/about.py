@@ -1,4 +1,4 @@
-"""Parts of words and numbers: what a run is, and what made it."""
+"""Parts in words and numbers: what a run is, and how it was made."""
 
 import contextlib
 import datetime
@@ -29,7 +29,7 @@ BASE = ROOT / "configs/base.py"  # beside a checkout; an installed package has n
 
 
 def curve_part(named: list[tuple[str, Subject]]) -> Part:
-    """Errors and losses over epochs, of runs by name; runs of one name have one colour."""
+    """Errors and losses of runs over their epochs; runs with one name have one colour."""
     found = [Curve(name, subject.rows) for name, subject in named]
     if not any(curve.rows for curve in found):
         raise UserError("nothing has been logged yet")
@@ -48,8 +48,8 @@ def curve_part(named: list[tuple[str, Subject]]) -> Part:
 
 
 def facts(subject: Subject) -> list[tuple[str, str]]:
-    """What one wants to know of a run first: (name, value), as far as they are known."""
-    with contextlib.suppress(UserError):  # the curves say what is wrong with the log
+    """The main facts about a run: (name, value), as far as they are known."""
+    with contextlib.suppress(UserError):  # the curves will name what is wrong with the log
         return [*_reached(subject), *_given(subject.config)]
     return _given(subject.config)
 
@@ -76,7 +76,7 @@ def _given(config: ConfigDict) -> list[tuple[str, str]]:
 
 
 def net_part(subject: Subject) -> Part:
-    """The table of its layers."""
+    """The table of the net's layers."""
     net = _net(subject)
     total = sum(layer.parameters for layer in layers(net))
     html = Markup(describe_html(net))
@@ -84,7 +84,7 @@ def net_part(subject: Subject) -> Part:
 
 
 def _net(subject: Subject) -> Net:
-    """Without its weights, where the classes are known: runs without checkpoints have one."""
+    """The net; its weights, which a run may lack, are read only if the classes are unknown."""
     known, config = dataset.remembered(subject.workdir), subject.config
     classes = len(known.classes) if known else configs.call(class_count, "data", config.data)
     if not classes:
@@ -93,7 +93,7 @@ def _net(subject: Subject) -> Net:
 
 
 def config_part(subject: Subject) -> Part:
-    """Where the config differs from the base; all of it where there is no base."""
+    """The settings that differ from the base; all of them if there is no base."""
     settings = configs.flat(subject.config.to_dict())
     if not BASE.is_file():
         all_rows = [(key, _word(value)) for key, value in settings.items()]
@@ -127,7 +127,7 @@ def expected(base: ConfigDict, config: ConfigDict) -> dict[str, Any]:
 
 
 def provenance_part(subject: Subject) -> Part:
-    """Which commands trained it, where, and of which images."""
+    """Which commands trained the run, where, and on which images."""
     if not subject.chapters:
         raise UserError("the workdir has no provenance.json: an earlier version trained it")
     rows = []
@@ -147,7 +147,7 @@ NAMES = ("command", "commit", "device", "host", "began", "ended", "outcome")
 
 
 def _word(value: Any) -> str:
-    """A setting as one writes it, whether it comes from JSON, which has no tuples, or not."""
+    """A setting as a user writes it: JSON's lists are tuples again."""
     return str(_tuples(value)) if value != "" else '""'
 
 

@@ -19,7 +19,7 @@ class Run:
     """What a page says of one run.
 
     Attributes:
-        facts: (name, value) of what one wants to know first.
+        facts: (name, value), the main ones.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Run:
 def html(
     title: str, subtitle: str, together: Sequence[Part], runs: Sequence[Run], command: str
 ) -> str:
-    """The page as text. Names of files and classes are text there, whatever letters they have."""
+    """The page as text; names of files and classes are escaped."""
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
@@ -42,12 +42,12 @@ def html(
 
 
 def data_url(png: bytes) -> str:
-    """An image inside the page."""
+    """The address of an image that is inside the page."""
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def pngs(together: Iterable[Part], runs: Sequence[Run]) -> dict[str, bytes]:
-    """The light figures by the names of their files; those of a run begin with its name."""
+    """The light figures by file name, which begins with the run if there are several."""
     found: dict[str, bytes] = {}
     for part in together:
         found |= {f"{shown.name}.png": shown.drawing.light for shown in part.figures}
@@ -60,10 +60,10 @@ def pngs(together: Iterable[Part], runs: Sequence[Run]) -> dict[str, bytes]:
 
 
 def write(output: Path, text: str, figures: dict[str, bytes]) -> Path:
-    """Writes the page and, in a folder beside it, the figures; gives that folder.
+    """Writes the page and, in a folder beside it, the figures; returns that folder.
 
     Raises:
-        UserError: if that cannot be.
+        UserError: if they cannot be written.
     """
     folder = output.with_name(f"{output.stem}_figures")
     try:

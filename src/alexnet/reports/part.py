@@ -17,7 +17,7 @@ class Shown(NamedTuple):
 
     Attributes:
         name: of its file, without .png.
-        title: what is in it, for those who cannot see it and below it.
+        title: its caption, which is also its text for those who cannot see it.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Shown(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Cells of text; the first `words` columns are words, the others figures."""
+    """Cells of text; the first `words` columns are words, the others numbers."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -40,8 +40,8 @@ class Part:
 
     Attributes:
         text: under the heading, a line for each paragraph.
-        html: what is HTML already.
-        missing: why there is nothing; "" if there is.
+        html: content that is HTML already.
+        missing: why the part could not be made; "" if it was.
         wide: whether it takes the whole width of a screen.
     """
 
@@ -55,9 +55,9 @@ class Part:
 
 
 def made(title: str, make: Callable[[], Part]) -> Part:
-    """What `make` returns, or a part that says why it could not be made.
+    """The part that `make` returns, or one that says why it could not be made.
 
-    Whatever goes wrong with one part, the others are still worth a page; a bug shows its traceback.
+    If one part fails, the others are still worth a page; a bug prints its traceback.
     """
     try:
         return make()

@@ -1,4 +1,4 @@
-"""Parts that are mostly pictures: Figures 3 and 4, and what is taken for what."""
+"""Parts that are mostly pictures: Figures 3 and 4, and the confusion matrix."""
 
 import numpy as np
 
@@ -11,11 +11,11 @@ from alexnet.reports.subject import SPLIT, Subject
 
 EXAMPLES, LABELS, NEIGHBOURS = 8, 5, 6  # as in the paper
 MISTAKES = 10
-GREY = 1e-3  # of the variance of colours, below which images are grey
+GREY = 1e-3  # images are grey if the second colour variance is less than this by the first
 
 
 def figure_3(subject: Subject) -> Part:
-    """The first layer's filters and a number for their colour."""
+    """The first layer's filters, and their colour selectivity."""
     net = subject.net
     name = first_convolution(net.net)
     kernel = np.asarray(net.params[name]["kernel"])
@@ -29,14 +29,14 @@ def figure_3(subject: Subject) -> Part:
     )
     statistics = net.about.statistics
     if statistics is not None and statistics.eigenvalues[1] < GREY * statistics.eigenvalues[0]:
-        text += "\nThe training images are grey: colour here is what is left of the first weights."
+        text += "\nThe training images are grey: colour here is left from the initial weights."
     drawing = drawn(lambda figure: filters.draw(figure, kernel), filters.height(kernel))
     title = "First-layer filters" + (", tower above tower" if len(kernel) > 1 else "")
     return Part("Filters (Figure 3)", text, [Shown("filters", title, drawing)])
 
 
 def chosen(subject: Subject) -> list[int]:
-    """The numbers of some validation images, drawn at random, the same for all runs on them."""
+    """The numbers of some validation images, drawn at random, but the same for all runs."""
     count = len(subject.outcome.labels_N)
     return sorted(np.random.default_rng(0).permutation(count)[:EXAMPLES].tolist())
 
@@ -67,7 +67,7 @@ def figure_4_left(subject: Subject) -> Part:
 
 
 def figure_4_right(subject: Subject) -> Part:
-    """Their nearest training images."""
+    """The same validation images, and the training images nearest to them."""
     net, store = subject.net, subject.splits.run.store
     row = features.hidden_row(net.net)
     images, labels = store.read(SPLIT, chosen(subject))

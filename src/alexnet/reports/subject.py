@@ -1,4 +1,4 @@
-"""A run that a page is about; what is expensive is done once, and only if a part asks for it."""
+"""A run that a page is about; expensive steps run once, and only if a part needs them."""
 
 import dataclasses
 import functools
@@ -21,7 +21,7 @@ SPLIT = "validation"
 
 
 class Outcome(NamedTuple):
-    """What a net says of every validation image: `row` as `Classifier.evaluate` has it."""
+    """A net's predictions for every validation image, and the `row` of `Classifier.evaluate`."""
 
     row: dict[str, Any]
     log_probs_NK: np.ndarray
@@ -30,7 +30,7 @@ class Outcome(NamedTuple):
 
 @dataclasses.dataclass(eq=False)
 class Subject:
-    """A run's workdir, opened step by step; each step raises UserError where it cannot be.
+    """A run's workdir, read step by step; each step raises UserError if it fails.
 
     Attributes:
         checkpoint: best, last, or a step.
@@ -43,12 +43,12 @@ class Subject:
 
     @functools.cached_property
     def config(self) -> ConfigDict:
-        """The run's."""
+        """The run's config."""
         return record.saved_config(self.workdir)
 
     @functools.cached_property
     def rows(self) -> list[dict[str, Any]]:
-        """Of its metrics.jsonl."""
+        """The rows of its metrics.jsonl."""
         return read_log(self.workdir)
 
     @functools.cached_property
@@ -58,17 +58,17 @@ class Subject:
 
     @functools.cached_property
     def net(self) -> Classifier:
-        """With the weights of the checkpoint."""
+        """The classifier with the checkpoint's weights."""
         return load(self.workdir, self.checkpoint, overrides=self.overrides)
 
     @functools.cached_property
     def splits(self) -> Splits:
-        """With its images."""
+        """The classifier with its dataset."""
         return Splits(self.net)
 
     @functools.cached_property
     def outcome(self) -> Outcome:
-        """On the validation images, centre view."""
+        """The predictions for the validation images, centre view."""
         batches: list[tuple[np.ndarray, np.ndarray]] = []
         row = self.splits.evaluate(SPLIT, keep=batches)
         log_probs_NK, labels_N = (np.concatenate(parts) for parts in zip(*batches, strict=True))
@@ -77,7 +77,7 @@ class Subject:
 
     @functools.cached_property
     def chapters(self) -> list[dict[str, Any]]:
-        """Of its provenance.json: one for each command that trained it."""
+        """The entries of its provenance.json: one for each command that trained the run."""
         path = self.workdir / "provenance.json"
         try:
             found = files.read_json(path, list, "restore or delete it")
