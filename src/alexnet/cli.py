@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
 OWN_HELP = ("nets", "roofline")  # their help also lists the options of the net named
-DIGITS = 19  # at most, of a number that fits 64 bits
+DIGITS = 19  # of the largest 64-bit integer
 
 # A command's options: {name: (default, meaning)}. An option whose default is None is required.
 Options = Mapping[str, tuple[str | None, str]]
@@ -147,7 +147,7 @@ def override(config: ConfigDict, texts: Mapping[str, str], kinds: configs.Kinds)
 
 
 def typed_overrides(config: ConfigDict, texts: Mapping[str, str]) -> dict[str, Any]:
-    """The overrides as values, each of the type of the value to replace. Raises UserError."""
+    """The overrides as values of the settings' types. Raises UserError."""
     values = {}
     for key, text in texts.items():
         section, name = configs.place(config, key)
@@ -159,7 +159,7 @@ def arguments(argv: Sequence[str], known: Iterable[str] | None = None) -> dict[s
     """`--name=value` arguments as a dict.
 
     Raises:
-        UserError: for a stray, valueless or repeated one, or one that is not among `known`.
+        UserError: for an argument that is stray, repeated, without a value or not among `known`.
     """
     found = {}
     for argument in argv:
@@ -188,10 +188,10 @@ def count(name: str, text: str, least: int = 1) -> int:
 
 
 def typed(name: str, text: str, old: Any) -> Any:
-    """The value of `--name=text`, of the type of the value `old` that it replaces.
+    """The value of `--name=text`, which has the type of `old`, the value it replaces.
 
     Raises:
-        UserError: if it has another type.
+        UserError: if the text does not fit that type.
     """
     try:
         match old:
@@ -233,7 +233,7 @@ def asks_help(argv: Sequence[str]) -> bool:
 
 
 def help_first(command: str, argv: Sequence[str]) -> None:
-    """Prints the help on `alexnet.<command>` and exits, if `argv` asks for nothing more.
+    """Prints the help on `alexnet.<command>` and exits, if `argv` asks for that alone.
 
     The help is read from the command's source, where OPTIONS is a literal: importing it would take
     seconds. Help on a net or on a --config is left to the command.
@@ -277,7 +277,7 @@ def config_help(file: str, config: ConfigDict, kinds: configs.Kinds) -> str:
 
 def config_settings(config: ConfigDict, kinds: configs.Kinds) -> dict[str, Setting]:
     """Every setting of a config by its dotted key, those outside the sections first."""
-    from alexnet.training.setup import SECTIONS  # with JAX, which a net alone does not need
+    from alexnet.training.setup import SECTIONS  # imports JAX, which a net alone does not need
 
     tree = config.to_dict()
     plain = {name: value for name, value in tree.items() if not isinstance(value, Mapping)}

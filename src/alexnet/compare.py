@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> None:
     print(FORMATS[options["format"]](tables, options["metric"]))
     if found.unfinished:
         names = ", ".join(found.unfinished[:3]) + ", ..." * (len(found.unfinished) > 3)
-        print(f"left out, for they have not finished: {names}", file=sys.stderr)
+        print(f"left out, as they have not finished: {names}", file=sys.stderr)
     if options["collect"]:
         collect(found, planned, path("collect", options["collect"]))
 

@@ -30,7 +30,7 @@ from alexnet.errors import UserError, local_path, nearest, one_line
 if TYPE_CHECKING:  # functions import it: not every command needs it
     import ml_collections
 
-REQUIRED = inspect.Parameter.empty  # the default of an argument without one
+REQUIRED = inspect.Parameter.empty  # stands for the default of a required argument
 Made = TypeVar("Made")
 
 
@@ -116,7 +116,7 @@ def load(file_and_variant: str, kinds: Kinds) -> ml_collections.ConfigDict:
 
 
 def run_file(path: Path) -> dict[str, Any]:
-    """The names that a user's Python file defines. Raises UserError that gives the faulty line."""
+    """The names that a user's Python file defines. Raises UserError, naming the faulty line."""
     source = path.read_bytes()
     if b"\0" in source:
         line = source[: source.index(b"\0")].count(b"\n") + 1
@@ -145,7 +145,7 @@ def blamed_on(path: Path, variant: str = "") -> Iterator[None]:
 
 
 def _blame(path: Path, error: BaseException) -> str:
-    """The error, and the last line in its traceback of the file or of one beside it."""
+    """The error, with the last line of its traceback that is in the file or in one beside it."""
     where, folder = str(path), path.resolve().parent
     for frame in traceback.extract_tb(error.__traceback__):
         if frame.filename == str(path) or Path(frame.filename).parent == folder:
@@ -406,6 +406,6 @@ def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
         for part in sections:
             section = section.setdefault(part, {})
             if not isinstance(section, dict):
-                raise UserError(f"is a value, and {key} is set as well: keep one", f"config.{part}")
+                raise UserError(f"has a value, and so has {key}: keep one", f"config.{part}")
         section[name] = value
     return tree

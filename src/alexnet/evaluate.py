@@ -38,10 +38,10 @@ OPTIONS = {
     "checkpoint": ("best", "best on the validation images, last, or the number of a step"),
     "split": ("validation", "which images: validation, train or, if there is one, test"),
     "data_dir": ("", "where the dataset is prepared, if no longer where the run found it"),
-    "coordinator": ("", "HOST:PORT of process 0 of several, or auto under SLURM, Open MPI, ..."),
+    "coordinator": ("", "HOST:PORT of process 0, or auto under SLURM, Open MPI, ..."),
     "processes": ("", "how many processes evaluate this run together"),
     "process": ("", "the number of this process, from 0"),
-    "cpu_devices": ("", "virtual devices to split the CPU into, for trying several on one machine"),
+    "cpu_devices": ("", "virtual devices to split the CPU into, to try several on one machine"),
 }
 PROCESSES = ("coordinator", "processes", "process", "cpu_devices")
 MAY_CHANGE = ("config.data.", "config.mesh.")

@@ -39,7 +39,7 @@ def read_bytes(path: Path) -> bytes:
     except (OSError, ValueError) as error:  # a name too long, or with a null byte
         reason = getattr(error, "strerror", "") or one_line(error)
         raise UserError(f"{str(path)[:200]} cannot be read: {reason}") from None
-    raise UserError(f"{path} is {called}, no file")
+    raise UserError(f"{path} is {called}, not a file")
 
 
 def read_json(path: Path, kind: type, mend: str) -> Any:

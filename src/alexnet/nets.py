@@ -4,8 +4,8 @@
     python -m alexnet.nets --config=configs/imagenet.py:one_gpu [--config.a.b=value]
     python -m alexnet.nets --workdir=runs/digits
 
-The net is chosen by name, whose options `alexnet.nets NAME --help` lists, or is that of a config or
-a run, with as many classes as the dataset.
+Name the net (`alexnet.nets NAME --help` lists its options), or take that of a config or a run, with
+as many classes as the dataset has.
 """
 
 import sys

@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> None:
     if not photos:
         raise UserError("which photos? name one or more files")
     top, as_json = count("top", options["top"]), typed("json", options["json"], False)
-    from alexnet.inference.loading import load  # JAX, which the checks above do not need
+    from alexnet.inference.loading import load  # imports JAX, which checks do not need
     from alexnet.workdir import checkpoint
 
     net = load(workdir, checkpoint.which(options["checkpoint"]))

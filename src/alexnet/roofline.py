@@ -70,7 +70,7 @@ def exchange(net: Net, batch: int, data: int, tower: int) -> tuple[cost.Collecti
 
 
 def seconds(net: Net, batch: int, machine: Machine) -> tuple[float, float]:
-    """(computing, link): a step computes for the sum of max(FLOP / peak, bytes / bandwidth)."""
+    """(computing, link) of a step; each row computes for max(FLOP / peak, bytes / bandwidth)."""
     data, tower = layouts(net, batch, machine.devices)[0]
     peak, bandwidth = machine.tflops * 1e12, machine.memory_gbs * 1e9
     rows = cost.costs(net, batch / data)

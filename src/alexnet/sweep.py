@@ -41,7 +41,7 @@ BARE = ("slurm", "dry_run", "retry")  # may be written without a value
 
 
 def main(argv: Sequence[str]) -> None:
-    """Plans, checks, shows and works off a sweep."""
+    """Plans, checks, shows and runs a sweep."""
     files, options, texts = read(argv)
     workdir = path("workdir", options["workdir"]).absolute()
     plan.check_workdir(workdir)
@@ -82,12 +82,12 @@ def work_off(running: Runner, jobs: Sequence[Job], workdir: Path) -> None:
         print(f"{job.item.name} {board.outcome(job)}; see {workdir / job.item.name / plan.OUTPUT}")
     print(f"next: python -m alexnet.compare {workdir}")
     if failed:
-        print("the same command with --retry tries those again that failed", flush=True)
+        print("the same command with --retry runs the failed ones again", flush=True)
         sys.exit(1)
 
 
 def submit(jobs: Sequence[Job], workdir: Path, cores: int, partition: str) -> None:
-    """Hands the runs to SLURM, and says what is left for later."""
+    """Submits the runs to SLURM, and says what is left for later."""
     todo = [job for job in jobs if job.state in ("new", "begun")]
     for job in todo:
         (workdir / job.item.name / plan.FAILURE).unlink(missing_ok=True)
@@ -95,9 +95,7 @@ def submit(jobs: Sequence[Job], workdir: Path, cores: int, partition: str) -> No
     sent = slurm.submit(items, workdir, cores, "" if partition == "true" else partition)
     print(f"{len(sent)} runs submitted; see squeue, and alexnet compare {workdir}")
     if any(item.needs for item in items):
-        print(
-            "once they are done, the same command without --slurm evaluates and goes on from them"
-        )
+        print("once they are done, the same command without --slurm does what depends on them")
 
 
 def read(argv: Sequence[str]) -> tuple[list[str], dict[str, str], dict[str, list[str]]]:
@@ -162,7 +160,7 @@ def unique(items: Sequence[Item]) -> list[Item]:
             item.needs,
             item.config.to_dict(),
         ):
-            raise UserError(f"two different runs are called {item.name}: give each its workdir")
+            raise UserError(f"two different runs are called {item.name}: give each its own workdir")
     return list(found.values())
 
 

@@ -26,10 +26,10 @@ OPTIONS = {
         "false",
         "true, or just --fresh: start over; the workdir's content moves to its folder earlier-N",
     ),
-    "coordinator": ("", "HOST:PORT of process 0 of several, or auto under SLURM, Open MPI, ..."),
+    "coordinator": ("", "HOST:PORT of process 0, or auto under SLURM, Open MPI, ..."),
     "processes": ("", "how many processes train this run together"),
     "process": ("", "the number of this process, from 0"),
-    "cpu_devices": ("", "virtual devices to split the CPU into, for trying several on one machine"),
+    "cpu_devices": ("", "virtual devices to split the CPU into, to try several on one machine"),
 }
 
 

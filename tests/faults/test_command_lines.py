@@ -103,7 +103,7 @@ BROKEN = {  # the file; after the file's name, the line
         ", line 1: get_config() returns {3: 4}; it needs dicts of settings"
     ),
     "def get_config():\n    return {'net': 1, 'net.name': 'x'}": (
-        ": config.net: is a value, and net.name is set as well: keep one"
+        ": config.net: has a value, and so has net.name: keep one"
     ),
     "def get_config(a):\n    return {}": ": it needs a variant: write --config={file}:VARIANT",
 }
@@ -192,11 +192,11 @@ LINES = {
     ),
     "train --config={world}/small.py --workdir=NUL": "--workdir='a\\x00b': a path has no null",
     f"train --config={{world}}/small.py --workdir={'a' * 300}": f"{'a' * 300}",
-    f"{TRAIN} --config.init_from=~nobody_here/x": "--config.init_from=~nobody_here/x: nothing",
-    "predict --workdir={world}/run ~nobody_here/x.png": "--photo=~nobody_here/x.png: nothing here",
-    "predict --workdir={world}/run {world}/fifo.png": "{world}/fifo.png is a FIFO, no file",
-    "predict --workdir={world}/run /dev/zero": "/dev/zero is a device, no file",
-    "predict --workdir={world}/run {world}": "{world} is a folder, no file",
+    f"{TRAIN} --config.init_from=~nobody_here/x": "--config.init_from=~nobody_here/x: there is no",
+    "predict --workdir={world}/run ~nobody_here/x.png": "--photo=~nobody_here/x.png: there is no",
+    "predict --workdir={world}/run {world}/fifo.png": "{world}/fifo.png is a FIFO, not a file",
+    "predict --workdir={world}/run /dev/zero": "/dev/zero is a device, not a file",
+    "predict --workdir={world}/run {world}": "{world} is a folder, not a file",
     "predict --workdir={world}/run {world}/text.png": "{world}/text.png is no image that can be",
     "predict --workdir={world}/run {world}/text.png --json=x": "--json=x: expected true or false",
     "convert --config={digits} --source={world}/cut.safetensors --workdir={new}": (
@@ -230,7 +230,7 @@ CONFIG_JSON = {
     "\x00\xff": "",
     "{}": f"it has no seed): {MEND}",
     '{"version": "x"}': "version is 'x', not a whole number)",
-    '{"net": 3}': "--config.net: a value",
+    '{"net": 3}': "--config.net: has a value",
     "batch_size": "batch_size is 'x', not a whole number)",
     "epochs": "it has no epochs)",
     "data": "data.name is 3, not text)",

@@ -63,7 +63,7 @@ def _names(axes: Axes, arms: Sequence[Arm]) -> None:
     """Names each arm above its line, where there is room for long names."""
     for place, arm in enumerate(arms):
         name = f"{short(arm.name, 60)} (n = {len(arm.values)})"
-        over = {"facecolor": axes.get_facecolor(), "edgecolor": "none", "pad": 1}  # hides lines
+        over = {"facecolor": axes.get_facecolor(), "edgecolor": "none", "pad": 1}  # over lines
         beside = axes.get_yaxis_transform()
         y = place - 0.36
         axes.text(0, y, name, fontsize=8, bbox=over, transform=beside, in_layout=False)

@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from alexnet.figures.style import short
 
-FAR = 4  # the largest loss by the smallest, above which their axis is logarithmic
+FAR = 4  # ratio of the largest loss to the smallest, above which the axis is logarithmic
 MOST = 7  # names in a legend, and colours
 LABELS = {"top1_error": "top-1 error, %", "loss": "loss, nats"}
 
@@ -18,7 +18,7 @@ class Curve(NamedTuple):
     """A run's rows.
 
     Attributes:
-        name: of the run, or of its arm, say, if runs share a name.
+        name: of the run, or one that several runs share, such as their arm's.
         rows: of its metrics.jsonl, as `alexnet.read_log` gives them.
     """
 

@@ -27,8 +27,8 @@ class Ensemble:
     ) -> None:
         """Adds one net's (log_probs_BK, labels_B), with padding labelled -1; weights sum to 1.
 
-        Logarithms keep probabilities that are too small for a float. Raises UserError if the labels
-        differ from those of earlier nets.
+        Logarithms represent probabilities that are too small for a float. Raises UserError if the
+        labels differ from those of earlier nets.
         """
         log_probs_NK, labels_N = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         real_N = labels_N >= 0

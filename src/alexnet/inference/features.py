@@ -114,7 +114,7 @@ def _computed(splits: Splits, split: str, row: str, progress: bool) -> Iterator[
     """Batches of a row's outputs, in the order of the split."""
     program = splits.net.rows_program((row,))
     total = splits.run.store.counts[split]
-    hidden = None if progress else True  # None: hidden only where there is no terminal
+    hidden = None if progress else True  # None: hidden unless on a terminal
     with tqdm(total=total, desc=f"{row} of {split}", unit=" images", disable=hidden) as bar:
         for images, count in splits.batches(split):
             yield np.asarray(program(splits.net.params, images)[0])[:count]
@@ -162,7 +162,7 @@ def _read(folder: Path, about: dict[str, Any]) -> np.ndarray | None:
 def _write(folder: Path, about: dict[str, Any], parts: Iterable[np.ndarray]) -> None:
     """Writes features and `about` to `folder`, whole or not at all."""
     partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+    shutil.rmtree(partial, ignore_errors=True)  # left by a killed process
     partial.mkdir()
     try:
         sums = 0

@@ -75,7 +75,7 @@ def _from_file(path: Path, config: ConfigDict | str | None) -> Classifier:
     found = weights.about(path)
     if config is None and not found:
         raise UserError(
-            "which net is it of? such as configs/imagenet.py:torchvision", "config=None"
+            "which net has these weights? such as configs/imagenet.py:torchvision", "config=None"
         )
     chosen = _config(config) or record.current(found["config"], str(path))
     known, kept = prepared(chosen), weights.statistics(path)
@@ -145,7 +145,7 @@ def _net(config: ConfigDict, params: layout.Params, classes: int) -> Net:
     net = configs.call(build, "net", config.net, classes=classes or 1000)
     if classes:
         return net
-    towers, outputs = params[net.rows[-1].name]["bias"].shape  # no class has a name
+    towers, outputs = params[net.rows[-1].name]["bias"].shape  # classes unknown: count outputs
     return configs.call(build, "net", config.net, classes=towers * outputs)
 
 

@@ -24,7 +24,7 @@ class Splits:
     """A classifier with the dataset that its run was trained on, on the devices at hand.
 
     Attributes:
-        run: set up as if to train on; its store has the images.
+        run: set up as if to train further; its store has the images.
     """
 
     def __init__(self, net: "Classifier", overrides: Mapping[str, Any] | None = None):
@@ -39,7 +39,7 @@ class Splits:
         self.net = net
         source = net.about.source
         config = net.config.copy_and_resolve_references()
-        # As many devices as there are, whatever it was trained on.
+        # On all devices here, however many the run was trained on.
         anywhere = {"mesh.data": 0, "mesh.tower": 0, "accumulate": 1}
         configs.apply_overrides(config, anywhere | dict(overrides or {}), KINDS)
         self._then = dataset.remembered(source) if source.is_dir() else None

@@ -16,10 +16,10 @@ from alexnet.reports.part import Part
 
 @dataclasses.dataclass
 class Run:
-    """What a page says of one run.
+    """The content of a page about one run.
 
     Attributes:
-        facts: (name, value), the main ones.
+        facts: the main ones, as (name, value).
     """
 
     name: str
@@ -42,12 +42,12 @@ def html(
 
 
 def data_url(png: bytes) -> str:
-    """The address of an image that is inside the page."""
+    """A data URL, which puts an image inside the page."""
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def pngs(together: Iterable[Part], runs: Sequence[Run]) -> dict[str, bytes]:
-    """The light figures by file name, which begins with the run if there are several."""
+    """The light figures by file name; with several runs, names begin with that of the run."""
     found: dict[str, bytes] = {}
     for part in together:
         found |= {f"{shown.name}.png": shown.drawing.light for shown in part.figures}

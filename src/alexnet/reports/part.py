@@ -17,7 +17,7 @@ class Shown(NamedTuple):
 
     Attributes:
         name: of its file, without .png.
-        title: its caption, which is also its text for those who cannot see it.
+        title: its caption and alternative text.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Table(NamedTuple):
 
 @dataclasses.dataclass
 class Part:
-    """What a page says under one heading.
+    """The content under one heading of a page.
 
     Attributes:
         text: under the heading, a line for each paragraph.

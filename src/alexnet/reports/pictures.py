@@ -22,7 +22,7 @@ def figure_3(subject: Subject) -> Part:
     numbers = [f"{colour:.2f}" for colour in colour_selectivity(kernel)]
     text = (
         f"The {kernel.shape[0] * kernel.shape[-1]} filters of {name}. Grey is a weight of zero; "
-        "all filters have one scale.\n"
+        "all filters share one scale.\n"
         "Colour selectivity is the part of a filter's energy, its squared weights, that is not "
         "along grey, averaged over a tower: 0 sees brightness only, random weights score 0.67. "
         f"Here it is {' and '.join(numbers)}."
@@ -58,7 +58,7 @@ def figure_4_left(subject: Subject) -> Part:
     right = sum(example.best[0][0] == example.label for example in drawings)
     text = (
         f"{len(drawings)} of the {len(outcome.labels_N):,} validation images, drawn at random; "
-        f"{right} of them right. The bar of an image's own class is blue."
+        f"{right} of them are right. The bar of an image's own class is blue."
     )
     text = "\n".join([text, *(f"{note[:1].upper()}{note[1:]}." for note in outcome.row["notes"])])
     title = f"Validation images, and the {len(best)} labels that the net finds most probable"

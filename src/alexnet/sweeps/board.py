@@ -17,7 +17,7 @@ EVERY = 60.0  # seconds between lines about the whole sweep, without a terminal
 
 
 class Board:
-    """Shows jobs while its context lasts; `show` may be called at any rate."""
+    """Shows jobs while its context lasts; call `show` as often as you like."""
 
     def __init__(self, jobs: Sequence[Job]):
         self.jobs = jobs
@@ -61,7 +61,7 @@ class Board:
             self._drawn = shown
 
     def table(self, room: int) -> list[str]:
-        """A line for each job; if more than `room`, for the running, the failed and the latest."""
+        """A line for each job; if room is short, for the running, failed and latest ones."""
         jobs = self.jobs
         order = ("running", "failed", "left out", "done", "begun", "new")
         if len(jobs) > room:

@@ -50,7 +50,7 @@ class Row:
 
     @property
     def std(self) -> float | None:
-        """The sample standard deviation of the known values; None if there is one only."""
+        """The sample standard deviation of the known values; None if there is only one."""
         return float(np.std(self.known, ddof=1)) if len(self.known) > 1 else None
 
 
@@ -161,8 +161,8 @@ def _by_seed(runs: Sequence[Result]) -> dict[int, Result]:
         other = found.setdefault(result.seed, result)
         if other.last != result.last:
             raise UserError(
-                f"{other.name} and {result.name} are two runs of one config and seed, and came to "
-                "different numbers: leave one out"
+                f"{other.name} and {result.name} are two runs of one config and seed with "
+                "different results: leave one out"
             )
     return dict(sorted(found.items()))
 
@@ -249,7 +249,7 @@ def _check_images(used: Sequence[Result], experiment: Experiment) -> None:
             if other != digest:
                 raise UserError(
                     f"{name} and {result.name} saw different {split} images of {key[0]}: compare "
-                    "them apart"
+                    "them separately"
                 )
 
 
@@ -261,7 +261,7 @@ def _grouped(found: Sequence[Result]) -> tuple[Experiment, dict[str, list[Result
     datasets = Counter(result.config["data.name"] for result in found)
     if len(datasets) > 1:
         each = ", ".join(f"{name} ({count})" for name, count in datasets.items())
-        raise UserError(f"runs of different datasets, {each}: compare them apart")
+        raise UserError(f"runs of different datasets, {each}: compare them separately")
     groups: list[list[Result]] = []
     for result in found:
         for group in groups:

@@ -36,7 +36,7 @@ SCALE = (  # the keys of a scale: (name, type, the type in words)
     ("claims", Mapping, "a dict"),
     ("overrides", Mapping, "a dict"),
 )
-DEMONSTRATION = "digits"  # the scale whose numbers judge nothing
+DEMONSTRATION = "digits"  # the scale that gets no verdicts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,7 +208,9 @@ def _claim(value: Any, called: str) -> Claim:
         return Claim(**_dict(value, called))
     except TypeError:
         known = ", ".join(field.name for field in dataclasses.fields(Claim))
-        raise UserError(f"{called} has {', '.join(value)}; it needs claim, of {known}") from None
+        raise UserError(
+            f"{called} has {', '.join(value)}; it needs claim, and may have {known}"
+        ) from None
 
 
 def _arm(

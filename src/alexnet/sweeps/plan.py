@@ -197,7 +197,7 @@ def _evaluated(item: Item, workdir: Path) -> State:
 
 
 def check_workdir(workdir: Path) -> None:
-    """Raises UserError if the folder exists and holds other things than a sweep."""
+    """Raises UserError if the folder exists and holds anything but a sweep."""
     if workdir.exists() and not workdir.is_dir():
         raise UserError("a file: choose another name", f"workdir={workdir}")
     if not workdir.is_dir() or (workdir / RECORDS).is_dir():

@@ -159,7 +159,7 @@ def experiments(paths: Sequence[Path]) -> list[Experiment]:
 
 
 def _walk(path: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Folders with the names of their files, at any depth but inside a run."""
+    """Folders with the names of their files, at any depth, but none inside a run."""
     for folder, inner, names in os.walk(path):
         if "config.json" in names:
             inner.clear()
@@ -220,7 +220,7 @@ def last_command(folder: Path) -> dict[str, Any]:
 
 
 def from_evaluation(folder: Path, begun: bool = False) -> Result | None:
-    """The result of an evaluation by `worker.evaluate`; None if its runs train on."""
+    """The result of an evaluation by `worker.evaluate`; None while its runs still train."""
     path = folder / plan.EVALUATION
     found = files.read_sealed(path, f"delete {folder}")
     try:
@@ -327,7 +327,7 @@ def training_errors(result: Result, window: float = 0.2) -> list[tuple[float, fl
     """(epoch, top-1 training error) at every row of the log, as Figure 1 has it.
 
     Each error is the mean over the latest rows that cover at least `window` epochs. On CIFAR-10
-    these are the 10,000 images over which cuda-convnet printed an error.
+    these are the 10,000 images for which cuda-convnet printed one error.
     """
     train = result.curve.get("training", {})
     before, rows, means = 0.0, [], []

@@ -55,8 +55,8 @@ def power(n: int, effect: float) -> float:
     """The probability that a two-sided t test on n differences finds an effect.
 
     `effect` is in standard errors of the mean. Given the sample's standard deviation, the
-    probability is the normal distribution's; Gauss's rule averages it over that deviation. (scipy's
-    noncentral t gives NaN for n = 2.)
+    probability is the normal distribution's; Gaussian quadrature averages it over the deviation.
+    (scipy's noncentral t gives NaN for n = 2.)
     """
     nodes, weights = np.polynomial.legendre.leggauss(200)
     std = np.sqrt(stats.chi2.ppf((nodes + 1) / 2, n - 1) / (n - 1))

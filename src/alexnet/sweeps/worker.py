@@ -41,7 +41,7 @@ def main() -> None:
     if sys.argv[1:] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, map(int, sys.argv[1:]))
     runtime.cache_compilations()
-    provenance.commit()  # kept from here on: later commits are not the loaded code
+    provenance.commit()  # cached: the commit of the loaded code, whatever comes later
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the sweep handles Ctrl-C: it ends our input
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     requests: queue.Queue[Request | None] = queue.Queue()
@@ -111,7 +111,7 @@ def evaluate(folder: Path, of: Sequence[str], views: str) -> None:
 
 
 def thawed(found: Mapping[str, Any]) -> ConfigDict:
-    """A config from JSON, whose lists are tuples again."""
+    """A config from JSON, with its lists turned back into tuples."""
 
     def tuples(value: Any) -> Any:
         if isinstance(value, Mapping):

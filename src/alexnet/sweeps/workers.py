@@ -83,11 +83,11 @@ class Worker:
 
     @property
     def stopped(self) -> bool:
-        """Whether it was asked to end."""
+        """Whether the worker was asked to end."""
         return self._requests.closed
 
     def kill(self) -> None:
-        """Ends it at once."""
+        """Ends the process at once."""
         self.process.kill()
         self.process.wait()
 
