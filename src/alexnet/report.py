@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> None:
     from alexnet.sweeps import plan  # imports JAX, which the checks above do not need
     from alexnet.workdir import checkpoint
 
-    # `DIR/*` of a sweep names the folder of its plans as well.
+    # In a sweep, `DIR/*` includes the folder of its plans.
     dirs = [folder for folder in dirs if folder.name != plan.RECORDS] or dirs
     workdirs = [run for folder in dirs for run in runs_in(folder)]
     which = checkpoint.which(options["checkpoint"])
