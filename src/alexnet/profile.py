@@ -68,6 +68,7 @@ def main(argv: Sequence[str]) -> None:
                 step(batch)
         rows = {row.name for row in run.net.rows} | set(SCOPES)
         text = program.as_text()
+        assert text is not None, "this backend does not show its programs"
         ran = hlo.spans(trace, hlo.users(text))
         spent = hlo.by_layer(hlo.shared(ran), hlo.owners(text, rows), steps)
     print(describe(run.net, config.batch_size, spent, seconds, rate))
