@@ -65,7 +65,7 @@ def flags(name: str, folder, data_dir: str) -> list[str]:
 
 
 def written(name: str, path, classes: int = CLASSES, old: bool = False):
-    """A file of this framework's with the weights of `thin`."""
+    """A file of this framework, with the weights of `thin`."""
     arrays = thin.weights(name, classes)
     if name == "torchvision_alexnet":
         file = path / "alexnet.safetensors"
@@ -190,7 +190,7 @@ def test_of_a_tfds_dataset_the_classes_are_known_unprepared(tmp_path):
 
 
 def changed(arrays: thin.Arrays, name: str, array: np.ndarray | None) -> thin.Arrays:
-    """With another array; None leaves out all whose names start so."""
+    """`arrays` with another array; None removes all whose names start with `name`."""
     if array is None:
         return {n: a for n, a in arrays.items() if not n.startswith(name)}
     return arrays | {name: array}
@@ -220,7 +220,7 @@ def test_weights_that_do_not_fit_are_one_line(folder, data_dir, tmp_path, name, 
     assert [path.name for path in tmp_path.iterdir()] == ["net.caffemodel"]
 
 
-def test_of_torchvision_the_files_own_names_are_told(folder, data_dir, tmp_path):
+def test_a_message_on_torchvisions_file_has_its_names(folder, data_dir, tmp_path):
     arrays = changed(thin.weights("torchvision_alexnet", CLASSES), "features.3.weight", None)
     safetensors.save_file(arrays, tmp_path / "net.safetensors")
     options = [f"--source={tmp_path}/net.safetensors", f"--workdir={tmp_path / 'run'}"]
@@ -264,7 +264,7 @@ def test_mistakes_on_the_way_in(folder, data_dir, tmp_path, options, message):
     assert not (tmp_path / "new").exists()
 
 
-def test_a_file_of_another_framework_is_told(folder, data_dir, tmp_path):
+def test_a_file_of_another_framework_names_its_nets(folder, data_dir, tmp_path):
     source = written("caffenet", tmp_path)
     options = [f"--source={source}", f"--workdir={tmp_path / 'run'}"]
     with pytest.raises(UserError, match="is for net caffe_alexnet or caffenet, not 'torch"):
@@ -351,7 +351,7 @@ def test_stablehlo_gives_the_logits_in_another_process(imported, tmp_path):
 
 @pytest.mark.slow
 def test_stablehlo_subtracts_a_mean_image_as_evaluation_does(imported, tmp_path, folder):
-    """Of a net with a mean image: the run's own logits of the same crops."""
+    """With a mean image, the logits are those of the run for the same crops."""
     workdir = tmp_path / "run"
     shutil.copytree(imported["caffenet"], workdir)
     config = record.saved_config(workdir)

@@ -145,7 +145,7 @@ def test_runs_without_weights_have_curves_and_a_table(tmp_path, capsys):
 
 
 def test_the_plans_of_a_sweep_are_no_run(tmp_path):
-    """They lie beside its runs, so `DIR/*` names them, too."""
+    """The plans lie beside the runs, so `DIR/*` includes them."""
     runs = [leave(tmp_path / f"sweep/{arm}-0", [0.5]) for arm in "ab"]
     plans = tmp_path / "sweep/sweeps"
     plans.mkdir()

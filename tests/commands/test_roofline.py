@@ -55,7 +55,7 @@ def test_conv1_which_needs_no_input_gradient_and_rows_without_weights_by_hand():
 
 
 def test_the_least_that_a_device_takes_by_hand():
-    """Of both towers; each row takes as long as its FLOP or as its bytes."""
+    """The time of both towers; each row takes the longer of its FLOP and its bytes."""
     net, rows = alexnet(), cost.costs(alexnet(), 128)
     flop, traffic = (2 * sum(getattr(row, it) for row in rows) for it in ("training", "traffic"))
     assert cost.least_seconds(net, 128, product=1e9) == pytest.approx(flop / 1e9)
@@ -108,7 +108,7 @@ def test_towers_meet_where_the_paper_says():
 
 
 def test_the_arithmetic_explains_the_compiled_steps():
-    """MiB of results on a device, in HLO that experiments/benchmarks/collectives.py compiled."""
+    """The MiB of results per device are those in HLO from experiments/benchmarks/collectives.py."""
     exchange = cost.tower_exchange(alexnet(), 128, 2)
     gathered = [c for c in exchange if c.kind == "all-gather"]
     assert round(cost.results(gathered) / MIB, 1) == 29.6

@@ -1,4 +1,4 @@
-"""A sweep as a user runs it: planned, checked, killed, gone on with, and its failures."""
+"""A sweep as a user runs it: planned, checked, killed, resumed, and its failures."""
 
 import json
 import os
@@ -85,7 +85,7 @@ def test_a_folder_that_holds_other_things_is_left_alone(file, tmp_path):
         sweep.main([file, f"--workdir={tmp_path}"])
 
 
-# --- Work off a plan, with workers that do not train ----------------------------------------------
+# --- Runners of workers that do not train ---------------------------------------------------------
 
 FAKE = """
 import json, os, sys, time
@@ -173,7 +173,7 @@ def test_a_failure_stops_nothing_else_and_is_tried_again_when_asked(tmp_path, ca
 
 
 @pytest.mark.usefixtures("fake")
-def test_ctrl_c_lets_the_run_under_way_save_and_starts_no_other(tmp_path, capsys):
+def test_ctrl_c_lets_the_current_run_save_and_starts_no_other(tmp_path, capsys):
     def press() -> None:
         wait_for(tmp_path / "out/order", "slow-0", 60)
         os.kill(os.getpid(), signal.SIGINT)
@@ -237,7 +237,7 @@ def test_a_config_comes_through_json_as_it_was():
     assert again.to_dict() == config.to_dict()
 
 
-# --- The whole, slowly ----------------------------------------------------------------------------
+# --- Whole sweeps, slowly -------------------------------------------------------------------------
 
 
 def start(*argv: str) -> subprocess.Popen:
@@ -339,7 +339,7 @@ def test_views_and_averages_of_real_runs(tmp_path, data_dir, compile_quickly):
 
 
 @pytest.mark.slow
-def test_a_net_that_cannot_be_is_refused_before_the_first_run(tmp_path, data_dir):
+def test_an_impossible_net_is_refused_before_the_first_run(tmp_path, data_dir):
     arms = '{"baseline": {}, "deep": {"net.remove": "conv9"}}'
     file = write(tmp_path, arms, **{"data.data_dir": data_dir})
     refused = start(file, f"--workdir={tmp_path}/out")

@@ -1,4 +1,4 @@
-"""What is taken for what, against scikit-learn and by hand."""
+"""The confusion matrix, against scikit-learn and by hand."""
 
 import numpy as np
 import pytest

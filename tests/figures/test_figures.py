@@ -127,7 +127,7 @@ def test_points_leave_out_what_is_no_number_and_are_per_cent():
 @pytest.mark.parametrize(
     ("text", "expected"), [("short", "short"), ("a\n b", "a b"), ("0123456789", "012345…")]
 )
-def test_short(text, expected):
+def test_long_names_are_cut_to_one_line(text, expected):
     assert short(text, 7) == expected
 
 

@@ -45,7 +45,7 @@ def digits(tmp_path_factory) -> tuple[list[Path], np.ndarray]:
     return paths, data.target[:12]
 
 
-def test_it_tells_digits(net, digits):
+def test_digits_are_recognised(net, digits):
     paths, labels = digits
     best = net.top(paths, 3)
     right = [classes[0][0] == str(label) for classes, label in zip(best, labels, strict=True)]
@@ -174,7 +174,7 @@ def test_what_it_exports_knows_the_classes(net, digits, tmp_path, suffix):
         net.export(path)
 
 
-def test_last_and_a_step(net):
+def test_the_last_checkpoint_or_a_step_is_loaded(net):
     steps = sorted(int(path.name) for path in (TRAINED / "checkpoints").iterdir())
     assert alexnet.load(TRAINED, "last").about.step == steps[-1]
     assert alexnet.load(TRAINED, steps[0]).about.step == steps[0]
@@ -211,7 +211,7 @@ def test_mistakes_are_one_line(net, use, message):
         use(net)
 
 
-def test_the_command(digits, capsys):
+def test_predict_prints_classes_or_json(digits, capsys):
     paths, labels = digits
     predict.main([f"--workdir={TRAINED}", *map(str, paths[:2]), "--top=2"])
     lines = capsys.readouterr().out.splitlines()

@@ -38,7 +38,7 @@ def by_sorting(probs_NK: np.ndarray, labels_N: np.ndarray) -> evaluation.Means:
 
 
 def batches(log_probs_NK, labels_N, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """As evaluation gives them, the last one filled up."""
+    """Batches as an evaluation keeps them, the last one padded."""
     fill = -len(labels_N) % size
     log_probs_NK = np.pad(log_probs_NK, ((0, fill), (0, 0)), constant_values=np.nan)
     labels_N = np.pad(labels_N, (0, fill), constant_values=-1)
@@ -90,7 +90,7 @@ def test_other_images_are_not_averaged():
 
 @pytest.fixture(scope="module")
 def workdirs(tmp_path_factory, data_dir) -> list[str]:
-    """Two nets of different kinds for the same digits, of a decided opinion."""
+    """Two nets of different kinds for the same digits, sure of their answers."""
     found = []
     for seed, (activation, batch_size) in enumerate((("relu", 256), ("tanh", 100))):
         config = tiny_config(data_dir)
@@ -105,7 +105,7 @@ def workdirs(tmp_path_factory, data_dir) -> list[str]:
 
 
 def probabilities(workdir: str) -> tuple[np.ndarray, np.ndarray]:
-    """Of one net for the validation set on the centre crop, all in one batch; and the labels."""
+    """One net's probabilities for the validation set, centre crop, in one batch; and the labels."""
     params, _ = checkpoint.load_params(workdir)
     run = setup.setup(record.saved_config(Path(workdir)))
     images, labels = run.store.read("validation", range(run.store.counts["validation"]))
@@ -142,7 +142,7 @@ def test_evaluate_averages_nets_of_different_kinds(workdirs, capsys, flags, weig
 
 
 @pytest.mark.slow
-def test_the_lines_of_each_net_are_those_it_has_alone(workdirs, capsys):
+def test_each_net_has_the_line_that_it_has_alone(workdirs, capsys):
     alone = [printed(capsys, f"--workdir={workdir}")[0] for workdir in workdirs]
     together = printed(capsys, f"--workdir={','.join(workdirs)}")
     assert together[:2] == alone
@@ -170,7 +170,7 @@ def test_several_devices_give_the_same_average(workdirs, capsys):
     ("weights", "count"),
     [("1,2,3", 2), ("1", 2), ("1,-1", 2), ("1,0", 2), ("1,x", 2), ("nan,1", 2), ("2,1", 1)],
 )
-def test_weights_that_cannot_be(weights, count):
+def test_invalid_weights_are_one_line(weights, count):
     with pytest.raises(UserError, match=f"expected {count} number"):
         evaluate.main([f"--workdir={','.join('ab'[:count])}", f"--weights={weights}"])
 

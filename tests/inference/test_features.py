@@ -63,7 +63,7 @@ def moved(net, run: Path, params=None, /, **changes) -> Classifier:
 
 @pytest.fixture
 def computed(net, place, monkeypatch) -> list[str]:
-    """The rows that were computed since the test began: noted, and taken from those there are."""
+    """The rows computed since the test began; their features are those that are known already."""
     rows, known = [], np.array(net.dataset_features("validation", overrides=place))
 
     def noting(splits, split, row, progress):
@@ -127,7 +127,7 @@ def test_a_computation_that_ends_early_leaves_nothing(net, run, place, monkeypat
     assert not list((run / "features").glob("*conv1*"))
 
 
-def test_what_a_killed_process_left_is_not_taken_and_goes(net, run, place, computed):
+def test_remains_of_a_killed_process_are_removed_unread(net, run, place, computed):
     [kept] = (run / "features").glob("*-relu6-validation")
     partial = kept.rename(kept.with_name(kept.name + ".partial"))
     (partial / "about.json").unlink()
@@ -164,7 +164,7 @@ def empty(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [flip_a_byte, cut, of_other_images, without_a_record, empty])
-def test_damaged_or_stale_ones_are_computed_again(net, run, place, computed, harm):
+def test_damaged_or_stale_features_are_computed_again(net, run, place, computed, harm):
     before = net.dataset_features("validation", overrides=place)
     [folder] = (run / "features").glob("*-relu6-validation")
     harm(folder)
@@ -174,7 +174,7 @@ def test_damaged_or_stale_ones_are_computed_again(net, run, place, computed, har
         assert computed == ["relu6"]
 
 
-def test_other_weights_another_net_or_mean_image_are_computed_anew(net, run, place, computed):
+def test_other_weights_another_net_or_mean_image_need_other_features(net, run, place, computed):
     moved(net, run).dataset_features("validation", overrides=place)
     assert computed == []
     bias = {"bias": net.params["fc6"]["bias"] + 1}
@@ -192,7 +192,7 @@ def test_other_weights_another_net_or_mean_image_are_computed_anew(net, run, pla
         assert len(computed) == number + 1
 
 
-def test_a_file_of_weights_keeps_none(net, tmp_path, place, computed):
+def test_features_of_a_file_of_weights_are_not_kept(net, tmp_path, place, computed):
     source = tmp_path / "net.safetensors"
     source.touch()
     for _ in range(2):
@@ -247,6 +247,6 @@ def test_the_last_hidden_layer(name, options, row):
     assert hidden_row(build(name, classes=10, **options)) == row
 
 
-def test_a_net_of_one_layer_has_none():
+def test_a_net_of_one_layer_has_no_hidden_layer():
     with pytest.raises(UserError, match="net one has no layer before the last one"):
         hidden_row(Net("one", 4, 2, 1, (Dropout("drop"), Dense("fc1", 2))))

@@ -33,7 +33,7 @@ def runs(tmp_path) -> list[Path]:
 
 @pytest.fixture
 def drawn(monkeypatch) -> list[list[figures.Arm]]:
-    """What is drawn."""
+    """The arms that are drawn."""
     seen = []
     for name in ("draw_values", "draw_differences"):
         monkeypatch.setattr(figures, name, lambda figure, arms, epochs: seen.append(arms))

@@ -1,4 +1,4 @@
-"""The page as one reads its source: nothing from elsewhere, and every name is text."""
+"""The source of the page: nothing from elsewhere, and every name is escaped."""
 
 import base64
 import io

@@ -84,7 +84,7 @@ def test_the_last_checkpoint_counts_unless_the_best_is_asked_for(tmp_path, capsy
     assert row(folder, "--metric=best", capsys=capsys)["mean"] == pytest.approx(1.0)
 
 
-def test_another_baseline_turns_the_sign(tmp_path, capsys):
+def test_another_baseline_reverses_the_sign(tmp_path, capsys):
     folder = fill(tmp_path / "a")
     usual = row(folder, capsys=capsys)
     turned = row(folder, "--baseline=no_lrn", capsys=capsys)
@@ -161,7 +161,7 @@ def test_one_seed_with_two_outcomes_is_refused(tmp_path):
         compare.main([str(tmp_path / "a"), str(tmp_path / "b")])
 
 
-def test_runs_of_no_experiment_are_told_apart_by_what_differs(tmp_path, capsys):
+def test_runs_without_an_experiment_are_grouped_by_their_settings(tmp_path, capsys):
     for name, overrides in (
         ("middle", {}),
         ("norm", {"net.norm": False}),

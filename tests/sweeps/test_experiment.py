@@ -1,4 +1,4 @@
-"""Experiments as files: each that there is can be launched, and mistakes in one are one line."""
+"""Experiments as files: each can be launched, and a mistake in one is one line."""
 
 import runpy
 
@@ -27,7 +27,7 @@ def simple(folder, arms: str = '{"baseline": {}, "tanh": {"net.activation": "tan
 
 
 @pytest.mark.parametrize(("path", "scale"), SCALES, ids=lambda part: getattr(part, "stem", part))
-def test_every_arm_of_every_scale_is_a_net_that_can_be(path, scale):
+def test_every_arm_of_every_scale_has_a_valid_net(path, scale):
     found = experiment.load(f"{path}:{scale}")
     assert found.seeds >= 1
     assert found.title.endswith((".", "?"))
@@ -61,7 +61,7 @@ def test_experiments_that_share_a_workdir_have_the_same_baseline():
             assert same.config.to_dict() == arm.config.to_dict(), (found.name, arm.name)
 
 
-def test_what_a_file_says(tmp_path):
+def test_a_file_is_loaded_with_overrides_for_all_arms(tmp_path):
     found = experiment.load(simple(tmp_path), {"epochs": "3", "schedule.rate": "0.02"})
     assert (found.name, found.scale, found.title) == ("mine", "digits", "Mine.")
     assert list(found.arms) == ["baseline", "tanh"]
@@ -77,7 +77,7 @@ def test_an_arms_own_overrides_win(tmp_path):
     assert [arm.config.net.activation for arm in found.arms.values()] == ["sigmoid", "tanh"]
 
 
-def test_it_survives_json(tmp_path):
+def test_an_experiment_survives_json(tmp_path):
     import json
 
     text = (

@@ -1,4 +1,4 @@
-"""Pages and Figure 1 are what scripts make of the results that are there."""
+"""Pages and Figure 1 are what the scripts make of the committed results."""
 
 import runpy
 

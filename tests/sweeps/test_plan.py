@@ -1,4 +1,4 @@
-"""From experiments and options to runs, and what of them is there already."""
+"""From experiments and options to runs, and the states of runs."""
 
 import json
 
@@ -70,7 +70,7 @@ def test_the_shells_braces_are_read():
     assert (options["config"], options["retry"]) == ("c.py", "true")
 
 
-# --- What is there already ------------------------------------------------------------------------
+# --- What has been done already -------------------------------------------------------------------
 
 
 @pytest.fixture

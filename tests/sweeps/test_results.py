@@ -1,4 +1,4 @@
-"""What is read of runs: workdirs of today and of earlier versions, and the files kept of them."""
+"""Results, read from workdirs of this and earlier versions and from result files."""
 
 import json
 
@@ -17,7 +17,7 @@ def read(folder) -> dict[str, results.Result]:
     return {result.name: result for result in results.read([folder]).results}
 
 
-def test_a_run(tmp_path):
+def test_a_run_is_read_from_its_workdir(tmp_path):
     leave(tmp_path / "a-3", [0.5, 0.2, 0.3], train=[0.6, 0.4], overrides={"seed": 3})
     found = read(tmp_path)["a-3"]
     assert (found.seed, found.last["top1_error"], found.best["top1_error"]) == (3, 0.3, 0.2)
@@ -140,7 +140,7 @@ def test_epochs_to_a_training_error():
     steps = ((1.0, 0.5), (2.0, 0.3), (3.0, 0.24), (4.0, 0.2))
     assert results.epochs_to(curve(*steps), 0.25) == 3.0
     assert results.epochs_to(curve(*steps), 0.1) is None
-    # A row of a few images is a mean of few: it counts together with those before it.
+    # A row of a few images is a noisy mean: it counts together with the rows before it.
     assert results.epochs_to(curve((1.0, 0.5), (1.02, 0.0), (2.0, 0.2)), 0.25) == 2.0
     # .1 epochs of .3 and .1 of .1 are .2 epochs of .2
     assert results.epochs_to(curve((0.1, 0.3), (0.2, 0.1)), 0.25) == pytest.approx(0.2)

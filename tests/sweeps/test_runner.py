@@ -1,4 +1,4 @@
-"""Who gets which cores and GPUs, and what is read of a run under way."""
+"""Shares of cores and GPUs, and the progress that is read from a run."""
 
 import os
 
@@ -35,7 +35,7 @@ def test_gpus_are_dealt_out(monkeypatch, tmp_path):
     assert runner.gpu_shares(2, tmp_path) == ["3", "5"]
 
 
-def test_how_far_a_run_is(tmp_path):
+def test_progress_is_read_from_the_log(tmp_path):
     leave(tmp_path / "a-0", [0.5, 0.4], train=[0.7, 0.6], epochs=4)
     with (tmp_path / "a-0/metrics.jsonl").open("a") as rows:
         rows.write('{"step": 30, "epoch": 3.0, "tra')  # under way

@@ -19,7 +19,7 @@ from alexnet.sweeps.statistics import (
 TABLE = {2: 12.706, 3: 4.303, 5: 2.776, 8: 2.365, 31: 2.042}
 
 
-def test_by_hand():
+def test_an_estimate_by_hand():
     found = estimate([1.0, 2.0, 3.0, 4.0, 5.0])
     assert (found.n, found.mean) == (5, 3.0)
     assert found.std == pytest.approx(math.sqrt(2.5))
@@ -46,7 +46,7 @@ def test_an_interval_holds_the_truth_in_95_of_100_experiments(n):
 
 @pytest.mark.parametrize("n", [2, 5, 8, 30])
 def test_the_smallest_effect_is_found_in_80_of_100_experiments(n):
-    """Of differences with a known spread: the effect that `smallest` names for that spread."""
+    """With a known spread, this is the effect that `smallest` names for that spread."""
     spread = 0.3
     ideal = spread * np.array([-1, 1] * (n // 2) + [0] * (n % 2))
     found = estimate(ideal)
@@ -103,7 +103,7 @@ def test_a_claim_without_a_number_has_a_direction(low, high, direction, expected
     assert verdict(of(low, high, n=4), None, direction) == CANNOT_TELL
 
 
-def test_claims_that_hold_of_nothing_look_supported_as_often_as_is_said():
+def test_false_claims_look_supported_as_often_as_by_chance():
     draws = np.random.default_rng(3).normal(0.0, 0.1, (2000, 6))
     supported = sum(verdict(found, 1.0) == SUPPORTED for found in map(estimate, draws))
     expected = statistics.by_chance(2000)
