@@ -17,7 +17,7 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
@@ -81,7 +81,7 @@ def main(argv: Sequence[str]) -> None:
 def evaluate(
     workdirs: Sequence[Path],
     weights: Sequence[float],
-    step: Literal["best", "last"] | int,
+    step: checkpoint.Which,
     split: str,
     views: str,
     overrides: Sequence[Mapping[str, Any]],

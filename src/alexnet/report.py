@@ -19,7 +19,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from alexnet.cli import path, run, values
 from alexnet.errors import UserError, choice, local_path
@@ -27,6 +27,7 @@ from alexnet.errors import UserError, choice, local_path
 if TYPE_CHECKING:
     from alexnet.reports.part import Part
     from alexnet.reports.subject import Subject
+    from alexnet.workdir.checkpoint import Which
 
 OPTIONS = {
     "output": ("report.html", "the file to write; figures go to a folder beside it"),
@@ -68,7 +69,7 @@ def report(
     workdirs: Sequence[Path],
     output: Path,
     wanted: Sequence[str],
-    which: Literal["best", "last"] | int,
+    which: "Which",
     overrides: Mapping[str, Any],
 ) -> None:
     """Writes the page with the `wanted` parts on `workdirs`, the runs in `dirs`."""

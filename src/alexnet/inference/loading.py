@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -26,7 +26,7 @@ from alexnet.workdir import record
 
 def load(
     source: str | os.PathLike,
-    checkpoint: Literal["best", "last"] | int = "best",
+    checkpoint: checkpoints.Which = "best",
     config: ConfigDict | str | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Classifier:
@@ -57,11 +57,11 @@ def load(
 
 
 def _from_workdir(
-    workdir: Path, step: Literal["best", "last"] | int, overrides: Mapping[str, Any]
+    workdir: Path, which: checkpoints.Which, overrides: Mapping[str, Any]
 ) -> Classifier:
     config = record.saved_config(workdir)
     configs.apply_overrides(config, overrides, {})
-    step = checkpoints.find(workdir, step)
+    step = checkpoints.find(workdir, which)
     params, progress = checkpoints.load_params(workdir, step)
     known = dataset.remembered(workdir) or prepared(config)
     classes = progress.classes or (known.classes if known else ())

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -15,6 +15,7 @@ from alexnet.inference.classifier import Classifier
 from alexnet.inference.loading import load
 from alexnet.inference.splits import Splits
 from alexnet.workdir import record
+from alexnet.workdir.checkpoint import Which
 from alexnet.workdir.log import read_history, read_log
 
 SPLIT = "validation"
@@ -38,7 +39,7 @@ class Subject:
     """
 
     workdir: Path
-    checkpoint: Literal["best", "last"] | int = "best"
+    checkpoint: Which = "best"
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
