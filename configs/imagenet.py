@@ -38,7 +38,7 @@ the weights that they publish. Centre crop of the 2012 validation set, top-1 err
     caffe_alexnet       bvlc_alexnet                                             42.9 / 19.8
     caffenet            bvlc_reference_caffenet                                  42.6
 
-What the paper removes without a run of its own is an override of `original`: colour noise, worth
+What the paper removes without a separate run is an override of `original`: colour noise, worth
 more than 1 of top-1 error, `--config.augment.colour_noise=0`; a middle convolution, worth about 2,
 `--config.net.remove=conv3` (conv4, conv5); dropout `--config.net.dropout=0`. Other seeds for an
 ensemble of five: `--config.seed=1`.

@@ -35,7 +35,7 @@ OPTIONS = {
     "cores": ("", "for each run; results depend on them, so a sweep cannot change them later"),
     "slurm": ("", "submit the runs as an array job to this partition, or just --slurm"),
     "dry_run": ("false", "true, or just --dry_run: check and show the plan"),
-    "retry": ("false", "true, or just --retry: run again those that failed"),
+    "retry": ("false", "true, or just --retry: run failed runs again"),
 }
 BARE = ("slurm", "dry_run", "retry")  # may be written without a value
 

@@ -22,7 +22,7 @@ _END = "end: "  # prefix of the event that marks the end of an operation on othe
 
 
 def users(hlo: str) -> dict[str, set[str]]:
-    """{operation of a compiled program: those that read its result}."""
+    """{operation of a compiled program: the operations that read its result}."""
     found = collections.defaultdict(set)
     for line in hlo.splitlines():
         if match := _INSTRUCTION.match(line):

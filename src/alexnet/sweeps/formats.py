@@ -44,8 +44,8 @@ def compare_results(
 
     Args:
         directory: a folder of sweeps, runs or results.
-        experiments: those that the runs may belong to, such as "experiments/lrn.py:small"; by
-            default those recorded by the sweeps in the folder.
+        experiments: files and scales that the runs may belong to, such as
+            "experiments/lrn.py:small"; by default those recorded by the sweeps in the folder.
         metric: the errors of the last checkpoint, or of the best.
         baseline: the arm to compare with; "" is the experiment's first.
 

@@ -22,8 +22,8 @@ RECORDS = "sweeps"  # the folder of a sweep's workdir that records its plan
 FAILURE = "failure.txt"  # why a run failed, in a line
 OUTPUT = "output.txt"  # what a run printed
 EVALUATION = "evaluation.json"
-# Settings that may differ from a finished run's: the place of its images, and those that do not
-# matter to its result.
+# Settings that may differ from a finished run's: where its images are, and what does not affect its
+# result.
 ELSEWHERE = ("data.data_dir", "checkpoint_every", "log_every", "mesh.", "kernels")
 
 

@@ -277,7 +277,7 @@ def collect(results: Sequence[Result], target: Path) -> list[Path]:
 
 
 def _compact(found: Mapping[str, Any]) -> str:
-    """JSON with each list on a line of its own."""
+    """JSON with each list on one line."""
     lines = json.dumps(found, indent=1)
     return re.sub(r"\[[^][{}]*\]", lambda part: " ".join(part[0].split()), lines) + "\n"
 

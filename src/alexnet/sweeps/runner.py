@@ -113,7 +113,7 @@ class Runner:
         self._state = {job.item.name: job for job in jobs}
 
     def check(self) -> None:
-        """Sets up each arm once, in a process like those that will train, and counts its steps.
+        """Sets up each arm once, in a worker as for training, and counts its steps.
 
         Raises:
             UserError: for the first invalid config, naming its arm.
