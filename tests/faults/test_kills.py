@@ -139,7 +139,7 @@ def test_a_build_without_renames_does_not_pass(config, tmp_path, faults, random)
 @pytest.mark.faults(200)
 def test_kills_of_whole_processes(compile_quickly, tmp_path, faults, random):
     """Of a run long enough that every phase has its share beside the imports."""
-    config = smallest.config(tmp_path / "smallest", epochs=20.0)
+    config = smallest.config(tmp_path / "smallest", epochs=20.0, validation=150)
     counts = kill(training(config), Processes(tmp_path), tmp_path, faults, random)
     print(f"{counts.total()} kills fell into {dict(counts)}")
     if counts.total() >= ENOUGH:

@@ -23,22 +23,24 @@ def get_config():
 """
 
 
-def photos(folder: Path, seed: int = 0) -> Path:
-    """Two classes of noise, 10 pixels a side."""
+def photos(folder: Path, seed: int = 0, validation: int = 0) -> Path:
+    """Two classes of noise, 10 pixels a side; with `validation` images of each in a split."""
     random = np.random.default_rng(seed)
-    for name in ("cats", "dogs"):
-        (folder / name).mkdir(parents=True)
-        for number in range(IMAGES):
-            pixels = random.integers(0, 256, (10, 10, 3), np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"{number:03}.png")
+    splits = {"train": IMAGES, "val": validation} if validation else {"": IMAGES}
+    for split, images in splits.items():
+        for name in ("cats", "dogs"):
+            (folder / split / name).mkdir(parents=True)
+            for number in range(images):
+                pixels = random.integers(0, 256, (10, 10, 3), np.uint8)
+                Image.fromarray(pixels).save(folder / split / name / f"{number:03}.png")
     return folder
 
 
-def config(folder: Path, epochs: float = 2.0) -> Path:
-    """A config file of a run on such photos, which it makes in `folder`; 5.5 steps an epoch."""
+def config(folder: Path, epochs: float = 2.0, validation: int = 0) -> Path:
+    """A config file of a run on such photos, which it makes in `folder`; 6 steps an epoch."""
     text = CONFIG.format(
         configs=str(ROOT / "configs"),
-        photos=photos(folder / "photos"),
+        photos=photos(folder / "photos", validation=validation),
         data_dir=str(folder),
         epochs=epochs,
     )
