@@ -18,8 +18,8 @@ def pytest_addoption(parser) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def compile_once(tmp_path_factory) -> None:
-    """Runs of the same config share their compiled steps."""
-    cache = str(tmp_path_factory.mktemp("jax"))
+    """Runs of the same config share their compiled steps; so do sessions given a directory."""
+    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(tmp_path_factory.mktemp("jax"))
     for name, value in (
         ("jax_compilation_cache_dir", cache),
         ("jax_persistent_cache_min_compile_time_secs", 0),
