@@ -125,10 +125,19 @@ def _left_out(node: ast.AST) -> bool:
     return False
 
 
+def _text(*nodes: ast.AST) -> bool:
+    """Whether one is a string: paths and texts have no other operator."""
+    return any(
+        isinstance(node, ast.JoinedStr)
+        or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+        for node in nodes
+    )
+
+
 def _changes(parent: ast.AST, field: str, node: ast.AST) -> Iterator[ast.AST]:
     """What `node` may become; every one is another meaning."""
     match node:
-        case ast.BinOp(left, op, right) if type(op) in OPERATORS:
+        case ast.BinOp(left, op, right) if type(op) in OPERATORS and not _text(left, right):
             yield ast.BinOp(left, OPERATORS[type(op)](), right)
         case ast.Compare(left, [op], right) if type(op) in OPERATORS:
             yield ast.Compare(left, [OPERATORS[type(op)]()], right)
