@@ -35,7 +35,8 @@ ROOT = Path(__file__).parents[1]
 HEAVY = ("numpy", "scipy.stats", "PIL.Image", "hypothesis", "pytest", "coverage", "jax", "optax")
 HEAVY += ("flax.linen", "orbax.checkpoint", "grain", "ml_collections", "rich", "jinja2")
 SLOW = ("faults", "golden", "gpu", "notebooks", "docs")  # their tests start other processes
-LEFT = shutil.ignore_patterns(".git", ".venv*", "build", "runs", "__pycache__", ".*_cache")
+UNCOMPILED = shutil.ignore_patterns("__pycache__")
+OUTPUT = {"build", "runs", "wheels"}  # at the top; not copied, as what starts with a dot
 CHANGE = ("file", "function", "before", "after")
 BUDGET = 40.0  # seconds of tests for one mutant
 Tests = dict[str, dict[str, Any]]  # by id: its seconds, and lines it runs by source file
@@ -67,7 +68,12 @@ def main(argv: list[str], root: Path = ROOT, heavy: Iterable[str] = HEAVY) -> No
     with tempfile.TemporaryDirectory(prefix="mutants") as folder:
         trees = [Path(folder) / f"{job}/{root.name}" for job in range(flags.jobs)]
         for tree in trees:
-            shutil.copytree(root, tree, ignore=LEFT)
+            tree.mkdir(parents=True)
+            for path in root.iterdir():
+                if path.is_file():
+                    shutil.copy2(path, tree)
+                elif path.name not in OUTPUT and path.name[0] != ".":
+                    shutil.copytree(path, tree / path.name, ignore=UNCOMPILED)
             compileall.compile_dir(tree / "src", quiet=2)
         tests = measured(root, trees, flags.out / "tests")
         results = Results(flags.out / "results.jsonl", _reasons(root))
@@ -166,13 +172,15 @@ def measured(root: Path, trees: list[Path], folder: Path) -> Tests:
 
     def measure(name: str, kept: Path) -> Job:
         def done(answer: Any) -> None:
-            print(f"measured {name}: {len(answer or {})} tests pass", flush=True)
-            kept.write_text(json.dumps(answer or {}))
+            found = "stopped" if answer is None else f"{len(answer)} tests pass"
+            print(f"measured {name}: {found}", flush=True)
+            if answer is not None:
+                kept.write_text(json.dumps(answer))
 
         return Job(lambda tree: _measure(tree, name), done, 900)
 
     in_parallel(iter([measure(*each) for each in missing]), trees)
-    for _, kept in jobs:
+    for kept in (kept for _, kept in jobs if kept.exists()):
         tests |= json.loads(kept.read_text())
     return tests
 
@@ -209,8 +217,8 @@ def chosen(file: str, lines: frozenset[int], tests: Tests) -> list[str]:
     several, total = [], 0.0
     order = sorted(reach | own, key=lambda i: (i not in reach, i not in own, tests[i]["seconds"]))
     for each in order:
-        total += tests[each]["seconds"]
-        if total < BUDGET:
+        if total + tests[each]["seconds"] < BUDGET:
+            total += tests[each]["seconds"]
             several.append(each)
     return several
 
@@ -282,7 +290,7 @@ def _job(
 
 def _try(root: Path, tree: Path, file: str, mutant: Mutant, ids: list[str]) -> str:
     """The first test that fails on the changed source, or "" where none does."""
-    shutil.copytree(root / "src", tree / "src", ignore=LEFT, dirs_exist_ok=True)
+    shutil.copytree(root / "src", tree / "src", ignore=UNCOMPILED, dirs_exist_ok=True)
     (tree / file).write_text(mutant.source)
     watch = Watch()
     code = run_pytest(tree, ids, watch, "-x") if ids else 0
