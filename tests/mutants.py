@@ -38,7 +38,6 @@ SLOW = ("faults", "golden", "gpu", "notebooks", "docs")  # their tests start oth
 UNCOMPILED = shutil.ignore_patterns("__pycache__")
 OUTPUT = {"build", "runs", "wheels"}  # at the top; not copied, as what starts with a dot
 CHANGE = ("file", "function", "before", "after")
-BUDGET = 40.0  # seconds of tests for one mutant
 Tests = dict[str, dict[str, Any]]  # by id: its seconds, and lines it runs by source file
 
 
@@ -56,6 +55,7 @@ def main(argv: list[str], root: Path = ROOT, heavy: Iterable[str] = HEAVY) -> No
     parser.add_argument("files", nargs="*", help="of src; all of them by default")
     parser.add_argument("--number", type=int, default=20, help="how many changes of each file")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--budget", type=float, default=40, help="seconds of tests for one change")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
     parser.add_argument("--out", type=Path, default=root / "build/mutants")
     flags = parser.parse_args(argv)
@@ -77,7 +77,7 @@ def main(argv: list[str], root: Path = ROOT, heavy: Iterable[str] = HEAVY) -> No
             compileall.compile_dir(tree / "src", quiet=2)
         tests = measured(root, trees, flags.out / "tests")
         results = Results(flags.out / "results.jsonl", _reasons(root))
-        jobs = (_jobs(root, file, flags.number, flags.seed, tests, results) for file in files)
+        jobs = (_jobs(root, file, flags, tests, results) for file in files)
         in_parallel((job for several in jobs for job in several), trees)
     results.table()
 
@@ -85,21 +85,25 @@ def main(argv: list[str], root: Path = ROOT, heavy: Iterable[str] = HEAVY) -> No
 def in_parallel(jobs: Iterator[Job], trees: list[Path]) -> None:
     """Forks a process for each job, in a tree that no other uses at the time."""
     running, free, more = {}, list(trees), True
-    while more or running:
-        while free and more:
-            job = next(jobs, None)
-            if more := job is not None:
-                tree = free.pop()
-                running[_fork(job.work, tree)] = job, tree, time.monotonic() + job.limit
-        for pid, (job, tree, end) in list(running.items()):
-            ended = os.waitpid(pid, os.WNOHANG)[0]
-            if not ended and time.monotonic() < end:
-                continue
-            _stop(pid, wait=not ended)
-            free.append(running.pop(pid)[1])
-            answer = tree.parent / "answer.json"
-            job.done(json.loads(answer.read_text()) if answer.exists() else None)
-        time.sleep(0.02)
+    try:
+        while more or running:
+            while free and more:
+                job = next(jobs, None)
+                if more := job is not None:
+                    tree = free.pop()
+                    running[_fork(job.work, tree)] = job, tree, time.monotonic() + job.limit
+            for pid, (job, tree, end) in list(running.items()):
+                ended = os.waitpid(pid, os.WNOHANG)[0]
+                if not ended and time.monotonic() < end:
+                    continue
+                _stop(pid, wait=not ended)
+                free.append(running.pop(pid)[1])
+                answer = tree.parent / "answer.json"
+                job.done(json.loads(answer.read_text()) if answer.exists() else None)
+            time.sleep(0.02)
+    finally:
+        for pid in running:
+            _stop(pid, wait=True)
 
 
 def _fork(work: Callable[[Path], Any], tree: Path) -> int:
@@ -109,6 +113,7 @@ def _fork(work: Callable[[Path], Any], tree: Path) -> int:
         return pid
     try:
         os.setsid()  # what the tests start is stopped with them
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` ignores it
         out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(out, 1)
         os.dup2(out, 2)
@@ -205,19 +210,23 @@ def _measure(tree: Path, name: str) -> Tests:
     return {id: test for id, test in tests.items() if id not in watch.bad}
 
 
-def chosen(file: str, lines: frozenset[int], tests: Tests) -> list[str]:
-    """Ids of tests that run these lines, then of those named like the file: fast ones first."""
+def chosen(file: str, lines: frozenset[int], tests: Tests, budget: float) -> list[str]:
+    """Ids of tests that run these lines, then of those named like the file: fast ones first.
+
+    All together take less than `budget` seconds.
+    """
     path = Path(file)
     beside = Path("tests", *path.parent.parts[2:], f"test_{path.stem}.py")
-    named = {str(beside), f"tests/commands/{beside.name}", "tests/test_house.py"}
-    own = {i for i in tests if i.partition("::")[0] in named}
+    named = {str(beside), f"tests/commands/{beside.name}"}
     reach = {i for i, test in tests.items() if lines & set(test["lines"].get(file, ()))}
     if not reach:  # module level, or another process
         reach = {i for i, test in tests.items() if file in test["lines"]}
+        named.add("tests/test_house.py")
+    own = {i for i in tests if i.partition("::")[0] in named}
     several, total = [], 0.0
     order = sorted(reach | own, key=lambda i: (i not in reach, i not in own, tests[i]["seconds"]))
     for each in order:
-        if total + tests[each]["seconds"] < BUDGET:
+        if total + tests[each]["seconds"] < budget:
             total += tests[each]["seconds"]
             several.append(each)
     return several
@@ -258,17 +267,17 @@ class Results:
 
 
 def _jobs(
-    root: Path, file: str, number: int, seed: int, tests: Tests, results: Results
+    root: Path, file: str, flags: argparse.Namespace, tests: Tests, results: Results
 ) -> Iterator[Job]:
     """The mutants of a file that are not known yet."""
     path = root / file
-    mutants = draw(path.read_text(), number, random.Random(f"{seed} {file}"))
-    picked = [(mutant, chosen(file, mutant.lines, tests)) for mutant in mutants]
-    for index, (mutant, ids) in enumerate(picked):
+    mutants = draw(path.read_text(), flags.number, random.Random(f"{flags.seed} {file}"))
+    for index, mutant in enumerate(mutants):
+        ids = chosen(file, mutant.lines, tests, flags.budget)
         row = {"file": file, "line": mutant.line, "function": mutant.function}
         row |= {"before": mutant.before, "after": mutant.after}
         where = sorted({root / each.partition("::")[0] for each in ids})
-        row["key"] = key = f"{seed} {index} {_digest(path)} {file}"
+        row["key"] = key = f"{flags.seed} {index} {_digest(path)} {file}"
         row["tests"] = _digest(*where)
         known = results.known.get(key)
         if known and (known["outcome"] == "caught" or known["tests"] == row["tests"]):
