@@ -152,9 +152,10 @@ def test_how_a_command_ends_is_its_status(error, status, tmp_path, monkeypatch):
     def command():
         raise error
 
-    with (tmp_path / "out").open("w") as out, pytest.raises(SystemExit) as end:
+    with (tmp_path / "out").open("w") as out:
         monkeypatch.setattr(sys, "stdout", out)
-        cli.run(command)
+        with pytest.raises(SystemExit) as end:
+            cli.run(command)
     assert end.value.code == status
 
 
