@@ -152,7 +152,7 @@ def _job(
         results.add(row | {"outcome": "survived" if failed == "" else "caught", "by": by})
 
     seconds = sum(tests[each]["seconds"] for each in ids)
-    return Job(lambda tree: _try(root, tree, file, mutant, ids), done, 40 + 8 * seconds)
+    return Job(lambda tree: _try(root, tree, file, mutant, ids), done, 30 + 4 * seconds)
 
 
 def _try(root: Path, tree: Path, file: str, mutant: Mutant, ids: list[str]) -> str:
