@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from typing import Any
 
 UNCOMPILED = shutil.ignore_patterns("__pycache__")
 OUTPUT = {"build", "runs", "wheels"}  # at the top; not copied, as what starts with a dot
+IDLE = 600  # seconds that a process may wait for the processor, or for nothing at all
 SLOW = ("faults", "golden", "gpu", "notebooks", "docs")  # their tests start other processes
 Tests = dict[str, dict[str, Any]]  # by id: its seconds, and lines it runs by source file
 
@@ -33,9 +35,6 @@ class Job:
     work: Callable[[Path], Any]
     done: Callable[[Any], None]  # None: it was stopped after `limit` seconds, or died
     limit: float  # of processor time, whatever else the machine does; the clock gets IDLE more
-
-
-IDLE = 600  # seconds that a process may wait for the processor, or for nothing at all
 
 
 def copy(root: Path, tree: Path) -> None:
@@ -92,6 +91,8 @@ def _fork(job: Job, tree: Path) -> int:
         done = json.dumps(job.work(tree))
         answer.with_suffix(".tmp").write_text(done)
         answer.with_suffix(".tmp").rename(answer)
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(0)
 
