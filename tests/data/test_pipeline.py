@@ -134,4 +134,6 @@ def test_the_smallest_batch_has_one_image_of_each_process(digits):
     for parts in (1, 2):
         batch = next(train_batches(digits, batch_size=parts, seed=0, parts=parts))
         assert batch["image"].shape[0] == 1
-        assert next(eval_batches(digits, "train", parts, parts=parts))["label"].shape == (1,)
+        assert next(eval_batches(digits, "train", batch_size=parts, parts=parts))[
+            "label"
+        ].shape == (1,)
