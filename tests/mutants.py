@@ -75,11 +75,10 @@ def chosen(file: str, lines: frozenset[int], tests: Tests, budget: float) -> lis
     """
     path = Path(file)
     beside = Path("tests", *path.parent.parts[2:], f"test_{path.stem}.py")
-    named = {str(beside), f"tests/commands/{beside.name}"}
+    named = {str(beside), f"tests/commands/{beside.name}", "tests/test_house.py"}
     reach = {i for i, test in tests.items() if lines & set(test["lines"].get(file, ()))}
     if not reach:  # module level, or another process
         reach = {i for i, test in tests.items() if file in test["lines"]}
-        named.add("tests/test_house.py")
     own = {i for i in tests if i.partition("::")[0] in named}
     several, total = [], 0.0
     order = sorted(reach | own, key=lambda i: (i not in reach, i not in own, tests[i]["seconds"]))
