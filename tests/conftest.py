@@ -1,6 +1,7 @@
 """What several tests share: the digits, prepared once, and a config small enough for seconds."""
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # also where there are GPUs: before jax
 
@@ -20,9 +21,11 @@ def pytest_addoption(parser) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def compile_once(tmp_path_factory) -> None:
-    """Runs of the same config share their compiled steps, in all of pytest-xdist's workers."""
+    """Runs of the same config share their compiled steps: in all of pytest-xdist's workers, and in
+    all sessions where JAX_COMPILATION_CACHE_DIR is set."""
     folder = tmp_path_factory.getbasetemp()
-    cache = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "jax"
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    cache = Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or folder / "jax")
     cache.mkdir(exist_ok=True)
     runtime.write_compilations_whole()
     for name, value in (

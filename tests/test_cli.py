@@ -1,10 +1,12 @@
 """The command line: options, overrides and how a command ends."""
 
+import errno
 import importlib
 import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +19,7 @@ from alexnet import __main__ as program
 from alexnet import cli, convert, evaluate, nets, prepare, train
 from alexnet.data.augment import VIEWS
 from alexnet.data.store import QUALITY, store_path
-from alexnet.errors import UserError
+from alexnet.errors import Interrupted, UserError
 from alexnet.training.loop import conclusion
 from alexnet.training.setup import KINDS, setup
 from alexnet.workdir.record import Validation
@@ -131,6 +133,30 @@ def test_every_command_of_the_paper_page_is_a_config():
         argv = shlex.split(command.replace("--config=", f"--config={ROOT}/"))
         config, _ = cli.parse(argv, {}, KINDS)
         nets.build(**config.net, classes=1000)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (Interrupted(signal.SIGTERM), 128 + 15),  # as shells count
+        (Interrupted(signal.SIGINT), 128 + 2),
+        (KeyboardInterrupt(), 128 + 2),
+        (BrokenPipeError(), 128 + 13),
+        (UserError("wrong"), 2),
+        (OSError(errno.ENOSPC, "No space left"), 2),
+        (MemoryError(), 2),
+    ],
+    ids=repr,
+)
+def test_how_a_command_ends_is_its_status(error, status, tmp_path, monkeypatch):
+    def command():
+        raise error
+
+    with (tmp_path / "out").open("w") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        with pytest.raises(SystemExit) as end:
+            cli.run(command)
+    assert end.value.code == status
 
 
 def test_a_mistake_ends_a_command_with_one_line_and_a_bug_with_its_traceback(capsys):

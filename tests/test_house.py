@@ -95,3 +95,17 @@ def test_training_loads_neither_tensorflow_nor_tfds(tmp_path):
         "assert not loaded, loaded"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+
+
+def test_dataclasses_are_frozen_but_for_what_fills_up():
+    thawed = {
+        f"{path.relative_to(SOURCE).with_suffix('')}.{node.name}"
+        for path in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+        for decorator in map(ast.unparse, node.decorator_list)
+        if "dataclass" in decorator and "frozen=True" not in decorator
+    }
+    assert thawed == {"reports/subject.Subject", "reports/part.Part", "reports/page.Run"} | {
+        "sweeps/runner.Job"
+    }

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from alexnet.data.images import TooLargeError, shorter_side, square_pixels, suffixes
+from alexnet.data.images import (
+    MAX_PIXELS,
+    TooLargeError,
+    shorter_side,
+    square,
+    square_pixels,
+    suffixes,
+)
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
@@ -66,7 +73,11 @@ def test_grey_palette_alpha_and_cmyk_become_rgb():
     np.testing.assert_array_equal(square_pixels(encoded(with_alpha), 40), expected)
     grey = square_pixels(encoded(picture.convert("L")), 40)
     np.testing.assert_array_equal(grey, np.asarray(picture.convert("L").convert("RGB")))
-    palette = square_pixels(encoded(picture.quantize(256), transparency=bytes([7, 9])), 40)
+    transparent = encoded(picture.quantize(256), transparency=bytes([7, 9]))
+    palette = square_pixels(transparent, 40)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Pillow warns of transparent palettes
+        np.testing.assert_array_equal(square(Image.open(io.BytesIO(transparent)), 40), palette)
     assert np.abs(palette.astype(int) - expected).mean() < 12
     cmyk = encoded(picture.convert("CMYK"), "JPEG", quality=95)
     assert np.abs(square_pixels(cmyk, 40).astype(int) - expected).mean() < 4
@@ -115,6 +126,11 @@ def test_a_damaged_exif_block_does_not_matter(kind, block):
         warnings.simplefilter("error")
         pixels = square_pixels(damaged, 48, upright=True)
     np.testing.assert_array_equal(pixels, square_pixels(plain, 48, upright=True))
+
+
+def test_the_largest_image_is_pillows():
+    """Where Pillow, which warns from half of it on, takes an image for a decompression bomb."""
+    assert MAX_PIXELS == 2 * Image.MAX_IMAGE_PIXELS
 
 
 def test_sizes_are_judged_by_the_header():

@@ -128,3 +128,12 @@ def test_impossible_batch_sizes(digits, batch_size, processes):
         train_batches(digits, batch_size=batch_size, seed=0, parts=processes)
     with pytest.raises(UserError, match="batch_size"):
         eval_batches(digits, "train", batch_size=batch_size, parts=processes)
+
+
+def test_the_smallest_batch_has_one_image_of_each_process(digits):
+    for parts in (1, 2):
+        batch = next(train_batches(digits, batch_size=parts, seed=0, parts=parts))
+        assert batch["image"].shape[0] == 1
+        assert next(eval_batches(digits, "train", batch_size=parts, parts=parts))[
+            "label"
+        ].shape == (1,)

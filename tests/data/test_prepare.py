@@ -1,4 +1,5 @@
 import fcntl
+import io
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import pytest
 import sklearn.datasets
 from PIL import Image
 
+from alexnet.data import prepare as preparing
 from alexnet.data.inventory import read_left_out
 from alexnet.data.prepare import ensure, prepare
 from alexnet.data.records import Writer
@@ -481,3 +483,15 @@ def test_names_of_folders_that_no_file_can_have(pets, tmp_path):
         assert sum(made.counts.values()) == 37
         json.dumps(as_json(made)).encode("ascii")
         summary(made).encode("utf-8")
+
+
+@pytest.mark.parametrize(("side", "size", "some"), [(32, 32, "half"), (33, 256, "most")])
+def test_why_images_have_the_size_they_have(monkeypatch, side, size, some):
+    png = io.BytesIO()
+    Image.new("L", (side, 50)).save(png, "PNG")
+    examples = [(png.getvalue(), 0)] * 4 + [(b"no image", 0)]
+    found, why = preparing._default_size(examples)
+    assert found == size
+    assert why.startswith(f"as {some} of 4 images have a shorter side of")
+    monkeypatch.setattr(preparing, "SAMPLE", 2)
+    assert "of 2 images, one in 2, have" in preparing._default_size(examples)[1]

@@ -1,7 +1,9 @@
 import itertools
+import zlib
 
 import numpy as np
 import pytest
+from array_record.python.array_record_module import ArrayRecordReader
 
 from alexnet.data import records
 from alexnet.data.records import DamagedError, Records, Writer, pack
@@ -31,6 +33,13 @@ def test_records_come_back_in_any_order(shards):
 def test_a_record_is_its_label_and_pixels(shards):
     _, written = shards
     assert written[3] == b"\3\0\0\0" + bytes([60]) * 27
+
+
+def test_four_bytes_behind_a_record_tell_its_place(shards):
+    """What stores on disk have: the CRC-32 of the split, the number and the record."""
+    path, written = shards
+    [found] = ArrayRecordReader(str(path / "train-00001.array_record")).read([1])
+    assert found == written[5] + zlib.crc32(b"train 5" + written[5]).to_bytes(4, "little")
 
 
 def test_shards_in_each_others_place_are_noticed(shards):

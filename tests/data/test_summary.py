@@ -6,7 +6,7 @@ import pytest
 from alexnet.data.inventory import Inventory, by_reason, read_left_out, write_left_out
 from alexnet.data.sources.raw import LeftOut
 from alexnet.data.store import Store
-from alexnet.data.summary import as_json, summary, warnings
+from alexnet.data.summary import as_json, summary, totals, warnings
 
 
 def store(train: dict[str, int], validation: dict[str, int] | None = None, **about) -> Store:
@@ -30,6 +30,7 @@ def test_nothing_to_warn_of():
         (store({"1": 9, "10": 9, "2": 9}), "numbers in the order of text: 1, 10, 2; name them 01"),
         (store({"a": 1, "b": 9}, {"a": 0, "b": 1}), "single training image, and none .*: a$"),
         (store({"a": 5, "b": 9}, {"a": 0, "b": 1}), "no validation images: a$"),
+        (store({"a": 2, "b": 9}, {"a": 0, "b": 1}), "no validation images: a$"),
         (store({"a": 5, "b": 50}), "class 'b' has 50 training images, 'a' has 5: a net may"),
         (store({"a": 5, "b": 5}, in_train={"validation": 2}), "2 of 2 validation images are byte"),
         (store({"a": 5, "b": 5}, in_classes=12, in_classes_first=list("cdefghijkl")),
@@ -39,6 +40,16 @@ def test_nothing_to_warn_of():
 def test_doubtful_datasets_get_warnings(made, line):
     assert len(warnings(made)) == 1
     assert re.search(line, warnings(made)[0])
+
+
+def test_totals_are_of_all_splits_where_they_are_known():
+    made = store({"a": 5, "b": 9}, {"a": 0, "b": 1})
+    assert totals(made) == [5, 10]
+    assert totals(dataclasses.replace(made, inventory=None)) == [None, None]
+
+
+def test_an_inventory_of_nothing_counts_nothing():
+    assert not any(dataclasses.asdict(Inventory()).values())
 
 
 def test_numbers_in_order_are_fine():

@@ -1,5 +1,6 @@
 """alexnet.load: photos in, classes, probabilities and features out, without the dataset."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ import alexnet
 from alexnet import predict
 from alexnet.data.images import square_pixels
 from alexnet.errors import UserError
+from alexnet.inference.classifier import Classifier
 from alexnet.models import network
 from alexnet.workdir import checkpoint
 
@@ -143,6 +145,11 @@ def test_filters_history_and_the_table(net):
     assert "368,842" in repr(net)
     assert "<td" in net._repr_html_()
     assert "368,842" in net._repr_html_()
+    about = dataclasses.replace(net.about, step=7, epoch=2.5)
+    for step, title in ((7, f"{TRAINED}, step 7 (epoch 2.50)"), (None, str(TRAINED))):
+        named = Classifier(net.params, dataclasses.replace(about, step=step))
+        assert repr(named).splitlines()[0] == title
+        assert title in named._repr_html_()
 
 
 def test_it_evaluates_as_training_did(net, data_dir):

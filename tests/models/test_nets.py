@@ -264,6 +264,8 @@ def test_maps_of_the_conv_local_nets(name):
     net = build(name, classes=10)
     found = sides(net, "conv1", "pool1", "conv2", "pool2", "local3", "local4")
     assert found == [24, 12, 12, 6, 6, 6]
+    for layer in ("local3", "local4"):  # initW=0.04, initB=0
+        assert (row(net, layer).std, row(net, layer).bias) == (0.04, 0)
 
 
 def test_response_norms_of_the_cifar_nets():

@@ -467,6 +467,45 @@ def test_test_time_is_the_mean_over_masks(inverted):
 # --- Meshes ---------------------------------------------------------------------------------------
 
 
+def small_with_weights():
+    """A net of two towers, and weights of numpy's: nothing is compiled to draw them."""
+    net = build("pocket", classes=6, image_size=18, remove="conv4,conv5,fc7")
+    shapes = jax.eval_shape(lambda: network.init(net, jax.random.key(0)))
+    random = np.random.default_rng(0)
+    return net, jax.tree.map(lambda leaf: 0.1 * random.normal(size=leaf.shape).astype("f"), shapes)
+
+
+def test_towers_apart_are_those_together():
+    """Here `jax.vmap` stands for two devices: one tower each, all that they exchange named."""
+    net, params = small_with_weights()
+    x_BHWC = np.random.default_rng(1).normal(size=(2, 18, 18, 3)).astype("f")
+    together, maps = jax.jit(functools.partial(network.apply, net))(params, x_BHWC)
+
+    def tower(params):
+        one = network.Network(net, local=1, axis="tower")
+        return one.apply({"params": params}, x_BHWC, method="activations")
+
+    each = jax.tree.map(lambda leaf: leaf[:, None], params)
+    apart, maps_apart = jax.jit(jax.vmap(tower, axis_name="tower"))(each)
+    np.testing.assert_allclose(np.concatenate(apart, -1), together, rtol=1e-4, atol=1e-5)
+    for name, found in maps.items():
+        both = np.concatenate(maps_apart[name], -1)
+        np.testing.assert_allclose(both[..., : found.shape[-1]], found, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kernels", "convs"), [(PLAIN, jnp.bfloat16), (CPU, jnp.float32)])
+def test_what_is_computed_in_half_precision(kernels, convs):
+    net, params = small_with_weights()
+    half = network.Network(net, dtype=jnp.bfloat16, kernels=kernels)
+    x_BHWC = np.zeros((2, 18, 18, 3), np.float32)
+    logits, maps = jax.eval_shape(
+        lambda: half.apply({"params": params}, x_BHWC, method="activations")
+    )
+    dtypes = {name: maps[name].dtype for name in ("conv1", "conv3", "fc6")}
+    assert dtypes == {"conv1": convs, "conv3": convs, "fc6": jnp.bfloat16}
+    assert logits.dtype == jnp.float32
+
+
 @pytest.mark.slow
 def test_on_a_mesh_of_one_device_it_is_apply():
     net = thin()

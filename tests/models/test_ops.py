@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.signal
+import scipy.special
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import reference
@@ -264,6 +265,13 @@ def test_for_eigen_few_channels_give_four_outputs_and_a_kernels_gradient_takes_3
     assert convolutions(cpu, 5, 1)[0] == "40,8,8,2"
     assert convolutions(cpu, 3, 1, 32).count(gradient) == 1
     assert convolutions(cpu, 3, 1, 999).count(gradient) == 8
+
+
+def test_other_nonlinearities_are_numpys_and_scipys():
+    x = np.linspace(-9, 9, 37, dtype=np.float32)
+    np.testing.assert_allclose(plain.tanh(x), np.tanh(x), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(plain.sigmoid(x), scipy.special.expit(x), rtol=1e-5)
+    np.testing.assert_array_equal(plain.none(x), x)
 
 
 @both

@@ -177,6 +177,18 @@ def test_runs_without_an_experiment_are_grouped_by_their_settings(tmp_path, caps
     ]
 
 
+def test_averages_are_told_apart_by_the_runs_that_they_are_of(tmp_path, capsys):
+    for name, seed, norm in (("a-0", 0, True), ("a-1", 1, True), ("b-0", 0, False)):
+        leave(tmp_path / name, [0.5], overrides={"seed": seed, "net.norm": norm})
+    errors = {"loss": 1.0, "top1_error": 0.25, "top5_error": 0.1, "count": 100, "commit": None}
+    for name, *of in (("aa-0", "a-0", "a-1"), ("aa-1", "a-1", "a-0"), ("ab-0", "a-0", "b-0")):
+        (tmp_path / name).mkdir()
+        found = json.dumps({"views": "centre", "of": of} | errors)
+        (tmp_path / name / plan.EVALUATION).write_text(found)
+    found = json.loads(run(capsys, tmp_path, "--format=json"))
+    assert {line["arm"]: line["n"] for line in found} == {"a": 2, "b": 1, "aa": 2, "ab": 1}
+
+
 def test_factors_of_epochs(tmp_path, capsys):
     """Figure 1's kind of claim: arms differ by a factor, whose logarithm has the interval."""
     for seed, (fast, slow) in enumerate([(1, 4), (1, 3), (2, 6), (1, 4), (2, 8)]):

@@ -106,6 +106,34 @@ def test_another_run_in_its_place_is_refused(tmp_path, item, overrides):
         plan.state(item, tmp_path)
 
 
+def test_states_of_an_evaluation(tmp_path):
+    made = experiment(a={}, pair={"of": {"a": 2}, "views": "ten_crop"})
+    item = next(item for item in plan.items(made, [0, 1], tmp_path) if item.views)
+    assert plan.state(item, tmp_path) == "new"
+    folder = tmp_path / "pair-0"
+    folder.mkdir()
+    for row, message in (
+        ({"views": "ten_crop", "of": ["a-0", "a-1"]}, ""),
+        ({"views": "centre", "of": ["a-0", "a-1"]}, "holds another evaluation: choose another"),
+        ({"views": "ten_crop", "of": ["a-1", "a-0"]}, "holds another evaluation: choose another"),
+        ({"views": "ten_crop", "of": "a-0"}, "evaluation.json.*: delete .*pair-0"),
+    ):
+        (folder / plan.EVALUATION).write_text(json.dumps(row))
+        if message:
+            with pytest.raises(UserError, match=message):
+                plan.state(item, tmp_path)
+        else:
+            assert plan.state(item, tmp_path) == "done"
+    (folder / plan.FAILURE).write_text("")
+    assert plan.state(item, tmp_path) == "failed"
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    leave(folder, [0.5])
+    with pytest.raises(UserError, match="pair-0 holds a run, not an evaluation"):
+        plan.state(item, tmp_path)
+
+
 def test_other_things_are_refused(tmp_path, item):
     (tmp_path / "a-0").mkdir()
     (tmp_path / "a-0/thesis.tex").write_text("")

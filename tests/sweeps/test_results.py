@@ -67,6 +67,18 @@ def test_files_that_are_kept_say_the_same_and_nothing_of_the_machine(tmp_path):
         assert getattr(after, name) == getattr(before, name), name
 
 
+def test_other_files_are_passed_over_and_damaged_results_are_not(tmp_path):
+    leave(tmp_path / "a-0", [0.5])
+    [file] = results.collect([read(tmp_path)["a-0"]], tmp_path / "kept")
+    (tmp_path / "kept/notes.json").write_text("{")
+    (tmp_path / "kept/list.json").write_text("[1]")
+    (tmp_path / "kept/a-1.txt").write_text(file.read_text())
+    assert list(read(tmp_path / "kept")) == ["a-0"]
+    file.write_text(file.read_text()[:-9])
+    with pytest.raises(UserError, match=r"kept/a-0.json is damaged.*: restore or delete it"):
+        read(tmp_path / "kept")
+
+
 def test_the_runs_of_an_earlier_version_are_read_as_they_are():
     found = read(ROOT / "experiments/results/runs")
     run = found["fig1-relu-0.001-0"]

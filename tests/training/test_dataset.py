@@ -1,5 +1,6 @@
 """A run is of the images it was trained on: what happens when they change, move or go."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -13,6 +14,8 @@ from support.tiny import tiny_config
 
 import alexnet
 from alexnet import evaluate
+from alexnet.data.statistics import Statistics
+from alexnet.data.store import Store
 from alexnet.errors import UserError
 from alexnet.training import dataset
 from alexnet.training.loop import train_and_evaluate
@@ -257,3 +260,84 @@ def test_evaluations_are_on_record(copy, capsys):
     assert {"split", "checkpoint", "top1_error", "top5_error", "loss", "count"} < set(rows[0])
     printed = capsys.readouterr().out.splitlines()
     assert f"top-1 error {rows[1]['top1_error']:.2%}" in printed[-1]
+
+
+# --- Stores made up -------------------------------------------------------------------------------
+
+
+def made_up(**fields) -> Store:
+    """Of two classes, with no images."""
+    statistics = Statistics(np.zeros((2, 2, 3)), np.ones(3), np.eye(3))
+    contents = {"train": "t", "validation": "v"}
+    some = {"name": "photos", "image_size": 2, "quality": 0, "classes": ("a", "b")}
+    some |= {"counts": {"train": 4, "validation": 1}, "contents": contents, "path": Path()}
+    return Store(**(some | {"statistics": statistics} | fields))
+
+
+def test_what_a_killed_process_left_is_written_anew_and_what_a_run_began_with_stays(tmp_path):
+    (tmp_path / "dataset.partial").mkdir()
+    (tmp_path / "dataset.partial/info.json").write_text("half")
+    dataset.remember(made_up(), tmp_path, begun=False)
+    assert dataset.remembered(tmp_path).contents == {"train": "t", "validation": "v"}
+    assert [path.name for path in tmp_path.iterdir()] == ["dataset"]
+    dataset.remember(made_up(contents={"train": "other"}), tmp_path, begun=True)
+    assert dataset.remembered(tmp_path).contents == {"train": "t", "validation": "v"}
+    dataset.remember(made_up(contents={"train": "other"}), tmp_path, begun=False)
+    assert dataset.remembered(tmp_path).contents == {"train": "other"}
+    (tmp_path / "earlier").mkdir()
+    dataset.remember(made_up(pixels={"train": "p"}), tmp_path / "earlier", begun=True)
+    assert dataset.remembered(tmp_path / "earlier").contents == {}
+    assert dataset.remembered(tmp_path / "earlier").pixels == {}
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "expected"),
+    [
+        ({}, {}, []),
+        ({}, {"contents": {"train": "x", "validation": "v"}}, ["train (then 4 images, now 4)"]),
+        (  # the same pixels from other files
+            {"pixels": {"train": "p"}},
+            {"contents": {"train": "x", "validation": "v"}, "pixels": {"train": "p"}},
+            [],
+        ),
+        ({"contents": {}}, {}, []),  # nothing but counts is known
+        (
+            {"contents": {}},
+            {"counts": {"train": 4000, "validation": 1}},
+            ["train (then 4 images, now 4,000)"],
+        ),
+        ({}, {"counts": {"train": 4}, "contents": {}}, ["validation (then 1 images, now 0)"]),
+    ],
+)
+def test_images_are_others_by_their_digests_or_else_by_their_number(then, now, expected):
+    then, now = made_up(**then), made_up(**now)
+    assert dataset.changed(then, now, ["train", "validation"]) == expected
+    assert dataset.same_images(then, now) == (bool(then.contents) and not expected)
+    assert dataset.changed(None, now, ["train"]) == []
+    assert not dataset.same_images(None, now)
+
+
+def test_a_split_more_is_another_dataset():
+    more = {"train": 4, "validation": 1, "test": 2}
+    assert not dataset.same_images(made_up(), made_up(counts=more))
+    assert not dataset.same_images(made_up(counts=more), made_up())
+
+
+def test_other_classes_are_told_by_what_came_and_went(tmp_path):
+    dataset.check_classes(tmp_path, (), ("a",))  # those of an imported net are not known
+    dataset.check_classes(tmp_path, ["a", "b"], ("a", "b"))
+    for now, line in (("ba", "they are in another order"), ("ac", "'b' went and 'c' came")):
+        with pytest.raises(UserError, match=f"classes than those of its dataset now: {line}$"):
+            dataset.check_classes(tmp_path, ("a", "b"), tuple(now))
+
+
+def test_digests_tell_splits_and_classes():
+    store = made_up(contents={"train": "0123456789abcdef"}, counts={"train": 4000, "test": 1})
+    assert dataset.digests(store) == {
+        "photos's train images": "4,000 (0123456789ab)",
+        "photos's test images": "1 (unknown)",
+        "photos's classes": "a, b",
+    }
+    assert dataset.is_known(store)
+    assert not dataset.is_known(dataclasses.replace(store, contents={}))
+    assert not dataset.is_known(None)

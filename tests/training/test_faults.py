@@ -249,10 +249,13 @@ def test_a_full_disk(data_dir, tmp_path, mended):
         subprocess.run(["umount", "-l", small], check=False)
 
 
-def test_health_says_what_to_do_where_what_was_saved_is_to_blame(tiny, tmp_path):
+@pytest.mark.parametrize(("step", "to_blame"), [(6, True), (7, False)])
+def test_health_says_what_to_do_where_what_was_saved_is_to_blame(tiny, tmp_path, step, to_blame):
     run = setup(tiny)
     with (
-        pytest.raises(UserError, match=r"if it fails there again, move .*/checkpoints/5 away"),
+        pytest.raises(UserError, match="goes on from step 5, the last that is saved") as error,
         health.explained(run, tmp_path, 5, lambda: 5),
     ):
-        raise DivergedError(6, "the loss is nan")
+        raise DivergedError(step, "the loss is nan")
+    mend = f"; if it fails there again, move {tmp_path}/checkpoints/5 away first"
+    assert (mend in str(error.value)) == to_blame

@@ -15,6 +15,7 @@ from support.processes import free_port, start
 from support.tiny import ROOT, drawn, plant, tiny_config
 
 from alexnet.errors import UserError
+from alexnet.models import network
 from alexnet.training import fine_tune, setup
 from alexnet.training.loop import train_and_evaluate
 from alexnet.workdir import checkpoint, record
@@ -210,6 +211,22 @@ def test_a_layer_only_the_source_has(make, source, tmp_path):
     config = make("five", init_from=str(tmp_path))
     with pytest.raises(UserError, match=r"conv4 is 2 x 3x3x48x48 in .* and missing in net pocket"):
         fine_tune.read_layers(setup.setup(config))
+
+
+def test_a_last_layer_is_fresh_for_other_classes_alone(make, tmp_path):
+    """Not where it reads more than here, nor where the source has none."""
+    config = make("three")
+    net = setup.setup(config).net
+    shapes = jax.eval_shape(lambda: network.init(net, jax.random.key(0)))
+    there = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    wider = there.pop("fc8") | {"kernel": np.zeros((2, 300, 2), np.float32)}
+    for found, last in (("2 x 300x2", {"fc8": wider}), ("missing", {})):
+        workdir = tmp_path / found
+        workdir.mkdir()
+        plant(workdir, config, there | last)
+        config.init_from = str(workdir)
+        with pytest.raises(UserError, match=rf"fc8 is {found} in .* and 2 x 256x2 in net pocket"):
+            fine_tune.read_layers(setup.setup(config))
 
 
 @pytest.mark.slow

@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 
-from alexnet.training.health import WINDOW, Alarm, guessing
+from alexnet.training.evaluation import Sums
+from alexnet.training.health import WINDOW, Alarm, DivergedError, Window, averages, guessing
 from alexnet.training.loop import train_and_evaluate
 
 LN_1000 = math.log(1000)
@@ -24,6 +26,28 @@ LN_1000 = math.log(1000)
 )
 def test_guessing_is_a_median_that_is_not_one_percent_below_chance(losses, expected):
     assert guessing(losses, 1000) == expected
+
+
+def sums_of(*each: float) -> Sums:
+    return Sums(*(np.float32(value) for value in each))
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_windows_averages_are_over_its_steps_and_those_before_a_checkpoint(waits):
+    window = Window(opened=(2, 3.0, 0.5, 0.25), waits=waits)
+    window.add(3, sums_of(8.0, 3, 1, 4))
+    assert averages(window.sums()) == (5 / 3, 1.25 / 3, 0.5 / 3, 3)
+    assert window.close() == [2.0]
+    window.add(5, sums_of(4.0, 4, 2, 4), sums_of(12.0, 2, 0, 4))
+    assert averages(window.sums()) == (2.0, 0.75, 0.25, 2)
+    assert window.close() == [1.0, 3.0]
+
+
+def test_a_loss_that_is_no_number_is_heard_of_a_step_later():
+    window = Window()
+    window.add(1, sums_of(float("nan"), 3, 1, 4))
+    with pytest.raises(DivergedError, match="the loss is nan"):
+        window.add(2, sums_of(8.0, 3, 1, 4))
 
 
 def heard(listener: Alarm, losses: list[float], every: int, start: int = 0) -> list[int]:

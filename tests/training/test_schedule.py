@@ -230,6 +230,7 @@ def test_steps_stretch_with_the_run_and_biases_may_stay():
         ({"kind": "milestones", "events": ((3, "conv1"),)}, r"events: \(3, 'conv1'\) is not"),
         ({"kind": "milestones", "events": (("conv1", 3, 0),)}, "events: .* is not"),
         ({"kind": "milestones", "events": ((3, "conv1", -1),)}, "events: .* is not"),
+        ({"kind": "milestones", "events": ((3, "colour_noise", 0.5),)}, "colour_noise is 1, on"),
         ({"kind": "plateau", "factor": 0.5}, "^factor=0.5: must be at least 1"),
         ({"kind": "plateau", "drops": -1}, "^drops=-1: must be at least 0"),
         ({"kind": "plateau", "patience": 0}, "^patience=0: must be at least 1"),

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import jax
@@ -654,3 +655,11 @@ def test_what_is_damaged_for_one_process_is_so_for_all(tmp_path):
     processes = [run("two_views", *folders, address, i) for i in range(2)]
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
     assert {path.name for path in (tmp_path / "0").iterdir()} == {"1", "3.damaged"}
+
+
+def test_what_nobody_catches_is_told_as_before_but_for_abandoned_writes(monkeypatch):
+    told = []
+    monkeypatch.setattr(checkpoint, "_hooks", [pytest.fail, told.append])
+    for error in (RuntimeError("Event loop is closed"), ValueError("another")):
+        checkpoint._without_orbax(SimpleNamespace(exc_value=error))
+    assert [str(what.exc_value) for what in told] == ["another"]

@@ -27,13 +27,15 @@ def pixels(batch: int) -> tuple[np.ndarray, list[int]]:
     return planes, [int(label) for label in rng.integers(0, 10, BATCH)]
 
 
-def write(archive: Path, protocol: int = 2, without: str = "") -> None:
+def write(archive: Path, protocol: int = 2, without: str = "", **first) -> None:
+    """`first` takes the place of what the first batch holds."""
     archive.parent.mkdir(parents=True, exist_ok=True)
     files = {"batches.meta": {b"num_cases_per_batch": BATCH, b"label_names": NAMES}}
     for number in range(1, 7):
         planes, labels = pixels(number)
         name = "test_batch" if number == 6 else f"data_batch_{number}"
         files[name] = {b"batch_label": b"some", b"data": planes, b"labels": labels}
+    files["data_batch_1"] |= {key.encode(): value for key, value in first.items()}
     with tarfile.open(archive, "w:gz") as tar:
         for name in sorted(files.keys() - {without}):
             content = pickle.dumps(files[name], protocol)
@@ -142,3 +144,20 @@ def test_unusable_archives(manual, capsys):
     with pytest.raises(UserError, match=r"is damaged \(it names builtins.print, which no batch"):
         cifar10.read(manual)
     assert "this ran" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("first", "message"),
+    [
+        ({"labels": [0] * 11 + [10]}, "labels that are no numbers from 0 to 9"),
+        ({"labels": [0] * 11 + [-1]}, "labels that are no numbers from 0 to 9"),
+        ({"labels": [0] * 11}, r"images uint8 \(12, 3072\), labels 11"),
+        ({"data": np.zeros((12, 3072), np.int16)}, "images int16"),
+        ({"data": np.zeros((12, 3071), np.uint8)}, r"\(12, 3071\)"),
+    ],
+    ids=str,
+)
+def test_batches_that_cannot_be(manual, first, message):
+    write(manual, **first)
+    with pytest.raises(UserError, match=rf"is damaged \(data_batch_1 has .*{message}"):
+        cifar10.read(manual)

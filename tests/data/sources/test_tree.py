@@ -1,0 +1,27 @@
+"""alexnet.data.sources.tree: what is in a folder, byte by byte."""
+
+import hashlib
+
+from alexnet.data.sources import tree
+
+
+def test_digests_come_in_order_with_a_reason_where_there_is_none(tmp_path):
+    paths = []
+    for number in range(tree.CHUNK + 3):
+        paths.append(tmp_path / f"{number}.png")
+        paths[-1].write_bytes(b"%d" % number)
+    expected = [hashlib.sha256(path.read_bytes()).digest()[:16] for path in paths]
+    paths[5] = tmp_path / "gone.png"
+    paths[tree.CHUNK] = tmp_path
+    expected[5], expected[tree.CHUNK] = "No such file or directory", "Is a directory"
+    assert list(tree.digests_of([str(path) for path in paths])) == expected
+    assert list(tree.digests_of([])) == []
+
+
+def test_kinds_are_the_five_that_there_are_most_of():
+    suffixes = ["txt"] * 1200 + ["HEIC", "heic", "a", "a", "b", "b", "c", "c", "d"]
+    names = [f"x.{suffix}" for suffix in suffixes] + ["README"] * 2
+    files = [tree.File(name, None) for name in names]
+    assert tree.kinds(files) == "found: 1,200 .txt, 2 .heic, 2 .a, 2 .b, 2 .c"
+    assert tree.kinds(files[-2:]) == "found: 2 without suffix"
+    assert tree.kinds([]) == "found: no files"

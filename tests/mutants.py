@@ -1,0 +1,173 @@
+"""Would the tests notice? One small change of the source at a time, and the tests that run it.
+
+    python tests/mutants.py [src/alexnet/FILE.py ...] [--number=20] [--seed=0] [--jobs=2]
+
+draws changes of each file (all files by default), runs the fast tests that reach them in a copy of
+the project, prints a line for each and a table of files at the end. `build/mutants/` keeps what was
+found: a second call goes on where the first was stopped. Which tests run which lines is
+measured first, with coverage.py (`pip install coverage`), and again for test files that changed.
+Survivors that change nothing have their reasons in `tests/equivalent_mutants.json`.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import random
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mutation_runs import (
+    UNCOMPILED,
+    Job,
+    Tests,
+    Watch,
+    copy,
+    digest,
+    in_parallel,
+    measured,
+    run_pytest,
+)
+from mutations import Mutant, draw
+
+ROOT = Path(__file__).parents[1]
+# Imported once and forked with: importing takes longer than most tests. None may start threads.
+HEAVY = ("numpy", "scipy.stats", "PIL.Image", "hypothesis", "pytest", "coverage", "jax", "optax")
+HEAVY += ("flax.linen", "orbax.checkpoint", "grain", "ml_collections", "rich", "jinja2")
+CHANGE = ("file", "function", "before", "after")
+
+
+def main(argv: list[str], root: Path = ROOT, heavy: Iterable[str] = HEAVY) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("files", nargs="*", help="of src; all of them by default")
+    parser.add_argument("--number", type=int, default=20, help="how many changes of each file")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--budget", type=float, default=40, help="seconds of tests for one change")
+    parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
+    parser.add_argument("--out", type=Path, default=root / "build/mutants")
+    flags = parser.parse_args(argv)
+    files = flags.files or sorted(str(p.relative_to(root)) for p in root.glob("src/**/*.py"))
+    flags.out = flags.out.absolute()
+    flags.out.mkdir(parents=True, exist_ok=True)
+    os.environ |= {"JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": str(flags.out / "jax")}
+    for name in heavy:
+        importlib.import_module(name)
+    with tempfile.TemporaryDirectory(prefix="mutants") as folder:
+        trees = [Path(folder) / f"{job}/{root.name}" for job in range(flags.jobs)]
+        for tree in trees:
+            copy(root, tree)
+        tests = measured(root, trees, flags.out / "tests")
+        results = Results(flags.out / "results.jsonl", _reasons(root))
+        jobs = (_jobs(root, file, flags, tests, results) for file in files)
+        in_parallel((job for several in jobs for job in several), trees)
+    results.table()
+
+
+def chosen(file: str, lines: frozenset[int], tests: Tests, budget: float) -> list[str]:
+    """Ids of tests that run these lines, then of those named like the file: fast ones first.
+
+    All together take less than `budget` seconds.
+    """
+    path = Path(file)
+    beside = Path("tests", *path.parent.parts[2:], f"test_{path.stem}.py")
+    named = {str(beside), f"tests/commands/{beside.name}", "tests/test_house.py"}
+    reach = {i for i, test in tests.items() if lines & set(test["lines"].get(file, ()))}
+    if not reach:  # module level, or another process
+        reach = {i for i, test in tests.items() if file in test["lines"]}
+    own = {i for i in tests if i.partition("::")[0] in named}
+    several, total = [], 0.0
+    order = sorted(reach | own, key=lambda i: (i not in reach, i not in own, tests[i]["seconds"]))
+    for each in order:
+        if total + tests[each]["seconds"] < budget:
+            total += tests[each]["seconds"]
+            several.append(each)
+    return several
+
+
+class Results:
+    """One line of JSON for each mutant that was tried, as it is found."""
+
+    def __init__(self, path: Path, reasons: dict[tuple[str, ...], str]):
+        self.path, self.reasons, self.shown = path, reasons, []
+        rows = path.read_text().splitlines() if path.exists() else []
+        self.known = {row["key"]: row for row in map(json.loads, rows)}
+
+    def add(self, row: dict[str, Any]) -> None:
+        self.known[row["key"]] = row
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        self.show(row)
+
+    def show(self, row: dict[str, Any]) -> None:
+        outcome, by = row["outcome"], row["by"]
+        reason = self.reasons.get(tuple(row[key] for key in CHANGE))
+        if outcome == "survived" and reason:
+            outcome, by = "equivalent", reason
+        self.shown.append((row["file"], outcome))
+        where = f"{row['file']}:{row['line']} {row['function']}"
+        print(f"{outcome:10} {where}: {row['before']} -> {row['after']} ({by})", flush=True)
+
+    def table(self) -> None:
+        counts = Counter(self.shown)
+        print(f"\n{'tried':>6}{'caught':>8}{'equivalent':>12}{'survived':>10}")
+        for file in [*dict(self.shown), "all"]:
+            row = [
+                sum(n for (f, o), n in counts.items() if file in (f, "all") and o == outcome)
+                for outcome in ("caught", "equivalent", "survived")
+            ]
+            print(f"{sum(row):6}{row[0]:8}{row[1]:12}{row[2]:10}  {file}")
+
+
+def _jobs(
+    root: Path, file: str, flags: argparse.Namespace, tests: Tests, results: Results
+) -> Iterator[Job]:
+    """The mutants of a file that are not known yet."""
+    path = root / file
+    mutants = draw(path.read_text(), flags.number, random.Random(f"{flags.seed} {file}"))
+    for mutant in mutants:
+        ids = chosen(file, mutant.lines, tests, flags.budget)
+        row = {"file": file, "line": mutant.line, "function": mutant.function}
+        row |= {"before": mutant.before, "after": mutant.after}
+        where = f"{file}:{mutant.line} {mutant.function}"
+        row["key"] = key = f"{digest(path)} {where}: {mutant.before} -> {mutant.after}"
+        row["tests"] = digest(*sorted({root / each.partition("::")[0] for each in ids}))
+        known = results.known.get(key)
+        if known and (known["outcome"] == "caught" or known["tests"] == row["tests"]):
+            results.show(known)
+        else:
+            yield _job(root, file, mutant, row, ids, tests, results)
+
+
+def _job(
+    root: Path, file: str, mutant: Mutant, row: dict, ids: list[str], tests: Tests, results: Results
+) -> Job:
+    def done(failed: str | None) -> None:
+        by = failed or f"{len(ids)} tests" if failed is not None else "time"
+        results.add(row | {"outcome": "survived" if failed == "" else "caught", "by": by})
+
+    seconds = sum(tests[each]["seconds"] for each in ids)
+    return Job(lambda tree: _try(root, tree, file, mutant, ids), done, 30 + 4 * seconds)
+
+
+def _try(root: Path, tree: Path, file: str, mutant: Mutant, ids: list[str]) -> str:
+    """The first test that fails on the changed source, or "" where none does."""
+    shutil.copytree(root / "src", tree / "src", ignore=UNCOMPILED, dirs_exist_ok=True)
+    (tree / file).write_text(mutant.source)
+    watch = Watch()
+    code = run_pytest(tree, ids, watch, "-x") if ids else 0
+    return "" if code == 0 else ([*watch.bad, "imports"])[0]
+
+
+def _reasons(root: Path) -> dict[tuple[str, ...], str]:
+    path = root / "tests/equivalent_mutants.json"
+    rows = json.loads(path.read_text()) if path.exists() else []
+    return {tuple(r[key] for key in CHANGE): r["why"] for r in rows}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

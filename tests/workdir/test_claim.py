@@ -1,0 +1,129 @@
+"""alexnet.workdir.claim: whose a workdir is, for how long, and what becomes of what it held."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from alexnet import config as configs
+from alexnet.errors import UserError
+from alexnet.training.setup import KINDS
+from alexnet.workdir import claim as claims
+from alexnet.workdir import record
+from alexnet.workdir.claim import Claim, claim, start_over
+
+
+@pytest.fixture
+def clock(monkeypatch) -> list[float]:
+    """What `monotonic` says there."""
+    now = [0.0]
+    monkeypatch.setattr(claims, "monotonic", lambda: now[0])
+    return now
+
+
+def held(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): path.read_text()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_new_workdir_is_made_with_its_parents_and_keeps_its_run(tiny, tmp_path):
+    workdir = tmp_path / "a/b/run"
+    with claim(workdir, tiny) as first:
+        assert first.run == record.run_of(workdir)
+    with claim(workdir, tiny) as second:
+        assert second.run == first.run
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_workdir_that_goes_is_missed_within_seconds(tiny, tmp_path, clock, replaced):
+    workdir = tmp_path / "run"
+    with claim(workdir, tiny) as own:
+        clock[0] = claims.LOOK_SECONDS
+        own.check()  # it is there
+        shutil.move(workdir, tmp_path / "elsewhere")
+        if replaced:
+            workdir.mkdir()
+            (workdir / claims.LOCK).write_text("")
+        clock[0] += claims.LOOK_SECONDS - 0.1
+        own.check()  # it does not look as often as that
+        clock[0] += 0.1
+        with pytest.raises(UserError, match="run was removed or replaced"):
+            own.check()
+
+
+def test_other_processes_neither_look_nor_note(tmp_path, clock):
+    other = Claim(tmp_path / "nowhere", "id", None)
+    clock[0] = 10 * claims.LOOK_SECONDS
+    other.check()
+    other.note_saved(3)
+
+
+def test_checkpoints_that_are_taken_away_are_missed(tiny, tmp_path):
+    with claim(tmp_path, tiny) as own:
+        own.note_saved(None)
+    assert (tmp_path / claims.LOCK).read_text() == ""
+    for _ in range(2):
+        with claim(tmp_path, tiny) as own:  # none was saved: it begins anew
+            (tmp_path / "checkpoints/3").mkdir(parents=True, exist_ok=True)
+            own.note_saved(3)
+            own.note_saved(4)
+        assert (tmp_path / claims.LOCK).read_text() == claims.SAVED
+    shutil.rmtree(tmp_path / "checkpoints")
+    with pytest.raises(UserError, match=r"checkpoints are gone: .* start over with --fresh"):
+        claim(tmp_path, tiny).__enter__()
+
+
+def test_what_a_resumed_run_may_change(tiny, tmp_path):
+    with claim(tmp_path, tiny):
+        pass
+    changed = tiny.copy_and_resolve_references()
+    configs.apply_overrides(changed, {"epochs": 9.0, "log_every": 3}, KINDS)
+    with claim(tmp_path, changed):
+        pass
+    configs.apply_overrides(changed, {"net.norm": False}, KINDS)
+    with pytest.raises(UserError, match=r"config.net.norm=True, not False: .* or start over with"):
+        claim(tmp_path, changed).__enter__()
+    with claim(tmp_path, changed, ("net.",)):
+        pass
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "tensorboard", "checkpoints"])
+def test_what_is_no_run_is_left_alone(tiny, tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=rf"holds {name} but no run"):
+        claim(tmp_path, tiny).__enter__()
+    assert not (tmp_path / "config.json").exists()
+
+
+def test_starting_over_puts_aside_what_was_there(tmp_path, capsys):
+    workdir = tmp_path / "run"
+    start_over(workdir)
+    assert not workdir.exists()
+    workdir.mkdir()
+    start_over(workdir)
+    assert held(workdir) == {".lock": ""}
+    (workdir / "earlier-notes").mkdir()  # the user's
+    for number, text in ((1, "one"), (2, "two")):
+        (workdir / "checkpoints").mkdir()
+        (workdir / "checkpoints/3").write_text(text)
+        (workdir / "config.json").write_text(text)
+        (workdir / ".lock").write_text("saved")
+        start_over(workdir)
+        found = f"what {workdir} held is in {workdir}/earlier-{number}\n"
+        assert capsys.readouterr().out == f"starting over: {found}"
+    assert held(workdir) == {
+        ".lock": "",
+        "earlier-1/checkpoints/3": "one",
+        "earlier-1/config.json": "one",
+        "earlier-2/checkpoints/3": "two",
+        "earlier-2/config.json": "two",
+    }
+
+
+def test_starting_over_waits_for_no_other(tiny, tmp_path):
+    with claim(tmp_path, tiny), pytest.raises(UserError, match="another run is using"):
+        start_over(tmp_path)
+    assert record.run_of(tmp_path)

@@ -1,0 +1,52 @@
+"""alexnet.workdir.record: what a run leaves beside its checkpoints."""
+
+import json
+
+import pytest
+
+from alexnet.errors import UserError
+from alexnet.workdir import record
+
+ROW = {"split": "validation", "views": "centre", "checkpoint": 9, "dataset": "photos"}
+
+
+def test_an_evaluation_takes_the_place_of_the_one_of_its_kind(tmp_path):
+    assert record.evaluations(tmp_path) == []
+    others = [ROW | {key: value} for key, value in (("views", "ten_crop"), ("checkpoint", 8))]
+    for row in (ROW | {"loss": 1.0}, *others, ROW | {"loss": 2.0, "notes": ["a note"]}):
+        record.save_evaluation(row, tmp_path)
+    assert record.evaluations(tmp_path) == [*others, ROW | {"loss": 2.0}]
+
+
+def test_an_evaluation_that_was_changed_is_damaged(tmp_path):
+    record.save_evaluation(ROW | {"loss": 1.0}, tmp_path)
+    path = tmp_path / "evaluation.json"
+    path.write_text(path.read_text().replace("1.0", "0.5"))
+    with pytest.raises(UserError, match=r"evaluation.json, row 1, is damaged"):
+        record.evaluations(tmp_path)
+
+
+def test_the_run_in_a_workdir_keeps_its_id(tmp_path, tiny):
+    assert record.run_of(tmp_path) == ""
+    record.save_config(tiny, tmp_path)
+    run = record.run_of(tmp_path)
+    assert len(run) == 16
+    tiny.seed = 5
+    record.save_config(tiny, tmp_path)
+    assert record.run_of(tmp_path) == run
+    assert record.saved_config(tmp_path).seed == 5
+    (tmp_path / "config.json").write_text("[]")
+    assert record.run_of(tmp_path) == ""
+
+
+def test_a_config_that_was_changed_on_purpose_needs_no_digest(tmp_path, tiny):
+    record.save_config(tiny, tmp_path)
+    path = tmp_path / "config.json"
+    found = json.loads(path.read_text())
+    found["seed"] += 1
+    path.write_text(json.dumps(found))
+    with pytest.raises(UserError, match=r"config.json is damaged .its digest differs.*'sha256'"):
+        record.saved_config(tmp_path)
+    del found["sha256"]
+    path.write_text(json.dumps(found))
+    assert record.saved_config(tmp_path).seed == found["seed"]
