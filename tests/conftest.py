@@ -5,12 +5,16 @@ from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # also where there are GPUs: before jax
 
+import hypothesis
 import jax
 import pytest
 from ml_collections import ConfigDict
 from support.tiny import tiny_config
 
 from alexnet.devices import runtime
+
+hypothesis.settings.register_profile("busy", deadline=None)  # for machines with other work
+hypothesis.settings.load_profile("busy")
 
 
 def pytest_addoption(parser) -> None:

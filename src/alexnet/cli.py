@@ -28,7 +28,7 @@ from alexnet.text import allowed, documented
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
-OWN_HELP = ("nets", "roofline")  # their help also lists the options of the net named
+OWN_HELP = ("nets", "roofline")  # with a net named, their help lists its options too
 DIGITS = 19  # of the largest 64-bit integer
 
 # A command's options: {name: (default, meaning)}. An option whose default is None is required.
@@ -76,7 +76,7 @@ def parse(
         kinds: `alexnet.training.setup.KINDS`.
 
     Raises:
-        UserError: for any mistake in them.
+        UserError: for any mistake in the arguments.
     """
     given = arguments([argument for argument in argv if not asks_help([argument])])
     file = given.pop("config", None)
@@ -100,10 +100,10 @@ def parse(
 
 
 def values(argv: Sequence[str], options: Options) -> dict[str, str]:
-    """A command's options: the given ones, and the defaults of the others.
+    """A command's options: those given, and the defaults of the others.
 
     Raises:
-        UserError: for any mistake in them.
+        UserError: for any mistake in the arguments.
     """
     return complete(arguments(argv, options), options)
 
@@ -139,7 +139,7 @@ def override(config: ConfigDict, texts: Mapping[str, str], kinds: configs.Kinds)
     """Applies overrides given as text; each gets the type of the value that it replaces.
 
     Raises:
-        UserError: for an unknown key (naming the nearest) or a value of another type.
+        UserError: for an unknown key (naming the nearest) or a value of the wrong type.
     """
     chosen = {key: text for key, text in texts.items() if key in kinds}
     configs.apply_overrides(config, chosen, kinds)  # first: they decide which settings there are
@@ -147,7 +147,7 @@ def override(config: ConfigDict, texts: Mapping[str, str], kinds: configs.Kinds)
 
 
 def typed_overrides(config: ConfigDict, texts: Mapping[str, str]) -> dict[str, Any]:
-    """The overrides as values of the settings' types. Raises UserError."""
+    """The overrides, converted to the settings' types. Raises UserError."""
     values = {}
     for key, text in texts.items():
         section, name = configs.place(config, key)
@@ -220,7 +220,7 @@ def typed(name: str, text: str, old: Any) -> Any:
 
 
 class Setting(NamedTuple):
-    """An entry in the help: a setting's current value, its meaning, the words that it allows."""
+    """An entry in the help: a setting's current value, its meaning and its allowed words."""
 
     value: Any
     meaning: str
@@ -259,7 +259,7 @@ def command_help(doc: str, options: Options) -> str:
     parts = [doc.strip(), "Options and their defaults:", listing(settings)]
     if "config" in options:
         parts.append(
-            "--config.a.b=VALUE is a setting; alexnet train --config=FILE --help lists all."
+            "--config.a.b=VALUE changes a setting; alexnet train --config=FILE --help lists all."
         )
     return "\n\n".join(parts)
 
@@ -277,7 +277,7 @@ def config_help(file: str, config: ConfigDict, kinds: configs.Kinds) -> str:
 
 def config_settings(config: ConfigDict, kinds: configs.Kinds) -> dict[str, Setting]:
     """Every setting of a config by its dotted key, those outside the sections first."""
-    from alexnet.training.setup import SECTIONS  # imports JAX, which a net alone does not need
+    from alexnet.training.setup import SECTIONS  # imports JAX, which help on a net does not need
 
     tree = config.to_dict()
     plain = {name: value for name, value in tree.items() if not isinstance(value, Mapping)}
@@ -319,7 +319,7 @@ def listing(settings: Mapping[str, Setting], prefix: str = "--") -> str:
     """An entry for each setting: how to write it, and what it means."""
     lines = []
     for name, (value, meaning, words) in settings.items():
-        shown = "...    (needed)" if value is None else shlex.quote(str(value))
+        shown = "...    (required)" if value is None else shlex.quote(str(value))
         lines.append(f"  {prefix}{name}={shown}")
         choice = "one of: " + ", ".join(word or repr(word) for word in words) if words else ""
         for text in (meaning, choice):

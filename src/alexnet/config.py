@@ -27,7 +27,7 @@ import numpy as np
 from alexnet import errors
 from alexnet.errors import UserError, local_path, nearest, one_line
 
-if TYPE_CHECKING:  # functions import it: not every command needs it
+if TYPE_CHECKING:  # imported inside functions: not every command needs it
     import ml_collections
 
 REQUIRED = inspect.Parameter.empty  # stands for the default of a required argument
@@ -50,7 +50,7 @@ class Kind:
     filled_in: Sequence[str] = ()
 
     def defaults(self, key: str, choice: str) -> dict[str, Any]:
-        """The settings that come with a choice and their defaults, or REQUIRED.
+        """The settings that come with a choice, each with its default or REQUIRED.
 
         Raises:
             UserError: if there is no such choice for the setting `key`.
@@ -68,7 +68,7 @@ class Kind:
 
 Kinds = Mapping[
     str, Kind
-]  # {"net.name": ...}; this file may not import the nets, so callers pass it
+]  # {"net.name": ...}; this file may not import the nets, so callers pass these
 
 
 def load(file_and_variant: str, kinds: Kinds) -> ml_collections.ConfigDict:
@@ -127,7 +127,7 @@ def run_file(path: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def blamed_on(path: Path, variant: str = "") -> Iterator[None]:
-    """Turns what a user's file, or one beside it, raises into a UserError with file and line."""
+    """Turns an error raised in a user's file, or one beside it, into a UserError with its line."""
     try:
         yield
     except UserError as error:
@@ -156,7 +156,7 @@ def _blame(path: Path, error: BaseException) -> str:
 
 
 def _are_settings(layers: Any) -> bool:
-    """Whether a config file may return them: dicts whose keys are text, the first not empty."""
+    """Whether these are valid layers: dicts whose keys are text, the first not empty."""
     return (
         isinstance(layers, tuple | list)
         and bool(layers)
@@ -198,10 +198,10 @@ def apply_overrides(
     Settings that choose a function are applied first. A new choice RESETS the section to the new
     function's defaults, even for names that both functions have: the old value was meant for the
     old function. Only settings without a default, such as `schedule.rate`, keep their value. The
-    same choice resets nothing.
+    same choice again resets nothing.
 
     Raises:
-        UserError: for an unknown key (naming the nearest) or a value of another type.
+        UserError: for an unknown key (naming the nearest) or a value of the wrong type.
     """
     for key in kinds:
         if key in overrides:
@@ -251,7 +251,7 @@ def _like(old: Any, key: str, value: Any) -> Any:
 
 
 def _finite(value: Any) -> bool:
-    """Whether no number in a value, or in tuples inside it, is NaN or infinite."""
+    """Whether every number in a value, or in tuples inside it, is finite."""
     if isinstance(value, tuple | list):
         return all(map(_finite, value))
     return not isinstance(value, float) or math.isfinite(value)

@@ -78,7 +78,7 @@ def test_images_that_cannot_be_read_are_left_out(pets, tmp_path):
         ["cannot be read", "dogs/cut.jpg"],
     ]
     assert "cats/0-first.png (empty)" in made.inventory.unreadable
-    assert "dogs/99.png (no image by its content)" in made.inventory.unreadable
+    assert "dogs/99.png (not an image by its content)" in made.inventory.unreadable
 
 
 def test_too_many_unreadable_images_stop_it(pets, tmp_path):
@@ -89,7 +89,7 @@ def test_too_many_unreadable_images_stop_it(pets, tmp_path):
         UserError, match=r"at least \d+ of 49 images cannot be read .* than max_bad=0\.05 allows: "
     ) as error:
         prepare(name, str(tmp_path), 32, progress=False)
-    assert str(error.value).count("(no image by its content)") == 10
+    assert str(error.value).count("(not an image by its content)") == 10
     assert not list((tmp_path / "alexnet_store").glob("*32px*"))
     with pytest.raises(UserError, match="not prepared"):
         open_store(name, str(tmp_path), 32)

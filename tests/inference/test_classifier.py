@@ -207,7 +207,7 @@ def test_a_workdir_without_a_mean_image_asks_for_the_dataset(tmp_path):
         (lambda net: net.predict(np.zeros((4, 4, 4), np.uint8)), r"uint8 \[4, 4, 4\]"),
         (lambda net: net.predict("x", views="five"), "views='five': choose one of centre"),
         (lambda net: net.features("x", "fc9"), "no layer 'fc9'; did you mean 'fc"),
-        (lambda net: net.filters("fc6"), "fc6 of net pocket alexnet is no convolution"),
+        (lambda net: net.filters("fc6"), "fc6 of net pocket alexnet is not a convolution"),
         (lambda net: net.filters("conv9"), "no kernels 'conv9'; did you mean 'conv"),
         (lambda net: alexnet.load("/nowhere"), "/nowhere: no such workdir or file"),
         (lambda net: alexnet.load(TRAINED, 7), "there is no step 7"),

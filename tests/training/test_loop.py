@@ -414,4 +414,4 @@ def test_a_run_that_does_not_learn_says_so_once(tiny, tmp_path, capsys, monkeypa
     tiny.epochs = 5.0  # 29 steps
     train_and_evaluate(tiny, tmp_path)
     [line] = [line for line in capsys.readouterr().out.splitlines() if "guessing" in line]
-    assert "for 10 steps, that of guessing is ln(10) = 2.303; at initialisation dropout" in line
+    assert "for 10 steps; the loss of guessing is ln(10) = 2.303; at initialisation dropout" in line

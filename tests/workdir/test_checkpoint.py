@@ -472,7 +472,7 @@ def test_a_renamed_checkpoint_is_noticed(tmp_path):
 def test_a_checkpoint_of_another_run_is_noticed(tmp_path):
     with Checkpoints(tmp_path, "one") as checkpoints:
         checkpoints.save(1, make_state(1), Progress(), None)
-    with pytest.raises(UserError, match="1 is of another run: move it to another folder"):
+    with pytest.raises(UserError, match="1 belongs to another run: move it to another folder"):
         Checkpoints(tmp_path, "two")
     for run in ("one", ""):  # whoever knows of no run takes it as it is
         with Checkpoints(tmp_path, run) as checkpoints:
@@ -489,7 +489,7 @@ def test_strays_are_named_and_left_alone(tmp_path, capfd):
     assert sorted(line.split()[0].rpartition("/")[2] for line in lines) == sorted(
         ["50", "50.orbax-checkpoint-tmp", "notes.txt", "²", "007"]
     )
-    assert all(line.endswith("is no checkpoint, and is left alone") for line in lines)
+    assert all(line.endswith("is not a checkpoint, and is left alone") for line in lines)
     assert (tmp_path / "50").read_text() == "mine"
     assert not checkpoint.begun(tmp_path / "none")
 

@@ -24,8 +24,8 @@ from alexnet.text import printable
 
 T = TypeVar("T")
 
-CHUNK = 32  # images a task: enough to hide its overhead
-TOGETHER = 2**16  # values that the statistics take at once: small images are added several at once
+CHUNK = 32  # images per task, enough to hide the overhead
+TOGETHER = 2**16  # values per update of the statistics: small images are added in groups
 
 
 class Plan(NamedTuple):
@@ -35,7 +35,7 @@ class Plan(NamedTuple):
         name: the dataset's name.
         image_size: S, in pixels.
         quality: of the JPEGs; 0 stores raw pixels.
-        max_pixels: of an image; larger ones are left out.
+        max_pixels: the most in an image; larger ones are left out.
         max_bad: the share of images that may be too large or unreadable.
         progress: whether to show progress, if there is a terminal.
         size: why `image_size` is what it is; "" if it was asked for.
@@ -51,24 +51,24 @@ class Plan(NamedTuple):
 
 
 class _Chunk(NamedTuple):
-    """The readable ones of some consecutive examples, and the bad ones."""
+    """Some consecutive examples: the readable ones and the bad ones."""
 
     records: list[bytes]
     names: list[str]
     labels: list[int]
     digests: list[bytes]  # of each image's bytes
     contents: bytes  # digests of label, path and bytes, one after the other
-    pixels: bytes  # the same of label and pixels, if these are stored raw
+    pixels: bytes  # the same for label and pixels, if stored raw
     statistics: Accumulator
     bad: list[LeftOut]
     bad_contents: bytes
 
 
 def take_in(raw: RawData, path: Path, plan: Plan, write: bool = True) -> Store:
-    """Makes a store in the empty folder `path`; without `write`, no files.
+    """Makes a store in the empty folder `path`; without `write`, writes no files.
 
     Raises:
-        UserError: if more images than `plan.max_bad` are bad, or a class or split has none left.
+        UserError: if a larger share than `plan.max_bad` is bad, or a class or split has none left.
         OSError: if a file cannot be written.
     """
     tally = _Tally(raw, plan)
@@ -117,7 +117,7 @@ def contents(raw: RawData, without: Iterable[str]) -> tuple[dict[str, str], str]
 
 
 class _Tally:
-    """A preparation's counts and digests so far; the split "train" comes first."""
+    """Counts and digests so far; the split "train" must be added first."""
 
     def __init__(self, raw: RawData, plan: Plan):
         self.raw, self.plan = raw, plan
@@ -275,7 +275,7 @@ def _hasher(data: bytes = b"") -> "hashlib.blake2b":
 def _why(error: Exception) -> str:
     """Why an image cannot be read; Pillow's words about our buffer are left out."""
     if isinstance(error, UnidentifiedImageError):
-        return "no image by its content"
+        return "not an image by its content"
     return error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
 
 
@@ -284,7 +284,7 @@ def _named(file: LeftOut) -> str:
 
 
 def _in_chunks(work: Callable[[range], T], count: int) -> Iterator[T]:
-    """`work` on consecutive ranges up to `count`, in threads; results in order, few in flight."""
+    """Runs `work` on ranges up to `count` in threads; yields in order, with few in flight."""
     threads = os.cpu_count() or 1
     pending: collections.deque[futures.Future[T]] = collections.deque()
     with futures.ThreadPoolExecutor(threads) as pool:

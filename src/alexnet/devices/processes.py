@@ -1,8 +1,8 @@
 """Several processes as one run: joining them, agreeing, and ending when one is lost.
 
---coordinator=HOST:PORT --processes=2 --process=0     by hand, with --process=1 on the other
+--coordinator=HOST:PORT --processes=2 --process=0     by hand, with --process=1 for the other
 --coordinator=auto                                    under SLURM, Open MPI, Kubernetes, ...
---cpu_devices=2                                       one process, pretending to have devices
+--cpu_devices=2                                       one process with 2 virtual devices
 """
 
 import contextlib
@@ -26,10 +26,10 @@ from alexnet.errors import Interrupted, UserError
 from alexnet.text import say
 
 HEARTBEAT_SECONDS = 100  # a process counts as lost after this long without a sign of life
-ANSWER_SECONDS = 35  # for which the others try to reach process 0
-JOIN_SECONDS = 300  # for which the processes wait for each other
-NOTICE_SECONDS = 10  # after which a process says that it is waiting
-ASK_SECONDS = 3  # between the processes' questions to each other whether to stop
+ANSWER_SECONDS = 35  # how long the others try to reach process 0
+JOIN_SECONDS = 300  # how long the processes wait for each other
+NOTICE_SECONDS = 10  # how long a process waits before it says so
+ASK_SECONDS = 3  # how often the processes ask each other whether to stop
 SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
 MOST_CPU_DEVICES = 256  # each takes threads and memory of this machine
 UNREACHABLE = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "Unable to initialize backend")
@@ -44,11 +44,11 @@ T = TypeVar("T")
 def join(
     coordinator: str = "", processes: str = "", process: str = "", cpu_devices: str = ""
 ) -> None:
-    """Makes this process one of several, or makes virtual CPU devices; before jax's first use.
+    """Makes this process one of several, or makes virtual CPU devices. Call it before using jax.
 
     Raises:
-        UserError: for options that do not go together, or if the others cannot be reached; if
-            process 0 does not answer, within a minute.
+        UserError: for options that do not go together, or if the others cannot be reached (within
+            a minute if process 0 does not answer).
     """
     numbers = {"processes": processes, "process": process, "cpu_devices": cpu_devices}
     for name, text in numbers.items():
@@ -129,7 +129,7 @@ def address(coordinator: str) -> tuple[str, int]:
     host, _, port = coordinator.rpartition(":")
     if not host or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 2**16:
         raise UserError(f"--coordinator={coordinator}: write HOST:PORT, such as 10.0.0.1:8476")
-    host = host.strip("[]")  # of IPv6
+    host = host.strip("[]")  # around an IPv6 address
     try:
         socket.getaddrinfo(host, int(port))
     except (OSError, UnicodeError) as error:
@@ -161,8 +161,8 @@ def ends_clearly() -> Iterator[None]:
     """Ends one of several processes at once, with its reason; the others then notice and end.
 
     An ordinary exit would wait minutes for the others, which would wait for this one. `Interrupted`
-    passes through: all processes have agreed to stop. If jax misses a heartbeat, jax aborts the
-    process, with another report.
+    passes through: all processes have agreed to stop. If jax misses a heartbeat, it aborts the
+    process with a report of its own.
     """
     try:
         yield
@@ -189,7 +189,7 @@ def agreed(number: int) -> int:
 
 
 def gathered(value: Any) -> list[Any]:
-    """Every process's value, in order, after a pass through JSON; every process must call it."""
+    """Every process's value, in order, after a JSON round trip; every process must call it."""
     text = json.dumps(value)
     if jax.process_count() == 1:
         return [json.loads(text)]
@@ -206,8 +206,8 @@ def together(attempt: Callable[[], T], *expected: type[Exception]) -> T:
     wait for other processes.
 
     Args:
-        expected: the exceptions that it may raise besides UserError, which comes first, in order of
-            precedence. Each can be made from a message.
+        expected: the exceptions that `attempt` may raise, in order of precedence after UserError.
+            Each must take a message as its only argument.
     """
     expected = (UserError, *expected)
     wrong = None
@@ -254,7 +254,7 @@ class Interruption:
     thread handle signals: in another thread this does nothing.
 
     Args:
-        second_ends: False raises KeyboardInterrupt in the main thread instead of ending.
+        second_ends: if False, a second signal raises KeyboardInterrupt in the main thread.
     """
 
     signal = 0

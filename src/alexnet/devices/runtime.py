@@ -1,15 +1,16 @@
 """The process: its allocator and its compiled programs.
 
-On CPUs under Linux commands take mimalloc in place of the C library's malloc. XLA takes memory for
-the maps of a step in one block and gives it back after the step. glibc hands it back to the kernel,
-which zeroes it for the next step. Told to keep it, glibc lets small blocks settle there, until a
-step needs new room. mimalloc keeps the block, in huge pages, and finds it again if it has one area
-for everything: of several, each thread prefers another, and soon something is in the way in all of
-them. A process has to begin with its allocator, so a command starts itself anew before anything
-large is imported; nothing here imports JAX before it needs it. Set LD_PRELOAD or one of SETTINGS,
-even to nothing, to choose for yourself. Notebooks and other programs that import this package are
-left alone, and so are environments with a plugin for GPUs, whose maps are not in this memory: only
-`python -m alexnet`, `python -m alexnet.train` and the script `alexnet` begin anew.
+On CPUs under Linux, commands use mimalloc instead of the C library's malloc. XLA allocates a step's
+feature maps as one block and frees it after the step. glibc returns the block to the kernel, which
+zeroes it for the next step. Told to keep it, glibc lets small blocks settle there, until a step
+needs a new block. mimalloc keeps the block, in huge pages, and reuses it if it has a single arena:
+with several, each thread prefers its own, and soon something is in the way in every arena.
+
+The allocator must be set before a process starts, so a command restarts itself before it imports
+anything large; nothing here imports JAX before it needs it. To choose for yourself, set LD_PRELOAD
+or one of SETTINGS, even to nothing. Notebooks and other programs that import this package are left
+alone, and so are environments with a GPU plugin, whose feature maps are not in this memory: only
+`python -m alexnet`, `python -m alexnet.train` and the script `alexnet` restart.
 """
 
 import errno
@@ -25,8 +26,8 @@ from alexnet.errors import UserError, one_line
 
 MIMALLOC, LIBRARY = "cmeel-mimalloc", "libmimalloc.so"
 SETTINGS = {
-    "MIMALLOC_ARENA_RESERVE": "16GiB",  # an area; addresses only, memory is taken when it is used
-    "MIMALLOC_PURGE_DELAY": "60000",  # ms that unused memory is kept, many steps long
+    "MIMALLOC_ARENA_RESERVE": "16GiB",  # one arena: address space only, committed on use
+    "MIMALLOC_PURGE_DELAY": "60000",  # ms; keeps unused memory for many steps
 }
 
 
@@ -41,7 +42,7 @@ def is_command(argv: Sequence[str], orig_argv: Sequence[str]) -> bool:
     """Whether this process is a command of ours that has not begun yet.
 
     Args:
-        argv: `sys.argv`, whose first is "-m" while Python looks for the module of `python -m`.
+        argv: `sys.argv`, whose first item is "-m" while Python looks for the module of `python -m`.
         orig_argv: `sys.orig_argv`, which names that module.
     """
     option, program = what_runs(orig_argv)
@@ -78,7 +79,7 @@ def _quiet_interrupt(
 
 
 def allocator_environment() -> dict[str, str]:
-    """What a process must begin with to use mimalloc; nothing where its wheel is not installed."""
+    """The environment with which a process uses mimalloc; empty if its wheel is not installed."""
     if sys.platform != "linux":
         return {}
     try:
@@ -90,7 +91,7 @@ def allocator_environment() -> dict[str, str]:
 
 
 def restart_with_mimalloc() -> None:
-    """Replaces this process by the same command with mimalloc, unless the user has chosen."""
+    """Restarts this command with mimalloc, unless the user has chosen an allocator."""
     if os.environ.keys() & {"LD_PRELOAD", *SETTINGS} or util.find_spec("jax_plugins"):
         return
     if settings := allocator_environment():
@@ -99,7 +100,7 @@ def restart_with_mimalloc() -> None:
 
 
 def cache_compilations() -> None:
-    """Keeps compiled steps between commands, where the user has not chosen a place for them.
+    """Caches compiled steps between commands, in our folder unless the user has chosen another.
 
     Raises:
         UserError: if there is no device to compile for.
@@ -113,10 +114,10 @@ def cache_compilations() -> None:
 
 
 def write_compilations_whole() -> None:
-    """Makes JAX write a compiled step beside its cache and then move it there.
+    """Makes JAX write a compiled step to a temporary folder and then move it into its cache.
 
-    JAX itself writes in place, so another process may read half a file, and never replaces a file,
-    so it warns at every start about one that a kill cut short. If a later JAX has no such class,
+    JAX itself writes in place, so another process may read half a file. It never replaces a file,
+    so it warns at every start about one that a kill cut short. If a later JAX has no LRUCache,
     nothing changes.
     """
     try:
@@ -128,31 +129,31 @@ def write_compilations_whole() -> None:
     in_place = LRUCache.put
 
     def put(self: LRUCache, key: str, value: bytes) -> None:
-        if self.eviction_enabled or not os.path.isdir(self.path):  # it locks; it is remote
+        if self.eviction_enabled or not os.path.isdir(self.path):  # JAX locks it, or it is remote
             return in_place(self, key, value)
         with tempfile.TemporaryDirectory(dir=self.path, ignore_cleanup_errors=True) as folder:
             in_place(LRUCache(folder, max_size=-1), key, value)
             for name in os.listdir(folder):
                 os.replace(os.path.join(folder, name), os.path.join(self.path, name))
 
-    LRUCache.put = put  # type: ignore[method-assign]  # it has no setting for this
+    LRUCache.put = put  # type: ignore[method-assign]  # JAX has no setting for this
 
 
 def check_devices() -> None:
-    """Raises UserError if jax finds none, as where JAX_PLATFORMS names what is not there."""
+    """Raises UserError if jax finds no device, as when JAX_PLATFORMS names a missing one."""
     import jax
 
     try:
         jax.devices()
-    except Exception as error:  # of its plugins, too
+    except Exception as error:  # plugins raise their own
         asked = os.environ.get("JAX_PLATFORMS", "")
         why = one_line(error).partition(". (set JAX_PLATFORMS")[0] or "it is not here"
-        mend = "unset it, or name one that is: cpu, cuda" if asked else "see jax's installation"
+        mend = "unset it, or name one it has: cpu, cuda" if asked else "see jax's installation"
         raise UserError(f"jax has no device ({why}): {mend}", f"JAX_PLATFORMS={asked}") from None
 
 
 def writable_cache() -> Path | None:
-    """Where compiled steps are kept; None, with a line, where nothing can be."""
+    """The folder where compiled steps are kept; None, with a line on stderr, if none can be."""
     try:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         cache = Path(home) / "alexnet"
@@ -160,7 +161,7 @@ def writable_cache() -> Path | None:
         if not os.access(cache, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(cache))
         return cache
-    except (OSError, RuntimeError) as error:  # a read-only home; nobody knows where it is
+    except (OSError, RuntimeError) as error:  # home is read-only, or unknown
         why = getattr(error, "strerror", None) or one_line(error)
         print(f"compiled steps are not kept ({why}): set XDG_CACHE_HOME", file=sys.stderr)
         return None

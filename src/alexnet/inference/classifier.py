@@ -134,7 +134,7 @@ class Classifier:
     def logits(
         self, images_BSSC: jax.Array, views: str = "centre", view: jax.Array | int = 0
     ) -> jax.Array:
-        """float32 [B, K] for one view of uint8 squares of `about.image_size` pixels.
+        """Logits, float32 [B, K], for one view of uint8 squares, `about.image_size` pixels wide.
 
         The operations are the plain ones, so grad and jvp work.
         """
@@ -178,7 +178,7 @@ class Classifier:
     def top(
         self, photos: Photo | Iterable[Photo], count: int = 5, views: str = "centre"
     ) -> list[list[tuple[str, float]]]:
-        """For each photo its most probable classes and their probabilities, the best first."""
+        """For each photo, its most probable classes and their probabilities, best first."""
         best = []
         for p_K in self.predict(photos, views):
             order = np.argsort(-p_K, kind="stable")[:count]
@@ -211,14 +211,14 @@ class Classifier:
         return found[0] if isinstance(rows, str) else dict(zip(names, found, strict=True))
 
     def filters(self, row: str = "conv1") -> np.ndarray:
-        """A convolution's kernels, float32 [kernels, height, width, maps], tower after tower."""
+        """A convolution's kernels, float32 [kernels, height, width, maps], tower by tower."""
         known = [r.name for r in self.net.weighted]
         if row not in known:
             near = nearest(row, known)
             raise UserError(f"net {self.net.name} has no kernels {row!r}{near}", "row")
         kernel = np.asarray(self.params[row]["kernel"])
         if kernel.ndim != 5:
-            raise UserError(f"{row} of net {self.net.name} is no convolution", "row")
+            raise UserError(f"{row} of net {self.net.name} is not a convolution", "row")
         return np.concatenate([np.moveaxis(tower, -1, 0) for tower in kernel])
 
     # --- Datasets and files -------------------------------------------------------------------
@@ -230,7 +230,7 @@ class Classifier:
         overrides: Mapping[str, Any] | None = None,
         keep: list | None = None,
     ) -> dict[str, Any]:
-        """Loss and errors over a split of the run's dataset, every example exactly once.
+        """Loss and errors over a split of the run's dataset, counting every example once.
 
         Args:
             overrides: of settings, such as {"data.data_dir": ..., "mesh.data": 2}.
@@ -253,7 +253,7 @@ class Classifier:
         Features are kept in `<workdir>/features`, and computed once for these weights and images.
 
         Args:
-            row: by name; "" is what the last layer reads, such as fc7 after its ReLU.
+            row: its name; "" is what the last layer reads, such as fc7 after its ReLU.
             overrides: as for `evaluate`.
 
         Returns:
@@ -275,7 +275,7 @@ class Classifier:
         row: str = "",
         overrides: Mapping[str, Any] | None = None,
     ) -> list[list["Neighbour"]]:
-        """For each photo the nearest images in a split of the run's dataset, the nearest first.
+        """For each photo, the nearest images in a split of the run's dataset, nearest first.
 
         The distance is L2 between a row's outputs (Figure 4, right). Arguments and errors are those
         of `dataset_features`, which is called first.
@@ -341,9 +341,9 @@ class Classifier:
         return self.about.programs[key]
 
     def _batches(self, photos: Photo | Iterable[Photo]) -> Iterator[tuple[np.ndarray, int]]:
-        """(uint8 squares, how many of them are photos); few sizes, so few programs to compile.
+        """(uint8 squares, how many of them are photos), in few sizes, so few programs are compiled.
 
-        Batches are made one at a time; without photos there is one, which has none.
+        Batches are made one at a time; without photos there is a single, empty one.
         """
         size = self.about.image_size
         squares = (square(photo, size) for photo in several(photos))

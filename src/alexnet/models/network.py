@@ -1,6 +1,6 @@
-"""Interprets a table: its parameters, its logits and every named activation.
+"""Runs a net's table of layers: its parameters, logits and every named activation.
 
-A device holds one or more towers, each the program of one of the paper's GPUs. Parameters carry a
+A device holds one or more towers; each is what one GPU ran in the paper. Parameters carry a
 leading tower axis. Every layer runs its local towers in a Python loop, without grouped
 convolutions. The towers meet only where a row reads "all": conv3, fc6, fc7 and fc8 in the paper.
 There, towers on one device are concatenated and towers on several devices are gathered over a mesh
@@ -27,18 +27,18 @@ Activations = dict[str, jax.Array]
 
 Towers = list[jax.Array]  # one array per local tower
 How = ParamSpec("How")  # an operation's other arguments: its stride, its padding
-# f(xs, kernel_T, bias_T, stride, padding); a locally-connected layer has its size for the stride
+# f(xs, kernel_T, bias_T, stride, padding); a locally connected layer passes its size as stride
 ConvTowers = Callable[[Towers, jax.Array, jax.Array, int, Padding], Towers]
 DenseTowers = Callable[[Towers, jax.Array, jax.Array], Towers]  # f(xs, kernel_T, bias_T)
 Pooling = Callable[[jax.Array, int, int], jax.Array]  # f(x_BHWC, size, stride)
-# f(x_BHWC, examples_B): the rows before the first fully-connected one
+# f(x_BHWC, examples_B) runs the rows before the first fully connected one
 Stage = Callable[[jax.Array, jax.Array], tuple[Towers, Activations]]
 
 
 def each_tower(
     operation: Callable[Concatenate[jax.Array, jax.Array, How], jax.Array],
 ) -> Callable[Concatenate[Towers, jax.Array, jax.Array, How], Towers]:
-    """An operation of `ops` for all local towers: xs of [B, ...], weights [towers, ...]."""
+    """Applies an operation of `ops` to every local tower: xs [B, ...], weights [towers, ...]."""
 
     def towers(
         xs: Towers, kernel_T: jax.Array, bias_T: jax.Array, *how: How.args, **more: How.kwargs
@@ -53,9 +53,9 @@ def _flat_dense(x: jax.Array, kernel_IO: jax.Array) -> jax.Array:
 
 
 class Kernels(NamedTuple):
-    """The operations that compute a net: by default those of `ops`; see `alexnet.kernels`.
+    """The operations that compute a net, those of `ops` by default; see `alexnet.kernels`.
 
-    Operations with weights take all local towers at once, the others take one tower.
+    Operations with weights take all local towers at once; the others take one tower.
     """
 
     conv: ConvTowers = each_tower(ops.conv)
@@ -75,7 +75,7 @@ class Kernels(NamedTuple):
     stage: Callable[[Stage, jax.Array, jax.Array, bool], tuple[Towers, Activations]] = (
         lambda stage, x_BHWC, examples_B, train: stage(x_BHWC, examples_B)
     )
-    wide_convs: bool = False  # convolutions compute in float32, whatever the other layers do
+    wide_convs: bool = False  # convolutions use float32, whatever the other layers use
 
 
 PLAIN = Kernels()
@@ -101,7 +101,7 @@ class Weights(nn.Module):
     def __call__(self, xs: Towers) -> Towers:
         """Each local tower's output for its input [B, H, W, C] or [B, features].
 
-        Towers that read the same maps get the same array.
+        Towers that read the same maps share one input array.
         """
         row, dtype = self.layer.row, self.dtype or self.kernel.dtype
         if all(x is xs[0] for x in xs):
@@ -152,8 +152,8 @@ class Network(nn.Module):
         net: the table.
         local: number of towers on this device; 0 for all.
         axis: mesh axis over which the towers are split; None if all are on this device.
-        dtype: the dtype in which layers are computed; None is the parameters'. Response norms and
-            the last layer, hence the logits, are always float32 or wider.
+        dtype: the dtype that layers compute in; None means that of the parameters. Response norms
+            and the last layer, hence the logits, are always float32 or wider.
         kernels: the operations.
     """
 
@@ -196,13 +196,13 @@ class Network(nn.Module):
             x_BHWC: images with the mean subtracted.
             train: whether to apply dropout.
             dropout_key: replaces `rngs={"dropout": key}`, and is used unchanged.
-            examples_B: each image's number in the global batch, so that dropout does not depend on
+            examples_B: each image's index in the global batch, so that dropout does not depend on
                 how the batch is spread over devices; 0..B-1 if None.
 
         Returns:
             the logits, and every row's output by name, with the local towers' maps side by side in
-            the last axis. If other towers are on other devices, the logits are of the local
-            towers' share of the classes.
+            the last axis. If other towers are on other devices, the logits cover only the
+            local towers' share of the classes.
         """
         if not jnp.issubdtype(x_BHWC.dtype, jnp.floating):
             raise UserError("a net reads floats with the mean subtracted", f"x_BHWC={x_BHWC.dtype}")
@@ -222,7 +222,7 @@ class Network(nn.Module):
         xs, named = self.kernels.stage(stage, x_BHWC, examples_B, train)
         xs, named_fc = run(rows[first_dense:], xs, first_dense, examples_B)
         logits = jnp.concatenate(xs, -1)
-        if self.axis is None:  # the towers' share may hold one class too many
+        if self.axis is None:  # the towers' shares may add up to one class too many
             logits = logits[:, : self.net.classes]
         return logits, named | named_fc
 
@@ -235,7 +235,7 @@ class Network(nn.Module):
         examples_B: jax.Array,
         dropout_key: jax.Array | None,
     ) -> tuple[Towers, Activations]:
-        """Applies `rows` to the local towers' inputs; a key turns dropout on."""
+        """Applies `rows` to the local towers' inputs; a `dropout_key` turns dropout on."""
         named = {}
         for number, row in enumerate(rows, first_row):
             with jax.named_scope(row.name):  # for profiles
@@ -255,7 +255,7 @@ class Network(nn.Module):
 
     @nn.nowrap
     def _all_towers(self, xs: Towers) -> jax.Array:
-        """All towers' maps side by side: the only communication of the GPUs (section 3.2)."""
+        """All towers' maps side by side: the only communication between GPUs (section 3.2)."""
         x = jnp.concatenate(xs, -1) if len(xs) > 1 else xs[0]
         if self.axis is None:
             return x
@@ -263,7 +263,7 @@ class Network(nn.Module):
 
     @nn.nowrap
     def _own(self, x: jax.Array) -> Towers:
-        """The local towers' maps, from all towers' [B, H, W, C]."""
+        """The local towers' maps, sliced from those of all towers, [B, H, W, C]."""
         maps, first = x.shape[-1] // self.net.towers, self._first()
         return [
             jax.lax.dynamic_slice_in_dim(x, (first + tower) * maps, maps, axis=3)
@@ -299,7 +299,7 @@ class Network(nn.Module):
 
 
 def _normal(std: float, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """N(0, std), some rows at a time: on CPUs, all of fc6 at once takes three times its memory."""
+    """Draws N(0, std), some rows at a time: on CPUs, all of fc6 at once needs 3x its memory."""
     keys = jax.random.split(key, math.prod(shape[:-1]))
 
     def row(key: jax.Array) -> jax.Array:
@@ -342,7 +342,7 @@ def apply(
     dropout_key: jax.Array | None = None,
     kernels: Kernels = PLAIN,
 ) -> tuple[jax.Array, Activations]:
-    """(logits_BK, every row's output by name) of all towers on one device.
+    """Runs all towers on one device; returns (logits_BK, every row's output by name).
 
     Args:
         params: those of `init`; everything is computed in their dtype.
@@ -360,6 +360,6 @@ def apply(
 
 
 def params_specs(net: table.Net) -> dict[str, Any]:
-    """How a mesh splits each parameter: by towers."""
+    """How each parameter is sharded over a mesh: by tower."""
     weighted = [row.name for row in net.weighted]
     return {name: {"kernel": P("tower"), "bias": P("tower")} for name in weighted}

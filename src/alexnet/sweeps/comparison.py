@@ -1,4 +1,4 @@
-"""Runs side by side: arms against their baseline, and verdicts on the paper's claims."""
+"""Compares runs: arms with their baseline, and verdicts on the paper's claims."""
 
 import dataclasses
 import math
@@ -16,7 +16,7 @@ from alexnet.sweeps.experiment import EPOCHS_TO, ERROR, Arm, Claim, Experiment
 from alexnet.sweeps.results import Result
 from alexnet.sweeps.statistics import CANNOT_TELL, Estimate
 
-TARGET_POINTS = 1.0  # to which a net's published error is rounded: 26%, 19%
+TARGET_POINTS = 1.0  # a net's published error is rounded to this: 26%, 19%
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Row:
     """The runs of an arm, and their difference from the baseline.
 
     Attributes:
-        values: by seed: errors in per cent, or epochs; None for a run that diverged or never
+        values: each seed's error in per cent, or epochs; None for a run that diverged or never
             reached the error.
         against: the difference from the baseline, in points or, for epochs, as the logarithm of a
             factor; for an arm with a target, the difference from the target; None for the baseline.
@@ -106,7 +106,7 @@ def placed(
     """Each experiment that has runs, with the runs of each arm; the other runs form one more.
 
     Raises:
-        UserError: if these other runs are of different datasets.
+        UserError: if these other runs use different datasets.
     """
     made, used = [], set()
     for experiment in experiments:
@@ -216,9 +216,9 @@ def _notes(
 ) -> list[str]:
     notes = []
     if not same:
-        notes.append(f"{name} saw other images than {first}: no difference")
+        notes.append(f"{name} and {first} saw different images: not compared")
     if never := [seed for seed, value in values[name].items() if value is None]:
-        notes.append(f"{name} never got there, or diverged, with seed {_listed(never)}")
+        notes.append(f"{name} diverged, or never reached the error, with seed {_listed(never)}")
     alone = [seed for seed in values[name] if seed not in values[first]]
     if same and name != first and alone:
         notes.append(f"{name} has seed {_listed(alone)} and {first} has not: left out of the pairs")
@@ -232,7 +232,7 @@ def _versions(used: Sequence[Result]) -> list[str]:
         each = ", ".join(f"{_short(name)} ({count})" for name, count in commits.items())
         notes.append(f"runs of different commits: {each}")
     elif any(name.endswith("+") for name in commits):
-        notes.append(f"commit {_short(next(iter(commits)))}: with changes that are not committed")
+        notes.append(f"commit {_short(next(iter(commits)))}: with uncommitted changes")
     cores = {result.about.get("cores") for result in used} - {None}
     if len(cores) > 1:
         notes.append(f"runs on different numbers of cores: {_listed(sorted(cores))}")
@@ -240,7 +240,7 @@ def _versions(used: Sequence[Result]) -> list[str]:
 
 
 def _check_images(used: Sequence[Result], experiment: Experiment) -> None:
-    """Raises UserError where runs of one dataset saw different images."""
+    """Raises UserError if runs on one dataset saw different images."""
     seen: dict[Any, tuple[str, str]] = {}
     for result in used:
         for split, digest in result.dataset["contents"].items():
@@ -257,7 +257,7 @@ def _check_images(used: Sequence[Result], experiment: Experiment) -> None:
 
 
 def _grouped(found: Sequence[Result]) -> tuple[Experiment, dict[str, list[Result]]]:
-    """An experiment with an arm for each config, and its runs; the arm nearest to all is first."""
+    """An experiment with an arm for each config, and its runs; the most central arm is first."""
     datasets = Counter(result.config["data.name"] for result in found)
     if len(datasets) > 1:
         each = ", ".join(f"{name} ({count})" for name, count in datasets.items())

@@ -15,7 +15,7 @@ from alexnet.sweeps import plan, workers
 from alexnet.sweeps.plan import Item, State
 from alexnet.sweeps.workers import Answer, Request, Worker
 
-LOOK = 0.5  # seconds between two looks at the runs
+LOOK = 0.5  # seconds between looks at the runs
 
 
 @dataclasses.dataclass
@@ -23,7 +23,7 @@ class Job:
     """An item and its progress.
 
     Attributes:
-        state: new, begun, running, done, failed, or "left out", as it needs a run that failed.
+        state: new, begun, running, done, failed, or "left out" if it needs a run that failed.
         epoch: how many epochs are done.
         error: top-1 error of its last validation, a fraction.
         train_error: top-1 training error in the last row of its log, a fraction.
@@ -50,7 +50,7 @@ class Job:
 
 
 def jobs(items: Sequence[Item], workdir: Path, retry: bool = False) -> list[Job]:
-    """The items with their states; with `retry`, failed ones are to run again.
+    """The items with their states; with `retry`, failed ones will run again.
 
     Raises:
         UserError: if a folder holds another run.
@@ -146,7 +146,7 @@ class Runner:
             worker.process.wait()
 
     def run(self, show: Callable[[Job | None], None]) -> None:
-        """Works until no job is left that can run; calls `show` with each job that ends, or None.
+        """Works until no job can run; calls `show` with each job that ends, or None if none did.
 
         Raises:
             Interrupted: after Ctrl-C or SIGTERM, once every run has saved a checkpoint.
@@ -183,7 +183,7 @@ class Runner:
         return bool(self._busy())
 
     def _next(self) -> Job | None:
-        """The first job that can begin; jobs that never can become "left out"."""
+        """The first job that can begin; marks jobs that never can as "left out"."""
         for job in self.jobs:
             if job.state not in ("new", "begun"):
                 continue
@@ -251,7 +251,7 @@ def alone(workdir: Path) -> Iterator[int]:
 
 
 def shares(jobs: int, cores: int) -> list[list[int]]:
-    """Each worker's CPUs, which no two share; [] for each if there are too few."""
+    """Each worker's own CPUs, shared with no other; [] for each if there are too few."""
     if not hasattr(os, "sched_getaffinity"):
         return [[]] * jobs
     cpus = sorted(os.sched_getaffinity(0))

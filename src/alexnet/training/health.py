@@ -17,9 +17,9 @@ from alexnet.training.setup import Run
 from alexnet.training.step import TrainState, norms
 
 WINDOW = 200  # steps
-ADAMS_RATE = 0.002  # above it adamw mostly does not learn
+ADAMS_RATE = 0.002  # above it, adamw mostly fails to learn
 TOLERANCE = 0.01  # of ln(classes)
-FAR_GONE = 1e6  # nats: no rate recovers from such a loss, and its weights are not saved
+FAR_GONE = 1e6  # nats: no learning rate recovers from such a loss; the weights are not saved
 FILE = "diverged.json"  # in the workdir of a run that diverged
 EMPTY = (0, 0.0, 0.0, 0.0)  # the sums over no steps
 
@@ -62,9 +62,9 @@ class Alarm:
     """Watches the training loss and warns once if it stays at ln(classes), the loss of guessing.
 
     Good runs begin at ln(classes) as well, and with 1000 classes stay there for hundreds of steps.
-    So the alarm waits for 2 * classes steps, in which each class comes up about twice per image of
-    a batch, and then looks at the last 200 steps. A resumed run collects these anew and, if still
-    stuck, warns again.
+    So the alarm waits for 2 * classes steps, in which each class comes up about
+    2 * batch_size times, and then looks at the last 200 steps. A resumed run collects its losses
+    anew and, if still stuck, warns again.
     """
 
     def __init__(self, classes: int):
@@ -84,7 +84,7 @@ class Alarm:
         self._spoken = True
         loss, chance = median(self._losses), math.log(self.classes)
         return (
-            f"the loss has been around {loss:.4g} for {WINDOW} steps, that of guessing is "
+            f"the loss has been around {loss:.4g} for {WINDOW} steps; the loss of guessing is "
             f"ln({self.classes}) = {chance:.4g}; at initialisation dropout's noise can drown what "
             "tells images apart: start again, in another workdir, with smaller biases, a larger "
             "std (config.net.init=original has it), or config.net.dropout=0"
@@ -94,8 +94,8 @@ class Alarm:
 def guessing(losses: Sequence[float], classes: int) -> bool:
     """Whether the median of at least WINDOW losses is at least 99% of ln(classes).
 
-    There is no upper bound: noise keeps the loss of an untrained net above ln(classes). It is the
-    median because the first losses of a net that does learn may be huge.
+    There is no upper bound: noise keeps the loss of an untrained net above ln(classes). It takes
+    the median because the first losses of a net that does learn may be huge.
     """
     return len(losses) >= WINDOW and median(losses) >= (1 - TOLERANCE) * math.log(classes)
 
@@ -132,7 +132,7 @@ def explained(run: Run, workdir: Path, start: int, saved: Callable[[], int | Non
 
     Args:
         start: the step that the run resumed from; 0 if it did not.
-        saved: gives the newest step that was saved.
+        saved: returns the newest step that was saved.
     """
     try:
         yield
@@ -169,7 +169,7 @@ class Window:
         self._waits = waits
 
     def add(self, step: int, *sums: evaluation.Sums) -> None:
-        """Adds dispatched steps: the `sums` of each, the last being those of `step`.
+        """Adds the `sums` of each dispatched step, the last of which is `step`.
 
         Raises:
             DivergedError: if the loss of an earlier step is not a number.
@@ -179,9 +179,9 @@ class Window:
         self._running += enumerate(sums, step - len(sums) + 1)
 
     def sums(self) -> tuple[float, ...]:
-        """(steps, sums over them of loss, top-1 and top-5 error). Raises as `add` does.
+        """(steps, and their summed loss, top-1 and top-5 error). Raises as `add` does.
 
-        Added up step by step, so that an interruption changes no bit.
+        Added up step by step, so that an interruption does not change a bit.
         """
         self._fetch()
         return self._sums

@@ -1,4 +1,4 @@
-"""The story of a training run from top to bottom."""
+"""A training run from start to finish."""
 
 import dataclasses
 import math
@@ -40,7 +40,7 @@ from alexnet.workdir.provenance import provenance
 from alexnet.workdir.record import Progress, Validation
 from alexnet.workdir.tracker import Tracker
 
-FILTER_SIDE = 33  # of a filter in TensorBoard, in pixels
+FILTER_SIDE = 33  # pixels, the side of a filter in TensorBoard
 
 
 def train_and_evaluate(
@@ -53,7 +53,7 @@ def train_and_evaluate(
 
     Args:
         programs: compiled functions that several runs in one process share.
-        fresh: whether to start over; what the workdir holds is then moved to a folder in it.
+        fresh: whether to start over; the workdir's contents then move to a folder inside it.
 
     Returns:
         a row for each validation: step, epoch, loss, top1_error, top5_error, count.
@@ -61,7 +61,7 @@ def train_and_evaluate(
     Raises:
         UserError: for an impossible config, a run that diverges, or checkpoints that cannot be
             read or written.
-        Interrupted: after a checkpoint, if a signal (`processes.SIGNALS`) asked for it.
+        Interrupted: after saving a checkpoint, if a signal (`processes.SIGNALS`) came.
     """
     workdir = local_path("workdir", str(workdir))
     checkpoint.check_path(workdir)
@@ -128,7 +128,7 @@ def train_and_evaluate(
                 if log_now and (line := alarm.after(step, window.close())):
                     log.message(line)
                 if save:
-                    opened = window.sums()  # first: a run that diverged is not saved
+                    opened = window.sums()  # first, so that a diverged run is not saved
                     check_state(step, state)
                     with log.pause():
                         found = None
@@ -157,7 +157,7 @@ def train_and_evaluate(
 def groups(run: Run, start: int) -> Iterator[dispatch.Group]:
     """The steps after `start` with their batches, grouped by program."""
 
-    def acts(step: int) -> bool:  # whether the loop acts after it
+    def acts(step: int) -> bool:  # whether the loop acts after this step
         every = (run.config.log_every, run.config.checkpoint_every)
         return ends_epoch(run, step) or any(step % number == 0 for number in every)
 
@@ -165,14 +165,14 @@ def groups(run: Run, start: int) -> Iterator[dispatch.Group]:
 
 
 def ends_epoch(run: Run, step: int) -> bool:
-    """Whether an epoch, or the run, ends within a step; a validation follows."""
+    """Whether an epoch, or the run, ends in this step; if so, a validation follows."""
     return math.floor(run.epoch(step)) > math.floor(run.epoch(step - 1)) or step == run.steps
 
 
 def keep_origin(run: Run, workdir: Path) -> str:
     """Restores the recorded `init_from` and `init_layers` of a run that has begun.
 
-    Returns a line for each of them that the config has otherwise, and that has no effect any more.
+    Returns a line for each that the config sets differently, which no longer has any effect.
     """
     if not (workdir / "config.json").exists():
         return ""
@@ -226,7 +226,7 @@ def check_batch(run: Run, step: int, state: TrainState, batch: Batch) -> None:
 
 
 def check_saved(checkpoints: Checkpoints, step: int) -> None:
-    """Raises UserError if the last step of this process could not be saved."""
+    """Raises UserError if the last save of this process failed."""
     checkpoints.wait()
     if checkpoints.failure:
         kept = f"step {checkpoints.saved}" if checkpoints.saved is not None else "the beginning"
@@ -237,7 +237,7 @@ def check_saved(checkpoints: Checkpoints, step: int) -> None:
 
 
 def say_it_stays(run: Run, workdir: Path, epochs: float) -> None:
-    """Says that the run has done more `epochs` than are asked for, and is not trained."""
+    """Says that the run has done more epochs than asked for, and is not trained further."""
     if jax.process_index() == 0:
         print(
             f"{workdir} has done {epochs:.4g} epochs, more than config.epochs="
@@ -246,7 +246,7 @@ def say_it_stays(run: Run, workdir: Path, epochs: float) -> None:
 
 
 def open_log(run: Run, workdir: Path, resume_step: int | None) -> Log:
-    """The log, and beside it the config; the first process writes both."""
+    """Opens the log and saves the config beside it; only the first process writes."""
     first, project = jax.process_index() == 0, run.config.wandb_project
     if first:
         record.save_config(run.config, workdir)

@@ -44,7 +44,7 @@ from alexnet.training.step import (
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.record import Progress
 
-# Settings that choose a function; the rest of their section are its arguments.
+# Settings that choose a function; the rest of their section holds its arguments.
 KINDS = {
     "net.name": configs.Kind(build, NETS, filled_in=("classes",)),
     "optimizer.name": configs.Kind(
@@ -53,9 +53,9 @@ KINDS = {
     "schedule.kind": configs.Kind(schedule.build, SCHEDULES, filled_in=("epochs",)),
 }
 Precision = Literal["float32", "tf32"]
-PRECISIONS: dict[Precision, str] = {"float32": "float32", "tf32": "tensorfloat32"}  # ours: JAX's
+PRECISIONS: dict[Precision, str] = {"float32": "float32", "tf32": "tensorfloat32"}  # by our names
 Fetch = Literal["step", "log"]
-MOST_STEPS = 2**31  # the state counts them in an int32
+MOST_STEPS = 2**31  # the state counts steps in an int32
 Dtype = Literal["float32", "bfloat16"]
 
 T = TypeVar("T")
@@ -105,7 +105,7 @@ class Run:
         return step * self.config.batch_size / self.store.counts["train"]
 
     def batches(self, after: int = 0) -> Iterator[tuple[int, Batch]]:
-        """(step, its batch on the devices) of every step after step `after`."""
+        """(step, its batch on the devices) for every step after `after`."""
         part, parts = meshes.process_rows(self.mesh)
         batches = pipeline.train_batches(
             self.store,
@@ -119,7 +119,7 @@ class Run:
         return zip(steps, meshes.put(self.mesh, batches), strict=False)
 
     def fresh(self, layers: Layers | None = None) -> TrainState:
-        """Step 0, with the parameters of some `layers` in place of the seed's."""
+        """The state at step 0; the parameters of `layers` replace those drawn from the seed."""
         init = functools.partial(network.init, self.net)
         program = self._program("init", lambda: make_init(init, self.optimizer, self.shardings))
         state = program(key_of(self.config.seed))
@@ -137,7 +137,7 @@ class Run:
     def hyperparameters(self, step: int, errors: Sequence[float] = ()) -> Hyperparameters:
         """A step's hyperparameters, on the devices; `errors` are the validations' top-1 errors."""
         now = self.schedule(self.epoch(step - 1), errors, self.shapes)
-        if self._sent.get("now") != now:  # to the devices when they change
+        if self._sent.get("now") != now:  # sent to the devices when they change
             on_devices = jax.device_put(now, meshes.replicated(self.mesh))
             self._sent.update(now=now, on_devices=on_devices)
         return self._sent["on_devices"]
@@ -201,7 +201,7 @@ class Run:
             return evaluation.means(program(params, batch, self.statistics)[0]).loss
 
     def examples(self, step: int) -> list[int]:
-        """The numbers of the training images that a step sees."""
+        """The indices of the training images that a step sees."""
         numbers = pipeline.train_examples(self.store.counts["train"], self.config.seed)
         return numbers((step - 1) * self.config.batch_size, self.config.batch_size)
 
@@ -250,7 +250,7 @@ def load_config(file: str, overrides: Mapping[str, Any] | None = None) -> Config
     """The config of `file[:variant]` with overrides, such as {"net.remove": "conv4"}.
 
     Raises:
-        UserError: if there is no such file, variant or setting, or a value has another type.
+        UserError: if there is no such file, variant or setting, or a value has the wrong type.
     """
     config = configs.load(str(file), KINDS)
     configs.apply_overrides(config, overrides or {}, KINDS)
@@ -263,8 +263,8 @@ def setup(
     """Opens the data, builds the net, the mesh, the optimiser and the schedule.
 
     Args:
-        trained_on: the dataset that a run remembers once it has begun: its mean image and colours
-            are used, whatever the images are now.
+        trained_on: the dataset recorded when the run began; its mean image and colours are used,
+            whatever the images are now.
         programs: those of earlier runs, to which this one adds its own.
 
     Raises:
@@ -352,27 +352,27 @@ def check_top_level(
     checkpoint_every: int,
     wandb_project: str,
 ) -> None:
-    """Checks the settings that are in no section, and that every section is there.
+    """Checks the settings outside all sections, and that no section is missing.
 
     Args:
-        seed: of the first weights, the order of the images, crops, noise and dropout.
-        batch_size: images a step, on all devices together.
-        epochs: how often the run sees the training set.
-        data, net, augment, optimizer, schedule, mesh: sections, each of one function's arguments.
+        seed: of the initial weights, the order of the images, crops, noise and dropout.
+        batch_size: images per step, on all devices together.
+        epochs: how many times the run sees the training set.
+        data, net, augment, optimizer, schedule, mesh: sections, each with one function's arguments.
         init_from: the workdir of a run whose weights this one starts from; "" is none.
         init_layers: which layers it takes from there: all, conv, or names such as conv1,conv2.
-        dtype: of the numbers that the net computes with; bfloat16 is mixed precision.
-        precision: of products of float32 numbers on GPUs.
-        kernels: the forms of the operations: plain, cpu, gpu, or auto, which suits the device.
+        dtype: what the net computes in; bfloat16 is mixed precision.
+        precision: of float32 products on GPUs.
+        kernels: how operations are implemented: plain, cpu, gpu, or auto, which suits the device.
         accumulate: parts that a batch is split into, computed one after the other to save memory.
-        steps_per_dispatch: steps in one program, for nets of a few milliseconds on GPUs. It changes
-            no result; compiling takes that many times as long.
-        fetch: when the host learns a step's loss: step, while the next one runs, or log, with the
-            next row of the log, where a loss that is not a number is then noticed.
-        log_every: steps from one row of the log to the next.
-        checkpoint_every: steps between checkpoints, beside the one that ends each epoch.
-        wandb_project: where on Weights & Biases the run is followed (pip install wandb); "" is
-            nowhere.
+        steps_per_dispatch: steps in one program, for nets that take milliseconds a step on GPUs.
+            Results stay the same; compiling takes that many times as long.
+        fetch: when the host fetches a step's loss: step, while the next step runs, or log, with
+            the next row of the log; a NaN loss is noticed only then.
+        log_every: steps between rows of the log.
+        checkpoint_every: steps between checkpoints, besides the one at the end of each epoch.
+        wandb_project: the Weights & Biases project that tracks the run (pip install wandb); "" is
+            none.
 
     Raises:
         UserError: for an impossible value.

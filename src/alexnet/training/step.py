@@ -18,17 +18,17 @@ from alexnet.data.statistics import Statistics
 from alexnet.training import evaluation
 from alexnet.training.schedule import Hyperparameters
 
-SCOPES = ("augment", "loss", "update")  # names of a step's parts in profiles, beside the layers
+SCOPES = ("augment", "loss", "update")  # a step's parts as profiles name them, besides the layers
 
 Batch = dict[str, jax.Array]  # "image" uint8 [B, S, S, C] and "label" int32 [B]
 
 
 class TrainState(NamedTuple):
-    """Everything that a step changes: arrays, or their shapes or shardings in the same tree."""
+    """Everything that a step changes: arrays, or a like tree of their shapes or shardings."""
 
     step: Any  # int32, steps done
     params: Any
-    opt_state: Any  # the optimiser's
+    opt_state: Any  # the optimiser's state
 
 
 class TrainingForward(Protocol):
@@ -83,7 +83,7 @@ def make_init(
     optimizer: optax.GradientTransformation,
     shardings: TrainState,
 ) -> Callable[[jax.Array], TrainState]:
-    """f(key) -> the state at step 0, laid out as `shardings` say; the mesh changes no value."""
+    """f(key) -> the state at step 0, laid out as `shardings` say; no value depends on the mesh."""
 
     def fresh(key: jax.Array) -> TrainState:
         params = init(key)
@@ -93,12 +93,12 @@ def make_init(
 
 
 def key_of(seed: int) -> jax.Array:
-    """The key of a run. Its implementation is fixed: another one would draw other numbers."""
+    """A run's PRNG key. Its implementation is fixed: another would draw other numbers."""
     return jax.random.key(seed, impl="threefry2x32")
 
 
 def whole(batch: Batch) -> Iterable[Batch]:
-    """The batch as its only part."""
+    """The whole batch as a single part."""
     return [batch]
 
 

@@ -4,7 +4,7 @@ Orbax writes and reads one directory per step, `<workdir>/checkpoints/<step>/`; 
 which steps are kept. A state is stored flat, one array per leaf under its path
 ("params/conv1/kernel"), so a reader needs none of our classes. Orbax restores a flipped bit without
 a warning. So each checkpoint's metadata holds a record: every leaf's shape, dtype and crc32, and
-the step and the run, which reveal a checkpoint that was renamed or is another run's.
+the step and the run, which reveal a renamed checkpoint or one of another run.
 
 The first process writes alone, and every process reads alone. Otherwise Orbax would make them wait
 for each other, for minutes if one fails. Afterwards the processes agree on the outcome.
@@ -52,9 +52,9 @@ Which = Literal["best", "last"] | int  # the best checkpoint, the last, or one b
 class Checkpoints:
     """The checkpoints of one training run; every process makes this object and calls its methods.
 
-    Making it removes the leftovers of a killed process, so only the training run may open its
-    directory this way: everyone else uses `load_params`. Leave it through `with` or `close`, which
-    finish a save under way.
+    Creating it removes the leftovers of a killed process, so only the training run may open its
+    directory this way: everyone else uses `load_params`. Use `with` or call `close`, either of
+    which finishes a save under way.
 
     Args:
         run: the run's id; "" if it is not known.
@@ -64,7 +64,7 @@ class Checkpoints:
         saved: the newest step that is known to be complete; None if there is none.
 
     Raises:
-        UserError: if nothing can be written, or a checkpoint was renamed or is another run's.
+        UserError: if nothing can be written, or a checkpoint was renamed or is from another run.
     """
 
     def __init__(self, directory: str | Path, run: str = ""):
@@ -74,7 +74,7 @@ class Checkpoints:
         self._saving: tuple[int, Validation, str] | None = None
         self._writer: v0.AsyncCheckpointer | None = None
         survey = processes.together(lambda: self._survey() if _first() else None)
-        # The validation of each step; None if its record cannot be read: it is then not deleted.
+        # Each step's validation; None if its record cannot be read. Such a step is never deleted.
         self._found = {
             step: None if found is None else Validation(*found)
             for step, found in processes.gathered(survey)[0]
@@ -86,7 +86,7 @@ class Checkpoints:
     def __exit__(self, error: type | None, *more) -> None:
         if error is None or jax.process_count() == 1:
             self.close()
-        elif self._saving is not None:  # others may have ended: they are not asked
+        elif self._saving is not None:  # other processes may have ended: ask none
             (step, _, why), self._saving = self._saving, None
             self._outcome(step, why)
 
@@ -149,7 +149,7 @@ class Checkpoints:
         self._found[step] = found
         self._clear()
         known = self._known
-        # The last two, not one: the newest may turn out damaged.
+        # The last two, not one: the newest may turn out to be damaged.
         staying = {*sorted(known)[-2:], best(known)}
         for step in known.keys() - staying:
             self._remove(step)
@@ -173,11 +173,11 @@ class Checkpoints:
         """(state, step, progress) of the newest good checkpoint, or None if there is none.
 
         `like` is the state with a jax.ShapeDtypeStruct, including its sharding, for every array;
-        the mesh may differ from the one that saved. A checkpoint that is damaged for one process
+        the mesh may differ from the saved one. A checkpoint that is damaged for one process
         counts as damaged for all. It is reported on stderr and, once an older good checkpoint is
         found, renamed to `<step>.damaged`. Raises UserError if all checkpoints are damaged, if one
         cannot be read for another reason, if its leaves are not those of `like`, or if Orbax never
-        merged the newest (`_check_merged`).
+        merged the newest one's files (`_check_merged`).
         """
         self.wait()
         damaged, choose = [], lambda path: lambda saved: _same(saved, like, path)
@@ -202,7 +202,7 @@ class Checkpoints:
         return None
 
     def _survey(self) -> list[tuple[int, Validation | None]]:
-        """What is stored with each step, after the leftovers are removed; strays are reported."""
+        """Removes leftovers, reports strays, and returns the validation of each step."""
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._clear()
@@ -213,7 +213,7 @@ class Checkpoints:
             raise UserError(f"cannot write in {self.directory}: checkpoints are saved there")
         for path in paths:
             if not (path.is_dir() and (_STEP.fullmatch(path.name) or path.suffix == ".damaged")):
-                _report(f"{path} is no checkpoint, and is left alone")
+                _report(f"{path} is not a checkpoint, and is left alone")
         return list(_validations(self.directory, self.run).items())
 
     def _begin(self, step: int, leaves: dict[str, Any], about: dict) -> str:
@@ -243,16 +243,16 @@ class Checkpoints:
         return ""
 
     def _cleared(self, error: Exception) -> str:
-        """Frees the room that a failed save took; its reason."""
+        """Frees the space that a failed save took; returns why it failed."""
         self._writer = None
         self._clear()
         return damage.reason(error)
 
     def _clear(self) -> None:
-        """Removes what killed and failed saves and killed deletions left.
+        """Removes what failed or killed saves, and killed deletions, left behind.
 
-        Orbax may still write some arrays of a save after another one failed, so the folder may
-        come back: the next save that succeeds, or the next run, removes it.
+        Orbax may go on writing arrays of a save after one of them has failed, so the folder may
+        come back: the next successful save, or the next run, removes it.
         """
         if not _first():
             return
@@ -261,7 +261,7 @@ class Checkpoints:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _remove(self, step: int, keep_as: str | None = None) -> None:
-        """Deletes a step, or renames it; a deletion begins with a renaming, which is atomic."""
+        """Deletes a step, or renames it; a deletion begins with a rename, which is atomic."""
         del self._found[step]
         if not _first():
             return
@@ -304,7 +304,7 @@ def load_params(directory: str | Path, step: Which = "best") -> tuple[dict, Prog
     """(params, progress) of a checkpoint, for evaluation and notebooks; writes nothing.
 
     `directory` is a workdir or its checkpoints directory. `params` is a nested dict of numpy
-    arrays: the "params" subtree, which alone is then read, or the whole state if it has no such
+    arrays: the "params" subtree (nothing else is read), or the whole state if it has no such
     subtree. Raises UserError if there is no such checkpoint or it is damaged.
     """
     directory = _directory(directory)
@@ -313,7 +313,7 @@ def load_params(directory: str | Path, step: Which = "best") -> tuple[dict, Prog
         try:
             leaves, progress = _read(path, _params)
         except DamagedError as error:
-            if not path.is_dir():  # a run that trains there has just deleted it for a newer one
+            if not path.is_dir():  # a run training there has just replaced it with a newer one
                 continue
             raise UserError(str(error)) from None
         whole = unflatten_dict(leaves, sep="/")
@@ -343,12 +343,12 @@ def _directory(directory: str | Path) -> Path:
 
 
 def begun(workdir: str | Path) -> bool:
-    """Whether `workdir` has a checkpoint, good or not, that a run there would go on from."""
+    """Whether `workdir` has a checkpoint, good or not, that a run there would resume from."""
     return any(_STEP.fullmatch(path.name) for path in Path(workdir).glob("checkpoints/*"))
 
 
 def _reading() -> ocp.Context:
-    """A context in which a process may read some of the leaves, without waiting for others."""
+    """A context in which a process may read some leaves, without waiting for other processes."""
     context = ocp.Context()
     context.pytree.loading.partial_load = True
     context.multiprocessing.primary_host = jax.process_index()
@@ -358,10 +358,10 @@ def _reading() -> ocp.Context:
 
 
 def _make_writer() -> v0.AsyncCheckpointer:
-    """A writer of this process alone, without compression: 6 times the work would save 8%.
+    """A writer for this process alone, uncompressed: compression takes 6x the work to save 8%.
 
-    Orbax's newer interface compares the path in all processes, even if only one writes. When a save
-    fails, Orbax logs a traceback of each thread; these are hidden, as we report the failure.
+    Orbax's newer interface compares the path across processes, even if only one writes. When a save
+    fails, Orbax logs a traceback from each thread; these are hidden, as we report the failure.
     """
     for name in ("absl", "asyncio"):
         logging.getLogger(name).addFilter(_is_not_orbax)
@@ -391,15 +391,15 @@ _hooks: list[Callable[[Any], object]] = []  # the `sys.unraisablehook` before ou
 
 
 def _without_orbax(what: Any) -> None:
-    """Hides what the abandoned writes of a failed save report: that their event loop is closed."""
+    """Hides "Event loop is closed", which the abandoned writes of a failed save report."""
     if str(what.exc_value) != "Event loop is closed":
         _hooks[-1](what)
 
 
 def _validations(directory: Path, run: str = "") -> dict[int, Validation | None]:
-    """The validation of each complete step, whose error is None if the step was not validated.
+    """Each complete step's validation; its error is None if the step was not validated.
 
-    A step with a damaged record has None, and is reported. Raises UserError as `_read_record` does,
+    A damaged record gives None, and is reported. Raises UserError as `_read_record` does,
     and if a record cannot be read.
     """
     found: dict[int, Validation | None] = {}
@@ -446,7 +446,7 @@ def whole(leaf: jax.Array | np.ndarray) -> np.ndarray:
 
 
 def _sealed(record: dict) -> dict:
-    """The record after a pass through JSON, with its crc32."""
+    """The record after a round trip through JSON, with its crc32."""
     record = json.loads(json.dumps(record))
     return record | {"crc32": zlib.crc32(json.dumps(record, sort_keys=True).encode())}
 
@@ -454,8 +454,8 @@ def _sealed(record: dict) -> dict:
 def _read_record(path: Path, run: str = "") -> dict:
     """{"step", "run", "metadata", "error", "loss", "leaves": {name: {"shape", "dtype", "crc32"}}}.
 
-    Raises UserError if the record is sound but of another step or `run`, and other exceptions if it
-    is damaged. Earlier versions stored no step, no run and no loss.
+    Raises UserError if the record is sound but from another step or `run`, and other exceptions if
+    it is damaged. Earlier versions stored no step, no run and no loss.
     """
     # ocp.metadata would open every array as well: 25 times slower, noisy when damaged.
     record = json.loads((path / _RECORD).read_text())["custom_metadata"]
@@ -469,7 +469,7 @@ def _read_record(path: Path, run: str = "") -> dict:
             "to another folder"
         )
     if run and owner not in ("", run):
-        raise UserError(f"checkpoint {path} is of another run: move it to another folder")
+        raise UserError(f"checkpoint {path} belongs to another run: move it to another folder")
     return record
 
 
@@ -479,8 +479,8 @@ def _read(
     """(leaves by name, progress); `choose` maps the record's leaves to the wanted ones.
 
     Every process reads the leaves that it needs; then all processes together verify each whole
-    leaf. Raises DamagedError, UserError if the content may be sound, and the exceptions of
-    `choose`. An exception in one process is raised in all.
+    leaf. Raises DamagedError, or UserError if the content may be sound, or what `choose`
+    raises. An exception in one process is raised in all.
     """
 
     def read() -> tuple[dict, dict]:
@@ -506,7 +506,7 @@ def _judging(path: Path, attempt: Callable[[], Any]) -> Any:
         raise
     except Exception as error:
         wrong = damage.judged(error, f"checkpoint {path}")
-    # Orbax abandons its other reads, and Python reports each when it is collected. Collect now, so
+    # Orbax abandons its other reads, and Python reports each on garbage collection. Collect now, so
     # that our message comes last.
     gc.collect()
     raise wrong
@@ -535,9 +535,9 @@ def _check_merged(path: Path) -> None:
     for part in (state / "ocdbt.process_0", split / "state" / "ocdbt.process_0"):
         if part.is_dir():
             raise UserError(
-                f"checkpoint {path} is whole but its files were not put together, as a folder in "
-                f"its path has, or had, a name with one of {' '.join(_PATTERN)}: copy all that is "
-                f"in {part} to {state}, give that folder another name, and it can be read"
+                f"checkpoint {path} is complete, but its files were not put together, because a "
+                f"folder in its path has, or had, one of {' '.join(_PATTERN)} in its name: copy "
+                f"everything in {part} to {state}, rename that folder, and it can be read"
             )
 
 
@@ -564,7 +564,7 @@ def _same(saved: dict[str, dict], like: Any, path: Path) -> dict[str, Any]:
 
 
 def _today(name: str) -> str:
-    """A leaf's name today, from its name in any version."""
+    """A leaf's current name, given its name in any version."""
     if found := _FORMERLY.fullmatch(name):
         return f"opt_state/momentum/trace/{found['leaf']}"
     return name

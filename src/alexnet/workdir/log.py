@@ -23,22 +23,22 @@ from alexnet.workdir.charts import Charts
 from alexnet.workdir.tracker import Tracker
 
 ROW = {"step": int, "epoch": float}  # what every row has
-WIDTH = 80  # of lines, in columns
+WIDTH = 80  # columns in a line
 
 
 class Log:
     """The log of one run in `<workdir>/metrics.jsonl` and `<workdir>/tensorboard`.
 
     A run resumed at `resume_step` continues both as if it had never been interrupted: rows of
-    later steps are dropped. None starts afresh and deletes what an earlier run left there. On a
-    terminal a live line shows the progress, elsewhere a plain one at most every `interval`
-    seconds. Only one process should be `enabled`; in the others every method does nothing. Errors
-    are fractions, 0 to 1; lines leave out the top-5 error unless `top5`. Every row has the seconds
-    for which the run has been open, whatever it did; a resumed run counts on from its last row.
-    TensorBoard shows two runs, train and validation, in the same charts, and
-    `<workdir>/config.json` as text. A `tracker` gets every row; a new one also gets the rows kept.
+    later steps are dropped. If it is None, the log starts afresh and deletes what an earlier run
+    left there. On a terminal, a live line shows the progress; elsewhere, a plain line is printed at
+    most every `interval` seconds. Only one process should be `enabled`; in the others, every method
+    does nothing. Errors are fractions, 0 to 1; lines leave out the top-5 error unless `top5`. Every
+    row has the seconds since the run was opened, pauses included; a resumed run counts on from its
+    last row. TensorBoard shows two runs, train and validation, in the same charts, and
+    `<workdir>/config.json` as text. A `tracker` gets every row; a new one also gets earlier rows.
 
-    If a disk is full, training goes on with one warning: rows wait until they can be written, and
+    If the disk is full, training goes on with one warning: rows wait until they can be written, and
     charts end. Nor does training stop if standard output is closed.
     """
 
@@ -91,17 +91,17 @@ class Log:
             )
             for name in ("train", "validation")
         }
-        for row in [] if before else kept:  # of earlier versions, which had other charts
+        for row in [] if before else kept:  # rows of earlier versions, which drew other charts
             self._chart(row)
         if tracker is not None and tracker.new:
             for number, row in enumerate(kept):
                 tracker.row(number, row)
-        self._row = len(kept)  # the number of the next one
+        self._row = len(kept)  # the next row's number
         if (workdir / "config.json").exists():
-            text = textwrap.indent((workdir / "config.json").read_text(), "    ")  # Markdown's code
+            text = textwrap.indent((workdir / "config.json").read_text(), "    ")  # Markdown code
             self._tensorboard["train"].text("config", text, resume_step or 0)
         if sys.stdout is not None and sys.stdout.isatty():
-            # tqdm shows nothing on a terminal that reports 0 columns and rows: it gets a size.
+            # tqdm shows nothing on a terminal that reports 0 columns and rows, so it gets a size.
             self._bar = tqdm(
                 total=total_steps,
                 initial=resume_step or 0,
@@ -129,7 +129,7 @@ class Log:
         steps: int,
         rate: float,
     ) -> None:
-        """The means over the last `steps` steps; `rate` is the learning rate."""
+        """Logs the means over the last `steps` steps; `rate` is the learning rate."""
         if not self.enabled:
             return
         speed = self._images_per_second(step)
@@ -163,7 +163,7 @@ class Log:
         top5_error: float,
         count: int,
     ) -> None:
-        """The numbers of a whole validation set of `count` images."""
+        """Logs the results on a whole validation set of `count` images."""
         if not self.enabled:
             return
         self._write(
@@ -266,7 +266,7 @@ class Log:
         return numbers, [when, top5]
 
     def _images_per_second(self, step: int) -> float | None:
-        """Over the recent rows, pauses excluded; None on the first."""
+        """The speed over recent rows, pauses excluded; None on the first."""
         self._recent.append((step, monotonic() - self._paused))
         (first_step, start), (last_step, end) = self._recent[0], self._recent[-1]
         if end <= start:
@@ -283,9 +283,9 @@ class Log:
 
 
 class _Rows:
-    """Lines at the end of a file.
+    """Appends lines to a file.
 
-    Lines that cannot be written wait for the next one; a single warning says so.
+    Lines that cannot be written wait for the next write; a single warning says so.
     """
 
     def __init__(self, path: Path):
@@ -319,7 +319,7 @@ class _Rows:
 
 @contextmanager
 def _heard() -> Iterator[None]:
-    """Replaces a standard output that nobody reads any more by the null device."""
+    """Sends standard output to the null device once nobody reads it any more."""
     try:
         yield
     except OSError:  # a pipe without a reader, a terminal that is gone, a full disk
@@ -330,7 +330,7 @@ def _heard() -> Iterator[None]:
 
 
 def read_log(workdir: str | Path) -> list[dict]:
-    """The rows of a run, oldest first; a line torn by a kill is left out, NaN reads as None.
+    """The rows of a run, oldest first; a line cut short by a kill is left out; NaN reads as None.
 
     Raises UserError if there is no metrics.jsonl or a line before the last is damaged.
     """
@@ -367,7 +367,7 @@ def read_history(workdir: str | Path) -> list[dict]:
 
 
 def _drop_rows_after(workdir: Path, step: int) -> list[dict]:
-    """Rewrites metrics.jsonl without later steps' rows and a torn line; returns the rows left."""
+    """Drops later steps' rows and a truncated line from metrics.jsonl; returns the rows kept."""
     path = workdir / "metrics.jsonl"
     if not path.exists():
         return []
@@ -390,7 +390,7 @@ def _columns() -> int:
 
 
 def _fitted(line: str, optional: Sequence[str], columns: int) -> str:
-    """The line, from which `optional` parts are removed, one by one, until it fits."""
+    """The line, with `optional` parts removed one by one until it fits."""
     for part in optional:
         if len(line) > columns:
             line = line.replace(part, "", 1)

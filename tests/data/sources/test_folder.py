@@ -50,7 +50,7 @@ def test_a_tenth_is_held_out(pets):
     assert 17 < len(validation) < 51
     assert any(name.startswith("cats") for name in validation)
     assert raw.classes == ("cats", "dogs")
-    assert f"{len(validation)} of 337 of the images are held out" in raw.notes[0]
+    assert f"{len(validation)} of 337 images are held out" in raw.notes[0]
 
 
 def test_copies_are_on_one_side(pets):
@@ -103,7 +103,7 @@ def test_test_stays_a_test(pets):
     assert len(raw.splits["train"]) + len(raw.splits["validation"]) == 37
     assert len(raw.splits["test"]) == 37
     assert all(path.startswith("train/") for path in names(raw, "validation"))
-    assert " of 37 of train/ are held out" in raw.notes[0]
+    assert " of 37 images in train/ are held out" in raw.notes[0]
 
 
 def test_a_test_without_labels_is_not_used(pets):
@@ -173,7 +173,7 @@ def test_big_files_are_judged_before_they_are_read(pets):
         os.truncate(pets / "cats" / name, size)
     raw = folder.list_images(str(pets), max_pixels=1000)
     assert [(file.file, file.reason, file.why) for file in raw.left_out] == [
-        ("cats/junk.jpg", UNREADABLE, "no image by its content"),
+        ("cats/junk.jpg", UNREADABLE, "not an image by its content"),
         ("cats/map.png", TOO_LARGE, "40x40 pixels, more than max_pixels=1000"),
         ("cats/vast.png", TOO_LARGE, "268,435,456 bytes, more than max_pixels=1000 can take"),
     ]

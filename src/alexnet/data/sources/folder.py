@@ -2,9 +2,9 @@
 
     pets/cats/...  pets/dogs/...                  a tenth is held out for validation
     pets/train/cats/...  pets/val/cats/...        and pets/test/cats/..., where there is one
-    pets/train/cats/...  pets/test/cats/...       a tenth of train/ is held out, test/ stays a test
+    pets/train/cats/...  pets/test/cats/...       a tenth of train/ is held out; test/ is kept as is
 
-A class's images may lie in sub-folders of its folder. Every file is an example, or is left out for
+A class's images may be in sub-folders of its folder. Every file is an example, or is left out for
 a stated reason.
 """
 
@@ -32,7 +32,7 @@ SPLITS = {
 
 SHOWN = 5  # names in a message
 BIG = 2**26  # bytes: 64 MiB, above which a file's header is checked before the file is read
-OWN = 0.1  # the least share of images directly in class folders; below it the level is unclear
+OWN = 0.1  # the least share of images directly in class folders, or which these are is unclear
 
 HIDDEN = "hidden"
 NO_FILE = "not a regular file"
@@ -79,10 +79,10 @@ class _Layout(NamedTuple):
 
 
 def stamp(path: str) -> str:
-    """A digest of every file's name, size and times: it changes if one comes, goes or is rewritten.
+    """A digest of every file's name, size and times: it changes if one is added, deleted or edited.
 
-    The times include ctime, which no program sets back, so a file exchanged for one of the same
-    size and mtime is noticed as well. Raises UserError.
+    The times include ctime, which no program sets back, so a file replaced by one of the same size
+    and mtime is noticed too. Raises UserError.
     """
     return stamp_of(walk(_root(path)))
 
@@ -91,9 +91,9 @@ def list_images(path: str, max_pixels: int = images.MAX_PIXELS) -> RawData:
     """Lists folder `path`; reads the images only if some must be held out.
 
     Raises:
-        UserError: no such folder, no images, a folder beside train/ that is no split, an empty
-            class, fewer than two classes, a validation class that training does not have, and
-            where it is unclear which folders are the classes.
+        UserError: no such folder, no images, a folder beside train/ that is not a split, an
+            empty class, fewer than two classes, a validation class that training does not have,
+            or doubt about which folders are the classes.
     """
     root = _root(path)
     files = walk(root)
@@ -104,10 +104,10 @@ def list_images(path: str, max_pixels: int = images.MAX_PIXELS) -> RawData:
     if "validation" not in layout.folders:
         examples, unreadable = _hold_out(root, examples)
         left_out += unreadable
-        source = f"{layout.folders['train']}/" if layout.folders["train"] else "the images"
+        source = f"images in {layout.folders['train']}/" if layout.folders["train"] else "images"
         held = sum(map(len, examples["validation"].values()))
         whole = held + sum(map(len, examples["train"].values()))
-        notes = (f"{held:,} of {whole:,} of {source} are held out, by a hash of each one's bytes",)
+        notes = (f"{held:,} of {whole:,} {source} are held out, by a hash of each one's bytes",)
     if "test" in layout.folders and not any(examples["test"].values()):
         del examples["test"]
         notes += (f"{layout.folders['test']}/ has no class folders with images: it is not used",)
@@ -167,7 +167,7 @@ def _layout(root: Path, files: Sequence[File]) -> _Layout:
 def _classes(
     root: Path, files: Sequence[File], layout: _Layout, examples: Mapping[str, dict]
 ) -> list[str]:
-    """The classes in the order of their names, once they have passed all checks."""
+    """The classes sorted by name, once all checks have passed."""
     train = root / layout.folders["train"]
     needs = "it needs one sub-folder per class, with images that Pillow reads"
     if not examples["train"]:
@@ -198,7 +198,7 @@ def _classes(
 
 
 def class_name(folder: str) -> str:
-    """A folder's class: the same however the system composes accents."""
+    """A folder's class name, the same however the system encodes accents."""
     return unicodedata.normalize("NFC", printable(folder))
 
 
@@ -254,7 +254,7 @@ def _sorted_out(
 
 
 def _no_example(file: File, inside: bool) -> str:
-    """Why a file is no example; "" if it is one."""
+    """Why a file is not an example; "" if it is one."""
     if is_hidden(file.parts):
         return HIDDEN
     if file.status is None or not stat.S_ISREG(file.status.st_mode):
@@ -266,8 +266,8 @@ def _no_example(file: File, inside: bool) -> str:
 
 
 def _too_large(root: Path, file: File, max_pixels: int) -> LeftOut | None:
-    """Judges a big file without reading it."""
-    most = 8 * max_pixels + BIG  # bytes: no encoding takes more for a pixel
+    """Why a big file is left out, without reading it; None if it is not."""
+    most = 8 * max_pixels + BIG  # bytes: no encoding takes more per pixel
     if file.size > most:
         why = f"{file.size:,} bytes, more than max_pixels={max_pixels} can take"
         return LeftOut(file.path, TOO_LARGE, why)
@@ -276,12 +276,12 @@ def _too_large(root: Path, file: File, max_pixels: int) -> LeftOut | None:
     except images.TooLargeError as error:
         return LeftOut(file.path, TOO_LARGE, str(error))
     except Exception:  # Pillow raises nearly anything
-        return LeftOut(file.path, UNREADABLE, "no image by its content")
+        return LeftOut(file.path, UNREADABLE, "not an image by its content")
     return None
 
 
 def _hold_out(root: Path, examples: Examples) -> tuple[Examples, list[LeftOut]]:
-    """(the examples with some of train's as validation, files that could not be read)."""
+    """(the examples, some of train's moved to validation; files that could not be read)."""
     unreadable = []
     digests: dict[str, dict[str, bytes]] = {}
     for name, paths in examples["train"].items():
@@ -295,8 +295,8 @@ def _hold_out(root: Path, examples: Examples) -> tuple[Examples, list[LeftOut]]:
     held = held_out({name: by_path.values() for name, by_path in digests.items()})
     if not held:
         raise UserError(
-            f"no image of {root} can be held out to validate: every class has a single one, or "
-            "shares all with others"
+            f"no image of {root} can be held out to validate: every class has only one, or shares "
+            "all its images with others"
         )
     parts: Examples = {"train": {}, "validation": {}}
     for name, by_path in digests.items():
