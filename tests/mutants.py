@@ -15,6 +15,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -51,6 +52,7 @@ def main(argv: list[str], root: Path = ROOT, heavy: Iterable[str] = HEAVY) -> No
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
     parser.add_argument("--out", type=Path, default=root / "build/mutants")
     flags = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: nothing is left behind
     files = flags.files or sorted(str(p.relative_to(root)) for p in root.glob("src/**/*.py"))
     flags.out = flags.out.absolute()
     flags.out.mkdir(parents=True, exist_ok=True)

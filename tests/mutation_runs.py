@@ -81,6 +81,7 @@ def _fork(job: Job, tree: Path) -> int:
     try:
         os.setsid()  # what the tests start is stopped with them
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` ignores it
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(job.limit), resource.RLIM_INFINITY))
         out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(out, 1)
