@@ -24,7 +24,7 @@ CONTEXT = 32  # characters shown on each side of what changed
 
 @dataclass(frozen=True)
 class Mutant:
-    """A changed source; `lines` of the original are what a test must run to notice."""
+    """A changed source; a test must run `lines` of the original to notice, or import it if none."""
 
     line: int
     function: str
@@ -56,7 +56,7 @@ class Site:
 def draw(source: str, number: int, rng: random.Random) -> list[Mutant]:
     """`number` mutants of a file; a larger number draws the same ones first."""
     tree = ast.parse(source)
-    sites = list(_sites(tree, "", frozenset()))
+    sites = list(_sites(tree, "", None))
     rng.shuffle(sites)
     return [_mutant(tree, site) for site in sites[:number]]
 
@@ -82,18 +82,23 @@ def _shown(before: str, after: str) -> tuple[str, str]:
     return one[start : len(one) - end], two[start : len(two) - end]
 
 
-def _sites(node: ast.AST, function: str, lines: frozenset[int]) -> Iterator[Site]:
+def _sites(node: ast.AST, function: str, lines: frozenset[int] | None) -> Iterator[Site]:
+    """What can be changed in a node; `lines` are None outside functions, where imports run it."""
     for field, index, child in _children(node):
         if _left_out(child):
             continue
         within, where = lines, function
         if isinstance(child, ast.FunctionDef | ast.ClassDef):
             where = f"{function}.{child.name}".lstrip(".")
-        if isinstance(child, ast.stmt):
+        if isinstance(child, ast.ClassDef):
+            within = None
+        elif isinstance(child, ast.FunctionDef) or (isinstance(child, ast.stmt) and lines):
             within = frozenset({child.lineno})
         if isinstance(child, ast.arguments) and isinstance(node, ast.FunctionDef):
             within = frozenset(range(node.body[0].lineno, node.end_lineno + 1))
-        at = within | set(range(child.lineno, child.end_lineno + 1)) if _simple(child) else within
+        at = within or frozenset()
+        if at and _simple(child):
+            at |= set(range(child.lineno, child.end_lineno + 1))
         for new in _changes(node, field, child):
             yield Site(node, field, index, child, new, where, at)
         yield from _sites(child, where, within)

@@ -63,6 +63,13 @@ def test_kinds_of_changes(before, after):
     assert after in [ast.unparse(ast.parse(m.source)) for m in mutations.draw(before, 9, random)]
 
 
+def test_the_lines_that_a_test_must_run():
+    source = "A = 1\n\ndef f(x=2):\n    if x:\n        return 3\n\nclass B:\n    c = 4\n"
+    mutants = mutations.draw(source, 99, random.Random(0))
+    lines = {(mutant.line, tuple(sorted(mutant.lines))) for mutant in mutants}
+    assert lines == {(1, ()), (3, (3, 4, 5)), (4, (4,)), (5, (5,)), (8, ())}
+
+
 def test_a_larger_number_draws_the_same_first():
     few, many = (mutations.draw(AREA, number, random.Random(3)) for number in (2, 5))
     assert few == many[:2]

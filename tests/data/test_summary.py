@@ -48,10 +48,6 @@ def test_totals_are_of_all_splits_where_they_are_known():
     assert totals(dataclasses.replace(made, inventory=None)) == [None, None]
 
 
-def test_an_inventory_of_nothing_counts_nothing():
-    assert not any(dataclasses.asdict(Inventory()).values())
-
-
 def test_numbers_in_order_are_fine():
     assert warnings(store({"01": 9, "02": 9, "10": 9})) == []
     assert warnings(store({str(digit): 9 for digit in range(10)})) == []
