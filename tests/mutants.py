@@ -65,8 +65,14 @@ def main(argv: list[str], root: Path = ROOT, heavy: Iterable[str] = HEAVY) -> No
             copy(root, tree)
         tests = measured(root, trees, flags.out / "tests")
         results = Results(flags.out / "results.jsonl", _reasons(root))
-        jobs = (_jobs(root, file, flags, tests, results) for file in files)
-        in_parallel((job for several in jobs for job in several), trees)
+        while True:
+            jobs = (_jobs(root, file, flags, tests, results) for file in files)
+            in_parallel((job for several in jobs for job in several), trees)
+            fail_anyway = controls(root, trees, flags.out / "controls.json", results)
+            if not fail_anyway:
+                break
+            results.forget(fail_anyway)
+            tests = {each: test for each, test in tests.items() if each not in fail_anyway}
     results.table()
 
 
@@ -91,6 +97,29 @@ def chosen(file: str, lines: frozenset[int], tests: Tests, budget: float) -> lis
     return several
 
 
+def controls(root: Path, trees: list[Path], kept: Path, results: "Results") -> set[str]:
+    """The tests that noticed a change, but fail alone without one: they prove nothing."""
+    known = json.loads(kept.read_text()) if kept.exists() else {}
+    source = digest(*sorted(root.glob("src/**/*.py")))
+    keys = {
+        by: f"{source} {digest(root / by.partition('::')[0])} {by}"
+        for by in {row["by"] for row in results.shown if row["outcome"] == "caught"}
+        if "::" in by
+    }
+
+    def control(by: str, key: str) -> Job:
+        def done(failed: str | None) -> None:
+            known[key] = failed == ""
+            kept.write_text(json.dumps(known))
+            if not known[key]:
+                print(f"fails alone, without any change: {by}", flush=True)
+
+        return Job(lambda tree: _run(root, tree, [by]), done, 300)
+
+    in_parallel((control(by, key) for by, key in keys.items() if key not in known), trees)
+    return {by for by, key in keys.items() if not known[key]}
+
+
 class Results:
     """One line of JSON for each mutant that was tried, as it is found."""
 
@@ -110,14 +139,19 @@ class Results:
         reason = self.reasons.get(tuple(row[key] for key in CHANGE))
         if outcome == "survived" and reason:
             outcome, by = "equivalent", reason
-        self.shown.append((row["file"], outcome))
+        self.shown.append(row | {"outcome": outcome})
         where = f"{row['file']}:{row['line']} {row['function']}"
         print(f"{outcome:10} {where}: {row['before']} -> {row['after']} ({by})", flush=True)
 
+    def forget(self, tests: set[str]) -> None:
+        """What these tests noticed is tried again; what is known is shown again."""
+        self.known = {key: row for key, row in self.known.items() if row["by"] not in tests}
+        self.shown = []
+
     def table(self) -> None:
-        counts = Counter(self.shown)
+        counts = Counter((row["file"], row["outcome"]) for row in self.shown)
         print(f"\n{'tried':>6}{'caught':>8}{'equivalent':>12}{'survived':>10}")
-        for file in [*dict(self.shown), "all"]:
+        for file in [*dict.fromkeys(file for file, _ in counts), "all"]:
             row = [
                 sum(n for (f, o), n in counts.items() if file in (f, "all") and o == outcome)
                 for outcome in ("caught", "equivalent", "survived")
@@ -153,13 +187,14 @@ def _job(
         results.add(row | {"outcome": "survived" if failed == "" else "caught", "by": by})
 
     seconds = sum(tests[each]["seconds"] for each in ids)
-    return Job(lambda tree: _try(root, tree, file, mutant, ids), done, 30 + 4 * seconds)
+    return Job(lambda tree: _run(root, tree, ids, file, mutant.source), done, 30 + 4 * seconds)
 
 
-def _try(root: Path, tree: Path, file: str, mutant: Mutant, ids: list[str]) -> str:
-    """The first test that fails on the changed source, or "" where none does."""
+def _run(root: Path, tree: Path, ids: list[str], file: str = "", source: str = "") -> str:
+    """The first test that fails where `file` is `source`, or "" where none does."""
     shutil.copytree(root / "src", tree / "src", ignore=UNCOMPILED, dirs_exist_ok=True)
-    (tree / file).write_text(mutant.source)
+    if file:
+        (tree / file).write_text(source)
     watch = Watch()
     code = run_pytest(tree, ids, watch, "-x") if ids else 0
     return "" if code == 0 else ([*watch.bad, "imports"])[0]
