@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mutation_runs import (
+from support.mutation_runs import (
     UNCOMPILED,
     Job,
     Tests,
@@ -34,7 +34,7 @@ from mutation_runs import (
     measured,
     run_pytest,
 )
-from mutations import Mutant, draw
+from support.mutations import Mutant, draw
 
 ROOT = Path(__file__).parents[1]
 # Imported once and forked with: importing takes longer than most tests. None may start threads.

@@ -6,8 +6,8 @@ import random
 import subprocess
 import sys
 
-import mutations
 import pytest
+from support import mutations
 from support.tiny import ROOT
 
 AREA = '''
