@@ -112,7 +112,9 @@ def run(marks: Marks, command: str, argv: list[str]) -> None:
     marks("import")
     main = importlib.import_module(f"alexnet.{command}").main
     from alexnet.cli import run as run_command
+    from alexnet.devices import processes
 
+    processes.JOIN_SECONDS = 60  # for one that was killed before it joined
     if command == "train":
         watch(marks)
     marks("compile")
