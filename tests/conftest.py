@@ -1,6 +1,7 @@
 """What several tests share: the digits, prepared once, and a config small enough for seconds."""
 
 import os
+import signal
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # also where there are GPUs: before jax
@@ -13,6 +14,8 @@ from support.tiny import tiny_config
 
 from alexnet.devices import runtime
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what ends with &
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests press Ctrl-C
 hypothesis.settings.register_profile("busy", deadline=None)  # for machines with other work
 hypothesis.settings.load_profile("busy")
 
