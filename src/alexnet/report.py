@@ -52,11 +52,12 @@ def main(argv: Sequence[str]) -> None:
     output, dirs = path("output", options["output"]), [local_path("DIR", name) for name in given]
     if missing := [name for name in NEEDS if importlib.util.find_spec(name) is None]:
         raise UserError(f"a report needs {' and '.join(missing)}: pip install {' '.join(NEEDS)}")
-    from alexnet.sweeps import plan  # imports JAX, which the checks above do not need
+    from alexnet.sweeps import plan, results  # these import JAX, which the checks above do not need
     from alexnet.workdir import checkpoint
 
-    # In a sweep, `DIR/*` includes the folder of its plans.
-    dirs = [folder for folder in dirs if folder.name != plan.RECORDS] or dirs
+    # In a sweep, `DIR/*` includes the folder of its plans. A folder of runs may be named alike.
+    plans = [one for one in dirs if one.name == plan.RECORDS and not results.workdirs(one)]
+    dirs = [folder for folder in dirs if folder not in plans] or dirs
     workdirs = [run for folder in dirs for run in runs_in(folder)]
     which = checkpoint.which(options["checkpoint"])
     data_dir = options["data_dir"]

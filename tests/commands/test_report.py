@@ -152,6 +152,9 @@ def test_the_plans_of_a_sweep_are_no_run(tmp_path):
     output = tmp_path / "page.html"
     report.main([*map(str, [*runs, plans]), f"--output={output}", "--parts=config"])
     assert titles(output.read_text()) == {"Config"}
+    named_alike = leave(tmp_path / "sweeps/c-0", [0.5])
+    report.main([str(runs[0]), str(named_alike.parent), f"--output={output}", "--parts=config"])
+    assert "2 runs" in output.read_text()
     with pytest.raises(UserError, match="sweeps holds no run"):
         report.main([str(plans), f"--output={output}"])
 
