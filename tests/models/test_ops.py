@@ -55,7 +55,7 @@ cpu = SimpleNamespace(
 )
 both = pytest.mark.parametrize("ops", [plain, cpu], ids=["plain", "cpu"])
 
-many_sizes = settings(derandomize=True, deadline=None, max_examples=8)
+many_sizes = settings(derandomize=True, max_examples=8)
 
 
 @both
@@ -113,7 +113,7 @@ def test_with_z_equal_to_s_windows_tile_the_map(ops):
 
 @both
 @given(values=st.lists(st.integers(-1, 1), min_size=48, max_size=48))
-@settings(derandomize=True, deadline=None, max_examples=30)
+@settings(derandomize=True, max_examples=30)
 def test_max_pool_with_many_ties(ops, values):
     x = np.array(values, float).reshape(1, 6, 8, 1)
     expected = reference.pool(x)

@@ -29,7 +29,7 @@ def by_sorting(log_probs: np.ndarray, labels: np.ndarray) -> tuple[float, int, i
     values=st.lists(st.integers(0, 3), min_size=48, max_size=48),
     labels=st.lists(st.integers(-1, 7), min_size=6, max_size=6),
 )
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(derandomize=True, max_examples=60)
 def test_sums_are_those_of_sorting_with_ties_and_padding(classes, values, labels):
     log_probs = -np.array(values, np.float32).reshape(6, 8)[:, :classes]
     labels = np.array([label % classes if label >= 0 else -1 for label in labels])

@@ -154,7 +154,7 @@ def test_plateau_improvement_factor_and_drops():
 
 
 @given(st.lists(st.floats(0, 1), max_size=60), st.integers(1, 6))
-@settings(derandomize=True, deadline=None, max_examples=50)
+@settings(derandomize=True, max_examples=50)
 def test_plateau_only_falls_and_at_most_three_times(errors, patience):
     eps = Plateau(rate=1.0, patience=patience)
     rates = [eps.base_rate(0, errors[:n]) for n in range(len(errors) + 1)]

@@ -109,7 +109,8 @@ def cache_compilations() -> None:
 
     check_devices()
     write_compilations_whole()
-    if not jax.config.values["jax_compilation_cache_dir"] and (cache := writable_cache()):
+    chosen = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]  # made at run time
+    if not chosen and (cache := writable_cache()):
         jax.config.update("jax_compilation_cache_dir", str(cache))
 
 

@@ -15,7 +15,6 @@ from jax.sharding import PartitionSpec as P
 
 from alexnet.data import augment
 from alexnet.data.augment import Augmentation
-from alexnet.data.statistics import Statistics
 from alexnet.devices import mesh as meshes
 from alexnet.models import table
 from alexnet.models.network import PLAIN, Kernels, Network, params_specs
@@ -63,13 +62,7 @@ def on_mesh(
         rest = {"dropout_key": dropout_key, "examples_B": examples_B}
         return network.apply({"params": params}, x_B, train, **rest)
 
-    def everywhere(
-        params: Any,
-        x_B: jax.Array,
-        dropout_key: jax.Array | None = None,
-        examples_B: jax.Array | None = None,
-        *how: Any,
-    ) -> jax.Array:
+    def everywhere(params, x_B, dropout_key=None, examples_B=None, *how):
         if examples_B is None:
             examples_B = jnp.arange(x_B.shape[0])
         arguments = params, x_B, dropout_key, examples_B, *how
@@ -96,14 +89,7 @@ def training(
 
     everywhere = on_mesh(net, mesh, inputs=inputs, **how)
 
-    def forward(
-        params: Any,
-        images_BSSC: jax.Array,
-        key: jax.Array,
-        examples_B: jax.Array,
-        noise_on: jax.Array,
-        statistics: Statistics,
-    ) -> jax.Array:
+    def forward(params, images_BSSC, key, examples_B, noise_on, statistics):
         augment_key, dropout_key = jax.random.split(key)
         how = augment_key, noise_on, statistics
         return everywhere(params, images_BSSC, dropout_key, examples_B, *how)
@@ -128,9 +114,7 @@ def evaluation(
 
     everywhere = on_mesh(net, mesh, inputs=inputs, **how)
 
-    def forward(
-        params: Any, images_BSSC: jax.Array, statistics: Statistics | None, view: jax.Array | int
-    ) -> jax.Array:
+    def forward(params, images_BSSC, statistics, view):
         return everywhere(params, images_BSSC, None, None, view, statistics)
 
     return forward

@@ -273,7 +273,7 @@ TREES = st.lists(st.tuples(st.lists(PARTS, max_size=4), PARTS, SUFFIXES), max_si
 
 
 @given(tree=TREES, splits=st.sampled_from([(), ("train",), ("train", "valid", "test")]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_every_file_is_used_or_left_out(tree, splits, tmp_path_factory):
     root = tmp_path_factory.mktemp("tree")
     tops = splits or ("",)
