@@ -1,4 +1,4 @@
-"""alexnet.workdir.record: what a run leaves beside its checkpoints."""
+"""The files that a run writes besides its checkpoints: alexnet.workdir.record."""
 
 import json
 

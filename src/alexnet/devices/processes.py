@@ -162,7 +162,7 @@ def ends_clearly() -> Iterator[None]:
 
     An ordinary exit would wait minutes for the others, which would wait for this one. `Interrupted`
     passes through: all processes have agreed to stop. If jax misses a heartbeat, it aborts the
-    process with a report of its own.
+    process and prints its own report.
     """
     try:
         yield

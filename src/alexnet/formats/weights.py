@@ -20,7 +20,7 @@ from alexnet.text import difference
 # images uint8 [b, image_size, image_size, 3] -> logits float32 [b, classes]
 Classifier = Callable[[jax.Array], jax.Array]
 STATISTICS = "statistics"  # arrays of our own files beside the layers: mean image, colour PCA
-DIGEST = "sha256"  # the metadata's digest of its own text and of the arrays
+DIGEST = "sha256"  # in the metadata: a digest of the metadata and the arrays
 MEND = "export it again"
 TYPES = {"config": dict, "classes": int, "class_names": list}
 OURS = "alexnet"  # the metadata of our own .safetensors: {"config": ..., "classes": ...} as JSON

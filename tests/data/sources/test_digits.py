@@ -1,4 +1,4 @@
-"""scikit-learn's digits, as TFDS is told of them."""
+"""TFDS describes scikit-learn's digits correctly."""
 
 from alexnet.data.sources.digits import Digits
 
