@@ -80,7 +80,6 @@ def _fork(job: Job, tree: Path) -> int:
         return pid
     try:
         os.setsid()  # what the tests start is stopped with them
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` ignores it
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(job.limit), resource.RLIM_INFINITY))
         out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -125,9 +124,11 @@ def run_pytest(tree: Path, tests: list[str], watch: Watch, *more: str) -> int:
     import pytest
 
     quick = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
-    hypothesis.settings.register_profile("mutants", derandomize=True, database=None, phases=quick)
-    hypothesis.settings.load_profile("mutants")
+    hypothesis.settings.register_profile(
+        "mutants", derandomize=True, database=None, phases=quick, deadline=None
+    )
     options = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-m", "not slow", "--tb=short"]
+    options.append("--hypothesis-profile=mutants")  # after conftest.py, which loads its own
     basetemp = f"--basetemp={tree.parent / 'pytest'}"
     return int(pytest.main([*options, *more, basetemp, *tests], [watch]))
 
