@@ -26,7 +26,9 @@ import numpy as np
 import simplejpeg
 
 from alexnet import files
+from alexnet.data import kept
 from alexnet.data.inventory import Inventory
+from alexnet.data.kept import Kept
 from alexnet.data.records import LABEL, DamagedError, Records
 from alexnet.data.statistics import Statistics
 from alexnet.errors import UserError, choice, local_path, one_line, require
@@ -75,8 +77,8 @@ class Store:
         if wrong := [index for index in indices if not 0 <= index < self.counts[split]]:
             raise IndexError(f"no example {wrong[0]} among {self.counts[split]} of {split!r}")
         try:
-            records = self._records[split].read(indices)
-            return self._decoded(split, indices, records) if self.quality else self._raw(records)
+            here = self._kept.get(split)
+            return here.read(indices) if here else self._from_disk(split, indices)
         except DamagedError as error:
             advice = f"delete {self.path} and prepare {self.name!r} again"
             raise UserError(f"{error}; {advice}") from error
@@ -92,6 +94,21 @@ class Store:
         return {
             split: Records(self.path, split, count, checked) for split, count in self.counts.items()
         }
+
+    @functools.cached_property
+    def _kept(self) -> dict[str, Kept]:
+        """The splits whose images stay in memory: raw ones that are small."""
+        side, number = self.image_size, max(self.counts.values(), default=0)
+        if self.quality or number * side * side * 3 > kept.AT_MOST:
+            return {}
+        return {
+            split: Kept(functools.partial(self._from_disk, split), count, side)
+            for split, count in self.counts.items()
+        }
+
+    def _from_disk(self, split: str, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        records = self._records[split].read(indices)
+        return self._decoded(split, indices, records) if self.quality else self._raw(records)
 
     def _raw(self, records: Sequence[memoryview]) -> tuple[np.ndarray, np.ndarray]:
         shape = (self.image_size, self.image_size, 3)
