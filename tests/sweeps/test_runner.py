@@ -28,11 +28,17 @@ def test_gpus_are_dealt_out(monkeypatch, tmp_path):
     for name in ("a", "b", "c", "d"):
         (tmp_path / name).touch()
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert runner.gpu_shares(2, tmp_path) == ["0,1", "2,3"]
-    assert runner.gpu_shares(5, tmp_path) == [""] * 5
-    assert runner.gpu_shares(2, tmp_path / "none") == ["", ""]
+    monkeypatch.delenv("XLA_PYTHON_CLIENT_PREALLOCATE", raising=False)
+    own = [{"CUDA_VISIBLE_DEVICES": gpus} for gpus in ("0,1", "2,3")]
+    assert runner.gpu_shares(2, tmp_path) == own
+    shared = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    assert runner.gpu_shares(5, tmp_path) == [shared] * 5
+    assert runner.gpu_shares(2, tmp_path / "none") == [shared] * 2
+    assert runner.gpu_shares(1, tmp_path / "none") == [{}]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    assert runner.gpu_shares(2, tmp_path) == ["3", "5"]
+    assert runner.gpu_shares(2, tmp_path) == [{"CUDA_VISIBLE_DEVICES": gpus} for gpus in "35"]
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "true")  # the user's choice
+    assert runner.gpu_shares(5, tmp_path) == [{"XLA_PYTHON_CLIENT_PREALLOCATE": "true"}] * 5
 
 
 def test_progress_is_read_from_the_log(tmp_path):

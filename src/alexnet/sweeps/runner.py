@@ -260,12 +260,18 @@ def shares(jobs: int, cores: int) -> list[list[int]]:
     return [cpus[place * cores : (place + 1) * cores] for place in range(jobs)]
 
 
-def gpu_shares(jobs: int, installed: Path = Path("/proc/driver/nvidia/gpus")) -> list[str]:
-    """Each worker's GPUs, as CUDA_VISIBLE_DEVICES; "" for each if there are too few."""
+def gpu_shares(
+    jobs: int, installed: Path = Path("/proc/driver/nvidia/gpus")
+) -> list[dict[str, str]]:
+    """Each worker's environment: GPUs of its own or, if there are too few, the memory of all."""
     listed = os.environ.get(workers.GPUS)
     gpus = listed.split(",") if listed else [str(n) for n, _ in enumerate(installed.glob("*"))]
-    each = len(gpus) // jobs
-    return [",".join(gpus[place * each : (place + 1) * each]) for place in range(jobs)]
+    if each := len(gpus) // jobs:
+        places = range(0, jobs * each, each)
+        return [{workers.GPUS: ",".join(gpus[place : place + each])} for place in places]
+    # JAX would reserve three quarters of a GPU's memory for the first process that sees it.
+    shared = {workers.RESERVE: os.environ.get(workers.RESERVE, "false")}
+    return [shared if jobs > 1 else {}] * jobs
 
 
 def cpu_count() -> int:

@@ -7,11 +7,13 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypedDict
 
 COMMAND = [sys.executable, "-m", "alexnet.sweeps.worker"]
 GPUS = "CUDA_VISIBLE_DEVICES"
+RESERVE = "XLA_PYTHON_CLIENT_PREALLOCATE"  # whether JAX takes most of a GPU's memory at once
 PIN = "PJRT_NPROC"  # how many cores XLA uses on CPUs; the last bits depend on it
 
 
@@ -47,19 +49,22 @@ class Worker:
     Args:
         cores: how many it computes with.
         cpus: the CPUs it may run on; empty for all.
-        gpus: the GPUs it sees, as in CUDA_VISIBLE_DEVICES; "" for all.
+        gpus: environment variables that say which GPUs it sees, and how it takes their memory.
         keep: file descriptors that stay open in it.
     """
 
     def __init__(
-        self, cores: int, cpus: Sequence[int] = (), gpus: str = "", keep: Sequence[int] = ()
+        self,
+        cores: int,
+        cpus: Sequence[int] = (),
+        gpus: Mapping[str, str] = MappingProxyType({}),
+        keep: Sequence[int] = (),
     ):
-        seen = {GPUS: gpus} if gpus else {}
         self.process = subprocess.Popen(
             [*COMMAND, *map(str, cpus)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=os.environ | {PIN: str(cores)} | seen,
+            env={**os.environ, PIN: str(cores), **gpus},
             pass_fds=keep,
             start_new_session=True,  # Ctrl-C reaches the sweep alone, which then asks its workers
             text=True,
