@@ -159,7 +159,7 @@ def test_short_has_the_goals_first_and_everything_once(monkeypatch):
                 for dtype in rows.DTYPES:
                     row = rows.Row(net, work, batch, dtype)
                     assert {mode for it, mode in asked if it == row} == set(rows.MODES)
-    assert {race.row.kernels for race in found} == {"auto", "gpu"}  # both forms of ours
+    assert {race.row.kernels for race in found} == {"auto", "plain"}  # both forms of ours
 
 
 @pytest.mark.parametrize(

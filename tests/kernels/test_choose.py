@@ -57,10 +57,21 @@ def test_what_the_user_asks_for_goes_first(mesh, monkeypatch):
     assert list(compiler_options(mesh)) == ["xla_cpu_copy_insertion_use_region_analysis"]
 
 
-def test_gpus_compute_plainly_and_compile_as_xla_likes(monkeypatch):
+def test_each_kind_of_device_gets_its_own_forms_and_options(monkeypatch):
     monkeypatch.delenv("XLA_FLAGS", raising=False)
-    assert compiler_options(on("gpu")) == {}
-    assert choose("auto", on("gpu"), 128, 224) is PLAIN
+    assert choose("auto", on("gpu"), 128, 224) is GPU
+    assert choose("auto", on("tpu"), 128, 224) is PLAIN
+    assert compiler_options(on("tpu")) == {}
+    options = compiler_options(on("gpu"))  # XLA knows their names without a GPU
+    assert options == {
+        "xla_gpu_enable_triton_gemm": False,
+        "xla_gpu_experimental_enable_fusion_autotuner": False,
+        "xla_gpu_autotune_level": 2,
+    }
+    monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_autotune_level=4")
+    assert compiler_options(on("gpu")) == {
+        name: value for name, value in options.items() if name != "xla_gpu_autotune_level"
+    }
 
 
 def test_an_option_that_xla_does_not_know_is_left_out_with_a_warning(mesh, monkeypatch):

@@ -53,7 +53,9 @@ cpu = SimpleNamespace(
     relu=relu.relu,
     response_norm=response_norm.response_norm,
 )
+gpu = SimpleNamespace(conv=convolution.in_blocks)
 both = pytest.mark.parametrize("ops", [plain, cpu], ids=["plain", "cpu"])
+every = pytest.mark.parametrize("ops", [plain, cpu, gpu], ids=["plain", "cpu", "gpu"])
 
 many_sizes = settings(derandomize=True, max_examples=8)
 
@@ -182,7 +184,7 @@ def test_pools_of_infinities(ops):
     np.testing.assert_allclose(ops.avg_pool(np.float32(x), 3, 2), mean, rtol=1e-5, atol=1e-5)
 
 
-@both
+@every
 @pytest.mark.parametrize(
     ("side", "size", "stride", "pad"), [(20, 11, 4, (0, 3)), (9, 5, 1, (2, 2)), (6, 3, 1, (0, 0))]
 )
@@ -209,7 +211,7 @@ def test_conv_is_scipys_correlation(ops, side, size, stride, pad):
 @many_sizes
 def test_conv_and_its_gradients_are_those_of_the_definition(size, beyond, stride, pad, maps):
     side = size + beyond
-    for ops, images in ((plain, 2), (cpu, 2), (cpu, 37)):
+    for ops, images in ((plain, 2), (cpu, 2), (cpu, 37), (gpu, 2)):
         x, kernel = random(images, side, side, maps[0]), random(size, size, *maps, seed=1)
         y = reference.conv(x, kernel, stride, pad)
         dy = random(*y.shape, seed=2)
@@ -239,6 +241,23 @@ def test_rectangular_images_and_kernels_with_four_different_borders(images):
     for one, other in zip(found, expected, strict=True):
         assert one.shape == other.shape
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("stride", "channels", "kernel", "own"),
+    [
+        (4, 3, (3, 3, 48, 2), 1),
+        (2, 4, (6, 6, 16, 2), 1),
+        (1, 3, (11, 11, 3, 2), 1),
+        (4, 5, (11, 11, 5, 2), 4),
+    ],
+)
+def test_for_cudnn_few_channels_at_a_stride_become_many(stride, channels, kernel, own):
+    x, kernel_HWIO = jnp.zeros((1, 20, 20, channels)), jnp.zeros((11, 11, channels, 2))
+    program = jax.jit(gpu.conv, static_argnums=(2, 3)).trace(x, kernel_HWIO, stride, ((0, 3),) * 2)
+    [equation] = [one for one in program.jaxpr.eqns if "conv" in one.primitive.name]
+    assert equation.invars[1].aval.shape == kernel
+    assert equation.params["window_strides"] == (own, own)
 
 
 def convolutions(ops, channels: int, stride: int, images: int = 40) -> list[str]:
@@ -311,7 +330,7 @@ def test_local_and_its_gradients_are_those_of_the_definition(size, beyond, pad, 
         assert_close(one, expected)
 
 
-@both
+@every
 def test_conv1_sees_zeros_below_and_right_only(ops):
     x = np.zeros((1, 224, 224, 1), np.float32)
     x[0, 0, 0] = x[0, 223, 223] = 1

@@ -29,10 +29,10 @@ CPU = Kernels(
     wide_convs=True,
 )
 
-# A proposal that no GPU has run: gradients of pools without a scatter, of norms from their input
-# alone, one convolution and one product where towers can share them; see docs/gpu.md.
+# Gradients of pools without a scatter, of norms from their input alone; conv1 in blocks; one
+# convolution and one product where towers can share them. See docs/gpu.md.
 GPU = Kernels(
-    conv=convolution.plain_towers,
+    conv=convolution.gpu_towers,
     dense=dense.plain_towers,
     relu=relu.relu,
     response_norm=response_norm.response_norm,
@@ -40,7 +40,7 @@ GPU = Kernels(
     avg_pool=pooling.avg_pool,
 )
 
-_CPU_COMPILER_OPTIONS: dict[str, str | bool] = {
+_CPU_COMPILER_OPTIONS: dict[str, str | bool | int] = {
     # XLA on CPUs hands convolutions to YNNPACK, whose weight gradients over many images take up to
     # ten times as long as Eigen's. This leaves YNNPACK only the matrix products: for those with a
     # transposed kernel, the input gradients, Eigen takes six times as long.
@@ -50,11 +50,18 @@ _CPU_COMPILER_OPTIONS: dict[str, str | bool] = {
     "xla_cpu_copy_insertion_use_region_analysis": True,
 }
 
+_GPU_COMPILER_OPTIONS: dict[str, str | bool | int] = {
+    # XLA tries every algorithm for each convolution and product, again and again and in Triton as
+    # well: on an H100, minutes for AlexNet at batch 1024, but half a minute with these three, and
+    # steps no slower. Level 2 leaves out a check that only warns.
+    "xla_gpu_enable_triton_gemm": False,
+    "xla_gpu_experimental_enable_fusion_autotuner": False,
+    "xla_gpu_autotune_level": 2,
+}
+
 
 def choose(kernels: str, mesh: Mesh | None, batch_size: int, image_size: int) -> Kernels:
-    """The kernels by name, one of KERNELS; `auto` is `cpu` on CPUs and `plain` elsewhere.
-
-    So GPUs get the definitions, until `gpu` has been measured on one.
+    """The kernels by name, one of KERNELS; `auto` is `cpu` on CPUs, `gpu` on GPUs, else `plain`.
 
     Args:
         mesh: None for one device.
@@ -62,7 +69,9 @@ def choose(kernels: str, mesh: Mesh | None, batch_size: int, image_size: int) ->
         image_size: side of what the net sees, in pixels.
     """
     choice("kernels", kernels, KERNELS)
-    if kernels == "plain" or (kernels == "auto" and not on_cpu(mesh)):
+    if kernels == "auto":
+        kernels = kind if (kind := _platform(mesh)) in ("cpu", "gpu") else "plain"
+    if kernels == "plain":
         return PLAIN
     if kernels == "gpu":
         return GPU
@@ -73,17 +82,19 @@ def choose(kernels: str, mesh: Mesh | None, batch_size: int, image_size: int) ->
     return CPU._replace(stage=functools.partial(chunks.in_chunks, size=size))
 
 
-def compiler_options(mesh: Mesh | None) -> dict[str, str | bool]:
+def compiler_options(mesh: Mesh | None) -> dict[str, str | bool | int]:
     """Options for jax.jit when it compiles a net; the user's XLA_FLAGS take precedence."""
-    if not on_cpu(mesh):
-        return {}
+    options = {"cpu": _CPU_COMPILER_OPTIONS, "gpu": _GPU_COMPILER_OPTIONS}
     flags = os.environ.get("XLA_FLAGS", "")
-    wanted = {name: value for name, value in _CPU_COMPILER_OPTIONS.items() if name not in flags}
-    return {name: value for name, value in wanted.items() if _known(name, value)}
+    return {
+        name: value
+        for name, value in options.get(_platform(mesh), {}).items()
+        if name not in flags and _known(name, value)
+    }
 
 
 @functools.cache
-def _known(name: str, value: str | bool) -> bool:
+def _known(name: str, value: str | bool | int) -> bool:
     """Whether this XLA accepts an option; warns if not, as training is then slower."""
     program = jax.jit(lambda: 0, compiler_options={name: value}).lower()
     try:
@@ -97,5 +108,9 @@ def _known(name: str, value: str | bool) -> bool:
 
 def on_cpu(mesh: Mesh | None) -> bool:
     """Whether the mesh, or without one jax's default device, is on CPUs."""
+    return _platform(mesh) == "cpu"
+
+
+def _platform(mesh: Mesh | None) -> str:
     device = mesh.devices.flat[0] if mesh else jax.devices()[0]
-    return device.platform == "cpu"
+    return device.platform

@@ -1,8 +1,9 @@
-"""Convolutions in forms that are fast in Eigen, which XLA on CPUs uses; `plain_towers` for GPUs.
+"""Convolutions in forms that are fast in Eigen, for CPUs, and in cuDNN (`gpu_towers`), for GPUs.
 
 A kernel's gradient over 32 images at a time, and four outputs at once for three channels: 80sec's
 step 68.5 -> 59.2 ms. A bias's gradient as a product with ones: AlexNet without LRN, batch 32,
 719 -> 688 ms. One convolution for towers that read the same maps: conv1, 32 images, 42 -> 32 ms.
+On an H100, AlexNet, batch 128, bfloat16: 5.87 -> 5.19 ms; with `in_blocks` 4.05 ms.
 """
 
 import functools
@@ -18,7 +19,7 @@ from alexnet.models.ops import Padding
 # several gradients, each over some of the images, are faster. Each is compiled, so they are few.
 IMAGES, GRADIENTS_AT_MOST = 32, 8
 # With few channels, Eigen lays out each patch for few products; four outputs share a wider patch.
-OUTPUTS, FEW_CHANNELS = 4, 4
+OUTPUTS, FEW_CHANNELS = 4, 4  # also too few for the tensor cores of a GPU
 
 
 def towers(
@@ -29,11 +30,11 @@ def towers(
     return [add_bias(y, bias_TO[t]) for t, y in enumerate(ys)]
 
 
-def plain_towers(
+def gpu_towers(
     xs: list[jax.Array], kernel_THWIO: jax.Array, bias_TO: jax.Array, stride: int, padding: Padding
 ) -> list[jax.Array]:
-    """`towers` with `ops.conv` and its gradients; conv1 and conv3 take one convolution, not two."""
-    ys = _together(ops.conv, xs, kernel_THWIO, stride, padding)
+    """`towers` with `in_blocks` and its gradients."""
+    ys = _together(in_blocks, xs, kernel_THWIO, stride, padding)
     return [y + bias_TO[t] for t, y in enumerate(ys)]
 
 
@@ -42,6 +43,38 @@ def _together(convolve, xs, kernel_THWIO, stride, padding):
         return [convolve(x, kernel_THWIO[t], stride, padding) for t, x in enumerate(xs)]
     kernels_HWIO = jnp.concatenate(list(kernel_THWIO), -1)
     return jnp.split(convolve(xs[0], kernels_HWIO, stride, padding), len(xs), -1)
+
+
+def in_blocks(
+    x_BHWC: jax.Array, kernel_HWIO: jax.Array, stride: int, padding: Padding
+) -> jax.Array:
+    """`ops.conv`; a strided one with few channels reads blocks of stride x stride pixels.
+
+    A block is a pixel with all its pixels' channels, so the stride becomes 1: conv1 of AlexNet
+    slides kernels of 3x3 blocks over 48 channels, rather than 11x11 pixels over 3.
+    """
+    if stride == 1 or x_BHWC.shape[3] > FEW_CHANNELS:
+        return ops.conv(x_BHWC, kernel_HWIO, stride, padding)
+    edges: list[tuple[int, int]] = []
+    beyond = [-size % stride for size in kernel_HWIO.shape[:2]]  # completes the last block
+    for n, (low, high) in enumerate(padding):
+        side, size = x_BHWC.shape[1 + n], kernel_HWIO.shape[n]
+        last = (side + low + high - size) // stride * stride  # where the last window begins
+        edges.append((low, last + size + beyond[n] - side - low))  # below 0: cuts off
+    zero = jnp.zeros((), x_BHWC.dtype)
+    x_BHWC = lax.pad(x_BHWC, zero, [(0, 0, 0), *((*edge, 0) for edge in edges), (0, 0, 0)])
+    kernel_HWIO = jnp.pad(kernel_HWIO, [*((0, more) for more in beyond), (0, 0), (0, 0)])
+    kernel_OHWI = _blocks(jnp.moveaxis(kernel_HWIO, 3, 0), stride)
+    blocks, kernels = _blocks(x_BHWC, stride), jnp.moveaxis(kernel_OHWI, 0, 3)
+    return ops.conv(blocks, kernels, 1, ((0, 0), (0, 0)))
+
+
+def _blocks(x_BHWC: jax.Array, side: int) -> jax.Array:
+    """[B, H / side, W / side, side * side * C]"""
+    images, height, width, channels = x_BHWC.shape
+    height, width = height // side, width // side
+    x = x_BHWC.reshape(images, height, side, width, side, channels)
+    return jnp.swapaxes(x, 2, 3).reshape(images, height, width, side * side * channels)
 
 
 def conv(x_BHWC: jax.Array, kernel_HWIO: jax.Array, stride: int, padding: Padding) -> jax.Array:
