@@ -98,7 +98,7 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
     def check_config(exported: dict[str, Any]) -> None:
         check_same_net(exported, config, source)
 
-    if names := weights.about(source).get("class_names"):
+    if names := tuple(weights.about(source).get("class_names", ())):
         known = prepared(config)
         dataset.check_classes(source, names, known.classes if known else names)
     net, params = weights.read_weights(source, config.net.name, make_net, check_config)
@@ -113,7 +113,8 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         partial.mkdir(parents=True)
         record.save_config(config, partial)
         with checkpoint.Checkpoints(partial / "checkpoints") as checkpoints:
-            checkpoints.save(0, state, Progress(), error=None)
+            progress = Progress(classes=names, class_count=net.classes)
+            checkpoints.save(0, state, progress, error=None)
             checkpoints.wait()
             if checkpoints.failure:
                 raise UserError(f"--workdir={workdir}: cannot save there: {checkpoints.failure}")

@@ -65,7 +65,7 @@ def _from_workdir(
     params, progress = checkpoints.load_params(workdir, step)
     known = dataset.remembered(workdir) or prepared(config)
     classes = progress.classes or (known.classes if known else ())
-    net = _net(config, params, len(classes))
+    net = _net(config, params, len(classes) or progress.class_count)
     network.check(net, params, str(workdir))
     statistics = _statistics(config, known, workdir)
     return _classifier(params, config, net, classes, statistics, workdir, step, progress.epoch)

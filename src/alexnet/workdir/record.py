@@ -36,10 +36,11 @@ class Progress:
     Attributes:
         epoch: epochs done.
         validation_errors: top-1 error, a fraction, of each validation so far.
-        classes: by name, in the order of their numbers; () for imported weights, which name none.
+        classes: by name, in the order of their numbers; () for imported weights that name none.
         window: the log's row under way: (steps, sums over them of loss, top-1 and top-5 error).
             Earlier versions ended a row at every checkpoint and saved none.
         due: whether the step's validation is still due, as the run was asked to stop before it.
+        class_count: the number of classes, for weights that name none; 0 if unknown.
     """
 
     epoch: float = 0.0
@@ -47,6 +48,7 @@ class Progress:
     classes: tuple[str, ...] = ()
     window: tuple[float, ...] = ()
     due: bool = False
+    class_count: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -61,6 +63,7 @@ class Progress:
             classes=tuple(found.get("classes", ())),
             window=tuple(found.get("window", ())),
             due=found.get("due", False),
+            class_count=found.get("class_count", 0),
         )
 
 
