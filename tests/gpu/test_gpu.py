@@ -1,4 +1,4 @@
-"""On a GPU: what training promises elsewhere, and what differs there; for `make test-gpu`."""
+"""What training promises on every device, and what differs on a GPU; for `make test-gpu`."""
 
 import os
 import subprocess
@@ -60,7 +60,7 @@ def trained(tmp_path_factory, data_dir):
 
 
 def python(code: str, *arguments: object, **environment: str) -> str:
-    """What a process of its own prints."""
+    """What `code` prints in a process of its own."""
     paths = (f"{ROOT}/src", f"{ROOT}/tests", os.environ.get("PYTHONPATH"))
     environment |= {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
     done = subprocess.run(
@@ -130,7 +130,7 @@ def error(found: jax.Array, expected: np.ndarray) -> float:
 
 
 def test_products_and_convolutions_are_as_precise_as_the_config_says():
-    """Against float64: float32 has its 6 digits or more, TF32's 10 bits some 3, and is used."""
+    """Against float64: float32 keeps 6 digits or more, TF32 with its 10 bits some 3."""
     random = np.random.default_rng(0)
     a, b = (np.float32(random.normal(size=(512, 512))) for _ in range(2))
     x, kernel = np.float32(random.normal(size=(8, 15, 15, 64))), np.zeros((3, 3, 64, 64))

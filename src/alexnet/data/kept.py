@@ -11,13 +11,13 @@ Read = Callable[[Sequence[int]], tuple[np.ndarray, np.ndarray]]
 
 
 class Kept:
-    """A split's images and labels, each read from disk once; safe from several threads.
+    """A split's images and labels, each read from disk once; several threads may read.
 
-    A batch of 128 images of 32 x 32 pixels takes 2.5 ms from disk and .1 ms from here, where a GPU
-    takes about a millisecond for a step.
+    A batch of 128 images of 32 x 32 pixels takes 2.5 ms from disk and .1 ms from here, while a
+    GPU takes about a millisecond for a step.
 
     Args:
-        read: reads images from disk; what it raises, `read` here raises too.
+        read: reads images from disk; the method `read` raises whatever this raises.
         count: images in the split.
         side: S, in pixels.
     """

@@ -65,7 +65,7 @@ class Writer:
 
 
 class Records:
-    """Random access to the records of a split, with their files open; safe from several threads.
+    """Random access to the records of a split, with their files open; several threads may read.
 
     Args:
         path: the store's folder.

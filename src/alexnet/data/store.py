@@ -36,7 +36,7 @@ from alexnet.text import printable
 
 FORMAT = 2
 QUALITY = 95
-MAX_SIZE = 4096  # pixels a side: 48 MiB an image, and eight times that while it is counted
+MAX_SIZE = 4096  # pixels a side: 48 MiB an image, and eight times that for the mean and PCA
 RAW_UP_TO = 64  # pixels a side; below, JPEG would save little and lose much
 FOLDER = "folder:"  # begins the name of a dataset that is a folder of images
 INFO, STATISTICS = "info.json", "statistics.npz"
@@ -57,7 +57,7 @@ class Store:
     statistics: Statistics
     # A digest of a folder's file names, sizes and times; "" for other datasets.
     stamp: str = ""
-    # split -> a digest of its images' bytes, labels and paths in a folder; the first stores have
+    # split -> a digest of its images' bytes, labels and, for a folder, paths; the first stores have
     # none.
     contents: dict[str, str] = dataclasses.field(default_factory=dict)
     # split -> a digest of its pixels and labels, if the store keeps raw pixels: it is the same for
@@ -69,7 +69,7 @@ class Store:
     def read(self, split: str, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Images uint8 (n, S, S, 3) and labels int32 (n,) of the examples at `indices`.
 
-        Safe from several threads. Raises IndexError for an index that is not there, UserError for a
+        Several threads may read. Raises IndexError for an index that is not there, UserError for a
         split that is not there and for a damaged record, naming it.
         """
         choice("split", split, self.counts)
@@ -216,7 +216,7 @@ def _seal(info: Mapping[str, Any], statistics: bytes) -> str:
 
 
 def stored_quality(image_size: int, quality: int, encoding: Encoding = "auto") -> int:
-    """The JPEG quality that is used at this size: 0, raw pixels, for small images unless asked."""
+    """The JPEG quality at this size: 0, raw pixels, for small images unless JPEG is asked for."""
     choice("encoding", encoding, get_args(Encoding))
     if encoding == "jpeg":
         require("quality", quality, quality >= 1, "encoding=jpeg needs 1 to 100")

@@ -1,6 +1,6 @@
 """Which forms of the operations a device gets, and how XLA compiles them.
 
-Nothing else asks for the kind of device. The choice affects speed and memory only.
+Nothing else in a net depends on the kind of device. The choice affects speed and memory only.
 """
 
 import functools
@@ -29,7 +29,7 @@ CPU = Kernels(
     wide_convs=True,
 )
 
-# Gradients of pools without a scatter, of norms from their input alone; conv1 in blocks; one
+# Gradients of pools without a scatter, and of norms from their input alone; conv1 in blocks; one
 # convolution and one product where towers can share them. See docs/gpu.md.
 GPU = Kernels(
     conv=convolution.gpu_towers,
@@ -52,8 +52,8 @@ _CPU_COMPILER_OPTIONS: dict[str, str | bool | int] = {
 
 _GPU_COMPILER_OPTIONS: dict[str, str | bool | int] = {
     # XLA tries every algorithm for each convolution and product, again and again and in Triton as
-    # well: on an H100, minutes for AlexNet at batch 1024, but half a minute with these three, and
-    # steps no slower. Level 2 leaves out a check that only warns.
+    # well: on an H100 that takes minutes for AlexNet at batch 1024. With these three it takes half
+    # a minute, and steps are no slower. Level 2 leaves out a check that only warns.
     "xla_gpu_enable_triton_gemm": False,
     "xla_gpu_experimental_enable_fusion_autotuner": False,
     "xla_gpu_autotune_level": 2,

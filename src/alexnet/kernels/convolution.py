@@ -3,7 +3,7 @@
 A kernel's gradient over 32 images at a time, and four outputs at once for three channels: 80sec's
 step 68.5 -> 59.2 ms. A bias's gradient as a product with ones: AlexNet without LRN, batch 32,
 719 -> 688 ms. One convolution for towers that read the same maps: conv1, 32 images, 42 -> 32 ms.
-On an H100, AlexNet, batch 128, bfloat16: 5.87 -> 5.19 ms; with `in_blocks` 4.05 ms.
+The same on an H100, AlexNet, batch 128, bfloat16: 5.87 -> 5.19 ms; with `in_blocks` 4.05 ms.
 """
 
 import functools
@@ -16,9 +16,9 @@ from alexnet.models import ops
 from alexnet.models.ops import Padding
 
 # For the gradient of few kernels over many images, Eigen is no faster on two cores than on one;
-# several gradients, each over some of the images, are faster. Each is compiled, so they are few.
+# several gradients, each over some of the images, are faster. Each is compiled, so few are used.
 IMAGES, GRADIENTS_AT_MOST = 32, 8
-# With few channels, Eigen lays out each patch for few products; four outputs share a wider patch.
+# With few channels, each patch that Eigen lays out serves few products; four outputs share one.
 OUTPUTS, FEW_CHANNELS = 4, 4  # also too few for the tensor cores of a GPU
 
 
@@ -50,8 +50,8 @@ def in_blocks(
 ) -> jax.Array:
     """`ops.conv`; a strided one with few channels reads blocks of stride x stride pixels.
 
-    A block is a pixel with all its pixels' channels, so the stride becomes 1: conv1 of AlexNet
-    slides kernels of 3x3 blocks over 48 channels, rather than 11x11 pixels over 3.
+    Each block becomes one pixel, with the channels of all its pixels, and the stride becomes 1.
+    conv1 of AlexNet slides kernels of 3x3 blocks over 48 channels, rather than 11x11 pixels over 3.
     """
     if stride == 1 or x_BHWC.shape[3] > FEW_CHANNELS:
         return ops.conv(x_BHWC, kernel_HWIO, stride, padding)

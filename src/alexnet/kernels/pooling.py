@@ -15,7 +15,7 @@ from alexnet.models.table import pooled_side
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def max_pool(x_BHWC: jax.Array, size: int, stride: int) -> jax.Array:
-    """`ops.max_pool`; the first of equal activations is the same as in row-major order."""
+    """`ops.max_pool`; of equal activations it takes the first in row-major order."""
     return _max_pool(x_BHWC, size, stride)[0]
 
 

@@ -152,7 +152,7 @@ def chance(tables: Sequence[Table]) -> str:
         return ""
     supported = sum(row.verdict == statistics.SUPPORTED for row in judged)
     return (
-        f"{supported} of {len(judged)} claims with a verdict of {statistics.LEAST} pairs or more "
+        f"{supported} of {len(judged)} claims with a verdict from {statistics.LEAST} pairs or more "
         f"look supported; {statistics.by_chance(len(judged)):.1f} would by chance, if no arm "
         "differed from its baseline."
     )

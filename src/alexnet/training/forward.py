@@ -79,7 +79,7 @@ def training(
 ) -> TrainingForward:
     """f(params, images_BSSC, key, examples_B, noise_on, statistics) -> logits_BK.
 
-    The logits are of one random view of each uint8 image, with dropout; `how` as in `on_mesh`.
+    The logits are of one random view of each uint8 image, with dropout; `how` goes to `on_mesh`.
     """
 
     def inputs(images_BSSC, examples_B, key, noise_on, statistics):

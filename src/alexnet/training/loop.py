@@ -172,7 +172,7 @@ def ends_epoch(run: Run, step: int) -> bool:
 def keep_origin(run: Run, workdir: Path) -> str:
     """Restores the recorded `init_from` and `init_layers` of a run that has begun.
 
-    Returns a line for each that the config sets differently, which no longer has any effect.
+    Returns a line for each that the config sets differently: the new value has no effect.
     """
     if not (workdir / "config.json").exists():
         return ""
@@ -232,7 +232,7 @@ def check_saved(checkpoints: Checkpoints, step: int) -> None:
         kept = f"step {checkpoints.saved}" if checkpoints.saved is not None else "the beginning"
         raise UserError(
             f"step {step} could not be saved ({checkpoints.failure}): once that is mended, the "
-            f"same command goes on from {kept}"
+            f"same command starts again from {kept}"
         )
 
 

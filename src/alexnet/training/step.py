@@ -24,7 +24,7 @@ Batch = dict[str, jax.Array]  # "image" uint8 [B, S, S, C] and "label" int32 [B]
 
 
 class TrainState(NamedTuple):
-    """Everything that a step changes: arrays, or a like tree of their shapes or shardings."""
+    """Everything that a step changes: arrays, or a matching tree of their shapes or shardings."""
 
     step: Any  # int32, steps done
     params: Any

@@ -4,7 +4,7 @@ Orbax writes and reads one directory per step, `<workdir>/checkpoints/<step>/`; 
 which steps are kept. A state is stored flat, one array per leaf under its path
 ("params/conv1/kernel"), so a reader needs none of our classes. Orbax restores a flipped bit without
 a warning. So each checkpoint's metadata holds a record: every leaf's shape, dtype and crc32, and
-the step and the run, which reveal a renamed checkpoint or one of another run.
+the step and the run, which reveal a renamed checkpoint or one from another run.
 
 The first process writes alone, and every process reads alone. Otherwise Orbax would make them wait
 for each other, for minutes if one fails. Afterwards the processes agree on the outcome.
@@ -143,7 +143,7 @@ class Checkpoints:
         (step, found, why), self._saving = self._saving, None
         self.failure = processes.gathered(self._outcome(step, why))[0]
         if self.failure:
-            kept = f"step {self.saved} stays" if self._found else "there is none yet"
+            kept = f"step {self.saved} stays" if self._found else "no step is saved yet"
             _report(f"step {step} could not be saved ({self.failure}): {kept}; training goes on")
             return
         self._found[step] = found
@@ -249,7 +249,7 @@ class Checkpoints:
         return damage.reason(error)
 
     def _clear(self) -> None:
-        """Removes what failed or killed saves, and killed deletions, left behind.
+        """Removes what was left behind by failed or killed saves, and by killed deletions.
 
         Orbax may go on writing arrays of a save after one of them has failed, so the folder may
         come back: the next successful save, or the next run, removes it.
@@ -479,7 +479,7 @@ def _read(
     """(leaves by name, progress); `choose` maps the record's leaves to the wanted ones.
 
     Every process reads the leaves that it needs; then all processes together verify each whole
-    leaf. Raises DamagedError, or UserError if the content may be sound, or what `choose`
+    leaf. Raises DamagedError; UserError if the content may be sound; and whatever `choose`
     raises. An exception in one process is raised in all.
     """
 
@@ -537,7 +537,7 @@ def _check_merged(path: Path) -> None:
             raise UserError(
                 f"checkpoint {path} is complete, but its files were not put together, because a "
                 f"folder in its path has, or had, one of {' '.join(_PATTERN)} in its name: copy "
-                f"everything in {part} to {state}, rename that folder, and it can be read"
+                f"everything in {part} to {state}, and rename the folder with that character"
             )
 
 
