@@ -1,10 +1,10 @@
 """Runs a net's table of layers, and gives its parameters, logits and every named activation.
 
-A device holds one or more towers; each is what one GPU ran in the paper. Parameters carry a
-leading tower axis. A layer runs its local towers in a Python loop, without grouped
-convolutions, unless its kernels share work between them. The towers meet only where a row reads "all": conv3, fc6, fc7 and fc8 in the paper.
-There, towers on one device are concatenated and towers on several devices are gathered over a mesh
-axis. This is the only file that uses Flax Linen.
+A device holds one or more towers; each is what one GPU ran in the paper. Parameters carry a leading
+tower axis. A layer runs its local towers in a Python loop, without grouped convolutions, unless its
+kernels share work between them. The towers meet only where a row reads "all": conv3, fc6, fc7 and
+fc8 in the paper. There, towers on one device are concatenated and towers on several devices are
+gathered over a mesh axis. This is the only file that uses Flax Linen.
 """
 
 import functools
