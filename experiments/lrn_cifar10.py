@@ -15,7 +15,7 @@ ARMS = {
 }
 CLAIMS = {
     "no_norm": {
-        "claim": "LRN on CIFAR-10, four-layer net: without it",
+        "claim": "without LRN, four-layer net on CIFAR-10 (3.3)",
         "paper": "13, with it 11",
         "log": "conv-local-13pct: 13, conv-local-11pct: 11",
         "effect": 2.0,

@@ -19,7 +19,7 @@ TEXT = {
     "schedule.bias_factor": 1.0,
 }
 ARMS = {"original": SOURCE, "paper": TEXT}
-CLAIMS = {"paper": {"claim": "the text's reading, not the source's", "paper": "-"}}
+CLAIMS = {"paper": {"claim": "as the text describes it, not the source", "paper": "-"}}
 SCALES = {
     "digits": {"config": "../configs/digits.py", "seeds": 3, "overrides": {"epochs": 5}},
     "small": {"config": "../configs/cifar10.py:pocket", "seeds": 8},

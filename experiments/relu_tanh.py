@@ -22,7 +22,7 @@ TANH = {"epochs": 45, "net.activation": "tanh"}
 ARMS = {"relu": RELU | {"schedule.rate": 0.004}, "tanh": TANH | {"schedule.rate": 0.004}}
 CLAIMS = {
     "tanh": {
-        "claim": "Figure 1: tanh's epochs to 25% training error, by ReLU's",
+        "claim": "Figure 1: epochs to 25% training error, tanh relative to ReLU",
         "paper": "x6",
         "effect": 6.0,
     },

@@ -5,7 +5,7 @@
 No GPU is needed and nothing is run: JAX lowers the step for CUDA, and this script counts the
 operations in the StableHLO. The counts do not predict times, because XLA then fuses, folds and
 reorders them; most transposes and all reverses of kernels should vanish in calls of cuDNN and
-cuBLAS. The kernels exclude `auto`, which depends on the device; on a GPU it is `plain`.
+cuBLAS. The kernels exclude `auto`, which depends on the device; on a GPU it is `gpu`.
 """
 
 import collections

@@ -119,6 +119,12 @@ KOREAN = {
     "substantial overfitting": "심한 오버피팅",
     "2010 test": "2010 시험",
     ", one ": ", 하나 ",
+    "baseline ": "기준 ",
+    "difference ": "차이 ",
+    "detectable ": "검출 가능 ",
+    "*supported*": "*뒷받침됨*",
+    "*contradicted*": "*반박됨*",
+    "*cannot tell*": "*알 수 없음*",
 }
 HEAD = """\
 # The paper's claims and this project's results
@@ -126,14 +132,17 @@ HEAD = """\
 `python experiments/results/pages.py` writes this page from `experiments/results`; do not edit it.
 
 - **Errors** are in per cent: top-1 / top-5 for the paper and for the comments in the authors' 2012
-  source ("log"), top-1 of the last checkpoint for ours.
+  source ("log", by run: 145 is the main one; for cuda-convnet, what its pages report), top-1 of the
+  last checkpoint for ours.
 - **Difference:** the arm's error minus the baseline's, in points. It is the mean over pairs of runs
-  with the same seed, with its 95% interval (Student's t).
-- **Can show:** the smallest true difference that this number of pairs, with this spread, would show
-  in 80% of such experiments at the 5% level.
+  with the same seed, with its 95% interval (Student's t). For cuda-convnet's nets, it is each run's
+  error minus the published one.
+- **Detectable:** the smallest true difference that this number of pairs, with this spread, would
+  show in 80% of such experiments at the 5% level.
 - **Verdict:** *supported* if the interval lies on the claim's side of 0; *contradicted* if it does
   not and excludes the claimed effect; otherwise *cannot tell*. It is always *cannot tell* with
-  fewer than 5 pairs, or if the pairs cannot show an effect as small as the claim.
+  fewer than 5 pairs, or if the pairs cannot show an effect as small as the claim. A published error
+  is *supported* unless the whole interval lies above it.
 
 Most claims are about ImageNet, on which this project has run nothing; a verdict holds for the
 dataset in its row. `alexnet compare experiments/results` gives the details.
@@ -233,7 +242,7 @@ def told(table: Table, row: Row) -> str:
     if row.against is not None:
         said += f"; {'factor' if ratio else 'difference'} {formats.difference_of(row, ratio)}"
     if smallest := formats.smallest_of(row, ratio):
-        said += f", can show {smallest}"
+        said += f", detectable {smallest}"
     notes = "".join(f" ({note})" for note in table.notes)
     verdict = row.verdict or ("no pairs yet" if row.against is None else "no number is claimed")
     return f"{said}: *{verdict}*{notes}"

@@ -1,5 +1,6 @@
 """Pages and Figure 1 are what the scripts make of the committed results."""
 
+import re
 import runpy
 
 import pytest
@@ -70,7 +71,12 @@ def test_results_get_into_their_row(tmp_path, monkeypatch):
     assert "| worse by 1.4 / 1.2 | 148: 42.0340 / 19.3620" in row
     assert "cifar10, `small`, n = 8: 31.70 ± 0.16, baseline 30.17 ± 0.15; difference +1.5" in row
     assert ": *supported* |" in row
+    cells = []
     for front in ("README.md", "README.ko.md"):
         lines = pages[ROOT / front].splitlines()
         [same] = [line for line in lines if "(experiments/lrn.py) |" in line]
-        assert same.split("|")[-2] == row.split("|")[-2]
+        cells.append(same.split("|")[-2])
+    assert cells[0] == row.split("|")[-2]
+    numbers, in_korean = (re.findall(r"[-+\d.]+", cell) for cell in cells)
+    assert numbers == in_korean
+    assert "*뒷받침됨*" in cells[1]

@@ -75,8 +75,8 @@ def test_the_loss_falls(finished):
     assert losses[-1] < losses[0]
 
 
-def test_evaluate_repeats_the_last_validation(finished, capsys):
-    workdir, history = finished
+def test_evaluate_repeats_the_last_validation(finished, tmp_path, capsys):
+    workdir, history = shutil.copytree(finished[0], tmp_path / "run"), finished[1]
     evaluate.main([f"--workdir={workdir}", "--checkpoint=last"])
     line = capsys.readouterr().out
     assert f"top-1 error {history[-1]['top1_error']:.2%}" in line

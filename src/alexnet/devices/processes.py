@@ -107,9 +107,10 @@ def _waiting(coordinator: str) -> Iterator[None]:
         )
 
     def end() -> None:
+        number = "all of them" if coordinator == "auto" else "as many as --processes says"
         say(
             f"error: --coordinator={coordinator}: not all processes joined within {JOIN_SECONDS} "
-            "seconds: start as many as --processes says, at the same time"
+            f"seconds: start {number}, at the same time"
         )
         os._exit(2)
 

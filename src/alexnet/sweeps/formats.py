@@ -20,10 +20,10 @@ WIDTH = 80
 ABOUT = {
     False: "error: top-1 in per cent, of the {metric} checkpoint; mean ± std over seeds. "
     "difference: from the first arm, in points, paired by seed, with its 95% interval "
-    "(Student's t). can show: the smallest true difference that this many pairs with this spread "
+    "(Student's t). detectable: the smallest true difference that this many pairs with this spread "
     "would show, in 80% of such experiments, at the 5% level.",
     True: "{what}; mean ± std over seeds. factor: relative to the first arm, paired by seed, "
-    "with its 95% interval (Student's t on logarithms). can show: the smallest true factor that "
+    "with its 95% interval (Student's t on logarithms). detectable: the smallest true factor that "
     "this many pairs with this spread would show, in 80% of such experiments, at the 5% level.",
 }
 
@@ -153,8 +153,8 @@ def chance(tables: Sequence[Table]) -> str:
     supported = sum(row.verdict == statistics.SUPPORTED for row in judged)
     return (
         f"{supported} of {len(judged)} claims with a verdict from {statistics.LEAST} pairs or more "
-        f"look supported; {statistics.by_chance(len(judged)):.1f} would by chance, if no arm "
-        "differed from its baseline."
+        f"look supported; by chance, about {statistics.by_chance(len(judged)):.2f} would, if no "
+        "arm differed from its baseline."
     )
 
 
@@ -186,7 +186,7 @@ def _titled(table: Table) -> list[str]:
 def cells(table: Table) -> list[list[str]]:
     """The headings, and a line of cells for each arm."""
     value = "epochs" if table.ratio else "error"
-    head = ["arm", "n", value, "factor" if table.ratio else "difference", "can show"]
+    head = ["arm", "n", value, "factor" if table.ratio else "difference", "detectable"]
     claims = any(row.claim for row in table.rows)
     head += ["claim", "verdict"] if claims else []
     lines = [head]
