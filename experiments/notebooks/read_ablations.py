@@ -272,7 +272,7 @@ assert all(abs(share - 0.95) < 0.01 for share in covered.values())
 #
 # Before launching a sweep, ask how large a difference must be for $n$ pairs to show it. "Show"
 # means that the 95% interval excludes zero, which is a test at the 5% level; this should happen in
-# 80% of such experiments. `alexnet compare` prints the answer as "can show". Here we find it by
+# 80% of such experiments. `alexnet compare` prints the answer as "detectable". Here we find it by
 # simulation.
 #
 # *The paper's smallest claim is 0.4 points. If the differences have a standard deviation of 0.5,
