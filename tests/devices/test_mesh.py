@@ -1,6 +1,9 @@
 """alexnet.devices.mesh: what one device cannot be asked for."""
 
+from types import SimpleNamespace
+
 import jax
+import numpy as np
 import pytest
 
 from alexnet.devices import mesh
@@ -27,3 +30,41 @@ def test_what_cannot_be(towers, batch, data, tower, message):
 def test_one_device_is_all_of_the_mesh():
     found = mesh.make(towers=2, batch_size=8, data=1, tower=1)
     assert dict(found.shape) == {"data": 1, "tower": 1}
+
+
+def of_processes(processes: list[list[int]]) -> SimpleNamespace:
+    """A mesh [data][tower] by the process that each device belongs to, and no more."""
+    devices = [[SimpleNamespace(process_index=n) for n in row] for row in processes]
+    grid = np.array(devices)
+    return SimpleNamespace(devices=grid, shape={"data": grid.shape[0], "tower": grid.shape[1]})
+
+
+@pytest.mark.parametrize(
+    ("processes", "here", "expected"),
+    [
+        ([[0], [0], [1], [1]], 0, (0, 2)),
+        ([[0], [0], [1], [1]], 1, (1, 2)),
+        ([[0, 0], [1, 1], [2, 2]], 2, (2, 3)),
+        ([[0, 1], [0, 1]], 0, (0, 1)),  # each process has a tower, and all images
+        ([[0, 1], [0, 1]], 1, (0, 1)),
+        ([[0, 1], [2, 3]], 3, (1, 2)),
+    ],
+)
+def test_a_process_reads_the_rows_of_its_devices(monkeypatch, processes, here, expected):
+    monkeypatch.setattr(jax, "process_index", lambda: here)
+    assert mesh.process_rows(of_processes(processes)) == expected
+
+
+@pytest.mark.parametrize(
+    ("processes", "here", "message"),
+    [
+        ([[0], [0]], 1, r"config.mesh: 2 x 1 .data x tower. leaves process 1 without a device"),
+        ([[0], [1], [0], [1]], 0, r"process 0 has rows \[0, 2\] of the batch, no even part"),
+        ([[0], [0], [1]], 0, r"process 0 has rows \[0, 1\] of the batch, no even part"),
+        ([[0], [1], [1], [2]], 1, r"process 1 has rows \[1, 2\] of the batch, no even part"),
+    ],
+)
+def test_processes_share_the_batch_evenly(monkeypatch, processes, here, message):
+    monkeypatch.setattr(jax, "process_index", lambda: here)
+    with pytest.raises(UserError, match=message):
+        mesh.process_rows(of_processes(processes))
