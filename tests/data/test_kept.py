@@ -75,3 +75,18 @@ def test_a_store_gives_the_same_from_disk_and_from_memory(at_most, tmp_path, mon
     else:
         images.read("validation", [5, 0])
     assert reads == ([] if at_most else [[5, 0]])
+
+
+@pytest.mark.parametrize(
+    ("images", "side", "quality", "stay"),
+    [
+        (50_000, 32, 0, True),  # CIFAR-10
+        (87_381, 64, 0, True),
+        (87_382, 64, 0, False),  # 1 GiB and some
+        (50_000, 32, 95, False),  # JPEGs would take more memory than their files
+    ],
+)
+def test_only_raw_images_of_a_gibibyte_stay(tmp_path, images, side, quality, stay):
+    counts = {"train": images, "validation": 10}
+    found = store.Store(tmp_path, "some", side, quality, ("a",), counts, None)
+    assert set(found._kept) == (set(counts) if stay else set())

@@ -2,6 +2,8 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import pytest
 
 from alexnet.kernels import chunks
 
@@ -15,3 +17,20 @@ def test_what_is_compiled_separately_is_the_same_function_with_its_gradient():
     assert [out.tolist() for out in jax.jit(apart)(x, y)] == [[0.0, 18.0], 2.0]
     gradient = jax.jit(jax.grad(lambda x: apart(x, y)[0].sum()))(x)
     assert gradient.tolist() == [0.0, 12.0]
+
+
+@pytest.mark.parametrize(
+    ("size", "sizes"), [(2, [2, 2, 1]), (3, [3, 2]), (4, [4, 1]), (5, [5]), (6, [5])]
+)
+def test_a_stage_gets_its_images_in_order_and_no_more_than_size(size, sizes):
+    seen = []
+
+    def stage(x_BHWC, examples_B):
+        seen.append(len(x_BHWC))
+        return [x_BHWC + 1, x_BHWC + 2], {"name": examples_B}
+
+    x_BHWC, examples_B = np.arange(5 * 6).reshape(5, 1, 1, 6), np.arange(5) + 9
+    xs, named = chunks.in_chunks(stage, x_BHWC, examples_B, False, size)
+    assert seen == sizes
+    np.testing.assert_array_equal(xs, [x_BHWC + 1, x_BHWC + 2])
+    np.testing.assert_array_equal(named["name"], examples_B)

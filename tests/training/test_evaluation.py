@@ -100,3 +100,19 @@ def test_batches_add_up_to_means():
     expected = evaluation.Means(loss / count, top1 / count, top5 / count, 6)
     assert found.row() == pytest.approx(expected.row(), rel=1e-6)
     assert isinstance(found.count, int)
+
+
+def test_at_most_two_batches_are_in_flight(monkeypatch):
+    """Once a batch is under way, evaluation waits for all that came before it."""
+    order: list[tuple[str, int]] = []
+
+    def eval_step(batch):
+        order.append(("begun", len(order) // 2))
+        return evaluation.Sums(jnp.float32(0), *[jnp.int32(1)] * 3), jnp.zeros((1, 2))
+
+    def wait(total):
+        order.append(("done", 0 if total is None else total.count.item()))
+
+    monkeypatch.setattr(jax, "block_until_ready", wait)
+    evaluation.evaluate(eval_step, [{}] * 3, 3)
+    assert order == [(what, n) for n in range(3) for what in ("begun", "done")]

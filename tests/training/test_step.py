@@ -179,6 +179,13 @@ def test_a_step_depends_on_its_number_not_on_the_history(tiny):
     jax.tree.map(np.testing.assert_array_equal, onward, resumed)
 
 
+def test_norms_are_of_all_numbers_but_counters():
+    opt_state = {"velocity": jnp.float16([6.0, -8.0]), "count": jnp.int32(100)}
+    state = step.TrainState(jnp.int32(7), {"kernel": jnp.float32([[3.0], [4.0]])}, opt_state)
+    assert [norm.item() for norm in step.norms(state)] == [5.0, 10.0]
+    assert step.norms(state)[1].dtype == jnp.float32
+
+
 def test_a_step_donates_its_state(tiny):
     state = tiny.init()
     tiny.train_step(state, batch(), tiny.hyperparameters(), dataset_statistics(), tiny.key)
