@@ -199,6 +199,22 @@ def test_a_workdir_without_a_mean_image_asks_for_the_dataset(tmp_path):
         alexnet.load(workdir)
 
 
+def test_a_runs_settings_may_be_given_anew(tmp_path):
+    elsewhere = {"data.data_dir": str(tmp_path)}
+    assert alexnet.load(TRAINED, overrides=elsewhere).about.config.data.data_dir == str(tmp_path)
+    with pytest.raises(UserError, match=r"data.data_dri.*did you mean"):
+        alexnet.load(TRAINED, overrides={"data.data_dri": "/"})
+
+
+def test_a_checkpoint_of_another_net_names_what_does_not_fit(tmp_path):
+    workdir = shutil.copytree(TRAINED, tmp_path / "run")
+    config = json.loads((workdir / "config.json").read_text())
+    config["net"]["towers"] = 1
+    (workdir / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"^conv1.bias is .2, 16. in .*/run and .1, 32. in net"):
+        alexnet.load(workdir)
+
+
 @pytest.mark.parametrize(
     ("use", "message"),
     [
@@ -211,6 +227,8 @@ def test_a_workdir_without_a_mean_image_asks_for_the_dataset(tmp_path):
         (lambda net: net.filters("conv9"), "no kernels 'conv9'; did you mean 'conv"),
         (lambda net: alexnet.load("/nowhere"), "/nowhere: no such workdir or file"),
         (lambda net: alexnet.load(TRAINED, 7), "there is no step 7"),
+        (lambda net: net.export("/nowhere/net.onnx"), "end it in .safetensors or .stablehlo"),
+        (lambda net: net.export("/nowhere/a.safetensors", "his"), "choose one of own, torchvision"),
     ],
 )
 def test_mistakes_are_one_line(net, use, message):

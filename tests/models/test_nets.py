@@ -491,6 +491,15 @@ def test_the_pocket_nets_first_weights_are_the_papers(init):
         assert (ours[row.name].std, ours[row.name].bias) == (row.std, row.bias), row.name
 
 
+def test_the_pocket_nets_own_first_weights_stay_those_of_earlier_runs():
+    rows = rows_of(init="", sixth_conv=24)
+    found = {name: (row.std, row.bias) for name, row in rows.items() if hasattr(row, "std")}
+    others = {f"conv{n}": (0.05, 0.1) for n in (2, 4, 5, 6)} | {
+        f"fc{n}": (0.05, 0.1) for n in (6, 7)
+    }
+    assert found == others | {"conv1": (0.01, 0.0), "conv3": (0.05, 0.0), "fc8": (0.05, 0.0)}
+
+
 def test_the_pocket_net_takes_kernels_neurons_and_a_sixth_convolution():
     rows = rows_of(towers=1, kernels=(16, 32, 48, 48, 64), hidden=(128, 64), sixth_conv=24)
     assert [rows[f"conv{n}"].kernels for n in range(1, 7)] == [16, 32, 48, 48, 64, 24]

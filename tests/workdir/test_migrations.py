@@ -7,7 +7,10 @@ from support.tiny import drawn, plant
 
 from alexnet import evaluate
 from alexnet.errors import UserError
+from alexnet.models.alexnet import pocket
+from alexnet.models.build import build
 from alexnet.training.loop import train_and_evaluate
+from alexnet.workdir import migrations
 from alexnet.workdir.migrations import Added, Renamed, Retired, migrated
 
 CHANGES = (
@@ -89,3 +92,17 @@ def test_a_setting_of_one_net_is_added_to_that_net_only():
         ("x", {"name": "x"}),
     ):
         assert migrated({"net": {"name": name}}, "file", 1, changes) == ({"net": expected}, [])
+
+
+def test_every_version_has_its_changes_in_order():
+    numbers = [number for number, _ in migrations.CHANGES]
+    assert numbers == sorted(numbers)
+    assert set(numbers) == set(range(1, migrations.VERSION + 1))
+
+
+def test_a_pocket_net_of_before_it_had_settings_is_the_same_net():
+    (old, lost) = migrated({"version": 5, "net": {"name": "pocket", "towers": 2}}, "config.json")
+    settings = old["net"]
+    assert build(**settings, classes=10).rows == pocket(classes=10, towers=2).rows
+    assert set(settings) > {"init", "preset", "kernels", "communicate", "sixth_conv"}
+    assert lost == []
