@@ -6,6 +6,7 @@ import pytest
 
 from alexnet.errors import UserError
 from alexnet.workdir import record
+from alexnet.workdir.record import Validation
 
 ROW = {"split": "validation", "views": "centre", "checkpoint": 9, "dataset": "photos"}
 
@@ -50,3 +51,24 @@ def test_a_config_that_was_changed_on_purpose_needs_no_digest(tmp_path, tiny):
     del found["sha256"]
     path.write_text(json.dumps(found))
     assert record.saved_config(tmp_path).seed == found["seed"]
+
+
+def test_a_runs_id_is_no_setting(tiny):
+    found = record.current(record.versioned(tiny) | {"run": "abc"}, "config.json")
+    assert found.to_dict() == tiny.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("validations", "expected"),
+    [
+        ({}, None),
+        ({3: Validation(None)}, None),
+        ({3: Validation(None, 0.1), 6: Validation(0.5)}, 6),
+        ({3: Validation(0.4), 6: Validation(0.2), 9: Validation(0.3)}, 6),
+        ({9: Validation(0.2, 2.0), 3: Validation(0.2, 1.5), 6: Validation(0.2, 1.5)}, 3),
+        ({3: Validation(0.2, 2.0), 6: Validation(0.2, 1.5), 9: Validation(0.3, 1.0)}, 6),
+        ({3: Validation(0.2, 2.0), 6: Validation(0.2, 1.5), 9: Validation(0.2)}, 3),
+    ],
+)
+def test_the_best_step_has_the_lowest_error_and_then_the_lowest_loss(validations, expected):
+    assert record.best(validations) == expected
