@@ -1,11 +1,14 @@
 """Runs as jobs, by submitit's executor for this machine."""
 
+import contextlib
+import dataclasses
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from support.runs import DIGITS
@@ -14,6 +17,7 @@ from support.tiny import tiny_config
 from alexnet.errors import UserError
 from alexnet.sweeps import slurm
 from alexnet.sweeps.plan import Item
+from alexnet.sweeps.workers import Ended
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.setup import load_config
 from alexnet.workdir import log
@@ -33,6 +37,83 @@ def test_without_slurm_it_says_so(tmp_path):
     pytest.importorskip("submitit")
     with pytest.raises(UserError, match="--slurm: SLURM did not take the jobs"):
         slurm.submit([item("a-0", load_config(DIGITS))], tmp_path, 1)
+
+
+class Cluster:
+    """What stands in for submitit: it notes what it is asked for, and runs nothing."""
+
+    def __init__(self, states: dict[str, str]):
+        self.states, self.options, self.tasks = states, {}, []
+        self.helpers = SimpleNamespace(DelayedSubmission=lambda task: ("requeue", task))
+
+    def AutoExecutor(self, **options):
+        self.options |= options
+        return self
+
+    def SlurmJob(self, folder, job):
+        return SimpleNamespace(state=self.states[job])
+
+    def update_parameters(self, **options):
+        self.options |= options
+
+    def batch(self):
+        return contextlib.nullcontext()
+
+    def submit(self, task):
+        self.tasks.append(task)
+        return SimpleNamespace(job_id=f"{99 + len(self.tasks)}")
+
+
+def test_runs_that_need_no_other_are_submitted_once(tmp_path, monkeypatch):
+    cluster = Cluster({"1": "RUNNING", "2": "FAILED"})
+    monkeypatch.setitem(sys.modules, "submitit", cluster)
+    config = load_config(DIGITS)
+    slurm.submit([], tmp_path, 1)
+    jobs = tmp_path / "slurm/jobs.json"
+    jobs.write_text(json.dumps({"a-0": "1", "a-1": "2"}))
+    average = dataclasses.replace(item("mean-0", config), views="centre")
+    items = [item("a-0", config), item("a-1", config), item("b-0", config, ("a-0",)), average]
+    [job] = slurm.submit(items, tmp_path, 3, partition="gpu")
+    [task] = cluster.tasks
+    assert task.request == {"folder": str(tmp_path / "a-1"), "config": config.to_dict()}
+    assert json.loads(jobs.read_text()) == {"a-0": "1", "a-1": job.job_id}
+    found = {key: cluster.options[key] for key in ("cpus_per_task", "slurm_partition", "cluster")}
+    assert found == {"cpus_per_task": 3, "slurm_partition": "gpu", "cluster": "slurm"}
+    assert cluster.options["timeout_min"] == 24 * 60  # a day
+
+
+class Desk:
+    """What stands in for a worker: its second look finds the answer."""
+
+    def __init__(self, cores: int):
+        self.cores, self.log, self.looks = cores, [], 0
+        self.process = SimpleNamespace(wait=lambda: self.log.append("ended"))
+
+    def ask(self, request, about):
+        self.log.append(request)
+
+    def stop(self):
+        self.log.append("stopped")
+
+    def wait(self, seconds):
+        self.looks += 1
+        return [Ended(self, {"seconds": 5.0})] if self.looks == 2 else []
+
+
+def test_a_task_gives_its_worker_one_run_and_is_requeued_as_it_is(monkeypatch):
+    monkeypatch.setitem(sys.modules, "submitit", Cluster({}))
+    monkeypatch.setattr(slurm, "Worker", Desk)
+    monkeypatch.setattr(slurm.workers, "wait", lambda workers, seconds: workers[0].wait(seconds))
+    task = slurm.Task({"folder": "a-0"}, 3)
+    assert task.checkpoint()[0] == "requeue"  # before it began
+    assert task() == {"seconds": 5.0}
+    desk = task._worker
+    assert desk.cores == 3
+    assert desk.log == [{"folder": "a-0"}, "stopped"]
+    what, again = task.checkpoint()
+    assert desk.log[2:] == ["stopped", "ended"]
+    assert (what, again.request, again.cores) == ("requeue", {"folder": "a-0"}, 3)
+    assert again._worker is None
 
 
 @pytest.mark.slow

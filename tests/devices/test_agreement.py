@@ -1,0 +1,120 @@
+"""What several processes agree on, in one process that makes up the others' answers."""
+
+import itertools
+import os
+import re
+import time
+
+import jax
+import pytest
+
+from alexnet.devices import processes
+from alexnet.errors import UserError
+
+
+@pytest.fixture
+def others(monkeypatch):
+    """Answers of the other processes, as functions of this one's; it is process 0."""
+    found = []
+    monkeypatch.setattr(jax, "process_count", lambda: 1 + len(found))
+    monkeypatch.setattr(processes, "gathered", lambda own: [own, *(f(own) for f in found)])
+    return found
+
+
+def fail():
+    raise UserError("no such file")
+
+
+def test_alone_an_error_stays_as_it_is(others, monkeypatch):
+    monkeypatch.setattr(processes, "gathered", lambda _: pytest.fail("nobody is there to ask"))
+    processes.check_same({"seed": 1})
+    with pytest.raises(UserError, match=r"^no such file$"):
+        processes.together(fail)
+
+
+def test_an_error_names_its_process_unless_all_have_it(others):
+    others[:] = [lambda own: None]
+    with pytest.raises(UserError, match=r"^process 0: no such file$"):
+        processes.together(fail)
+    others[:] = [lambda own: [0, "disk full"]]
+    with pytest.raises(UserError, match=r"^process 1: disk full$"):
+        processes.together(lambda: 3)
+    others[:] = [lambda own: own]
+    with pytest.raises(UserError, match=r"^no such file$"):
+        processes.together(fail)
+    others[:] = [lambda own: None]
+    assert processes.together(lambda: 3) == 3
+
+
+def test_the_first_expected_kind_of_error_goes_first(others):
+    def broken():
+        raise OSError("late")
+
+    others[:] = [lambda own: [0, "the user's"]]
+    with pytest.raises(UserError, match=r"^process 1: the user's$"):
+        processes.together(broken, OSError)
+    others[:] = [lambda own: [1, "late"]]
+    with pytest.raises(OSError, match=r"^late$"):
+        processes.together(broken, OSError)
+
+
+def test_settings_that_differ_are_named(others):
+    others[:] = [lambda own: own, lambda own: own | {"seed": 2}]
+    message = "process 0 has seed=1, process 2 has seed=2: start all with the same"
+    with pytest.raises(UserError, match=re.escape(message)):
+        processes.check_same({"seed": 1, "a": 3})
+    others[:] = [lambda own: own]
+    processes.check_same({"seed": 1, "a": 3})
+    others[:] = [lambda own: {"seed": 1, "new": 4} if "but" not in own else pytest.fail("a secret")]
+    processes.check_same({"seed": 1, "new": 4, "but": 5}, ["but"])
+    with pytest.raises(UserError, match="process 0 has new=None, process 1 has new=4"):
+        processes.check_same({"seed": 1})
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (UserError("no such file"), "error: no such file\n"),
+        (RuntimeError("UNAVAILABLE: gone\nmore"), f"error: {processes.LOST} (UNAVAILABLE: gone)\n"),
+        (ValueError("a bug"), "Traceback"),
+    ],
+)
+def test_one_of_several_processes_ends_at_once_and_says_why(monkeypatch, capsys, error, said):
+    class Ended(BaseException):
+        pass
+
+    def end(code):
+        raise Ended(code)
+
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(os, "_exit", end)
+    with pytest.raises(Ended, match="2"), processes.ends_clearly():
+        raise error
+    assert capsys.readouterr().err.startswith(said)
+
+
+def test_alone_an_error_is_pythons():
+    with pytest.raises(ValueError, match="a bug"), processes.ends_clearly():
+        raise ValueError("a bug")
+
+
+@pytest.mark.parametrize(("own", "other"), [(0.05, 0.05), (0.2, 0.05), (0.05, 0.2)])
+def test_processes_ask_each_other_every_few_seconds_of_the_slowest(others, monkeypatch, own, other):
+    """A pace is the seconds between two calls."""
+    asked, now = [], 0.0
+
+    def gathered(answer):
+        asked.append(now)
+        return [answer, [0, other]]
+
+    others[:] = [lambda own: own]
+    monkeypatch.setattr(processes, "gathered", gathered)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    interruption = processes.Interruption()
+    for _ in range(1000):
+        assert interruption.agreed() == 0
+        now += own
+    between = [later - earlier for earlier, later in itertools.pairwise(asked)]
+    expected = processes.ASK_SECONDS * own / max(own, other)
+    assert between[-3:] == pytest.approx([expected] * 3, abs=2 * own)
+    assert between[0] < expected / 2  # it begins with a question after each step
