@@ -1,0 +1,66 @@
+"""alexnet.formats.weights: a file of our own holds the net that it says, or is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import numpy as library
+
+from alexnet.errors import UserError
+from alexnet.formats import safetensors, weights
+from alexnet.models import table
+
+CLASSES = 3
+PARAMS = {
+    "conv1": {"kernel": np.ones((1, 2, 2, 3, 4), "f"), "bias": np.zeros((1, 4), "f")},
+    "fc2": {"kernel": np.full((1, 16, CLASSES), 2, "f"), "bias": np.arange(3.0, dtype="f")[None]},
+}
+
+
+def net(classes: int = CLASSES, kernels: int = 4) -> table.Net:
+    rows = (table.Conv("conv1", kernels, 2, std=0.1), table.Dense("fc2", classes, std=0.1))
+    return table.Net("small", 3, classes, 1, rows)
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    path = tmp_path / "net.safetensors"
+    described = {"config": {"seed": 1}, "class_names": ["a", "b", "c"]}
+    kept = {"mean_HWC": np.full((3, 3, 3), 7, "f")}
+    path.write_bytes(weights.content(path, "own", net(), PARAMS, described, kept, pytest.fail))
+    return path
+
+
+def read(path: Path, make_net=net):
+    return weights.read_weights(path, "small", make_net, lambda config: None)
+
+
+def test_what_is_written_comes_back(file):
+    found, params = read(file)
+    assert found == net()
+    assert {layer: set(parts) for layer, parts in params.items()} == {
+        layer: set(parts) for layer, parts in PARAMS.items()
+    }
+    for layer, parts in PARAMS.items():
+        for part, array in parts.items():
+            np.testing.assert_array_equal(params[layer][part], array)
+    assert weights.about(file)["class_names"] == ["a", "b", "c"]
+    np.testing.assert_array_equal(weights.statistics(file)["mean_HWC"], np.full((3, 3, 3), 7))
+
+
+@pytest.mark.parametrize("name", ["conv1.kernel", "fc2.bias", "statistics.mean_HWC"])
+def test_a_file_with_one_other_number_is_damaged(file, name):
+    arrays, metadata = safetensors.read_safetensors(file)
+    arrays[name] = arrays[name].copy()
+    arrays[name].flat[0] += 1
+    file.write_bytes(library.save(arrays, metadata))
+    with pytest.raises(UserError, match=r"net.safetensors is damaged .its digest differs.: export"):
+        read(file)
+    del metadata["sha256"]  # earlier versions wrote none
+    file.write_bytes(library.save(arrays, metadata))
+    read(file)
+
+
+def test_weights_of_another_net_are_named(file):
+    with pytest.raises(UserError, match=r"^conv1.bias is .1, 4. in .*net.safetensors and .1, 5. "):
+        read(file, lambda classes: net(classes, kernels=5))
