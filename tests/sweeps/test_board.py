@@ -1,0 +1,45 @@
+"""What a sweep says of its jobs where there is no terminal."""
+
+import pytest
+from support.runs import DIGITS
+
+from alexnet.sweeps import board
+from alexnet.sweeps.plan import Item
+from alexnet.sweeps.runner import Job
+from alexnet.training.setup import load_config
+
+
+def job(name: str, state: str, **how) -> Job:
+    return Job(Item(name, "a", 0, load_config(DIGITS, {"epochs": 4.0})), state, **how)
+
+
+@pytest.mark.parametrize(
+    ("state", "how", "said"),
+    [
+        ("done", {"error": 0.25, "seconds": 61.7}, "error 25.00% (0:01:01)"),
+        ("done", {"error": 0.25}, "error 25.00%"),
+        ("done", {}, "error -"),
+        ("failed", {"note": "no memory"}, "failed: no memory"),
+        ("begun", {}, "stopped"),
+        ("left out", {"note": "a-0 failed"}, "left out: a-0 failed"),
+    ],
+)
+def test_how_a_job_ended(state, how, said):
+    assert board.outcome(job("a-0", state, **how)) == said
+
+
+def test_a_line_for_each_job_that_ends_and_one_every_while(monkeypatch, capsys):
+    now = [1000.0]
+    monkeypatch.setattr(board.time, "monotonic", lambda: now[0])
+    jobs = [job("a-0", "done", error=0.5), job("b-0", "running", epoch=1.0)]
+    with board.Board(jobs) as shown:
+        shown.show(jobs[0])
+        assert capsys.readouterr().out.splitlines()[-1].startswith("a-0: error 50.00%; 1 of 2 done")
+        now[0] += board.EVERY - 1
+        shown.show(None)
+        assert capsys.readouterr().out == ""
+        now[0] += 1
+        for _ in range(2):
+            shown.show(None)
+        [line] = capsys.readouterr().out.splitlines()
+        assert line.startswith("b-0 at 25%; 1 of 2 done, 1 running")

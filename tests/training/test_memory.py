@@ -1,0 +1,41 @@
+"""What a step takes at the least, counted by hand, and whether that is there."""
+
+import jax
+import pytest
+
+from alexnet.errors import UserError
+from alexnet.models import table
+from alexnet.training import memory
+
+# 3 x 3 x 3 -> 2 x 2 x 4 -> 3: 4 * (2 * 2 * 3 + 1) and 3 * (16 + 1) parameters
+NET = table.Net("small", 3, 3, 1, (table.Conv("conv1", 4, 2, std=0.1), table.Dense("fc2", 3)))
+WEIGHTS = 2 * (52 + 51) * 4
+IMAGES = 6 * 5 * 5 * 3
+
+
+@pytest.mark.parametrize(
+    ("dtype", "accumulate", "maps"),
+    [("float32", 1, 6 * 19 * 4), ("bfloat16", 1, 6 * 19 * 2), ("float32", 3, 2 * 19 * 4)],
+)
+def test_weights_velocities_images_and_maps(dtype, accumulate, maps):
+    assert memory.least(NET, 6, 5, dtype, accumulate) == (WEIGHTS, IMAGES + maps)
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        (6, r"^config.batch_size=6: a step takes .* choose less, or raise config.accumulate$"),
+        (1, r"^config.net: a step takes .* choose less, or take more devices$"),
+    ],
+)
+def test_a_step_needs_all_of_that_and_no_more(monkeypatch, batch, message):
+    whole = sum(memory.least(NET, batch, 5))
+    for there in (whole, 0):  # 0: unknown
+        monkeypatch.setattr(memory, "memory_of", lambda device, there=there: there)
+        memory.check(NET, batch, 5, "float32", 1, data=1, tower=1)
+    monkeypatch.setattr(memory, "memory_of", lambda device: whole - 1)
+    for devices in (1, 4):  # those of a CPU share its memory
+        with pytest.raises(UserError, match=message):
+            memory.check(NET, batch, 5, "float32", 1, data=devices, tower=1)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)  # each on another machine
+    memory.check(NET, batch, 5, "float32", 1, data=4, tower=1)
