@@ -1,0 +1,85 @@
+"""One request at a time: what a worker answers, with a training that is made up."""
+
+import json
+
+import numpy as np
+import pytest
+from support.runs import DIGITS
+
+from alexnet.errors import UserError
+from alexnet.sweeps import plan, worker
+from alexnet.training.programs import Programs
+from alexnet.training.setup import load_config
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """What was trained; and the output of this process stays where it is."""
+    found = []
+    monkeypatch.setattr(worker, "_print_to", lambda file: found.append(file))
+    monkeypatch.setattr(worker, "label", lambda folder: None)
+    monkeypatch.setattr(worker, "train_and_evaluate", lambda *how: found.append(how))
+    return found
+
+
+def request(folder) -> dict:
+    config = json.loads(json.dumps(load_config(DIGITS).to_dict()))
+    return {"folder": str(folder), "config": config}
+
+
+def test_a_run_is_trained_in_its_folder_with_tuples_for_lists(tmp_path, trained):
+    folder, programs = tmp_path / "sweep/a-0", Programs()
+    for _ in range(2):
+        assert set(worker.answer(request(folder), programs)) == {"seconds"}
+    assert folder.is_dir()
+    output, (config, where, shared) = trained[:2]
+    assert (output, where) == (folder / plan.OUTPUT, folder)
+    assert shared is programs
+    assert config.to_dict() == load_config(DIGITS).to_dict()
+    assert isinstance(config.schedule.milestones, tuple)
+
+
+@pytest.mark.parametrize(
+    ("error", "line", "said"),
+    [
+        (UserError("no such file", "data"), "data: no such file", "error: data: no such file\n"),
+        (ValueError("a\nbug"), "ValueError: a bug", "Traceback"),
+    ],
+)
+def test_a_run_that_fails_leaves_its_reason(
+    tmp_path, trained, monkeypatch, capsys, error, line, said
+):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(worker, "train_and_evaluate", fail)
+    assert worker.answer(request(tmp_path), Programs()) == {"error": line}
+    assert (tmp_path / plan.FAILURE).read_text() == f"{line}\n"
+    assert capsys.readouterr().err.startswith(said)
+
+
+def test_an_average_is_over_the_nets_probabilities(tmp_path, trained, monkeypatch):
+    """One net is sure of class 0, two lean to class 1: together they take class 0."""
+    labels_N, p_KN = np.array([0]), {"a-0": (0.9, 0.1), "a-1": (0.4, 0.6), "a-2": (0.4, 0.6)}
+    seen = []
+
+    class Net:
+        def __init__(self, folder, which):
+            seen.append((folder, which))
+            self.p_NK = np.array([p_KN[folder.name]])
+
+        def evaluate(self, split, views, keep):
+            keep.append((np.log(self.p_NK), labels_N))
+            return {"top1_error": float(self.p_NK.argmax() != 0), "split": split, "views": views}
+
+    monkeypatch.setattr(worker, "load", Net)
+    asked = {"folder": str(tmp_path / "mean-0"), "of": list(p_KN), "views": "centre"}
+    assert "seconds" in worker.answer(asked, Programs())
+    found = json.loads((tmp_path / "mean-0" / plan.EVALUATION).read_text())
+    assert seen == [(tmp_path / name, "last") for name in p_KN]
+    assert (found["top1_error"], found["of"], found["views"]) == (0.0, list(p_KN), "centre")
+
+
+def test_a_config_is_checked_before_anything_is_made(tmp_path):
+    config = load_config(DIGITS).to_dict()
+    assert "error" in worker.answer({"check": config | {"batch_size": -1}}, Programs())
