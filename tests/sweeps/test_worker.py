@@ -1,6 +1,12 @@
 """One request at a time: what a worker answers, with a training that is made up."""
 
+import io
+import itertools
 import json
+import os
+import signal
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -83,3 +89,63 @@ def test_an_average_is_over_the_nets_probabilities(tmp_path, trained, monkeypatc
 def test_a_config_is_checked_before_anything_is_made(tmp_path):
     config = load_config(DIGITS).to_dict()
     assert "error" in worker.answer({"check": config | {"batch_size": -1}}, Programs())
+
+
+def test_output_goes_to_a_file_and_nothing_else_stays_open(tmp_path, monkeypatch):
+    copied = []
+    monkeypatch.setattr(os, "dup2", lambda source, target: copied.append((source, target)))
+    worker._print_to(tmp_path / "output.txt")
+    [(descriptor, _), _] = copied
+    assert copied == [(descriptor, 1), (descriptor, 2)]
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+
+
+class Input:
+    """Standard input that says two runs, and ends before or after the second is done."""
+
+    def __init__(self, answered: threading.Event | None):
+        self._answered = answered
+
+    def __iter__(self):
+        yield '{"folder": "a-0"}\n'
+        yield '{"folder": "a-1"}\n'
+        if self._answered:
+            assert self._answered.wait(20)
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_input_that_ends_stops_the_run_under_way(monkeypatch, patient):
+    done, stopped, killed = threading.Event(), threading.Event(), []
+    count = itertools.count(1)
+
+    def answer(request, programs):
+        if request["folder"] == "a-1" and not patient:
+            assert stopped.wait(20)
+        return {"seconds": next(count)}
+
+    def kill(pid, number):
+        killed.append((pid, number))
+        stopped.set()
+
+    class Answers(io.StringIO):
+        def write(self, text):
+            if '"seconds": 2' in text:
+                done.set()
+            return super().write(text)
+
+    answers = Answers()
+    monkeypatch.setattr(worker, "answer", answer)
+    monkeypatch.setattr(worker.runtime, "cache_compilations", lambda: None)
+    monkeypatch.setattr(worker.provenance, "commit", lambda: None)
+    monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(os, "fdopen", lambda *_, **__: answers)
+    monkeypatch.setattr(os, "kill", kill)
+    monkeypatch.setattr(sys, "argv", ["worker"])
+    monkeypatch.setattr(sys, "stdin", Input(done if patient else None))
+    main = threading.Thread(target=worker.main, daemon=True)
+    main.start()
+    main.join(30)
+    assert not main.is_alive()
+    assert answers.getvalue() == '{"seconds": 1}\n{"seconds": 2}\n'
+    assert killed == ([] if patient else [(os.getpid(), signal.SIGTERM)])
