@@ -55,6 +55,7 @@ def test_differences_are_paired_by_seed_and_their_interval_is_scipys(runs, drawn
     assert table.rows[1][:4] == ("b", "net.norm=False", "4", "34.75 ± 0.96")
     assert table.rows[1][4] == f"+3.00 [{low:+.2f} {high:+.2f}]"
     assert [shown.name for shown in made.figures] == ["errors", "differences"]
+    assert "claims" not in made.text  # nobody has made one
 
 
 def test_one_seed_has_no_interval_and_no_shared_seed_no_difference(runs, tmp_path, drawn):
@@ -93,6 +94,7 @@ def test_a_sweep_has_its_arms_claims_and_verdicts(tmp_path):
     assert table.header[-2:] == ("claim", "verdict")
     assert table.rows[1][-2:] == ("+1.4", "supported")
     assert "Local response normalisation" in table.title
+    assert made.text.splitlines()[-1].startswith("1 of 1 claims with a verdict of 5 pairs or more")
     labels = ablation.arms(sorted(tmp_path.glob("lrn-*")))
     assert [*labels.values()] == ["baseline"] * 5 + ["net.norm=False"] * 5
 
