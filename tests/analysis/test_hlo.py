@@ -1,5 +1,7 @@
 """Times go to the layer that spends them."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -66,6 +68,28 @@ def test_a_convolution_that_runs_on_other_threads_gets_its_time(tmp_path):
             jax.block_until_ready(program(x_BHWC, kernel_HWIO))
     spent = hlo.shared(hlo.spans(tmp_path, hlo.users(program.as_text())))
     assert sum(ms for name, ms in spent.items() if "conv" in name) > 0.5 * sum(spent.values())
+
+
+def event(name: str, start: float, ns: float = 0.0, operation: str = "") -> SimpleNamespace:
+    stats = [("hlo_op", operation)] if operation else []
+    return SimpleNamespace(name=name, start_ns=start, duration_ns=ns, stats=stats)
+
+
+def test_an_operation_ends_with_its_work_on_any_thread_or_when_its_result_is_read(
+    tmp_path, monkeypatch
+):
+    a = [event("a", start, 5, "a") for start in (0, 100, 200)]
+    ends = [event(f"{hlo._END}a", start) for start in (250, 150, 50)]  # of threads in any order
+    b = [event("b", start, 9, "b") for start in (220, 120)]
+    threads = [SimpleNamespace(events=events) for events in (a, ends, b)]
+    profile = SimpleNamespace(planes=[SimpleNamespace(lines=threads)])
+    monkeypatch.setattr(jax.profiler.ProfileData, "from_file", lambda file: profile)
+    (tmp_path / "one.xplane.pb").touch()
+    own = [(120, 129, "b"), (220, 229, "b")]
+    alone, read = [(0, 50), (100, 150), (200, 250)], [(0, 50), (100, 120), (200, 220)]
+    for users, expected in (({}, alone), ({"a": {"b"}}, read)):
+        found = sorted(hlo.spans(tmp_path, users))
+        assert found == sorted([*((start, stop, "a") for start, stop in expected), *own])
 
 
 def test_users_are_the_operations_that_read_a_result():

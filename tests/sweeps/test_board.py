@@ -1,5 +1,8 @@
 """What a sweep says of its jobs where there is no terminal."""
 
+import io
+import sys
+
 import pytest
 from support.runs import DIGITS
 
@@ -43,3 +46,15 @@ def test_a_line_for_each_job_that_ends_and_one_every_while(monkeypatch, capsys):
             shown.show(None)
         [line] = capsys.readouterr().out.splitlines()
         assert line.startswith("b-0 at 25%; 1 of 2 done, 1 running")
+
+
+def test_a_line_is_in_the_file_at_once(monkeypatch):
+    file = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(file))
+    jobs = [job("a-0", "done", error=0.5), job("b-0", "running", epoch=1.0)]
+    with board.Board(jobs) as shown:
+        shown.show(jobs[0])
+        assert file.getvalue().endswith(b"a-0: error 50.00%; 1 of 2 done, 1 running\n")
+        monkeypatch.setattr(board, "EVERY", 0)
+        shown.show(None)
+        assert b"\nb-0 at 25%; 1 of 2 done" in file.getvalue()

@@ -16,6 +16,14 @@ def test_the_cores_that_xla_computes_with(monkeypatch):
         assert 1 <= cores() <= os.cpu_count()
 
 
+@pytest.mark.parametrize(("count", "expected"), [(6, 6), (None, 1)])
+def test_the_cores_of_systems_that_do_not_pin_processes(monkeypatch, count, expected):
+    monkeypatch.delenv("PJRT_NPROC", raising=False)
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: count)
+    assert cores() == expected
+
+
 def test_the_cores_are_recorded(tmp_path, monkeypatch):
     monkeypatch.setenv("PJRT_NPROC", "5")
     with provenance(tmp_path, "1 x cpu"):
