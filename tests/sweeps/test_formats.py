@@ -1,0 +1,52 @@
+"""Numbers of a table as text."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+
+from alexnet.sweeps import formats
+from alexnet.sweeps.experiment import Claim
+
+
+@pytest.mark.parametrize(
+    ("claim", "ratio", "text"),
+    [
+        (None, False, ""),
+        (Claim("", target=18.2), False, "18.2%"),
+        (Claim("", target=18), True, "18%"),
+        (Claim("", effect=1.4), False, "+1.4"),
+        (Claim("", effect=-0.5), False, "-0.5"),
+        (Claim("", effect=6), True, "x6"),
+    ],
+)
+def test_what_is_claimed(claim, ratio, text):
+    assert formats.claim_of(SimpleNamespace(claim=claim), ratio) == text
+
+
+@pytest.mark.parametrize(("direction", "text"), [(1, "above"), (-1, "below"), (0, "-")])
+def test_a_claim_without_a_number_has_a_direction(direction, text):
+    claim = SimpleNamespace(target=None, effect=None, direction=direction)
+    assert formats.claim_of(SimpleNamespace(claim=claim), False) == text
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "text"), [(None, None, "-"), (18.204, None, "18.20"), (18, 0.5, "18.00 ± 0.50")]
+)
+def test_a_mean_and_its_deviation(mean, std, text):
+    assert formats.value_of(SimpleNamespace(mean=mean, std=std)) == text
+
+
+@pytest.mark.parametrize(
+    ("ratio", "mean", "interval", "smallest"),
+    [(False, "+0.69", "+0.69 [+0.00 +0.69]", "1.10"), (True, "2.00", "2.00 [1.00 2.00]", "3.00")],
+)
+def test_a_difference_or_for_epochs_a_factor(ratio, mean, interval, smallest):
+    none, known = SimpleNamespace(against=None), SimpleNamespace()
+    assert formats.difference_of(none, ratio) == formats.smallest_of(none, ratio) == ""
+    known.against = SimpleNamespace(mean=math.log(2), low=None, high=None, smallest=None)
+    assert formats.difference_of(known, ratio) == mean
+    assert formats.smallest_of(known, ratio) == ""
+    known.against = SimpleNamespace(mean=math.log(2), low=0.0, high=math.log(2), smallest=1.1)
+    assert formats.difference_of(known, ratio) == interval
+    assert formats.smallest_of(known, ratio) == smallest
