@@ -1,11 +1,15 @@
 """Shares of cores and GPUs, and the progress that is read from a run."""
 
+import io
 import os
+import sys
+from types import SimpleNamespace
 
 import pytest
 from support.runs import DIGITS, leave
 
-from alexnet.sweeps import board, runner, worker
+from alexnet.errors import UserError
+from alexnet.sweeps import board, plan, runner, worker
 from alexnet.sweeps.plan import Item
 from alexnet.sweeps.runner import Job
 from alexnet.training.setup import load_config
@@ -93,3 +97,42 @@ def test_runs_are_labelled_for_trackers_unless_the_user_has(monkeypatch, tmp_pat
     monkeypatch.setattr(worker, "CHOSEN", set())
     worker.label(tmp_path / "ablations" / "no_lrn-3")
     assert os.environ["WANDB_TAGS"] == "no_lrn"
+
+
+@pytest.mark.parametrize("asked_to_end", [False, True])
+def test_a_run_whose_process_died_has_failed_unless_it_was_to_end(tmp_path, asked_to_end):
+    dead, other = SimpleNamespace(stopped=asked_to_end), SimpleNamespace()
+    sweep = SimpleNamespace(crew=[other, dead], workdir=tmp_path)
+    found = job("a-0", "running")
+    runner.Runner._bury(sweep, dead, found, "its process ended by SIGKILL")
+    assert sweep.crew == [other, None]
+    state = "begun" if asked_to_end else "failed"
+    assert found.state == state
+    again = job("a-0")
+    leave(tmp_path / "b-0", [0.5], epochs=4)  # which failed later than it began
+    (tmp_path / "b-0" / plan.FAILURE).write_text("no memory\n")
+    [first, second] = runner.jobs([again.item, job("b-0").item], tmp_path)
+    assert second.note == "no memory"
+    assert (first.state, first.note) == (
+        ("new", "") if asked_to_end else ("failed", "its process ended by SIGKILL")
+    )
+    [first, second] = runner.jobs([again.item, job("b-0").item], tmp_path, retry=True)
+    assert (first.state, second.state) == ("new", "begun")
+
+
+def test_a_sweep_says_at_once_what_it_waits_for(tmp_path, monkeypatch):
+    said, written = [], io.BytesIO()
+
+    def lock(file, wait=True):
+        if wait:
+            said.append(written.getvalue())
+        return wait or file.name.endswith(".sweep.lock")
+
+    monkeypatch.setattr(runner, "lock", lock)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written))
+    with runner.alone(tmp_path / "new") as descriptor:
+        os.fstat(descriptor)  # it is open
+    assert said == [b"waiting for the runs of an earlier sweep to save and stop ...\n"]
+    monkeypatch.setattr(runner, "lock", lambda file, wait=True: False)
+    with pytest.raises(UserError, match="another sweep is running in"), runner.alone(tmp_path):
+        pass
