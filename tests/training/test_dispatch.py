@@ -6,6 +6,7 @@ import os
 import signal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.tiny import tiny_config
@@ -111,6 +112,22 @@ def stops(patch, after: int) -> None:
 
     signalled.sent = False
     patch.setattr(Run, "train_steps", signalled)
+
+
+def test_a_program_takes_a_step_for_each_batch_and_donates_its_state():
+    @jax.jit
+    def step(state, batch, rate, statistics, key):
+        return state + rate * batch, {"sum": state}
+
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    steps = dispatch.make_train_steps(step, here)
+    state = jnp.float32(1)
+    found, sums = steps(state, [1.0, 10.0], [2.0, 0.5], None, None)
+    assert found == 1 + 2 + 5
+    assert [one["sum"].item() for one in sums] == [1, 3]
+    assert state.is_deleted()
+    with pytest.raises(ValueError, match="zip"):
+        steps(found, [1.0, 10.0], [2.0], None, None)
 
 
 @pytest.mark.slow

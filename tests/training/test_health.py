@@ -1,10 +1,15 @@
 """The alarm, on losses made up and on real runs: one stuck, one learning."""
 
+import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
+from alexnet.errors import UserError
+from alexnet.training import health
 from alexnet.training.evaluation import Sums
 from alexnet.training.health import WINDOW, Alarm, DivergedError, Window, averages, guessing
 from alexnet.training.loop import train_and_evaluate
@@ -75,6 +80,58 @@ def test_a_run_that_loses_what_it_learnt_is_told_when_it_is_back_at_guessing():
 
 def test_a_resumed_run_is_told_again_once_it_has_seen_enough():
     assert heard(Alarm(10), [math.log(10)] * 500, 50, start=700) == [900]
+
+
+def run_of(classes: int = 10, images: int = 100, optimizer: str = "momentum", **schedule):
+    """What the module reads of a run: 20 steps over two epochs of 10 images a step."""
+    config = {"batch_size": 10, "epochs": 2.0, "optimizer": {"name": optimizer}}
+    config = ConfigDict(config | {"schedule": {"rate": 0.01}})
+    return SimpleNamespace(
+        config=config,
+        steps=20,
+        store=SimpleNamespace(classes=("a",) * classes, counts={"train": images}),
+        schedule=SimpleNamespace(**schedule),
+        epoch=lambda step: step / 10,
+        examples=lambda step: [3, 1, 4, 1, 5],
+    )
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({}, ""),
+        ({"milestones": ((1.9, 0.1),)}, ""),
+        ({"milestones": ((1.0, 0.1), (1.95, 0.1), (3.0, 0.1))}, "schedule.milestones at epoch 1.9"),
+        ({"events": ((2.0, "flip", 1),)}, "config.epochs=2 ends before config.schedule.events at"),
+        ({"images": 10}, ""),
+        ({"images": 9}, "config.batch_size=10 is more than the 9 training images"),
+        ({"optimizer": "adamw"}, "config.schedule.rate=0.01 is meant for momentum"),
+        ({"classes": 6}, ""),
+        ({"classes": 5}, "the top-5 error of 5 classes means nothing: left out below"),
+    ],
+)
+def test_what_is_odd_about_a_run_is_said_before_it_begins(how, words):
+    lines = health.warnings(run_of(**how))
+    assert len(lines) == bool(words)
+    assert words in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("start", "step", "blamed"), [(0, 1, False), (8, 8, True), (8, 9, True), (8, 10, False)]
+)
+def test_a_run_that_diverges_where_it_resumed_may_have_a_bad_checkpoint(
+    tmp_path, start, step, blamed
+):
+    words = f"goes on from step 8, the last that is saved{'; if it fails there again' * blamed}"
+    with (
+        pytest.raises(UserError, match=rf"^the loss is nan at step {step} .*{words}") as raised,
+        health.explained(run_of(), tmp_path, start, lambda: 8),
+    ):
+        raise DivergedError(step, "the loss is nan")
+    assert ("checkpoints/8 away first" in str(raised.value)) == blamed
+    found = json.loads((tmp_path / "diverged.json").read_text())
+    assert found["examples"] == [3, 1, 4, 1, 5]
+    assert found["last_checkpoint"] == 8
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from alexnet import config as configs
 from alexnet.training import setup
@@ -67,3 +68,10 @@ def test_what_a_program_has_in_it_is_never_shared(tiny, overrides):
     ]
     assert runs[0].programs is runs[2].programs
     assert runs[0].programs is not runs[1].programs
+
+
+def test_the_order_of_settings_makes_no_other_program():
+    programs = Programs()
+    one, other = ConfigDict({"b": 1, "a": 2}), ConfigDict({"a": 2, "b": 1})
+    assert programs.of(one, "net", "mesh") is programs.of(other, "net", "mesh")
+    assert programs.of(one, "net", "mesh") is not programs.of(one, "other", "mesh")
