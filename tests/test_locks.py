@@ -11,7 +11,7 @@ def test_one_has_it_until_the_file_is_closed(tmp_path):
         assert lock(mine, wait=False)
         assert not lock(theirs, wait=False)
         mine.close()
-        assert lock(theirs, wait=False)
+        assert lock(theirs)
 
 
 @pytest.mark.parametrize("how", ["flock", "fcntl"])

@@ -1,5 +1,9 @@
 """alexnet.text, by hand."""
 
+from typing import Literal
+
+import pytest
+
 from alexnet import text
 
 
@@ -21,3 +25,32 @@ def test_the_first_difference_is_named_in_the_order_of_what_was_expected():
     assert said == "fc8 is (6,) in file and (5,) in net"
     said = text.difference({**expected, "fc9": (1,)}, "file", expected, "net")
     assert said == "fc9 is (1,) in file and missing in net"
+
+
+@pytest.mark.parametrize(
+    ("names", "most", "count", "said"),
+    [
+        ("ab", 3, None, "a, b"),
+        ("abc", 3, None, "a, b, c"),
+        ("abcd", 3, None, "a, b, c and 1 more"),
+        ("abcd", 3, 2003, "a, b, c and 2,000 more"),
+        ("", 3, None, ""),
+    ],
+)
+def test_some_names_and_how_many_more(names, most, count, said):
+    assert text.some(names, most, count) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("a b.png", "a b.png"), ("犬", "犬"), ("a\nb", "a\\nb"), ("\udcff", "\\xff")],
+)
+def test_a_name_that_no_terminal_shows_is_escaped(name, shown):
+    assert text.printable(name) == shown
+
+
+def test_words_that_an_argument_allows():
+    def f(a: int, b: Literal["x", "y"], c: Literal["z"] = "z", d: str = "x"):
+        """Nothing."""
+
+    assert text.allowed(f) == {"b": ("x", "y"), "c": ("z",)}

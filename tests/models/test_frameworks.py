@@ -52,6 +52,27 @@ def test_rows(name, first, second, fc6, fc7):
     assert " ".join(row.name for row in build(name, classes=1000).rows) == expected
 
 
+FEATURES = {  # kernel, stride, pad in torchvision's alexnet.py and Caffe's train_val.prototxt
+    "torchvision_alexnet": [(11, 4, 2), (5, 1, 2), *[(3, 1, 1)] * 3],
+    "caffe_alexnet": [(11, 4, 0), (5, 1, 2), *[(3, 1, 1)] * 3],
+    "caffenet": [(11, 4, 0), (5, 1, 2), *[(3, 1, 1)] * 3],
+}
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_convolutions_have_the_frameworks_sizes_strides_and_pads(name):
+    rows = [row for row in build(name, classes=9).rows if isinstance(row, table.Conv)]
+    assert [(row.size, row.stride, row.pad) for row in rows] == FEATURES[name]
+
+
+def test_torchvisions_pixels_have_the_deviations_of_its_transform():
+    pixels = build("torchvision_alexnet", classes=9).pixels
+    assert [deviation / 255 for deviation in pixels.deviation] == [0.229, 0.224, 0.225]
+    assert pixels.order == "RGB"
+    for name in ("caffe_alexnet", "caffenet"):
+        assert build(name, classes=9).pixels == table.Pixels(order="BGR")
+
+
 @pytest.mark.parametrize("name", ["caffe_alexnet", "caffenet"])
 def test_caffes_norm_reads_all_towers_and_divides_alpha(name):
     layers = {layer.row.name: layer for layer in table.layers(build(name, classes=1000))}

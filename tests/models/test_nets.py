@@ -259,6 +259,15 @@ def test_maps_of_the_cifar_nets(name):
     assert sides(net, "conv1", "pool1", "conv2", "pool2", "conv3", "pool3") == [32, 16, 16, 8, 8, 4]
 
 
+@pytest.mark.parametrize(
+    ("name", "initW"),
+    [("cifar_80sec", [1e-4, 0.01, 0.01, 0.1, 0.1]), ("cifar_19pct", [1e-4, 0.01, 0.01, 0.01])],
+)
+def test_first_weights_of_the_cifar_nets(name, initW):
+    rows = [row for row in build(name, classes=10).rows if isinstance(row, table.Weighted)]
+    assert [(row.std, row.bias) for row in rows] == [(std, 0) for std in initW]
+
+
 @pytest.mark.parametrize("name", ["cifar_conv_local_13pct", "cifar_conv_local_11pct"])
 def test_maps_of_the_conv_local_nets(name):
     net = build(name, classes=10)

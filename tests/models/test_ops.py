@@ -295,10 +295,11 @@ def test_other_nonlinearities_are_numpys_and_scipys():
 
 @both
 def test_relu_lets_through_what_is_positive(ops):
-    x, dy = np.array([-2.0, -0.0, 0.0, 3.0, np.inf]), np.array([1.0, 2.0, 3.0, 4.0, 5.0])
+    x = np.array([-2.0, -0.0, 0.0, 1e-9, 0.5, 3.0, np.inf])
+    dy = np.arange(1.0, 8.0)
     y, dx = value_and_gradients(ops.relu, x, dy)
-    np.testing.assert_array_equal(y, [0, 0, 0, 3, np.inf])
-    np.testing.assert_array_equal(dx, [0, 0, 0, 4, 5])
+    np.testing.assert_array_equal(y, np.where(x > 0, x, 0).astype(y.dtype))
+    np.testing.assert_array_equal(dx, [0, 0, 0, 4, 5, 6, 7])
     assert np.isnan(ops.relu(jnp.float32(np.nan)))
 
 
