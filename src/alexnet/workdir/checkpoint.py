@@ -2,7 +2,7 @@
 
 Orbax writes and reads one directory per step, `<workdir>/checkpoints/<step>/`; this file decides
 which steps are kept. A state is stored flat, one array per leaf under its path
-("params/conv1/kernel"), so a reader needs none of our classes. Orbax restores a flipped bit without
+("params/conv1/kernel"), so a reader needs none of our classes. Orbax loads a flipped bit without
 a warning. So each checkpoint's metadata holds a record: every leaf's shape, dtype and crc32, and
 the step and the run, which reveal a renamed checkpoint or one from another run.
 
@@ -537,7 +537,7 @@ def _check_merged(path: Path) -> None:
             raise UserError(
                 f"checkpoint {path} is complete, but its files were not put together, because a "
                 f"folder in its path has, or had, one of {' '.join(_PATTERN)} in its name: copy "
-                f"everything in {part} to {state}, and rename the folder with that character"
+                f"everything in {part} to {state}, and take that character out of the folder's name"
             )
 
 
