@@ -10,12 +10,13 @@ from alexnet.figures.style import WIDTH, bare
 from alexnet.models.filters import colour_selectivity, grid
 
 LEFT = 0.6  # inches, for the names of the towers
+RIGHT, BOTTOM, TOP = 0.995, 0.01, 0.99  # edges of the picture, fractions of the figure
 
 
 def height(kernel_THWCO: np.ndarray) -> float:
-    """The height of the figure, in inches."""
-    rows, columns, _ = grid(kernel_THWCO).shape
-    return rows * (WIDTH - LEFT) / columns + 0.1
+    """The height of the figure, in inches, that makes pixels square."""
+    rows, columns, _ = _picture(kernel_THWCO).shape
+    return rows * (RIGHT * WIDTH - LEFT) / columns / (TOP - BOTTOM)
 
 
 def draw(figure: Figure, kernel_THWCO: np.ndarray) -> None:
@@ -27,11 +28,10 @@ def draw(figure: Figure, kernel_THWCO: np.ndarray) -> None:
         kernel_THWCO: [towers, size, size, 3, kernels].
     """
     line = round(255 * to_rgb(figure.get_facecolor())[0])
-    picture = grid(kernel_THWCO, scale=max(1, 44 // kernel_THWCO.shape[1]), line=line)
     figure.set_layout_engine("none")
     share = LEFT / figure.get_figwidth()
-    axes = figure.add_axes((share, 0.01, 0.995 - share, 0.98))
-    axes.imshow(picture, interpolation="nearest", aspect="auto")
+    axes = figure.add_axes((share, BOTTOM, RIGHT - share, TOP - BOTTOM))
+    axes.imshow(_picture(kernel_THWCO, line), interpolation="nearest", aspect="auto")
     bare(axes)
     towers = len(kernel_THWCO)
     for tower, colour in enumerate(colour_selectivity(kernel_THWCO)):
@@ -39,6 +39,11 @@ def draw(figure: Figure, kernel_THWCO: np.ndarray) -> None:
         place = 1 - (tower + 0.5) / towers
         text = f"{name}\n{colour:.2f}"
         axes.text(-0.012, place, text, transform=axes.transAxes, **_BESIDE)
+
+
+def _picture(kernel_THWCO: np.ndarray, line: int = 0) -> np.ndarray:
+    """The filters with enlarged pixels, and lines of this brightness between them."""
+    return grid(kernel_THWCO, scale=max(1, 44 // kernel_THWCO.shape[1]), line=line)
 
 
 _BESIDE: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": 8, "linespacing": 1.5}
