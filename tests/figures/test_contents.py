@@ -35,10 +35,10 @@ def inches(axes: Axes) -> tuple[float, float]:
     return box.width * axes.figure.get_figwidth(), box.height * axes.figure.get_figheight()
 
 
-def assert_units_are_square(axes: Axes, **tolerance: float) -> None:
+def assert_units_are_square(axes: Axes) -> None:
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     width, height = inches(axes)
-    assert (right - left) / width == pytest.approx((bottom - top) / height, **tolerance)
+    assert (right - left) / width == pytest.approx((bottom - top) / height)
 
 
 def test_an_arm_has_a_dot_for_each_run_around_its_place_and_a_line_at_the_mean():

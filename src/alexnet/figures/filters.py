@@ -46,4 +46,4 @@ def _picture(kernel_THWCO: np.ndarray, line: int = 0) -> np.ndarray:
     return grid(kernel_THWCO, scale=max(1, 44 // kernel_THWCO.shape[1]), line=line)
 
 
-_BESIDE: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": 8, "linespacing": 1.5}
+_BESIDE: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": 8, "linespacing": 1.1}
