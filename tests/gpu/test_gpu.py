@@ -60,7 +60,7 @@ def trained(tmp_path_factory, data_dir):
 
 
 def python(code: str, *arguments: object, **environment: str) -> str:
-    """What `code` prints in a process of its own."""
+    """What `code` prints in a separate process."""
     paths = (f"{ROOT}/src", f"{ROOT}/tests", os.environ.get("PYTHONPATH"))
     environment |= {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
     done = subprocess.run(

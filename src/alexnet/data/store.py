@@ -28,7 +28,6 @@ import simplejpeg
 from alexnet import files
 from alexnet.data import kept
 from alexnet.data.inventory import Inventory
-from alexnet.data.kept import Kept
 from alexnet.data.records import LABEL, DamagedError, Records
 from alexnet.data.statistics import Statistics
 from alexnet.errors import UserError, choice, local_path, one_line, require
@@ -96,13 +95,13 @@ class Store:
         }
 
     @functools.cached_property
-    def _kept(self) -> dict[str, Kept]:
+    def _kept(self) -> dict[str, kept.Kept]:
         """The splits whose images stay in memory: raw ones that are small."""
         side, number = self.image_size, max(self.counts.values(), default=0)
         if self.quality or number * side * side * 3 > kept.AT_MOST:
             return {}
         return {
-            split: Kept(functools.partial(self._from_disk, split), count, side)
+            split: kept.Kept(functools.partial(self._from_disk, split), count, side)
             for split, count in self.counts.items()
         }
 

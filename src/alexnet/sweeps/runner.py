@@ -263,7 +263,7 @@ def shares(jobs: int, cores: int) -> list[list[int]]:
 def gpu_shares(
     jobs: int, installed: Path = Path("/proc/driver/nvidia/gpus")
 ) -> list[dict[str, str]]:
-    """Each worker's environment: GPUs of its own or, if there are too few, all GPUs, shared."""
+    """Each worker's environment: its own GPUs or, if there are too few, all of them, shared."""
     listed = os.environ.get(workers.GPUS)
     gpus = listed.split(",") if listed else [str(n) for n, _ in enumerate(installed.glob("*"))]
     if each := len(gpus) // jobs:
