@@ -45,7 +45,8 @@ def copy(root: Path, tree: Path) -> None:
             shutil.copy2(path, tree)
         elif path.name not in OUTPUT and path.name[0] != ".":
             shutil.copytree(path, tree / path.name, ignore=UNCOMPILED)
-    compileall.compile_dir(tree / "src", quiet=2)
+    for folder in ("src", "tests"):
+        compileall.compile_dir(tree / folder, quiet=2)
 
 
 def in_parallel(jobs: Iterator[Job], trees: list[Path]) -> None:
@@ -128,6 +129,7 @@ def run_pytest(tree: Path, tests: list[str], watch: Watch, *more: str) -> int:
         "mutants", derandomize=True, database=None, phases=quick, deadline=None
     )
     options = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-m", "not slow", "--tb=short"]
+    options.append("--assert=plain")  # what was compiled is imported, and not rewritten each time
     options.append("--hypothesis-profile=mutants")  # after conftest.py, which loads its own
     basetemp = f"--basetemp={tree.parent / 'pytest'}"
     return int(pytest.main([*options, *more, basetemp, *tests], [watch]))
