@@ -10,6 +10,7 @@ Survivors that change nothing have their reasons in `tests/equivalent_mutants.js
 """
 
 import argparse
+import hashlib
 import importlib
 import json
 import os
@@ -170,8 +171,7 @@ def _jobs(
         ids = chosen(file, mutant.lines, tests, flags.budget)
         row = {"file": file, "line": mutant.line, "function": mutant.function}
         row |= {"before": mutant.before, "after": mutant.after}
-        where = f"{file}:{mutant.line} {mutant.function}"
-        row["key"] = key = f"{digest(path)} {where}: {mutant.before} -> {mutant.after}"
+        row["key"] = key = f"{file} {hashlib.sha256(mutant.code.encode()).hexdigest()[:16]}"
         row["tests"] = digest(*sorted({root / each.partition("::")[0] for each in ids}))
         known = results.known.get(key)
         if known and (known["outcome"] == "caught" or known["tests"] == row["tests"]):

@@ -75,6 +75,13 @@ def test_a_larger_number_draws_the_same_first():
     assert few == many[:2]
 
 
+def test_mended_words_leave_a_change_what_it_was():
+    mended = AREA.replace("Of a rectangle", "\n    The area").replace('"below"', 'f"width {width}"')
+    one, other = (mutations.draw(text, 100, random.Random(0)) for text in (AREA, mended))
+    assert [each.code for each in one] == [each.code for each in other]
+    assert len({each.code for each in one}) == len(one)
+
+
 @pytest.mark.slow
 def test_caught_survived_and_equivalent(tmp_path):
     (tmp_path / "src/tiny").mkdir(parents=True)

@@ -4,6 +4,7 @@ Docstrings, annotations, error texts and `__repr__` stay as they are.
 """
 
 import ast
+import copy
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +25,10 @@ CONTEXT = 32  # characters shown on each side of what changed
 
 @dataclass(frozen=True)
 class Mutant:
-    """A changed source; a test must run `lines` of the original to notice, or import it if none."""
+    """A changed source; a test must run `lines` of the original to notice, or import it if none.
+
+    `code` is the changed function or class without its words: it stays when these are mended.
+    """
 
     line: int
     function: str
@@ -32,6 +36,7 @@ class Mutant:
     after: str
     lines: frozenset[int]
     source: str
+    code: str
 
 
 @dataclass
@@ -65,9 +70,28 @@ def _mutant(tree: ast.Module, site: Site) -> Mutant:
     before = ast.unparse(tree)
     site.put(site.new)
     after = ast.unparse(tree)
+    line = site.node.lineno
+    code = ast.unparse(Wordless().visit(copy.deepcopy(_top(tree, line))))
     site.put(site.node)
-    shown = _shown(before, after)
-    return Mutant(site.node.lineno, site.function, *shown, site.lines, after)
+    return Mutant(line, site.function, *_shown(before, after), site.lines, after, code)
+
+
+def _top(tree: ast.Module, line: int) -> ast.stmt:
+    """The function, class or statement of the module that holds the line."""
+    return next(each for each in tree.body if line <= (each.end_lineno or line))
+
+
+class Wordless(ast.NodeTransformer):
+    """Takes docstrings and the texts of errors and messages out of code."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+        return ast.Pass() if isinstance(node.value, ast.Constant) else self.generic_visit(node)
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
+        return ast.Constant("")
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        return ast.Raise()
 
 
 def _shown(before: str, after: str) -> tuple[str, str]:
