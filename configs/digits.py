@@ -18,7 +18,7 @@ DIGITS = {
     "data.name": "digits",
     "data.image_size": 32,
     "net.name": "pocket",
-    "augment.flip": False,  # a mirrored 2 is no 2
+    "augment.flip": False,  # a mirrored 2 is not a 2
     "schedule.milestones": ((24, 0.001),),
     "log_every": 10,
     "checkpoint_every": 1000,
