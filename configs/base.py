@@ -1,11 +1,11 @@
-"""Every setting and what it means; the other files override some of them, variant by variant.
+"""Every setting and what it means; the other configs and their variants override some of them.
 
-A section holds the arguments of one function, here with that function's defaults. Together they are
-AlexNet on ImageNet at a constant rate, which nobody ran.
+A section holds the arguments of one function, here with that function's defaults. The defaults
+together train AlexNet on ImageNet at a constant rate; no run used exactly these.
 
 The key of an override is the setting's dotted name: {"net.norm": False} in the files beside this
 one, `--config.net.norm=false` on the command line. `net.name`, `optimizer.name` and `schedule.kind`
-choose a function: another value brings along that function's own settings.
+choose a function: a new value replaces the section's settings with that function's defaults.
 """
 
 BASE = {
@@ -14,10 +14,10 @@ BASE = {
     "epochs": 90.0,
     # The images: alexnet.data.prepare.ensure
     "data.name": "imagenet2012",  # digits, folder:/path, or any TFDS dataset of labelled images
-    "data.data_dir": "",  # where they are prepared; "" is $TFDS_DATA_DIR or TFDS's own
+    "data.data_dir": "",  # their place; "" is $TFDS_DATA_DIR, else ~/tensorflow_datasets
     "data.image_size": 256,  # side of the stored squares, in pixels
     "data.quality": 95,  # of their JPEG; 0 stores raw pixels
-    "data.encoding": "auto",  # raw up to 64 pixels, JPEG above; or jpeg, raw
+    "data.encoding": "auto",  # auto: raw up to 64 pixels a side, JPEG above; or jpeg, raw
     # The network; settings of every net: alexnet.models.build.build
     "net.name": "alexnet",  # `python -m alexnet.nets` lists them
     "net.activation": "relu",  # or tanh, sigmoid, none
@@ -38,11 +38,11 @@ BASE = {
     "augment.random_crop": True,  # False: the centre crop
     "augment.flip": True,  # reflect half of the training images
     "augment.colour_noise": 0.1,  # deviation of the alphas of section 4.1; 0 is off
-    "augment.colour_scale": "deviation",  # of each principal component; or variance
-    "augment.divide_by_noise": False,  # the noisy image, by 1 + colour_noise
+    "augment.colour_scale": "deviation",  # an alpha multiplies it, by component; or variance
+    "augment.divide_by_noise": False,  # True divides the noisy image by 1 + colour_noise
     "augment.crop_chunk": 1,  # consecutive images that share one crop and flip
-    "augment.mean": "crop",  # to subtract: the mean image at the crop, its centre, or one pixel
-    "augment.mean_pixel": (),  # red, green and blue on 0-255 for mean = pixel
+    "augment.mean": "crop",  # subtracted: crop, the mean image there; centre, its centre; or pixel
+    "augment.mean_pixel": (),  # for pixel: red, green and blue on 0-255
     # The update rule: alexnet.training.optimizer
     "optimizer.name": "momentum",  # or nesterov, adamw, which bring their own settings
     "optimizer.momentum": 0.9,
@@ -54,21 +54,21 @@ BASE = {
     "schedule.rate": 0.01,  # at the start
     "schedule.bias_factor": 2.0,  # the biases' rate, divided by that of the kernels
     "schedule.bias_drops": True,  # False: the biases keep their first rate
-    "schedule.events": (),  # (epoch, layer or colour_noise, rate of that layer from then on)
+    "schedule.events": (),  # (epoch, conv1 or conv1.bias, rate from then on); or colour_noise, 0
     "schedule.milestones": (),  # (epoch, rate from then on)
     # The devices: alexnet.devices.mesh.make
     "mesh.data": 0,  # how many devices the batch is split over; 0: as many as there are
-    "mesh.tower": 0,  # how many devices the towers are split over; 0: one each, if possible
+    "mesh.tower": 0,  # how many devices the towers are split over; 0: one per tower, if possible
     # Weights to start from: alexnet.training.fine_tune
     "init_from": "",  # the workdir of a run whose weights this one starts from
     "init_layers": "all",  # or conv, or names: conv1,conv2
     "dtype": "float32",  # or bfloat16: mixed precision
     "accumulate": 1,  # parts into which a batch is divided, to save memory
     "precision": "float32",  # of products on GPUs; or tf32
-    "kernels": "auto",  # forms of the operations: plain, cpu, gpu, or auto: as the device likes
+    "kernels": "auto",  # forms of the operations: plain, cpu, gpu, or auto: by device
     "steps_per_dispatch": 1,  # steps per program, for GPUs and nets whose steps take milliseconds
-    "fetch": "step",  # when the host gets a step's loss: while the next step runs; or log: by row
-    "log_every": 50,  # steps that a row of the log averages
+    "fetch": "step",  # when the host fetches losses: step, during the next step; log, with each row
+    "log_every": 50,  # steps per row of the log, which averages them
     "checkpoint_every": 2000,  # steps between checkpoints; the end of an epoch has one as well
     "wandb_project": "",  # the project on Weights & Biases to log to; "" for none
 }
@@ -79,7 +79,7 @@ def get_config() -> list[dict]:
 
 
 def one_of(variants: dict[str, dict], variant: str) -> dict:
-    """The overrides of a variant; ValueError naming the known ones if there is none."""
+    """The overrides of a variant. Raises ValueError, naming the known ones, for any other."""
     if variant not in variants:
         raise ValueError(f"no variant {variant!r}: choose one of {', '.join(variants)}")
     return variants[variant]

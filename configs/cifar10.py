@@ -1,23 +1,25 @@
-r"""The CIFAR-10 nets of the authors' cuda-convnet, with their rates, decays and test.
+r"""The CIFAR-10 nets of the authors' cuda-convnet, with their learning rates and weight decays.
 
     python -m alexnet.prepare cifar10
     python -m alexnet.train --config=configs/cifar10.py:80sec --workdir=runs/80sec
 
 Variants and cuda-convnet's test error: "80sec" 26%; "19pct" 19%; "18pct" 18%; "conv-local-13pct"
 13%; "conv-local-11pct" 11%. The last two train on 24x24 crops and their reflections; cuda-convnet
-tested them over nine crops (`python -m alexnet.evaluate --views=nine_crop`), and trained the last
-for ~350 epochs on four fifths of the images and ~150 on all, here 500 on all.
+tested them over nine crops (`python -m alexnet.evaluate --views=nine_crop`). It trained the last
+for ~350 epochs on four fifths of the images and ~150 on all; here it trains for 520 on all.
 
-Reached: "80sec" 26.13% top-1 error on the 10,000 test images after its 10 epochs (seed 0, n = 1;
-the images had been through JPEG).
+Reached: "80sec" 26.48 ± 0.17% top-1 error on the 10,000 test images after its 10 epochs (seeds 0 to
+2, n = 3; `experiments/results/runs`).
 
-Figure 1 (a four-layer net on CIFAR-10, ReLU against tanh) fits "19pct" without weight decay:
+"19pct" without weight decay fits the four-layer net of Figure 1; the last flag is for its tanh arm:
 
     --config.optimizer.weight_decay=0 --config.optimizer.layer_decay='()'
+    --config.schedule.milestones='()'
     --config.net.activation=tanh
 
-"pocket" is none of theirs: the two-tower pocket net of `configs/digits.py`, on which the paper's
-ablations take minutes (`experiments/`). 8 epochs, because more seeds tell more than more epochs.
+"pocket" is not one of cuda-convnet's nets. It is the two-tower pocket net of `configs/digits.py`,
+for the paper's ablations (`experiments/*.py:small`). It trains for 8 epochs, because extra seeds
+tell more than extra epochs.
 """
 
 from base import BASE, one_of
@@ -31,7 +33,7 @@ CIFAR10 = {
     "augment.colour_noise": 0.0,
     "optimizer.weight_decay": 0.004,
     "schedule.rate": 0.001,
-    "schedule.bias_drops": False,  # cuda-convnet's methodology lowers epsW alone
+    "schedule.bias_drops": False,  # cuda-convnet lowers only the kernels' rate, epsW
     "schedule.milestones": ((120, 1e-4), (130, 1e-5)),
     "epochs": 140,
     "checkpoint_every": 1000,

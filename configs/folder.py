@@ -3,10 +3,11 @@ r"""AlexNet on a folder of your own images: a sub-folder for each class, alone o
     python -m alexnet.train --config=configs/folder.py --workdir=runs/mine \
         --config.data.name=folder:/path/to/images
 
-docs/folders.md says which folders are splits and classes, and which images are held out. It has the
-variants of `configs/imagenet.py`, and one more:
+docs/folders.md says which folders are splits and classes, and which images are held out. This
+config has the variants of `configs/imagenet.py`, and one more:
 
-    pocket    a small net that sees 56 of 64 pixels, for small photos, few photos and small machines
+    pocket    a small net that sees 56x56 crops of images stored at 64x64, for small photos, few
+              photos and small machines
 """
 
 from base import BASE

@@ -3,48 +3,50 @@ r"""AlexNet on ImageNet (ILSVRC-2012, 1000 classes): the paper and the runs of i
     python -m alexnet.prepare imagenet2012
     python -m alexnet.train --config=configs/imagenet.py:original --workdir=runs/original
 
-Each variant is one experiment of the paper; the errors are top-1 / top-5 on the 2012 validation set
-unless noted, as the paper or the log of the source's run gives them. None was run here: 90 epochs
-took the authors five to six days on two GPUs.
+Most variants are experiments of the paper. Errors are top-1 / top-5 on the 2012 validation set
+unless noted, from the paper or the source's log. None was run here: 90 epochs took the authors five
+to six days on two GPUs.
 
     original            run 145, the two-tower net                               40.7 / 18.2
     paper               net and training as the text describes them; where it leaves a choice:
-                        conv1 pads 3 pixels at one side, colour noise scales with deviations (the
-                        eigenvalues themselves would be absurd), 5 validations without gain drop
-                        the rate
+                        conv1 pads 3 pixels at the bottom and right, colour noise scales with
+                        deviations (the eigenvalues themselves would be absurd), the rate drops
+                        after 5 validations without a better error
     one_gpu             run 145-half: one tower, half the kernels                39.2 / 18.2 (2010)
     no_lrn              run 148: without response normalisation                  42.0 / 19.4
     nonoverlapping_pool run 147: pooling with z = s = 2                          41.1 / 18.5
     no_communication    run 150: the towers meet in fc8 only                     41.8 / 19.3
     six_conv            run 146's net: a sixth convolution over pool5
     fine_tune           run 146-2012-2011: that net, pre-trained on all of   39.0 / 16.6
-                        ImageNet's Fall 2011 release, then on 2012
-    cc2_single_tower    the author's later net in one tower, cuda-convnet2       42.5 / 19.8
-                        (ten-crop                                                40.4 / 18.2)
+                        ImageNet's Fall 2011 release, fine-tuned on 2012
+    cc2_single_tower    Krizhevsky's later net in one tower, cuda-convnet2       42.5 / 19.8
+                        (ten crops:                                              40.4 / 18.2)
 
-`fine_tune` starts from the last checkpoint of another run of the net, as
-`alexnet.training.fine_tune` says. The release is not in TFDS, so bring it as a folder of images:
+`fine_tune` starts from the last checkpoint of a six_conv run; see `alexnet.training.fine_tune`.
+TFDS lacks the Fall 2011 release, so it is read from a folder of images:
 
     python -m alexnet.train --config=configs/imagenet.py:six_conv --workdir=runs/pretrained \
         --config.data.name=folder:/path/to/fall2011 --config.epochs=8
     python -m alexnet.train --config=configs/imagenet.py:fine_tune --workdir=runs/fine_tuned \
         --config.init_from=runs/pretrained
 
-The AlexNets of other frameworks, trained as their scripts and solvers say; `alexnet.convert` reads
-the weights that they publish. Centre crop of the 2012 validation set, top-1 error as published:
+The AlexNets of other frameworks, with the settings of their scripts and solvers; `alexnet.convert`
+reads the weights that they publish. The published errors are of the centre crop of the 2012
+validation set:
 
     torchvision         single tower, no response normalisation (its random resized crops are
                         random crops of 256 pixels here)                         43.5
     caffe_alexnet       bvlc_alexnet                                             42.9 / 19.8
     caffenet            bvlc_reference_caffenet                                  42.6
 
-What the paper removes without a separate run is an override of `original`: colour noise, worth
-more than 1 of top-1 error, `--config.augment.colour_noise=0`; a middle convolution, worth about 2,
-`--config.net.remove=conv3` (conv4, conv5); dropout `--config.net.dropout=0`. Other seeds for an
-ensemble of five: `--config.seed=1`.
+Other ablations of the paper are overrides of `original`. Without colour noise (top-1 error worse by
+more than 1 point): `--config.augment.colour_noise=0`. Without a middle convolution (worse by about
+2): `--config.net.remove=conv3` (conv4, conv5). Without dropout: `--config.net.dropout=0`. The five
+nets of the ensemble differ in their seeds: `--config.seed=1`.
 
-ImageNet's Fall 2009 release (10,184 classes, 8.9 million images; the paper's six-layer net reached
-67.4 / 40.9) is not in TFDS. With half of each class in train/ and half in test/:
+ImageNet's Fall 2009 release (10,184 classes, 8.9 million images; the paper's net with six
+convolutions reached 67.4 / 40.9) is not in TFDS. Put half of each class in train/ and half in
+test/, and evaluate with --split=test. A tenth of train/ is held out for validation:
 
     python -m alexnet.train --config=configs/imagenet.py:six_conv --workdir=runs/fall_2009 \
         --config.data.name=folder:/path/to/fall_2009
@@ -68,7 +70,7 @@ IMAGENET = {
     ),
 }
 
-# As the text has it. Section 5: divide by 10 when the validation error stops improving, three
+# As the text says in section 5: divide by 10 when the validation error stops improving, three
 # times; these are the defaults of `plateau`.
 PAPER = {
     "epochs": 90,
@@ -82,9 +84,9 @@ PAPER = {
 }
 
 # Run 146-2012-2011: what the comments of its `layer-params-146-2012-2011.cfg` log. An event holds
-# until the next of its name, whatever the milestones do, so events set the rates of fc8 and the
-# frozen conv1 throughout. The log does not mention biases: .02 is their rate in the file, in which
-# all other layers end with the same rate.
+# until the next event with the same name and overrides the milestones; the kernels of fc8 and conv1
+# follow events alone from their first one on. The log does not mention biases; .02 is their rate in
+# the file.
 FINE_TUNE = {
     "epochs": 54,
     "init_from": "runs/pretrained",
@@ -105,8 +107,8 @@ FINE_TUNE = {
     ),
 }
 
-# Net and rates of cuda-convnet2, its `layer-params-223-ce2-1gpu.cfg` and training example. There
-# as well, the centre of the mean image is subtracted from every crop and the noisy image is divided
+# Net and rates follow cuda-convnet2's `layer-params-223-ce2-1gpu.cfg` and training example. As in
+# run 145, the centre of the mean image is subtracted from every crop and the noisy image is divided
 # by 1.1 (`convdata.py`), but each image has its own crop and reflection.
 CC2 = {
     "epochs": 90,
@@ -164,7 +166,10 @@ def get_config(variant: str = "original") -> list[dict]:
 
 
 def own_drops(variant: str, *epochs: int) -> dict:
-    """For another dataset: the variant's rate, divided by 10 at each of these epochs, no events."""
+    """For another dataset: no events, and milestones that divide the rate by 10 at these epochs.
+
+    A variant with another kind of schedule keeps it.
+    """
     said = BASE | IMAGENET | one_of(VARIANTS, variant)
     overrides = {"schedule.events": ()}
     if said["schedule.kind"] == "milestones":

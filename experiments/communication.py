@@ -1,8 +1,8 @@
 """Towers that meet in the last layer only are worse, even with more kernels (run 150).
 
-The paper gives no number. In run 150 of the 2012 source, conv2 has 160 kernels in each tower, fc6
-has 8192 neurons, and conv3, fc6 and fc7 read only their own tower. The pocket net grows in the same
-proportions.
+The paper makes no such claim. In run 150 of the 2012 source, conv2 has 160 kernels in each tower,
+fc6 has 8192 neurons, and conv3, fc6 and fc7 read only their own tower. The pocket net grows in the
+same proportions.
 """
 
 ARMS = {

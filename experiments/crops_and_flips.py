@@ -18,7 +18,7 @@ CLAIMS = {
     "neither": {"claim": "without either (4.1)"} | PAPER,
 }
 SCALES = {
-    "digits": {  # a mirrored 2 is no 2
+    "digits": {  # a mirrored 2 is not a 2
         "config": "../configs/digits.py",
         "seeds": 3,
         "overrides": {"epochs": 5},

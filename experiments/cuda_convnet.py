@@ -1,8 +1,8 @@
-"""cuda-convnet's nets reach its errors on CIFAR-10.
+"""cuda-convnet's nets reach the published errors on CIFAR-10.
 
-Its pages report these errors: layers-80sec 26%, layers-19pct 19%, layers-18pct 18%,
-layers-conv-local-13pct 13%, layers-conv-local-11pct 11%. The last two are averages over nine crops
-after hundreds of epochs; scale `long` trains them.
+cuda-convnet's web pages report 80sec 26%, 19pct 19%, 18pct 18%, conv-local-13pct 13% and
+conv-local-11pct 11%. The last two are averages over nine crops after hundreds of epochs; scale
+`long` trains them.
 """
 
 ARMS = {

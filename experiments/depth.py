@@ -3,7 +3,8 @@
 "Removing any convolutional layer (each of which contains no more than 1% of the model's parameters)
 resulted in inferior performance"; "removing any of the middle layers results in a loss of about 2%
 for the top-1 performance of the network". No run of the 2012 source removes a layer.
-Run 146 adds a sixth over the last pooling layer; the paper claims nothing about it alone.
+Run 146 adds a sixth convolution over the last pooling layer. The paper claims nothing about that
+change alone.
 """
 
 REMOVED = {

@@ -1,7 +1,7 @@
 """Averaging the predictions of five nets lowers the error (section 6, Table 2).
 
-One CNN: 40.7 / 18.2. Five CNNs: 38.1 / 16.4 (2012 validation). The five differ in their seeds. No
-two averages share a net, and each average is compared with its first net.
+One CNN: 40.7 / 18.2. Five CNNs: 38.1 / 16.4 (2012 validation). The five differ in their
+seeds. The averages that are compared share no net; each is compared with its own first net.
 """
 
 FIVE = {"of": {"baseline": 5}}

@@ -1,9 +1,10 @@
 """The paper's text and the authors' source differ: which one is better?
 
 The paper makes no claim about this. `original` has the layers and the recipe of the source: conv1's
-ReLU comes after pooling, alpha is divided by n, conv2 has a second norm, the noisy image is
-divided by 1.1, 32 images share a crop, and the rate of biases does not drop. `paper` follows the
-text.
+ReLU comes after pooling, alpha is divided by n, conv2 has a second norm, and conv3 to conv5 start
+from a deviation of .03. The mean image's centre is subtracted, the noisy image is divided by 1.1,
+and 32 images share a crop. Biases have no weight decay and twice the rate, which does not drop.
+`paper` follows the text.
 """
 
 SOURCE = {

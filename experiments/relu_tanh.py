@@ -6,8 +6,8 @@ were chosen independently to make training as fast as possible. No regularizatio
 employed." The paper does not name the net; cuda-convnet's layers-19pct without weight decay fits.
 
 Scale `search` tries each rate with one seed. Scale `small` uses the rate that needs the fewest
-epochs to a training error of 25%. That is .004 for ReLU. It was the largest of four rates, so .008
-was added to the search before its run. tanh also uses .004 until its search has ended.
+epochs to a training error of 25%. For ReLU that is .004. It was the largest of the first four
+rates, so .008 was then added to the search. tanh uses .004 as well until its search has ended.
 """
 
 METRIC = "epochs to a training error of 0.25"

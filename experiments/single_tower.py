@@ -1,8 +1,8 @@
-"""The same layers in one tower, unsplit.
+"""The same layers in one tower: is it better?
 
-The paper makes no claim about this. The author's later net in cuda-convnet2 has one tower and is
-otherwise smaller; it reached the errors of the two-tower net (2012 validation: centre 42.548 /
-19.810, ten-crop 40.42 / 18.15).
+The paper makes no claim about this. Krizhevsky's later net in cuda-convnet2 has one tower and fewer
+kernels. It reached about the errors of the two-tower net (2012 validation: centre 42.548 / 19.810,
+ten-crop 40.42 / 18.15).
 """
 
 ARMS = {"baseline": {}, "one_tower": {"net.towers": 1}}

@@ -1,4 +1,4 @@
-"""A net on two GPUs is better than one with half the kernels on one (section 3.2).
+"""A net on two GPUs is better than a net with half the kernels on one GPU (section 3.2).
 
 "This scheme reduces our top-1 and top-5 error rates by 1.7% and 1.2%, respectively, as compared
 with a net with half as many kernels in each convolutional layer trained on one GPU. [...] The

@@ -9,7 +9,7 @@ Parts:
 
     alexnet, cifar    throughput of the nets
     start             time from the start of the process to the end of the first step
-    short             the important rows first
+    short             all rows, the important ones first; stops after 230 seconds by default
     loop              the training loop compared with its bare step
     input             batches read from disk
 
@@ -19,15 +19,16 @@ not be installed.
 
 Two processes hold the same net and take turns: each round times a few iterations of one, then of
 the other. A check makes sure that the same weights give the same loss. A ratio above 1 means that
-this project's median is faster. PyTorch runs eagerly, in channels_last, compiled and, on GPUs,
-compiled and captured as one CUDA graph. "stock" uses PyTorch's LocalResponseNorm; "by hand" writes
-the norm as a convolution with a band of ones; "our allocator" is "by hand" with the allocator of
-this project's commands. Each column shows the best mode.
+this project's median time is shorter. PyTorch runs eagerly, in channels_last, compiled and, on
+GPUs, compiled and captured as one CUDA graph. "stock" uses PyTorch's LocalResponseNorm; "by hand"
+writes the norm as a convolution with a band of ones; "our allocator" adds the allocator of this
+project's commands to "by hand" (to "stock", if the net has no such norm). Each column shows
+PyTorch's fastest mode.
 
 The floor is the time of the step's multiply-adds at the rate of a large matrix product. On GPUs, a
-layer takes at least the time to copy its bytes. Both rates are measured in the same process; see
-`work.py`. The table and the JSON file are written after every race, so an interrupted run keeps its
-results, and --known=FILE.json continues it.
+layer counts with the time to copy its bytes, if that is longer. Both rates are measured in the same
+process; see `jax_contestant.ceilings`. The table and the JSON file are written after every race, so
+an interrupted run keeps its results, and --known=FILE.json continues it.
 """
 
 import importlib.util
@@ -54,7 +55,7 @@ from alexnet.errors import UserError, choice
 HERE = Path(__file__).parent
 PARTS = ("alexnet", "cifar", "start", "short", "loop", "input")
 OPTIONS = {
-    "torch": ".venv-torch/bin/python",  # else the Python that runs this, if it has PyTorch
+    "torch": ".venv-torch/bin/python",  # if missing: the Python that runs this, if it has PyTorch
     "only": "alexnet,cifar,start",
     "rounds": "7",
     "dtype": "float32",
@@ -63,7 +64,7 @@ OPTIONS = {
     "work": "train,forward",
     "kernels": "auto",  # as config.kernels
     "seconds": "",  # time limit; "": 230 for short, else no limit
-    "processes": "",  # kept: for all rows, as on GPUs; new: for each race; "": by device
+    "processes": "",  # kept: for all rows (default on GPUs); new: for each race (on CPUs)
     "known": "",  # a bench.json whose races are not run again
     "out": "runs/bench",
 }
@@ -83,14 +84,14 @@ class Bench:
         self.checked = set()
 
     def about(self, processes: str) -> bool:
-        """Records the contestants; decides whether to keep them. Returns: are they on a GPU?"""
+        """Records the contestants and decides whether to keep them. Returns whether on a GPU."""
         us, them = self.stable.ours(), self.stable.theirs()
         self.results.about |= {"ours": us.about, "PyTorch's": them.about, "machine": machine()}
         self.results.store()
         if us.about["platform"] != them.about["platform"]:
             raise UserError(
                 f"jax sees a {us.about['platform']}, PyTorch a {them.about['platform']}: install "
-                f"the other's wheel (jax {us.about['jax']}, torch {them.about['torch']})"
+                f"wheels for one device (jax {us.about['jax']}, torch {them.about['torch']})"
             )
         gpu = us.about["platform"] == "gpu"
         self.stable.keeps = processes == "kept" or (gpu and not processes)
@@ -107,7 +108,10 @@ class Bench:
         us = self.stable.ours().build(task)
         them = self.stable.theirs().build(task)
         if abs(us.said["loss"] - them.said["loss"]) > 1e-4 * abs(us.said["loss"]):
-            raise UserError(f"{name}, {tuning}: not the same work: {us.said}, {them.said}")
+            raise UserError(
+                f"{name}, {tuning}: not the same work: the loss is {us.said['loss']:g} here and "
+                f"{them.said['loss']:g} in PyTorch"
+            )
         self.stable.release(us), self.stable.release(them)
         self.checked.add((name, tuning))
 
@@ -188,7 +192,10 @@ class Bench:
         return them
 
     def starts(self, name: str, batch: int) -> Iterator[tuple[str, float, float]]:
-        """(name, seconds from process start to the end of the first step, seconds of compiling)."""
+        """(name, seconds from process start to the end of the first step, seconds of compiling).
+
+        Each name starts twice: with an empty compilation cache, then with a full one.
+        """
         task = {"net": name, "work": "train", "batch": batch, "dtype": "float32"}
         stock = task | {"mode": "eager", "tuning": "stock"}
         for who, start, what in (
@@ -203,7 +210,7 @@ class Bench:
                     contestant.end()
 
     def program(self, name: str) -> None:
-        """Runs one of PROGRAMS, and keeps its last line of output."""
+        """Runs one of PROGRAMS, and stores its last line of output in the results."""
         (script, *options), needs = PROGRAMS[name]
         if importlib.util.find_spec(needs) is None:
             said = f"not run: {needs} is not installed (make wheels)"
@@ -216,9 +223,9 @@ class Bench:
                     command, cwd=root, capture_output=True, text=True, timeout=left, check=False
                 )
                 lines = (done.stderr if done.returncode else done.stdout).strip().splitlines()
-                said = ("not run: " if done.returncode else "") + (lines or ["nothing said"])[-1]
+                said = ("not run: " if done.returncode else "") + (lines or ["no output"])[-1]
             except subprocess.TimeoutExpired:
-                said = "not run: the time was up"
+                said = "not run: the time is up"
         print(f"{name}: {said}", flush=True)
         self.results.programs[name] = said
         self.results.store()
@@ -268,7 +275,11 @@ def python_with_torch(asked: str) -> str:
 
 
 def opened(options: dict[str, str]) -> Results:
-    """The results of this run. Raises UserError if their folder cannot be written."""
+    """The results of this run.
+
+    Raises:
+        UserError: if --out cannot be written or --known cannot be read.
+    """
     out = Path(options["out"])
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,10 @@
-"""The collectives in the compiled training step of the full-size net, by scheme.
+"""The collectives in the compiled training gradient of the full-size net, by scheme.
 
     python experiments/benchmarks/collectives.py
 
 Nothing is run: this script compiles each training gradient for virtual CPU devices and reads its
-collectives from the program. The sizes are those of the results on one device; docs/scaling.md
-compares them with the arithmetic.
+collectives from the program. Sizes are those of each collective's results on one device;
+docs/scaling.md compares them with the arithmetic.
 """
 
 import functools

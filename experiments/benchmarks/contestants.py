@@ -1,4 +1,4 @@
-"""Processes that take turns to run iterations on request."""
+"""The processes of a benchmark, which take turns: each runs iterations on request."""
 
 import contextlib
 import json
@@ -25,6 +25,11 @@ class Contestant:
         about: platform, device, versions.
         said: its answer to the last task: compile time, loss or rates.
         peak: peak memory in bytes, after a run.
+        task: the last task that was sent.
+        alive: whether it was not ended.
+
+    Args:
+        until: the deadline, in seconds as `time.time` gives them; 0 for none.
     """
 
     def __init__(self, command: list[str], environment: dict[str, str], until: float = 0):
@@ -80,7 +85,7 @@ class Contestant:
         left = max(0, self.until - time.time()) if self.until else None
         if not select.select([self.process.stdout], [], [], left)[0]:
             self.end(kill=True)
-            raise ChildProcessError("the time was up")
+            raise ChildProcessError("the time is up")
         line = self.process.stdout.readline()
         answer = json.loads(line) if line else {"error": self._last_words()}
         if "error" in answer:
@@ -91,13 +96,13 @@ class Contestant:
     def _last_words(self) -> str:
         self.process.wait()
         self.log.seek(0)
-        return (self.log.read().strip().splitlines() or ["it said nothing"])[-1]
+        return (self.log.read().strip().splitlines() or ["no output"])[-1]
 
 
 class Stable:
-    """Starts contestants. On a GPU it keeps them from task to task, because a start takes seconds.
+    """Starts contestants. On a GPU each serves many tasks, because a start takes seconds.
 
-    On a CPU each task has new processes, because peak memory counts from the start of a process.
+    On a CPU each task gets new processes, because peak memory is counted from a process's start.
 
     Args:
         torch: a Python that has PyTorch.
@@ -154,7 +159,7 @@ class Stable:
 def turns(
     us: Contestant, them: Contestant, rounds: int, seconds: float
 ) -> tuple[list[float], list[float]]:
-    """Each contestant's median seconds per iteration, round by round, after two to warm up.
+    """Each contestant's median seconds per iteration, round by round, after two warm-up iterations.
 
     On a GPU, a turn starts its iterations one after the other and waits for them in three groups,
     as a training loop does. On a CPU it waits for each one.

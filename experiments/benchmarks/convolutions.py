@@ -5,10 +5,11 @@
 
 A convolution is a product of patches and kernels. The gradient of its kernels is a product of
 patches and the output's gradient; the gradient of its input is a product of the output's gradient
-and kernels. This script times XLA's products of these sizes in turns with the convolution that
-this device gets, each alone. The products have an advantage: they read ready-made patches in the
-best order. It prints medians in GFLOP/s; zeros at the borders count as work for both. If each
-tower reads its own maps, the figures are for one tower.
+and kernels. This script times XLA's products of these sizes in turns with the form of the
+convolution that `kernels=auto` chooses on this device; each is a program of its own. The products
+have an advantage: they read ready-made patches in the best order. The script prints medians in
+GFLOP/s; zeros at the borders count as work for both. For a layer whose towers read only their own
+maps, the figures are for one tower.
 """
 
 import statistics
@@ -33,13 +34,13 @@ from alexnet.text import aligned
 OPTIONS = {"net": "alexnet", "images": "16", "rounds": "9"}
 WORK = ("forward", "input's gradient", "kernel's gradient")
 
-Program = tuple[Callable[..., jax.Array], tuple[Any, ...]]  # and its arguments
+Program = tuple[Callable[..., jax.Array], tuple[Any, ...]]  # a function and its arguments
 
 
 def programs(
     layer: table.Layer, kernels: int, images: int, convolve: Callable[..., jax.Array]
 ) -> tuple[dict[tuple[str, str], Program], int]:
-    """A layer's programs by ("conv" or "product", one of WORK), and the FLOP of each program."""
+    """A layer's programs by ("conv" or "product", one of WORK), and the FLOP that each has."""
     row, (height, width, channels) = layer.row, layer.input_shape
     rows, columns, _ = layer.output_shape
     keys = iter(jax.random.split(jax.random.key(0), 4))

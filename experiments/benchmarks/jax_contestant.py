@@ -28,7 +28,7 @@ from alexnet.kernels.choose import choose, compiler_options
 from alexnet.models import network
 from alexnet.training import evaluation, forward, optimizer, placement, schedule, step
 
-# By the benchmark's name: the dtype of the net, the precision of float32 products.
+# bench.py's --dtype: (the net's dtype, the precision of float32 products)
 PRECISIONS = {
     "float32": ("float32", "float32"),  # as the configs have it
     "tf32": ("float32", "tensorfloat32"),
@@ -139,7 +139,7 @@ def running(program: Callable[..., Any], arguments: tuple, carries_state: bool) 
 
 
 def memory(program: Any) -> int:
-    """Bytes on the device while a program runs; the allocator's peak would count all tasks."""
+    """A program's peak bytes on the device, as compiled; the allocator's peak covers all tasks."""
     found = program.memory_analysis()
     kept = found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
     return kept + found.temp_size_in_bytes
@@ -147,7 +147,11 @@ def memory(program: Any) -> int:
 
 @functools.cache
 def ceilings(word: str) -> dict[str, float]:
-    """The rates of a large product and, on GPUs, of a copy, in FLOP and bytes per second."""
+    """The rates behind the floor: "floor" in FLOP/s of a large product; on GPUs, "copy" in bytes/s.
+
+    Args:
+        word: the task's dtype, a key of PRECISIONS.
+    """
     if on_cpu():
         return {"floor": rates.matmul_rate()}
     return {"floor": rates.matmul_rate(8192, *PRECISIONS[word]), "copy": copy_rate()}

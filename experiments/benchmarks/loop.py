@@ -5,9 +5,9 @@
 
 Each round times two turns. The bare step runs on one batch that is already on the device: no input,
 no augmentation, no logs. The loop is `train_and_evaluate` itself, with a checkpoint in the middle.
-Its time comes from its log, from the first row to the last: all of the loop except compiling and
-the validation at the end. The script prints medians, and the loop's overhead as a share of its
-time.
+Its time comes from its log, from the first row to the last: all of the loop except compiling, and
+the validation and the checkpoint at the end. The script prints medians, and the loop's overhead as
+a share of its time.
 """
 
 import dataclasses
@@ -50,7 +50,7 @@ def bare_step(config):
 
 
 def loop_seconds(config, folder: str) -> float:
-    """A step's time in the loop: log rows in the middle and at the end, a checkpoint after each."""
+    """A step's time in the loop, from the first row of its log to the last."""
     with tempfile.TemporaryDirectory(dir=folder) as workdir:
         train_and_evaluate(config, Path(workdir) / "run")
         rows = log.read_log(Path(workdir) / "run")

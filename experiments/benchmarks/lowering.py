@@ -1,11 +1,11 @@
-"""Counts the operations of a training step in the program that XLA gets for CUDA.
+"""Counts the operations of a training step in the program that JAX gives XLA for CUDA.
 
     python experiments/benchmarks/lowering.py [--kernels=plain,gpu] [--batch=128]
 
 No GPU is needed and nothing is run: JAX lowers the step for CUDA, and this script counts the
 operations in the StableHLO. The counts do not predict times, because XLA then fuses, folds and
-reorders them; most transposes and all reverses of kernels should vanish in calls of cuDNN and
-cuBLAS. The kernels exclude `auto`, which depends on the device; on a GPU it is `gpu`.
+reorders the operations. Most transposes and all reverses of kernels should become part of calls of
+cuDNN and cuBLAS. --kernels does not take `auto`, which depends on the device (`gpu` on a GPU).
 """
 
 import collections

@@ -69,7 +69,7 @@ class Results:
         if missing := [line for row in self.races for line in failures(row)]:
             text += ["", *missing]
         if self.starts:
-            text += ["", "| AlexNet, batch 32 | first step after, s | of it compiling, s |"]
+            text += ["", "| AlexNet, batch 32 | time to first step, s | of which compiling, s |"]
             text += ["|---|---|---|"]
             text += [f"| {what} | {start:.1f} | {took:.1f} |" for what, start, took in self.starts]
         for name, said in self.programs.items():
@@ -95,7 +95,7 @@ def line(row: dict) -> str:
 
 
 def share(row: dict) -> float:
-    """The floor's share of the measured time; the roofline's, if copies were measured."""
+    """The least time divided by the measured one; it includes copies if they were measured."""
     least = cost.least_seconds(
         work.net(row["net"]),
         row["batch"],

@@ -51,8 +51,8 @@ def full(rows: Sequence[Row], modes: Sequence[str], gpu: bool) -> Iterator[Race]
 def short(modes: Sequence[str], batches: Sequence[int], gpu: bool) -> list[Race]:
     """All races, the important ones first, for a device that is available only for minutes.
 
-    The rows with goals meet compiled PyTorch and channels_last first. Then all rows meet
-    channels_last, which needs no compiling. All other races follow.
+    First come the rows with speed goals (docs/gpu.md), against compile, graphs and channels_last.
+    Then come all rows against channels_last, which needs no compiling, then all other races.
     """
     large, small = max(batches), min(batches)
     goals = [

@@ -1,4 +1,4 @@
-"""The share of training time that checkpoints cost, with their digests and checks.
+"""How much training time checkpoints take, with their digests and checks.
 
     python experiments/benchmarks/saving.py --config=configs/imagenette.py [--config.batch_size=32]
         [--saves=5] [--every=300]
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> None:
     print(f"{trained.net.name} on {trained.device}, a step takes {step_seconds:.3f} s")
     for name, seconds in zip(PARTS, lost, strict=True):
         print(f"{name:13} {seconds:.3f} s a save")
-    print(f"{'all':13} {sum(lost):.3f} s a save, {sum(lost) / every:.2%} at one every {every} s")
+    print(f"{'all':13} {sum(lost):.3f} s a save, {sum(lost) / every:.2%} of {every} s of training")
 
 
 def timed(trained: Run, checkpoints: Checkpoints, saves: int) -> tuple[float, list[float]]:

@@ -31,7 +31,7 @@ OPTIONS = {
 
 
 class Spent(NamedTuple):
-    """Seconds of the clock, and of all cores together."""
+    """Wall-clock seconds, and CPU seconds of all cores."""
 
     clock: float
     cores: float
@@ -58,7 +58,11 @@ def both(one: Spent, other: Spent) -> Spent:
 
 
 def bare_steps(found: experiment.Experiment, programs: Programs, times: int = 30) -> Spent:
-    """The time of all steps of one run of every arm, without a training loop."""
+    """The time that all steps of one run of each arm would take without a training loop.
+
+    Args:
+        times: how many steps of each arm are timed.
+    """
     import jax
 
     from alexnet.training.setup import setup

@@ -1,8 +1,8 @@
 """PyTorch's training step or forward pass of the same nets, for `bench.py`.
 
 This script needs only PyTorch and NumPy: it builds the nets from the project's tables, which need
-no JAX. See `work.py` for the protocol. The modes are eager, channels_last, compile, and graphs: a
-CUDA graph of a whole iteration of the compiled net.
+no JAX. See `work.py` for the protocol. The modes are eager, channels_last, compile and graphs;
+graphs captures a whole iteration of the compiled net as one CUDA graph.
 """
 
 import json
@@ -41,10 +41,14 @@ class StockNorm(nn.Module):
 
 
 class BandNorm(nn.Module):
-    """The norm over maps by hand: a 1x1 convolution with a band of ones, ^-.75 by square roots."""
+    """The norm over maps by hand: a 1x1 convolution with a band of ones, then square roots.
+
+    The square roots give the power -.75, so beta must be .75.
+    """
 
     def __init__(self, row: table.Norm, maps: int, towers: int):
         super().__init__()
+        assert row.beta == 0.75
         self.row = row
         near = (torch.arange(maps)[:, None] - torch.arange(maps)).abs() <= row.size // 2
         tower = torch.arange(maps) // (maps // towers)
@@ -114,7 +118,10 @@ def build(net: table.Net, by_hand: bool) -> nn.Sequential:
 
 
 def load(model: nn.Module, net: table.Net, file: str) -> None:
-    """Loads weights of `jax_contestant`: [towers, height, width, in, out] and [towers, in, out]."""
+    """Loads the weights that `jax_contestant` wrote.
+
+    Their shapes are [towers, height, width, in, out] and, for dense layers, [towers, in, out].
+    """
     weights = np.load(file)
     for layer in table.layers(net):
         row = layer.row
@@ -165,7 +172,7 @@ class Task:
         )
 
     def autocast(self) -> torch.autocast:
-        """bfloat16 if the task asks for it; a graph must not cache weights that were cast."""
+        """bfloat16 if the task asks for it; a captured graph must cast the weights anew."""
         wanted, compiled = self.task["dtype"] == "bfloat16", self.called is not self.model
         return torch.autocast(DEVICE, torch.bfloat16, enabled=wanted, cache_enabled=not compiled)
 
@@ -229,7 +236,7 @@ def prepare(task: dict) -> work.Ready:
 
 
 def task_of(task: dict, kept: dict[str, Task] = {}) -> Task:  # noqa: B006  kept for the next call
-    """A new task, or the last one if it compiled the same net: a graph can capture that net."""
+    """A new task, or the last one if it compiled the same net, so that graphs need no compiling."""
     compiled = task.get("mode") in ("compile", "graphs")
     key = json.dumps({k: v for k, v in task.items() if k not in ("mode", "started")})
     if not compiled or key not in kept:

@@ -1,7 +1,7 @@
 """The work of every contestant in the benchmarks: a net, a batch, and the timing.
 
-A contestant is a process. It first describes itself, then carries out each line of its standard
-input and answers it; all lines are JSON. So two contestants can take turns:
+A contestant is a process. It first describes itself, then carries out the orders on its standard
+input, one a line, and answers each; all lines are JSON. So two contestants can take turns:
 
     {"task": {"net": "alexnet", "work": "train", "batch": 32, "dtype": "float32"}}   builds it
     {"run": 8, "ahead": 4}      runs 8 iterations and waits for the results of every fourth
@@ -43,7 +43,7 @@ RATE = 0.0001
 
 
 def net(name: str) -> Net:
-    """One of NETS, with inverted dropout as in PyTorch; it costs the same."""
+    """One of NETS, with inverted dropout, as in PyTorch; both kinds of dropout cost the same."""
     function, options = NETS[name]
     classes = defaults(function)["classes"]
     table = build(function, classes=classes, **options)
@@ -70,7 +70,7 @@ class Ready(NamedTuple):
     """A task that was built: facts from the build, and functions that run it."""
 
     said: dict[str, Any]
-    start: Callable[[], None] = lambda: None  # an iteration; it may continue after this returns
+    start: Callable[[], None] = lambda: None  # starts an iteration, may return before it ends
     wait: Callable[[], None] = lambda: None  # waits for all iterations
     peak: Callable[[], int] | None = None  # bytes; None: the memory of the process
 

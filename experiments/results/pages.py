@@ -92,7 +92,7 @@ ROWS = (
         "a figure",
     ),
     ("Figure 4", "top-5 of 8 images; 6 nearest by fc7", "", "a figure"),
-    ("training time", "5 to 6 days, about 90 epochs, two GTX 580", "", "not run"),
+    ("training time", "5 to 6 days, about 90 epochs, two GTX 580", "", "not measured"),
 )
 # The rows of the front pages, with their names in README.ko.md.
 FRONT = {
@@ -113,6 +113,7 @@ FRONT = {
 HEAD_KO = "| 주장 | 논문 | 2012년 기록 | 이 프로젝트 |"
 KOREAN = {
     "not run": "아직 없음",
+    "only `search` has run": "아직 `search`뿐",
     "worse by more than 1": "+1 초과",
     "worse by about ": "약 +",
     "worse by ": "+",
@@ -131,18 +132,20 @@ HEAD = """\
 
 `python experiments/results/pages.py` writes this page from `experiments/results`; do not edit it.
 
-- **Errors** are in per cent: top-1 / top-5 for the paper and for the comments in the authors' 2012
-  source ("log", by run: 145 is the main one; for cuda-convnet, what its pages report), top-1 of the
-  last checkpoint for ours.
+- **Errors** are in per cent: top-1 / top-5 for the paper and the log, top-1 of the last checkpoint
+  for ours (mean ± standard deviation over n seeds). The log is the comments in the authors' 2012
+  source, by run; 145 is the main run. For cuda-convnet's nets it is what their web pages report.
 - **Difference:** the arm's error minus the baseline's, in points. It is the mean over pairs of runs
-  with the same seed, with its 95% interval (Student's t). For cuda-convnet's nets, it is each run's
-  error minus the published one.
+  with the same seed, with its 95% interval (Student's t). A run without a partner counts only in
+  the errors. For cuda-convnet's nets, the difference is the mean error minus the published one.
 - **Detectable:** the smallest true difference that this number of pairs, with this spread, would
   show in 80% of such experiments at the 5% level.
 - **Verdict:** *supported* if the interval lies on the claim's side of 0; *contradicted* if it does
-  not and excludes the claimed effect; otherwise *cannot tell*. It is always *cannot tell* with
-  fewer than 5 pairs, or if the pairs cannot show an effect as small as the claim. A published error
-  is *supported* unless the whole interval lies above it.
+  not lie there and excludes the claimed effect; otherwise *cannot tell*. It is always *cannot tell*
+  with fewer than 5 pairs, or if the pairs cannot show an effect as small as the claim.
+- **Verdict on a published error:** *contradicted* if the whole interval lies above the published
+  error, *supported* if not. It is always *cannot tell* with fewer than 5 runs, or if they cannot
+  show a difference of 1 point.
 
 Most claims are about ImageNet, on which this project has run nothing; a verdict holds for the
 dataset in its row. `alexnet compare experiments/results` gives the details.
@@ -151,8 +154,9 @@ dataset in its row. `alexnet compare experiments/results` gives the details.
 | --- | --- | --- | --- |
 """
 TAIL = """
-Each claim has a file in this folder. Most files have three scales: `digits` (included data,
-minutes; a demonstration without verdicts), `small` (hours on two CPU cores) and `full` (ImageNet):
+Each claim with a link has a file in this folder. Most files have three scales: `digits` (included
+data, minutes; a demonstration without verdicts), `small` (hours on two CPU cores) and `full`
+(ImageNet):
 
     python -m alexnet.sweep experiments/lrn.py:digits --workdir=runs/digits
     python -m alexnet.compare runs/digits
@@ -215,19 +219,18 @@ def page(lines: Sequence[tuple[str, ...]], tables: Sequence[Table]) -> str:
     if chance := formats.chance(tables):
         text += f"\n{chance}\n"
     if others := [table for table in tables if not table.experiment.claims]:
-        text += f"\nOther runs, without a claim:\n\n{formats.markdown(others, 'last')}\n"
+        text += f"\nOther runs, without a verdict:\n\n{formats.markdown(others, 'last')}\n"
     return text + TAIL
 
 
 def claimed(name: str, arm: str, planned: list[Experiment], tables: list[Table]) -> tuple[str, ...]:
     """The cells of an experiment's row."""
     claim = next(one.claims[arm] for one in planned if one.name == name and arm in one.claims)
+    own = [table for table in tables if table.experiment.name == name]
     ours = [
-        told(table, row)
-        for table in tables
-        if table.experiment.name == name
-        for row in table.rows
-        if row.arm == arm and row.claim
+        told(table, row) for table in own for row in table.rows if row.arm == arm and row.claim
+    ] or [
+        f"only `{table.experiment.scale}` has run" for table in own if not table.experiment.claims
     ]
     return f"[{claim.claim}]({name}.py)", claim.paper, claim.log, "<br>".join(ours) or "not run"
 

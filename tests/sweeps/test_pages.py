@@ -80,3 +80,30 @@ def test_results_get_into_their_row(tmp_path, monkeypatch):
     numbers, in_korean = (re.findall(r"[-+\d.]+", cell) for cell in cells)
     assert numbers == in_korean
     assert "*뒷받침됨*" in cells[1]
+
+
+def test_a_search_for_a_rate_is_named_but_is_no_result(tmp_path, monkeypatch):
+    leave(
+        tmp_path / "slow",
+        [0.5] * 15,
+        train=[0.5] * 15,
+        file=f"{ROOT}/configs/cifar10.py:19pct",
+        overrides={
+            "schedule.rate": 0.0005,
+            "schedule.milestones": (),
+            "optimizer.weight_decay": 0.0,
+            "optimizer.layer_decay": (),
+        },
+    )
+    monkeypatch.setitem(SCRIPT["pages"].__globals__, "RESULTS", tmp_path)
+    pages = SCRIPT["pages"]()
+    for page, cell in (
+        ("experiments/README.md", "only `search` has run"),
+        ("README.md", "only `search` has run"),
+        ("README.ko.md", "아직 `search`뿐"),
+    ):
+        text = pages[ROOT / page]
+        [row] = [line for line in text.splitlines() if "relu_tanh.py) |" in line]
+        assert row.endswith(f" | {cell} |")
+    note = "Note: relu_0.0005 with seed 0 diverged or never reached a training error of 0.25.\n"
+    assert note in pages[HERE / "README.md"]

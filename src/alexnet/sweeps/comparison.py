@@ -25,7 +25,7 @@ class Row:
 
     Attributes:
         values: each seed's error in per cent, or epochs; None for a run that diverged or never
-            reached the error.
+            reached the training error.
         against: the difference from the baseline, in points or, for epochs, as the logarithm of a
             factor; for an arm with a target, the difference from the target; None for the baseline.
         verdict: "" if there is nothing to judge.
@@ -148,7 +148,7 @@ def _table(
             against = _paired(values[name], values[first], experiment.metric != ERROR)
         verdict = _verdict(experiment, against, claim)
         rows.append(Row(name, arm.overrides, values[name], against, claim, verdict))
-        notes += _notes(name, values, first, same)
+        notes += _notes(name, values, first, same, experiment.metric)
     used = [result for seeds in runs.values() for result in seeds.values()]
     _check_images(used, experiment)
     dataset = base_dataset.partition(":")[0] if ":" in base_dataset else base_dataset
@@ -212,13 +212,19 @@ def _reached(against: Estimate) -> str:
 
 
 def _notes(
-    name: str, values: Mapping[str, Mapping[int, float | None]], first: str, same: bool
+    name: str,
+    values: Mapping[str, Mapping[int, float | None]],
+    first: str,
+    same: bool,
+    metric: str,
 ) -> list[str]:
     notes = []
     if not same:
         notes.append(f"{name} and {first} saw different images: not compared")
     if never := [seed for seed, value in values[name].items() if value is None]:
-        notes.append(f"{name} diverged, or never reached the error, with seed {_listed(never)}")
+        goal = metric.removeprefix("epochs to ")
+        other = "" if metric == ERROR else f" or never reached {goal}"
+        notes.append(f"{name} with seed {_listed(never)} diverged{other}")
     alone = [seed for seed in values[name] if seed not in values[first]]
     if same and name != first and alone:
         notes.append(f"{name} has seed {_listed(alone)} and {first} has not: left out of the pairs")

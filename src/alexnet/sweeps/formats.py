@@ -22,9 +22,10 @@ ABOUT = {
     "difference: from the first arm, in points, paired by seed, with its 95% interval "
     "(Student's t). detectable: the smallest true difference that this many pairs with this spread "
     "would show, in 80% of such experiments, at the 5% level.",
-    True: "{what}; mean ± std over seeds. factor: relative to the first arm, paired by seed, "
-    "with its 95% interval (Student's t on logarithms). detectable: the smallest true factor that "
-    "this many pairs with this spread would show, in 80% of such experiments, at the 5% level.",
+    True: "epochs: {what}; mean ± std over seeds. factor: relative to the first arm, paired by "
+    "seed, with its 95% interval (Student's t on logarithms). detectable: the smallest true factor "
+    "that this many pairs with this spread would show, in 80% of such experiments, at the 5% "
+    "level.",
 }
 
 
@@ -142,7 +143,8 @@ def as_json(tables: Sequence[Table], metric: str) -> str:
 
 def about(table: Table, metric: str) -> str:
     """What the columns mean."""
-    return ABOUT[table.ratio].format(metric=metric, what=table.experiment.metric)
+    what = table.experiment.metric.removeprefix("epochs ")
+    return ABOUT[table.ratio].format(metric=metric, what=what)
 
 
 def chance(tables: Sequence[Table]) -> str:
@@ -152,9 +154,9 @@ def chance(tables: Sequence[Table]) -> str:
         return ""
     supported = sum(row.verdict == statistics.SUPPORTED for row in judged)
     return (
-        f"{supported} of {len(judged)} claims with a verdict from {statistics.LEAST} pairs or more "
-        f"look supported; by chance, about {statistics.by_chance(len(judged)):.2f} would, if no "
-        "arm differed from its baseline."
+        f"{supported} of {len(judged)} claims with {statistics.LEAST} pairs or more look "
+        "supported. If no arm differed from its baseline, about "
+        f"{statistics.by_chance(len(judged)):.2f} would by chance."
     )
 
 
