@@ -3,9 +3,9 @@
     python -m alexnet.prepare cifar10
     python -m alexnet.prepare folder:/path/to/photos [--dry_run] [--json]
 
-A folder of your own has a sub-folder for each class, alone or in train/, val/ and test/; without
-val/ a tenth is held out. Files that are left out are counted here and listed in the store. Training
-prepares by itself any dataset that needs no download.
+A folder of your own has a sub-folder for each class, directly in it or in train/, val/ and test/;
+without val/ a tenth is held out. The summary counts the files that are left out; the store lists
+them. Training itself prepares any dataset that needs no download.
 """
 
 import json
@@ -21,12 +21,24 @@ from alexnet.errors import choice
 
 OPTIONS = {
     "name": (None, "digits, folder:/path, or any TFDS dataset of labelled images; may come first"),
-    "image_size": ("", "side of the stored squares in pixels; else 256, or 32 for small images"),
-    "data_dir": ("", "where datasets are prepared; else $TFDS_DATA_DIR or TFDS's own folder"),
+    "image_size": (
+        "",
+        "side of the stored squares in pixels; by default 256, or 32 for small images",
+    ),
+    "data_dir": (
+        "",
+        "where datasets are prepared; by default $TFDS_DATA_DIR or TFDS's own folder",
+    ),
     "quality": ("95", "of the stored JPEGs, 1 to 100; 0 stores raw pixels"),
     "encoding": ("auto", "jpeg or raw; auto stores raw pixels up to 64 a side, JPEGs above"),
-    "max_pixels": ("", "leave out larger images; else the store's limit, 178956970"),
-    "max_bad": ("", "share of images that may be too large or unreadable; else the store's, 0.05"),
+    "max_pixels": (
+        "",
+        "leave out larger images; by default the store's limit, or 178956970 for a new store",
+    ),
+    "max_bad": (
+        "",
+        "share of images that may be too large or unreadable; by default the store's, or 0.05",
+    ),
     "dry_run": ("false", "true, or just --dry_run: print the summary and write nothing"),
     "json": ("false", "true, or just --json: the summary as JSON, for programs"),
 }

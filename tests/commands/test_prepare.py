@@ -9,7 +9,7 @@ from alexnet.errors import UserError
 @pytest.mark.parametrize("name", ["digits", "--name=digits"])
 def test_the_name_comes_first_or_as_an_option(tmp_path, capsys, name):
     prepare.main([name, f"--data_dir={tmp_path}", "--image_size=8"])
-    assert "digits: 1,797 of 1,797 found are used\n  train       1,438 images\n" in (
+    assert "digits: 1,797 of 1,797 images are used\n  train       1,438 images\n" in (
         capsys.readouterr().out
     )
 
@@ -38,7 +38,7 @@ def test_a_path_in_place_of_a_name_gets_the_way_to_write_it(tmp_path, monkeypatc
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     name = written.format(tmp_path / "photos")
-    with pytest.raises(UserError, match=f"name='{name}': .*folder of images is folder:{name}"):
+    with pytest.raises(UserError, match=f"name='{name}': .*folder of images write folder:{name}"):
         prepare.main([name, f"--data_dir={tmp_path}"])
 
 

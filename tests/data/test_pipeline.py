@@ -124,7 +124,7 @@ def test_a_process_may_have_filling_only(digits):
 
 @pytest.mark.parametrize(("batch_size", "processes"), [(0, 1), (-4, 2), (10, 3)])
 def test_impossible_batch_sizes(digits, batch_size, processes):
-    with pytest.raises(UserError, match=f"batch_size={batch_size}: .* of the {processes} parts"):
+    with pytest.raises(UserError, match=f"batch_size={batch_size}: .* multiple of {processes},"):
         train_batches(digits, batch_size=batch_size, seed=0, parts=processes)
     with pytest.raises(UserError, match="batch_size"):
         eval_batches(digits, "train", batch_size=batch_size, parts=processes)

@@ -78,7 +78,7 @@ def test_images_that_cannot_be_read_are_left_out(pets, tmp_path):
         ["cannot be read", "dogs/cut.jpg"],
     ]
     assert "cats/0-first.png (empty)" in made.inventory.unreadable
-    assert "dogs/99.png (not an image by its content)" in made.inventory.unreadable
+    assert "dogs/99.png (not a known image format)" in made.inventory.unreadable
 
 
 def test_too_many_unreadable_images_stop_it(pets, tmp_path):
@@ -89,7 +89,7 @@ def test_too_many_unreadable_images_stop_it(pets, tmp_path):
         UserError, match=r"at least \d+ of 49 images cannot be read .* than max_bad=0\.05 allows: "
     ) as error:
         prepare(name, str(tmp_path), 32, progress=False)
-    assert str(error.value).count("(not an image by its content)") == 10
+    assert str(error.value).count("(not a known image format)") == 10
     assert not list((tmp_path / "alexnet_store").glob("*32px*"))
     with pytest.raises(UserError, match="not prepared"):
         open_store(name, str(tmp_path), 32)
@@ -125,7 +125,7 @@ def test_the_size_is_that_of_most_images(pets, tmp_path):
     Image.new("RGB", (16, 16)).save(pets / "cats" / "!first.png")
     made = prepare(f"folder:{pets}", str(tmp_path), progress=False)
     assert made.image_size == 32  # photos of 40x30
-    assert made.inventory.size.startswith("as half of 3")
+    assert made.inventory.size.startswith("as at least half of 3")
     for number in range(60):
         Image.new("RGB", (160, 120), (number, 9, 9)).save(pets / "dogs" / f"more{number}.png")
     made = prepare(f"folder:{pets}", str(tmp_path), progress=False)
@@ -163,11 +163,11 @@ def test_ensure_makes_what_needs_no_download(pets, tmp_path):
 def test_a_changed_folder_is_prepared_again(pets, tmp_path, capsys):
     name = f"folder:{pets}"
     before = ensure(name, str(tmp_path), 16)
-    assert "37 of 37 found are used" in capsys.readouterr().err
+    assert "37 of 37 files are used" in capsys.readouterr().err
     Image.new("RGB", (30, 30)).save(pets / "cats" / "new.jpg")
     more = ensure(name, str(tmp_path), 16)
     assert sum(more.counts.values()) == sum(before.counts.values()) + 1
-    assert "38 of 38 found are used" in capsys.readouterr().err
+    assert "38 of 38 files are used" in capsys.readouterr().err
     path, status = pets / "cats" / "new.jpg", (pets / "cats" / "new.jpg").stat()
     path.write_bytes(path.read_bytes()[:-1] + b"\0")  # the end of a JPEG, which Pillow can miss
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -215,7 +215,7 @@ def test_a_folder_that_is_gone_is_used_as_prepared(pets, tmp_path, capsys):
     assert capsys.readouterr().err == (
         f"warning: {name} is not there: its store {made.path} is used\n"
     )
-    with pytest.raises(UserError, match="pets does not exist; if it moved"):
+    with pytest.raises(UserError, match="pets does not exist; if it has moved"):
         ensure(name, str(tmp_path), 17)
 
 
@@ -321,21 +321,18 @@ def test_command_says_what_it_found(pets, tmp_path):
     store = open_store(f"folder:{pets}", str(tmp_path), 80, 90)
     train, held_out = store.counts["train"], store.counts["validation"]
     assert done.stdout.splitlines() == [
-        f"folder:{pets}: 37 of 38 found are used",
+        f"folder:{pets}: 37 of 38 files are used",
         f"  train       {train} images",
         f"  validation  {held_out} images",
         "  classes     2: cat\\xe9gorie 12, dogs 25",
         "  left out    1, by name in left_out.txt of the store",
         "              outside the class folders: 1 .txt",
-        "  copies      12 equal another of the images, byte for byte",
+        "  copies      12 images equal another one, byte for byte",
         f"  splits      {store.inventory.notes[0]}",
         "  size        80 x 80 pixels; JPEG of quality 90",
         f"  store       {store.path}",
     ]
-    assert (
-        "warning: 12 of the images equal one of another class, byte for byte: dogs/00.PNG"
-        in done.stderr
-    )
+    assert "warning: 12 images are also in another class, byte for byte: dogs/00.PNG" in done.stderr
     assert store.path.name.endswith("-80px-q90")
     done = run_prepare(*options, "--json", env=environment)
     found = json.loads(done.stdout)
@@ -494,4 +491,4 @@ def test_why_images_have_the_size_they_have(monkeypatch, side, size, some):
     assert found == size
     assert why.startswith(f"as {some} of 4 images have a shorter side of")
     monkeypatch.setattr(preparing, "SAMPLE", 2)
-    assert "of 2 images, one in 2, have" in preparing._default_size(examples)[1]
+    assert "of 2 sampled images (one in 2) have" in preparing._default_size(examples)[1]

@@ -112,6 +112,10 @@ def test_not_prepared_says_what_to_run(tmp_path):
     with pytest.raises(UserError, match=r"--quality=80 --encoding=jpeg$"):
         open_store("cifar10", str(tmp_path), 32, quality=80, encoding="jpeg")
     assert command[3:] == ["mnist", "--image_size=256", f"--data_dir={odd}", "--quality=90"]
+    with pytest.raises(UserError, match=r"--quality=0$"):
+        open_store("mnist", str(tmp_path), 256, quality=0)
+    with pytest.raises(UserError, match=rf"--data_dir={tmp_path}$"):
+        open_store("mnist", str(tmp_path), 32, quality=0)
 
 
 def test_data_dir_defaults_to_that_of_tfds(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Sections 2 and 4.1: images, from official archives to batches, one file per station.
+"""Sections 2 and 4.1: images, from their source to batches, one file per stage.
 
 sources/       a dataset as it came: classes, splits of encoded images, what is left out of it
 images.py      encoded image -> square RGB pixels, as the paper stored them
@@ -6,7 +6,8 @@ statistics.py  mean image and colour PCA of the training set, in one pass
 intake.py      a source -> the files of a store, in one pass
 records.py     a split's images on disk: shards of ArrayRecord, with checksums
 inventory.py   what was found, used and left out
-store.py       all of it on disk: what training reads, without TFDS or TensorFlow
+store.py       the prepared dataset on disk: training reads it, without TFDS or TensorFlow
+kept.py        small images that stay in memory
 summary.py     a store's summary for people, and warnings
 prepare.py     a dataset's name -> its store, made or found
 pipeline.py    store -> batches, by Grain: shuffled, resumable, the same for any number of hosts

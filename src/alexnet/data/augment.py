@@ -1,8 +1,9 @@
 """Section 4.1 on the device: mean image, random crops, reflections and colour noise; test views.
 
-Views are drawn for training and looked up for tests; `inputs` makes them. These are pure functions
-inside the jitted step. The key of an example depends on its number in the global batch, so a
-resumed run, or one spread over more devices, sees the same crops.
+A view is a crop, perhaps reflected, in training with colour noise. Training draws views at random,
+tests use fixed ones, and `inputs` applies them. These are pure functions inside the jitted step. An
+example's random key depends only on the step's key and its number in the global batch, so a resumed
+run, or one on more devices, sees the same crops.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ from alexnet.errors import is_number, require
 
 Mean = Literal["crop", "centre", "pixel"]
 Scale = Literal["deviation", "variance"]
-LARGEST = 1e6  # standard deviation of the alphas; more leaves float32 no digits for the image
+LARGEST = 1e6  # of colour_noise; above it, float32 has no digits left for the image
 VIEWS = {"centre": 1, "ten_crop": 10, "nine_crop": 9}  # how many each averages
 
 
@@ -34,7 +35,7 @@ class Augmentation:
             literally: on pixels of 0-255 it is absurdly large.
         divide_by_noise: the source divides the noisy image by 1 + colour_noise, to keep its scale
             near that of the test images (`convdata_jpeg.py`, get_next_batch).
-        crop_chunk: consecutive images that share one crop and flip: 1, or the source's 32.
+        crop_chunk: how many consecutive images share one crop and flip; 32 in the source.
         mean: what is subtracted. "crop" is the mean image at the crop's place, before any
             reflection, as the text says; "centre" its central crop, after the reflection, as the
             source does; "pixel" the same `mean_pixel` everywhere, as other frameworks' nets need.
@@ -83,7 +84,7 @@ def training_inputs(
     Args:
         images_BSSC: uint8, as stored.
         statistics: of the training set, on 0-255.
-        noise_on: 0 turns the colour noise off at run time (source: from epoch 68).
+        noise_on: 0 turns the colour noise off at run time, as the source did from epoch 68 on.
         examples_B: each image's number in the global batch; 0..B-1 if None.
     """
     if examples_B is None:
@@ -176,7 +177,7 @@ def inputs(
     augmentation: Augmentation,
     statistics: Statistics | None,
 ) -> jax.Array:
-    """The views, centred; with mean="pixel" no statistics are needed."""
+    """The views minus the mean plus the noise; mean="pixel" needs no `statistics`."""
     side, corners_B2 = augmentation.crop, views.corners_B2
     x_BHWC = _crop(images_BSSC, corners_B2, side).astype(jnp.float32)
     if augmentation.mean == "pixel":
@@ -198,7 +199,7 @@ def _keys(key: jax.Array, numbers_B: jax.Array) -> jax.Array:
 
 
 def _crop(images_BSSC: jax.Array, corners_B2: jax.Array, side: int) -> jax.Array:
-    """A square of each image or, of a single image, the squares at all corners."""
+    """One square of each image; of a single image, a square at each of `corners_B2`."""
     channels, zero = images_BSSC.shape[-1], jnp.int32(0)
     if len(corners_B2) == 1:
         corner = (zero, *corners_B2[0], zero)

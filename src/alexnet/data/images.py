@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 MAX_PIXELS = 178_956_970  # of an image; Pillow itself refuses larger ones
-STRIP = 64  # an image longer than 64 times its shorter side is first cut
+STRIP = 64  # times the shorter side: a longer image is cut to this before it is scaled
 ORIENTATION = 0x0112  # the EXIF tag
 TURNS: dict[Any, tuple[Image.Transpose, ...]] = {  # by the tag's value
     2: (Image.Transpose.FLIP_LEFT_RIGHT,),
@@ -50,7 +50,7 @@ def square_pixels(
     """`square` of an encoded image.
 
     Raises:
-        TooLargeError: if its header names more than `max_pixels`; nothing is decoded then.
+        TooLargeError: if its header gives more than `max_pixels` pixels; nothing is decoded then.
         Exception: whatever Pillow raises on a damaged file, which is nearly any exception.
     """
     with pillow_unlimited(), Image.open(io.BytesIO(encoded)) as image:
@@ -63,7 +63,7 @@ def square(image: Image.Image, size: int, upright: bool = False) -> np.ndarray:
 
     Bicubic with antialiasing. `upright` turns the image as its EXIF orientation says, unless that
     is damaged. The first of several pages or frames is taken. Raises ValueError for float and
-    32-bit pixels, which have no fixed white.
+    32-bit pixels, for which no value is defined as white.
     """
     middle = _middle(image)
     width, height = _scaled(middle.size, size)
@@ -80,7 +80,7 @@ def square(image: Image.Image, size: int, upright: bool = False) -> np.ndarray:
 
 
 def check_size(path: Path, max_pixels: int) -> None:
-    """Raises TooLargeError from a file's header alone, or Pillow's error if it has none."""
+    """Raises TooLargeError by a file's header alone, or Pillow's error if that cannot be read."""
     with pillow_unlimited(), Image.open(path) as image:
         _check_size(image, max_pixels)
 
@@ -101,8 +101,8 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
 def pillow_unlimited() -> Iterator[None]:
     """Lets Pillow open images of any size, without its warnings.
 
-    Both settings hold for the whole process: the first to enter changes them, the last to leave
-    restores them.
+    Pillow's limit and the warning filters are global: the first thread to enter changes them, the
+    last to leave restores them.
     """
     global _inside
     with _LOCK:

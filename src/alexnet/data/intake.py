@@ -33,9 +33,9 @@ class Plan(NamedTuple):
 
     Attributes:
         name: the dataset's name.
-        image_size: S, in pixels.
+        image_size: side S of the stored squares, in pixels.
         quality: of the JPEGs; 0 stores raw pixels.
-        max_pixels: the most in an image; larger ones are left out.
+        max_pixels: of an image; larger ones are left out.
         max_bad: the share of images that may be too large or unreadable.
         progress: whether to show progress, if there is a terminal.
         size: why `image_size` is what it is; "" if it was asked for.
@@ -68,7 +68,8 @@ def take_in(raw: RawData, path: Path, plan: Plan, write: bool = True) -> Store:
     """Makes a store in the empty folder `path`; without `write`, writes no files.
 
     Raises:
-        UserError: if a larger share than `plan.max_bad` is bad, or a class or split has none left.
+        UserError: if a larger share than `plan.max_bad` is bad, or no image of a class or split can
+            be read.
         OSError: if a file cannot be written.
     """
     tally = _Tally(raw, plan)
@@ -92,7 +93,7 @@ def contents(raw: RawData, without: Iterable[str]) -> tuple[dict[str, str], str]
     Nothing is decoded.
 
     Args:
-        without: the files that could not be decoded, by their `printable` names.
+        without: the files that were unreadable or too large, by their `printable` names.
     """
     bad = frozenset(without)
     whole, unreadable = {}, _hasher()
@@ -131,7 +132,7 @@ class _Tally:
         self.bad_contents = _hasher()
         self.copies = 0
         self.in_train: Counter[str] = Counter()
-        self._seen: dict[bytes, int] = {}  # digest -> the first label, ~label outside training
+        self._seen: dict[bytes, int] = {}  # digest -> its first label, ~label outside "train"
         self.in_classes: list[str] = []
 
     def add(self, split: str, chunk: _Chunk) -> None:
@@ -150,7 +151,7 @@ class _Tally:
             raise self._too_many()
 
     def store(self, path: Path) -> Store:
-        """The store without its files. Raises UserError if a class or a split has no images."""
+        """The store to be; writes nothing. Raises UserError if a class or a split has no images."""
         counts = {split: labels.total() for split, labels in self.labels.items()}
         for label, name in enumerate(self.raw.classes):
             if self.bad and not self.labels["train"][label]:
@@ -207,8 +208,8 @@ class _Tally:
     def _too_many(self) -> UserError:
         return UserError(
             f"at least {len(self.bad):,} of {self.images:,} images cannot be read or are too "
-            f"large, more than max_bad={self.plan.max_bad:g} allows{self._shown()}; mend or remove "
-            "them, or prepare with a larger max_bad"
+            f"large, more than max_bad={self.plan.max_bad:g} allows{self._shown()}; repair or "
+            "remove them, or prepare with a larger max_bad"
         )
 
     def _shown(self) -> str:
@@ -275,7 +276,7 @@ def _hasher(data: bytes = b"") -> "hashlib.blake2b":
 def _why(error: Exception) -> str:
     """Why an image cannot be read; Pillow's words about our buffer are left out."""
     if isinstance(error, UnidentifiedImageError):
-        return "not an image by its content"
+        return "not a known image format"
     return error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
 
 
@@ -284,7 +285,7 @@ def _named(file: LeftOut) -> str:
 
 
 def _in_chunks(work: Callable[[range], T], count: int) -> Iterator[T]:
-    """Runs `work` on ranges up to `count` in threads; yields in order, with few in flight."""
+    """Runs `work` on ranges up to `count` in threads; yields results in order, few ahead of use."""
     threads = os.cpu_count() or 1
     pending: collections.deque[futures.Future[T]] = collections.deque()
     with futures.ThreadPoolExecutor(threads) as pool:

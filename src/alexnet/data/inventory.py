@@ -15,7 +15,7 @@ SHOWN = 10  # unreadable files that an error or a summary names
 
 @dataclasses.dataclass(frozen=True)
 class Inventory:
-    """Plain values, for JSON.
+    """What was found, used and left out, as plain values for JSON.
 
     Attributes:
         found: number of files, or of examples in datasets without files.
@@ -28,8 +28,9 @@ class Inventory:
         in_classes: number of used images that equal an earlier one of another class.
         in_classes_first: the names of the first such images.
         size: why the images have their size; "" if it was asked for.
-        notes: how the splits came about.
-        limits: max_pixels, of an image, and max_bad, the share of images that may be left out.
+        notes: how the splits were made.
+        limits: max_pixels, of an image, and max_bad, the share of images that may be unreadable or
+            too large.
     """
 
     found: int = 0
@@ -47,7 +48,7 @@ class Inventory:
 
 
 def by_reason(left_out: Iterable[LeftOut]) -> dict[str, dict[str, int]]:
-    """Reason -> suffix -> how many, the most first."""
+    """Reason -> suffix -> number of files, the largest first."""
     counts: dict[str, Counter[str]] = {}
     for file in left_out:
         suffix = PurePath(printable(file.file)).suffix.lower() or "no suffix"

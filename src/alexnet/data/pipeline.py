@@ -28,8 +28,8 @@ def train_batches(
     """Endless batches from step `start_step` on; every example once an epoch.
 
     Each epoch has its own order, a function of (seed, epoch); a batch may straddle two epochs.
-    Process p of P gets rows p*b to (p+1)*b of the global batch, b = batch_size / P, so a step sees
-    the same images with any number of processes and threads.
+    Part p of P gets rows [p*b, (p+1)*b) of the global batch, b = batch_size / P, so a step sees the
+    same images with any number of parts and threads.
     """
     per_part = _per_part(batch_size, parts)
     examples = train_examples(store.counts["train"], seed)
@@ -96,6 +96,6 @@ def _in_threads(batches: grain.MapDataset, threads: int) -> Iterator[Batch]:
 
 def _per_part(batch_size: int, parts: int) -> int:
     divides = batch_size >= 1 and batch_size % parts == 0
-    needs = f"must be a multiple of the {parts} parts that processes take, at least {parts}"
+    needs = f"must be a positive multiple of {parts}, the number of parts that processes read"
     require("batch_size", batch_size, divides, needs)
     return batch_size // parts

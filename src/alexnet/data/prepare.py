@@ -24,7 +24,7 @@ from alexnet.text import printable
 
 PAPER_SIZE = 256
 SMALL_SIZE = 32  # for images this small: larger squares would only be blurred
-SAMPLE = 1000  # images whose sizes decide
+SAMPLE = 1000  # at least so many images, or all, are looked at to choose the size
 # max_pixels is of an image, max_bad the share of images that may be too large or unreadable.
 DEFAULTS = {"max_pixels": images.MAX_PIXELS, "max_bad": 0.05}
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)  # where nothing can be written
@@ -41,7 +41,7 @@ def prepare(
     progress: bool = True,
     dry_run: bool = False,
 ) -> Store:
-    """Makes the store if there is none, or if its folder has changed since.
+    """Makes the store if there is none, or if the dataset's folder has changed since.
 
     Downloads what TFDS can download. `alexnet.data.summary` describes the result.
 
@@ -54,13 +54,13 @@ def prepare(
         encoding: jpeg or raw; auto stores raw pixels up to 64 a side, JPEGs above.
         max_pixels: of an image; larger ones are left out without being decoded. None is the limit
             that the store was made with, else Pillow's own.
-        max_bad: the share of the images that may be too large or unreadable; beyond it no store is
-            made. None is the limit that the store was made with, else 5%.
+        max_bad: the share of the images that may be too large or unreadable; if more are, no store
+            is made. None is the limit that the store was made with, else 5%.
         progress: whether to show progress on a terminal.
         dry_run: whether to find out what a store would hold, and write nothing.
 
     Raises:
-        UserError: for whatever the user can mend.
+        UserError: for whatever the user can correct.
     """
 
     def place(size: int) -> Path:
@@ -76,7 +76,7 @@ def prepare(
     if dry_run and not named.is_prepared(name, data_dir):
         raise UserError(f"TFDS has not prepared {name!r} yet, and a dry run writes nothing")
     try:
-        if made := there(image_size):  # also where no lock can be written
+        if made := there(image_size):  # works even where no lock can be written
             return made
         with contextlib.nullcontext() if dry_run else _lock(name, data_dir):
             if made := there(image_size):
@@ -122,10 +122,10 @@ def ensure(
     quality: int = store.QUALITY,
     encoding: Encoding = "auto",
 ) -> Store:
-    """The store, made on the spot if that takes no download; `config.data` holds the arguments.
+    """The store, made now if that needs no download; `config.data` holds the arguments.
 
     The names, sizes and times of a folder's files are compared with those at its preparation; if
-    one differs, all bytes are compared, and changed images are prepared again.
+    one differs, all bytes are compared, and the store is made again if an image has changed.
 
     Args:
         name: digits, folder:/path, or any TFDS name of labelled images.
@@ -146,9 +146,9 @@ def ensure(
     if before is not None and before.format < store.FORMAT:
         again = store.command(name, data_dir, image_size, quality, encoding)
         print(
-            f"warning: {before.path} was prepared by an earlier version, which held out other "
-            "images and took fewer files: it is used as it is, and not compared with the folder; "
-            f"to prepare it anew, for new runs: {again}",
+            f"warning: {before.path} was prepared by an earlier version of this program, which "
+            "held out other images and accepted fewer files; the store is used unchanged, and not "
+            f"compared with the folder; to prepare the folder again, for new runs: {again}",
             file=sys.stderr,
         )
         return before.open()
@@ -185,7 +185,7 @@ def _limits(max_pixels: int | None, max_bad: float | None) -> dict[str, float]:
 
 
 def _is_current(made: Store, stamp: str, limits: Mapping[str, float]) -> bool:
-    """Whether a store fits its files now, by their names, sizes and times, and these limits."""
+    """Whether a store was made from files of these names, sizes and times, with these limits."""
     if made.inventory is None:
         return not stamp
     return made.stamp == stamp and made.inventory.limits == {**made.inventory.limits, **limits}
@@ -247,13 +247,12 @@ def _default_size(examples: Split) -> tuple[int, str]:
     step = max(1, len(examples) // SAMPLE)
     sides = []
     for index in range(0, len(examples), step):
-        with contextlib.suppress(Exception):  # an image that cannot be read has no say
+        with contextlib.suppress(Exception):  # images that cannot be read do not count
             sides.append(images.shorter_side(examples[index][0]))
     small = bool(sides) and statistics.median(sides) <= SMALL_SIZE
-    asked = f"{len(sides):,} images" if step == 1 else f"{len(sides):,} images, one in {step:,},"
-    why = f"as half of {asked} have a shorter side of {SMALL_SIZE} or less"
-    if not small:
-        why = f"as most of {asked} have a shorter side of more than {SMALL_SIZE}"
+    asked = f"{len(sides):,}" + (" images" if step == 1 else f" sampled images (one in {step:,})")
+    limit = f"{SMALL_SIZE} or less" if small else f"more than {SMALL_SIZE}"
+    why = f"as at least half of {asked} have a shorter side of {limit}"
     return (SMALL_SIZE if small else PAPER_SIZE), why
 
 
@@ -267,7 +266,7 @@ def _lock(name: str, data_dir: str) -> Iterator[None]:
             lock(stack.enter_context(open(stores / f"{store.safe_name(name)}.lock", "a")))
         except OSError as error:
             if error.errno not in READ_ONLY or not stores.is_dir():
-                raise  # else nobody can prepare there, and an existing store may do
+                raise  # else nobody can prepare there, and an existing store may be enough
         yield
 
 

@@ -27,7 +27,7 @@ class DamagedError(Exception):
 
 
 class Writer:
-    """Writes the records of a split in order, in a `with`. Raises OSError, as for a full disk."""
+    """Writes a split's records in order; a context manager. Raises OSError, as for a full disk."""
 
     def __init__(self, path: Path, split: str):
         self.path, self.split, self.count = path, split, 0
@@ -104,7 +104,7 @@ class Records:
         reader, first = self._readers[number], number * self._per_file
         try:
             return reader.read([index - first for index in indices])
-        except UNREADABLE:  # it does not say where
+        except UNREADABLE:  # array_record does not say which record
             for index in indices:
                 try:
                     reader.read([index - first])

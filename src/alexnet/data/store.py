@@ -4,10 +4,10 @@
         train-00000.array_record, ...    likewise for validation and, if there is one, test
         statistics.npz   mean image and colour PCA of the training set
         left_out.txt     the files that were found and not used, each with the reason
-        info.json        all else, sealed by a digest of it and of the statistics: written last
+        info.json        all else, and a digest of it and of the statistics; written last
 
-This is format 2. Stores of format 1 are read as well: they have one file a split, and no checksums,
-seal, counts of classes or left-out list.
+This is format 2. Stores of format 1 are read as well: they have one file per split, and no
+checksums, seal, counts of classes or left-out list.
 """
 
 import dataclasses
@@ -56,8 +56,8 @@ class Store:
     statistics: Statistics
     # A digest of a folder's file names, sizes and times; "" for other datasets.
     stamp: str = ""
-    # split -> a digest of its images' bytes, labels and, for a folder, paths; the first stores have
-    # none.
+    # split -> a digest of its images' bytes, labels and, for a folder, paths; stores of early
+    # versions have none.
     contents: dict[str, str] = dataclasses.field(default_factory=dict)
     # split -> a digest of its pixels and labels, if the store keeps raw pixels: it is the same for
     # PNGs of different encoders.
@@ -68,8 +68,8 @@ class Store:
     def read(self, split: str, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Images uint8 (n, S, S, 3) and labels int32 (n,) of the examples at `indices`.
 
-        Several threads may read. Raises IndexError for an index that is not there, UserError for a
-        split that is not there and for a damaged record, naming it.
+        Several threads may read. Raises IndexError for an index out of range, and UserError for a
+        missing split or a damaged record, which it names.
         """
         choice("split", split, self.counts)
         indices = [operator.index(index) for index in indices]
@@ -148,7 +148,8 @@ def command(name: str, data_dir: str, image_size: int, quality: int, encoding: E
     """The shell command that prepares this store."""
     words = ["python", "-m", "alexnet.prepare", name]
     words += [f"--image_size={image_size}", f"--data_dir={root_dir(data_dir)}"]
-    if stored_quality(image_size, quality, encoding) not in (0, QUALITY):
+    by_default = stored_quality(image_size, QUALITY, encoding)
+    if stored_quality(image_size, quality, encoding) != by_default:
         words.append(f"--quality={quality}")
     if encoding != "auto":
         words.append(f"--encoding={encoding}")
@@ -215,7 +216,10 @@ def _seal(info: Mapping[str, Any], statistics: bytes) -> str:
 
 
 def stored_quality(image_size: int, quality: int, encoding: Encoding = "auto") -> int:
-    """The JPEG quality at this size: 0, raw pixels, for small images unless JPEG is asked for."""
+    """The quality of the stored JPEGs; 0 stands for raw pixels.
+
+    "auto" stores raw pixels up to RAW_UP_TO a side, and above if `quality` is 0.
+    """
     choice("encoding", encoding, get_args(Encoding))
     if encoding == "jpeg":
         require("quality", quality, quality >= 1, "encoding=jpeg needs 1 to 100")

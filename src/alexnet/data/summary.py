@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alexnet.data.inventory import LEFT_OUT, SHOWN, Inventory
-from alexnet.data.store import Store
+from alexnet.data.store import FOLDER, Store
 from alexnet.text import aligned, printable, some
 
 FEW = 20  # up to this many classes are all listed, with their counts
@@ -43,14 +43,15 @@ def summary(store: Store, dry_run: bool = False) -> str:
         rows += [("", f"{reason}: {_kinds(kinds)}") for reason, kinds in about.left_out.items()]
     rows += [("", each) for each in about.unreadable]
     if about.copies:
-        rows.append(("copies", f"{about.copies:,} equal another of the images, byte for byte"))
+        rows.append(("copies", f"{about.copies:,} images equal another one, byte for byte"))
     rows += [("splits", note) for note in about.notes]
     why = f", {about.size}" if about.size else ""
     how = f"JPEG of quality {store.quality}" if store.quality else "raw pixels"
     rows.append(("size", f"{store.image_size} x {store.image_size} pixels{why}; {how}"))
     place = printable(str(store.path))
     rows.append(("store", f"would be {place}; nothing was written" if dry_run else place))
-    head = f"{printable(store.name)}: {used:,} of {about.found:,} found are used"
+    what = "files" if store.name.startswith(FOLDER) else "images"
+    head = f"{printable(store.name)}: {used:,} of {about.found:,} {what} are used"
     return "\n".join([head, *(f"  {line}" for line in aligned(rows, names=2))])
 
 
@@ -60,14 +61,14 @@ def warnings(store: Store) -> list[str]:
     if about is None:
         return []
     lines = [
-        f"{count:,} of {store.counts[split]:,} {split} images are byte for byte in the training "
-        "set as well: the error will look too good"
+        f"{count:,} of {store.counts[split]:,} {split} images are also in the training set, "
+        "byte for byte: the error will look too low"
         for split, count in about.in_train.items()
         if count
     ]
     if about.in_classes:
         lines.append(
-            f"{about.in_classes:,} of the images equal one of another class, byte for byte: "
+            f"{about.in_classes:,} images are also in another class, byte for byte: "
             f"{_few(about.in_classes_first, about.in_classes)}"
         )
     return [*lines, *_about_names(store.classes), *_about_counts(store.classes, about.class_counts)]
@@ -87,8 +88,8 @@ def _totals(about: Inventory) -> list[int]:
 def _about_names(classes: Sequence[str]) -> list[str]:
     if not all(name.isdecimal() for name in classes) or list(classes) == sorted(classes, key=int):
         return []
-    order = f"the classes are numbers in the order of text: {_few(classes)}"
-    return [f"{order}; name them 01, 02, ... for the order of numbers"]
+    order = f"the classes are numbers, but sorted as text: {_few(classes)}"
+    return [f"{order}; name them 01, 02, ... to sort them as numbers"]
 
 
 def _about_counts(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) -> list[str]:
@@ -97,15 +98,15 @@ def _about_counts(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) -
     lone = [name for name in unseen if train[name] == 1]
     lines = []
     if lone:
-        lines.append(f"a single training image, and none to validate: {_few(lone)}")
+        lines.append(f"classes with a single training image and none for validation: {_few(lone)}")
     if others := [name for name in unseen if train[name] > 1]:
-        lines.append(f"no validation images: {_few(others)}")
+        lines.append(f"classes without validation images: {_few(others)}")
     count_of = train.__getitem__
     largest, smallest = max(train, key=count_of), min(train, key=count_of)
     if train[largest] >= UNEVEN * train[smallest]:
         lines.append(
             f"class {largest!r} has {train[largest]:,} training images, {smallest!r} has "
-            f"{train[smallest]:,}: a net may come to ignore the small ones"
+            f"{train[smallest]:,}: a net may learn to ignore the small classes"
         )
     return lines
 

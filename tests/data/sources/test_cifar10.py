@@ -53,7 +53,7 @@ def test_it_is_the_dataset_of_tfds(manual, tmp_path, capsys):
     """Features, order and images; TFDS's own reader opens the files."""
     write(manual)
     made = prepare("cifar10", str(tmp_path), progress=False)
-    assert "is not the official archive, its SHA-256 is" in capsys.readouterr().err
+    assert "is not the official archive: its SHA-256 is" in capsys.readouterr().err
     assert made.classes == tuple(name.decode() for name in NAMES)
     assert (made.counts, made.image_size) == ({"train": 60, "validation": 12}, 32)
     theirs = tfds.builder("cifar10", data_dir=tmp_path)
@@ -149,8 +149,8 @@ def test_unusable_archives(manual, capsys):
 @pytest.mark.parametrize(
     ("first", "message"),
     [
-        ({"labels": [0] * 11 + [10]}, "labels that are no numbers from 0 to 9"),
-        ({"labels": [0] * 11 + [-1]}, "labels that are no numbers from 0 to 9"),
+        ({"labels": [0] * 11 + [10]}, "labels other than 0 to 9"),
+        ({"labels": [0] * 11 + [-1]}, "labels other than 0 to 9"),
         ({"labels": [0] * 11}, r"images uint8 \(12, 3072\), labels 11"),
         ({"data": np.zeros((12, 3072), np.int16)}, "images int16"),
         ({"data": np.zeros((12, 3071), np.uint8)}, r"\(12, 3071\)"),

@@ -173,7 +173,7 @@ def test_big_files_are_judged_before_they_are_read(pets):
         os.truncate(pets / "cats" / name, size)
     raw = folder.list_images(str(pets), max_pixels=1000)
     assert [(file.file, file.reason, file.why) for file in raw.left_out] == [
-        ("cats/junk.jpg", UNREADABLE, "not an image by its content"),
+        ("cats/junk.jpg", UNREADABLE, "not a known image format"),
         ("cats/map.png", TOO_LARGE, "40x40 pixels, more than max_pixels=1000"),
         ("cats/vast.png", TOO_LARGE, "268,435,456 bytes, more than max_pixels=1000 can take"),
     ]
@@ -326,14 +326,14 @@ def test_impossible_splits(pets):
 
 def test_which_level_holds_the_classes(pets):
     assert "holds a single class, 'pets'" in error(pets.parent)
-    assert f"the name is folder:{pets}" in error(pets.parent)
+    assert f"write folder:{pets}" in error(pets.parent)
     shutil.copytree(pets, pets.parent / "more" / "2020")
     shutil.copytree(pets, pets.parent / "more" / "2021")
     text = error(pets.parent / "more")
     assert "unclear which folders" in text
-    assert "2020, 2021 hold no images themselves, the others are in 2020/cats, 2020/dogs" in text
+    assert "2020, 2021 directly hold no images; the others are in 2020/cats, 2020/dogs" in text
     add(pets.parent / "more" / "2020" / "stray.png")
-    assert "hold 1 images themselves" in error(pets.parent / "more")
+    assert "directly hold 1 images" in error(pets.parent / "more")
 
 
 def test_validation_class_unknown_to_training(pets):

@@ -93,7 +93,7 @@ def check(archive: Path) -> None:
     with open(archive, "rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != SHA256:
-        what = f"warning: {archive} is not the official archive, its SHA-256 is {found}"
+        what = f"warning: {archive} is not the official archive: its SHA-256 is {found}"
         print(what, file=sys.stderr)
 
 
@@ -125,7 +125,7 @@ def _check_batch(name: str, batch: dict[str, Any]) -> None:
     if data.dtype != np.uint8 or data.shape != (len(labels), 3 * SIDE * SIDE):
         raise ValueError(f"{name} has images {data.dtype} {data.shape}, labels {len(labels)}")
     if not all(0 <= label < 10 for label in labels):
-        raise ValueError(f"{name} has labels that are no numbers from 0 to 9")
+        raise ValueError(f"{name} has labels other than 0 to 9")
 
 
 class _Batch(pickle.Unpickler):
@@ -134,4 +134,5 @@ class _Batch(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if found := ALLOWED.get((module.rpartition(".")[2], name)):
             return found
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which no batch does")
+        what = f"it names {module}.{name}, which no batch of CIFAR-10 contains"
+        raise pickle.UnpicklingError(what)

@@ -32,7 +32,9 @@ SPLITS = {
 
 SHOWN = 5  # names in a message
 BIG = 2**26  # bytes: 64 MiB, above which a file's header is checked before the file is read
-OWN = 0.1  # the least share of images directly in class folders, or which these are is unclear
+# With a smaller share of the images directly in class folders, it is unclear which folders are the
+# classes.
+OWN = 0.1
 
 HIDDEN = "hidden"
 NO_FILE = "not a regular file"
@@ -88,12 +90,12 @@ def stamp(path: str) -> str:
 
 
 def list_images(path: str, max_pixels: int = images.MAX_PIXELS) -> RawData:
-    """Lists folder `path`; reads the images only if some must be held out.
+    """Lists folder `path`; reads whole images only if some must be held out.
 
     Raises:
-        UserError: no such folder, no images, a folder beside train/ that is not a split, an
-            empty class, fewer than two classes, a validation class that training does not have,
-            or doubt about which folders are the classes.
+        UserError: if there is no such folder, no image, a folder beside train/ that is not a split,
+            an empty class, fewer than two classes, a validation class that training does not have,
+            or if it is unclear which folders are the classes.
     """
     root = _root(path)
     files = walk(root)
@@ -125,7 +127,7 @@ def _root(path: str) -> Path:
     root = folder_path(path)
     if not root.exists():
         raise UserError(
-            f"folder {root} does not exist; if it moved, say where it is now: folder:/new/place",
+            f"folder {root} does not exist; if it has moved, write its new path: folder:/new/place",
             "name",
         )
     if not root.is_dir():
@@ -153,13 +155,14 @@ def _layout(root: Path, files: Sequence[File]) -> _Layout:
     if "train" not in found:
         there = _list([name for names in found.values() for name in names])
         raise UserError(
-            f"{root} has {there} but no train/: the folders of splits are {allowed}; if "
-            f"{there} is a class, rename it"
+            f"{root} has {there} but no train/: the folders of splits are {allowed}; a class must "
+            "have another name"
         )
     if strangers := [top for top in tops if top.lower() not in known]:
         raise UserError(
-            f"{_list(strangers)} beside {found['train'][0]}/ in {root}: the only folders there can "
-            f"be {allowed}; move it away, or, if {found['train'][0]} is a class, rename it"
+            f"{root} has {_list(strangers)} beside {found['train'][0]}/, where only these folders "
+            f"may be: {allowed}; move the others away, or rename {found['train'][0]}/ if it is a "
+            "class"
         )
     return _Layout({split: found[split][0] for split in SPLITS if split in found})
 
@@ -184,8 +187,8 @@ def _classes(
     classes = sorted(examples["train"])
     if len(classes) < 2:
         raise UserError(
-            f"{train} holds a single class, {classes[0]!r}: it needs two; if the classes are the "
-            f"folders in it, the name is folder:{train / classes[0]}"
+            f"{train} holds a single class, {classes[0]!r}, and needs two; if the folders in "
+            f"{classes[0]!r} are the classes, write folder:{train / classes[0]}"
         )
     _check_level(train, layout, examples["train"])
     for split in set(layout.folders) - {"train"}:
@@ -193,7 +196,7 @@ def _classes(
         if strangers := sorted(set(examples[split]) - set(classes)):
             raise UserError(f"{where} has classes that {train} lacks: {_list(strangers)}")
         if split == "validation" and not examples[split]:
-            raise UserError(f"no images in the sub-folders of {where}: {needs}, or has to go")
+            raise UserError(f"no images in the sub-folders of {where}: {needs}; else remove it")
     return classes
 
 
@@ -214,7 +217,7 @@ def _check_names(folder: Path) -> None:
 
 
 def _check_level(train: Path, layout: _Layout, classes: Mapping[str, Sequence[str]]) -> None:
-    """Raises UserError if the folders one level down could as well be the classes."""
+    """Raises UserError if the folders one level down could be the classes just as well."""
     depth = 1 if layout.folders["train"] else 0
     below = {
         name: Counter(os.sep.join(path.split(os.sep)[depth + 1 : -1]) for path in paths)
@@ -226,7 +229,7 @@ def _check_level(train: Path, layout: _Layout, classes: Mapping[str, Sequence[st
         inside = _list([f"{name}/{each}" for each in sorted(folders) if each])
         raise UserError(
             f"it is unclear which folders in {train} are the classes: {_list(sorted(classes))} "
-            f"hold {own or 'no'} images themselves, the others are in {inside}, ...; move the "
+            f"directly hold {own or 'no'} images; the others are in {inside}, ...; move the "
             "images of each class into its folder, or name the folder whose sub-folders are the "
             "classes"
         )
@@ -276,7 +279,7 @@ def _too_large(root: Path, file: File, max_pixels: int) -> LeftOut | None:
     except images.TooLargeError as error:
         return LeftOut(file.path, TOO_LARGE, str(error))
     except Exception:  # Pillow raises nearly anything
-        return LeftOut(file.path, UNREADABLE, "not an image by its content")
+        return LeftOut(file.path, UNREADABLE, "not a known image format")
     return None
 
 
@@ -295,8 +298,8 @@ def _hold_out(root: Path, examples: Examples) -> tuple[Examples, list[LeftOut]]:
     held = held_out({name: by_path.values() for name, by_path in digests.items()})
     if not held:
         raise UserError(
-            f"no image of {root} can be held out to validate: every class has only one, or shares "
-            "all its images with others"
+            f"no image of {root} can be held out for validation: every class has only one, or "
+            "shares all its images with others"
         )
     parts: Examples = {"train": {}, "validation": {}}
     for name, by_path in digests.items():

@@ -1,16 +1,15 @@
 """Which images of a folder are held out for validation, if it has no validation split.
 
-An image's bytes decide, so copies of one image are always on the same side, and other images mostly
-do not matter. One image in ten is due, by a hash. Two rules take precedence:
+An image's bytes decide, so all copies of an image are in the same split, and other images rarely
+matter. By a hash, one image in ten is *due*: it is held out. Two rules take precedence:
 
-- Every class keeps an image to train with. A class whose images are all due, such as a lone image,
-  keeps one of them, until others come.
-- A class with at least two different images validates with one of them. If none is due, the one
-  with the lowest hash is held out, until one that is due or has a lower hash comes.
+- Every class keeps an image to train with. If all its images are due, the one with the highest hash
+  stays in training.
+- A class with at least two different images validates with one of them, if one is in no other
+  class. If none is held out, the one with the lowest hash is, of those in no other class.
 
-So images that come later rarely move others. To validation they move only a lone image, one that a
-class of due images had kept, and one whose copy comes into another class; back to training only one
-that was held out while none was due, and again one whose copy comes into another class.
+So images that come later rarely move earlier ones: only in a class of which all or none of the
+images were due, or that shares an image with another class.
 """
 
 from collections import Counter

@@ -46,7 +46,7 @@ class Imagenet2010(tfds.core.GeneratorBasedBuilder):
     """1000 classes: 1,261,406 training, 50,000 validation and 150,000 test images."""
 
     VERSION = tfds.core.Version("1.0.0")
-    MANUAL_DOWNLOAD_INSTRUCTIONS = f"Put {', '.join(ARCHIVES)} there, from {PAGE}"
+    MANUAL_DOWNLOAD_INSTRUCTIONS = f"Download {', '.join(ARCHIVES)} from {PAGE}"
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
@@ -107,7 +107,7 @@ def _class_ids(text: bytes, classes: int) -> list[int]:
     """Class IDs, one a line, from 1. Raises ValueError for any other content."""
     found = [int(line) for line in text.split()]
     if wrong := [number for number in found if not 1 <= number <= classes]:
-        raise ValueError(f"class {wrong[0]}, of {classes}")
+        raise ValueError(f"class ID {wrong[0]} is not from 1 to {classes}")
     return found
 
 
@@ -154,8 +154,8 @@ def _numbered_images(path: Path, class_ids: Sequence[int]) -> Images:
 def _check_count(path: Path, found: int, expected: int) -> None:
     if found != expected:
         raise UserError(
-            f"{path} holds {found:,} images, the lists of ILSVRC-2010 {expected:,}: download it "
-            f"again from {PAGE}"
+            f"{path} holds {found:,} images, but ILSVRC-2010 lists {expected:,}: download it again "
+            f"from {PAGE}"
         )
 
 

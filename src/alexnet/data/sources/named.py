@@ -14,10 +14,10 @@ from alexnet.data.store import FOLDER, folder_path
 
 
 def open_raw(name: str, data_dir: str, max_pixels: int = MAX_PIXELS) -> RawData:
-    """Splits "train", "validation" and, for some, "test"; prepares TFDS's data where it is absent.
+    """Splits "train", "validation" and, for some, "test"; prepares TFDS's data if absent.
 
     Raises:
-        UserError: for whatever the user can mend: names, archives, network, TensorFlow.
+        UserError: for whatever the user can correct: names, archives, network, TensorFlow.
     """
     if name.startswith(FOLDER):
         return folder.list_images(name.removeprefix(FOLDER), max_pixels)

@@ -44,11 +44,11 @@ class RawData:
     """A dataset that `named.open_raw` returns and `prepare` turns into a store.
 
     Attributes:
-        classes: by name, in the order of their numbers.
+        classes: their names, in the order of the labels.
         splits: "train", "validation" and, for some, "test".
         left_out: the other files that were found.
-        notes: how the splits came about, if their names do not tell.
-        stamp: a digest of the files' names, sizes and times; a store with another is out of date.
+        notes: how the splits were made, if their names do not tell.
+        stamp: a digest of the files' names, sizes and times; if it differs, a store is out of date.
         upright: whether to turn images the way their EXIF orientation says.
     """
 

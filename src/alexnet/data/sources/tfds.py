@@ -10,7 +10,7 @@ from alexnet.data.sources.raw import RawData
 from alexnet.data.store import root_dir
 from alexnet.errors import UserError, nearest, one_line
 
-# The imagenet2012 builder goes on without a split whose archive is absent.
+# The imagenet2012 builder skips a split whose archive is absent.
 IMAGENET = "imagenet2012"
 IMAGENET_ARCHIVES = {
     "train": "ILSVRC2012_img_train.tar",
@@ -53,12 +53,12 @@ def class_count(name: str, data_dir: str) -> int:
 
 
 def open_dataset(name: str, data_dir: str) -> RawData:
-    """Splits "train" and "validation"; runs TFDS's download_and_prepare where its data is absent.
+    """Splits "train" and "validation"; runs TFDS's download_and_prepare if its data is absent.
 
     TFDS's "test" stands in for a missing "validation"; without either, the last tenth of "train"
     does. Where there are both, "test" is a third split if it has labels.
 
-    Raises UserError for whatever the user can mend: names, archives, network, TensorFlow.
+    Raises UserError for whatever the user can correct: names, archives, network, TensorFlow.
     """
     builder = _builder(name, data_dir)
     if not builder.data_path.exists():
@@ -72,7 +72,7 @@ def open_dataset(name: str, data_dir: str) -> RawData:
     opened = {split: _open_split(builder, source) for split, source in splits.items()}
     if {"validation", "test"} <= set(builder.info.splits):
         test = _open_split(builder, "test")
-        if test[0][1] >= 0:  # imagenet2012's labels are secret
+        if test[0][1] >= 0:  # the labels of imagenet2012's test split are secret
             opened["test"] = test
     return RawData(tuple(builder.info.features["label"].names), opened)
 
@@ -80,12 +80,12 @@ def open_dataset(name: str, data_dir: str) -> RawData:
 def _builder(name: str, data_dir: str):
     """The TFDS builder of a dataset of images with labels."""
     if name.startswith(("/", ".", "~")):
-        hint = f"a path is no dataset's name; a folder of images is folder:{name}"
+        hint = f"a path is not a dataset's name; for a folder of images write folder:{name}"
         raise UserError(hint, f"name={name!r}")
-    # Training reads stores only and must not load these.
+    # Training reads only stores, and must load neither TFDS nor the builders.
     import tensorflow_datasets as tfds
 
-    # Importing registers their builders.
+    # Importing digits and ilsvrc registers their builders.
     from alexnet.data.sources import cifar10, digits, ilsvrc  # noqa: F401
 
     try:
@@ -96,7 +96,7 @@ def _builder(name: str, data_dir: str):
     except tfds.core.DatasetNotFoundError:
         near = nearest(name, tfds.list_builders(with_community_datasets=False))
         if Path(name).is_dir():
-            near = f"; a folder of images is folder:{name}"
+            near = f"; for a folder of images write folder:{name}"
         raise UserError(f"unknown dataset{near}", f"name={name!r}") from None
     except (ValueError, AssertionError, ImportError) as error:  # a wrong variant or version
         known = tfds.list_builders(with_community_datasets=False)
@@ -112,7 +112,7 @@ def _builder(name: str, data_dir: str):
         and isinstance(features["image"], tfds.features.Image)
         and isinstance(features["label"], tfds.features.ClassLabel)
     ):
-        raise UserError(f"dataset {name!r} is not one of images with one class label each")
+        raise UserError(f"dataset {name!r} does not consist of images with one class label each")
     return builder
 
 

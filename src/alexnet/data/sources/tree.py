@@ -1,4 +1,4 @@
-"""Every file below a folder, and what its name and directory entry tell."""
+"""Every file below a folder, and what its name and directory entry say."""
 
 import hashlib
 import os
@@ -74,7 +74,7 @@ def stamp_of(files: Iterable[File]) -> str:
 
 
 def is_hidden(parts: Sequence[str]) -> bool:
-    """Whether a file, the last of the parts, or a folder above it is hidden or a system's own."""
+    """Whether a file, the last of the parts, or a folder above it is hidden or a system made it."""
     *folders, name = parts
     return (
         any(part.startswith(".") for part in parts)
