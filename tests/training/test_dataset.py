@@ -89,16 +89,16 @@ def test_a_renamed_class_is_refused(copy):
         lambda: evaluated(copy, copy / "photos"),
         lambda: train_and_evaluate(config_of(copy / "photos", str(copy / "data"), 3), copy / "run"),
     ):
-        with pytest.raises(UserError, match=r"other classes .*: 'b' went and 'sky' came"):
+        with pytest.raises(UserError, match=r"other classes .*: 'b' removed and 'sky' added"):
             use()
 
 
 def test_an_added_class_is_refused_also_where_the_last_layer_has_room(copy):
     """Three classes over two towers leave an output idle."""
     make_photos(copy / "photos", "abcd")
-    with pytest.raises(UserError, match=r"other classes .*: 'd' came"):
+    with pytest.raises(UserError, match=r"other classes .*: 'd' added"):
         evaluated(copy, copy / "photos")
-    with pytest.raises(UserError, match=r"other classes .*: 'd' came"):
+    with pytest.raises(UserError, match=r"other classes .*: 'd' added"):
         train_and_evaluate(config_of(copy / "photos", str(copy / "data"), 3), copy / "run")
 
 
@@ -142,7 +142,7 @@ def test_a_run_of_an_earlier_version_compares_its_classes_and_says_so(copy, caps
     overrides = {"data.name": f"folder:{copy / 'photos'}", "data.data_dir": str(copy / "data")}
     assert net.evaluate(overrides=overrides)["notes"] == [dataset.UNKNOWN]
     (copy / "photos/b").rename(copy / "photos/sky")
-    with pytest.raises(UserError, match="'b' went and 'sky' came"):
+    with pytest.raises(UserError, match="'b' removed and 'sky' added"):
         net.evaluate(overrides=overrides)
 
 
@@ -326,7 +326,7 @@ def test_a_split_more_is_another_dataset():
 def test_other_classes_are_told_by_what_came_and_went(tmp_path):
     dataset.check_classes(tmp_path, (), ("a",))  # those of an imported net are not known
     dataset.check_classes(tmp_path, ["a", "b"], ("a", "b"))
-    for now, line in (("ba", "they are in another order"), ("ac", "'b' went and 'c' came")):
+    for now, line in (("ba", "they are in another order"), ("ac", "'b' removed and 'c' added")):
         with pytest.raises(UserError, match=f"classes than those of its dataset now: {line}$"):
             dataset.check_classes(tmp_path, ("a", "b"), tuple(now))
 

@@ -76,13 +76,14 @@ def test_a_loss_beyond_all_bounds(loss):
 def test_one_number_that_is_not_finite_is_found(tiny):
     run = setup(tiny)
     check_state(1, run.fresh())
+    names = {"params": "parameters", "opt_state": "optimiser's state"}
     for part, poison in (("params", np.nan), ("opt_state", np.inf), ("params", 1e30)):
         state = run.fresh()
         tree = getattr(state, part)
         leaves, structure = jax.tree.flatten(tree)
         place = next(n for n, leaf in enumerate(leaves) if leaf.ndim)
         leaves[place] = leaves[place].at[(0,) * leaves[place].ndim].set(poison)
-        with pytest.raises(DivergedError, match="the norm of the"):
+        with pytest.raises(DivergedError, match=f"the norm of the {names[part]} is"):
             check_state(1, state._replace(**{part: jax.tree.unflatten(structure, leaves)}))
 
 
@@ -161,7 +162,7 @@ def test_signals_save_and_exit_with_their_code(data_dir, tmp_path, number):
     assert end(process, number) < 30
     assert process.returncode == 128 + number
     out, _ = process.communicate()
-    assert "the same command goes on from there" in out
+    assert "the same command continues from there" in out
     assert steps(tmp_path)
 
 
@@ -253,7 +254,7 @@ def test_a_full_disk(data_dir, tmp_path, mended):
 def test_health_says_what_to_do_where_what_was_saved_is_to_blame(tiny, tmp_path, step, to_blame):
     run = setup(tiny)
     with (
-        pytest.raises(UserError, match="goes on from step 5, the last that is saved") as error,
+        pytest.raises(UserError, match="starts again from step 5, the last one saved") as error,
         health.explained(run, tmp_path, 5, lambda: 5),
     ):
         raise DivergedError(step, "the loss is nan")

@@ -102,12 +102,15 @@ def run_of(classes: int = 10, images: int = 100, optimizer: str = "momentum", **
         ({}, ""),
         ({"milestones": ((1.9, 0.1),)}, ""),
         ({"milestones": ((1.0, 0.1), (1.95, 0.1), (3.0, 0.1))}, "schedule.milestones at epoch 1.9"),
-        ({"events": ((2.0, "flip", 1),)}, "config.epochs=2 ends before config.schedule.events at"),
+        (
+            {"events": ((2.0, "flip", 1),)},
+            "the run ends (config.epochs=2) before config.schedule.events at",
+        ),
         ({"images": 10}, ""),
         ({"images": 9}, "config.batch_size=10 is more than the 9 training images"),
-        ({"optimizer": "adamw"}, "config.schedule.rate=0.01 is meant for momentum"),
+        ({"optimizer": "adamw"}, "config.schedule.rate=0.01 suits momentum"),
         ({"classes": 6}, ""),
-        ({"classes": 5}, "the top-5 error of 5 classes means nothing: left out below"),
+        ({"classes": 5}, "with 5 classes the top-5 error is always 0: it is not shown"),
     ],
 )
 def test_what_is_odd_about_a_run_is_said_before_it_begins(how, words):
@@ -122,7 +125,7 @@ def test_what_is_odd_about_a_run_is_said_before_it_begins(how, words):
 def test_a_run_that_diverges_where_it_resumed_may_have_a_bad_checkpoint(
     tmp_path, start, step, blamed
 ):
-    words = f"goes on from step 8, the last that is saved{'; if it fails there again' * blamed}"
+    words = f"starts again from step 8, the last one saved{'; if it fails there again' * blamed}"
     with (
         pytest.raises(UserError, match=rf"^the loss is nan at step {step} .*{words}") as raised,
         health.explained(run_of(), tmp_path, start, lambda: 8),

@@ -244,11 +244,11 @@ def test_what_is_doubtful_is_said_once_at_the_start(tiny, tmp_path, capsys):
     train_and_evaluate(tiny, tmp_path)
     lines = capsys.readouterr().out.splitlines()
     assert lines[3:6] == [
-        "config.epochs=1 ends before config.schedule.milestones at epoch 20, 40",
-        "config.epochs=1 ends before config.schedule.events at epoch 1",
+        "the run ends (config.epochs=1) before config.schedule.milestones at epoch 20, 40",
+        "the run ends (config.epochs=1) before config.schedule.events at epoch 1",
         "compiling; then numbers every 2 steps",
     ]
-    assert len([line for line in lines if "ends before" in line]) == 2
+    assert len([line for line in lines if "the run ends" in line]) == 2
 
 
 def test_few_classes_and_few_images_are_doubtful(tiny):
@@ -261,7 +261,7 @@ def test_few_classes_and_few_images_are_doubtful(tiny):
     run = dataclasses.replace(run, store=few)
     assert health.warnings(run) == [
         "config.batch_size=256 is more than the 200 training images: a step sees some twice",
-        "the top-5 error of 5 classes means nothing: left out below",
+        "with 5 classes the top-5 error is always 0: it is not shown",
     ]
 
 
@@ -319,7 +319,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(data_dir, tmp_path, number)
     process.send_signal(number)
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 128 + number
-    assert "the same command goes on from there" in out
+    assert "the same command continues from there" in out
     again = subprocess.run(command, text=True, capture_output=True, check=True)
     assert "resuming at step" in again.stdout
     assert "done: best validation" in again.stdout
@@ -414,4 +414,4 @@ def test_a_run_that_does_not_learn_says_so_once(tiny, tmp_path, capsys, monkeypa
     tiny.epochs = 5.0  # 29 steps
     train_and_evaluate(tiny, tmp_path)
     [line] = [line for line in capsys.readouterr().out.splitlines() if "guessing" in line]
-    assert "for 10 steps; the loss of guessing is ln(10) = 2.303; at initialisation dropout" in line
+    assert "for 10 steps; the loss of guessing is ln(10) = 2.303; dropout's noise may hide" in line

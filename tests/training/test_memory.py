@@ -24,8 +24,11 @@ def test_weights_velocities_images_and_maps(dtype, accumulate, maps):
 @pytest.mark.parametrize(
     ("batch", "message"),
     [
-        (6, r"^config.batch_size=6: a step takes .* choose less, or raise config.accumulate$"),
-        (1, r"^config.net: a step takes .* choose less, or take more devices$"),
+        (
+            6,
+            r"^config.batch_size=6: a .* a smaller batch, or raise config.accumulate$",
+        ),
+        (1, r"^config.net: a step needs at least .* choose a smaller net, or use more devices$"),
     ],
 )
 def test_a_step_needs_all_of_that_and_no_more(monkeypatch, batch, message):

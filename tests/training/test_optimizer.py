@@ -209,7 +209,7 @@ def test_every_optimiser_freezes_a_layer_with_all_it_keeps_of_it(name):
         ({"weight_decay": -1}, "weight_decay=-1: must be 0 or more"),
         ({"bias_decay": float("nan")}, "bias_decay=nan: must be 0 or more"),
         ({"layer_decay": (("fc8", -1),)}, "layer_decay.'fc8'.=-1: must be 0 or more"),
-        ({"layer_decay": (("fc8", 1), ("fc8", 2))}, "layer_decay: 'fc8' is there twice: keep one"),
+        ({"layer_decay": (("fc8", 1), ("fc8", 2))}, "layer_decay: 'fc8' is listed twice: keep one"),
         ({"layer_decay": (("fc9", 1),)}, "no layer 'fc9'; did you mean 'fc8'"),
         ({"layer_decay": ("fc8", 1)}, "'fc8' is not .layer, decay."),
         ({"layer_decay": (("fc8", "1"),)}, "'fc8', '1'. is not .layer, decay."),

@@ -75,3 +75,9 @@ def test_the_order_of_settings_makes_no_other_program():
     one, other = ConfigDict({"b": 1, "a": 2}), ConfigDict({"a": 2, "b": 1})
     assert programs.of(one, "net", "mesh") is programs.of(other, "net", "mesh")
     assert programs.of(one, "net", "mesh") is not programs.of(one, "other", "mesh")
+
+
+def test_tracking_a_run_elsewhere_makes_no_other_program():
+    programs, one, other = Programs(), ConfigDict(), ConfigDict()
+    one.wandb_project, other.wandb_project = "", "alexnet"
+    assert programs.of(one, "net", "mesh") is programs.of(other, "net", "mesh")

@@ -1,1 +1,1 @@
-"""Sections 4.2 and 5: a run from its config to its last checkpoint."""
+"""Section 5: a run from its config to its last checkpoint."""

@@ -17,16 +17,16 @@ from alexnet.text import some
 
 FOLDER = "dataset"
 UNKNOWN = (
-    "nothing here says which images the net was trained on (earlier versions kept no digests): "
-    "only classes and counts are compared"
+    "the workdir does not say which images the net was trained on (earlier versions of this "
+    "program kept no digests): only classes and counts are compared"
 )
 
 
 def remember(store: Store, workdir: Path, begun: bool) -> None:
     """Writes what the run in `workdir` keeps of `store`.
 
-    A run that has begun keeps what it has. If it has nothing, an earlier version began it, and of
-    its images only the dataset's name, classes and counts are taken as known.
+    A run that has begun keeps what it has. If it has nothing, an earlier version of this program
+    began it: the digests are left out, as they may be those of other images.
     """
     if begun and remembered(workdir) is not None:
         return
@@ -48,14 +48,14 @@ def remembered(workdir: Path) -> Store | None:
 def check_classes(workdir: Path, then: Sequence[str], now: Sequence[str]) -> None:
     """Raises UserError if a run was trained on other classes, `then`, than its dataset has `now`.
 
-    Runs with another framework's weights know no classes, and are not checked.
+    Runs that began with another framework's weights record no classes, and are not checked.
     """
     if not then or tuple(then) == tuple(now):
         return
     gone, come = (sorted(set(a) - set(b)) for a, b in ((then, now), (now, then)))
     changes = [
         f"{some([repr(name) for name in names], 5)} {how}"
-        for names, how in ((gone, "went"), (come, "came"))
+        for names, how in ((gone, "removed"), (come, "added"))
         if names
     ]
     what = " and ".join(changes) or "they are in another order"
@@ -63,15 +63,15 @@ def check_classes(workdir: Path, then: Sequence[str], now: Sequence[str]) -> Non
 
 
 def check_resume(workdir: Path, then: Store | None, now: Store) -> None:
-    """Raises UserError if the run in `workdir` cannot go on with the images at hand."""
+    """Raises UserError if the run in `workdir` cannot continue with the images at hand."""
     if then is None:
         return
     check_classes(workdir, then.classes, now.classes)
     if splits := changed(then, now, ("train", "validation")):
         raise UserError(
             f"{workdir} was trained on other images than {now.name} holds now: "
-            f"{', '.join(splits)}; to go on from its weights with these, train in a new workdir "
-            f"with config.init_from={workdir}"
+            f"{', '.join(splits)}; to train its weights on these images, use a new workdir with "
+            f"config.init_from={workdir}"
         )
 
 
@@ -98,7 +98,7 @@ def changed(then: Store | None, now: Store, splits: Iterable[str]) -> list[str]:
 
 
 def digests(store: Store) -> dict[str, str]:
-    """Counts and digests that tell whether two stores hold the same images, by description."""
+    """{description: value} that are equal for the same images: counts, digests and classes."""
     return {
         f"{store.name}'s {split} images": f"{count:,} ({store.contents.get(split, 'unknown')[:12]})"
         for split, count in store.counts.items()
@@ -106,5 +106,5 @@ def digests(store: Store) -> dict[str, str]:
 
 
 def same_images(then: Store | None, now: Store) -> bool:
-    """Whether both are known to hold the same images, wherever they lie."""
+    """Whether both are known to hold the same images, whatever their folders."""
     return is_known(then) and then.counts == now.counts and not changed(then, now, now.counts)

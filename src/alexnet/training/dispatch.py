@@ -33,7 +33,7 @@ class TrainSteps(Protocol):
 def groups(
     batches: Iterable[tuple[int, Batch]], size: int, acts: Callable[[int], bool]
 ) -> Iterator[Group]:
-    """Groups of `size` steps, or single steps if the loop `acts` before the end of a group."""
+    """Groups of `size` steps. If `acts(step)` before a group is full, its steps come singly."""
     ahead: Group = []
     for step, batch in batches:
         ahead.append((step, batch))

@@ -86,7 +86,7 @@ def evaluate(
         eval_step: f(batch) -> (sums over the batch, log_probs_BK).
         keep: a list to fill with each batch's (log_probs_BK, labels_B) as numpy arrays, in the
             order of the split; a label of -1 is padding.
-        stop: called after each batch; if it returns true, the result is None, at once.
+        stop: called after each batch; if it returns true, evaluation ends at once, with None.
     """
     total = None
     for batch in batches:

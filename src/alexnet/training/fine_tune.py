@@ -5,11 +5,11 @@ chooses the layers:
 
     all           every layer: the nets must be the same except for their classes; if these differ,
                   in number or by name, the last layer starts fresh
-    conv          the convolutions alone, as the authors' run 146-2011 took them from 146-2009
-    conv1,conv2   the layers named, as 146-2009 took conv1 to conv5 from run 145
+    conv          the convolutions alone, as run 146-2011 of the source took them from run 146-2009
+    conv1,conv2   the layers named, as run 146-2009 took conv1 to conv5 from run 145
 
 All else is as in a run from scratch: the other layers start from the seed's weights, velocities are
-zero, the step is 0, and the mean image and the colour PCA are those of the new dataset, not of the
+zero, the step is 0, and the mean image and the colour PCA are those of the new dataset, not the
 other run's. A resumed run reads only its own checkpoint.
 """
 
@@ -30,7 +30,7 @@ Layer = dict[str, np.ndarray]  # {"kernel": [towers, ...], "bias": [towers, ...]
 
 
 def read_layers(run: Run) -> tuple[dict[str, Layer], str]:
-    """(the layers that the run takes from another run, lines that list them).
+    """({layer: its weights} from the other run, text that lists the layers).
 
     ({}, "") if `config.init_from` is empty.
 
@@ -70,8 +70,8 @@ def read_layers(run: Run) -> tuple[dict[str, Layer], str]:
     where = f"config.init_from={workdir}"
     if line := difference(found, where, expected, f"net {run.net.name} here"):
         fitting = [n for n in names if n in there and _shapes(here[n]) == _shapes(there[n])]
-        mend = f"what fits: config.init_layers={','.join(fitting)}"
-        raise UserError(f"{line}; {mend if fitting else 'no layer fits'}")
+        advice = f"these layers fit: config.init_layers={','.join(fitting)}"
+        raise UserError(f"{line}; {advice if fitting else 'no layer fits'}")
     lines = [f"\nfrom {workdir}, after {progress.epoch:.2f} epochs of {source}:"]
     width = max(map(len, names))
     for name in names:
@@ -111,7 +111,7 @@ def _but_classes(layer: Layer) -> dict[str, tuple[int, ...]]:
 
 
 class _Size:
-    """A layer's shapes, printed as its kernels': "2 x 11x11x3x48" in two towers."""
+    """A layer's shapes, printed as the kernel's alone: "2 x 11x11x3x48" with two towers."""
 
     def __init__(self, layer: Layer):
         self.shapes = _shapes(layer)

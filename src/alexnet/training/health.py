@@ -17,9 +17,9 @@ from alexnet.training.setup import Run
 from alexnet.training.step import TrainState, norms
 
 WINDOW = 200  # steps
-ADAMS_RATE = 0.002  # above it, adamw mostly fails to learn
+ADAMS_RATE = 0.002  # twice adamw's usual rate
 TOLERANCE = 0.01  # of ln(classes)
-FAR_GONE = 1e6  # nats: no learning rate recovers from such a loss; the weights are not saved
+FAR_GONE = 1e6  # nats: such a loss counts as divergence, and the weights are not saved
 FILE = "diverged.json"  # in the workdir of a run that diverged
 EMPTY = (0, 0.0, 0.0, 0.0)  # the sums over no steps
 
@@ -38,17 +38,17 @@ def warnings(run: Run) -> list[str]:
         if late:
             epochs = ", ".join(f"{epoch:g}" for epoch in late)
             lines.append(
-                f"config.epochs={run.config.epochs:g} ends before config.schedule.{name} "
-                f"at epoch {epochs}"
+                f"the run ends (config.epochs={run.config.epochs:g}) before "
+                f"config.schedule.{name} at epoch {epochs}"
             )
     if run.config.optimizer.name == "adamw" and run.config.schedule.rate > ADAMS_RATE:
         lines.append(
-            f"config.schedule.rate={run.config.schedule.rate:g} is meant for momentum: adamw "
-            "learns with about 0.001"
+            f"config.schedule.rate={run.config.schedule.rate:g} suits momentum: adamw needs "
+            "about 0.001"
         )
     if not tells_top5(run):
         lines.append(
-            f"the top-5 error of {len(run.store.classes)} classes means nothing: left out below"
+            f"with {len(run.store.classes)} classes the top-5 error is always 0: it is not shown"
         )
     return lines
 
@@ -85,9 +85,9 @@ class Alarm:
         loss, chance = median(self._losses), math.log(self.classes)
         return (
             f"the loss has been around {loss:.4g} for {WINDOW} steps; the loss of guessing is "
-            f"ln({self.classes}) = {chance:.4g}; at initialisation dropout's noise can drown what "
-            "tells images apart: start again, in another workdir, with smaller biases, a larger "
-            "std (config.net.init=original has it), or config.net.dropout=0"
+            f"ln({self.classes}) = {chance:.4g}; dropout's noise may hide the differences between "
+            "images: start again in another workdir, with smaller initial biases, a larger std "
+            "(as in config.net.init=original) or config.net.dropout=0"
         )
 
 
@@ -101,7 +101,7 @@ def guessing(losses: Sequence[float], classes: int) -> bool:
 
 
 class DivergedError(Exception):
-    """A run's numbers are no longer finite, or are beyond all bounds.
+    """A run's numbers are no longer finite, or its loss is FAR_GONE or more.
 
     Args:
         step: the step at which it happened.
@@ -121,7 +121,8 @@ def check_loss(step: int, loss: float, name: str = "loss") -> None:
 
 def check_state(step: int, state: TrainState) -> None:
     """Raises DivergedError if the parameters or the optimiser's state are not finite."""
-    for name, norm in zip(("parameters", "gradients"), jax.device_get(norms(state)), strict=True):
+    parts = ("parameters", "optimiser's state")
+    for name, norm in zip(parts, jax.device_get(norms(state)), strict=True):
         if not math.isfinite(norm):
             raise DivergedError(step, f"the norm of the {name} is {norm:.4g}")
 
@@ -143,14 +144,14 @@ def explained(run: Run, workdir: Path, start: int, saved: Callable[[], int | Non
             found = {"step": step, "epoch": epoch, "found": error.what, "examples": examples}
             with contextlib.suppress(OSError):
                 write_json(found | {"last_checkpoint": last}, workdir / FILE)
-        then = "from the beginning" if not last else f"from step {last}, the last that is saved"
+        then = "from the beginning" if not last else f"from step {last}, the last one saved"
         if start and step <= start + 1:  # what was saved may be to blame
             then += f"; if it fails there again, move {workdir}/checkpoints/{start} away first"
         raise UserError(
             f"{error.what} at step {step} (epoch {epoch:.2f}, training images "
-            f"{some([str(number) for number in examples], 3)}, all in {workdir / FILE}): training "
-            f"diverged; the same command with a smaller config.schedule.rate"
-            f"{'' if rate is None else f' (now {rate:g})'} goes on {then}"
+            f"{some([str(number) for number in examples], 3)}, listed in {workdir / FILE}): "
+            f"training diverged; the same command with a smaller config.schedule.rate"
+            f"{'' if rate is None else f' (now {rate:g})'} starts again {then}"
         ) from None
 
 
@@ -158,7 +159,7 @@ class Window:
     """Losses and errors since the log's last row; each step's are fetched while the next one runs.
 
     Args:
-        opened: the `sums` in the checkpoint that a run resumes from.
+        opened: the unfinished window's `sums`, from the checkpoint that a run resumes from.
         waits: whether to fetch only when `sums` or `close` is called.
     """
 
@@ -172,7 +173,7 @@ class Window:
         """Adds the `sums` of each dispatched step, the last of which is `step`.
 
         Raises:
-            DivergedError: if the loss of an earlier step is not a number.
+            DivergedError: if the loss of an earlier step is NaN, or FAR_GONE or more.
         """
         if not self._waits:
             self._fetch()
@@ -181,7 +182,7 @@ class Window:
     def sums(self) -> tuple[float, ...]:
         """(steps, and their summed loss, top-1 and top-5 error). Raises as `add` does.
 
-        Added up step by step, so that an interruption does not change a bit.
+        Added up step by step, so that an interruption changes nothing in the result.
         """
         self._fetch()
         return self._sums

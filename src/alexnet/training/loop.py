@@ -40,7 +40,7 @@ from alexnet.workdir.provenance import provenance
 from alexnet.workdir.record import Progress, Validation
 from alexnet.workdir.tracker import Tracker
 
-FILTER_SIDE = 33  # pixels, the side of a filter in TensorBoard
+FILTER_SIDE = 33  # pixels: filters are enlarged up to this side in TensorBoard
 
 
 def train_and_evaluate(
@@ -146,7 +146,7 @@ def train_and_evaluate(
                 if stop:
                     check_saved(checkpoints, step)
                     claimed.note_saved(step)
-                    log.message(f"stopped at step {step}; the same command goes on from there")
+                    log.message(f"stopped at step {step}; the same command continues from there")
                     raise Interrupted(stop)
             check_saved(checkpoints, run.steps)
             claimed.note_saved(run.steps)
@@ -187,7 +187,7 @@ def keep_origin(run: Run, workdir: Path) -> str:
 def validated(
     run: Run, log: Log, step: int, state: TrainState, stop: Callable[[], object]
 ) -> evaluation.Means | None:
-    """Validates after a step and logs the result; None if asked to `stop` meanwhile."""
+    """Validates after a step and logs the result; None if `stop()` was true meanwhile."""
     found = run.evaluate(state.params, stop=stop)
     if found is not None:
         check_loss(step, found.loss, "validation loss")
@@ -221,7 +221,7 @@ def catch_up(
 
 
 def check_batch(run: Run, step: int, state: TrainState, batch: Batch) -> None:
-    """Raises DivergedError if the loss on the batch with the new weights is not finite."""
+    """Raises DivergedError if the batch's loss with the new weights is NaN or too large."""
     check_loss(step, run.loss(state.params, batch), "loss with the new weights")
 
 
@@ -231,7 +231,7 @@ def check_saved(checkpoints: Checkpoints, step: int) -> None:
     if checkpoints.failure:
         kept = f"step {checkpoints.saved}" if checkpoints.saved is not None else "the beginning"
         raise UserError(
-            f"step {step} could not be saved ({checkpoints.failure}): once that is mended, the "
+            f"step {step} could not be saved ({checkpoints.failure}): once that is fixed, the "
             f"same command starts again from {kept}"
         )
 
@@ -275,7 +275,7 @@ def introduction(run: Run, workdir: Path, start: int, known: Store | None) -> st
     """Lines on the run that is about to start, and warnings."""
     data, tower = run.mesh.devices.shape
     idle = jax.device_count() - data * tower
-    left = f"; {idle} more left idle (config.mesh, config.batch_size)" if idle else ""
+    left = f"; {idle} device(s) stay idle (see config.mesh, config.batch_size)" if idle else ""
     parameters = sum(layer.parameters for layer in layers(run.net))
     counts = ", ".join(f"{count:,} {split}" for split, count in run.store.counts.items())
     begin = f"resuming at step {start:,}" if start else "starting"

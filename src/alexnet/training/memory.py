@@ -29,12 +29,15 @@ def check(
     weights, images = least(net, batch_size, image_size, dtype, accumulate)
     there = memory_of(device)
     if there and weights + images > there * share:
-        what, mend = f"config.batch_size={batch_size}", "or raise config.accumulate"
+        what, advice = (
+            f"config.batch_size={batch_size}",
+            "smaller batch, or raise config.accumulate",
+        )
         if weights > images:
-            what, mend = "config.net", "or take more devices"
+            what, advice = "config.net", "smaller net, or use more devices"
         raise UserError(
-            f"a step takes {_gib(weights + images)} at the least, {_gib(there * share)} are here: "
-            f"choose less, {mend}",
+            f"a step needs at least {_gib(weights + images)}, and {_gib(there * share)} are "
+            f"available: choose a {advice}",
             what,
         )
 
@@ -42,9 +45,9 @@ def check(
 def least(
     net: Net, batch_size: int, image_size: int, dtype: str = "float32", accumulate: int = 1
 ) -> tuple[int, int]:
-    """Bytes of (weights and their velocities, images and what layers keep for the gradient).
+    """(weights and their velocities; images and what layers keep for the gradient), in bytes.
 
-    It counts what no compiler can avoid: the output of each layer with weights.
+    Of what layers keep it counts what no compiler can avoid: the outputs of layers with weights.
     """
     found = layers(net)
     weights = 2 * 4 * sum(layer.parameters for layer in found)

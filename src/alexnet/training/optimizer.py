@@ -6,8 +6,8 @@ learning rate eps is inside the velocity, so the old velocity keeps its size whe
 multiplied by the rate as well. At rate 0 a layer is frozen: as in the source (`Weights`), neither
 its weights nor its velocity change.
 
-`config.optimizer.name` picks the direction, one of OPTIMIZERS. Decay, per-layer rates and freezing
-work with all of them.
+`config.optimizer.name` picks the update rule, one of OPTIMIZERS. Decay, per-layer rates and
+freezing work with all of them.
 """
 
 import inspect
@@ -39,7 +39,7 @@ def momentum(decay: Parts, rates: Parts, *, momentum: float = 0.9) -> Parts:
 
 
 def nesterov(decay: Parts, rates: Parts, *, momentum: float = 0.9) -> Parts:
-    """The same velocity, but w <- w + momentum v - eps (g + decay w): one step further along it.
+    """The same velocity, but w <- w + momentum v - eps (g + decay w) with the new v: a step ahead.
 
     Args:
         momentum: the share of its velocity that a weight keeps at each step.
@@ -56,7 +56,7 @@ def adamw(
     Args:
         b1: the share that the mean of the gradients keeps at each step.
         b2: the share that the mean of their squares keeps at each step.
-        eps: added to the root of that mean, by which the step is divided.
+        eps: added to the root of the mean of squares, which divides the step; not the rate.
     """
     _check(b1=b1, b2=b2)
     require("eps", eps, eps > 0, "must be more than 0")
@@ -83,12 +83,12 @@ def build(
     """A named optimiser; `config.optimizer` holds these arguments.
 
     Args:
-        name: which update rule, one of OPTIMIZERS.
+        name: which update rule the weights follow.
         params: the parameters or their shapes, {layer: {"kernel": ..., "bias": ...}}.
         weight_decay: of every kernel that `layer_decay` does not name. As in the text and the
             source it is not a regulariser added to the loss but a term of the update.
         bias_decay: of every bias; the source decays none, the text does not say.
-        layer_decay: (layer, weight decay) of single layers (cuda-convnet's `wc`).
+        layer_decay: (layer, decay of its kernel), for single layers (cuda-convnet's `wc`).
         options: the rule's own arguments.
 
     Returns:
@@ -111,7 +111,7 @@ def build(
     configs.check_types(OPTIMIZERS[name], options, "")
     named = [layer for layer, _ in layer_decay]
     if twice := [layer for layer in named if named.count(layer) > 1]:
-        raise UserError(f"{twice[0]!r} is there twice: keep one", "layer_decay")
+        raise UserError(f"{twice[0]!r} is listed twice: keep one", "layer_decay")
     of_layer = dict(layer_decay)
     given = {"weight_decay": weight_decay, "bias_decay": bias_decay} | {
         f"layer_decay[{layer!r}]": value for layer, value in of_layer.items()

@@ -13,7 +13,7 @@ from alexnet.training.step import TrainState
 def state_shardings(
     mesh: Mesh, optimizer: optax.GradientTransformation, shapes: Any, specs: Any
 ) -> TrainState:
-    """Parameters lie as `specs` say, each with the optimiser's state for it."""
+    """The state's shardings: parameters as `specs` say, the optimiser's state as its parameters."""
     params, everywhere = meshes.shardings(mesh, specs), meshes.replicated(mesh)
     opt_state = optax.tree.map_params(
         optimizer,

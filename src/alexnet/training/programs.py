@@ -1,4 +1,4 @@
-"""Jitted functions that runs share whose configs differ only in the programs' arguments."""
+"""Jitted functions, shared by runs whose configs differ only in the programs' arguments."""
 
 import json
 from typing import Any
@@ -12,15 +12,15 @@ from alexnet.models.table import Net
 # Settings that no program contains: they are arguments, or concern the loop alone.
 ARGUMENTS = (
     *("seed", "epochs", "schedule.", "init_", "data."),
-    *("log_every", "checkpoint_every", "fetch", "steps_per_dispatch"),
+    *("log_every", "checkpoint_every", "fetch", "steps_per_dispatch", "wandb_project"),
 )
 
 
 class Programs:
     """The programs of several runs in one process.
 
-    A sweep hands the same object to all its runs. Seeds, rates and schedules then compile once;
-    programs are never dropped, as the next seed has the same arms.
+    A sweep hands the same object to all its runs. Runs that differ in seed, rate or schedule then
+    share one compilation. Programs are never dropped, as the next seed has the same arms.
     """
 
     def __init__(self) -> None:

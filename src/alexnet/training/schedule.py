@@ -35,8 +35,9 @@ class Schedule:
         bias_drops: False leaves the biases at rate * bias_factor when the kernels' rate drops, as
             the source did: the final `layer-params-145.cfg` has epsB .02 beside epsW .00001.
         events: (epoch, name, value), each in force from that epoch on. A layer's name, such as
-            "conv1", gives its kernel that rate and its bias `bias_factor` times it, 0 freezes it;
-            "conv1.kernel" and "conv1.bias" set one; "colour_noise" is 1 or 0.
+            "conv1", sets its kernel's rate to the value and its bias's to `bias_factor` times it; 0
+            freezes the layer. "conv1.kernel" or "conv1.bias" sets one of the two rates.
+            "colour_noise" is 1 or 0.
     """
 
     rate: float
@@ -53,7 +54,7 @@ class Schedule:
         for event in self.events:
             if not _is(event, float, str, float) or not 0 <= event[2] <= LARGEST:
                 raise UserError(
-                    f"{event!r} is not (epoch, layer or 'colour_noise', value of 0 or more)",
+                    f"{event!r} is not (epoch, name, value of 0 or more)",
                     "events",
                 )
             if event[1] == "colour_noise" and event[2] not in (0, 1):
@@ -126,7 +127,7 @@ class Milestones(Schedule):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plateau(Schedule):
-    """ "Divide the learning rate by 10 when the validation error stopped improving", three times.
+    """Section 5: divides the rate by 10 when the validation error stops improving, three times.
 
     Attributes:
         factor: the divisor of the rate at each drop.
@@ -163,8 +164,8 @@ class Plateau(Schedule):
 class Stepwise(Schedule):
     """cuda-convnet2's `dexp`: rates that fall by one factor at equal intervals.
 
-    Step i of n has the rate base / divisor^(i / (n - 1)) and lasts up to and including (i + 1) / n
-    of the run (`lr.cu`, DiscreteExpParameterSchedule). The biases have other steps.
+    Step i of n has the rate rate / divisor^(i / (n - 1)) and lasts up to and including (i + 1) / n
+    of the run (`lr.cu`, DiscreteExpParameterSchedule). The biases have their own steps.
 
     Attributes:
         epochs: the length of the run, `config.epochs`.
@@ -219,7 +220,7 @@ def build(kind: str, *, epochs: float, **options) -> Schedule:
     """The schedule of `config.schedule`, for a run of `epochs`.
 
     Args:
-        kind: which schedule, one of SCHEDULES.
+        kind: which schedule the learning rates follow.
         epochs: the length of the run.
         options: that class's own arguments.
 

@@ -64,7 +64,7 @@ Layers = Mapping[str, Mapping[str, jax.Array | np.ndarray]]  # {layer: {"kernel"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Run:
-    """A config made real.
+    """What a config describes, ready to train and to evaluate.
 
     Attributes:
         store: the prepared images.
@@ -263,8 +263,8 @@ def setup(
     """Opens the data, builds the net, the mesh, the optimiser and the schedule.
 
     Args:
-        trained_on: the dataset recorded when the run began; its mean image and colours are used,
-            whatever the images are now.
+        trained_on: the dataset recorded when the run began; its mean image and colour PCA are
+            used, even if the images have changed.
         programs: those of earlier runs, to which this one adds its own.
 
     Raises:
@@ -362,13 +362,13 @@ def check_top_level(
         init_from: the workdir of a run whose weights this one starts from; "" is none.
         init_layers: which layers it takes from there: all, conv, or names such as conv1,conv2.
         dtype: what the net computes in; bfloat16 is mixed precision.
-        precision: of float32 products on GPUs.
+        precision: of float32 products on GPUs; tf32 is faster, but rounds the factors.
         kernels: how operations are implemented: plain, cpu, gpu, or auto, which suits the device.
         accumulate: parts that a batch is split into, computed one after the other to save memory.
         steps_per_dispatch: steps in one program, for nets that take milliseconds a step on GPUs.
             Results stay the same; compiling takes that many times as long.
-        fetch: when the host fetches a step's loss: step, while the next step runs, or log, with
-            the next row of the log; a NaN loss is noticed only then.
+        fetch: when the host fetches a step's loss, and notices that it is NaN: step, while the next
+            step runs, or log, with the next row of the log.
         log_every: steps between rows of the log.
         checkpoint_every: steps between checkpoints, besides the one at the end of each epoch.
         wandb_project: the Weights & Biases project that tracks the run (pip install wandb); "" is

@@ -165,7 +165,7 @@ def make_train_step(
 def norms(state: TrainState) -> tuple[jax.Array, jax.Array]:
     """The Euclidean norms of the parameters and of the optimiser's state.
 
-    They are infinite or NaN if any number is, or if a square overflows float32.
+    A norm is infinite or NaN if any of its numbers is, or if a square overflows float32.
     """
 
     def norm(tree: Any) -> jax.Array:
@@ -180,7 +180,7 @@ def make_eval_step(
     views: int = 1,
     compiler_options: dict[str, Any] | None = None,
 ) -> EvalStep:
-    """eval_step(params, batch, statistics) -> (sums, log_probs_BK), averaged over all views.
+    """eval_step(params, batch, statistics) -> (sums, log_probs_BK), both of the views' average.
 
     Args:
         views: how many views `forward` has.
