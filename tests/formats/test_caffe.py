@@ -57,7 +57,7 @@ def test_a_file_cut_anywhere_is_one_line(path):
 )
 def test_another_file_is_told(path, content):
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"net.caffemodel is (damaged, or )?no .caffemodel"):
+    with pytest.raises(UserError, match=r"net.caffemodel is (damaged, or )?not a .caffemodel"):
         caffe.read_caffemodel(path)
 
 

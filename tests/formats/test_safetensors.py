@@ -35,5 +35,5 @@ def test_damaged_files_are_one_line(tmp_path):
     whole = library.save({"a": np.ones((5, 5), np.float32)})
     for content in (b"", whole[:4], whole[:40], whole[:-1], b"\xff" * 100, b"PK\x03\x04" * 9):
         path.write_bytes(content)
-        with pytest.raises(UserError, match=r"net.safetensors is damaged, or no .safetensors"):
+        with pytest.raises(UserError, match=r"net.safetensors is damaged, or not a .safetensors"):
             safetensors.read_safetensors(path)

@@ -69,7 +69,7 @@ def test_damaged_files_are_one_line(tmp_path):
     assert set(torchvision.read_pth(path)) == {"a"}
     for content in (b"", whole[:100], whole[:-200], b"\xff" * 100, b"text"):
         path.write_bytes(content)
-        with pytest.raises(UserError, match=r"net.pth is damaged, or no file of PyTorch") as caught:
+        with pytest.raises(UserError, match=r"net.pth is damaged, or not a PyTorch file") as caught:
             torchvision.read_pth(path)
         assert "\n" not in str(caught.value)
     library.save({"state_dict": {"a": library.ones(2)}}, path)

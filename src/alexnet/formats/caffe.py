@@ -43,12 +43,10 @@ def read_caffemodel(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     try:
         net.ParseFromString(content)
     except message.DecodeError as error:
-        raise UserError(
-            f"{path} is damaged, or no .caffemodel of Caffe's: {one_line(error)}"
-        ) from None
+        raise UserError(f"{path} is damaged, or not a .caffemodel: {one_line(error)}") from None
     layers = [*net.layers, *net.layer]
     if not any(layer.blobs for layer in layers):
-        raise UserError(f"{path} is no .caffemodel: it has no layer with weights")
+        raise UserError(f"{path} is not a .caffemodel: it has no layer with weights")
     arrays = {}
     for layer in layers:
         for number, blob in enumerate(layer.blobs):
@@ -67,8 +65,8 @@ def check_order(net: Net, names: list[str], path: Path) -> None:
     for name, expected in zip(found, [row for row in rows if row in found], strict=True):
         if name != expected:
             raise UserError(
-                f"{path}: {name} comes before {expected}, which it follows in net {net.name}; "
-                f"choose another variant: {' or '.join(NETS)}"
+                f"{path} has {name} before {expected}, but net {net.name} has {expected} before "
+                f"{name}; choose another variant: {' or '.join(NETS)}"
             )
 
 

@@ -27,11 +27,11 @@ def shapes(net: Net, names: dict[str, str]) -> dict[str, tuple[int, ...]]:
 
 
 def ours(net: Net, names: dict[str, str], arrays: Arrays) -> Params:
-    """The net's parameters from a file's arrays, which have `shapes`."""
+    """The net's parameters from a file's arrays, whose shapes are `shapes(net, names)`."""
     params = {}
     for layer, (height, width, channels), outputs in _weighted(net):
         name, each = names[layer.row.name], layer.output_shape[-1]
-        spare = net.towers * each - outputs  # classes may not divide over the towers
+        spare = net.towers * each - outputs  # the towers' outputs can exceed the classes
         weight = np.pad(
             arrays[f"{name}.weight"].reshape(outputs, channels, height, width),
             ((0, spare), (0, 0), (0, 0), (0, 0)),
@@ -58,7 +58,7 @@ def theirs(net: Net, names: dict[str, str], params: Params) -> Arrays:
 
 
 def _weighted(net: Net) -> Iterator[tuple[Layer, tuple[int, int, int], int]]:
-    """(layer, the (height, width, channels) that an output reads, outputs) of weighted rows."""
+    """For layers with weights: (layer, (height, width, channels) that an output reads, outputs)."""
     for layer in layers(net):
         row = layer.row
         if isinstance(row, Conv):

@@ -14,10 +14,10 @@ def read_safetensors(
     """(float32 arrays, metadata). Raises UserError for a damaged file or dtypes numpy lacks.
 
     Args:
-        start: the prefix of the names of the arrays to read; None reads none.
+        start: read only arrays whose names start with this; "" reads all, None none.
     """
     if not path.is_file():
-        raise UserError(f"{path} is no file")
+        raise UserError(f"{path} is not a file")
     try:
         with safe_open(path, framework="numpy") as file:
             names = [] if start is None else [n for n in file.keys() if n.startswith(start)]  # noqa: SIM118
@@ -25,7 +25,7 @@ def read_safetensors(
             metadata = file.metadata() or {}
     except (SafetensorError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{path} is damaged, or no .safetensors of numpy's numbers: {one_line(error)}"
+            f"{path} is damaged, or not a .safetensors of types that numpy has: {one_line(error)}"
         ) from None
     return {name: array.astype(np.float32) for name, array in arrays.items()}, metadata
 

@@ -5,7 +5,7 @@
     logits = net.call(images)    # uint8 [b, image_size, image_size, 3] -> float32 [b, classes]
     classes = json.loads(net.fun_name)    # their names, in the logits' order
 
-It needs none of this package; `print(net.mlir_module())` shows the StableHLO.
+The file needs nothing of this package; `print(net.mlir_module())` shows the StableHLO.
 """
 
 import json
@@ -19,7 +19,7 @@ from jax import export
 def content(f: Callable[[jax.Array], jax.Array], image_size: int, classes: Sequence[str]) -> bytes:
     """The file of f(images), for CPUs and NVIDIA GPUs and for any number b of images.
 
-    The format has one place for text, the function's name: it holds the classes.
+    The format stores one text, the function's name, so the name holds the classes.
     """
 
     def named(images: jax.Array) -> jax.Array:

@@ -32,11 +32,13 @@ def read_pth(path: Path) -> dict[str, np.ndarray]:
             "safetensors.torch.save_file(model.state_dict(), 'alexnet.safetensors')"
         ) from None
     if not path.is_file():
-        raise UserError(f"{path} is no file")
+        raise UserError(f"{path} is not a file")
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # PyTorch raises nearly anything on damaged files
-        raise UserError(f"{path} is damaged, or no file of PyTorch's: {one_line(error)}") from None
+        raise UserError(f"{path} is damaged, or not a PyTorch file: {one_line(error)}") from None
     if not isinstance(found, dict) or not all(isinstance(x, torch.Tensor) for x in found.values()):
-        raise UserError(f"{path} holds no state_dict: torch.save(model.state_dict(), ...)")
+        raise UserError(
+            f"{path} holds no state_dict: save one with torch.save(model.state_dict(), ...)"
+        )
     return {name: tensor.float().numpy() for name, tensor in found.items()}

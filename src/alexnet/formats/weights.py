@@ -18,8 +18,8 @@ from alexnet.models.table import Net
 from alexnet.text import difference
 
 # images uint8 [b, image_size, image_size, 3] -> logits float32 [b, classes]
-Classifier = Callable[[jax.Array], jax.Array]
-STATISTICS = "statistics"  # arrays of our own files beside the layers: mean image, colour PCA
+Program = Callable[[jax.Array], jax.Array]
+STATISTICS = "statistics"  # prefix in our own files of what is not weights: mean image, PCA
 DIGEST = "sha256"  # in the metadata: a digest of the metadata and the arrays
 MEND = "export it again"
 TYPES = {"config": dict, "classes": int, "class_names": list}
@@ -35,9 +35,8 @@ def read_weights(
     """The net and its weights in `source`.
 
     Args:
-        net_name: the config's name of the net.
-        make_net: builds the net for the number of classes in the file, unless the dataset knows
-            its own.
+        net_name: the net's name in the config.
+        make_net: f(number of classes in the file) -> the net, which may have another number.
         check_config: checks the config in one of our own files; raises UserError if it is another
             net's.
 
@@ -56,7 +55,8 @@ def read_weights(
         case ".pth" | ".pt":
             arrays = torchvision.read_pth(source)
         case _:
-            raise UserError("end it in .caffemodel, .safetensors, .pth or .pt", f"source={source}")
+            needs = "its suffix must be .caffemodel, .safetensors, .pth or .pt"
+            raise UserError(needs, f"source={source}")
     if OURS in metadata:
         exported = _described(source, metadata)
         _check_digest(source, metadata, arrays)
@@ -113,10 +113,11 @@ def check_target(target: Path, names: str) -> None:
 
 
 def check_names(target: Path, names: str, net_name: str) -> None:
-    """Raises UserError if no file of this suffix holds such a net under these `names`."""
+    """Raises UserError if `names` are not possible for this suffix and net."""
     renamed = target.suffix == ".safetensors" and net_name in torchvision.NETS
     if names == "torchvision" and not renamed:
-        raise UserError(f"for .safetensors of net {torchvision.NETS[0]} alone", f"names={names!r}")
+        what = f"only possible for a .safetensors of net {torchvision.NETS[0]}"
+        raise UserError(what, f"names={names!r}")
 
 
 def content(
@@ -126,17 +127,17 @@ def content(
     params: layout.Params,
     described: dict[str, Any],
     kept: dict[str, np.ndarray],
-    make_classifier: Callable[[], Classifier],
+    make_program: Callable[[], Program],
 ) -> bytes:
-    """The file `target`, which `check_target` and `check_names` have accepted.
+    """The bytes of the file `target`, which `check_target` and `check_names` have accepted.
 
     Args:
         described: {"config": ..., "class_names": [...]}, which `about` reads back.
         kept: the arrays that `statistics` reads back.
-        make_classifier: called only for a .stablehlo, which also needs the mean image.
+        make_program: called only for a .stablehlo, which also needs the mean image.
     """
     if target.suffix == ".stablehlo":
-        return stablehlo.content(make_classifier(), net.image_size, described["class_names"])
+        return stablehlo.content(make_program(), net.image_size, described["class_names"])
     if names == "torchvision":
         theirs = layout.theirs(net, torchvision.NAMES, params)
         return safetensors.content(theirs, {"format": "pt"})

@@ -1,1 +1,1 @@
-"""Trained weights at work."""
+"""Uses trained weights: classifies photos and computes features."""

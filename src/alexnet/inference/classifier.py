@@ -1,4 +1,4 @@
-"""Trained weights at work: photos in, classes, probabilities and features out.
+"""Uses trained weights: photos in; classes, probabilities and features out.
 
     net = load("runs/digits")
     net.top(["cat.jpg", array], 5)
@@ -148,7 +148,10 @@ class Classifier:
         return f(self.params, images_BSSC, about.statistics, view)
 
     def activations(self, images_BSSC: jax.Array) -> network.Activations:
-        """Every row's output by name, for the centre view; the towers' maps are side by side."""
+        """The output of each row of the net's table by name (conv1, ...), for the centre view.
+
+        The towers' maps are side by side.
+        """
         return self._activations(images_BSSC, PLAIN)
 
     def _activations(self, images_BSSC: jax.Array, kernels: Kernels) -> network.Activations:
@@ -288,7 +291,7 @@ class Classifier:
         return nearest(self._splits(overrides), photos, count, split, row)
 
     def _splits(self, overrides: Mapping[str, Any] | None) -> "Splits":
-        # The code that opens datasets takes longer to import than the rest of the package.
+        # Imported late: opening datasets needs slow imports, which photos do not.
         from alexnet.inference.splits import Splits
 
         return Splits(self, overrides)

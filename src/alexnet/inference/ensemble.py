@@ -25,10 +25,10 @@ class Ensemble:
     def add(
         self, name: str, weight: float, batches: Sequence[tuple[np.ndarray, np.ndarray]]
     ) -> None:
-        """Adds one net's (log_probs_BK, labels_B), with padding labelled -1; weights sum to 1.
+        """Adds one net's (log_probs_BK, labels_B), where label -1 is padding.
 
-        Logarithms represent probabilities that are too small for a float. Raises UserError if the
-        labels differ from those of earlier nets.
+        The weights of all nets must sum to 1. Logarithms represent probabilities that are too small
+        for a float. Raises UserError if the labels differ from those of earlier nets.
         """
         log_probs_NK, labels_N = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         real_N = labels_N >= 0

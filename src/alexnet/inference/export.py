@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def export(net: "Classifier", target: Path, names: str) -> None:
     """See `Classifier.export`."""
     if target.exists():
-        raise UserError("exists: delete it, or choose another name", f"target={target}")
+        raise UserError("already exists: delete it, or choose another name", f"target={target}")
     weights.check_target(target, names)
     weights.check_names(target, names, net.config.net.name)
     statistics = net.about.statistics
@@ -43,7 +43,7 @@ def export(net: "Classifier", target: Path, names: str) -> None:
 
 
 def _crops(net: "Classifier") -> Callable[[jax.Array], jax.Array]:
-    """images uint8 [b, net's size, net's size, 3] -> logits, with the central mean image."""
+    """images uint8 [b, net's size, net's size, 3] -> logits, with the centre of the mean image."""
     statistics = net.about.statistics
     if statistics is not None:
         central = augment.centre(jnp.asarray(statistics.mean_HWC), net.net.image_size)

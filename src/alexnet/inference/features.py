@@ -1,10 +1,10 @@
 """A layer's output for every image in a split, kept in `<workdir>/features` once computed.
 
     features/259-relu7-train/features.npy   float32 [images, ...], in the order of the split
-    features/259-relu7-train/about.json     their weights and images; written last
+    features/259-relu7-train/about.json     what they depend on, mostly as digests; written last
 
-They are computed again if the weights, the images, the net or its preprocessing have changed, or if
-a byte of the file has; an interrupted computation leaves nothing behind.
+They are computed again if the file is damaged, or if the weights, the images, the net or its
+preprocessing have changed; an interrupted computation leaves nothing behind.
 """
 
 import errno
@@ -36,7 +36,7 @@ PART = 2**26  # bytes that are checked at once
 
 
 class Neighbour(NamedTuple):
-    """An image of a dataset that is near to another.
+    """An image of a dataset that is near a photo.
 
     Attributes:
         index: in its split.
@@ -52,7 +52,7 @@ class Neighbour(NamedTuple):
 
 
 def hidden_row(net: Net) -> str:
-    """The row that the last layer reads, dropout apart: in the paper relu7, fc7 after its ReLU.
+    """The row that the last layer reads, ignoring dropout: in the paper relu7, fc7 after its ReLU.
 
     Raises:
         UserError: if there is no layer before the last one.
@@ -124,7 +124,7 @@ def _computed(splits: Splits, split: str, row: str, progress: bool) -> Iterator[
 def _about(splits: Splits, split: str, row: str) -> dict[str, Any] | None:
     """Everything that features depend on; None if that is unknown and they cannot be kept.
 
-    Stores of earlier versions have no digests, and files of weights no folder.
+    Stores of earlier versions have no digests, and weights from a file have no folder.
     """
     about, store = splits.net.about, splits.run.store
     if about.step is None or split not in store.contents:

@@ -32,15 +32,15 @@ def load(
 ) -> Classifier:
     """Loads the net of a run, or of a file of weights.
 
-    Compiled programs are cached between processes: unless you have set JAX's
-    `jax_compilation_cache_dir`, it becomes this project's.
+    Compiled programs are cached between processes, in this project's folder unless you have set
+    JAX's `jax_compilation_cache_dir`.
 
     Args:
         source: a workdir, or a .safetensors, .caffemodel, .pth or .pt.
         checkpoint: of a workdir: best, last, or a step.
         config: for a file: the config of its net, such as "configs/imagenet.py:torchvision"; a
             .safetensors of this project contains its config.
-        overrides: of a run's settings, such as {"data.data_dir": ...}, where its data are now.
+        overrides: of a run's settings, such as {"data.data_dir": ...} if its data have moved.
 
     Raises:
         UserError: if `source` does not exist, or is damaged.
@@ -75,7 +75,9 @@ def _from_file(path: Path, config: ConfigDict | str | None) -> Classifier:
     found = weights.about(path)
     if config is None and not found:
         raise UserError(
-            "which net has these weights? such as configs/imagenet.py:torchvision", "config=None"
+            "give the config of the net with these weights, such as "
+            "configs/imagenet.py:torchvision",
+            "config=None",
         )
     chosen = _config(config) or record.current(found["config"], str(path))
     known, kept = prepared(chosen), weights.statistics(path)

@@ -10,9 +10,10 @@ def nearest(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(indices, L2 distances) of the `count` rows nearest to each query, the nearest first.
 
-    Equally near rows keep their order. Distances are |q|^2 - 2qx + |x|^2 in float64, some rows at a
-    time, so `features_ND` may be a file larger than memory. The distances returned are computed
-    again from the differences, which keeps small ones exact.
+    Of equally near rows, those returned keep their order. Rows are compared by |x|^2 - 2qx in
+    float64, which orders them by distance. Only some rows are in memory at a time, so `features_ND`
+    may be a file larger than memory. The distances returned are computed from the differences,
+    which keeps small ones exact.
 
     Returns:
         int64 and float64 [Q, min(count, N)].

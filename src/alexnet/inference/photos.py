@@ -26,10 +26,10 @@ def several(photos: Photo | Iterable[Photo]) -> Iterable[Photo]:
 
 
 def square(photo: Photo, size: int) -> np.ndarray:
-    """A photo, prepared as datasets' are: uint8 RGB (size, size, 3), upright, the central square.
+    """A photo's central square, made as a folder's images are: uint8 RGB (size, size, 3), upright.
 
     Raises:
-        UserError: for a file that cannot be read, or an array that is no photo.
+        UserError: for a file that cannot be read, or an array that is not a photo.
     """
     if isinstance(photo, Image.Image):
         return images.square(photo.copy(), size, upright=True)  # draft() would change the original
@@ -42,7 +42,7 @@ def square(photo: Photo, size: int) -> np.ndarray:
         except FileNotFoundError:
             raise UserError(f"{path}: no such file") from None
         except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
-            raise UserError(f"{path} is no image that can be read: {one_line(error)}") from None
+            raise UserError(f"{path} is not an image that can be read: {one_line(error)}") from None
     pixels = np.asarray(photo)
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (3,)):
         raise UserError(

@@ -52,7 +52,7 @@ class Splits:
         choice("split", split, tuple(self.run.store.counts))
 
     def notes(self, split: str) -> list[str]:
-        """Lines on how its images differ from those of the training run, as far as is known."""
+        """Lines on how the split's images differ from the training run's, as far as is known."""
         unknown = [] if dataset.is_known(self._then) else [dataset.UNKNOWN]
         return unknown + [
             f"warning: not the images that {self.net.about.source} was trained with: {line}"
