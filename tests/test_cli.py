@@ -64,7 +64,8 @@ def test_an_override_keeps_the_type(config, key, text, value):
         ("nett.towers", "2", "the config has no 'nett'; did you mean 'net.towers'?"),
         ("n.x", "2", "the config has no 'n'"),
         ("n", "2.5", "expected a whole number"),
-        ("n", "two", "expected a whole number"),
+        ("n", "two", "expected a whole number\n"),
+        ("n", "1" * 20, "expected a whole number of at most 19 digits\n"),
         ("f", "nan", "expected a number"),
         ("b", "maybe", "expected true or false"),
         ("t", "3", "expected a tuple such as"),
@@ -123,6 +124,9 @@ def test_a_count_is_a_whole_number_and_large_enough(text):
         cli.count("steps", text, least=4)
     assert str(error.value) == f"--steps={text}: expected a whole number of at least 4"
     assert cli.count("steps", "4", least=4) == 4
+    with pytest.raises(UserError, match=r"whole number of at least 1 and fewer than 19 digits$"):
+        cli.count("steps", "1" * 19)
+    assert cli.count("steps", "1" * 18) == int("1" * 18)
 
 
 def test_every_command_of_the_paper_page_is_a_config():

@@ -387,9 +387,9 @@ def test_a_module_of_the_callers_own_stays_what_it_was(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("from bsae import BASE", "it imports bsae, which is neither beside it nor installed"),
-        ("def get_config():\n    return None", "returns None; it needs dicts of settings"),
-        ("def get_config():\n    return []", r"returns \[\]; it needs dicts of settings"),
+        ("from bsae import BASE", "imports bsae, which is neither beside this file nor installed"),
+        ("def get_config():\n    return None", "returns None; it must return dicts of settings"),
+        ("def get_config():\n    return []", r"returns \[\]; it must return dicts of settings"),
     ],
 )
 def test_a_file_that_is_no_config_is_one_line(tmp_path, text, message):

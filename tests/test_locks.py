@@ -32,8 +32,8 @@ def test_without_locks_a_warning_says_so_once(tmp_path, how):
     assert done.returncode == 0, done.stderr
     [line] = done.stderr.splitlines()
     assert line == (
-        f"warning: {tmp_path} is on a file system without locks (Function not implemented): see "
-        "to it that no other process writes there"
+        f"warning: {tmp_path} is on a file system without locks (Function not implemented): make "
+        "sure that no other process writes there"
     )
 
 

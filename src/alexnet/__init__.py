@@ -1,4 +1,4 @@
-"""AlexNet (Krizhevsky, Sutskever, Hinton 2012) in JAX: the paper's text and the authors' source."""
+"""AlexNet (Krizhevsky, Sutskever, Hinton 2012) in JAX, after the paper and the authors' source."""
 
 import sys
 from typing import Any
@@ -12,8 +12,8 @@ if sys.argv[:1] == ["-m"]:  # Python is looking for a module to run, such as ale
 
         cli.help_first(runtime.what_runs(sys.orig_argv)[1].removeprefix("alexnet."), sys.argv[1:])
 
-# Public name: the module that defines it, imported on first use. No public name is a submodule's:
-# after `import alexnet.train`, `alexnet.train` is the module.
+# {public name: the module it is in}, imported on first use. No public name is also the name of a
+# submodule: `import alexnet.train` makes `alexnet.train` the module.
 _NAMES = {
     "load": "alexnet.inference.loading",
     "load_config": "alexnet.training.setup",

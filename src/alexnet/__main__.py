@@ -1,6 +1,6 @@
 """Lists the commands, or runs one: `alexnet train --config=...` is `python -m alexnet.train ...`.
 
-Nothing large is imported here, so that the command may still restart its process.
+Nothing large is imported here, as `runtime.begin_command` may restart the process.
 """
 
 import ast

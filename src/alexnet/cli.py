@@ -28,8 +28,8 @@ from alexnet.text import allowed, documented
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
-OWN_HELP = ("nets", "roofline")  # with a net named, their help lists its options too
-DIGITS = 19  # of the largest 64-bit integer
+OWN_HELP = ("nets", "roofline")  # their help on a net also lists the net's options
+DIGITS = 19  # digits in the largest 64-bit integer
 
 # A command's options: {name: (default, meaning)}. An option whose default is None is required.
 Options = Mapping[str, tuple[str | None, str]]
@@ -54,7 +54,8 @@ def run(command: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
+        # So that the flush at exit does not fail.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + 13)  # as if by SIGPIPE
     except Exception as error:
         if not (line := errors.circumstance(error)):
@@ -81,7 +82,7 @@ def parse(
     given = arguments([argument for argument in argv if not asks_help([argument])])
     file = given.pop("config", None)
     if not file:
-        raise UserError("which config? add --config=configs/digits.py, or another file there")
+        raise UserError("which config? add --config=configs/digits.py, or another file of configs/")
     found, overrides = {}, {}
     for name, text in given.items():
         if name in options:
@@ -180,10 +181,11 @@ def count(name: str, text: str, least: int = 1) -> int:
     """The whole number that `--name=text` gives.
 
     Raises:
-        UserError: if it is not a whole number, or is less than `least`.
+        UserError: if it is not a whole number, is less than `least` or has too many digits.
     """
     if not (text.isdecimal() and len(text) < DIGITS and int(text) >= least):
-        raise UserError(f"--{name}={text}: expected a whole number of at least {least}")
+        most = f" and fewer than {DIGITS} digits" if len(text) >= DIGITS else ""
+        raise UserError(f"--{name}={text}: expected a whole number of at least {least}{most}")
     return int(text)
 
 
@@ -212,7 +214,9 @@ def typed(name: str, text: str, old: Any) -> Any:
                     raise ValueError
                 return tuple(value)
     except (KeyError, TypeError, ValueError, SyntaxError, RecursionError, MemoryError):
-        raise UserError(f"--{name}={text}: expected {configs.expected(old)}") from None
+        long = type(old) is int and len(text) > DIGITS
+        most = f" of at most {DIGITS} digits" if long else ""
+        raise UserError(f"--{name}={text}: expected {configs.expected(old)}{most}") from None
     return text
 
 
@@ -233,10 +237,10 @@ def asks_help(argv: Sequence[str]) -> bool:
 
 
 def help_first(command: str, argv: Sequence[str]) -> None:
-    """Prints the help on `alexnet.<command>` and exits, if `argv` asks for that alone.
+    """Prints the help on `alexnet.<command>` and exits, if `argv` asks for it.
 
-    The help is read from the command's source, where OPTIONS is a literal: importing it would take
-    seconds. Help on a net or on a --config is left to the command.
+    The help is read from the command's source, where OPTIONS is a literal: importing the command
+    would take seconds. The command itself prints the help on a net or on a --config.
     """
     file = Path(__file__).with_name(f"{command}.py")
     if not file.is_file():
@@ -259,7 +263,7 @@ def command_help(doc: str, options: Options) -> str:
     parts = [doc.strip(), "Options and their defaults:", listing(settings)]
     if "config" in options:
         parts.append(
-            "--config.a.b=VALUE changes a setting; alexnet train --config=FILE --help lists all."
+            "--config.a.b=VALUE changes a setting; `alexnet train --config=FILE --help` lists them."
         )
     return "\n\n".join(parts)
 

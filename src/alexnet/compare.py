@@ -4,14 +4,16 @@
         [--format=text|markdown|csv|json] [--experiment=experiments/lrn.py:small]
         [--collect=experiments/results/NAME]
 
-DIR is the workdir of a sweep or a run, or a folder of runs or result files. A run belongs to the
-arm that has its config, whatever the run is called. The experiments are those recorded by the
-sweeps in DIR, or those named with --experiment. Errors are those of the last checkpoint: on
-CIFAR-10 the validation set is the test set, on which the best checkpoint was chosen.
+DIR is the workdir of a sweep or a run, or a folder of runs or result files. An experiment compares
+arms: configs that differ in a few settings. A run belongs to the arm that has its config, whatever
+the run is called. The experiments are those recorded by the sweeps in DIR, or those named with
+--experiment. By default, errors are those of the last checkpoint: on CIFAR-10 the best one was
+chosen on the test set, which serves as the validation set.
 
-A verdict is "supported" if the 95% interval lies on the claim's side of 0; "contradicted" if it
-does not, and the claimed effect is outside it; and "cannot tell" in between, with fewer than 5
-pairs of runs, or if the smallest effect that these could show exceeds the claimed one.
+A pair is a run of the arm and one of the baseline with the same seed. A verdict rests on the 95%
+interval of the mean difference in the pairs. It is "supported" if the interval lies on the claim's
+side of 0, and "contradicted" if not and the claimed effect lies outside the interval. Else it is
+"cannot tell", as with fewer than 5 pairs, or with too few to show the claimed effect.
 """
 
 import sys
@@ -26,7 +28,7 @@ OPTIONS = {
     "metric": ("last", "the errors of the last checkpoint, or of the best: last, best"),
     "baseline": ("", "the arm to compare with; by default the experiment's first"),
     "format": ("text", "text, markdown, csv or json"),
-    "experiment": ("", "files and scales that the runs may belong to, separated by commas"),
+    "experiment": ("", "the runs' experiments, FILE[:SCALE], separated by commas"),
     "collect": ("", "a folder to keep the results in: a JSON file for each run"),
 }
 FORMATS = {

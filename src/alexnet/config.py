@@ -66,9 +66,8 @@ class Kind:
         }
 
 
-Kinds = Mapping[
-    str, Kind
-]  # {"net.name": ...}; this file may not import the nets, so callers pass these
+# {"net.name": Kind}. Callers pass it, as this file must not import the nets.
+Kinds = Mapping[str, Kind]
 
 
 def load(file_and_variant: str, kinds: Kinds) -> ml_collections.ConfigDict:
@@ -103,7 +102,7 @@ def load(file_and_variant: str, kinds: Kinds) -> ml_collections.ConfigDict:
     if not _are_settings(layers):
         raise UserError(
             f"{path}, line {get_config.__code__.co_firstlineno}: get_config() returns "
-            f"{_short(found)}; it needs dicts of settings"
+            f"{_short(found)}; it must return dicts of settings"
         )
     everything, *layers = layers
     try:
@@ -127,7 +126,7 @@ def run_file(path: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def blamed_on(path: Path, variant: str = "") -> Iterator[None]:
-    """Turns an error raised in a user's file, or one beside it, into a UserError with its line."""
+    """Turns an error in a user's file, or in a file beside it, into a UserError with the line."""
     try:
         yield
     except UserError as error:
@@ -151,7 +150,7 @@ def _blame(path: Path, error: BaseException) -> str:
         if frame.filename == str(path) or Path(frame.filename).parent == folder:
             where = f"{frame.filename}, line {frame.lineno}"
     if isinstance(error, ModuleNotFoundError):
-        return f"{where}: it imports {error.name}, which is neither beside it nor installed"
+        return f"{where}: imports {error.name}, which is neither beside this file nor installed"
     return f"{where}: {type(error).__name__}: {one_line(error)}"
 
 
@@ -232,7 +231,7 @@ def _choose(
 
 
 def _like(old: Any, key: str, value: Any) -> Any:
-    """`value`, which must have the type of `old`, the value it replaces; 1 will do for 1.0."""
+    """`value`, which must have the type of `old`, which it replaces; an int may replace a float."""
     if _is_section(old):
         inside = ", ".join(f"config.{key}.{part}" for part in old) or "nothing"
         raise UserError(f"a section; set what is in it: {inside}", f"config.{key}={value}")
@@ -403,9 +402,10 @@ def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in settings.items():
         *sections, name = key.split(".")
         section = tree
-        for part in sections:
+        for depth, part in enumerate(sections, 1):
             section = section.setdefault(part, {})
             if not isinstance(section, dict):
-                raise UserError(f"has a value, and so has {key}: keep one", f"config.{part}")
+                whole = ".".join(sections[:depth])
+                raise UserError(f"has a value, and so has {key}: keep one", f"config.{whole}")
         section[name] = value
     return tree

@@ -7,14 +7,14 @@
 
 A source is a .caffemodel (for the variants caffe_alexnet and caffenet), a .pth, .pt or .safetensors
 of torchvision's alexnet (for torchvision), or a .safetensors that this command wrote. The new
-workdir holds a run before its first step: evaluate its "last" checkpoint, or train it on. The
-dataset need not be prepared.
+workdir holds a run at step 0: evaluate its checkpoint "last", or train it. The dataset need not be
+prepared.
 
 A target is a .safetensors or a .stablehlo. The .safetensors holds the arrays under the names of
 `alexnet.models.network` ("conv1.kernel"), the class names and the mean image; `alexnet.load` reads
 it without a workdir. With --names=torchvision it has torchvision's names and shapes. The .stablehlo
 is a program that contains the weights (see `alexnet.formats.stablehlo`). It takes images of the
-net's size: crop larger ones centrally.
+net's size; crop larger ones to their centre first.
 """
 
 import os
@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> None:
         parse(argv, OPTIONS, KINDS)
     given = arguments(argv)
     if ("source" in given) == ("target" in given):
-        raise UserError("add either --source=FILE, to read weights, or --target=FILE, to write")
+        raise UserError("give either --source=FILE, to read weights, or --target=FILE, to write")
     if "source" in given:
         config, options = parse(argv, {name: OPTIONS[name] for name in IN}, KINDS)
         source, workdir = (path(name, options[name]) for name in ("source", "workdir"))
@@ -87,7 +87,7 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
     check_settings(config)
     checkpoint.check_path(workdir)
     if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
-        raise UserError(f"--workdir={workdir} is there already: choose another")
+        raise UserError(f"--workdir={workdir} already exists: choose another")
     if not (os.path.isfile(source) and os.access(source, os.R_OK)):
         raise UserError(f"--source={source}: no such file, or it cannot be read")
 

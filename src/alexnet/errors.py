@@ -1,4 +1,4 @@
-"""The one exception for mistakes a user can mend, and the checks that raise it."""
+"""The one exception for mistakes a user can correct, and the checks that raise it."""
 
 import difflib
 import math
@@ -30,11 +30,11 @@ class UserError(ValueError):
         return f"{self.argument}: {self.text}" if self.argument else self.text
 
     def within(self, section: str) -> "UserError":
-        """The same error about the argument in its section: "config.net.remove" for "remove"."""
+        """The same error with the section in the argument's name: config.net.remove for remove."""
         return UserError(self.text, f"{section}.{self.argument}")
 
     def line(self) -> str:
-        """The line that a command prints, where the argument is an option."""
+        """The line that a command prints: an argument gets the `--` of an option."""
         return f"error: {'--' if re.match(r'[a-z][a-z_.0-9]*(=|$)', self.argument) else ''}{self}"
 
 
@@ -78,29 +78,32 @@ def choice(name: str, value: str, allowed: Collection[Word]) -> Word:
 def local_path(name: str, text: str) -> Path:
     """The path that a user wrote, with `~` expanded. Raises UserError for a URL or a bad path."""
     if re.match(r"[A-Za-z][\w+.-]*://", text):
-        raise UserError("only local paths work: mount it, or copy it here", f"{name}={text}")
+        what = "only local paths work: mount the remote folder, or copy it here"
+        raise UserError(what, f"{name}={text}")
     if "\0" in text:
         raise UserError("a path has no null bytes", f"{name}={text!r}")
     try:
         return Path(text).expanduser()
     except RuntimeError:
         user = Path(text).parts[0]
-        mend = f"write ./{user} if it is a name" if user[1:] else "set HOME, or write it in full"
-        raise UserError(f"there is no home folder {user}: {mend}", f"{name}={text}") from None
+        advice = f"write ./{user} if a file is called so" if user[1:] else "set HOME"
+        what = f"there is no home folder {user}: {advice}, or write the whole path"
+        raise UserError(what, f"{name}={text}") from None
 
 
 def circumstance(error: BaseException) -> str:
-    """A line about an error of the machine, which is no bug here; "" for any other error."""
+    """A line about an error of the machine, not of this program; "" for any other error."""
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}"
     if isinstance(error, UnicodeEncodeError):
-        return f"{error.object!a}: {error.encoding} has no such characters: set PYTHONUTF8=1"
+        return f"{error.object!a}: {error.encoding} lacks these characters; set PYTHONUTF8=1"
     if "Unable to initialize backend" in str(error):
         return f"jax has no device ({one_line(error)})"
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
         what = " ".join(filter(None, ("out of memory", one_line(error) and f"({one_line(error)})")))
-        return f"{what}: choose a smaller config.batch_size, or raise config.accumulate"
+        advice = "choose a smaller config.batch_size or raise config.accumulate"
+        return f"{what}: when training, {advice}"
     return ""
 
 

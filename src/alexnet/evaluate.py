@@ -5,9 +5,10 @@
         [--split=validation|train|test] [--config.data.*=... --config.mesh.*=...]
 
 The softmax outputs of several nets are averaged, equally or by weight. The nets may differ; their
-images and classes must be the same. Table 2 of the paper (validation, top-1 / top-5 error):
+images and classes must be the same. Table 2 of the paper (validation, top-1 / top-5 error), all
+with --ten_crop:
 
-    1 CNN    40.7 / 18.2   a run of configs/imagenet.py:original, --ten_crop
+    1 CNN    40.7 / 18.2   a run of configs/imagenet.py:original
     5 CNNs   38.1 / 16.4   five of them, each with its own --config.seed
     1 CNN*   39.0 / 16.6   a run of configs/imagenet.py:fine_tune
     7 CNNs*  36.7 / 15.4   the five and two of fine_tune
@@ -33,7 +34,7 @@ from alexnet.workdir import checkpoint, record
 
 OPTIONS = {
     "workdir": (None, "the folder of the run, or of several, separated by commas"),
-    "weights": ("", "of several runs, such as 2,1; equal by default"),
+    "weights": ("", "each run's share of the average, such as 2,1; equal by default"),
     "views": ("centre", "of each image: centre, ten_crop (or just --ten_crop), nine_crop"),
     "checkpoint": ("best", "best on the validation images, last, or the number of a step"),
     "split": ("validation", "which images: validation, train or, if there is one, test"),
@@ -67,9 +68,11 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(f"--views={views}: choose one of {', '.join(VIEWS)}")
     step = checkpoint.which(options["checkpoint"])
     if options["coordinator"] and len(workdirs) > 1:
-        raise UserError("--coordinator: several processes evaluate one run at a time")
+        raise UserError(
+            "--coordinator: several processes cannot average runs; evaluate one run at a time"
+        )
     texts = {name.removeprefix("config."): text for name, text in settings.items()}
-    # Before the processes wait for each other: all of them see the same mistake.
+    # Checked before the processes wait for each other: each reports the mistake and ends.
     overrides = [typed_overrides(record.saved_config(workdir), texts) for workdir in workdirs]
     for workdir in workdirs:
         record.evaluations(workdir)
@@ -86,7 +89,10 @@ def evaluate(
     views: str,
     overrides: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Evaluates each run with its `overrides`; prints and records its errors, and the average's."""
+    """Evaluates each run with its `overrides`: prints and records its errors.
+
+    The errors of an average are printed only.
+    """
     nets = [
         load(workdir, step, overrides=changes)
         for workdir, changes in zip(workdirs, overrides, strict=True)
@@ -94,12 +100,12 @@ def evaluate(
     for net in nets[1:]:
         if net.classes != nets[0].classes:
             raise UserError(
-                f"{workdirs[0]}: {len(nets[0].classes)} classes and {net.about.source}: "
-                f"{len(net.classes)} classes cannot be averaged: names or order differ"
+                f"the classes of {workdirs[0]} ({len(nets[0].classes)}) and of {net.about.source} "
+                f"({len(net.classes)}) differ in number, name or order: they cannot be averaged"
             )
 
     first = jax.process_index() == 0
-    top5 = "top-5 error {:.2%}, " if len(nets[0].classes) > 5 else ""  # of five it is 0
+    top5 = "top-5 error {:.2%}, " if len(nets[0].classes) > 5 else ""  # of five it is always 0
     for net in nets if first and views == "ten_crop" else ():
         if not net.config.augment.flip:
             print(
@@ -138,7 +144,7 @@ def evaluate(
 
 
 def folders(text: str) -> list[Path]:
-    """The workdirs that --workdir names: several between commas, or one with commas in its name."""
+    """The workdirs of --workdir: several, separated by commas, or one with commas in its name."""
     whole = path("workdir", text)
     return [whole] if whole.is_dir() else [path("workdir", part) for part in text.split(",")]
 

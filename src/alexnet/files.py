@@ -42,11 +42,11 @@ def read_bytes(path: Path) -> bytes:
     raise UserError(f"{path} is {called}, not a file")
 
 
-def read_json(path: Path, kind: type, mend: str) -> Any:
-    """The content of a JSON file, which must be of type `kind`: a dict, a list, or any object.
+def read_json(path: Path, kind: type, advice: str) -> Any:
+    """The content of a JSON file, which must be of type `kind`: dict, list, or object for any.
 
     Args:
-        mend: what the user should do about a damaged file.
+        advice: what the user should do about a damaged file.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -57,15 +57,15 @@ def read_json(path: Path, kind: type, mend: str) -> Any:
         found = json.loads(content)
     except (ValueError, RecursionError) as error:
         what = one_line(error) if content.strip() else "it is empty"
-        raise UserError(f"{path} is damaged ({what}): {mend}") from None
+        raise UserError(f"{path} is damaged ({what}): {advice}") from None
     if not isinstance(found, kind):
-        raise UserError(f"{path} is damaged (it holds no {kind.__name__}): {mend}")
+        raise UserError(f"{path} is damaged (it does not hold {WORDS[kind]}): {advice}")
     return found
 
 
-def read_sealed(path: Path, mend: str) -> dict[str, Any]:
+def read_sealed(path: Path, advice: str) -> dict[str, Any]:
     """An object that was written `sealed`. Raises as `read_json` and `unsealed` do."""
-    return unsealed(read_json(path, dict, mend), str(path), mend)
+    return unsealed(read_json(path, dict, advice), str(path), advice)
 
 
 @contextlib.contextmanager
@@ -83,19 +83,19 @@ def write_json(value: Any, path: Path) -> None:
 
 
 def sealed(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row with its digest appended, which `unsealed` checks."""
+    """The row, a JSON object, with its digest appended; `unsealed` checks it."""
     return {**row, SEAL: _digest(row)}
 
 
-def unsealed(row: Mapping[str, Any], where: str, mend: str) -> dict[str, Any]:
-    """A row without its digest; rows of earlier versions have none.
+def unsealed(row: Mapping[str, Any], where: str, advice: str) -> dict[str, Any]:
+    """A row without its digest; earlier versions of this program wrote none.
 
     Raises:
         UserError: if the row has changed since it was sealed.
     """
     found = {name: value for name, value in row.items() if name != SEAL}
     if row.get(SEAL, _digest(found)) != _digest(found):
-        raise UserError(f"{where} is damaged (its digest differs): {mend}")
+        raise UserError(f"{where} is damaged (its digest differs): {advice}")
     return found
 
 
@@ -104,14 +104,16 @@ def _digest(row: Mapping[str, Any]) -> str:
     return f"{zlib.crc32(json.dumps(row, sort_keys=True).encode()):08x}"
 
 
-def check_types(found: Mapping[str, Any], types: Mapping[str, type], where: str, mend: str) -> None:
-    """Raises UserError if a value is missing or is of another type; whole numbers are numbers."""
+def check_types(
+    found: Mapping[str, Any], types: Mapping[str, type], where: str, advice: str
+) -> None:
+    """Raises UserError if a value is missing or has another type; an int may be a float."""
     for name, kind in types.items():
         if name not in found:
-            raise UserError(f"{where} is damaged (it has no {name}): {mend}")
+            raise UserError(f"{where} is damaged (it has no {name}): {advice}")
         value = found[name]
         fits = isinstance(value, (int, float) if kind is float else kind)
         if not fits or (isinstance(value, bool) and kind is not bool):
             raise UserError(
-                f"{where} is damaged ({name} is {value!r:.40}, not {WORDS[kind]}): {mend}"
+                f"{where} is damaged ({name} is {value!r:.40}, not {WORDS[kind]}): {advice}"
             )

@@ -1,7 +1,8 @@
 """Locks on open files: one process works while the others wait or give up.
 
-The system frees a lock when its file is closed, so also when its process is killed. Some file
-systems (Lustre, some NFS) and Windows have no locks: a warning says so, and work goes on without.
+The system frees a lock when its file is closed, even if its process is killed. Windows lacks
+these locks, as do some file systems (some NFS, or Lustre mounted without them): a warning says so,
+and work continues without.
 """
 
 import errno
@@ -39,7 +40,7 @@ def _warn(file: IO, reason: int) -> None:
     if folder not in _warned:
         _warned.add(folder)
         print(
-            f"warning: {folder} is on a file system without locks ({os.strerror(reason)}): see to "
-            "it that no other process writes there",
+            f"warning: {folder} is on a file system without locks ({os.strerror(reason)}): make "
+            "sure that no other process writes there",
             file=sys.stderr,
         )

@@ -4,8 +4,8 @@
     python -m alexnet.nets --config=configs/imagenet.py:one_gpu [--config.a.b=value]
     python -m alexnet.nets --workdir=runs/digits
 
-Name the net (`alexnet.nets NAME --help` lists its options), or take that of a config or a run, with
-as many classes as the dataset has.
+Name a net (`alexnet.nets NAME --help` lists its options), or give a config or a run, whose net then
+has as many classes as its dataset.
 """
 
 import sys
@@ -40,12 +40,13 @@ OPTIONS = {
 
 
 def main(argv: Sequence[str]) -> None:
-    """Prints the table of the net named first; its options follow as --name=value."""
+    """Prints the table of a net: one named first, with options, or a --config's or --workdir's."""
     name, flags = positional(argv)
     if asks_help(argv):
         print(command_help(__doc__, OPTIONS))
         if name:
-            print(f"\nOf net {name}:\n\n{listing(described(defaults(name), build, NETS[name]))}")
+            settings = described(defaults(name), build, NETS[name])
+            print(f"\nOptions of net {name}:\n\n{listing(settings)}")
     elif name:
         print(describe(named(name, arguments(flags))))
     elif any(flag.startswith("--workdir=") for flag in flags):

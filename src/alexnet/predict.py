@@ -4,7 +4,7 @@
         [--checkpoint=best|last|STEP] [--top=5] [--json]
 
 A workdir is enough; its dataset is not needed. --workdir also takes a .safetensors that
-`alexnet.convert` wrote. --json prints {"photo.jpg": [["class", .9], ...]}.
+`alexnet.convert` wrote. --json prints {"photo.jpg": [["class", 0.9], ...]}.
 """
 
 import json
@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> None:
     if not photos:
         raise UserError("which photos? name one or more files")
     top, as_json = count("top", options["top"]), typed("json", options["json"], False)
-    from alexnet.inference.loading import load  # imports JAX, which checks do not need
+    from alexnet.inference.loading import load  # imports JAX, which the checks do not need
     from alexnet.workdir import checkpoint
 
     net = load(workdir, checkpoint.which(options["checkpoint"]))

@@ -4,10 +4,11 @@
         [--config.a.b=value]
 
 A few steps on real batches run under jax.profiler. Each XLA operation counts for the layer that its
-metadata names. XLA fuses neighbours, so a bias or a ReLU may count with the layer before or after
-it. Operations that run at once share the time equally, so that all of them add up to the step. The
-floor is the time of a layer's multiply-adds at the rate of a large matrix product, measured first.
-The trace in --trace opens in TensorBoard or Perfetto.
+metadata names. XLA fuses neighbouring operations, so a bias or a ReLU may count with the layer
+before or after it. Operations that run at the same time share that time equally, so that all times
+add up to the step's. The floor is the time that a layer's multiply-adds would take at the rate of a
+large matrix product, which is measured first. The trace in --trace opens in TensorBoard or
+Perfetto.
 """
 
 import itertools
@@ -75,11 +76,11 @@ def main(argv: Sequence[str]) -> None:
 
 
 def describe(net: Net, batch: int, spent: hlo.Spent, seconds: float, rate: float) -> str:
-    """The table: times, work, and how close each layer comes to the floor."""
+    """The table: times, work, and each layer's speed as a share of the floor's."""
     costs = {row.name: row.training * net.towers for row in cost.costs(net, batch)}
     total = sum(sum(ms.values()) for ms in spent.values())
     lines: list[Sequence[str]] = [
-        ("layer", "forward ms", "gradient ms", "share", "GFLOP", "GFLOP/s", "of the floor's")
+        ("layer", "forward ms", "gradient ms", "share", "GFLOP", "GFLOP/s", "of the floor")
     ]
     for name in [*costs, *SCOPES, "other"]:
         if name not in spent:

@@ -5,10 +5,10 @@
 
 The page is one HTML file, which opens without a network; its figures are also saved beside it as
 PNGs. DIR is a run, a sweep or another folder of runs. A page on several runs begins with their
-curves and the ablation tables of `alexnet compare`; of the runs in a folder, only the baseline's
-first gets the remaining parts. A part that cannot be made, such as predictions without the dataset,
-is named with the reason. Parts: curves, ablation, filters (Figure 3), predictions and neighbours
-(Figure 4), mistakes, net, config, provenance.
+curves and the ablation tables of `alexnet compare`; of the runs in a folder, only the first run of
+the baseline gets the other parts. A part that cannot be made, such as predictions without the
+dataset, is named with the reason. Parts: curves, ablation, filters (Figure 3), predictions
+and neighbours (Figure 4), mistakes, net, config, provenance.
 It needs matplotlib and jinja2: pip install matplotlib jinja2
 """
 
@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> None:
     from alexnet.sweeps import plan, results  # these import JAX, which the checks above do not need
     from alexnet.workdir import checkpoint
 
-    # In a sweep, `DIR/*` includes the folder of its plans. A folder of runs may be named alike.
+    # In a sweep, `DIR/*` includes the folder of its plans. A folder of runs may have the same name.
     plans = [one for one in dirs if one.name == plan.RECORDS and not results.workdirs(one)]
     dirs = [folder for folder in dirs if folder not in plans] or dirs
     workdirs = [run for folder in dirs for run in runs_in(folder)]

@@ -1,10 +1,10 @@
-"""Prints the cost of a training step (`alexnet.analysis.cost`) and how long machines take for it.
+"""Prints the cost of a training step (`alexnet.analysis.cost`), and its time on some machines.
 
     python -m alexnet.roofline alexnet --batch=128 --towers=2
 
 Nothing is run and nothing here needs JAX: every figure is computed, not measured. docs/scaling.md
-explains them. The options are the batch and the net's, which `alexnet.roofline NAME --help` lists.
-G and T are powers of ten; MiB is 2^20 bytes.
+explains them. `alexnet.roofline NAME --help` lists the options, --batch and the net's own.
+G is 10^9, T is 10^12; MiB is 2^20 bytes.
 """
 
 import sys
@@ -43,10 +43,10 @@ class Machine(NamedTuple):
     link_gbs: float
 
 
-# The only figures here that are not computed. GeForce GTX 580 specifications: 512 cores x 2 x 1.544
-# GHz; 384 bits x 4.008 Gbit/s; 16 lanes of PCIe 2.0 x 5 Gbit/s x 8/10 (PCI-SIG). NVIDIA H100 data
-# sheet, SXM column: FP32; TF32 and BF16 tensor cores, quoted "with sparsity" there and halved
-# here; 3.35 TB/s; NVLink 900 GB/s, which counts both directions.
+# From specifications. GeForce GTX 580: 512 cores x 2 x 1.544 GHz; 384 bits x 4.008 Gbit/s; 16 lanes
+# of PCIe 2.0 x 5 Gbit/s x 8/10 (PCI-SIG). NVIDIA H100 data sheet, SXM column: FP32; TF32 and BF16
+# tensor cores, quoted "with sparsity" there and halved here; 3.35 TB/s; NVLink 900 GB/s, which
+# counts both directions.
 MACHINES = (
     Machine("2 GTX 580 float32", 2, 1.58, 192, 8),
     *(
@@ -70,7 +70,7 @@ def exchange(net: Net, batch: int, data: int, tower: int) -> tuple[cost.Collecti
 
 
 def seconds(net: Net, batch: int, machine: Machine) -> tuple[float, float]:
-    """(computing, link) of a step; each row computes for max(FLOP / peak, bytes / bandwidth)."""
+    """Seconds of a step: (computing, link). A row takes max(FLOP / peak, bytes / bandwidth)."""
     data, tower = layouts(net, batch, machine.devices)[0]
     peak, bandwidth = machine.tflops * 1e12, machine.memory_gbs * 1e9
     rows = cost.costs(net, batch / data)

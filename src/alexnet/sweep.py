@@ -5,8 +5,8 @@
     python -m alexnet.sweep --config=configs/digits.py --config.net.remove={,conv3,conv4} \\
         --config.seed={0..4} --workdir=DIR
 
-Without an experiment, a setting that is given several times, as by the shell's braces, has several
-values, and all combinations are trained. Everything is checked before the first run starts. The
+Without an experiment, give a setting several times for several values, as the shell's braces do:
+all combinations are trained. Everything is checked before the first run starts. The
 same command resumes a sweep exactly where it stopped, and repeats no finished run. A run's output
 is in `output.txt` in its folder. `alexnet compare DIR` compares the results.
 """
@@ -33,7 +33,10 @@ OPTIONS = {
     "seeds": ("", "how many, from 0; by default as many as the experiment plans"),
     "jobs": ("1", "processes at a time, each on its share of the cores or GPUs"),
     "cores": ("", "for each run; results depend on them, so a sweep cannot change them later"),
-    "slurm": ("", "submit the runs as an array job to this partition, or just --slurm"),
+    "slurm": (
+        "",
+        "submit the runs as an array job to this partition; just --slurm: to the default one",
+    ),
     "dry_run": ("false", "true, or just --dry_run: check and show the plan"),
     "retry": ("false", "true, or just --retry: run failed runs again"),
 }
@@ -75,7 +78,7 @@ def work_off(running: Runner, jobs: Sequence[Job], workdir: Path) -> None:
         with board.Board(jobs) as shown:
             running.run(shown.show)
     except Interrupted:
-        print("stopped, after a checkpoint of each run; the same command goes on from there")
+        print("stopped, after a checkpoint of each run; the same command continues from there")
         raise
     failed = [job for job in jobs if job.state in ("failed", "left out")]
     for job in failed:
@@ -95,7 +98,7 @@ def submit(jobs: Sequence[Job], workdir: Path, cores: int, partition: str) -> No
     sent = slurm.submit(items, workdir, cores, "" if partition == "true" else partition)
     print(f"{len(sent)} runs submitted; see squeue, and alexnet compare {workdir}")
     if any(item.needs for item in items):
-        print("once they are done, the same command without --slurm does what depends on them")
+        print("once they are done, the same command without --slurm runs what depends on them")
 
 
 def read(argv: Sequence[str]) -> tuple[list[str], dict[str, str], dict[str, list[str]]]:
@@ -118,7 +121,7 @@ def read(argv: Sequence[str]) -> tuple[list[str], dict[str, str], dict[str, list
     options = cli.values(plain, OPTIONS)
     for name in ("dry_run", "retry"):
         if options[name] not in ("true", "false"):
-            raise UserError(f"--{name}={options[name]}: true or false")
+            raise UserError(f"--{name}={options[name]}: write true or false")
     if bool(files) == bool(options["config"]):
         raise UserError(
             "which runs? give an experiment such as experiments/lrn.py, or --config=configs/X.py"
@@ -160,12 +163,15 @@ def unique(items: Sequence[Item]) -> list[Item]:
             item.needs,
             item.config.to_dict(),
         ):
-            raise UserError(f"two different runs are called {item.name}: give each its own workdir")
+            raise UserError(
+                f"two different runs are called {item.name}: sweep their experiments in different "
+                "workdirs"
+            )
     return list(found.values())
 
 
 def agreed_cores(text: str, workdir: Path, jobs: int) -> int:
-    """The cores for each run: as many as the sweep began with, or a job's share of the machine.
+    """The cores for each run: `text`, else as many as the sweep began with, else a job's share.
 
     Raises:
         UserError: if `text` is another number than the sweep began with.
@@ -174,8 +180,8 @@ def agreed_cores(text: str, workdir: Path, jobs: int) -> int:
     asked = cli.count("cores", text) if text else 0
     if known and asked and known != {asked}:
         raise UserError(
-            f"the runs in {workdir} compute with {', '.join(map(str, known))}, and results depend "
-            "on it: choose another workdir",
+            f"the runs in {workdir} use {', '.join(map(str, known))}, and results depend on the "
+            "number of cores: choose another workdir",
             f"cores={asked}",
         )
     return asked or next(iter(known), 0) or max(1, runner.cpu_count() // jobs)
@@ -214,7 +220,7 @@ def described(
 
 def said(overrides: Mapping[str, Any]) -> str:
     """An arm's overrides, as a user writes them."""
-    return ", ".join(f"{key}={value!r}" for key, value in overrides.items()) or "as it is"
+    return ", ".join(f"{key}={value!r}" for key, value in overrides.items()) or "no overrides"
 
 
 def on(options: dict[str, str], name: str) -> bool:

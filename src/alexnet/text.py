@@ -49,19 +49,23 @@ def printable(name: str) -> str:
 
 
 def some(names: Sequence[str], most: int, count: int | None = None) -> str:
-    """The first `most` names and how many are left, of `count` or of all: "a, b and 3 more"."""
+    """The first `most` names and how many more there are: "a, b and 3 more".
+
+    Args:
+        count: how many there are in all, if `names` does not hold them all.
+    """
     shown, more = ", ".join(names[:most]), (count or len(names)) - most
     return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def say(line: str) -> None:
-    """Prints a line on stderr, unless it is closed."""
+    """Prints a line on stderr, unless stderr is closed."""
     with contextlib.suppress(OSError, ValueError):
         print(line, file=sys.stderr, flush=True)
 
 
 def documented(function: Callable[..., Any]) -> dict[str, str]:
-    """{argument: its meaning} in the docstring, Google style, of a function or class.
+    """{argument: its meaning} from the Google-style docstring of a function or class.
 
     A class's own docstring comes before those of its bases.
     """

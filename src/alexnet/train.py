@@ -3,8 +3,8 @@
     python -m alexnet.train --config=configs/digits.py --workdir=runs/digits [--config.a.b=value]
 
 The same command resumes a run exactly where it stopped. On Ctrl-C, SIGTERM, SIGUSR1 or SIGHUP the
-run finishes its step, saves a checkpoint and exits. A second signal ends it at once; it then
-resumes from the checkpoint before. Exit codes:
+run finishes its step, saves a checkpoint and exits. A second signal ends it at once; the same
+command then resumes from the last checkpoint before that. Exit codes:
 
     0      done
     2      an error that the last line on stderr names
@@ -24,7 +24,7 @@ OPTIONS = {
     "workdir": (None, "the folder of the run, where it starts or resumes"),
     "fresh": (
         "false",
-        "true, or just --fresh: start over; the workdir's content moves to its folder earlier-N",
+        "true, or just --fresh: start over; the workdir's content moves to earlier-N inside it",
     ),
     "coordinator": ("", "HOST:PORT of process 0, or auto under SLURM, Open MPI, ..."),
     "processes": ("", "how many processes train this run together"),

@@ -233,7 +233,7 @@ def test_a_message_on_torchvisions_file_has_its_names(folder, data_dir, tmp_path
 def test_caffes_two_nets_are_told_apart(folder, data_dir, tmp_path):
     source = written("caffenet", tmp_path)
     options = [f"--source={source}", f"--workdir={tmp_path / 'run'}"]
-    with pytest.raises(UserError, match="pool1 comes before norm1, which it follows in net caffe "):
+    with pytest.raises(UserError, match="has pool1 before norm1, but net caffe "):
         convert.main([*flags("caffe_alexnet", folder, data_dir), *options])
     assert not (tmp_path / "run").exists()
 
@@ -241,12 +241,12 @@ def test_caffes_two_nets_are_told_apart(folder, data_dir, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "add either --source=FILE"),
-        (["--source=a.pth", "--target=b.stablehlo"], "add either --source=FILE"),
+        ([], "give either --source=FILE"),
+        (["--source=a.pth", "--target=b.stablehlo"], "give either --source=FILE"),
         (["--source={there}"], "--workdir is missing"),
-        (["--source={there}", "--workdir={full}"], "--workdir=.* is there already"),
+        (["--source={there}", "--workdir={full}"], "--workdir=.* already exists"),
         (["--source=no.caffemodel", "--workdir={new}"], "--source=no.caffemodel: no such file"),
-        (["--source={text}", "--workdir={new}"], "end it in .caffemodel, .safetensors"),
+        (["--source={text}", "--workdir={new}"], "its suffix must be .caffemodel, .safetensors"),
         (
             ["--source={there}", "--workdir={new}", "--config.net.remove=conv4"],
             r"conv5.weight is \(8, 6, 3, 3\) in .* and \(8, 8, 3, 3\) in net|conv4.weight is",
@@ -396,7 +396,7 @@ def test_what_to_do_next_works_in_a_workdir_of_any_name(folder, data_dir, tmp_pa
         (["--target=net.stablehlo"], "--workdir is missing"),
         (["--workdir={nothing}", "--target=net.stablehlo"], "holds no run"),
         (["--workdir={run}", "--target=net.onnx"], "end it in .safetensors or .stablehlo"),
-        (["--workdir={run}", "--target={there}"], "there.safetensors: exists"),
+        (["--workdir={run}", "--target={there}"], "there.safetensors: already exists"),
         (["--workdir={run}", "--target=no/net.safetensors"], "cannot write there: No such file"),
         (
             ["--workdir={run}", "--target=a.safetensors", "--names=his"],
@@ -404,7 +404,7 @@ def test_what_to_do_next_works_in_a_workdir_of_any_name(folder, data_dir, tmp_pa
         ),
         (
             ["--workdir={run}", "--target=a.safetensors", "--names=torchvision"],
-            "for .safetensors of net torchvision_alexnet alone",
+            "only possible for a .safetensors of net torchvision_alexnet",
         ),
         (["--workdir={run}", "--target=a.safetensors", "--checkpoint=first"], "choose best, last"),
         (["--workdir={run}", "--target=a.safetensors", "--checkpoint=best"], "ask for 'last'"),

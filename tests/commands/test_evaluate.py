@@ -31,7 +31,7 @@ def test_several_processes_evaluate_one_run(asked, tmp_path):
     argv = [f"--workdir={runs[0]},{runs[1]}"]
     evaluate.main(argv)
     assert asked[-1][:2] == (runs, [0.5, 0.5])
-    with pytest.raises(UserError, match="several processes evaluate one run at a time"):
+    with pytest.raises(UserError, match="several processes cannot average runs"):
         evaluate.main([*argv, "--coordinator=127.0.0.1:9"])
 
 

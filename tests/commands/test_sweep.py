@@ -58,7 +58,7 @@ def file(tmp_path, data_dir) -> str:
         (["FILE", "--config.seed=3"], "config.seed: .* write --seeds=N"),
         (["FILE", "--seeds=0"], "--seeds=0: expected a whole number of at least 1"),
         (["FILE", "--jobs=two"], "--jobs=two: expected"),
-        (["FILE", "--retry=perhaps"], "--retry=perhaps: true or false"),
+        (["FILE", "--retry=perhaps"], "--retry=perhaps: write true or false"),
         (["FILE", "--job=2"], "--job: no such option; did you mean 'jobs'"),
         (["--config=CONFIG", "--config.net.remove=conv9", "--config.net.remove="], "conv9"),
         (["--config=CONFIG", "--config.epochs=1", "--config.epochs=1"], "a value is given twice"),
@@ -186,7 +186,7 @@ def test_ctrl_c_lets_the_current_run_save_and_starts_no_other(tmp_path, capsys):
     assert order(tmp_path / "out") == ["slow-0"]
     said = capsys.readouterr().out
     assert "slow-0: stopped; 0 of 4 done" in said
-    assert "the same command goes on from there" in said
+    assert "the same command continues from there" in said
     assert not (tmp_path / "out/slow-0" / plan.FAILURE).exists()
 
 

@@ -85,22 +85,25 @@ BROKEN = {  # the file; after the file's name, the line
     "def get_config():\n    return get_config()": (
         ", line 2: RecursionError: maximum recursion depth exceeded"
     ),
-    "import nosuch": ", line 1: it imports nosuch, which is neither beside it nor installed",
+    "import nosuch": ", line 1: imports nosuch, which is neither beside this file nor installed",
     "import sys\nsys.exit(3)": ", line 2: SystemExit: 3",
     "x = 1\n\n\0\0": ", line 3: a null byte: the file is damaged, or not Python",
     "": ": it defines no get_config()",
     "get_config = 3": ": it defines no get_config()",
     "\ndef get_config():\n    return None": (
-        ", line 2: get_config() returns None; it needs dicts of settings"
+        ", line 2: get_config() returns None; it must return dicts of settings"
     ),
     "def get_config():\n    return 'abc'": (
-        ", line 1: get_config() returns 'abc'; it needs dicts of settings"
+        ", line 1: get_config() returns 'abc'; it must return dicts of settings"
     ),
     "def get_config():\n    return [{'seed': 1}, 3]": (
-        ", line 1: get_config() returns [{'seed': 1}, 3]; it needs dicts of settings"
+        ", line 1: get_config() returns [{'seed': 1}, 3]; it must return dicts of settings"
     ),
     "def get_config():\n    return {3: 4}": (
-        ", line 1: get_config() returns {3: 4}; it needs dicts of settings"
+        ", line 1: get_config() returns {3: 4}; it must return dicts of settings"
+    ),
+    "def get_config():\n    return {'a.b': 1, 'a.b.c': 2}": (
+        ": config.a.b: has a value, and so has a.b.c: keep one"
     ),
     "def get_config():\n    return {'net': 1, 'net.name': 'x'}": (
         ": config.net: has a value, and so has net.name: keep one"
@@ -167,14 +170,14 @@ LINES = {
         "--config.schedule.events: (1, 'colour_noise', 7): colour_noise is 1, on, or 0, off"
     ),
     f"{TRAIN} \"--config.optimizer.layer_decay=(('conv1',.1),('conv1',.2))\"": (
-        "--config.optimizer.layer_decay: 'conv1' is there twice: keep one"
+        "--config.optimizer.layer_decay: 'conv1' is listed twice: keep one"
     ),
     f"{TRAIN} --config.augment.mean_pixel=(1e400,0,0)": (
         "--config.augment.mean_pixel=(inf, 0, 0): expected a tuple"
     ),
     # Sizes
-    f"{TRAIN} --config.batch_size=100000000": "--config.batch_size=100000000: a step takes ",
-    f"{TRAIN} --config.net.kernels=(4000000,4000000,64,96,96)": "--config.net: a step takes ",
+    f"{TRAIN} --config.batch_size=100000000": "--config.batch_size=100000000: a step needs ",
+    f"{TRAIN} --config.net.kernels=(4000000,4000000,64,96,96)": "--config.net: a step needs ",
     f"{TRAIN} --config.data.image_size=20000": (
         "--config.data.image_size=20000: at most 4096 pixels"
     ),
@@ -184,7 +187,9 @@ LINES = {
     f"{TRAIN} --cpu_devices=²": "--cpu_devices=²: expected a whole number",
     "evaluate --workdir={world}/run --checkpoint=²": "--checkpoint=²: choose best, last or a step",
     "sweep {root}/experiments/lrn.py --workdir={new} --seeds=²": "--seeds=²: expected a whole",
-    f"roofline alexnet --batch={'9' * 5000}": f"--batch={'9' * 5000}: expected a whole number",
+    f"roofline alexnet --batch={'9' * 5000}": (
+        f"--batch={'9' * 5000}: expected a whole number of at least 1 and fewer than 19 digits"
+    ),
     # Paths
     "train --config={world}/NUL.py --workdir={new}": "--config=",
     "train --config={world}/small.py --workdir=~nobody_here/x": (
@@ -197,10 +202,10 @@ LINES = {
     "predict --workdir={world}/run {world}/fifo.png": "{world}/fifo.png is a FIFO, not a file",
     "predict --workdir={world}/run /dev/zero": "/dev/zero is a device, not a file",
     "predict --workdir={world}/run {world}": "{world} is a folder, not a file",
-    "predict --workdir={world}/run {world}/text.png": "{world}/text.png is no image that can be",
+    "predict --workdir={world}/run {world}/text.png": "{world}/text.png is not an image that can",
     "predict --workdir={world}/run {world}/text.png --json=x": "--json=x: expected true or false",
     "convert --config={digits} --source={world}/cut.safetensors --workdir={new}": (
-        "{world}/cut.safetensors is damaged, or no .safetensors"
+        "{world}/cut.safetensors is damaged, or not a .safetensors"
     ),
     "convert --config={digits} --source={world}/fifo.caffemodel --workdir={new}": (
         "--source={world}/fifo.caffemodel: no such file"
@@ -226,7 +231,7 @@ MEND = "restore it, or copy the one that the same command"
 CONFIG_JSON = {
     "": f"it is empty): {MEND}",
     "{": "Expecting property name",
-    "[]": f"it holds no dict): {MEND}",
+    "[]": f"it does not hold an object): {MEND}",
     "\x00\xff": "",
     "{}": f"it has no seed): {MEND}",
     '{"version": "x"}': "version is 'x', not a whole number)",

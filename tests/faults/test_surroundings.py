@@ -33,7 +33,8 @@ def test_a_user_without_a_home_is_told_what_to_set(nobody):
     with pytest.raises(UserError) as error:
         local_path("data_dir", "~/tensorflow_datasets")
     assert str(error.value) == (
-        "data_dir=~/tensorflow_datasets: there is no home folder ~: set HOME, or write it in full"
+        "data_dir=~/tensorflow_datasets: there is no home folder ~: set HOME, or write the whole "
+        "path"
     )
 
 
@@ -74,7 +75,7 @@ def test_a_locale_that_cannot_name_a_file_is_named(capsys):
     with pytest.raises(SystemExit):
         cli.run(lambda: "/photos/고양이".encode("ascii"))
     assert capsys.readouterr().err == (
-        "error: '/photos/\\uace0\\uc591\\uc774': ascii has no such characters: set PYTHONUTF8=1\n"
+        "error: '/photos/\\uace0\\uc591\\uc774': ascii lacks these characters; set PYTHONUTF8=1\n"
     )
 
 
