@@ -1,4 +1,4 @@
-r"""AlexNet on a folder of your own images: a sub-folder for each class, alone or in splits.
+r"""AlexNet on a folder of your own images: a sub-folder for each class, directly or within splits.
 
     python -m alexnet.train --config=configs/folder.py --workdir=runs/mine \
         --config.data.name=folder:/path/to/images
