@@ -26,6 +26,10 @@ def steps(tmp_path) -> list[int]:
     return [event.step for _, event in events(tmp_path) if event.HasField("summary")]
 
 
+def full(*_):
+    raise OSError(28, "No space left on device")
+
+
 def test_points_are_there_ten_seconds_later_at_most(tmp_path, now):
     curve = begun(tmp_path)
     for step, later in ((1, 0.0), (2, 9.5), (3, 0.5), (4, 9.5)):
@@ -55,19 +59,36 @@ def test_a_resumed_run_begins_by_forgetting_later_points(tmp_path):
     begun(tmp_path).close()
     assert not [e for _, e in events(tmp_path) if e.HasField("session_log")]
     begun(tmp_path / "again", purge=30).close()
-    [start] = [e for _, e in events(tmp_path / "again") if e.HasField("session_log")]
+    version, start = (event for _, event in events(tmp_path / "again"))
+    assert version.file_version == "brain.Event:2"  # TensorBoard forgets nothing in older files
     assert (start.step, start.session_log.status) == (30, SessionLog.START)
 
 
 def test_a_disk_that_is_full_ends_the_charts_with_one_word(tmp_path, now):
     failures = []
     curve = charts.Charts(tmp_path / "tensorboard/train", None, 0, failures.append)
-
-    def full(event):
-        raise OSError(28, "No space left on device")
-
+    curve.scalar("loss", 1.0, 1)
     curve._file.write_event = full
-    for step in range(3):
+    for step in (2, 3):
         curve.scalar("loss", 1.0, step)
+    assert steps(tmp_path) == [1]
     curve.close()
     assert [error.errno for error in failures] == [28]
+
+
+def test_a_disk_that_is_full_at_the_end_is_told(tmp_path):
+    failures = []
+    curve = charts.Charts(tmp_path / "tensorboard/train", None, 0, failures.append)
+    curve._file.flush = full
+    curve.close()
+    assert [error.errno for error in failures] == [28]
+
+
+def test_a_folder_that_cannot_be_made_ends_the_charts(tmp_path):
+    (tmp_path / "tensorboard").write_text("in the way")
+    failures = []
+    curve = charts.Charts(tmp_path / "tensorboard/train", None, 0, failures.append)
+    curve.scalar("loss", 1.0, 1)
+    curve.close()
+    [error] = failures
+    assert isinstance(error, OSError)

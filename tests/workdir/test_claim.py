@@ -76,6 +76,17 @@ def test_checkpoints_that_are_taken_away_are_missed(tiny, tmp_path):
         claim(tmp_path, tiny).__enter__()
 
 
+def test_checkpoints_of_an_earlier_versions_run_that_are_taken_away_are_missed(tiny, tmp_path):
+    record.save_config(tiny, tmp_path)
+    (tmp_path / "metrics.jsonl").touch()
+    (tmp_path / "checkpoints").mkdir()
+    with claim(tmp_path, tiny):  # it was stopped before it saved one
+        pass
+    (tmp_path / "checkpoints").rmdir()
+    with pytest.raises(UserError, match=r"checkpoints are gone: .* start over with --fresh"):
+        claim(tmp_path, tiny).__enter__()
+
+
 def test_what_a_resumed_run_may_change(tiny, tmp_path):
     with claim(tmp_path, tiny):
         pass

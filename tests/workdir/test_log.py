@@ -244,6 +244,20 @@ def test_plain_lines_are_rare(tmp_path, capsys, clock):
     assert "\r" not in out
 
 
+@pytest.mark.parametrize(
+    ("seconds", "left"),
+    [(86_399, "23:59:59"), (86_400, "1d 0h"), (172_799, "1d 23h"), (172_800, "2d 0h")],
+)
+def test_the_time_left_is_told_in_days_from_the_first_day_on(
+    tmp_path, capsys, clock, seconds, left
+):
+    with Log(tmp_path, 2 + seconds, 128, interval=0) as run:
+        for step in (1, 2):
+            clock.now += 1
+            train(run, step)
+    assert capsys.readouterr().out.endswith(f" ETA {left}\n")
+
+
 def test_top5_is_left_out_where_it_means_nothing(tmp_path, capsys, clock):
     with Log(tmp_path, 100, 128, top5=False) as run:
         for step in (99, 100):

@@ -1,10 +1,16 @@
 """The record of how a run was made."""
 
+import datetime
 import json
 import os
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 
+from alexnet import files
+from alexnet.workdir import provenance as module
 from alexnet.workdir.provenance import cores, provenance
 
 
@@ -14,6 +20,12 @@ def test_the_cores_that_xla_computes_with(monkeypatch):
     for nothing in ("", "0", "many"):
         monkeypatch.setenv("PJRT_NPROC", nothing)
         assert 1 <= cores() <= os.cpu_count()
+    own = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(own)})  # as `taskset` does
+    try:
+        assert cores() == 1
+    finally:
+        os.sched_setaffinity(0, own)
 
 
 @pytest.mark.parametrize(("count", "expected"), [(6, 6), (None, 1)])
@@ -26,22 +38,82 @@ def test_the_cores_of_systems_that_do_not_pin_processes(monkeypatch, count, expe
 
 def test_the_cores_are_recorded(tmp_path, monkeypatch):
     monkeypatch.setenv("PJRT_NPROC", "5")
+    before = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     with provenance(tmp_path, "1 x cpu"):
         pass
+    after = datetime.datetime.now(datetime.UTC)
     with pytest.raises(KeyError), provenance(tmp_path, "1 x cpu"):
         raise KeyError("x")
     first, second = json.loads((tmp_path / "provenance.json").read_text())
     assert (first["cores"], first["outcome"]) == (5, "done")
     assert second["outcome"] == "KeyError: 'x'"
+    began, ended = (datetime.datetime.fromisoformat(first[key]) for key in ("began", "ended"))
+    assert before <= began <= ended <= after
 
 
-def test_the_commit_is_that_of_the_code_that_was_loaded(monkeypatch):
-    from alexnet.workdir import provenance as module
+def test_a_damaged_record_is_put_aside_and_the_run_goes_on(tmp_path):
+    path = tmp_path / "provenance.json"
+    path.write_text('[{"command": "alex')
+    with provenance(tmp_path, "1 x cpu"):
+        pass
+    [entry] = json.loads(path.read_text())
+    assert entry["outcome"] == "done"
+    assert (tmp_path / "provenance.json.damaged").read_text() == '[{"command": "alex'
 
+
+def test_a_record_that_cannot_be_written_is_a_warning(tmp_path, monkeypatch, capsys):
+    def full(value, path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "write_json", full)
+    with provenance(tmp_path, "1 x cpu"):
+        pass
+    line = f"warning: {tmp_path}/provenance.json cannot be written (No space left on device)\n"
+    assert capsys.readouterr().err == 2 * line
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A folder that holds the package."""
+    if not shutil.which("git"):
+        pytest.skip("git is not installed")
+    monkeypatch.setattr(module, "ROOT", tmp_path)
     module.commit.cache_clear()
+    yield tmp_path
+    module.commit.cache_clear()
+
+
+def git(folder: Path, *arguments: str) -> str:
+    who = ("-c", "user.name=A", "-c", "user.email=a@example.com")
+    command = ["git", "-C", str(folder), *who, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_the_commit_is_that_of_the_code_that_was_loaded(root, monkeypatch):
+    git(root, "init", "-q")
+    (root / "a.py").write_text("1")
+    git(root, "add", "a.py")
+    git(root, "commit", "-q", "-m", "A")
+    (root / "notes").write_text("mine")  # not in the repository: no change of the code
     first = module.commit()
-    monkeypatch.setattr(module, "ROOT", module.ROOT / "src")  # no longer a checkout
-    assert module.commit() == first
+    assert first == git(root, "rev-parse", "HEAD")
+    (root / "a.py").write_text("2")
+    assert module.commit() == first  # what was loaded is what it was
+    module.commit.cache_clear()
+    assert module.commit() == first + "+"
+    monkeypatch.setattr(module, "ROOT", root / "package")  # installed in that checkout
+    module.ROOT.mkdir()
     module.commit.cache_clear()
     assert module.commit() is None
+
+
+def test_code_outside_a_checkout_has_no_commit(root, monkeypatch):
+    monkeypatch.chdir(root)
+    assert module.commit() is None
+    git(root, "init", "-q")
     module.commit.cache_clear()
+    assert module.commit() is None  # nothing is committed yet
+
+
+def test_the_root_is_that_of_a_checkout():
+    assert (module.ROOT / "tests/workdir" / Path(__file__).name).samefile(__file__)

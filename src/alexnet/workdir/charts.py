@@ -33,7 +33,6 @@ class Charts:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = EventsWriter(str(folder / "events"), f".{number:04}")
             if purge is not None:
-                self._write(Event(step=purge, file_version="brain.Event:2"))
                 start = SessionLog(status=SessionLog.START)
                 self._write(Event(step=purge, session_log=start))
 
