@@ -175,7 +175,8 @@ def test_without_a_dataset_the_classes_are_the_files(tmp_path, data_dir):
     source = written("caffenet", tmp_path, classes=5)  # odd: two towers share six
     options = [f"--source={source}", f"--workdir={tmp_path / 'run'}"]
     convert.main([*flags("caffenet", tmp_path / "nowhere", data_dir), *options])
-    params, _ = checkpoint.load_params(tmp_path / "run", "last")
+    params, progress = checkpoint.load_params(tmp_path / "run", "last")
+    assert progress.epoch == 0  # of training here
     assert params["fc8"]["bias"].shape == (2, 3)
     assert params["fc8"]["bias"][1, 2] == 0
     assert alexnet.load(tmp_path / "run", "last").net.classes == 5

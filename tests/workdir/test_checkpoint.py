@@ -203,6 +203,42 @@ def test_steps_only_go_forward(tmp_path):
     assert steps(tmp_path) == [5]
 
 
+def test_a_run_that_stops_with_an_error_finishes_its_save(tmp_path):
+    with pytest.raises(KeyboardInterrupt), Checkpoints(tmp_path) as checkpoints:
+        for step in (1, 2, 3):
+            checkpoints.save(step, make_state(step), Progress(), None)
+        raise KeyboardInterrupt
+    assert steps(tmp_path) == [2, 3]
+
+
+def test_a_save_that_is_gone_or_cannot_begin_is_a_line(tmp_path, capfd, monkeypatch):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, make_state(1), Progress(), None)
+        checkpoints.save(2, make_state(2), Progress(), None)
+        checkpoints._writer.wait_until_finished()
+        shutil.rmtree(tmp_path / "2")
+        checkpoints.wait()
+        assert (checkpoints.failure, checkpoints.saved) == (f"it is gone: {tmp_path}/2", 1)
+
+        def full(*_, **__):
+            raise OSError(28, "No space left on device")
+
+        checkpoints.save(2, make_state(2), Progress(), None)
+        checkpoints.wait()
+        monkeypatch.setattr(checkpoints._writer, "save", full)
+        checkpoints.save(3, make_state(3), Progress(), None)
+        checkpoints.wait()
+        assert (checkpoints.failure, checkpoints.saved) == ("No space left on device", 2)
+    assert steps(tmp_path) == [1, 2]
+    assert capfd.readouterr().err.splitlines() == [
+        f"step {number} could not be saved ({why}): step {stays} stays; training goes on"
+        for number, why, stays in (
+            (2, f"it is gone: {tmp_path}/2", 1),
+            (3, "No space left on device", 2),
+        )
+    ]
+
+
 def damage_record(directory: Path) -> None:
     path = directory / "_CHECKPOINT_METADATA"
     path.write_text(path.read_text().replace('"epoch": 3', '"epoch": 2'))
@@ -282,10 +318,18 @@ def test_other_leaves_are_named(tmp_path, capfd):
     assert steps(tmp_path) == [1, 3]
 
 
-def test_leftovers_are_removed(tmp_path):
+def test_leftovers_are_removed(tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise PermissionError(1, "Operation not permitted")
+
     save(tmp_path, {1: 0.1})
     for name in ("2.orbax-checkpoint-tmp", "0.deleted"):
         shutil.copytree(tmp_path / "1", tmp_path / name)
+    with monkeypatch.context() as system:
+        system.setattr(os, "unlink", refused)
+        with Checkpoints(tmp_path) as checkpoints:  # what cannot be removed is in nobody's way
+            assert checkpoints.saved == 1
+    assert (tmp_path / "0.deleted/_CHECKPOINT_METADATA").exists()
     with Checkpoints(tmp_path) as checkpoints:
         assert [path.name for path in tmp_path.iterdir()] == ["1"]
         assert checkpoints.restore(like(make_state(0)))[1] == 1

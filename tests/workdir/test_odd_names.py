@@ -70,7 +70,7 @@ def test_a_run_that_was_saved_there_is_rescued_as_the_error_says(
     with pytest.raises(UserError, match="its files were not put together") as error:
         evaluate.main([f"--workdir={workdir}"])
     part, state = re.search(
-        "all that is in (.*) to (.*), give that folder", str(error.value)
+        "copy everything in (.*) to (.*), and take that", str(error.value)
     ).groups()
     shutil.copytree(part, state, dirs_exist_ok=True)
     moved = workdir.rename(tmp_path / "moved")

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from alexnet import files
 from alexnet.errors import UserError
 from alexnet.workdir import record
 from alexnet.workdir.record import Validation
@@ -24,6 +25,9 @@ def test_an_evaluation_that_was_changed_is_damaged(tmp_path):
     path = tmp_path / "evaluation.json"
     path.write_text(path.read_text().replace("1.0", "0.5"))
     with pytest.raises(UserError, match=r"evaluation.json, row 1, is damaged"):
+        record.evaluations(tmp_path)
+    path.write_text(json.dumps([files.sealed({"views": "centre", "loss": 0.5})]))
+    with pytest.raises(UserError, match=r"row 1, is damaged .it has no split.: delete it, and"):
         record.evaluations(tmp_path)
 
 
@@ -56,6 +60,12 @@ def test_a_config_that_was_changed_on_purpose_needs_no_digest(tmp_path, tiny):
 def test_a_runs_id_is_no_setting(tiny):
     found = record.current(record.versioned(tiny) | {"run": "abc"}, "config.json")
     assert found.to_dict() == tiny.to_dict()
+
+
+def test_a_version_that_is_no_number_is_damage(tiny):
+    found = record.versioned(tiny) | {"version": "7"}
+    with pytest.raises(UserError, match=r"^config.json is damaged .version is '7', not a whole"):
+        record.current(found, "config.json")
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 """Weights & Biases, offline: what a run sends there, read back from the files that it keeps."""
 
+import importlib.machinery
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -11,6 +14,7 @@ from alexnet.errors import UserError
 from alexnet.training.loop import train_and_evaluate
 from alexnet.workdir import tracker
 from alexnet.workdir.log import Log, read_log
+from alexnet.workdir.tracker import Tracker
 
 
 class Recorder:
@@ -64,6 +68,8 @@ def test_the_tracker_hears_of_a_failure(tmp_path):
 def test_one_line_says_that_it_is_not_installed(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(tracker.importlib.util, "find_spec", lambda name: None)
     tracker.check("")
+    with pytest.raises(UserError, match="Weights & Biases is not installed"):
+        Tracker("alexnet", tmp_path, {})
     tiny.wandb_project = "alexnet"
     with pytest.raises(UserError) as raised:
         train_and_evaluate(tiny, tmp_path / "run")
@@ -72,6 +78,74 @@ def test_one_line_says_that_it_is_not_installed(tiny, tmp_path, monkeypatch):
         "pip install wandb"
     )
     assert not (tmp_path / "run").exists()
+
+
+class Run:
+    """What `wandb.init` gives."""
+
+    def __init__(self, number: int, given: dict):
+        self.given, self.id = given, given["id"] or f"id{number}"
+        self.offline, self.url, self.dir = False, f"https://wandb.ai/{self.id}", "/kept"
+        self.axes, self.rows, self.code = {}, [], None
+
+    def define_metric(self, name: str, step_metric: str) -> None:
+        self.axes[name] = step_metric
+
+    def log(self, row: dict, step: int) -> None:
+        self.rows.append((step, row))
+
+    def finish(self, exit_code: int) -> None:
+        self.code = exit_code
+
+
+@pytest.fixture
+def runs(monkeypatch) -> list[Run]:
+    """The runs that were begun in a library that stands in for wandb."""
+    found: list[Run] = []
+
+    def init(**given) -> Run:
+        if given["project"] == "private":
+            raise library.errors.Error("api_key not configured")
+        found.append(Run(len(found), given))
+        found[-1].offline = os.environ.get("WANDB_MODE") == "offline"
+        return found[-1]
+
+    library = ModuleType("wandb")
+    library.__spec__ = importlib.machinery.ModuleSpec("wandb", None)
+    library.init, library.Settings = init, dict
+    library.errors = SimpleNamespace(Error=type("Error", (Exception,), {}))
+    monkeypatch.setitem(sys.modules, "wandb", library)
+    return found
+
+
+def test_a_workdir_goes_on_under_its_id_in_the_same_project(tmp_path, runs, monkeypatch):
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    first, again = (Tracker("alexnet", workdir, {"seed": 3}) for _ in range(2))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    elsewhere = Tracker("other", workdir, {"seed": 3})
+    assert [one.new for one in (first, again, elsewhere)] == [True, False, True]
+    assert [run.id for run in runs] == ["id0", "id0", "id2"]
+    assert [one.where for one in (first, again, elsewhere)] == [*(2 * [runs[0].url]), "/kept"]
+    assert all(run.given["name"] == "run" and run.given["dir"] == workdir for run in runs)
+    assert runs[0].given["config"] == {"seed": 3}
+    assert runs[0].axes == {"*": "step"}  # charts are drawn over the run's steps
+
+
+def test_rows_are_sent_with_their_numbers_and_the_end_with_its_code(tmp_path, runs):
+    tracker = Tracker("alexnet", tmp_path, {})
+    tracker.row(4, {"step": 9, "train/loss": 2.5, "train/images_per_second": None})
+    assert runs[0].rows == [(4, {"step": 9, "train/loss": 2.5})]
+    tracker.close()
+    assert runs[0].code == 0
+    tracker.close(failed=True)
+    assert runs[0].code == 1
+
+
+def test_one_line_says_that_nobody_is_logged_in(tmp_path, runs):
+    with pytest.raises(UserError, match="api_key not configured: run `wandb login`, or set"):
+        Tracker("private", tmp_path, {})
+    assert not list(tmp_path.iterdir())
 
 
 def records(path: Path) -> Iterator[bytes]:
@@ -115,7 +189,7 @@ def sent(workdir: Path) -> tuple[list[dict], list[dict], set[str]]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("compile_quickly")
-def test_a_run_and_its_resumption_are_one_run_there(tiny, tmp_path, monkeypatch):
+def test_a_run_and_its_resumption_are_one_run_there(tiny, tmp_path, monkeypatch, capfd):
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     tiny.wandb_project, tiny.epochs = "alexnet", 1.0
@@ -123,6 +197,7 @@ def test_a_run_and_its_resumption_are_one_run_there(tiny, tmp_path, monkeypatch)
     train_and_evaluate(tiny, workdir)
     tiny.epochs = 3.0
     train_and_evaluate(tiny, workdir)
+    assert "wandb:" not in capfd.readouterr().err  # the library is silent
     rows, configs, ids = sent(workdir)
     assert len(ids) == 1
     assert configs[0]["batch_size"] == 256
