@@ -155,6 +155,9 @@ def test_a_class_renamed_since_an_earlier_version_keeps_its_name_in_predictions(
     (copy / "photos/b").rename(copy / "photos/sky")
     alexnet.open_dataset(f"folder:{copy / 'photos'}", str(copy / "data"), 20)
     assert alexnet.load(copy / "run").classes == ("a", "b", "c")
+    again = config_of(copy / "photos", str(copy / "data"), 3.0)
+    with pytest.raises(UserError, match=r"on other classes .*: 'b' went and 'sky' came"):
+        train_and_evaluate(again, copy / "run")
 
 
 def test_a_run_goes_on_with_the_images_that_it_opened(copy):
@@ -338,6 +341,8 @@ def test_digests_tell_splits_and_classes():
         "photos's test images": "1 (unknown)",
         "photos's classes": "a, b",
     }
+    many = made_up(classes=tuple("abcdefghijkl"), counts={})
+    assert dataset.digests(many) == {"photos's classes": "a, b, c, d, e, f, g, h, i, j and 2 more"}
     assert dataset.is_known(store)
     assert not dataset.is_known(dataclasses.replace(store, contents={}))
     assert not dataset.is_known(None)

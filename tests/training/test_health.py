@@ -45,7 +45,9 @@ def test_a_windows_averages_are_over_its_steps_and_those_before_a_checkpoint(wai
     assert window.close() == [2.0]
     window.add(5, sums_of(4.0, 4, 2, 4), sums_of(12.0, 2, 0, 4))
     assert averages(window.sums()) == (2.0, 0.75, 0.25, 2)
-    assert window.close() == [1.0, 3.0]
+    window.add(6, sums_of(20.0, 4, 4, 4))
+    assert window.close() == [1.0, 3.0, 5.0]
+    assert window.sums() == health.EMPTY
 
 
 def test_a_loss_that_is_no_number_is_heard_of_a_step_later():

@@ -1,5 +1,8 @@
 """What a step takes at the least, counted by hand, and whether that is there."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import jax
 import pytest
 
@@ -42,3 +45,36 @@ def test_a_step_needs_all_of_that_and_no_more(monkeypatch, batch, message):
             memory.check(NET, batch, 5, "float32", 1, data=devices, tower=1)
     monkeypatch.setattr(jax, "process_count", lambda: 2)  # each on another machine
     memory.check(NET, batch, 5, "float32", 1, data=4, tower=1)
+
+
+def gpu(**stats) -> SimpleNamespace:
+    return SimpleNamespace(platform="gpu", memory_stats=lambda: stats or None)
+
+
+def test_each_gpu_has_its_own(monkeypatch):
+    assert memory.memory_of(gpu(bytes_limit=7)) == 7
+    assert memory.memory_of(gpu()) == memory.memory_of(gpu(bytes_in_use=7)) == 0  # unknown
+    quarter = sum(memory.least(NET, 6, 5)) // 4 + 1
+    monkeypatch.setattr(jax, "local_devices", lambda: [gpu(bytes_limit=quarter)])
+    memory.check(NET, 6, 5, "float32", 1, data=2, tower=2)
+    with pytest.raises(UserError, match=r"or raise config\.accumulate"):
+        memory.check(NET, 6, 5, "float32", 1, data=3, tower=1)
+
+
+def test_the_memory_of_a_cpu_is_the_machines_or_the_containers(monkeypatch, tmp_path):
+    [cpu] = jax.local_devices()
+    there = Path("/proc/meminfo").read_text().split()
+    whole = 1024 * int(there[there.index("MemTotal:") + 1])
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(memory, "GROUP_LIMIT", limit)
+    assert memory.memory_of(cpu) == whole
+    for text, expected in (("max\n", whole), ("4096\n", 4096), (f"{2 * whole}\n", whole)):
+        limit.write_text(text)
+        assert memory.memory_of(cpu) == expected
+
+
+def test_sizes_are_told_in_gib(monkeypatch):
+    monkeypatch.setattr(memory, "memory_of", lambda device: 3 * 2**29)
+    batch = 2**24  # of 5 * 5 * 3 bytes and 19 floats each: 151 / 64 GiB
+    with pytest.raises(UserError, match=r"takes 2.4 GiB at the least, 1.5 GiB are here: choose"):
+        memory.check(NET, batch, 5, "float32", 1, data=1, tower=1)

@@ -73,6 +73,14 @@ def test_biases_that_do_not_drop():
     assert rate(hyperparameters, "conv1", "bias") == 0  # frozen all the same
 
 
+def test_colour_noise_may_come_back():
+    events = ((1, "colour_noise", 0), (2, "colour_noise", 1))
+    eps = Milestones(rate=0.01, events=events)
+    assert [eps(epoch, [], LAYERS).colour_noise for epoch in (0, 1, 2)] == [1, 0, 1]
+    with pytest.raises(UserError, match=r"'colour_noise', 2\): colour_noise is 1, on, or 0, off"):
+        Milestones(rate=0.01, events=((1, "colour_noise", 2),))
+
+
 def test_bias_factor():
     hyperparameters = Milestones(rate=0.01, bias_factor=1.5)(0, [], LAYERS)
     assert rate(hyperparameters, "conv2", "bias") == pytest.approx(0.015)

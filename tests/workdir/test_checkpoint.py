@@ -204,10 +204,14 @@ def test_steps_only_go_forward(tmp_path):
 
 
 def test_a_run_that_stops_with_an_error_finishes_its_save(tmp_path):
-    with pytest.raises(KeyboardInterrupt), Checkpoints(tmp_path) as checkpoints:
-        for step in (1, 2, 3):
-            checkpoints.save(step, make_state(step), Progress(), None)
-        raise KeyboardInterrupt
+    def stop() -> None:
+        with Checkpoints(tmp_path) as checkpoints:
+            for step in (1, 2, 3):
+                checkpoints.save(step, make_state(step), Progress(), None)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop()
     assert steps(tmp_path) == [2, 3]
 
 

@@ -74,6 +74,7 @@ def test_a_run_with_a_retired_setting_is_read_but_not_resumed(tiny, tmp_path, ca
     assert f"{path} has config.mesh.hybrid=True; this version has False only\n" in said.err
     with pytest.raises(UserError, match=r"hybrid=True; .*: resume with the version that wrote it"):
         train_and_evaluate(tiny, tmp_path)
+    assert "hybrid" not in capsys.readouterr().err  # the error says it
 
 
 def test_a_later_versions_config_is_refused():

@@ -1,0 +1,70 @@
+"""alexnet.training.setup: a run's numbers, before anything is computed."""
+
+import dataclasses
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from alexnet.devices import mesh as meshes
+from alexnet.errors import UserError
+from alexnet.training.setup import setup
+
+IMAGES = 1438  # training images of the digits
+
+
+def test_epochs_are_counted_in_images(tiny):
+    run = setup(tiny)
+    assert run.epoch(6) == 6 * 256 / IMAGES
+    assert run.steps == 17  # 16.9 batches
+
+
+def test_a_step_has_the_rates_of_where_it_begins(tiny):
+    tiny.schedule.rate, tiny.schedule.milestones = 0.01, ((256 / IMAGES, 0.001),)
+    run = setup(tiny)
+    rates = [float(run.hyperparameters(step).rates["fc8"]["kernel"]) for step in (1, 2, 3)]
+    assert rates == pytest.approx([0.01, 0.001, 0.001])
+
+
+def test_the_examples_of_a_step_are_its_batch(tiny):
+    run = setup(tiny)
+    for step, batch in itertools.islice(run.batches(after=4), 2):
+        images, labels = run.store.read("train", run.examples(step))
+        np.testing.assert_array_equal(batch["label"], labels)
+        np.testing.assert_array_equal(batch["image"], images)
+    assert step == 6  # which ends in the second epoch
+
+
+def test_inputs_are_as_large_as_the_net_sees(tiny):
+    run, images = setup(tiny), np.zeros((2, 20, 20, 3), np.uint8)
+    found = jax.eval_shape(lambda batch: run.inputs(1, batch), {"image": images})
+    assert (found.shape, found.dtype) == ((2, 18, 18, 3), np.float32)
+
+
+def test_steps_are_fewer_than_the_state_can_count(tiny):
+    tiny.batch_size, tiny.epochs = IMAGES, float(np.iinfo(np.int32).max)
+    assert setup(tiny).steps == 2**31 - 1
+    tiny.epochs += 1
+    with pytest.raises(UserError, match=r"epochs=2147483648.0: 2.15e\+09 steps are too many"):
+        setup(tiny)
+
+
+def test_runs_are_told_apart_by_identity(tiny):
+    run = setup(tiny)
+    assert len({run, run, dataclasses.replace(run)}) == 2
+
+
+def test_several_batches_are_one_program_of_a_step_each(tiny):
+    @jax.jit
+    def step(state, batch, now, statistics, key):
+        return state * now + batch, {"before": state}
+
+    run = setup(tiny)
+    run = dataclasses.replace(run, shardings=meshes.replicated(run.mesh), programs={"train": step})
+    for count, expected in ((1, 10 * 1 + 2), (2, 100 * 12 + 3)):
+        state, sums = run.train_steps(jnp.int32(1), [2, 3][:count], [10, 100][:count])
+        assert state == expected
+        assert [one["before"] for one in sums] == [1, 12][:count]
+    assert set(run.programs) == {"train", "train 2"}
