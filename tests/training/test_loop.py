@@ -11,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -20,10 +21,12 @@ from support.tiny import ROOT, tiny_config
 from alexnet import evaluate
 from alexnet.errors import Interrupted, UserError
 from alexnet.models import filters
-from alexnet.training import evaluation, health, loop
+from alexnet.training import dataset, evaluation, health, loop
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.setup import Run, setup
+from alexnet.training.step import TrainState
 from alexnet.workdir import checkpoint, log, record
+from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.claim import claim
 
 
@@ -235,6 +238,84 @@ def test_a_longer_run_goes_on_with_the_window(tiny, tmp_path):
     trained = [row for row in rows(tmp_path) if "train/loss" in row]
     averaged = {row["step"]: row["train/steps"] for row in trained}
     assert averaged == {5: 5, 7: 2, 10: 5, 12: 2}
+
+
+@pytest.fixture
+def made_up(monkeypatch) -> None:
+    """Nothing is computed: the weights stay 0, and losses and errors are made up."""
+    sums = evaluation.Sums(np.float32(256), np.int32(128), np.int32(64), np.int32(256))
+
+    def fresh(run: Run, layers=None) -> TrainState:
+        opt_state = jax.eval_shape(run.optimizer.init, run.shapes)
+        shapes = TrainState(jax.ShapeDtypeStruct((), jnp.int32), run.shapes, opt_state)
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+    def train_steps(run: Run, state: TrainState, batches, hyperparameters):
+        return state._replace(step=state.step + len(batches)), [sums] * len(batches)
+
+    monkeypatch.setattr(Run, "fresh", fresh)
+    monkeypatch.setattr(Run, "train_steps", train_steps)
+    monkeypatch.setattr(Run, "loss", lambda *_: 1.0)
+    monkeypatch.setattr(Run, "evaluate", lambda *_, **__: evaluation.Means(1.0, 0.5, 0.1, 359))
+
+
+@pytest.mark.usefixtures("made_up")
+def test_validations_end_epochs_and_checkpoints_come_between(tiny, tmp_path, monkeypatch):
+    tiny.epochs, tiny.log_every, tiny.checkpoint_every = 2.0, 3, 4
+    tiny.schedule.rate = 0.01
+    tiny.schedule.milestones = ((3 * 256 / 1438, 0.001),)  # from step 4 on
+    saved, save = [], Checkpoints.save
+
+    def noted(self, step, state, progress, error, loss=None):
+        saved.append((step, error, progress.due))
+        save(self, step, state, progress, error, loss)
+
+    monkeypatch.setattr(Checkpoints, "save", noted)
+    history = train_and_evaluate(tiny, tmp_path)
+    assert saved == [(4, None, False), (6, 0.5, False), (8, None, False), (12, 0.5, False)]
+    assert [row["step"] for row in history] == [6, 12]
+    trained = [row for row in rows(tmp_path) if "train/rate" in row]
+    rates = {row["step"]: row["train/rate"] for row in trained}
+    assert rates == {3: 0.01, 6: 0.001, 9: 0.001, 12: 0.001}
+
+
+@pytest.mark.usefixtures("made_up")
+def test_a_run_whose_last_save_fails_is_not_done(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Checkpoints, "_begin", lambda *_: "No space left on device")
+    tiny.epochs = 1.0
+    with pytest.raises(
+        UserError, match=r"^step 6 could not be saved \(No space .*starts again from the beginning$"
+    ):
+        train_and_evaluate(tiny, tmp_path)
+    assert "done" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("made_up")
+def test_a_resumed_run_notes_its_new_settings_and_takes_no_other_images(tiny, tmp_path):
+    for tiny.epochs in (1.0, 2.0):
+        train_and_evaluate(tiny, tmp_path)
+        assert record.saved_config(tmp_path).epochs == tiny.epochs
+    known = dataset.remembered(tmp_path)
+    other = dataclasses.replace(known, contents=dict.fromkeys(known.contents, "other"), pixels={})
+    dataset.remember(other, tmp_path, begun=False)
+    tiny.epochs = 3.0
+    with pytest.raises(UserError, match=r"was trained on other images than digits holds now"):
+        train_and_evaluate(tiny, tmp_path)
+
+
+def test_a_run_introduces_itself(tiny, tmp_path, monkeypatch):
+    run = setup(tiny)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(run.shapes))
+    device = "1 x cpu (data 1 x tower 1), float32"
+    expected = f"pocket alexnet: {parameters:,} parameters in 2 tower(s); {device}"
+    assert loop.introduction(run, tmp_path, 0, None).splitlines()[:3] == [
+        expected,
+        "digits: 1,438 train, 359 validation images, 10 classes",
+        f"starting, 17 steps in all; logs and checkpoints in {tmp_path}",
+    ]
+    monkeypatch.setattr(jax, "device_count", lambda: 3)
+    idle = "; 2 more left idle (config.mesh, config.batch_size)"
+    assert loop.introduction(run, tmp_path, 0, None).splitlines()[0] == expected + idle
 
 
 def test_what_is_doubtful_is_said_once_at_the_start(tiny, tmp_path, capsys):

@@ -97,6 +97,34 @@ def tiny() -> Tiny:
     return Tiny()
 
 
+def test_a_step_of_a_linear_net_by_hand():
+    def logits(params, images, key, examples, noise_on, statistics):
+        return images.reshape(len(images), -1) @ params["fc1"]["kernel"] + params["fc1"]["bias"]
+
+    random = np.random.default_rng(0)
+    params = {"fc1": {"kernel": random.normal(size=(3, 6)), "bias": random.normal(size=6)}}
+    params = jax.tree.map(np.float32, params)
+    sgd = optimizer.build(params=params, momentum=0.9, weight_decay=0.1)
+    state = step.TrainState(jnp.int32(4), params, sgd.init(params))
+    images = random.normal(size=(BATCH, 1, 1, 3)).astype(np.float32)
+    now = Hyperparameters({"fc1": {"kernel": np.float32(0.01), "bias": np.float32(0.02)}}, 1.0)
+    train_step = step.make_train_step(logits, sgd, meshes.replicated(one_device()))
+    batch = {"image": images, "label": LABELS}
+    state, sums = train_step(state, batch, now, dataset_statistics(), step.key_of(0))
+
+    x, kernel = images.reshape(BATCH, 3).astype(float), params["fc1"]["kernel"]
+    log_probs = reference.log_softmax(x @ kernel + params["fc1"]["bias"])
+    slope = (np.exp(log_probs) - np.eye(6)[LABELS]) / BATCH
+    np.testing.assert_allclose(
+        state.params["fc1"]["kernel"], kernel - 0.01 * (x.T @ slope + 0.1 * kernel), rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        state.params["fc1"]["bias"], params["fc1"]["bias"] - 0.02 * slope.sum(0), rtol=1e-5
+    )
+    assert sums.loss == pytest.approx(-log_probs[np.arange(BATCH), LABELS].sum(), rel=1e-5)
+    assert (int(state.step), int(sums.count)) == (5, BATCH)
+
+
 def test_two_steps_are_their_parts_put_together_by_hand():
     net = without_dropout()
     tiny = Tiny(net, STILL)
