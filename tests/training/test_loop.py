@@ -314,7 +314,7 @@ def test_a_run_introduces_itself(tiny, tmp_path, monkeypatch):
         f"starting, 17 steps in all; logs and checkpoints in {tmp_path}",
     ]
     monkeypatch.setattr(jax, "device_count", lambda: 3)
-    idle = "; 2 more left idle (config.mesh, config.batch_size)"
+    idle = "; 2 device(s) stay idle (see config.mesh, config.batch_size)"
     assert loop.introduction(run, tmp_path, 0, None).splitlines()[0] == expected + idle
 
 
