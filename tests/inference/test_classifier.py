@@ -13,14 +13,16 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.special import softmax
-from support.tiny import ROOT
+from support.tiny import ROOT, plant, tiny_config
 
 import alexnet
+from alexnet import config as configs
 from alexnet import predict
 from alexnet.data.images import square_pixels
 from alexnet.errors import UserError
 from alexnet.inference.classifier import Classifier
 from alexnet.models import network
+from alexnet.models.build import build
 from alexnet.workdir import checkpoint
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
@@ -70,10 +72,17 @@ def test_probabilities_are_those_of_apply_on_the_centred_crop(net, digits):
     logits, seen = network.apply(net.net, net.params, x)
     expected = softmax(np.asarray(logits, float), axis=1)
     np.testing.assert_allclose(net.predict(paths), expected, rtol=1e-3, atol=1e-6)
-    found = net.features(paths, ["fc7", "conv1"])
+    found = net.features(paths, ["fc7", "conv1", "drop7", "fc8"])
     np.testing.assert_allclose(found["fc7"], seen["fc7"], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found["drop7"], seen["drop7"], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found["fc8"], logits, rtol=1e-3, atol=1e-4)
     assert found["conv1"].shape == (12, 28, 28, 32)
     np.testing.assert_array_equal(net.features(paths, "fc7"), found["fc7"])
+    np.testing.assert_allclose(net.logits(squares), logits, rtol=1e-3, atol=1e-4)
+    activations = net.activations(squares)
+    assert set(activations) == {row.name for row in net.net.rows}
+    for name, values in found.items():
+        np.testing.assert_allclose(activations[name], values, rtol=1e-3, atol=1e-4)
 
 
 def test_files_images_and_arrays_alone_or_together(net, digits):
@@ -135,6 +144,22 @@ def test_it_is_a_pytree_that_goes_through_jit_and_grad(net):
     assert np.isfinite(mean.predict(images)).all()
 
 
+def test_nets_that_compute_the_same_are_combined_weight_by_weight(net):
+    again = alexnet.load(TRAINED)
+    doubled = jax.tree.map(lambda leaf: 2 * np.asarray(leaf), again)
+    mean = jax.tree.map(lambda a, b: (np.asarray(a) + b) / 2, net, doubled)
+    assert isinstance(mean, Classifier)
+    assert mean.classes == net.classes
+    kernel = np.asarray(net.params["fc8"]["kernel"])
+    np.testing.assert_array_equal(mean.params["fc8"]["kernel"], 1.5 * kernel)
+    brighter = net.about.statistics._replace(mean_HWC=net.about.statistics.mean_HWC + 1)
+    for statistics in (None, brighter):
+        other = Classifier(net.params, dataclasses.replace(net.about, statistics=statistics))
+        for pair in ((net, other), (other, net)):
+            with pytest.raises(ValueError, match="different pytree metadata"):
+                jax.tree.map(lambda a, b: a, *pair)
+
+
 def test_filters_history_and_the_table(net):
     filters = net.filters("conv1")
     kernel = net.params["conv1"]["kernel"]  # [towers, height, width, maps, kernels]
@@ -167,6 +192,7 @@ def test_what_it_exports_knows_the_classes(net, digits, tmp_path, suffix):
     if suffix == "safetensors":
         again = alexnet.load(path)
         assert again.classes == net.classes
+        assert (again.about.step, again.about.epoch) == (None, 0)  # a file says neither
         np.testing.assert_array_equal(again.predict(paths), net.predict(paths))
         return
     program = jax.export.deserialize(bytearray(path.read_bytes()))
@@ -204,6 +230,17 @@ def test_a_runs_settings_may_be_given_anew(tmp_path):
     assert alexnet.load(TRAINED, overrides=elsewhere).about.config.data.data_dir == str(tmp_path)
     with pytest.raises(UserError, match=r"data.data_dri.*did you mean"):
         alexnet.load(TRAINED, overrides={"data.data_dri": "/"})
+
+
+def test_the_classes_of_weights_that_name_none_are_counted(tmp_path):
+    config = tiny_config(str(tmp_path))
+    config.augment.update({"mean": "pixel", "mean_pixel": (1.0, 2.0, 3.0)})
+    own = configs.call(build, "net", config.net, classes=6)
+    shapes = jax.eval_shape(lambda: network.init(own, jax.random.key(0)))
+    plant(tmp_path, config, jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))
+    found = alexnet.load(tmp_path)
+    assert found.net.classes == 6
+    assert found.classes == tuple("012345")
 
 
 def test_a_checkpoint_of_another_net_names_what_does_not_fit(tmp_path):

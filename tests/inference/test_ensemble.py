@@ -55,6 +55,7 @@ def test_the_average_is_that_of_float64_softmaxes():
     for weight, one, size in zip(weights, logits, (50, 16, 7), strict=True):
         log_probs = reference.log_softmax(one.astype(np.float64)).astype(np.float32)
         average.add("net", weight, batches(log_probs, labels, size))
+    assert average.nets == 3
     expected = by_sorting(
         sum(w * softmax(one) for w, one in zip(weights, logits, strict=True)), labels
     )

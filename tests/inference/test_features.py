@@ -17,6 +17,7 @@ from alexnet.inference import features
 from alexnet.inference.classifier import Classifier
 from alexnet.inference.features import hidden_row
 from alexnet.inference.splits import Splits
+from alexnet.locks import lock
 from alexnet.models.build import build
 from alexnet.models.table import Dense, Dropout, Net
 from alexnet.training.setup import setup
@@ -99,6 +100,11 @@ def test_neighbours_are_those_of_cdist(net, place):
         np.testing.assert_array_equal(neighbours[0].image, photos[number])
         for one in neighbours[1:]:
             assert one.distance == pytest.approx(distances[number, one.index], rel=1e-4)
+    for count, options in ((6, {}), (1, {"count": 1})):  # Figure 4 shows six
+        again = net.nearest(photos, split="validation", overrides=place, **options)
+        for number, neighbours in enumerate(again):
+            expected = np.argsort(distances[number])[:count].tolist()
+            assert [one.index for one in neighbours] == expected
 
 
 def files(folder: Path) -> set[str]:
@@ -125,6 +131,19 @@ def test_a_computation_that_ends_early_leaves_nothing(net, run, place, monkeypat
             moved(net, run).dataset_features("validation", "conv1", place)
     assert files(run) == before
     assert not list((run / "features").glob("*conv1*"))
+
+
+def test_others_wait_while_one_process_computes(net, run, place, monkeypatch):
+    free = []
+
+    def looking(splits, split, row, progress):
+        with (run / "features/.lock").open("w") as file:
+            free.append(lock(file, wait=False))
+        yield np.ones((359, 2), np.float32)
+
+    monkeypatch.setattr(features, "_computed", looking)
+    moved(net, run).dataset_features("validation", "conv1", place)
+    assert free == [False]
 
 
 def test_remains_of_a_killed_process_are_removed_unread(net, run, place, computed):
@@ -192,13 +211,14 @@ def test_other_weights_another_net_or_mean_image_need_other_features(net, run, p
         assert len(computed) == number + 1
 
 
-def test_features_of_a_file_of_weights_are_not_kept(net, tmp_path, place, computed):
+def test_features_of_a_file_of_weights_are_not_kept(net, tmp_path, place, computed, capsys):
     source = tmp_path / "net.safetensors"
     source.touch()
     for _ in range(2):
         moved(net, source, step=None).dataset_features("validation", overrides=place)
     assert computed == ["relu6"] * 2
     assert files(tmp_path) == {"net.safetensors"}
+    assert capsys.readouterr().err == ""
 
 
 def test_a_folder_whose_files_cannot_be_mapped(net, run, place, computed, capsys, monkeypatch):
@@ -226,11 +246,28 @@ def test_a_folder_that_cannot_be_written(net, run, place, computed, capsys):
         (lambda net, at: net.dataset_features("valid", overrides=at), "did you mean 'validation'"),
         (lambda net, at: net.dataset_features("train", "fc9", at), "no layer 'fc9'; did you mean"),
         (lambda net, at: net.nearest([], 0, overrides=at), "count=0: must be at least 1"),
+        (lambda net, at: net.evaluate("valid", overrides=at), "did you mean 'validation'"),
+        (lambda net, at: net.evaluate("train", "five", at), "views='five': choose one of centre"),
     ],
 )
 def test_mistakes_are_one_line(net, place, use, message):
     with pytest.raises(UserError, match=message):
         use(net, place)
+
+
+def test_weights_for_other_classes_than_the_datasets_name_what_does_not_fit(net, trained, place):
+    wider = {name: np.repeat(leaf, 2, -1) for name, leaf in net.params["fc8"].items()}
+    with pytest.raises(UserError, match=r"^fc8.bias is .2, 10. in .* and .2, 5. in net pocket"):
+        Splits(moved(net, trained, net.params | {"fc8": wider}), place)
+
+
+def test_a_run_of_many_devices_is_opened_on_those_here(net, trained, place):
+    config = net.config.copy_and_resolve_references()
+    config.update({"batch_size": 15, "mesh": {"data": 5, "tower": 2}, "accumulate": 3})
+    opened = Splits(moved(net, trained, config=config), place).run
+    assert opened.mesh.size == jax.device_count()
+    assert opened.config.mesh.to_dict() == {"data": 0, "tower": 0}  # as many as there are
+    assert opened.config.accumulate == 1
 
 
 @pytest.mark.parametrize(

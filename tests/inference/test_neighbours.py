@@ -15,7 +15,7 @@ def test_the_nearest_are_those_of_cdist(monkeypatch, chunk, count):
     monkeypatch.setattr(neighbours, "CHUNK", chunk)
     random = np.random.default_rng(0)
     queries = random.normal(size=(7, 50)).astype(np.float32)
-    rows = random.normal(size=(130, 50)).astype(np.float32)
+    rows = random.normal(size=(1000, 50)).astype(np.float32)
     indices, distances = neighbours.nearest(queries, rows, count)
     expected = cdist(queries.astype(float), rows.astype(float))
     order = np.argsort(expected, axis=1)[:, :count]
@@ -35,6 +35,9 @@ def test_equally_near_rows_come_in_their_order():
     rows = np.zeros((6, 3))
     rows[4] = 1
     assert neighbours.nearest(rows[:1], rows, 5)[0].tolist() == [[0, 1, 2, 3, 5]]
+    places = np.random.default_rng(0).integers(0, 4, 60)
+    indices, _ = neighbours.nearest(np.zeros((1, 1)), places[:, None], 60)
+    assert indices.tolist() == [sorted(range(60), key=lambda row: places[row])]
 
 
 def test_no_query_has_no_neighbours():

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from alexnet.errors import UserError
-from alexnet.inference.photos import square
+from alexnet.inference.photos import several, square
 
 RANDOM = np.random.default_rng(0)
 
@@ -18,6 +18,24 @@ def test_a_grey_array_is_its_three_channels_and_a_file_its_pixels(tmp_path):
     Image.fromarray(grey).save(tmp_path / "photo.png")
     np.testing.assert_array_equal(found, square(tmp_path / "photo.png", 8))
     np.testing.assert_array_equal(found, square(Image.fromarray(grey), 8))
+
+
+def test_files_and_images_are_turned_upright_as_their_exif_says(tmp_path):
+    pixels = RANDOM.integers(0, 256, (8, 8, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown after a quarter turn clockwise
+    Image.fromarray(pixels).save(tmp_path / "photo.png", exif=exif)
+    turned = np.rot90(pixels, -1)
+    np.testing.assert_array_equal(square(tmp_path / "photo.png", 8), turned)
+    np.testing.assert_array_equal(square(Image.open(tmp_path / "photo.png"), 8), turned)
+
+
+def test_an_array_of_two_or_three_axes_is_one_photo():
+    grey, colours = np.zeros((4, 5), np.uint8), np.zeros((4, 5, 3), np.uint8)
+    for photo in (grey, colours):
+        [alone] = several(photo)
+        assert alone is photo
+    assert [photo.shape for photo in several(np.stack([colours] * 2))] == [(4, 5, 3)] * 2
 
 
 @pytest.mark.parametrize(
