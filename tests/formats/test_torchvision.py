@@ -75,7 +75,7 @@ def test_damaged_files_are_one_line(tmp_path):
     library.save({"state_dict": {"a": library.ones(2)}}, path)
     with pytest.raises(UserError, match="holds no state_dict"):
         torchvision.read_pth(path)
-    with pytest.raises(UserError, match="none.pth is not a file"):
+    with pytest.raises(UserError, match=r"none.pth is not a file"):
         torchvision.read_pth(tmp_path / "none.pth")
 
 

@@ -78,7 +78,7 @@ def test_a_file_without_a_last_bias_is_taken_to_be_imagenets(file):
     arrays = thin.weights(name, classes=1000)
     del arrays["classifier.6.bias"]
     file.write_bytes(library.save(arrays))
-    with pytest.raises(UserError, match=r"^classifier.6.bias is missing in .* and \(1000,\) in net"):
+    with pytest.raises(UserError, match=r"^classifier.6.bias is missing in .* and \(1000,\) in"):
         weights.read_weights(file, name, lambda n: thin.thin(name)(classes=n), pytest.fail)
 
 
