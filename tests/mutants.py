@@ -84,14 +84,15 @@ def chosen(file: str, lines: frozenset[int], tests: Tests, budget: float) -> lis
     All together take less than `budget` seconds.
     """
     path = Path(file)
-    beside = Path("tests", *path.parent.parts[2:], f"test_{path.stem}.py")
+    beside = Path("tests", *path.parent.parts[2:], f"test_{path.stem.strip('_')}.py")
     named = {str(beside), f"tests/commands/{beside.name}", "tests/test_house.py"}
     reach = {i for i, test in tests.items() if lines & set(test["lines"].get(file, ()))}
+    own = {i for i in tests if i.partition("::")[0] in named}
+    first = reach or own
     if not reach:  # module level, or another process
         reach = {i for i, test in tests.items() if file in test["lines"]}
-    own = {i for i in tests if i.partition("::")[0] in named}
     several, total = [], 0.0
-    order = sorted(reach | own, key=lambda i: (i not in reach, i not in own, tests[i]["seconds"]))
+    order = sorted(reach | own, key=lambda i: (i not in first, i not in own, tests[i]["seconds"]))
     for each in order:
         if total + tests[each]["seconds"] < budget:
             total += tests[each]["seconds"]

@@ -2,7 +2,9 @@
 
 import errno
 import importlib
+import io
 import os
+import pwd
 import re
 import shlex
 import shutil
@@ -175,6 +177,14 @@ def test_a_mistake_ends_a_command_with_one_line_and_a_bug_with_its_traceback(cap
         cli.run(lambda: 1 / 0)
 
 
+def test_a_name_that_the_terminal_cannot_show_is_escaped(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii", write_through=True))
+    monkeypatch.setattr(sys, "stderr", io.StringIO())  # a notebook's: its encoding is fixed
+    cli.run(lambda: print("é"))
+    assert written.getvalue() == b"\\xe9\n"
+
+
 # --- Help -----------------------------------------------------------------------------------------
 
 
@@ -221,6 +231,11 @@ def test_a_command_finds_out_itself_what_is_said_of_a_config_or_a_name(capsys):
 def test_the_options_of_the_views_and_the_quality_are_what_they_name():
     assert all(views in evaluate.OPTIONS["views"][1] for views in VIEWS)
     assert prepare.OPTIONS["quality"][0] == str(QUALITY)
+
+
+def test_the_help_of_a_config_names_a_net_that_there_is_none_of():
+    with pytest.raises(UserError, match=r"^config.net.name='alexnt': choose .* mean 'alexnet'"):
+        cli.config_settings(ConfigDict({"net": {"name": "alexnt"}}), KINDS)
 
 
 def test_the_help_of_a_config_lists_its_settings_by_section(capsys):
@@ -275,10 +290,17 @@ def test_a_path_is_not_empty_and_not_a_url():
     for url in ("gs://bucket/run", "s3://bucket", "https://a.b/c"):
         with pytest.raises(UserError, match=f"^--workdir={url}: only local paths work"):
             cli.path("workdir", url)
-    with pytest.raises(UserError, match=r"^--workdir=~nobody here/x: there is no home folder ~n"):
-        cli.path("workdir", "~nobody here/x")
+    with pytest.raises(UserError, match=r"there is no home folder ~0: write ./~0 if a file is"):
+        cli.path("workdir", "~0/x")
     with pytest.raises(UserError, match=r"^--workdir=.a.x00b.: a path has no null bytes$"):
         cli.path("workdir", "a\0b")
+
+
+def test_without_a_home_folder_a_tilde_says_what_to_set(monkeypatch):
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+    with pytest.raises(UserError, match=r"^--workdir=~/x: there is no home folder ~: set HOME, or"):
+        cli.path("workdir", "~/x")
 
 
 def test_data_are_local_too():

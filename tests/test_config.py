@@ -390,9 +390,22 @@ def test_a_module_of_the_callers_own_stays_what_it_was(tmp_path, monkeypatch):
         ("from bsae import BASE", "imports bsae, which is neither beside this file nor installed"),
         ("def get_config():\n    return None", "returns None; it must return dicts of settings"),
         ("def get_config():\n    return []", r"returns \[\]; it must return dicts of settings"),
+        ("import json; json.loads('{')", "JSONDecodeError: Expecting property name"),
     ],
 )
 def test_a_file_that_is_no_config_is_one_line(tmp_path, text, message):
     (tmp_path / "mine.py").write_text(text)
     with pytest.raises(UserError, match=f"mine.py, line 1: .*{message}"):
         configs.load(f"{tmp_path}/mine.py", KINDS)
+
+
+def test_a_variant_is_asked_for_and_an_unknown_one_is_named(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "def get_config(variant, size=3):\n    return [{'one': {'seed': size}}[variant]]\n"
+    )
+    file = f"{tmp_path}/mine.py"
+    assert configs.load(f"{file}:one", {}).seed == 3
+    with pytest.raises(UserError, match=r"it needs a variant: write --config=.*mine.py:VARIANT$"):
+        configs.load(file, {})
+    with pytest.raises(UserError, match=r"mine.py:two: two$"):  # not KeyError's 'two'
+        configs.load(f"{file}:two", {})

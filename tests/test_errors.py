@@ -1,12 +1,13 @@
 """What a mistake is called, by a function, from a config and by a command."""
 
 import pickle
+import signal
 
 import pytest
 
 from alexnet import cli
 from alexnet import config as configs
-from alexnet.errors import UserError
+from alexnet.errors import Interrupted, UserError, circumstance
 from alexnet.models.build import build
 from alexnet.training import schedule
 
@@ -60,3 +61,22 @@ def test_a_mistake_within_a_config_file_names_both(tmp_path):
     with pytest.raises(UserError) as error:
         configs.load(f"{tmp_path}/mine.py", {})
     assert str(error.value) == f"{tmp_path}/mine.py: remove: {NO_LAYER}"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "out of memory: when training, choose a smaller"),
+        (MemoryError("2 TiB"), "out of memory (2 TiB): when training, choose a smaller"),
+        (
+            RuntimeError("Unable to initialize backend 'cuda':\nno GPU"),
+            "jax has no device (Unable to initialize backend 'cuda': no GPU)",
+        ),
+    ],
+)
+def test_what_the_machine_lacks_is_a_line(error, said):
+    assert circumstance(error).startswith(said)
+
+
+def test_an_interruption_says_which_signal_stopped_the_run():
+    assert str(Interrupted(signal.SIGTERM)) == "stopped by SIGTERM, after a checkpoint"

@@ -1,6 +1,7 @@
-"""Rows that are sealed: any change of a value is noticed."""
+"""What a damaged file is called; rows that are sealed: any change of a value is noticed."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -33,3 +34,24 @@ def test_another_row_under_the_same_digest_is_damage(row, other):
 
 def test_rows_of_earlier_versions_have_no_digest():
     assert files.unsealed({"a": 1}, "here", "") == {"a": 1}
+
+
+def test_what_is_not_json_says_why(tmp_path):
+    path = tmp_path / "a.json"
+    for content, why in ((" \n", "it is empty"), ("[1, ", "Expecting value: line 1 column 5")):
+        path.write_text(content)
+        with pytest.raises(UserError, match=rf"a.json is damaged \({why}.*\): remove it$"):
+            files.read_json(path, list, "remove it")
+
+
+@pytest.mark.parametrize(("name", "why"), [("a" * 300, "File name too long"), ("a\0", "embedded")])
+def test_a_name_that_cannot_be_opened_says_why(name, why):
+    with pytest.raises(UserError, match=f"cannot be read: {why}"):
+        files.read_bytes(Path(name))
+
+
+def test_true_is_not_a_number():
+    files.check_types({"n": 1, "x": 1, "b": True}, {"n": int, "x": float, "b": bool}, "here", "")
+    for kind in (int, float):
+        with pytest.raises(UserError, match=r"here is damaged \(n is True, not a"):
+            files.check_types({"n": True}, {"n": kind}, "here", "")

@@ -48,7 +48,7 @@ def test_the_list_loads_nothing_large():
 
 
 def test_an_unknown_command_is_one_line(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["/venv/bin/alexnet", "trian", "--config=x"])
+    monkeypatch.setattr(sys, "argv", ["/venv/bin/alexnet", "trian"])
     with pytest.raises(SystemExit) as end:
         program.main()
     assert end.value.code == 2
@@ -73,9 +73,22 @@ def test_a_command_that_reads_sys_argv_itself():
     assert "python -m alexnet.prepare" in done.stdout
 
 
-@pytest.mark.parametrize("way", [["alexnet.train"], ["alexnet", "train"]])
+@pytest.mark.parametrize("way", [["-m", "alexnet.train"], ["-m", "alexnet", "train"], ["script"]])
 def test_ctrl_c_while_it_imports_is_quiet(tmp_path, monkeypatch, way):
     (tmp_path / "jax.py").write_text("raise KeyboardInterrupt")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    done = run("-m", *way)
+    if way == ["script"]:  # as pip installs it
+        (tmp_path / "alexnet").write_text("from alexnet.__main__ import main\nmain()\n")
+        way = [str(tmp_path / "alexnet"), "train"]
+    done = run(*way)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_the_help_of_another_program_is_its_own(tmp_path, monkeypatch):
+    """A package may import ours, even if it is called as one of our commands is."""
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train/__init__.py").write_text("import alexnet")
+    (tmp_path / "train/__main__.py").write_text("print('mine')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    done = run("-m", "train", "--help")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "mine\n", "")

@@ -75,3 +75,24 @@ def test_damaged_files_are_one_line(tmp_path):
     library.save({"state_dict": {"a": library.ones(2)}}, path)
     with pytest.raises(UserError, match="holds no state_dict"):
         torchvision.read_pth(path)
+    with pytest.raises(UserError, match=r"none.pth is not a file"):
+        torchvision.read_pth(tmp_path / "none.pth")
+
+
+class Program:
+    """An object whose file runs a program when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+@pytest.mark.slow
+def test_a_file_cannot_run_a_program(tmp_path):
+    library = pytest.importorskip("torch")
+    library.save({"a": Program(str(tmp_path / "made"))}, tmp_path / "net.pth")
+    with pytest.raises(UserError, match=r"net.pth is damaged, or not a PyTorch file"):
+        torchvision.read_pth(tmp_path / "net.pth")
+    assert not (tmp_path / "made").exists()

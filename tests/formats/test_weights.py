@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors import numpy as library
+from support import thin
 
 from alexnet.errors import UserError
 from alexnet.formats import safetensors, weights
@@ -46,6 +47,8 @@ def test_what_is_written_comes_back(file):
             np.testing.assert_array_equal(params[layer][part], array)
     assert weights.about(file)["class_names"] == ["a", "b", "c"]
     np.testing.assert_array_equal(weights.statistics(file)["mean_HWC"], np.full((3, 3, 3), 7))
+    foreign = Path("alexnet.caffemodel")
+    assert (weights.about(foreign), weights.statistics(foreign)) == ({}, {})
 
 
 @pytest.mark.parametrize("name", ["conv1.kernel", "fc2.bias", "statistics.mean_HWC"])
@@ -59,6 +62,24 @@ def test_a_file_with_one_other_number_is_damaged(file, name):
     del metadata["sha256"]  # earlier versions wrote none
     file.write_bytes(library.save(arrays, metadata))
     read(file)
+
+
+def test_a_file_with_the_same_numbers_in_another_shape_is_damaged(file):
+    arrays, metadata = safetensors.read_safetensors(file)
+    arrays["statistics.mean_HWC"] = arrays["statistics.mean_HWC"].reshape(9, 3)
+    file.write_bytes(library.save(arrays, metadata))
+    with pytest.raises(UserError, match=r"net.safetensors is damaged .its digest differs.: export"):
+        read(file)
+
+
+def test_a_file_without_a_last_bias_is_taken_to_be_imagenets(file):
+    """Only the bias is reported: all else fits the 1000 classes."""
+    name = "torchvision_alexnet"
+    arrays = thin.weights(name, classes=1000)
+    del arrays["classifier.6.bias"]
+    file.write_bytes(library.save(arrays))
+    with pytest.raises(UserError, match=r"^classifier.6.bias is missing in .* and \(1000,\) in"):
+        weights.read_weights(file, name, lambda n: thin.thin(name)(classes=n), pytest.fail)
 
 
 def test_weights_of_another_net_are_named(file):
