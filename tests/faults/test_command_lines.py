@@ -227,7 +227,7 @@ def test_a_bad_command_line_is_one_line(said, world, line):
 
 # --- What a run has left, damaged -----------------------------------------------------------------
 
-MEND = "restore it, or copy the one that the same command"
+MEND = "restore it, or run the command in provenance.json"
 CONFIG_JSON = {
     "": f"it is empty): {MEND}",
     "{": "Expecting property name",

@@ -244,7 +244,7 @@ def test_a_full_disk(data_dir, tmp_path, mended):
         else:
             assert process.returncode == 2
             assert err.splitlines()[-1].startswith("error: step 45 could not be saved (No space ")
-            assert len([line for line in err.splitlines() if "charts end here" in line]) == 1
+            assert len([line for line in err.splitlines() if "charts are no longer" in line]) == 1
             assert max(kept) < 45
     finally:
         subprocess.run(["umount", "-l", small], check=False)

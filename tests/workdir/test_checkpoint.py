@@ -270,7 +270,7 @@ def test_damaged_falls_back(tmp_path, damage, capfd):
         assert (step, progress) == (1, Progress(epoch=1))
         last_line = capfd.readouterr().err.splitlines()[-1]
         assert last_line.startswith(f"checkpoint {tmp_path}/3 is damaged (")
-        assert last_line.endswith("): trying the one before")
+        assert last_line.endswith("): trying the checkpoint before it")
         checkpoints.save(2, make_state(2), Progress(epoch=2), None)
     assert {path.name for path in tmp_path.iterdir()} == {"1", "2", "3.damaged"}
     with Checkpoints(tmp_path) as checkpoints:
@@ -385,7 +385,7 @@ def test_load_says_what_is_wrong(tmp_path):
     with pytest.raises(UserError, match="there is no checkpoint in"):
         checkpoint.load_params(tmp_path)
     save(tmp_path, {1: None})
-    with pytest.raises(UserError, match="was evaluated: ask for 'last'"):
+    with pytest.raises(UserError, match="was validated: ask for 'last'"):
         checkpoint.load_params(tmp_path)
     with pytest.raises(UserError, match=r"there is no step 2 in .*, only \[1\]"):
         checkpoint.load_params(tmp_path, 2)
@@ -537,7 +537,7 @@ def test_strays_are_named_and_left_alone(tmp_path, capfd):
     assert sorted(line.split()[0].rpartition("/")[2] for line in lines) == sorted(
         ["50", "50.orbax-checkpoint-tmp", "notes.txt", "²", "007"]
     )
-    assert all(line.endswith("is not a checkpoint, and is left alone") for line in lines)
+    assert all(line.endswith("is not a checkpoint: it is ignored") for line in lines)
     assert (tmp_path / "50").read_text() == "mine"
     assert not checkpoint.begun(tmp_path / "none")
 

@@ -69,10 +69,10 @@ def test_a_run_that_was_saved_there_is_rescued_as_the_error_says(
         train_and_evaluate(tiny, workdir)
     for part in tmp_path.rglob("state.orbax-checkpoint-tmp"):  # Orbax's newer interface wrote here:
         part.rename(part.with_name("state"))
-    with pytest.raises(UserError, match="its files were not put together") as error:
+    with pytest.raises(UserError, match="Orbax did not merge them") as error:
         evaluate.main([f"--workdir={workdir}"])
     part, state = re.search(
-        "copy everything in (.*) to (.*), and take that", str(error.value)
+        "copy everything in (.*) to (.*), and rename that", str(error.value)
     ).groups()
     shutil.copytree(part, state, dirs_exist_ok=True)
     moved = workdir.rename(tmp_path / "moved")
@@ -94,6 +94,6 @@ def test_resuming_a_run_that_was_saved_there_renames_and_removes_nothing(
         earlier.setattr(checkpoint, "check_path", lambda path: None)
         train_and_evaluate(tiny, workdir)
     moved = workdir.rename(tmp_path / "moved")  # a mended name alone does not mend its checkpoints
-    with pytest.raises(UserError, match="its files were not put together"):
+    with pytest.raises(UserError, match="Orbax did not merge them"):
         train_and_evaluate(tiny, moved)
     assert sorted(path.name for path in (moved / "checkpoints").iterdir()) == ["2"]

@@ -1,1 +1,1 @@
-"""What a run leaves behind, and to whom it belongs."""
+"""The files that a run leaves in its workdir, and the lock that makes the workdir its own."""

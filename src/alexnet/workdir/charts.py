@@ -1,6 +1,6 @@
 """TensorBoard's event files, written without tensorboardX's thread.
 
-That thread dies when a disk is full, and whoever hands it another event waits for ever.
+That thread dies when a disk is full, and a caller that hands it another event waits for ever.
 """
 
 import contextlib
@@ -20,8 +20,8 @@ class Charts:
     """The charts of one TensorBoard run, in a folder; they end if the file cannot be written.
 
     Args:
-        purge: a resumed run's first step: TensorBoard forgets its points from this step on.
-        number: the file's number, which keeps apart two files of the same second.
+        purge: the first step of a resumed run: TensorBoard drops its older points from there on.
+        number: the file's number, by which two files made in the same second differ.
         failed: called with the OSError, once.
     """
 
@@ -68,7 +68,7 @@ class Charts:
 
     @contextlib.contextmanager
     def _best_effort(self) -> Iterator[None]:
-        """A failure ends the file: TensorBoard would read nothing after half a record."""
+        """An error ends the file, as TensorBoard reads nothing after half a record."""
         try:
             yield
         except OSError as error:

@@ -1,13 +1,13 @@
-"""Checkpoints: written while training goes on, verified when read; the best and the last two kept.
+"""Checkpoints: written during training, verified when read. The best and the last two are kept.
 
 Orbax writes and reads one directory per step, `<workdir>/checkpoints/<step>/`; this file decides
 which steps are kept. A state is stored flat, one array per leaf under its path
-("params/conv1/kernel"), so a reader needs none of our classes. Orbax loads a flipped bit without
-a warning. So each checkpoint's metadata holds a record: every leaf's shape, dtype and crc32, and
-the step and the run, which reveal a renamed checkpoint or one from another run.
+("params/conv1/kernel"), so a reader needs none of our Python classes. Orbax loads a flipped bit
+without a warning. So each checkpoint's metadata holds a record: every leaf's shape, dtype and
+crc32, and the step and the run, which reveal a renamed checkpoint or one from another run.
 
-The first process writes alone, and every process reads alone. Otherwise Orbax would make them wait
-for each other, for minutes if one fails. Afterwards the processes agree on the outcome.
+Only the first process writes, and each process reads by itself. Otherwise Orbax would make them
+wait for each other: for minutes, if one fails. Afterwards the processes agree on the outcome.
 """
 
 import gc
@@ -52,15 +52,15 @@ Which = Literal["best", "last"] | int  # the best checkpoint, the last, or one b
 class Checkpoints:
     """The checkpoints of one training run; every process makes this object and calls its methods.
 
-    Creating it removes the leftovers of a killed process, so only the training run may open its
-    directory this way: everyone else uses `load_params`. Use `with` or call `close`, either of
-    which finishes a save under way.
+    The constructor removes the leftovers of a killed process, so only the training run may make
+    this object: everyone else uses `load_params`. Use `with` or call `close`, either of which
+    finishes a save under way.
 
     Args:
         run: the run's id; "" if it is not known.
 
     Attributes:
-        failure: why the last save failed; "" if it did not.
+        failure: why the last finished save failed; "" if it did not.
         saved: the newest step that is known to be complete; None if there is none.
 
     Raises:
@@ -107,9 +107,9 @@ class Checkpoints:
 
         `error` is the validation top-1 error, a fraction, or None if this step was not validated;
         `loss` is the validation loss. Once the save is complete, all checkpoints are deleted except
-        this one, the one before and the best. A failed save is reported in a line on stderr,
-        `failure` says why, and the other checkpoints stay. Raises UserError if `step` is not after
-        the last one saved.
+        this one, the one before, the best, and those whose record cannot be read. A failed save is
+        reported in a line on stderr, `failure` says why, and the other checkpoints stay. Raises
+        UserError unless `step` is later than every saved step.
         """
         self.wait()
         if self._found and step <= max(self._found):
@@ -176,8 +176,8 @@ class Checkpoints:
         the mesh may differ from the saved one. A checkpoint that is damaged for one process
         counts as damaged for all. It is reported on stderr and, once an older good checkpoint is
         found, renamed to `<step>.damaged`. Raises UserError if all checkpoints are damaged, if one
-        cannot be read for another reason, if its leaves are not those of `like`, or if Orbax never
-        merged the newest one's files (`_check_merged`).
+        cannot be read for another reason, if its leaves are not those of `like`, or if Orbax left
+        its files unmerged (see `_check_merged`).
         """
         self.wait()
         damaged, choose = [], lambda path: lambda saved: _same(saved, like, path)
@@ -186,7 +186,7 @@ class Checkpoints:
             try:
                 leaves, progress = _read(path, choose(path), self.run)
             except DamagedError as error:
-                _report(f"{error}: trying the one before")
+                _report(f"{error}: trying the checkpoint before it")
                 damaged.append(step)
                 continue
             for newer in damaged:
@@ -197,7 +197,7 @@ class Checkpoints:
         if damaged:
             raise UserError(
                 f"every checkpoint in {self.directory} is damaged: bring one back from a copy, or "
-                "start over with --fresh, which keeps what is there in another folder"
+                "start over with --fresh, which first moves what is there to another folder"
             )
         return None
 
@@ -213,7 +213,7 @@ class Checkpoints:
             raise UserError(f"cannot write in {self.directory}: checkpoints are saved there")
         for path in paths:
             if not (path.is_dir() and (_STEP.fullmatch(path.name) or path.suffix == ".damaged")):
-                _report(f"{path} is not a checkpoint, and is left alone")
+                _report(f"{path} is not a checkpoint: it is ignored")
         return list(_validations(self.directory, self.run).items())
 
     def _begin(self, step: int, leaves: dict[str, Any], about: dict) -> str:
@@ -249,7 +249,7 @@ class Checkpoints:
         return damage.reason(error)
 
     def _clear(self) -> None:
-        """Removes what was left behind by failed or killed saves, and by killed deletions.
+        """Removes what failed or killed saves and killed deletions left behind.
 
         Orbax may go on writing arrays of a save after one of them has failed, so the folder may
         come back: the next successful save, or the next run, removes it.
@@ -277,7 +277,7 @@ class Checkpoints:
 
 
 def check_path(directory: str | Path) -> None:
-    """Raises UserError for a path below which Orbax's checkpoints would be unreadable.
+    """Raises UserError if Orbax could not read checkpoints below this path.
 
     Orbax globs for the files of a save, and does not complain if nothing matches.
     """
@@ -329,7 +329,7 @@ def find(directory: str | Path, step: Which = "best") -> int:
         raise UserError(f"there is no checkpoint in {directory}")
     wanted = best(found) if step == "best" else max(found) if step == "last" else step
     if wanted is None:
-        raise UserError(f"no checkpoint in {directory} was evaluated: ask for 'last'")
+        raise UserError(f"no checkpoint in {directory} was validated: ask for 'last'")
     if wanted not in found:
         raise UserError(f"there is no step {wanted} in {directory}, only {sorted(found)}")
     return wanted
@@ -358,10 +358,11 @@ def _reading() -> ocp.Context:
 
 
 def _make_writer() -> v0.AsyncCheckpointer:
-    """A writer for this process alone, uncompressed: compression takes 6x the work to save 8%.
+    """A writer for this process alone. Files are not compressed: 8% less would take 6x the work.
 
-    Orbax's newer interface compares the path across processes, even if only one writes. When a save
-    fails, Orbax logs a traceback from each thread; these are hidden, as we report the failure.
+    It has Orbax's older interface, as the newer one compares the path across processes even if only
+    one writes. When a save fails, Orbax logs a traceback from each thread; these are hidden, as we
+    report the failure.
     """
     for name in ("absl", "asyncio"):
         logging.getLogger(name).addFilter(_is_not_orbax)
@@ -399,8 +400,8 @@ def _without_orbax(what: Any) -> None:
 def _validations(directory: Path, run: str = "") -> dict[int, Validation | None]:
     """Each complete step's validation; its error is None if the step was not validated.
 
-    A damaged record gives None, and is reported. Raises UserError as `_read_record` does,
-    and if a record cannot be read.
+    A damaged record gives None, and is reported. Raises UserError as `_read_record` does, and if a
+    record that may be sound cannot be read.
     """
     found: dict[int, Validation | None] = {}
     for step in sorted(int(p.name) for p in directory.iterdir() if _STEP.fullmatch(p.name)):
@@ -452,8 +453,9 @@ def _sealed(record: dict) -> dict:
 
 
 def _read_record(path: Path, run: str = "") -> dict:
-    """{"step", "run", "metadata", "error", "loss", "leaves": {name: {"shape", "dtype", "crc32"}}}.
+    """A checkpoint's record.
 
+    {"step", "run", "metadata", "error", "loss", "leaves": {name: {"shape", "dtype", "crc32"}}}.
     Raises UserError if the record is sound but from another step or `run`, and other exceptions if
     it is damaged. Earlier versions stored no step, no run and no loss.
     """
@@ -479,8 +481,8 @@ def _read(
     """(leaves by name, progress); `choose` maps the record's leaves to the wanted ones.
 
     Every process reads the leaves that it needs; then all processes together verify each whole
-    leaf. Raises DamagedError; UserError if the content may be sound; and whatever `choose`
-    raises. An exception in one process is raised in all.
+    leaf. Raises DamagedError, or UserError if the content may be sound; UserErrors of `choose`
+    pass. An exception in one process is raised in all.
     """
 
     def read() -> tuple[dict, dict]:
@@ -513,7 +515,7 @@ def _judging(path: Path, attempt: Callable[[], Any]) -> Any:
 
 
 def _read_alone(path: Path, choose: Callable[[dict], dict], run: str) -> tuple[dict, dict]:
-    """(leaves by name, not yet verified, and the record)."""
+    """(leaves by name, the record); the leaves are not verified yet."""
     _check_merged(path)
     damage.check_readable(path)
     record = _read_record(path, run)
@@ -535,9 +537,9 @@ def _check_merged(path: Path) -> None:
     for part in (state / "ocdbt.process_0", split / "state" / "ocdbt.process_0"):
         if part.is_dir():
             raise UserError(
-                f"checkpoint {path} is complete, but its files were not put together, because a "
+                f"checkpoint {path} has all its files, but Orbax did not merge them, because a "
                 f"folder in its path has, or had, one of {' '.join(_PATTERN)} in its name: copy "
-                f"everything in {part} to {state}, and take that character out of the folder's name"
+                f"everything in {part} to {state}, and rename that folder"
             )
 
 
@@ -553,7 +555,7 @@ def _params(saved: dict[str, dict]) -> dict[str, np.ndarray]:
 def _same(saved: dict[str, dict], like: Any, path: Path) -> dict[str, Any]:
     """The leaves of `like` by their saved names.
 
-    Raises UserError, naming the first leaf that differs: Orbax might cast it.
+    Raises UserError, naming the first leaf that differs: Orbax might cast it silently.
     """
     wanted = _named(like)
     there = {_today(name): f"{leaf['dtype']}{leaf['shape']}" for name, leaf in saved.items()}

@@ -1,4 +1,4 @@
-"""A workdir belongs to one run, and to one process at a time that trains it."""
+"""A workdir belongs to one run, and only one command at a time may train in it."""
 
 import contextlib
 import os
@@ -23,9 +23,9 @@ MAY_CHANGE = (
 )
 LOCK = ".lock"
 SAVED = "saved"  # in the lock file, once a checkpoint has been saved
-EARLIER = "earlier-"  # begins the names of the folders that `start_over` makes
+EARLIER = "earlier-"  # prefix of the folders that `start_over` makes
 LOOK_SECONDS = 2
-FRESH = "start over with --fresh, which keeps what is there in another folder"
+FRESH = "start over with --fresh, which first moves what is there to another folder"
 
 
 class Claim:
@@ -50,7 +50,7 @@ class Claim:
         raise UserError(f"{self._workdir} was removed or replaced while the run was training there")
 
     def note_saved(self, step: int | None) -> None:
-        """Records that a checkpoint was saved: if there is none later, it was taken away."""
+        """Records that a checkpoint was saved: if none is there later, it was taken away."""
         if step is not None and self._file is not None and not self._file.tell():
             with contextlib.suppress(OSError):
                 self._file.write(SAVED)
@@ -65,8 +65,8 @@ def claim(workdir: Path, config: ConfigDict, may_change: Sequence[str] = ()) -> 
         may_change: keys that may differ from those of the run there, beside MAY_CHANGE.
 
     Raises:
-        UserError: if the workdir cannot be written, now or later; if another run is using it; if it
-            holds another run, or a run whose checkpoints are gone.
+        UserError: if the workdir is not writable, now or later; if another run is using it; if it
+            holds another run, a run without config.json, or a run whose checkpoints are gone.
     """
     with contextlib.ExitStack() as stack:
 
@@ -83,12 +83,12 @@ def claim(workdir: Path, config: ConfigDict, may_change: Sequence[str] = ()) -> 
 
         file = processes.together(take)
         run = processes.gathered(record.run_of(workdir))[0]
-        with _written("", "the system stopped the run, which goes on with the same command"):
+        with _written("", "the run stopped, and the same command resumes it"):
             yield Claim(workdir, run, file)
 
 
 def start_over(workdir: Path) -> None:
-    """Moves all that a workdir holds to its folder earlier-1, or the next free number."""
+    """Moves a workdir's content, except earlier-* folders, to a new earlier-N: highest N plus 1."""
 
     def put_aside() -> None:
         if jax.process_index() != 0 or not workdir.is_dir():
@@ -118,13 +118,13 @@ def _locked(workdir: Path, stack: contextlib.ExitStack) -> IO:
     file = stack.enter_context((workdir / LOCK).open("a"))
     file.seek(0, os.SEEK_END)
     if not lock(file, wait=False):
-        raise UserError(f"another run is using {workdir}: let it end, or choose another workdir")
+        raise UserError(f"another run is using {workdir}: wait for it, or choose another workdir")
     return file
 
 
 @contextlib.contextmanager
 def _written(argument: str, what: str) -> Iterator[None]:
-    """Turns an OSError into a UserError for `argument` that says `what` failed."""
+    """Turns an OSError into a UserError about `argument`: the message `what`, then the cause."""
     try:
         yield
     except OSError as error:
@@ -135,7 +135,7 @@ def _written(argument: str, what: str) -> Iterator[None]:
 
 
 def check_same_run(workdir: Path, config: ConfigDict, may_change: Sequence[str]) -> None:
-    """Raises UserError if the workdir holds another run, or something else."""
+    """Raises UserError if the workdir holds another run, or a run's files without config.json."""
     if not (workdir / "config.json").exists():
         for name in ("metrics.jsonl", "tensorboard", "checkpoints"):
             if (workdir / name).exists():
@@ -156,7 +156,7 @@ def check_kept(workdir: Path, saved: bool) -> None:
     """Raises UserError for a run whose checkpoints are gone.
 
     Args:
-        saved: whether the run noted that it saved one; earlier versions did not note it.
+        saved: whether the run noted a saved checkpoint; earlier versions noted nothing.
     """
     if checkpoint.begun(workdir):
         return

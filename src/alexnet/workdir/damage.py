@@ -1,8 +1,9 @@
-"""Tells damage from circumstance; nothing else decides that.
+"""Decides whether a failed read means damaged content, or says nothing about the content.
 
 Content that is missing, short or different from its digest is damage: another checkpoint may be
-tried. All else (permission, memory, stale handles, a disk that fails, a barrier, a timeout) says
-nothing about the content: the program stops, and neither renames nor deletes anything.
+tried. Any other error (permission, memory, stale handles, a disk that fails, a failed barrier, a
+timeout) says nothing about the content: the program stops, and neither renames nor deletes
+anything.
 """
 
 import errno
@@ -15,7 +16,7 @@ from pathlib import Path
 from alexnet.errors import UserError
 
 MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
-# How messages begin that TensorStore and XLA raise as ValueError or RuntimeError.
+# Words in errors of TensorStore and XLA that say nothing about the content.
 CIRCUMSTANCES = (
     *("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED"),
     *("CANCELLED", "UNAUTHENTICATED", "Barrier", "barrier"),
@@ -23,7 +24,7 @@ CIRCUMSTANCES = (
 
 
 class DamagedError(Exception):
-    """Stored content that cannot be read, or is not what was written; says which and why."""
+    """Stored content is unreadable or changed; the message says which content, and why."""
 
 
 def check_readable(folder: Path) -> None:
@@ -39,7 +40,7 @@ def check_readable(folder: Path) -> None:
 
 
 def judged(error: BaseException, what: str) -> Exception:
-    """The exception for an `error` while `what` was read: DamagedError, or UserError."""
+    """The exception to raise for an `error` in reading `what`: DamagedError, or UserError."""
     chain = list(_causes(error))
     for one in chain:
         text = str(one)
@@ -47,14 +48,14 @@ def judged(error: BaseException, what: str) -> Exception:
         refused |= _errno(text) not in (0, errno.ENOENT, errno.ENOTDIR)
         if refused or isinstance(one, MemoryError) or any(word in text for word in CIRCUMSTANCES):
             return UserError(
-                f"{what} cannot be read now ({reason(one)}): nothing is known against it, and "
-                "nothing was changed; try again once that is mended"
+                f"{what} cannot be read now ({reason(one)}): it may be intact, and nothing was "
+                "changed; mend the cause and try again"
             )
     return DamagedError(f"{what} is damaged ({reason(error)})")
 
 
 def reason(error: BaseException) -> str:
-    """The root cause, which Orbax wraps several times, in one short line."""
+    """One short line on the root cause, which Orbax wraps several times."""
     *_, root = _causes(error)
     if isinstance(root, OSError) and root.strerror:
         text = f"{root.strerror}: {root.filename}" if root.filename else root.strerror

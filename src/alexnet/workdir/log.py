@@ -30,16 +30,17 @@ class Log:
     """The log of one run in `<workdir>/metrics.jsonl` and `<workdir>/tensorboard`.
 
     A run resumed at `resume_step` continues both as if it had never been interrupted: rows of
-    later steps are dropped. If it is None, the log starts afresh and deletes what an earlier run
-    left there. On a terminal, a live line shows the progress; elsewhere, a plain line is printed at
-    most every `interval` seconds. Only one process should be `enabled`; in the others, every method
-    does nothing. Errors are fractions, 0 to 1; lines leave out the top-5 error unless `top5`. Every
-    row has the seconds since the run was opened, pauses included; a resumed run counts on from its
-    last row. TensorBoard shows two runs, train and validation, in the same charts, and
-    `<workdir>/config.json` as text. A `tracker` gets every row; a new one also gets earlier rows.
+    later steps are dropped. If `resume_step` is None, both are deleted and begun anew. On a
+    terminal, a live line shows the progress; elsewhere, a plain line is printed at most every
+    `interval` seconds, and for the last step. Only one process should be `enabled`; in the others,
+    every method does nothing. Errors are fractions, 0 to 1; lines leave out the top-5 error unless
+    `top5`. Every row has the seconds since the run began, pauses included; a resumed run counts on
+    from its last row. TensorBoard shows train and validation as two of its "runs", in the same
+    charts, and `<workdir>/config.json` as text. A `tracker` gets every row; a new one also gets
+    earlier rows.
 
     If the disk is full, training goes on with one warning: rows wait until they can be written, and
-    charts end. Nor does training stop if standard output is closed.
+    charts end. Training also goes on if standard output is closed.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class Log:
             )
             for name in ("train", "validation")
         }
-        for row in [] if before else kept:  # rows of earlier versions, which drew other charts
+        for row in [] if before else kept:  # earlier versions drew other charts
             self._chart(row)
         if tracker is not None and tracker.new:
             for number, row in enumerate(kept):
@@ -186,7 +187,7 @@ class Log:
             self._tensorboard["train"].picture(tag, pixels_HWC, step)
 
     def status(self, text: str) -> None:
-        """Shows what happens before the first step's line, on the live line if there is one."""
+        """Shows what the run is doing before its first step: on the live line if there is one."""
         if self._bar is not None:
             with _heard():
                 self._bar.set_description_str(text)
@@ -205,7 +206,7 @@ class Log:
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Wraps validation and checkpoints, whose time does not count in images per second."""
+        """Wraps validation and checkpoints: their time does not count in images per second."""
         start = monotonic()
         try:
             yield
@@ -213,7 +214,7 @@ class Log:
             self._paused += monotonic() - start
 
     def close(self, failed: bool = False) -> None:
-        """Closes the files and leaves the live line standing."""
+        """Closes the files; the live line stays on the terminal."""
         if not self.enabled:
             return
         self._rows.close()
@@ -239,7 +240,7 @@ class Log:
         """A row's numbers for TensorBoard: "train/loss" is "loss" of the run "train"."""
         for name, value in row.items():
             run, _, tag = name.partition("/")
-            if tag not in ("", "count", "steps") and value is not None:  # these two never change
+            if tag not in ("", "count", "steps") and value is not None:  # counts need no curve
                 self._tensorboard[run].scalar(tag, value, row["step"])
 
     def _live(self, bar: tqdm, step: int, line: str) -> None:
@@ -251,10 +252,11 @@ class Log:
             bar.set_description_str(line)
 
     def _no_charts(self, error: OSError) -> None:
-        """Says once that the charts end here."""
+        """Says once that no more charts are written."""
         if not self._charts_ended:
             self._charts_ended = True
-            say(f"warning: TensorBoard's charts end here ({error.strerror}); training goes on")
+            why = error.strerror
+            say(f"warning: TensorBoard's charts are no longer written ({why}); training goes on")
 
     def _numbers(
         self, epoch: float, loss: float, top1_error: float, top5_error: float, digits: int
@@ -266,7 +268,7 @@ class Log:
         return numbers, [when, top5]
 
     def _images_per_second(self, step: int) -> float | None:
-        """The speed over recent rows, pauses excluded; None on the first."""
+        """The speed over the latest rows, pauses excluded; None at the first row."""
         self._recent.append((step, monotonic() - self._paused))
         (first_step, start), (last_step, end) = self._recent[0], self._recent[-1]
         if end <= start:
@@ -319,7 +321,7 @@ class _Rows:
 
 @contextmanager
 def _heard() -> Iterator[None]:
-    """Sends standard output to the null device once nobody reads it any more."""
+    """Sends standard output to the null device once it can no longer be written."""
     try:
         yield
     except OSError:  # a pipe without a reader, a terminal that is gone, a full disk
@@ -330,7 +332,9 @@ def _heard() -> Iterator[None]:
 
 
 def read_log(workdir: str | Path) -> list[dict]:
-    """The rows of a run, oldest first; a line cut short by a kill is left out; NaN reads as None.
+    """The rows of a run, oldest first; a last line that a kill cut short is left out.
+
+    NaN reads as None.
 
     Raises UserError if there is no metrics.jsonl or a line before the last is damaged.
     """

@@ -1,6 +1,6 @@
-"""How the config that an earlier version wrote becomes today's: one table of changes.
+"""Turns the configs of earlier versions into today's, by one table of changes.
 
-A file's config carries the version that wrote it; files without one are of version 0. Whoever adds,
+A file's config carries the version that wrote it; without that, it is of version 0. Whoever adds,
 renames or drops a setting raises VERSION and adds a line to CHANGES, so that every workdir stays
 readable.
 """
@@ -15,7 +15,7 @@ from alexnet.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Added:
-    """A new setting; `value` is what earlier runs did, all of them or those of one `net`."""
+    """A new setting; `value` gives what earlier runs did: all, or those with this `net`."""
 
     key: str
     value: Any
@@ -32,7 +32,7 @@ class Renamed:
 
 @dataclasses.dataclass(frozen=True)
 class Retired:
-    """A setting that is gone: runs that had its `default` go on, others can only be read."""
+    """A setting that is gone: runs with its `default` can be resumed, others can only be read."""
 
     key: str
     default: Any
@@ -51,17 +51,17 @@ VERSION = 7
 CHANGES: tuple[tuple[int, Change], ...] = (
     # Krizhevsky's "One weird trick" (2014): fully-connected layers divided over the batch's devices
     (1, Retired("mesh.hybrid", False)),
-    # Now in every net's config; earlier ones lacked them for nets without dropout or norms.
+    # Every net has these now; before, nets without dropout or norms lacked them.
     (2, Added("net.dropout", 0.5)),
     (2, Added("net.norm", True)),
-    # `kernels` in its place
+    # replaced by `kernels`
     (3, Dropped("conv_chunk")),
     (3, Added("kernels", "auto")),
     (3, Added("precision", "float32")),
     (3, Added("optimizer.name", "momentum")),
     (4, Added("data.encoding", "auto")),
     (5, Added("wandb_project", "")),
-    # The pocket net has the ablations of the paper's.
+    # The pocket net now has the ablations of the paper's net.
     (6, Added("net.preset", "", net="pocket")),
     (6, Added("net.init", "", net="pocket")),
     (6, Added("net.kernels", [32, 64, 96, 96, 64], net="pocket")),
@@ -80,10 +80,9 @@ def migrated(
     version: int = VERSION,
     changes: tuple[tuple[int, Change], ...] = CHANGES,
 ) -> tuple[dict[str, Any], list[str]]:
-    """(a file's settings, with every change since its version applied, and what was lost).
+    """(a file's settings after every change since its version, a line for each setting lost).
 
-    A retired setting with another value than its default is left out, and a line says so: such a
-    run can be read, but not resumed.
+    A retired setting whose value is not its default is lost: the run can be read, but not resumed.
 
     Args:
         found: nested dicts, as JSON gives them.

@@ -1,4 +1,4 @@
-"""Who made a run, and with what: `<workdir>/provenance.json`, a list of commands, newest last."""
+"""How a run was made: `<workdir>/provenance.json`, a list of its commands, newest last."""
 
 import contextlib
 import datetime
@@ -26,7 +26,7 @@ def provenance(workdir: Path, device: str, enabled: bool = True) -> Iterator[Non
     """Notes the command, when it began and, at the end, when and how it ended.
 
     Args:
-        device: what the run is on.
+        device: the devices that the run uses, in words.
         enabled: False in all processes but the first.
     """
     if not enabled:
@@ -70,14 +70,14 @@ def provenance(workdir: Path, device: str, enabled: bool = True) -> Iterator[Non
 def _earlier(path: Path) -> list[dict[str, Any]]:
     try:
         return json.loads(path.read_text()) if path.exists() else []
-    except ValueError:  # as after a power cut; no reason to stop a run
+    except ValueError:  # such as after a power cut: no reason to stop a run
         os.replace(path, path.with_name(path.name + ".damaged"))
         return []
 
 
 @functools.cache
 def commit() -> str | None:
-    """The git commit of the checkout that runs, with "+" if it has changes; None without one.
+    """The git commit of this code's checkout, with "+" if it has changes; None without a checkout.
 
     Looked up once: a process that runs for hours goes on with the code that it has loaded.
     """
@@ -89,7 +89,7 @@ def commit() -> str | None:
 
     try:
         if Path(git("rev-parse", "--show-toplevel")).resolve() != ROOT.resolve():
-            return None  # installed in somebody else's checkout
+            return None  # installed inside another project's checkout
         changed = git("status", "--porcelain", "--untracked-files=no")
         return git("rev-parse", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.SubprocessError):
@@ -97,7 +97,7 @@ def commit() -> str | None:
 
 
 def cores() -> int:
-    """The CPU cores that XLA uses, on whose number the last bits of a result depend."""
+    """How many CPU cores XLA uses; the last bits of a result depend on it."""
     pinned = os.environ.get("PJRT_NPROC", "")
     if pinned.isdecimal() and int(pinned):
         return int(pinned)

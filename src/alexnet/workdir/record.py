@@ -1,4 +1,4 @@
-"""What a workdir says of its run: `config.json`, and how far each checkpoint has come."""
+"""What a workdir records about its run: config, evaluations, and progress at each checkpoint."""
 
 import dataclasses
 import hashlib
@@ -20,12 +20,11 @@ from alexnet.workdir import migrations
 # Settings that every version has had
 ALWAYS = {"seed": int, "batch_size": int, "epochs": float, "net.name": str, "data.name": str}
 MEND_CONFIG = (
-    "restore it, or copy the one that the same command, which is in provenance.json, writes to a "
-    "new workdir"
+    "restore it, or run the command in provenance.json with a new workdir and copy its config.json"
 )
 MEND_EVALUATION = "delete it, and evaluate again"
-SEAL = "sha256"  # of the other settings in config.json
-KIND = ("split", "views", "checkpoint", "dataset")  # tells evaluations apart
+SEAL = "sha256"  # the digest of the settings in config.json
+KIND = ("split", "views", "checkpoint", "dataset")  # what tells evaluations apart
 RUN = "run"  # in config.json, beside the settings
 
 
@@ -37,9 +36,9 @@ class Progress:
         epoch: epochs done.
         validation_errors: top-1 error, a fraction, of each validation so far.
         classes: by name, in the order of their numbers; () for imported weights that name none.
-        window: the log's row under way: (steps, sums over them of loss, top-1 and top-5 error).
-            Earlier versions ended a row at every checkpoint and saved none.
-        due: whether the step's validation is still due, as the run was asked to stop before it.
+        window: the unfinished row of the log: (steps, then the sums of loss, top-1 and top-5 error
+            over these steps). Earlier versions ended a row at every checkpoint and saved no window.
+        due: whether this step still needs its validation, because the run was stopped before it.
         class_count: the number of classes, for weights that name none; 0 if unknown.
     """
 
@@ -68,7 +67,7 @@ class Progress:
 
 
 class Validation(NamedTuple):
-    """What a validation found; None where that is unknown.
+    """The results of a validation; an unknown one is None.
 
     Attributes:
         error: top-1, a fraction.
@@ -82,7 +81,7 @@ class Validation(NamedTuple):
 def best(validations: Mapping[int, Validation]) -> int | None:
     """The step with the lowest error; ties go to the lowest loss, then to the first step.
 
-    If the loss of a tied step is unknown, losses do not count. None if no error is known.
+    If any tied step's loss is unknown, the first step wins. None if no error is known.
     """
     errors = {step: found.error for step, found in validations.items() if found.error is not None}
     lowest = min(errors.values(), default=None)
@@ -94,7 +93,7 @@ def best(validations: Mapping[int, Validation]) -> int | None:
 
 
 def save_config(config: ConfigDict, workdir: Path) -> None:
-    """Writes `<workdir>/config.json`, with the id of the run there, or of a new one."""
+    """Writes `<workdir>/config.json`; keeps the run's id there, or makes a new one."""
     run = run_of(workdir) or secrets.token_hex(8)
     found = versioned(config)
     about = {"version": found.pop("version"), SEAL: _seal(found), RUN: run}
@@ -102,7 +101,7 @@ def save_config(config: ConfigDict, workdir: Path) -> None:
 
 
 def run_of(workdir: Path) -> str:
-    """The id of the run in a workdir, which its checkpoints carry; "" if it has none yet."""
+    """The id of a workdir's run, which the run's checkpoints carry; "" if there is none yet."""
     try:
         return json.loads((workdir / "config.json").read_text()).get(RUN, "")
     except (OSError, ValueError, AttributeError):
@@ -112,7 +111,7 @@ def run_of(workdir: Path) -> str:
 def save_evaluation(row: dict[str, Any], workdir: Path) -> None:
     """Puts a row into `<workdir>/evaluation.json`, in place of one of the same kind.
 
-    Rows have split, views, checkpoint, top1_error, top5_error, loss, count.
+    Rows have split, views, checkpoint, dataset, top1_error, top5_error, loss, count.
     """
     path = workdir / "evaluation.json"
     row = {key: value for key, value in row.items() if key != "notes"}
@@ -142,7 +141,8 @@ def saved_config(workdir: Path, resume: bool = False) -> ConfigDict:
     """The config of the run in `workdir`, as this version would have written it.
 
     Raises:
-        UserError: if there is no run, or one that this version can read but not `resume`.
+        UserError: if there is no run, if its config is damaged, or, with `resume`, if this version
+            can read the run but not resume it.
     """
     path = workdir / "config.json"
     try:
@@ -152,7 +152,7 @@ def saved_config(workdir: Path, resume: bool = False) -> ConfigDict:
     seal, version = found.pop(SEAL, None), found.pop("version", 0)
     found.pop(RUN, None)
     if seal not in (None, _seal(found)):  # earlier versions wrote none
-        mend = f"{MEND_CONFIG}; or, if it was changed on purpose, delete {SEAL!r} from it"
+        mend = f"{MEND_CONFIG}; or, if you changed the file on purpose, delete {SEAL!r} from it"
         raise UserError(f"{path} is damaged (its digest differs): {mend}")
     return current({"version": version} | found, str(path), resume)
 
@@ -163,24 +163,24 @@ def _seal(found: Mapping[str, Any]) -> str:
 
 
 def versioned(config: ConfigDict) -> dict[str, Any]:
-    """A config as files hold it: its settings and the version, which `current` needs."""
+    """A config as files store it: its settings, and the version, for `current` to migrate it."""
     return {"version": migrations.VERSION} | config.to_dict()
 
 
 def current(found: dict[str, Any], where: str, resume: bool = False) -> ConfigDict:
-    """The config that an earlier or this version has put into a file.
+    """The config that this or an earlier version wrote to a file.
 
     Settings that this version no longer has are reported on stderr.
 
     Raises:
-        UserError: if there are such settings and the run is to `resume`, or for a damaged config.
+        UserError: if there are such settings and `resume` is set, or if the config is damaged.
     """
     settings = {key: value for key, value in found.items() if key != RUN}
     files.check_types({"version": 0, **found}, {"version": int}, where, MEND_CONFIG)
     try:
         config, lost = migrations.migrated(settings, where)
     except UserError as error:
-        if not error.argument:  # it is of a later version
+        if not error.argument:  # the config is from a later version
             raise
         raise UserError(f"{where} is damaged ({error}): {MEND_CONFIG}") from None
     files.check_types(configs.flat(config), ALWAYS, where, MEND_CONFIG)

@@ -1,9 +1,9 @@
-"""Weights & Biases, for those who follow their runs there: `config.wandb_project` and an extra.
+"""Sends a run to Weights & Biases if `config.wandb_project` names a project. This needs
 
     pip install wandb
 
-A run's config and every row of its metrics.jsonl go there. A resumed run goes on under the id that
-its workdir keeps in `wandb.json`. The library's environment variables decide the rest: with
+A run's config and every row of its metrics.jsonl go there. A resumed run keeps the id in its
+workdir's `wandb.json`. The library's environment variables decide the rest: with
 WANDB_MODE=offline all stays in `<workdir>/wandb`; a sweep sets WANDB_RUN_GROUP to its name and
 WANDB_TAGS to the arm, unless you set them.
 """
@@ -23,11 +23,11 @@ class Tracker:
 
     Attributes:
         new: whether this workdir is followed for the first time.
-        where: its address, or the folder that it is kept in offline.
+        where: the run's web address or, offline, its folder.
     """
 
     def __init__(self, project: str, workdir: Path, config: Mapping[str, Any]):
-        """Begins, or goes on if this workdir was followed in the same project before.
+        """Begins a run, or resumes the one that this workdir had in the same project.
 
         Args:
             config: the run's, nested.
@@ -63,13 +63,13 @@ class Tracker:
     def row(self, number: int, row: Mapping[str, Any]) -> None:
         """A row of the log and its number, from 0.
 
-        The library also counts rows and drops those that it has: a run that resumes from its last
-        checkpoint repeats some steps, with the same results.
+        The library drops a row whose number it has already: a resumed run repeats the steps after
+        its last checkpoint, with the same results.
         """
         self._run.log({name: x for name, x in row.items() if x is not None}, step=number)
 
     def close(self, failed: bool = False) -> None:
-        """Sends what is left."""
+        """Sends the remaining rows."""
         self._run.finish(exit_code=int(failed))
 
 
