@@ -81,7 +81,7 @@ def test_a_mistake_is_one_line_and_nothing_starts(file, tmp_path, argv, message,
 
 
 def test_a_folder_that_holds_other_things_is_left_alone(file, tmp_path):
-    with pytest.raises(UserError, match=r"holds other things .'mine.py'., no sweep"):
+    with pytest.raises(UserError, match=r"holds other things .'mine.py'., not a sweep"):
         sweep.main([file, f"--workdir={tmp_path}"])
 
 

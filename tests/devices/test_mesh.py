@@ -15,7 +15,7 @@ from alexnet.errors import UserError
     [
         (2, 8, 1, 2, r"data: 1 x 2 .data x tower. needs 2 devices, but jax sees 1: cpu"),
         (2, 8, 4, 1, r"data: 4 x 1 .data x tower. needs 4 devices, but jax sees 1: cpu"),
-        (2, 8, 1, 3, r"tower=3: the net has 2 tower.s., which do not divide over it"),
+        (2, 8, 1, 3, "tower=3: does not divide the net's number of towers, 2"),
         (2, 8, 1, -1, r"tower=-1: the net has 2 tower.s."),
         (2, 8, 3, 1, r"data=3: does not divide the batch of 8 images"),
     ],
@@ -59,9 +59,9 @@ def test_a_process_reads_the_rows_of_its_devices(monkeypatch, processes, here, e
     ("processes", "here", "message"),
     [
         ([[0], [0]], 1, r"config.mesh: 2 x 1 .data x tower. leaves process 1 without a device"),
-        ([[0], [1], [0], [1]], 0, r"process 0 has rows \[0, 2\] of the batch, no even part"),
-        ([[0], [0], [1]], 0, r"process 0 has rows \[0, 1\] of the batch, no even part"),
-        ([[0], [1], [1], [2]], 1, r"process 1 has rows \[1, 2\] of the batch, no even part"),
+        ([[0], [1], [0], [1]], 0, r"process 0 has rows \[0, 2\] of the mesh, not"),
+        ([[0], [0], [1]], 0, r"process 0 has rows \[0, 1\] of the mesh, not"),
+        ([[0], [1], [1], [2]], 1, r"process 1 has rows \[1, 2\] of the mesh, not"),
     ],
 )
 def test_processes_share_the_batch_evenly(monkeypatch, processes, here, message):

@@ -16,7 +16,7 @@ from alexnet.errors import UserError
             r"^JAX_PLATFORMS=cuda: jax has no device \(Unable to use 'cuda': none here\): unset it",
         ),
         ("tpu", "", r"^JAX_PLATFORMS=tpu: jax has no device \(it is not here\): unset it, or name"),
-        ("", "no\nluck", r"no device \(no luck\): see jax's installation$"),
+        ("", "no\nluck", r"no device \(no luck\): see JAX's install guide$"),
     ],
 )
 def test_a_missing_device_is_one_line(monkeypatch, asked, error, message):

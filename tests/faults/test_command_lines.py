@@ -354,7 +354,7 @@ EXPERIMENTS = {
     f"ARMS = {{'a': {{}}}}\nCLAIMS = {{'a': {{'nosuch': 1}}}}\n{SCALES}": ": claim 'a' has nosuch",
     f"ARMS = {{'a': {{}}}}\nMETRIC = 'nosuch'\n{SCALES}": ": METRIC is 'nosuch'",
     f"ARMS = {{'a': {{}}, 'b': {{'evaluate': {{'of': {{'a': 0}}}}}}}}\n{SCALES}": (
-        ":s, arm 'b': \"of\" has 0 nets of 'a': at least 1"
+        ":s, arm 'b': \"of\": 'a': 0: expected a whole number of at least 1"
     ),
 }
 

@@ -97,7 +97,7 @@ def test_another_baseline_reverses_the_sign(tmp_path, capsys):
 def test_seeds_without_a_partner_are_left_out_of_the_pairs_and_named(tmp_path, capsys):
     folder = fill(tmp_path / "a", base=BASE[:3])
     text = run(capsys, folder)
-    assert "no_lrn has seed 3, 4 and baseline has not: left out of the pairs" in text
+    assert "no_lrn has seed 3, 4, baseline does not: left out of the pairs" in text
     assert row(folder, capsys=capsys)["pairs"] == 3
 
 

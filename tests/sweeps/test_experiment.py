@@ -97,12 +97,12 @@ def test_an_experiment_survives_json(tmp_path):
         ('{"a": {"net.nrom": False}}', r"arm 'a': config.net.nrom: .* did you mean 'net.norm'"),
         ('{"a": {"net.norm": "no"}}', r"arm 'a': config.net.norm='no': expected true or false"),
         ('{"a": {"config": "none.py"}}', r"arm 'a': .*none.py: no such file"),
-        ('{"a": {}, "b": {"init_from": "arm:c"}}', "it starts from 'c', which is no arm before it"),
-        ('{"a": {}, "b": {"evaluate": {"of": {"c": 1}}}}', "evaluates 'c', which is no arm before"),
-        ('{"a": {}, "b": {"evaluate": {"views": "ten_crop"}}}', "it evaluates no arm"),
+        ('{"a": {}, "b": {"init_from": "arm:c"}}', "init_from: 'c' is not an earlier arm"),
+        ('{"a": {}, "b": {"evaluate": {"of": {"c": 1}}}}', "'c' is not an earlier arm that trains"),
+        ('{"a": {}, "b": {"evaluate": {"views": "ten_crop"}}}', '"of" names no arm'),
         ('{"a": {}, "b": {"evaluate": {"of": {"a": 1}, "views": "tencrop"}}}', "views='tencrop'"),
         ('{"a": {}, "b": {"evaluate": {"of": {"a": 1}}, "seed": 1}}', r"it has \['seed'\]"),
-        ("{}", "an experiment has a dict ARMS"),
+        ("{}", "an experiment needs a dict ARMS"),
     ],
 )
 def test_a_mistake_in_a_file_is_one_line(tmp_path, arms, message):
@@ -127,5 +127,5 @@ def test_a_claim_about_no_arm_is_refused(tmp_path):
         f'ARMS = {{"a": {{}}}}\nCLAIMS = {{"b": {{"claim": "x"}}}}\n'
         f'SCALES = {{"small": {{{CONFIG}, "seeds": 2}}}}\n',
     )
-    with pytest.raises(UserError, match="a claim about 'b', which is no arm of small"):
+    with pytest.raises(UserError, match="claim 'b': scale small has no such arm"):
         experiment.load(file)

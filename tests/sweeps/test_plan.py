@@ -139,12 +139,12 @@ def test_other_things_are_refused(tmp_path, item):
     (tmp_path / "a-0/thesis.tex").write_text("")
     with pytest.raises(UserError, match=r"a-0 holds thesis.tex but no run"):
         plan.state(item, tmp_path)
-    with pytest.raises(UserError, match=r"other things .'a-0'., no sweep"):
+    with pytest.raises(UserError, match=r"other things .'a-0'., not a sweep"):
         plan.check_workdir(tmp_path)
     with pytest.raises(UserError, match="a file: choose another name"):
         plan.check_workdir(tmp_path / "a-0/thesis.tex")
     leave(tmp_path / "run", [0.5])
-    with pytest.raises(UserError, match="holds a single run, no sweep"):
+    with pytest.raises(UserError, match="holds a single run, not a sweep"):
         plan.check_workdir(tmp_path / "run")
 
 

@@ -418,7 +418,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(data_dir, tmp_path, number)
         ("optimizer.momentum", 1.5, "config.optimizer.momentum=1.5"),
         ("optimizer.layer_decay", (("fc9", 1.0),), "the net has no layer 'fc9'"),
         ("net.remove", "conv9", "has no layer 'conv9'; did you mean 'conv5'?"),
-        ("net.remove", "fc8", "no layer gives the 10 classes"),
+        ("net.remove", "fc8", "must end in a layer with 10 outputs"),
         ("net.activation", "rleu", "choose one of relu, tanh"),
         ("net.image_size", 64, "more than the stored 20"),
         ("net.image_size", 4, "cannot read"),

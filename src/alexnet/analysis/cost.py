@@ -1,6 +1,7 @@
 """The cost of a training step, computed from the net's table: FLOP, memory, exchange.
 
-Nothing is run and nothing here needs JAX. All arrays are float32. `alexnet.roofline` prints it.
+Nothing is run, and nothing here needs JAX. Arrays are float32 unless `number` says otherwise.
+`alexnet.roofline` prints the costs.
 """
 
 import itertools
@@ -14,13 +15,13 @@ FLOAT32 = 4  # bytes
 
 
 class Cost(NamedTuple):
-    """One row of a net for `batch` images, in ONE tower: FLOP, then bytes."""
+    """A row's cost for `batch` images in one tower: the first two in FLOP, the others in bytes."""
 
     name: str
     forward: float  # 2 FLOP for each multiply-add; norms, pools and activations are not counted
     training: float  # with two gradients: 3 x forward; 2 x for the layer that reads the image
-    weights: float  # and biases
-    kept: float  # the output, for the gradient; activations and dropout overwrite their input
+    weights: float  # of weights and biases
+    kept: float  # of the output, for the gradient; activations and dropout overwrite their input
     received: float  # the outputs of other towers that this one reads; kept as well
     traffic: float  # to and from memory in a training step, see `_traffic`
 
@@ -49,14 +50,14 @@ def least_seconds(
     training: bool = True,
     number: int = FLOAT32,
 ) -> float:
-    """The roofline in seconds: each row takes the longer of its FLOP and its bytes.
+    """The roofline in seconds: a row takes the time of its FLOP or its bytes, whichever is longer.
 
     All towers are on one device.
 
     Args:
         product: FLOP per second.
         copy: bytes per second, to and from memory together.
-        training: count a training step; else a forward pass.
+        training: whether to take a training step, or only a forward pass.
         number: bytes per number in the maps; weights have four.
     """
     seconds = 0.0
@@ -118,7 +119,7 @@ class Collective(NamedTuple):
 
 
 def tower_exchange(net: Net, images: float, tower: int) -> tuple[Collective, ...]:
-    """The paper's scheme, section 3.2, for `images` on `tower` devices, each with its towers.
+    """The paper's scheme (section 3.2), for `images`, with the towers split over `tower` devices.
 
     Where a row reads all towers, its input is gathered. In the backward pass every device has a
     gradient for the whole input; these gradients are summed and scattered. Weights never travel.

@@ -47,7 +47,7 @@ def owners(hlo: str, names: Container[str]) -> dict[str, tuple[str, str]]:
     def owner(name: str) -> tuple[str, str]:
         line = lines[name]
         said, called = _OP_NAME.search(line), _CALLS.search(line)
-        # A fusion may lack the name that its instructions have.
+        # A fusion may lack the op_name that its instructions have.
         scope = said[1] if said else inside.get(called[1] if called else "", "")
         parts = re.split(r"[/()]", scope)
         if own := [part for part in parts if part in names]:
@@ -66,9 +66,9 @@ def owners(hlo: str, names: Container[str]) -> dict[str, tuple[str, str]]:
 def spans(trace: Path, read_by: dict[str, set[str]]) -> list[Span]:
     """When each operation ran, in the newest profile in a folder, on all threads and devices.
 
-    On CPUs an operation may hand its work to other threads and return. It is over when an operation
-    that reads its result begins, or at the event that marks its end, which may come late: after the
-    next work of its last thread.
+    On CPUs an operation may hand its work to other threads and return. It ends at the earlier of
+    two times: when an operation that reads its result begins, or at the event that marks its end,
+    which may come late, after the next work of its last thread.
     """
     file = max(trace.rglob("*.xplane.pb"), key=lambda path: path.stat().st_mtime)
     events, begun, ended = [], collections.defaultdict(list), collections.defaultdict(list)

@@ -1,4 +1,4 @@
-"""Measured rates of the device, for products and for copies: the two sides of a roofline."""
+"""Measures the device's rates of matrix products and of copies: the two sides of a roofline."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ def matmul_rate(side: int = 2048, dtype: str = "float32", precision: str | None 
     """FLOP per second in a matrix product, the best of ten.
 
     Args:
-        side: of the square factors; 2048 fills a CPU, a GPU wants 8192.
+        side: of the square factors; 2048 is enough for a CPU, a GPU needs 8192.
         dtype: of the factors.
         precision: of products of float32 numbers, as jax.default_matmul_precision takes it.
     """
@@ -22,7 +22,7 @@ def matmul_rate(side: int = 2048, dtype: str = "float32", precision: str | None 
 
 
 def copy_rate(size: int = 2**28) -> float:
-    """Bytes per second, read and written, in a pass over `size` bytes: the best of ten."""
+    """Bytes per second, read and written, to add 1 to an array of `size` bytes: the best of ten."""
     x = jnp.zeros(size // 4, jnp.float32)
     return 2 * size / _fastest(jax.jit(lambda x: x + 1), x)
 

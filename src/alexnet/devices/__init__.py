@@ -1,1 +1,1 @@
-"""Section 3.2: the mesh, several processes as one run, and what suits the device."""
+"""The mesh (section 3.2), several processes as one run, the allocator and the compilation cache."""

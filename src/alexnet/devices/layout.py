@@ -6,8 +6,8 @@ def layout(
 ) -> tuple[int, int]:
     """(data, tower): the given numbers, with a 0 replaced by what the devices allow.
 
-    Each tower gets its own device if there are enough, as in the paper; the batch is split over as
-    many of the rest as divide it.
+    Each tower gets its own device if there are enough, as in the paper. The batch is split over the
+    largest number of such groups of devices that divides it.
     """
     tower = tower or (towers if max(data, 1) * towers <= devices else 1)
     most = max(devices // tower, 1)

@@ -1,4 +1,4 @@
-"""Devices -> mesh, and what is split over it: images over "data", parameters over "tower"."""
+"""Arranges devices as a mesh, and splits images over "data" and parameters over "tower"."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -18,7 +18,7 @@ def make(*, towers: int, batch_size: int, data: int = 0, tower: int = 0) -> Mesh
     Args:
         towers: the net's number of towers.
         batch_size: images in a batch, on all devices together.
-        data: how many devices the batch is split over; 0 takes as many as there are.
+        data: how many devices the batch is split over; 0 takes the most that divide the batch.
         tower: how many devices the towers are split over; 0 gives each tower its own device if
             there are enough, as in the paper.
 
@@ -27,9 +27,7 @@ def make(*, towers: int, batch_size: int, data: int = 0, tower: int = 0) -> Mesh
     """
     devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
     if tower < 0 or (tower and towers % tower):
-        raise UserError(
-            f"the net has {towers} tower(s), which do not divide over it", f"tower={tower}"
-        )
+        raise UserError(f"does not divide the net's number of towers, {towers}", f"tower={tower}")
     data, tower = layout(len(devices), towers, batch_size, data, tower)
     if data < 1 or batch_size % data:
         raise UserError(f"does not divide the batch of {batch_size} images", f"data={data}")
@@ -39,7 +37,7 @@ def make(*, towers: int, batch_size: int, data: int = 0, tower: int = 0) -> Mesh
             f"{len(devices)}: {devices[0].platform}",
             "data",
         )
-    # Neighbours hold the towers of one replica: they communicate most.
+    # Neighbouring devices hold the towers of one replica, which communicate most.
     grid = np.array(devices[: data * tower]).reshape(data, tower)
     return Mesh(grid, ("data", "tower"), axis_types=(AxisType.Auto, AxisType.Auto))
 
@@ -47,9 +45,9 @@ def make(*, towers: int, batch_size: int, data: int = 0, tower: int = 0) -> Mesh
 def split(
     mesh: Mesh | None, f: Callable[..., Any], in_specs: Any, out_specs: Any
 ) -> Callable[..., Any]:
-    """`jax.shard_map` over the axes with more than one device; f itself if there is none.
+    """`jax.shard_map` over the axes with several devices; f itself if no axis has several.
 
-    Over an axis of one device XLA (on CPU) would still sum the gradients, copying them all.
+    Over an axis of one device, XLA on CPUs would still sum the gradients, and copy them all.
     """
     axes = {name for name, size in mesh.shape.items() if size > 1} if mesh else set()
     if not axes:
@@ -82,7 +80,7 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 
 def process_rows(mesh: Mesh) -> tuple[int, int]:
-    """(part, parts): which part of each batch this process's devices take, of how many.
+    """(part, parts): this process's devices take part number `part` of each batch's `parts`.
 
     Processes that hold different towers for the same images take the same part.
     """
@@ -101,7 +99,11 @@ def process_rows(mesh: Mesh) -> tuple[int, int]:
     parts, rest = divmod(mesh.shape["data"], len(rows))
     part, offset = divmod(rows[0], len(rows))
     if rest or offset or rows[-1] - rows[0] + 1 != len(rows):
-        raise UserError(f"process {here} has rows {rows} of the batch, no even part", "config.mesh")
+        raise UserError(
+            f"process {here} has rows {rows} of the mesh, not one of its equal parts: choose "
+            "another mesh",
+            "config.mesh",
+        )
     return part, parts
 
 
@@ -111,7 +113,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def everywhere(mesh: Mesh, key: jax.Array) -> jax.Array:
-    """A random key on every device, including those of other processes, which pass the same key."""
+    """A random key on every device; every process must pass the same key."""
     data = jax.device_put(np.asarray(jax.random.key_data(key)), replicated(mesh))
     return jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
 

@@ -28,7 +28,7 @@ from alexnet.text import say
 HEARTBEAT_SECONDS = 100  # a process counts as lost after this long without a sign of life
 ANSWER_SECONDS = 35  # how long the others try to reach process 0
 JOIN_SECONDS = 300  # how long the processes wait for each other
-NOTICE_SECONDS = 10  # how long a process waits before it says so
+NOTICE_SECONDS = 10  # how long a process waits before it says that it waits
 ASK_SECONDS = 3  # how often the processes ask each other whether to stop
 SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
 MOST_CPU_DEVICES = 256  # each takes threads and memory of this machine
@@ -47,8 +47,8 @@ def join(
     """Makes this process one of several, or makes virtual CPU devices. Call it before using jax.
 
     Raises:
-        UserError: for options that do not go together, or if the others cannot be reached (within
-            a minute if process 0 does not answer).
+        UserError: for options that do not go together, or if the others cannot be reached; if
+            process 0 does not answer, after ANSWER_SECONDS.
     """
     numbers = {"processes": processes, "process": process, "cpu_devices": cpu_devices}
     for name, text in numbers.items():
@@ -98,7 +98,7 @@ def join(
 
 @contextlib.contextmanager
 def _waiting(coordinator: str) -> Iterator[None]:
-    """Says that the others have not joined yet, and ends with a line where jax would abort."""
+    """Reports a long wait for the others; after JOIN_SECONDS exits with a line: jax would abort."""
 
     def notice() -> None:
         say(
@@ -162,7 +162,7 @@ def ends_clearly() -> Iterator[None]:
     """Ends one of several processes at once, with its reason; the others then notice and end.
 
     An ordinary exit would wait minutes for the others, which would wait for this one. `Interrupted`
-    passes through: all processes have agreed to stop. If jax misses a heartbeat, it aborts the
+    passes through, as all processes have agreed to stop. If jax misses a heartbeat, it aborts the
     process and prints its own report.
     """
     try:
@@ -203,8 +203,8 @@ def gathered(value: Any) -> list[Any]:
 def together(attempt: Callable[[], T], *expected: type[Exception]) -> T:
     """The result of `attempt` in this process, once it has succeeded in all processes.
 
-    An error in one process is raised in all, so that all go on alike; `attempt` itself must not
-    wait for other processes.
+    An error in one process is raised in all, so that all take the same path; `attempt` itself must
+    not wait for other processes.
 
     Args:
         expected: the exceptions that `attempt` may raise, in order of precedence after UserError.
@@ -232,8 +232,8 @@ def check_same(settings: Mapping[str, Any], but: Sequence[str] = ()) -> None:
     """Raises UserError in every process if a setting differs between processes.
 
     Args:
-        settings: by name.
-        but: names that may differ.
+        settings: {name: value}.
+        but: the names of settings that may differ.
     """
     if jax.process_count() == 1:
         return
@@ -260,8 +260,8 @@ class Interruption:
 
     signal = 0
     _agreed, _calls = 0, 0  # the signal agreed on; calls of the main thread's handler
-    _pause, _left = 1, 1  # calls of `agreed` between questions to the others, and those left
-    _asked: float | None = None  # when the last question was asked
+    _pause, _left = 1, 1  # calls of `agreed` from one exchange to the next, and calls left
+    _asked: float | None = None  # when the last exchange was
 
     def __init__(self, second_ends: bool = True):
         self._second_ends = second_ends
@@ -291,8 +291,8 @@ class Interruption:
     def agreed(self) -> int:
         """The signal that all processes stop for, or 0.
 
-        Every process calls it equally often, after each step and each batch of a validation; the
-        processes ask each other every few seconds.
+        Every process must call it equally often: after each step and each batch of a validation.
+        The processes ask each other every few seconds.
         """
         if jax.process_count() == 1 or self._agreed:
             return self._agreed or self.signal

@@ -2,15 +2,15 @@
 
 On CPUs under Linux, commands use mimalloc instead of the C library's malloc. XLA allocates a step's
 feature maps as one block and frees it after the step. glibc returns the block to the kernel, which
-zeroes it for the next step. Told to keep it, glibc lets small blocks settle there, until a step
-needs a new block. mimalloc keeps the block, in huge pages, and reuses it if it has a single arena:
-with several, each thread prefers its own, and soon something is in the way in every arena.
+zeroes it for the next step. If glibc is set to keep the block, it puts small blocks inside, until a
+step needs a new block. mimalloc keeps the block, in huge pages. With a single arena it reuses the
+block; with several, each thread prefers its own, and soon small blocks are in every arena.
 
 The allocator must be set before a process starts, so a command restarts itself before it imports
-anything large; nothing here imports JAX before it needs it. To choose for yourself, set LD_PRELOAD
-or one of SETTINGS, even to nothing. Notebooks and other programs that import this package are left
-alone, and so are environments with a GPU plugin, whose feature maps are not in this memory: only
-`python -m alexnet`, `python -m alexnet.train` and the script `alexnet` restart.
+anything large; nothing here imports JAX before it needs it. To choose another allocator, set
+LD_PRELOAD or one of SETTINGS, if only to "". Only `python -m alexnet`, `python -m alexnet.X` and
+the script `alexnet` restart, not notebooks or other programs that import this package. With a GPU
+plugin they do not restart either, as feature maps are then in the GPU's memory.
 """
 
 import errno
@@ -32,14 +32,14 @@ SETTINGS = {
 
 
 def begin_command() -> None:
-    """What a command does before it imports anything large; in other programs it does nothing."""
+    """Prepares a command before it imports anything large; does nothing in other programs."""
     if is_command(sys.argv, sys.orig_argv):
-        sys.excepthook = _quiet_interrupt  # the imports take seconds, before `cli.run`
+        sys.excepthook = _quiet_interrupt  # Ctrl-C may come before `cli.run` does
         restart_with_mimalloc()
 
 
 def is_command(argv: Sequence[str], orig_argv: Sequence[str]) -> bool:
-    """Whether this process is a command of ours that has not begun yet.
+    """Whether this process is a command of ours whose module does not run yet.
 
     Args:
         argv: `sys.argv`, whose first item is "-m" while Python looks for the module of `python -m`.
@@ -100,7 +100,7 @@ def restart_with_mimalloc() -> None:
 
 
 def cache_compilations() -> None:
-    """Caches compiled steps between commands, in our folder unless the user has chosen another.
+    """Keeps compiled steps for later commands: in ~/.cache/alexnet, or where the user chose.
 
     Raises:
         UserError: if there is no device to compile for.
@@ -117,8 +117,8 @@ def cache_compilations() -> None:
 def write_compilations_whole() -> None:
     """Makes JAX write a compiled step to a temporary folder and then move it into its cache.
 
-    JAX itself writes in place, so another process may read half a file. It never replaces a file,
-    so it warns at every start about one that a kill cut short. If a later JAX has no LRUCache,
+    JAX itself writes in place, so another process may read half a file. JAX never replaces a file,
+    so it warns at every start about a file that a kill cut short. If a later JAX has no LRUCache,
     nothing changes.
     """
     try:
@@ -149,12 +149,12 @@ def check_devices() -> None:
     except Exception as error:  # plugins raise their own
         asked = os.environ.get("JAX_PLATFORMS", "")
         why = one_line(error).partition(". (set JAX_PLATFORMS")[0] or "it is not here"
-        mend = "unset it, or name one it has: cpu, cuda" if asked else "see jax's installation"
+        mend = "unset it, or name one it has: cpu, cuda" if asked else "see JAX's install guide"
         raise UserError(f"jax has no device ({why}): {mend}", f"JAX_PLATFORMS={asked}") from None
 
 
 def writable_cache() -> Path | None:
-    """The folder where compiled steps are kept; None, with a line on stderr, if none can be."""
+    """The folder for compiled steps; None, with a line on stderr, if it is not writable."""
     try:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         cache = Path(home) / "alexnet"

@@ -1,1 +1,1 @@
-"""The paper's figures and a few more, drawn from plain arrays by matplotlib; a file for each."""
+"""The paper's figures and a few more, drawn from plain arrays by matplotlib; one module each."""

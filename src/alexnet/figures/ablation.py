@@ -27,7 +27,7 @@ class Arm(NamedTuple):
 
 
 def height(arms: Sequence[Arm]) -> float:
-    """The height of either figure, in inches."""
+    """The height of each of the two figures, in inches."""
     return 0.6 + 0.5 * len(arms)
 
 
@@ -63,10 +63,10 @@ def _names(axes: Axes, arms: Sequence[Arm]) -> None:
     """Names each arm above its line, where there is room for long names."""
     for place, arm in enumerate(arms):
         name = f"{short(arm.name, 60)} (n = {len(arm.values)})"
-        over = {"facecolor": axes.get_facecolor(), "edgecolor": "none", "pad": 1}  # over lines
+        hide = {"facecolor": axes.get_facecolor(), "edgecolor": "none", "pad": 1}  # lines behind it
         beside = axes.get_yaxis_transform()
         y = place - 0.36
-        axes.text(0, y, name, fontsize=8, bbox=over, transform=beside, in_layout=False)
+        axes.text(0, y, name, fontsize=8, bbox=hide, transform=beside, in_layout=False)
     axes.set_yticks([])
     axes.set_ylim(len(arms) - 0.55, -0.8)
     axes.spines["left"].set_visible(False)

@@ -8,13 +8,13 @@ from matplotlib.figure import Figure
 
 from alexnet.figures.style import shades, short
 
-NAMED = 30  # up to this many classes, the axes have their names
+NAMED = 30  # up to this many classes, the axes show their names
 COUNTED = 12  # up to this many classes, there is room for numbers
 WORST = 20  # classes in `draw_worst`
 
 
 def matrix(labels_N: np.ndarray, predictions_N: np.ndarray, classes: int) -> np.ndarray:
-    """int64 [K, K]: how many images of each class (row) were taken for each (column)."""
+    """int64 [K, K]: how many images of each class (row) were taken for each class (column)."""
     pairs = np.int64(labels_N) * classes + predictions_N
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
@@ -36,7 +36,7 @@ def confusions(counts_KK: np.ndarray, most: int) -> list[tuple[int, int, int]]:
 
 
 def draw(figure: Figure, counts_KK: np.ndarray, classes: Sequence[str]) -> None:
-    """Shares of each class's images; the colours stretch small shares, so that mistakes show."""
+    """Shares of each class's images; colours are stretched near 0 to make mistakes visible."""
     axes = figure.subplots()
     shares_KK = counts_KK / np.maximum(counts_KK.sum(1, keepdims=True), 1)
     axes.imshow(shares_KK, cmap=shades(), norm=PowerNorm(0.45, 0, 1), interpolation="nearest")
@@ -57,7 +57,7 @@ def draw(figure: Figure, counts_KK: np.ndarray, classes: Sequence[str]) -> None:
 
 
 def draw_worst(figure: Figure, errors_K: np.ndarray, classes: Sequence[str]) -> None:
-    """A bar for each class's error, or the 20 largest ones, and a line at the mean over classes."""
+    """A bar for each class's error, at most the 20 largest; a line at the mean of all classes."""
     axes = figure.subplots()
     descending = np.argsort(-np.nan_to_num(errors_K, nan=-1), kind="stable")
     order = [k for k in descending if not np.isnan(errors_K[k])][:WORST]

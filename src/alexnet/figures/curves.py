@@ -9,8 +9,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from alexnet.figures.style import short
 
-FAR = 4  # ratio of the largest loss to the smallest, above which the axis is logarithmic
-MOST = 7  # names in a legend, and colours
+FAR = 4  # the axis is logarithmic if the largest loss is more than this times the smallest
+MOST = 7  # names in a legend at most, and colours
 LABELS = {"top1_error": "top-1 error, %", "loss": "loss, nats"}
 
 
@@ -64,6 +64,6 @@ def draw(figure: Figure, curves: Sequence[Curve], what: str) -> None:
 
 
 def points_of(rows: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, float]]:
-    """(epoch, value) of each row that has a value; errors in per cent. The log has no NaN."""
+    """(epoch, value) of each row with a value (None is the log's NaN); errors in per cent."""
     scale = 100 if name.endswith("error") else 1
     return [(row["epoch"], scale * row[name]) for row in rows if row.get(name) is not None]

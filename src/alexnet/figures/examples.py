@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from alexnet.figures.style import WIDTH, bare, short
 
-# Each figure is one pair of axes whose unit is an image: dozens of axes take seconds to lay out.
+# Each figure has a single axes, whose unit is an image: dozens would take seconds to lay out.
 COLUMNS = 2  # of predictions
 BARS = 1.35  # the length of a bar of probability 1
 SPACE = 0.12  # between an image and its bars, and twice that between columns
@@ -48,7 +48,7 @@ def predictions_height(count: int) -> float:
 
 
 def draw_predictions(figure: Figure, examples: Sequence[Example]) -> None:
-    """Each image under its label, beside bars of its most probable labels; the right one is bold.
+    """Each image under its label, beside bars of its most probable labels; its own is bold.
 
     As in the paper, a bar's length is the probability of its class.
     """
@@ -78,7 +78,7 @@ def neighbours_height(rows: Sequence[Row]) -> float:
 
 
 def draw_neighbours(figure: Figure, rows: Sequence[Row]) -> None:
-    """A row for each image: itself, a gap, its neighbours; those of another class have a frame."""
+    """A row for each image: the image, a gap, its neighbours, framed if of another class."""
     axes = _axes(figure)
     axes.text(EDGE, HEAD - 0.08, "image", fontsize=9)
     axes.text(GAP + EDGE, HEAD - 0.08, "nearest training images", fontsize=9)

@@ -14,7 +14,7 @@ RIGHT, BOTTOM, TOP = 0.995, 0.01, 0.99  # edges of the picture, fractions of the
 
 
 def height(kernel_THWCO: np.ndarray) -> float:
-    """The height of the figure, in inches, that makes pixels square."""
+    """The height of the figure that makes pixels square, in inches."""
     rows, columns, _ = _picture(kernel_THWCO).shape
     return rows * (RIGHT * WIDTH - LEFT) / columns / (TOP - BOTTOM)
 

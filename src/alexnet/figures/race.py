@@ -1,4 +1,4 @@
-"""Figure 1: the training error of nets that race to 25%, in the paper's form."""
+"""Figure 1: training errors of nets until they reach 25%, drawn as in the paper."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,7 @@
 """The style of all figures: fonts, and colours for light and for dark pages.
 
-No display and no pyplot: a function draws on an empty figure, once for each theme, and the figure
-becomes the bytes of a PNG.
+This needs neither a display nor pyplot. A function draws on an empty figure, once for each theme,
+and the figure becomes the bytes of a PNG.
 """
 
 import io
@@ -29,7 +29,8 @@ class Theme(TypedDict):
 
 WIDTH = 4.8  # inches: two figures side by side on a screen, one on a phone
 DPI = 200
-# Paul Tol's "bright" colours, which most colour-blind people tell apart, and lighter ones for dark.
+# Paul Tol's "bright" colours, which most colour-blind people tell apart, with three of them
+# darkened, and lighter ones for dark pages.
 LIGHT: Theme = {
     "paper": "#ffffff",
     "ink": "#1f2328",
@@ -105,7 +106,7 @@ def _settings(theme: Theme) -> dict[Any, Any]:
 
 
 def shades() -> LinearSegmentedColormap:
-    """The colour map from the page's colour to the first colour of lines."""
+    """A colour map from the page's colour to the first line colour."""
     settings = matplotlib.rcParams
     strong = settings["axes.prop_cycle"].by_key()["color"][0]
     return LinearSegmentedColormap.from_list("shades", [settings["axes.facecolor"], strong])

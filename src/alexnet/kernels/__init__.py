@@ -1,6 +1,6 @@
-"""The operations of `models.ops` in forms that suit a device; `choose` picks them.
+"""Faster forms of the operations of `models.ops` for CPUs and GPUs; `choose` picks them.
 
-Each module replaces a function of `ops` by one with the same arguments, and says what this gains
-and why; docs/lab-notes.md has the measurements. Tests compare the two, forward and backward. These
-gradients are custom, so `jax.jvp` raises TypeError: use the plain operations for that.
+Each module says what it gains and why. Times are of the two-core CPU of docs/lab-notes.md, unless
+another device is named. Tests compare the fast and the plain operations, forward and backward. The
+gradients here are custom, so `jax.jvp` raises TypeError: use the plain operations for that.
 """

@@ -1,6 +1,7 @@
-"""Which forms of the operations a device gets, and how XLA compiles them.
+"""Chooses the form of each operation for a device, and XLA's compiler options.
 
-Nothing else in a net depends on the kind of device. The choice affects speed and memory only.
+Nothing else in a net depends on the kind of device. The choice affects speed, memory and rounding:
+on CPUs, convolutions stay in float32 when the net computes in bfloat16.
 """
 
 import functools
@@ -29,8 +30,8 @@ CPU = Kernels(
     wide_convs=True,
 )
 
-# Gradients of pools without a scatter, and of norms from their input alone; conv1 in blocks; one
-# convolution and one product where towers can share them. See docs/gpu.md.
+# Gradients of pools need no scatter, and those of norms only the input. conv1 reads blocks. Towers
+# share one convolution where they read the same maps, and one matrix product. See docs/gpu.md.
 GPU = Kernels(
     conv=convolution.gpu_towers,
     dense=dense.plain_towers,
@@ -42,18 +43,18 @@ GPU = Kernels(
 
 _CPU_COMPILER_OPTIONS: dict[str, str | bool | int] = {
     # XLA on CPUs hands convolutions to YNNPACK, whose weight gradients over many images take up to
-    # ten times as long as Eigen's. This leaves YNNPACK only the matrix products: for those with a
-    # transposed kernel, the input gradients, Eigen takes six times as long.
+    # ten times as long as Eigen's. With this option, YNNPACK gets only matrix products: with a
+    # transposed kernel, as for input gradients, they take Eigen six times as long.
     "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT",
-    # Without it every step copies the kernels of fc6 to fc8 before it updates them in place: XLA
-    # does not see that the input gradients, which read them, can be computed first.
+    # Without this option, every step copies the kernels of fc6 to fc8 before it updates them: XLA
+    # does not see that the input gradients, which read the kernels, can be computed first.
     "xla_cpu_copy_insertion_use_region_analysis": True,
 }
 
 _GPU_COMPILER_OPTIONS: dict[str, str | bool | int] = {
-    # XLA tries every algorithm for each convolution and product, again and again and in Triton as
-    # well: on an H100 that takes minutes for AlexNet at batch 1024. With these three it takes half
-    # a minute, and steps are no slower. Level 2 leaves out a check that only warns.
+    # XLA times every algorithm for each convolution and product, several times and in Triton too:
+    # on an H100 that takes minutes for AlexNet at batch 1024. With these three options it takes
+    # half a minute, and steps are no slower. Level 2 leaves out a check that only warns.
     "xla_gpu_enable_triton_gemm": False,
     "xla_gpu_experimental_enable_fusion_autotuner": False,
     "xla_gpu_autotune_level": 2,
@@ -99,7 +100,7 @@ def _known(name: str, value: str | bool | int) -> bool:
     program = jax.jit(lambda: 0, compiler_options={name: value}).lower()
     try:
         program.compile()
-    except Exception as error:  # jax raises exceptions of its runtime
+    except Exception as error:  # jaxlib has exceptions of its own
         reason = str(error).splitlines()[0]
         warnings.warn(f"XLA does not know {name}={value} ({reason}): it is left out", stacklevel=2)
         return False
@@ -107,7 +108,7 @@ def _known(name: str, value: str | bool | int) -> bool:
 
 
 def on_cpu(mesh: Mesh | None) -> bool:
-    """Whether the mesh, or without one jax's default device, is on CPUs."""
+    """Whether the mesh's devices are CPUs; without a mesh, JAX's default device."""
     return _platform(mesh) == "cpu"
 
 

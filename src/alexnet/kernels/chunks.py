@@ -1,7 +1,7 @@
 """The convolutional stage over a few images at a time, so that their maps stay in the cache.
 
-AlexNet, batch 32, 16 images at a time: 618 -> 594 ms. With each chunk's gradient compiled
-separately, a step's maps take 595 -> 328 MB; at batch 128, 1,899 -> 858 MB.
+AlexNet, batch 32, 16 images at a time: 618 -> 594 ms. With each chunk compiled separately from its
+gradient, a step's maps take 595 -> 328 MB; at batch 128, 1,899 -> 858 MB.
 """
 
 import jax
@@ -10,7 +10,7 @@ from jax.experimental.xla_metadata import set_xla_metadata
 
 from alexnet.models.network import Activations, Stage, Towers
 
-PIXELS = 16 * 227**2  # 16 images of AlexNet; small images go as one batch
+PIXELS = 16 * 227**2  # 16 images of AlexNet; a batch of small images is not divided
 AT_MOST = 4  # chunks: each is compiled, and more of them take more memory
 
 
@@ -38,7 +38,7 @@ def in_chunks(
 
 
 def compiled_separately(stage: Stage) -> Stage:
-    """`stage`, compiled separately from its gradient, for which little is then kept.
+    """`stage`, compiled separately from its gradient, so that little is kept for the gradient.
 
     Otherwise XLA on CPUs finds that the gradient recomputes values of the forward pass, and keeps
     them all.

@@ -1,9 +1,9 @@
 """Convolutions in forms that are fast in Eigen, for CPUs, and in cuDNN (`gpu_towers`), for GPUs.
 
-A kernel's gradient over 32 images at a time, and four outputs at once for three channels: 80sec's
-step 68.5 -> 59.2 ms. A bias's gradient as a product with ones: AlexNet without LRN, batch 32,
-719 -> 688 ms. One convolution for towers that read the same maps: conv1, 32 images, 42 -> 32 ms.
-The same on an H100, AlexNet, batch 128, bfloat16: 5.87 -> 5.19 ms; with `in_blocks` 4.05 ms.
+Kernel gradients over 32 images at a time, and four outputs at once for three channels: a step of
+the net 80sec 68.5 -> 59.2 ms. A bias's gradient as a product with ones: AlexNet without LRN, batch
+32, 719 -> 688 ms. One convolution for towers that read the same maps: conv1, 32 images, 42 -> 32
+ms; a step of AlexNet on an H100, batch 128, bfloat16, 5.87 -> 5.19 ms, with `in_blocks` 4.05 ms.
 """
 
 import functools
@@ -19,7 +19,7 @@ from alexnet.models.ops import Padding
 # several gradients, each over some of the images, are faster. Each is compiled, so few are used.
 IMAGES, GRADIENTS_AT_MOST = 32, 8
 # With few channels, each patch that Eigen lays out serves few products; four outputs share one.
-OUTPUTS, FEW_CHANNELS = 4, 4  # also too few for the tensor cores of a GPU
+OUTPUTS, FEW_CHANNELS = 4, 4  # so few channels also leave a GPU's tensor cores idle
 
 
 def towers(
@@ -33,7 +33,7 @@ def towers(
 def gpu_towers(
     xs: list[jax.Array], kernel_THWIO: jax.Array, bias_TO: jax.Array, stride: int, padding: Padding
 ) -> list[jax.Array]:
-    """`towers` with `in_blocks` and its gradients."""
+    """`towers` with `in_blocks` in place of `conv`, and JAX's own gradients."""
     ys = _together(in_blocks, xs, kernel_THWIO, stride, padding)
     return [y + bias_TO[t] for t, y in enumerate(ys)]
 
@@ -48,7 +48,7 @@ def _together(convolve, xs, kernel_THWIO, stride, padding):
 def in_blocks(
     x_BHWC: jax.Array, kernel_HWIO: jax.Array, stride: int, padding: Padding
 ) -> jax.Array:
-    """`ops.conv`; a strided one with few channels reads blocks of stride x stride pixels.
+    """`ops.conv`; with a stride and few channels, it reads blocks of stride x stride pixels.
 
     Each block becomes one pixel, with the channels of all its pixels, and the stride becomes 1.
     conv1 of AlexNet slides kernels of 3x3 blocks over 48 channels, rather than 11x11 pixels over 3.
@@ -60,7 +60,7 @@ def in_blocks(
     for n, (low, high) in enumerate(padding):
         side, size = x_BHWC.shape[1 + n], kernel_HWIO.shape[n]
         last = (side + low + high - size) // stride * stride  # where the last window begins
-        edges.append((low, last + size + beyond[n] - side - low))  # below 0: cuts off
+        edges.append((low, last + size + beyond[n] - side - low))  # a negative edge cuts pixels off
     zero = jnp.zeros((), x_BHWC.dtype)
     x_BHWC = lax.pad(x_BHWC, zero, [(0, 0, 0), *((*edge, 0) for edge in edges), (0, 0, 0)])
     kernel_HWIO = jnp.pad(kernel_HWIO, [*((0, more) for more in beyond), (0, 0), (0, 0)])
@@ -90,7 +90,7 @@ def _conv(x_BHWC, kernel_HWIO, stride, padding):
 
 
 def _conv_adjacent(x_BHWC, kernel_HWIO, padding):
-    """A convolution of stride 1 whose kernels each give OUTPUTS adjacent outputs of a row."""
+    """A convolution of stride 1 in which each kernel gives OUTPUTS adjacent outputs of a row."""
     height, (left, right) = padding
     width = x_BHWC.shape[2] + left + right - kernel_HWIO.shape[1] + 1
     shifts = [(i, OUTPUTS - 1 - i) for i in range(OUTPUTS)]
@@ -104,9 +104,9 @@ def _conv_adjacent(x_BHWC, kernel_HWIO, padding):
 
 
 def _conv_gradient(stride, padding, saved, dy_BHWC):
-    # JAX's gradients with another order of axes. XLA on CPUs hands this order to Eigen everywhere,
-    # but JAX's order only in the outermost function: with JAX's order, AlexNet's step in `chunks`
-    # took tens of times as long.
+    # JAX's gradients, but with another order of axes, as XLA on CPUs hands this order to Eigen
+    # everywhere, but JAX's order only in the outermost function: with JAX's order, AlexNet's step
+    # in `chunks` took tens of times as long.
     x_BHWC, kernel_HWIO = saved
     sides, sizes = x_BHWC.shape[1:3], kernel_HWIO.shape[:2]
     reaches = [(n - 1) * stride + 1 for n in dy_BHWC.shape[1:3]]  # from first window to last
@@ -165,8 +165,9 @@ _add_bias.defvjp(lambda y_BHWC, bias_C: (_add_bias(y_BHWC, bias_C), None), _add_
 def _varying_alike(*arrays: jax.Array) -> list[jax.Array]:
     """The same arrays, all varying over the mesh axes that any of them varies over.
 
-    Inside shard_map, maps differ between devices; kernels and biases do not. This cast makes JAX
-    sum the gradients of kernels and biases over the devices, which a custom gradient cannot do.
+    Inside shard_map, maps differ between the devices that share a batch; kernels and biases do not.
+    This cast makes JAX sum the gradients of kernels and biases over those devices, which a custom
+    gradient cannot do.
     """
     varying = [jax.typeof(x).manual_axis_type.varying for x in arrays]
     missing = [tuple(frozenset().union(*varying) - axes) for axes in varying]

@@ -71,7 +71,7 @@ avg_pool.defvjp(_avg_pool, _avg_pool_gradient)
 
 
 def _inside(side: int, size: int, stride: int, axis: int) -> jax.Array:
-    """How much of each window along an axis lies inside the map; broadcasts along that axis."""
+    """How much of each window along an axis lies inside the map; broadcasts over other axes."""
     windows = range(pooled_side(side, size, stride))
     lengths = jnp.array([min(size, side - n * stride) for n in windows])
     return lengths.reshape([-1 if i == axis else 1 for i in range(4)])
@@ -91,8 +91,8 @@ def _slices(x: jax.Array, axis: int, size: int, stride: int, fill: float) -> Ite
 def _spread(parts: Sequence[jax.Array], axis: int, stride: int, side: int) -> jax.Array:
     """The adjoint of `_slices`: part i of window n goes to place n * stride + i of `side`.
 
-    Places are grouped by their remainder modulo the stride and interleaved at the end; with padding
-    between the elements, XLA would test every element.
+    Places are grouped by their remainder modulo the stride, and interleaved at the end. Padding
+    between the elements would do the same, but makes XLA test every element.
     """
     windows = parts[0].shape[axis]
     length = -(-side // stride)  # places of each remainder

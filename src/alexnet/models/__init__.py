@@ -1,1 +1,1 @@
-"""Section 3: networks as tables of rows, the operations, and the interpreter of both."""
+"""Section 3: networks as tables of rows, their operations, and the module that runs a table."""

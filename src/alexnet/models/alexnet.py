@@ -1,4 +1,4 @@
-"""The paper's network (section 3.5) in its two readings, and a small one of the same rows."""
+"""The paper's network (section 3.5), as in its text and in its 2012 source, and a small one."""
 
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -31,22 +31,22 @@ def alexnet(
     overlapping_pool: bool = True,
     sixth_conv: int = 0,
 ) -> Net:
-    """The paper's network (section 3.5), in two readings.
+    """The paper's network (section 3.5), in two readings: its text and its source.
 
     Args:
-        preset: "paper", the text; or "original", the source's `layers/layers-145.cfg`: conv1 is
-            normalised before its ReLU, which follows pool1; alpha is divided by n; conv2 gets a
-            second, same-map norm; conv3-5 start from a standard deviation of .03.
-        init: how weights start: "paper", "original" or "caffe" (bvlc_alexnet's fillers); ""
-            follows the preset.
+        preset: "paper" follows the text. "original" follows the source's `layers/layers-145.cfg`:
+            norm1 and pool1 come before conv1's ReLU; alpha is divided by n; conv2 gets a second,
+            same-map norm; conv3-5 start from a standard deviation of .03.
+        init: the initial weights and biases: "paper", "original" or "caffe" (bvlc_alexnet's
+            fillers); "" follows the preset.
         towers: 2 as in the paper, or 1: the same layers, unsplit.
-        kernels: how many conv1..conv5 have; the one-GPU net (`layers-145-half.cfg`) has towers=1
-            and (48, 128, 192, 192, 256).
+        kernels: the numbers of kernels of conv1..conv5; the one-GPU net (`layers-145-half.cfg`) has
+            towers=1 and (48, 128, 192, 192, 256).
         hidden: numbers of neurons of fc6 and fc7.
-        communicate: whether conv3, fc6 and fc7 read both towers. `layers-150.cfg` does not, with
-            conv2 of 320 kernels and fc6 of 8192 neurons.
+        communicate: whether conv3, fc6 and fc7 read both towers. In `layers-150.cfg` they do not,
+            and conv2 has 320 kernels and fc6 has 8192 neurons.
         overlapping_pool: False is `layers-147.cfg`: 2x2 windows, conv2 pad 1, conv5 pad 0.
-        sixth_conv: kernels of conv6 over pool5 (run 146: 256); 0 leaves it out.
+        sixth_conv: kernels of a conv6 after pool5 (256 in the authors' run 146); 0 leaves it out.
     """
     choice("preset", preset, PRESETS)
     init = init or preset
@@ -69,8 +69,8 @@ def alexnet(
         Conv("conv2", kernels[1], 5, pad=2 if overlapping_pool else 1, bias=one),
         Activation("relu2"),
         norm("norm2"),
-        # scale .001, pow .75 in layer-params-145.cfg; the additive constant of the same-map
-        # kernel is not published there and taken as cuda-convnet's 1
+        # scale .001, pow .75 in layer-params-145.cfg; the same-map norm's additive constant is not
+        # published there, so it is cuda-convnet's 1
         *((Norm("cnorm2", 5, k=1.0, alpha=1e-3, over="space"),) if preset == "original" else ()),
         Pool("pool2", z, s),
     )
@@ -113,22 +113,22 @@ def pocket(
     overlapping_pool: bool = True,
     sixth_conv: int = 0,
 ) -> Net:
-    """AlexNet for small images and small machines: the same rows, fewer and smaller kernels.
+    """AlexNet for small images and small machines: the same rows, with fewer and smaller kernels.
 
-    It is not in the paper. Its layers carry the paper's names, so that an ablation
-    (`remove=conv4`, `activation=tanh`, `norm=False`) is spelled as on the real one.
+    It is not in the paper. Its layers have the paper's names, so an ablation
+    (`remove=conv4`, `activation=tanh`, `norm=False`) is written as for the paper's net.
 
     Args:
-        preset: "paper" or "original" takes the rows of that reading; "" takes the text's rows
-            with alpha divided by n.
-        init: how weights start, as in "paper", "original" or "caffe"; "" takes larger standard
-            deviations, as these layers have fewer inputs.
+        preset: "paper" or "original": the rows of that reading; "": the text's rows, but with
+            alpha divided by n.
+        init: the initial weights and biases, as in "paper", "original" or "caffe"; "" has larger
+            standard deviations from conv2 on, as these layers have fewer inputs, and biases of .1.
         towers: 2 as in the paper, or 1: the same layers, unsplit.
-        kernels: how many conv1..conv5 have.
+        kernels: the numbers of kernels of conv1..conv5.
         hidden: numbers of neurons of fc6 and fc7.
         communicate: whether conv3, fc6 and fc7 read both towers; if not, they meet in fc8 only.
-        overlapping_pool: False is 2x2 windows, and conv5 without a pad: sizes stay the same.
-        sixth_conv: kernels of conv6 over pool5; 0 leaves it out.
+        overlapping_pool: False is 2x2 windows and an unpadded conv5: pooled maps keep their sizes.
+        sixth_conv: kernels of a conv6 after pool5; 0 leaves it out.
     """
     choice("preset", preset, ("", *PRESETS))
     choice("init", init, ("", *INITS))

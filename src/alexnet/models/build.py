@@ -1,4 +1,4 @@
-"""A net by its name, with the edits that make ablations.
+"""Builds a net by its name, and changes its rows for ablations.
 
 The paper's networks, its ablations, the authors' 2012 runs and their CIFAR-10 nets differ only in
 their rows.
@@ -57,10 +57,10 @@ def build(
         name: which net, one of NETS.
         classes: how many classes the last layer tells apart.
         activation: the function in place of every ReLU (Figure 1).
-        norm: False leaves out every response norm (run 148).
+        norm: False leaves out every response norm (the authors' run 148).
         dropout: the rate of every dropout layer; 0 leaves dropout out.
-        remove: rows to drop by name, separated by commas, such as "conv4" or "conv3,conv4"; a
-            removed layer takes its own nonlinearity and dropout along.
+        remove: rows to drop by name, separated by commas, such as "conv4" or "conv3,conv4";
+            removing a layer also removes its nonlinearity and dropout.
         options: the net's own arguments. All nets have `image_size`, and some `towers`:
         image_size: side of the square that the net sees, in pixels.
         towers: 2 as in the paper, or 1: the same layers, unsplit.
@@ -82,7 +82,7 @@ def build(
         require(option, value, value >= 1, "must be at least 1")
     net = NETS[name](classes=classes, **options)
     if dropout not in (0, 0.5) and not any(isinstance(row, Dropout) for row in net.rows):
-        raise UserError(f"net {name} has no dropout; leave it at 0.5", f"dropout={dropout}")
+        raise UserError(f"net {name} has no dropout layer: leave it at 0.5", f"dropout={dropout}")
     if not norm and not any(isinstance(row, Norm) for row in net.rows):
         raise UserError(f"net {name} has no response norm to leave out", "norm=False")
     rows = _remove(net, [part.strip() for part in remove.split(",") if part.strip()])
@@ -100,7 +100,7 @@ def build(
     net = dataclasses.replace(net, rows=tuple(rows))
     if not rows or not isinstance(rows[-1], Dense) or rows[-1].neurons != classes:
         raise UserError(
-            f"net {net.name}: no layer gives the {classes} classes; keep the last layer",
+            f"net {net.name} must end in a layer with {classes} outputs, one per class: keep it",
             f"remove={remove!r}",
         )
     layers(net)

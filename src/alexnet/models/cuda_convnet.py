@@ -35,7 +35,10 @@ def _quick_convs(same_map_norm: bool = False) -> tuple[Row, ...]:
 
 
 def cifar_19pct(*, classes: int = 10, image_size: int = 32) -> Net:
-    """cuda-convnet's "19% error" (`layers-19pct.cfg`); without decay it fits Figure 1."""
+    """cuda-convnet's "19% error" (`layers-19pct.cfg`).
+
+    Without weight decay it matches what the paper says about the net of Figure 1.
+    """
     return Net("cifar 19pct", image_size, classes, 1, (*_quick_convs(), Dense("fc10", classes)))
 
 
@@ -60,9 +63,9 @@ def cifar_conv_local_13pct(*, classes: int = 10, image_size: int = 24) -> Net:
 
 
 def cifar_conv_local_11pct(*, classes: int = 10, image_size: int = 24) -> Net:
-    """The paper's "four-layer CNN" of section 3.3: 13% error without norm, 11% with it.
+    """The "four-layer CNN" of section 3.3: in the paper, 13% error without norm, 11% with it.
 
-    `layers-conv-local-11pct.cfg`; its additive constant is cuda-convnet's default of 1.
+    `layers-conv-local-11pct.cfg`; the norm's additive constant is cuda-convnet's default of 1.
     """
 
     def norm(name: str) -> Norm:
@@ -93,10 +96,10 @@ def _local_head(classes: int, first: int) -> tuple[Row, ...]:
 
 
 def cc2(*, classes: int, image_size: int = 224) -> Net:
-    """The author's later net in one tower (cuda-convnet2, `layers/layers-223-1gpu.cfg`).
+    """Krizhevsky's later net in one tower (cuda-convnet2, `layers/layers-223-1gpu.cfg`).
 
-    Its 61,100,840 parameters are those of torchvision's `alexnet`. The -7 of fc8's biases is about
-    -ln(1000), for a logistic output; behind a softmax it changes nothing.
+    Like torchvision's `alexnet`, it has 61,100,840 parameters. The -7 of fc8's biases is about
+    -ln(1000), for a logistic output; before a softmax it changes nothing.
     """
     rows = (
         Conv("conv1", 64, 11, stride=4, pad=(0, 3)),

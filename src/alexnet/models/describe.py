@@ -6,7 +6,7 @@ from alexnet.models.table import Net, Weighted, layers
 from alexnet.text import aligned
 
 HEADER = ("layer", "what", "output", "neurons", "parameters", "multiply-adds")
-NAMES = 3  # the first columns are words, the others numbers
+NAMES = 3  # the first three columns are words, the others numbers
 
 
 def describe(net: Net) -> str:

@@ -1,4 +1,4 @@
-"""Figure 3: what the first layer looks for, as one picture, and how much of it is colour."""
+"""Figure 3: the first layer's filters as one picture, and their colour selectivity."""
 
 import math
 
@@ -11,10 +11,10 @@ COLUMNS = 16  # filters side by side, as in the paper
 
 
 def first_convolution(net: Net) -> str:
-    """The name of the layer whose filters are pictures: it reads the image and its colours.
+    """The name of the layer whose filters are pictures: a convolution of the image's three colours.
 
     Raises:
-        UserError: if the net's first layer with weights is no convolution.
+        UserError: if the net's first layer with weights is not such a convolution.
     """
     first = next(layer for layer in layers(net) if layer.row in net.weighted)
     if not isinstance(first.row, Conv) or first.input_shape[-1] != 3:
@@ -25,10 +25,11 @@ def first_convolution(net: Net) -> str:
 
 
 def grid(kernel_THWCO: np.ndarray, scale: int = 1, line: int = 255) -> np.ndarray:
-    """All filters in rows of 16, tower above tower: uint8 RGB [height, width, 3].
+    """All filters in rows of up to 16, tower above tower: uint8 RGB [height, width, 3].
 
     Grey is a weight of 0. The weight that is largest in magnitude is black or white, so that
-    filters and towers compare. Thin lines separate filters, thicker ones towers. NaN is grey.
+    filters and towers can be compared. Thin lines separate filters, and thicker lines towers. NaN
+    and infinities are grey.
 
     Args:
         kernel_THWCO: a first layer's kernels, [towers, size, size, 3, kernels].
@@ -53,7 +54,7 @@ def grid(kernel_THWCO: np.ndarray, scale: int = 1, line: int = 255) -> np.ndarra
 
 
 def colour_selectivity(kernel_THWCO: np.ndarray) -> np.ndarray:
-    """How much each tower's filters respond to colour: 0 is brightness alone; float64 [towers].
+    """How much each tower's filters respond to colour: 0 for brightness alone; float64 [towers].
 
     A filter's energy is the sum of its squared weights. Replacing each pixel's three weights by
     their mean removes the share of the energy that is not grey; the score is this share, averaged

@@ -43,7 +43,7 @@ def torchvision_alexnet(*, classes: int, image_size: int = 224) -> Net:
 
 
 def caffe_alexnet(*, classes: int, image_size: int = 227) -> Net:
-    """Caffe's `bvlc_alexnet`: the paper's order of layers; its biases of 1 are 0.1 here."""
+    """Caffe's `bvlc_alexnet`: the paper's order of layers; biases of 0.1 where the paper has 1."""
 
     def end(number: int) -> tuple[Row, ...]:
         return _caffe_norm(number), Pool(f"pool{number}")
@@ -61,7 +61,7 @@ def caffenet(*, classes: int, image_size: int = 227) -> Net:
 
 
 def _caffe_norm(number: int) -> Norm:
-    # Caffe keeps all maps in one array: unlike the convolutions, the norm knows no groups.
+    # Caffe keeps all maps in one array: its norm, unlike its convolutions, has no groups.
     return Norm(f"norm{number}", size=5, k=1.0, alpha=1e-4, beta=0.75, reads="all")
 
 
@@ -72,10 +72,11 @@ def _caffe(
     end: Callable[[int], tuple[Row, ...]],
     one: float,
 ) -> Net:
-    """Caffe's two groups are two towers. `end(n)` makes the rows after relu n.
+    """A net of Caffe's, whose two groups are two towers.
 
     Args:
-        one: the larger bias.
+        end: f(n) makes the rows after relu n, for n = 1, 2.
+        one: the bias of the layers where the paper has 1.
     """
     rows = (
         Conv("conv1", 96, 11, stride=4),

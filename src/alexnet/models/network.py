@@ -1,9 +1,9 @@
-"""Runs a net's table of layers, and gives its parameters, logits and every named activation.
+"""Runs a net's table of layers: makes its parameters, and returns logits and named activations.
 
 A device holds one or more towers; each is what one GPU ran in the paper. Parameters carry a leading
-tower axis. A layer runs its local towers in a Python loop, without grouped convolutions, unless its
-kernels share work between them. The towers meet only where a row reads "all": conv3, fc6, fc7 and
-fc8 in the paper. There, towers on one device are concatenated and towers on several devices are
+tower axis. Local towers run in a Python loop, without grouped convolutions, unless the operations
+(`Kernels`) share work between towers. The towers meet only where a row reads "all": conv3, fc6, fc7
+and fc8 in the paper. There, towers on one device are concatenated and towers on several devices are
 gathered over a mesh axis. This is the only file that uses Flax Linen.
 """
 
@@ -31,7 +31,8 @@ How = ParamSpec("How")  # an operation's other arguments: its stride, its paddin
 ConvTowers = Callable[[Towers, jax.Array, jax.Array, int, Padding], Towers]
 DenseTowers = Callable[[Towers, jax.Array, jax.Array], Towers]  # f(xs, kernel_T, bias_T)
 Pooling = Callable[[jax.Array, int, int], jax.Array]  # f(x_BHWC, size, stride)
-# f(x_BHWC, examples_B) runs the rows before the first fully connected one
+# f(x_BHWC, examples_B) runs the rows before the first fully-connected one; examples_B are the
+# images' indices in the batch
 Stage = Callable[[jax.Array, jax.Array], tuple[Towers, Activations]]
 
 
@@ -75,7 +76,8 @@ class Kernels(NamedTuple):
     stage: Callable[[Stage, jax.Array, jax.Array, bool], tuple[Towers, Activations]] = (
         lambda stage, x_BHWC, examples_B, train: stage(x_BHWC, examples_B)
     )
-    wide_convs: bool = False  # convolutions use float32, whatever the other layers use
+    # Convolutions and local layers compute in the parameters' dtype, whatever the net's dtype
+    wide_convs: bool = False
 
 
 PLAIN = Kernels()
@@ -145,15 +147,15 @@ _UNWEIGHTED: dict[type, Callable[[Any, Kernels, jax.Array], jax.Array]] = {
 class Network(nn.Module):
     """Interprets a table: a Flax module that takes `train=` and `rngs={"dropout": key}`.
 
-    Its parameters are those of `init`. It works like any module in your own training loop, with
+    Its parameters are as this file's `init` makes them. It works in your own training loop, with
     `flax.training.train_state`, any optax optimiser and `nn.tabulate`.
 
     Attributes:
         net: the table.
         local: number of towers on this device; 0 for all.
         axis: mesh axis over which the towers are split; None if all are on this device.
-        dtype: the dtype that layers compute in; None means that of the parameters. Response norms
-            and the last layer, hence the logits, are always float32 or wider.
+        dtype: the dtype that layers compute in; None means that of the parameters, which the last
+            layer always has. Response norms compute in float32 or wider.
         kernels: the operations.
     """
 
@@ -195,7 +197,8 @@ class Network(nn.Module):
         Args:
             x_BHWC: images with the mean subtracted.
             train: whether to apply dropout.
-            dropout_key: replaces `rngs={"dropout": key}`, and is used unchanged.
+            dropout_key: is used as it is, in place of `rngs={"dropout": key}`, from which Flax
+                derives another key.
             examples_B: each image's index in the global batch, so that dropout does not depend on
                 how the batch is spread over devices; 0..B-1 if None.
 
@@ -222,7 +225,7 @@ class Network(nn.Module):
         xs, named = self.kernels.stage(stage, x_BHWC, examples_B, train)
         xs, named_fc = run(rows[first_dense:], xs, first_dense, examples_B)
         logits = jnp.concatenate(xs, -1)
-        if self.axis is None:  # the towers' shares may add up to one class too many
+        if self.axis is None:  # together, the towers may have more outputs than classes
             logits = logits[:, : self.net.classes]
         return logits, named | named_fc
 
@@ -299,7 +302,7 @@ class Network(nn.Module):
 
 
 def _normal(std: float, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Draws N(0, std), some rows at a time: on CPUs, all of fc6 at once needs 3x its memory."""
+    """Draws N(0, std), some rows at a time: on CPUs, fc6 in one draw needs 3x its own memory."""
     keys = jax.random.split(key, math.prod(shape[:-1]))
 
     def row(key: jax.Array) -> jax.Array:
@@ -345,7 +348,8 @@ def apply(
     """Runs all towers on one device; returns (logits_BK, every row's output by name).
 
     Args:
-        params: those of `init`; everything is computed in their dtype.
+        params: as `init` makes them; layers compute in their dtype, response norms in float32 or
+            wider.
         x_BHWC: images with the mean subtracted.
         train: whether to apply dropout, which needs a `dropout_key`.
     """

@@ -1,4 +1,4 @@
-"""The paper's operations, each as its definition.
+"""The paper's operations, each written as it is defined.
 
 Maps are NHWC: x_BHWC is [images, height, width, kernel maps], of any float dtype. Everything here
 supports grad, jvp, vmap and their combinations. `alexnet.kernels` has the same operations in faster
@@ -49,7 +49,7 @@ def relu(x: jax.Array) -> jax.Array:
 
 
 def tanh(x: jax.Array) -> jax.Array:
-    """The nonlinearity that section 3.1 compares with."""
+    """The nonlinearity that section 3.1 compares ReLU with."""
     return jnp.tanh(x)
 
 
@@ -71,10 +71,10 @@ def response_norm(
     beta: float,
     over: Literal["maps", "space"] = "maps",
 ) -> jax.Array:
-    """b = a / (k + scale * sum of a^2)^beta, the sum over a window centred on each a (section 3.3).
+    """b = a / (k + scale * sum of a^2)^beta (section 3.3).
 
-    The window is `size` adjacent maps, or size x size pixels of the same map; beyond the border
-    the terms are zero. `size` is odd.
+    The sum runs over a window centred on each a: `size` adjacent maps, or size x size pixels of the
+    same map; beyond the border the terms are zero. `size` is odd.
     """
     window = (1, 1, 1, size) if over == "maps" else (1, size, size, 1)
     sums = lax.reduce_window(x_BHWC * x_BHWC, 0.0, lax.add, window, (1, 1, 1, 1), "SAME")
@@ -85,13 +85,13 @@ def max_pool(x_BHWC: jax.Array, size: int, stride: int) -> jax.Array:
     """Largest activation of each size x size window (section 3.4).
 
     Windows may hang over the lower and right edge. Among equal activations, the first in row-major
-    order gets the gradient, as in cuDNN.
+    order gets the gradient.
     """
     return _pool(x_BHWC, size, stride, -jnp.inf, lax.max)
 
 
 def avg_pool(x_BHWC: jax.Array, size: int, stride: int) -> jax.Array:
-    """Mean of each size x size window, over the part of it that lies inside the map."""
+    """Mean over the part of each size x size window that lies inside the map."""
     inside = _pool(jnp.ones_like(x_BHWC[:1, :, :, :1]), size, stride, 0.0, lax.add)
     return _pool(x_BHWC, size, stride, 0.0, lax.add) / inside
 

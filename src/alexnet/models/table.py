@@ -1,9 +1,9 @@
 """What a network is: a table with one row per layer, and the shapes that follow from it.
 
 A net is data, a tuple of small rows. A row knows its output shape, its parameters, its
-multiply-adds and its description. The files beside this one write networks down, `ops` has the
-operations and `network` interprets the rows. Sizes count the whole net, over all towers: a `Conv`
-of 256 kernels in two towers is 128 in each. Nothing here needs JAX.
+multiply-adds and its description. `alexnet`, `cuda_convnet` and `frameworks` define the networks,
+`ops` has the operations and `network` runs the rows. Sizes count the whole net, over all towers: a
+`Conv` of 256 kernels in two towers is 128 in each. Nothing here needs JAX.
 """
 
 import dataclasses
@@ -32,9 +32,9 @@ class Row:
 
     name: str
 
-    needs_maps: ClassVar[bool] = False  # it cannot follow a fully-connected layer
+    needs_maps: ClassVar[bool] = False  # if so, it cannot follow a fully-connected layer
     in_place: ClassVar[bool] = False
-    belongs_to_layer: ClassVar[bool] = False  # removing the layer before it removes it as well
+    belongs_to_layer: ClassVar[bool] = False  # removed with the layer before it
 
     @property
     def reads_all(self) -> bool:
@@ -76,7 +76,7 @@ class Weighted(Row):
         raise NotImplementedError
 
     def features(self, towers: int) -> int:
-        """Outputs of one tower; classes that do not divide over the towers leave one idle."""
+        """Outputs of one tower, rounded up: some are unused if classes do not divide evenly."""
         if self.outputs < 1:
             raise UserError(f"it has {self.outputs} outputs; it needs at least 1")
         return math.ceil(self.outputs / towers)
@@ -103,7 +103,7 @@ class Conv(Weighted):
     kernels: int
     size: int
     stride: int = 1
-    pad: int | tuple[int, int] = 0  # pixels of zeros (before, after), the same in both directions
+    pad: int | tuple[int, int] = 0  # zeros (before, after), the same for height and width
     reads: Reads = "own"
     std: float = 0.01
     bias: float = 0.0
@@ -116,7 +116,7 @@ class Conv(Weighted):
 
     @property
     def padding(self) -> tuple[int, int]:
-        """Pixels of zeros (before, after) each spatial direction."""
+        """Zeros (before, after), the same for height and width."""
         return self.pad if isinstance(self.pad, tuple) else (self.pad, self.pad)
 
     def output_shape(self, own: Shape, read: Shape, towers: int) -> Shape:
@@ -208,10 +208,10 @@ class Activation(Row):
 class Norm(Row):
     """Response normalisation (section 3.3): b = a / (k + alpha * sum of a^2 over size)^beta.
 
-    The sum runs over `size` adjacent kernel maps (`over="maps"`), of the same tower or, where it
-    `reads` "all", across towers as in Caffe; or over a size x size neighbourhood within each map
-    (`over="space"`). A tower normalises its own maps, whatever it reads. The text multiplies the
-    sum by alpha; the source divides alpha by the number of terms first (`alpha_divided`).
+    With `over="maps"` the sum runs over `size` adjacent kernel maps of the tower or, if the row
+    `reads` "all", of all towers as in Caffe. With `over="space"` it runs over size x size pixels of
+    one map. A tower normalises its own maps, whatever it reads. The text multiplies the sum by
+    alpha; the source divides alpha by the number of terms first (`alpha_divided`).
     """
 
     size: int = 5
@@ -226,7 +226,7 @@ class Norm(Row):
 
     @property
     def scale(self) -> float:
-        """The factor of the sum of squares."""
+        """What the sum of squares is multiplied by."""
         terms = self.size if self.over == "maps" else self.size**2
         return self.alpha / terms if self.alpha_divided else self.alpha
 
@@ -345,7 +345,7 @@ class Layer:
     """A row in its place: shapes as one tower sees them, sizes summed over all towers."""
 
     row: Row
-    input_shape: Shape  # what ONE tower reads
+    input_shape: Shape  # what one tower reads
     output_shape: Shape  # what one tower outputs
     neurons: int
     parameters: int
@@ -374,7 +374,7 @@ def layers(net: Net) -> tuple[Layer, ...]:
                 row.multiply_adds(read, output),
             )
         )
-        if row is net.rows[-1]:  # the towers' share may hold one neuron too many
+        if row is net.rows[-1]:  # together, the towers may have more outputs than classes
             used = net.classes / neurons
             neurons, parameters = net.classes, round(parameters * used)
             multiply_adds = round(multiply_adds * used)
@@ -385,7 +385,7 @@ def layers(net: Net) -> tuple[Layer, ...]:
 
 
 def _output(net: Net, row: Row, own: Shape, read: Shape) -> Shape:
-    """The row's output shape; an error is given the names of the net and the row."""
+    """The row's output shape; errors name the net and the row."""
     try:
         if row.needs_maps and len(read) != 3:
             raise UserError("it needs maps, and a fully-connected layer comes before it")

@@ -1,1 +1,1 @@
-"""A page on one run or several: parts from workdirs, figures, one HTML file."""
+"""A page on one run or several: parts made from workdirs, their figures, and one HTML file."""

@@ -14,7 +14,7 @@ from alexnet.sweeps.comparison import Row, Table
 
 
 def arms(workdirs: Sequence[Path]) -> dict[Path, str]:
-    """What sets each validated run apart, by workdir; the first baseline's runs come first."""
+    """{workdir of a validated run: its arm's overrides, or the arm's name}, baselines first."""
     planned = results.experiments(workdirs)
     found = {path: results.from_workdir(path, begun=True) for path in workdirs}
     paths = {id(result): path for path, result in found.items() if result}

@@ -25,11 +25,11 @@ from alexnet.training import dataset
 from alexnet.training.setup import KINDS, load_config
 from alexnet.workdir.provenance import ROOT
 
-BASE = ROOT / "configs/base.py"  # beside a checkout; an installed package has none
+BASE = ROOT / "configs/base.py"  # in a checkout; an installed package has none
 
 
 def curve_part(named: list[tuple[str, Subject]]) -> Part:
-    """Errors and losses of runs over their epochs; runs with one name have one colour."""
+    """Errors and losses of runs over their epochs; runs of the same name have the same colour."""
     found = [Curve(name, subject.rows) for name, subject in named]
     if not any(curve.rows for curve in found):
         raise UserError("nothing has been logged yet")
@@ -38,18 +38,18 @@ def curve_part(named: list[tuple[str, Subject]]) -> Part:
     shown = [
         Shown(
             f"curve_{what}",
-            f"{title} over epochs: validation strong, training thin",
+            f"{title} over epochs: validation as thick lines, training as thin ones",
             drawn(functools.partial(curves.draw, curves=found, what=what), height),
         )
         for what, title in (("top1_error", "Top-1 error"), ("loss", "Loss"))
     ]
-    text = "Training errors are those of the steps, with the config's random views and dropout."
+    text = "Training errors are measured during training, on random views and with dropout."
     return Part("Curves", text, shown)
 
 
 def facts(subject: Subject) -> list[tuple[str, str]]:
     """The main facts about a run: (name, value), as far as they are known."""
-    with contextlib.suppress(UserError):  # the curves will name what is wrong with the log
+    with contextlib.suppress(UserError):  # the part "Curves" says what is wrong with the log
         return [*_reached(subject), *_given(subject.config)]
     return _given(subject.config)
 
@@ -84,7 +84,7 @@ def net_part(subject: Subject) -> Part:
 
 
 def _net(subject: Subject) -> Net:
-    """The net; its weights, which a run may lack, are read only if the classes are unknown."""
+    """The net; the weights, which a run may lack, are read only if the class count is unknown."""
     known, config = dataset.remembered(subject.workdir), subject.config
     classes = len(known.classes) if known else configs.call(class_count, "data", config.data)
     if not classes:
@@ -105,14 +105,14 @@ def config_part(subject: Subject) -> Part:
         if _word(base.get(key, "")) != _word(value)
     ]
     text = (
-        f"The {len(rows)} of {len(settings)} settings that differ from configs/base.py or, where "
-        "another net, optimizer or schedule is chosen, from that one's defaults."
+        f"{len(rows)} of {len(settings)} settings differ from configs/base.py. A net, optimizer or "
+        "schedule other than the base's is compared with its own defaults."
     )
     return Part("Config", text, tables=[Table(("setting", "here", "base"), rows, 3)])
 
 
 def expected(base: ConfigDict, config: ConfigDict) -> dict[str, Any]:
-    """The base's settings, with the defaults of the functions that the config chooses."""
+    """The base's settings; if the config chooses another function, that function's defaults."""
     settings, chosen = configs.flat(base.to_dict()), configs.flat(config.to_dict())
     for key, kind in KINDS.items():
         if chosen[key] == settings[key]:

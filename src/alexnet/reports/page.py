@@ -19,7 +19,7 @@ class Run:
     """The content of a page about one run.
 
     Attributes:
-        facts: the main ones, as (name, value).
+        facts: the main facts about the run, as (name, value).
     """
 
     name: str
@@ -30,7 +30,7 @@ class Run:
 def html(
     title: str, subtitle: str, together: Sequence[Part], runs: Sequence[Run], command: str
 ) -> str:
-    """The page as text; names of files and classes are escaped."""
+    """The page's HTML; all names, of files and classes too, are escaped."""
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )

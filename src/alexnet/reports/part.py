@@ -57,7 +57,7 @@ class Part:
 def made(title: str, make: Callable[[], Part]) -> Part:
     """The part that `make` returns, or one that says why it could not be made.
 
-    If one part fails, the others are still worth a page; a bug prints its traceback.
+    A part that fails does not stop the page; for an unexpected exception, a traceback is printed.
     """
     try:
         return make()

@@ -11,7 +11,7 @@ from alexnet.reports.subject import SPLIT, Subject
 
 EXAMPLES, LABELS, NEIGHBOURS = 8, 5, 6  # as in the paper
 MISTAKES = 10
-GREY = 1e-3  # images are grey if the second colour variance is less than this by the first
+GREY = 1e-3  # images are grey if the second colour variance is less than this times the first
 
 
 def figure_3(subject: Subject) -> Part:
@@ -23,13 +23,13 @@ def figure_3(subject: Subject) -> Part:
     text = (
         f"The {kernel.shape[0] * kernel.shape[-1]} filters of {name}. Grey is a weight of zero; "
         "all filters share one scale.\n"
-        "Colour selectivity is the part of a filter's energy, its squared weights, that is not "
-        "along grey, averaged over a tower: 0 sees brightness only, random weights score 0.67. "
+        "Colour selectivity is the share of a filter's squared weights that is not grey, averaged "
+        "over a tower. A filter of brightness alone scores 0, random weights score 0.67. "
         f"Here it is {' and '.join(numbers)}."
     )
     statistics = net.about.statistics
     if statistics is not None and statistics.eigenvalues[1] < GREY * statistics.eigenvalues[0]:
-        text += "\nThe training images are grey: colour here is left from the initial weights."
+        text += "\nThe training images are grey: any colour is left over from the initial weights."
     drawing = drawn(lambda figure: filters.draw(figure, kernel), filters.height(kernel))
     title = "First-layer filters" + (", tower above tower" if len(kernel) > 1 else "")
     return Part("Filters (Figure 3)", text, [Shown("filters", title, drawing)])
@@ -58,7 +58,8 @@ def figure_4_left(subject: Subject) -> Part:
     right = sum(example.best[0][0] == example.label for example in drawings)
     text = (
         f"{len(drawings)} of the {len(outcome.labels_N):,} validation images, drawn at random; "
-        f"{right} of them are right. The bar of an image's own class is blue."
+        f"the net's first label is right for {right} of them. The bar of an image's own class is "
+        "blue."
     )
     text = "\n".join([text, *(f"{note[:1].upper()}{note[1:]}." for note in outcome.row["notes"])])
     title = f"Validation images, and the {len(best)} labels that the net finds most probable"
@@ -82,8 +83,8 @@ def figure_4_right(subject: Subject) -> Part:
     same = sum(label == own.label for own in rows for _, label in own.near)
     total = sum(len(own.near) for own in rows)
     text = (
-        f"By the L2 distance of {row}, what the last layer reads; {same} of {total} have the "
-        "class of their image, the others are framed."
+        f"Nearest by the L2 distance of the outputs of {row}, which the last layer reads. "
+        f"{same} of {total} neighbours have the class of their image; the others have a frame."
     )
     title = "Validation images, and the training images nearest to each"
     shown = [Shown("neighbours", title, drawing)]
@@ -108,10 +109,10 @@ def mistakes(subject: Subject) -> Part:
         (classes[i], classes[j], f"{count:,}", f"{count / counts_KK[i].sum():.1%}")
         for i, j, count in confusion.confusions(counts_KK, MISTAKES)
     ]
-    header = ("is", "taken for", "images", "of its class")
+    header = ("class", "taken for", "images", "share of the class")
     return Part(
         "Mistakes",
-        f"Of the {len(outcome.labels_N):,} validation images, centre view.",
+        f"Counted on the {len(outcome.labels_N):,} validation images, centre view.",
         [
             Shown("confusion", "Confusion matrix: shares of each class", matrix),
             Shown("class_errors", title, worst),

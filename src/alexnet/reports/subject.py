@@ -1,4 +1,4 @@
-"""A run that a page is about; expensive steps run once, and only if a part needs them."""
+"""A run that a page is about; what is expensive is computed once, and only if a part needs it."""
 
 import dataclasses
 import functools
@@ -31,7 +31,7 @@ class Outcome(NamedTuple):
 
 @dataclasses.dataclass(eq=False)
 class Subject:
-    """A run's workdir, read step by step; each step raises UserError if it fails.
+    """A run's workdir; its properties are read when first used, and raise UserError on failure.
 
     Attributes:
         checkpoint: best, last, or a step.
@@ -78,12 +78,12 @@ class Subject:
 
     @functools.cached_property
     def chapters(self) -> list[dict[str, Any]]:
-        """The entries of its provenance.json: one for each command that trained the run."""
+        """Its chapters, the entries of provenance.json: one for each command that trained it."""
         path = self.workdir / "provenance.json"
         try:
             found = files.read_json(path, list, "restore or delete it")
         except FileNotFoundError:
             return []
         if not all(isinstance(chapter, dict) for chapter in found):
-            raise UserError(f"{path} is damaged (it holds no dicts): restore or delete it")
+            raise UserError(f"{path} is damaged (an entry is not a dict): restore or delete it")
         return [files.unsealed(chapter, str(path), "restore or delete it") for chapter in found]

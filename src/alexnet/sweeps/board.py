@@ -41,7 +41,7 @@ class Board:
             self._live.stop()
 
     def show(self, ended: Job | None) -> None:
-        """Redraws the table, or prints which job has ended."""
+        """Redraws the table; without a terminal, prints a line for an ended job or each minute."""
         if self._live:
             self._draw(self._live, room=shutil.get_terminal_size((80, 24)).lines - 4)
         elif ended is not None:
@@ -53,7 +53,7 @@ class Board:
             self._said = time.monotonic()
 
     def _draw(self, live: "Live", room: int) -> None:
-        from rich.text import Text  # as it is: no markup, no coloured numbers
+        from rich.text import Text  # plain: no markup, no coloured numbers
 
         shown = "\n".join([*self.table(room), self.summary()])
         if shown != self._drawn:
@@ -113,9 +113,9 @@ def outcome(job: Job) -> str:
 
 
 def _work(jobs: Sequence[Job], whole: bool = False) -> float:
-    """Steps that are done, or with `whole` all steps; an evaluation counts as one."""
-    running = [job for job in jobs if job.state not in ("failed", "left out")]
-    return sum((job.steps or 1) * (1.0 if whole else job.share) for job in running)
+    """Steps done, or with `whole` all steps, but not of failed jobs; an evaluation is one step."""
+    counted = [job for job in jobs if job.state not in ("failed", "left out")]
+    return sum((job.steps or 1) * (1.0 if whole else job.share) for job in counted)
 
 
 def _percent(error: float | None) -> str:

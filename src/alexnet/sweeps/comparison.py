@@ -1,4 +1,4 @@
-"""Compares runs: arms with their baseline, and verdicts on the paper's claims."""
+"""Compares arms with their baseline, and gives verdicts on the paper's claims."""
 
 import dataclasses
 import math
@@ -16,7 +16,7 @@ from alexnet.sweeps.experiment import EPOCHS_TO, ERROR, Arm, Claim, Experiment
 from alexnet.sweeps.results import Result
 from alexnet.sweeps.statistics import CANNOT_TELL, Estimate
 
-TARGET_POINTS = 1.0  # a net's published error is rounded to this: 26%, 19%
+TARGET_POINTS = 1.0  # published errors, such as 26%, are rounded to this
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +87,7 @@ def tables(
     metric: str = "last",
     baseline: str = "",
 ) -> list[Table]:
-    """A table for each experiment that has runs, and one for the runs that belong to none.
+    """A table for each experiment that has runs, and one for all other runs.
 
     Args:
         metric: the errors of the "last" checkpoint or of the "best".
@@ -103,7 +103,7 @@ def tables(
 def placed(
     found: Sequence[Result], experiments: Sequence[Experiment]
 ) -> list[tuple[Experiment, dict[str, list[Result]]]]:
-    """Each experiment that has runs, with the runs of each arm; the other runs form one more.
+    """Each experiment with runs, and its runs by arm; the other runs form one more experiment.
 
     Raises:
         UserError: if these other runs use different datasets.
@@ -203,7 +203,10 @@ def _verdict(experiment: Experiment, against: Estimate | None, claim: Claim | No
 
 
 def _reached(against: Estimate) -> str:
-    """The verdict on a net's error: supported unless the whole interval lies above the target."""
+    """The verdict on a net's error: contradicted if the whole interval lies above the target.
+
+    "cannot tell" with fewer than 5 pairs, or if they could not show a point.
+    """
     if against.n < statistics.LEAST or against.smallest is None or against.low is None:
         return CANNOT_TELL
     if against.smallest > TARGET_POINTS:
@@ -227,7 +230,7 @@ def _notes(
         notes.append(f"{name} with seed {_listed(never)} diverged{other}")
     alone = [seed for seed in values[name] if seed not in values[first]]
     if same and name != first and alone:
-        notes.append(f"{name} has seed {_listed(alone)} and {first} has not: left out of the pairs")
+        notes.append(f"{name} has seed {_listed(alone)}, {first} does not: left out of the pairs")
     return notes
 
 
@@ -263,7 +266,10 @@ def _check_images(used: Sequence[Result], experiment: Experiment) -> None:
 
 
 def _grouped(found: Sequence[Result]) -> tuple[Experiment, dict[str, list[Result]]]:
-    """An experiment with an arm for each config, and its runs; the most central arm is first."""
+    """An experiment with an arm for each config, and its runs.
+
+    The first arm is the one that differs from the others in the fewest settings.
+    """
     datasets = Counter(result.config["data.name"] for result in found)
     if len(datasets) > 1:
         each = ", ".join(f"{name} ({count})" for name, count in datasets.items())

@@ -1,15 +1,16 @@
 """An experiment as data: a claim, its arms and its scales, read from a file such as lrn.py.
 
-A file in experiments/ says in its docstring what is claimed and where, and defines
+The docstring of a file in experiments/ says what is claimed and where. The file defines
 
     ARMS = {"baseline": {}, "no_lrn": {"net.norm": False}}
     SCALES = {"digits": {"config": "../configs/digits.py", "seeds": 3}, ...}
     CLAIMS = {"no_lrn": {"claim": ..., "paper": ..., "log": ..., "effect": 1.4}}
 
-An arm is a dict of overrides; the first arm is the baseline. Three keys are special: "config" names
-a config file in place of the scale's, "evaluate" makes the arm an evaluation of other arms' runs,
-and "init_from": "arm:NAME" starts a run from NAME's run with the same seed.
-A scale may have "overrides" for all its arms, and "arms" and "claims" that replace the file's.
+An arm is a dict of overrides; the first arm is the baseline. "config" names a config file in place
+of the scale's, "evaluate" makes the arm an evaluation of other arms' runs, and "init_from" may be
+"arm:NAME", which starts a run from NAME's run with the same seed.
+Arms are compared by top-1 error, or by METRIC = "epochs to a training error of 0.25".
+A scale may have "overrides" for all its arms, and "arms", "claims" and "metric" of its own.
 """
 
 import dataclasses
@@ -28,7 +29,7 @@ from alexnet.training.setup import KINDS
 
 FROM_ARM = "arm:"  # init_from the run of another arm
 ERROR = "top1_error"  # the metric of most experiments, from the last validation
-EPOCHS_TO = "epochs to a training error of "  # a metric, followed by the error
+EPOCHS_TO = "epochs to a training error of "  # the other metric; an error follows
 SCALE = (  # the keys of a scale: (name, type, the type in words)
     ("config", str, "a file such as ../configs/digits.py"),
     ("seeds", int, "a number, how many are planned"),
@@ -46,9 +47,9 @@ class Claim:
     Attributes:
         claim: in a few words.
         paper, log: the numbers as the paper and the comments of the 2012 source give them.
-        effect: by how much the arm's metric exceeds the baseline's: in points of top-1 error or,
-            for epochs, as a factor; None if no number is claimed.
-        direction: without a number: +1 if the metric is claimed to be higher, -1 if lower.
+        effect: the claimed difference from the baseline, in points of top-1 error; for epochs, the
+            factor; None if no number is claimed.
+        direction: if no number is claimed, +1 for a higher metric and -1 for a lower one.
         target: the claimed top-1 error in per cent, for an arm that is compared with no other.
     """
 
@@ -65,7 +66,7 @@ class Arm:
     """A way to train, or to evaluate what other arms have trained.
 
     Attributes:
-        config: resolved, except for the seed; an evaluation has that of the first arm it evaluates.
+        config: the config but for its seed; an evaluation has that of the first arm it evaluates.
         overrides: the differences from the baseline, as they were given.
         views: of each image, in an evaluation; see `alexnet.data.augment.VIEWS`.
         of: {arm: how many of its nets are averaged}; empty for an arm that trains.
@@ -108,7 +109,7 @@ class Experiment:
 
     @property
     def judges(self) -> bool:
-        """Whether its numbers are worth a verdict."""
+        """Whether its claims get verdicts: at every scale but the demonstration."""
         return self.scale != DEMONSTRATION
 
     def to_json(self) -> dict[str, Any]:
@@ -139,7 +140,7 @@ def scales(file: Path) -> list[str]:
 
 
 def load(file_and_scale: str, overrides: Mapping[str, str] | None = None) -> Experiment:
-    """An experiment at a scale, the file's first if none is named.
+    """An experiment at a scale; by default, at the first of the file's scales.
 
     Args:
         overrides: settings of all arms as text, by dotted name; an arm's own overrides win.
@@ -170,10 +171,10 @@ def load(file_and_scale: str, overrides: Mapping[str, str] | None = None) -> Exp
     claims = settings["claims"]
     for name in claims:
         if name not in arms:
-            raise UserError(f"{file}: a claim about {name!r}, which is no arm of {scale}")
+            raise UserError(f"{file}: claim {name!r}: scale {scale} has no such arm")
     metric = settings.get("metric", found.get("METRIC", ERROR))
     if metric != ERROR and not re.fullmatch(EPOCHS_TO + r"0?\.\d+", str(metric)):
-        raise UserError(f"{file}: METRIC is {metric!r}: {ERROR!r} or '{EPOCHS_TO}0.25'")
+        raise UserError(f"{file}: METRIC is {metric!r}, not {ERROR!r} or '{EPOCHS_TO}0.25'")
     return Experiment(
         name=file.stem,
         scale=scale,
@@ -189,11 +190,11 @@ def load(file_and_scale: str, overrides: Mapping[str, str] | None = None) -> Exp
 def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
         near = nearest(file.stem, [path.stem for path in file.parent.glob("*.py")])
-        raise UserError(f"{file}: no such file; the experiments are in experiments/{near}")
+        raise UserError(f"{file}: no such file (experiments are in experiments/){near}")
     found = configs.run_file(file)
     for name in ("ARMS", "SCALES"):
         if not isinstance(found.get(name), Mapping) or not found[name]:
-            raise UserError(f"{file}: an experiment has a dict {name}, and this one does not")
+            raise UserError(f"{file}: an experiment needs a dict {name} that is not empty")
     return {"__doc__": found.get("__doc__")} | found
 
 
@@ -207,9 +208,9 @@ def _claim(value: Any, called: str) -> Claim:
     try:
         return Claim(**_dict(value, called))
     except TypeError:
-        known = ", ".join(field.name for field in dataclasses.fields(Claim))
+        needed, *others = (field.name for field in dataclasses.fields(Claim))
         raise UserError(
-            f"{called} has {', '.join(value)}; it needs claim, and may have {known}"
+            f"{called} has {', '.join(value)}; it needs {needed}, and may have {', '.join(others)}"
         ) from None
 
 
@@ -227,7 +228,7 @@ def _arm(
     origin = str(changes.get("init_from", ""))
     starts_from = origin.removeprefix(FROM_ARM) if origin.startswith(FROM_ARM) else ""
     if starts_from and starts_from not in earlier:
-        raise UserError(f"it starts from {starts_from!r}, which is no arm before it")
+        raise UserError(f"init_from: {starts_from!r} is not an earlier arm")
     configs.apply_overrides(config, settings.get("overrides", {}), KINDS)
     cli.override(config, texts, KINDS)
     configs.apply_overrides(config, changes, KINDS)
@@ -244,10 +245,10 @@ def _evaluation(
     choice("views", views, tuple(VIEWS))
     for other, count in _dict(of, '"of"').items():
         if not isinstance(count, int) or count < 1:
-            raise UserError(f'"of" has {count!r} nets of {other!r}: at least 1')
+            raise UserError(f'"of": {other!r}: {count!r}: expected a whole number of at least 1')
         if other not in earlier or earlier[other].of:
-            raise UserError(f"it evaluates {other!r}, which is no arm before it that trains")
+            raise UserError(f'"of": {other!r} is not an earlier arm that trains')
     if not of:
-        raise UserError('it evaluates no arm: "of": {"baseline": 1}')
+        raise UserError('"of" names no arm: write "of": {"baseline": 1}')
     first = earlier[next(iter(of))]
     return Arm(name, first.config, {"evaluate": dict(how)}, views, dict(of))

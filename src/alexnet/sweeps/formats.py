@@ -1,4 +1,4 @@
-"""Tables of a comparison as text of 80 columns, as Markdown, as CSV and as JSON."""
+"""Formats the tables of a comparison: as text in 80 columns, Markdown, CSV or JSON."""
 
 import csv
 import io
@@ -20,12 +20,12 @@ WIDTH = 80
 ABOUT = {
     False: "error: top-1 in per cent, of the {metric} checkpoint; mean ± std over seeds. "
     "difference: from the first arm, in points, paired by seed, with its 95% interval "
-    "(Student's t). detectable: the smallest true difference that this many pairs with this spread "
-    "would show, in 80% of such experiments, at the 5% level.",
+    "(Student's t). detectable: the smallest true difference that a test at the 5% level would "
+    "find in 80% of experiments with as many pairs and this spread.",
     True: "epochs: {what}; mean ± std over seeds. factor: relative to the first arm, paired by "
     "seed, with its 95% interval (Student's t on logarithms). detectable: the smallest true factor "
-    "that this many pairs with this spread would show, in 80% of such experiments, at the 5% "
-    "level.",
+    "that a test at the 5% level would find in 80% of experiments with as many pairs and this "
+    "spread.",
 }
 
 
@@ -39,8 +39,8 @@ def compare_results(
 
     `pandas.DataFrame(compare_results("runs/lrn"))` has the columns experiment, scale, dataset,
     metric, checkpoint, arm, differs (from the baseline, in words), n, mean, std (errors in per cent
-    or epochs), pairs, difference from the baseline (in points; for epochs the logarithm of the
-    factor), low and high (its 95% interval), smallest (the smallest effect that the pairs could
+    or epochs), pairs, difference (from the baseline, in points; for epochs, the logarithm of the
+    factor), low, high (its 95% interval), smallest (the smallest effect that the pairs could
     show), claimed, target, paper, log and verdict. Unknown values are None.
 
     Args:
@@ -137,7 +137,7 @@ def as_csv(tables: Sequence[Table], metric: str) -> str:
 
 
 def as_json(tables: Sequence[Table], metric: str) -> str:
-    """A list with an object for each arm; factors, if the metric is epochs, are logarithms."""
+    """A list with an object for each arm; for epochs, differences are logarithms of factors."""
     return json.dumps(rows(tables, metric), indent=2)
 
 

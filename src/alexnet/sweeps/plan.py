@@ -18,12 +18,11 @@ from alexnet.training.setup import KINDS
 from alexnet.workdir import log, record
 
 State = Literal["new", "begun", "running", "done", "failed", "left out"]
-RECORDS = "sweeps"  # the folder of a sweep's workdir that records its plan
+RECORDS = "sweeps"  # the folder in a sweep's workdir that holds its plan
 FAILURE = "failure.txt"  # why a run failed, in a line
 OUTPUT = "output.txt"  # what a run printed
 EVALUATION = "evaluation.json"
-# Settings that may differ from a finished run's: where its images are, and what does not affect its
-# result.
+# Settings in which a finished run may differ: where images are, and what does not affect results.
 ELSEWHERE = ("data.data_dir", "checkpoint_every", "log_every", "mesh.", "kernels")
 
 
@@ -32,7 +31,7 @@ class Item:
     """A run, or an evaluation of runs.
 
     Attributes:
-        name: of its folder in the sweep's workdir.
+        name: the name of its folder in the sweep's workdir.
         config: with its seed.
         views: of an evaluation.
         needs: the items to be done first: the runs that an evaluation averages, or the run that
@@ -71,7 +70,10 @@ def _training(arm: Arm, seed: int, workdir: Path) -> Item:
 
 
 def _evaluation(arm: Arm, seed: int, seeds: Sequence[int]) -> Item | None:
-    """The average of the nets of this seed and the following ones; no net is in two averages."""
+    """The evaluation that averages nets of this and the next seeds; None if it has too few.
+
+    No net is in two averages, so other seeds' items are None too.
+    """
     place = seeds.index(seed)
     group, rest = divmod(place, next(iter(arm.of.values())))
     if rest:
@@ -101,14 +103,14 @@ def folder(arm: str) -> str:
 
 
 def product(file: str, texts: Mapping[str, Sequence[str]]) -> tuple[Experiment, list[int]]:
-    """(an experiment whose arms are all combinations of values, the seeds).
+    """(an experiment with an arm for each combination of values, its seeds).
 
     Args:
         file: the config; the baseline has the first value of each setting.
         texts: the values of each setting, as text.
 
     Raises:
-        UserError: for an unknown setting or a value of another type, or one given twice.
+        UserError: for an unknown setting, a value of the wrong type, or a value given twice.
     """
     texts = dict(texts)
     for key, several in texts.items():
@@ -158,7 +160,7 @@ def state(item: Item, workdir: Path) -> State:
         if not key.startswith(ELSEWHERE):
             raise UserError(
                 f"{folder} holds a run with config.{key}={old!r}, not {new!r}: choose another "
-                "workdir, or delete it"
+                "workdir, or delete that folder"
             )
     if (folder / FAILURE).exists():
         return "failed"
@@ -172,7 +174,7 @@ def finished(folder: Path, epochs: float) -> bool:
 
 
 def _ended_well(folder: Path) -> bool:
-    """Whether a run's last command ended as it should, with a last checkpoint."""
+    """Whether a run's last command ended without an error, and so with a last checkpoint."""
     try:
         return json.loads((folder / "provenance.json").read_text())[-1]["outcome"] == "done"
     except (OSError, ValueError, LookupError):
@@ -192,7 +194,9 @@ def _evaluated(item: Item, workdir: Path) -> State:
     found = files.read_sealed(path, mend)
     files.check_types(found, {"views": str, "of": list}, str(path), mend)
     if (found["views"], tuple(found["of"])) != (item.views, item.needs):
-        raise UserError(f"{folder} holds another evaluation: choose another workdir, or delete it")
+        raise UserError(
+            f"{folder} holds another evaluation: choose another workdir, or delete that folder"
+        )
     return "done"
 
 
@@ -204,7 +208,7 @@ def check_workdir(workdir: Path) -> None:
         return
     if others := sorted(path.name for path in workdir.glob("[!.]*")):
         what = "a single run" if "config.json" in others else f"other things ({others[0]!r})"
-        raise UserError(f"holds {what}, no sweep: choose another folder", f"workdir={workdir}")
+        raise UserError(f"holds {what}, not a sweep: choose another folder", f"workdir={workdir}")
 
 
 def save(experiment: Experiment, seeds: Sequence[int], cores: int, workdir: Path) -> None:

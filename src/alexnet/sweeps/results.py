@@ -1,4 +1,4 @@
-"""The results of finished runs, read from their workdirs or from result files.
+"""The results of runs, read from their workdirs or from result files.
 
 A result file is JSON with a run's config, dataset, curve, errors, time, versions and commit.
 Workdirs of earlier versions lack some of that; a file COMMIT beside them may name their commit.
@@ -39,13 +39,13 @@ TYPES = {  # of a result file
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """A finished run, or an evaluation of several.
+    """A run, or an evaluation of several.
 
     Attributes:
-        name: of its folder.
+        name: the name of its folder.
         config: settings by dotted name, as this version writes them, without the seed.
         views, of: the views of an evaluation, and the runs that it averages.
-        curve: rows of the log, {"training": {"epoch": [...], ...}, "validation": {...}}.
+        curve: columns of the log, {"training": {"epoch": [...], ...}, "validation": {...}}.
         last, best: {"epoch", "loss", "top1_error", "top5_error"}: of the last checkpoint, and of
             the one with the lowest error; errors are fractions.
         dataset: its name, and the known digests of its images.
@@ -78,7 +78,7 @@ def read_results(directory: str | os.PathLike) -> list[dict[str, Any]]:
 
     `pandas.DataFrame(read_results("runs/lrn"))` has the columns name, experiment, scale, arm, seed,
     dataset, epochs, top1_error, top5_error, loss (of the last checkpoint), best_top1_error,
-    seconds, commit, and config.X for each setting X. Errors are fractions, 0 to 1.
+    seconds, commit, views, and config.X for each setting X. Errors are fractions, 0 to 1.
 
     Raises:
         UserError: if there is no finished run.
@@ -113,7 +113,7 @@ def read_results(directory: str | os.PathLike) -> list[dict[str, Any]]:
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """The finished runs in some folders, and the paths of the unfinished ones."""
+    """The runs in some folders that count (see `read`), and the paths of those that do not."""
 
     results: list[Result]
     unfinished: list[str]
@@ -123,7 +123,7 @@ def read(paths: Sequence[Path], begun: bool = False) -> Found:
     """The runs, evaluations and result files in some folders and their sub-folders.
 
     Args:
-        begun: a run counts as soon as it has been validated, rather than when it has finished.
+        begun: whether a run counts once it has been validated; else it must have finished.
 
     Raises:
         UserError: if no run counts.
@@ -149,7 +149,7 @@ def read(paths: Sequence[Path], begun: bool = False) -> Found:
 
 
 def experiments(paths: Sequence[Path]) -> list[Experiment]:
-    """The experiments that the sweeps in some folders, at any depth, recorded by `plan.save`."""
+    """The experiments that `plan.save` recorded for the sweeps in some folders, at any depth."""
     found: dict[tuple[str, str], Experiment] = {}
     for path in paths:
         saved = [one for folder, _ in _walk(path) for one in plan.saved(folder)]
@@ -159,7 +159,7 @@ def experiments(paths: Sequence[Path]) -> list[Experiment]:
 
 
 def _walk(path: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Folders with the names of their files, at any depth, but none inside a run."""
+    """Each folder with the names of its files, at any depth, but not inside a run."""
     for folder, inner, names in os.walk(path):
         if "config.json" in names:
             inner.clear()
@@ -220,7 +220,7 @@ def last_command(folder: Path) -> dict[str, Any]:
 
 
 def from_evaluation(folder: Path, begun: bool = False) -> Result | None:
-    """The result of an evaluation by `worker.evaluate`; None while its runs still train."""
+    """The result of an evaluation by `worker.evaluate`; None if its first run does not count."""
     path = folder / plan.EVALUATION
     found = files.read_sealed(path, f"delete {folder}")
     try:
@@ -286,7 +286,7 @@ def _compact(found: Mapping[str, Any]) -> str:
 
 
 def matches(result: Result, arm: Arm) -> bool:
-    """Whether a result belongs to an arm: their configs agree where it matters."""
+    """Whether a result belongs to an arm: the same `essence`, views and averaged runs."""
     if arm.of:
         counts = Counter(name.rpartition("-")[0] for name in result.of)
         of = {plan.folder(name): count for name, count in arm.of.items()}
@@ -298,7 +298,7 @@ def matches(result: Result, arm: Arm) -> bool:
 
 
 def essence(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that define a run, apart from its seed and the place where it ran."""
+    """The settings that define a run, without its seed and those of `plan.ELSEWHERE`."""
     found = {
         key: value
         for key, value in config.items()
@@ -324,10 +324,10 @@ def epochs_to(result: Result, error: float, window: float = 0.2) -> float | None
 
 
 def training_errors(result: Result, window: float = 0.2) -> list[tuple[float, float]]:
-    """(epoch, top-1 training error) at every row of the log, as Figure 1 has it.
+    """(epoch, top-1 training error) at every row of the log, as in Figure 1.
 
-    Each error is the mean over the latest rows that cover at least `window` epochs. On CIFAR-10
-    these are the 10,000 images for which cuda-convnet printed one error.
+    Each error is the mean over the latest rows that cover at least `window` epochs. By default
+    these are 10,000 images of CIFAR-10, for which cuda-convnet printed one error.
     """
     train = result.curve.get("training", {})
     before, rows, means = 0.0, [], []

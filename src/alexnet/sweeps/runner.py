@@ -1,4 +1,4 @@
-"""Carries out a plan: each run once, several at a time, whether or not others fail."""
+"""Carries out a plan: each job once, several at a time; a failure stops no other job."""
 
 import contextlib
 import dataclasses
@@ -113,7 +113,7 @@ class Runner:
         self._state = {job.item.name: job for job in jobs}
 
     def check(self) -> None:
-        """Sets up each arm once, in a worker as for training, and counts its steps.
+        """Sets up each arm once, in a worker, just as training would, and counts its steps.
 
         Raises:
             UserError: for the first invalid config, naming its arm.
@@ -146,7 +146,7 @@ class Runner:
             worker.process.wait()
 
     def run(self, show: Callable[[Job | None], None]) -> None:
-        """Works until no job can run; calls `show` with each job that ends, or None if none did.
+        """Works until no job can run; after each look, `show` gets each ended job, or None.
 
         Raises:
             Interrupted: after Ctrl-C or SIGTERM, once every run has saved a checkpoint.
@@ -233,7 +233,7 @@ class Runner:
 def alone(workdir: Path) -> Iterator[int]:
     """Claims the workdir for this sweep; yields a file descriptor that workers must keep open.
 
-    The runs of a killed sweep save a checkpoint before they end; this waits for them.
+    If a sweep was killed, its runs still save a checkpoint: this waits until they have.
 
     Raises:
         UserError: if another sweep runs there.
@@ -242,7 +242,7 @@ def alone(workdir: Path) -> Iterator[int]:
     with (workdir / ".sweep.lock").open("w") as own, (workdir / ".workers.lock").open("w") as all:
         if not lock(own, wait=False):
             raise UserError(
-                f"another sweep is running in {workdir}: let it end, or choose another workdir"
+                f"another sweep is running in {workdir}: wait for it, or choose another workdir"
             )
         if not lock(all, wait=False):
             print("waiting for the runs of an earlier sweep to save and stop ...", flush=True)
@@ -251,7 +251,7 @@ def alone(workdir: Path) -> Iterator[int]:
 
 
 def shares(jobs: int, cores: int) -> list[list[int]]:
-    """Each worker's own CPUs, shared with no other; [] for each if there are too few."""
+    """A list of CPUs for each worker, disjoint; [] for all workers if there are too few."""
     if not hasattr(os, "sched_getaffinity"):
         return [[]] * jobs
     cpus = sorted(os.sched_getaffinity(0))
@@ -263,7 +263,7 @@ def shares(jobs: int, cores: int) -> list[list[int]]:
 def gpu_shares(
     jobs: int, installed: Path = Path("/proc/driver/nvidia/gpus")
 ) -> list[dict[str, str]]:
-    """Each worker's environment: its own GPUs or, if there are too few, all of them, shared."""
+    """Each worker's environment: its own GPUs; if there are too few, all workers share them."""
     listed = os.environ.get(workers.GPUS)
     gpus = listed.split(",") if listed else [str(n) for n, _ in enumerate(installed.glob("*"))]
     if each := len(gpus) // jobs:

@@ -1,8 +1,8 @@
-"""A sweep's runs as an array job of SLURM, through submitit (`pip install "alexnet[slurm]"`).
+"""Submits a sweep's runs as a SLURM job array, by submitit (`pip install "alexnet[slurm]"`).
 
 A job that is preempted or runs out of time is requeued, and resumes from the last checkpoint of its
-run. Request other resources where sbatch looks for them, in the environment: SBATCH_GPUS,
-SBATCH_ACCOUNT, SBATCH_TIMELIMIT, ...
+run. Request other resources with sbatch's environment variables: SBATCH_GPUS, SBATCH_ACCOUNT,
+SBATCH_TIMELIMIT, ...
 """
 
 import json
@@ -18,7 +18,7 @@ from alexnet.sweeps.workers import Answer, Request, Worker
 
 FOLDER = "slurm"
 MINUTES = 24 * 60  # the time limit of a job
-RESTARTS = 100  # how often a job may exceed it
+RESTARTS = 100  # how often a job is requeued when its time is up
 ACTIVE = ("PENDING", "RUNNING", "REQUEUED", "SUSPENDED", "UNKNOWN")
 
 
@@ -38,7 +38,7 @@ class Task:
         return ended[0].answer
 
     def checkpoint(self, *_: Any) -> Any:
-        """The task to requeue: the same one, as a run resumes."""
+        """What to requeue: the same task, as its run resumes from its checkpoint."""
         import submitit
 
         if self._worker:
@@ -50,10 +50,10 @@ class Task:
 def submit(
     items: Sequence[Item], workdir: Path, cores: int, partition: str = "", cluster: str = "slurm"
 ) -> list[Any]:
-    """Submits the runs that depend on no other and are not in the queue already.
+    """Submits the runs that need no other and are not queued yet; evaluations are left out.
 
     Args:
-        cores: how many each run gets, and computes with.
+        cores: how many cores each run gets and uses.
         cluster: submitit's name for the scheduler; "local" runs the jobs here.
 
     Returns:

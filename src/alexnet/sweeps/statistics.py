@@ -1,4 +1,4 @@
-"""What differences between paired runs say about a claim: Student's t, and nothing cleverer.
+"""What differences between paired runs say about a claim, by Student's t alone.
 
 Runs of two arms are paired by their seed, which gives both the same initial weights (in layers that
 both have), the same order of images and the same crops.
@@ -13,14 +13,14 @@ import numpy as np
 from scipy import optimize, stats
 
 LEVEL = 0.95  # of the intervals
-POWER = 0.8  # the chance of finding the smallest effect
+POWER = 0.8  # the probability of finding `Estimate.smallest`
 LEAST = 5  # pairs needed for a verdict
 
 SUPPORTED, CONTRADICTED, CANNOT_TELL = "supported", "contradicted", "cannot tell"
 
 
 class Estimate(NamedTuple):
-    """A mean and how well it is known.
+    """The mean of some differences, and its uncertainty.
 
     Attributes:
         n: how many differences there are.
@@ -72,12 +72,12 @@ def _detectable(n: int) -> float:
 
 
 def verdict(found: Estimate, effect: float | None, direction: int = 0) -> str:
-    """What an estimate says about the claim that the true difference is `effect`.
+    """What an estimate says about a claimed difference, `effect`.
 
-    "supported": the interval lies on the claim's side of 0. "contradicted": it does not, and the
-    claimed effect lies outside it. "cannot tell": neither, or nothing is claimed, or there are
-    fewer than 5 pairs, or the smallest effect that these could show exceeds the claimed one. If
-    only a `direction` is claimed, without a number, the interval has to lie on one side of 0.
+    "supported": the interval lies on the claim's side of 0. "contradicted": it does not, and does
+    not reach the claimed effect; if only a `direction` is claimed, it lies on the other side of 0.
+    "cannot tell": neither, or nothing is claimed, or there are fewer than 5 pairs, or the smallest
+    effect that these pairs could show exceeds the claimed one.
     """
     sign = math.copysign(1, effect) if effect else direction
     if not sign or found.n < LEAST or found.low is None or found.high is None:

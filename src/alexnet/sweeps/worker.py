@@ -33,7 +33,7 @@ from alexnet.training.programs import Programs
 from alexnet.training.setup import setup
 from alexnet.workdir import provenance
 
-CHOSEN = frozenset(os.environ)  # the variables that the user has set
+CHOSEN = frozenset(os.environ)  # environment variables that the user has set
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def main() -> None:
         os.sched_setaffinity(0, map(int, sys.argv[1:]))
     runtime.cache_compilations()
     provenance.commit()  # cached: the commit of the loaded code, whatever comes later
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the sweep handles Ctrl-C: it ends our input
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C, the sweep ends our input
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     requests: queue.Queue[Request | None] = queue.Queue()
     programs, asked, answered = Programs(), 0, 0
@@ -90,13 +90,13 @@ def answer(request: Request, programs: Programs) -> Answer:
 
 
 def label(folder: Path) -> None:
-    """Names the sweep and the arm for Weights & Biases, where the user has not."""
+    """Sets Weights & Biases' group to the sweep and its tag to the arm, unless the user has."""
     names = {"WANDB_RUN_GROUP": folder.parent.name, "WANDB_TAGS": folder.name.rpartition("-")[0]}
     os.environ.update({key: name for key, name in names.items() if key not in CHOSEN})
 
 
 def evaluate(folder: Path, of: Sequence[str], views: str) -> None:
-    """Averages the nets of some runs' last checkpoints; writes the errors to `evaluation.json`."""
+    """Averages the outputs of some runs' last checkpoints; writes errors to `evaluation.json`."""
     average, row = Ensemble(), {}
     for name in of:
         batches: list[tuple[np.ndarray, np.ndarray]] = []

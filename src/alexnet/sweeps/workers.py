@@ -1,4 +1,4 @@
-"""The processes of a sweep, seen from the one that hands out the runs."""
+"""The worker processes of a sweep, as the process that hands out the runs sees them."""
 
 import contextlib
 import json
@@ -14,11 +14,11 @@ from typing import Any, NamedTuple, TypedDict
 COMMAND = [sys.executable, "-m", "alexnet.sweeps.worker"]
 GPUS = "CUDA_VISIBLE_DEVICES"
 RESERVE = "XLA_PYTHON_CLIENT_PREALLOCATE"  # whether JAX takes most of a GPU's memory at once
-PIN = "PJRT_NPROC"  # how many cores XLA uses on CPUs; the last bits depend on it
+PIN = "PJRT_NPROC"  # how many cores XLA uses on CPUs; a result's last bits depend on it
 
 
 class Request(TypedDict, total=False):
-    """What a worker is to do: check a config, or train or evaluate in a folder."""
+    """A job for a worker: to check a config, or to train or evaluate in a folder."""
 
     check: dict[str, Any]  # a config
     folder: str
@@ -28,7 +28,7 @@ class Request(TypedDict, total=False):
 
 
 class Answer(TypedDict, total=False):
-    """What came of a request: one of these."""
+    """The outcome of a request, with one of these keys."""
 
     steps: int  # of the config that was checked
     seconds: float  # that the run took
@@ -66,7 +66,7 @@ class Worker:
             stdout=subprocess.PIPE,
             env={**os.environ, PIN: str(cores), **gpus},
             pass_fds=keep,
-            start_new_session=True,  # Ctrl-C reaches the sweep alone, which then asks its workers
+            start_new_session=True,  # Ctrl-C reaches only the sweep, which then stops workers
             text=True,
             bufsize=1,
         )
