@@ -219,7 +219,7 @@ def test_help_loads_nothing_large(tmp_path, monkeypatch, way, command):
     assert "--workdir=..." in done.stdout
 
 
-def test_a_command_finds_out_itself_what_is_said_of_a_config_or_a_name(capsys):
+def test_help_on_a_config_or_a_net_is_left_to_the_command(capsys):
     cli.help_first("train", ["--config=configs/digits.py", "--help"])
     cli.help_first("nets", ["pocket", "--help"])
     cli.help_first("train", ["--workdir=x"])  # asks for no help
@@ -228,7 +228,7 @@ def test_a_command_finds_out_itself_what_is_said_of_a_config_or_a_name(capsys):
     assert "--workdir=" in helped(capsys, "evaluate", "--workdir=x", "--help")
 
 
-def test_the_options_of_the_views_and_the_quality_are_what_they_name():
+def test_the_options_views_and_quality_name_the_actual_values():
     assert all(views in evaluate.OPTIONS["views"][1] for views in VIEWS)
     assert prepare.OPTIONS["quality"][0] == str(QUALITY)
 

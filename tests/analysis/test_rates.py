@@ -1,4 +1,4 @@
-"""Rates are counted work by a measured time; here the time is made up."""
+"""Rates are counted work divided by a measured time; here the time is made up."""
 
 import time
 

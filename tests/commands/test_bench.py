@@ -135,7 +135,7 @@ def test_when_the_time_is_up_a_build_is_cut_and_another_run_has_it_to_do(race, t
     assert again.races[0]["them"][0] == found.races[0]["them"][0]  # not run again
 
 
-def test_another_loss_is_not_the_same_work(race):
+def test_contestants_with_different_losses_are_refused(race):
     message = "80sec, stock: not the same work: the loss is 1 here and 1.01 in PyTorch"
     with pytest.raises(UserError, match=message):
         race(races(8), losses=(1.0, 1.01))

@@ -171,7 +171,7 @@ def test_old_and_new_caffemodels_are_alike(imported, folder, data_dir, tmp_path,
     jax.tree.map(np.testing.assert_array_equal, old, new)
 
 
-def test_without_a_dataset_the_classes_are_the_files(tmp_path, data_dir):
+def test_without_a_dataset_the_file_gives_the_number_of_classes(tmp_path, data_dir):
     source = written("caffenet", tmp_path, classes=5)  # odd: two towers share six
     options = [f"--source={source}", f"--workdir={tmp_path / 'run'}"]
     convert.main([*flags("caffenet", tmp_path / "nowhere", data_dir), *options])
@@ -223,7 +223,7 @@ def test_weights_that_do_not_fit_are_one_line(folder, data_dir, tmp_path, name, 
     assert [path.name for path in tmp_path.iterdir()] == ["net.caffemodel"]
 
 
-def test_a_message_on_torchvisions_file_has_its_names(folder, data_dir, tmp_path):
+def test_an_error_in_a_torchvision_file_uses_torchvisions_names(folder, data_dir, tmp_path):
     arrays = changed(thin.weights("torchvision_alexnet", CLASSES), "features.3.weight", None)
     safetensors.save_file(arrays, tmp_path / "net.safetensors")
     options = [f"--source={tmp_path}/net.safetensors", f"--workdir={tmp_path / 'run'}"]

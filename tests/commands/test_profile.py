@@ -21,6 +21,6 @@ def test_the_command_shows_every_layer(data_dir, tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("steps", ["0", "-1", "many"])
-def test_steps_must_be_a_number(steps):
+def test_steps_must_be_a_positive_whole_number(steps):
     with pytest.raises(UserError, match=r"--steps="):
         profile.main([f"--config={ROOT}/configs/digits.py", f"--steps={steps}"])

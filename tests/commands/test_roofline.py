@@ -74,7 +74,7 @@ def test_the_least_that_a_device_takes_by_hand():
 
 
 @pytest.mark.parametrize("towers", [1, 2, 4])
-def test_totals_are_the_tables(towers):
+def test_totals_equal_those_of_the_tables(towers):
     net = alexnet(towers=towers)
     rows, traced = cost.costs(net, 128), layers(net)
     multiply_adds = sum(layer.multiply_adds for layer in traced)

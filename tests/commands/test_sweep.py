@@ -270,7 +270,7 @@ def numbers(workdir) -> dict[str, list]:
 
 
 @pytest.mark.slow
-def test_killed_twice_it_comes_to_the_numbers_of_an_undisturbed_one(
+def test_a_sweep_killed_twice_gives_the_numbers_of_an_undisturbed_one(
     file, tmp_path, compile_quickly
 ):
     quiet, killed = tmp_path / "quiet", tmp_path / "killed"

@@ -1,3 +1,5 @@
+"""Images to pixels: sizes, modes, orientation, and damage that Pillow would hide."""
+
 import io
 import resource
 import warnings
@@ -128,7 +130,7 @@ def test_a_damaged_exif_block_does_not_matter(kind, block):
     np.testing.assert_array_equal(pixels, square_pixels(plain, 48, upright=True))
 
 
-def test_the_largest_image_is_pillows():
+def test_the_size_limit_is_that_of_pillow():
     """Where Pillow, which warns from half of it on, takes an image for a decompression bomb."""
     assert MAX_PIXELS == 2 * Image.MAX_IMAGE_PIXELS
 
@@ -177,7 +179,7 @@ def test_damage_that_pillow_would_hide():
             square_pixels(bytes(damaged), 60, upright)
 
 
-def test_strips_have_no_limit_of_pillows():
+def test_pillows_limits_do_not_apply_to_strips():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         pixels = square_pixels(encoded(Image.new("L", (90_000, 1100), 9)), 8)

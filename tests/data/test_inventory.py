@@ -1,3 +1,5 @@
+"""The inventory of a dataset without images."""
+
 import dataclasses
 
 from alexnet.data.inventory import Inventory

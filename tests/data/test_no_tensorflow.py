@@ -1,3 +1,5 @@
+"""Training on a prepared dataset imports neither TensorFlow nor TFDS."""
+
 import os
 import subprocess
 import sys

@@ -1,3 +1,5 @@
+"""Batches: every example once an epoch, the same on any number of threads and processes."""
+
 import itertools
 
 import numpy as np

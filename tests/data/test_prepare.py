@@ -1,3 +1,5 @@
+"""Preparing a dataset: what is stored, what is left out, and when it is done again."""
+
 import fcntl
 import io
 import json
@@ -28,7 +30,7 @@ def run_prepare(*arguments: str, env: dict | None = None) -> subprocess.Complete
     return subprocess.run(command, capture_output=True, text=True, env=env)
 
 
-def test_digits_hold_every_digit_once(digits):
+def test_digits_hold_every_image_once(digits):
     assert digits.counts == {"train": 1438, "validation": 359}
     assert digits.classes == tuple("0123456789")
     parts = [digits.read(split, range(count)) for split, count in digits.counts.items()]
@@ -470,7 +472,7 @@ def test_a_half_made_store_is_removed(pets, tmp_path, monkeypatch):
     assert [path.suffix for path in (tmp_path / "alexnet_store").iterdir()] == [".lock"]
 
 
-def test_names_of_folders_that_no_file_can_have(pets, tmp_path):
+def test_folder_names_that_cannot_be_part_of_a_file_name(pets, tmp_path):
     long = tmp_path / ("n" * 250)
     shutil.copytree(pets, long)
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\n"))

@@ -1,3 +1,5 @@
+"""Shards of records: reading in any order, and noticing damage."""
+
 import itertools
 import zlib
 

@@ -1,3 +1,5 @@
+"""Statistics of pixels agree with numpy's, and merging them changes no bit."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""A store gives back its images, and reports damage and a later version in one line."""
+
 import dataclasses
 import json
 import shlex

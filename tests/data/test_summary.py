@@ -1,3 +1,5 @@
+"""The summary of a prepared dataset, and its warnings."""
+
 import dataclasses
 import re
 

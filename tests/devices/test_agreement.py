@@ -99,7 +99,9 @@ def test_alone_an_error_is_pythons():
 
 
 @pytest.mark.parametrize(("own", "other"), [(0.05, 0.05), (0.2, 0.05), (0.05, 0.2)])
-def test_processes_ask_each_other_every_few_seconds_of_the_slowest(others, monkeypatch, own, other):
+def test_processes_ask_each_other_every_few_seconds_at_the_slowest_ones_pace(
+    others, monkeypatch, own, other
+):
     """A pace is the seconds between two calls."""
     asked, now = [], 0.0
 

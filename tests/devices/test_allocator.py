@@ -40,7 +40,7 @@ def test_a_command_starts_anew_with_all_its_arguments(started):
 
 
 @linux
-def test_once_even_if_the_loader_drops_the_library(started, monkeypatch):
+def test_a_command_restarts_once_even_if_the_loader_drops_the_library(started, monkeypatch):
     runtime.restart_with_mimalloc()
     monkeypatch.delenv("LD_PRELOAD")  # so it does for programs with more rights than their user
     runtime.restart_with_mimalloc()
@@ -91,7 +91,7 @@ def test_other_systems_are_left_alone(started, monkeypatch):
         ("python -X dev -- /venv/bin/alexnet", "/venv/bin/alexnet"),
     ],
 )
-def test_a_command_of_ours_is_one(line, argv0):
+def test_our_commands_are_recognised(line, argv0):
     assert runtime.is_command([argv0], line.split())
 
 
@@ -119,11 +119,11 @@ def test_a_command_of_ours_is_one(line, argv0):
         ("python -m", "-m"),
     ],
 )
-def test_nothing_else_is(line, argv0):
+def test_other_programs_are_not_our_commands(line, argv0):
     assert not runtime.is_command([argv0], line.split())
 
 
-def test_a_host_without_arguments_is_none():
+def test_a_program_without_arguments_is_not_our_command():
     assert not runtime.is_command([], [])
 
 

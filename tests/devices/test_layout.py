@@ -1,4 +1,4 @@
-"""alexnet.devices.layout: towers get devices first, then the batch as many as divide it."""
+"""alexnet.devices.layout: devices go to the towers first, then to parts of the batch."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""alexnet.devices.mesh: what one device cannot be asked for."""
+"""alexnet.devices.mesh: impossible meshes, and how processes share a batch."""
 
 from types import SimpleNamespace
 
@@ -15,12 +15,12 @@ from alexnet.errors import UserError
     [
         (2, 8, 1, 2, r"data: 1 x 2 .data x tower. needs 2 devices, but jax sees 1: cpu"),
         (2, 8, 4, 1, r"data: 4 x 1 .data x tower. needs 4 devices, but jax sees 1: cpu"),
-        (2, 8, 1, 3, "tower=3: does not divide the net's number of towers, 2"),
-        (2, 8, 1, -1, r"tower=-1: the net has 2 tower.s."),
+        (2, 8, 1, 3, r"tower=3: the net's towers .2. do not divide over that"),
+        (2, 8, 1, -1, r"tower=-1: the net's towers .2. do not"),
         (2, 8, 3, 1, r"data=3: does not divide the batch of 8 images"),
     ],
 )
-def test_what_cannot_be(towers, batch, data, tower, message):
+def test_impossible_meshes_are_refused(towers, batch, data, tower, message):
     if jax.device_count() > 1:
         pytest.skip("there are more devices")
     with pytest.raises(UserError, match=message):

@@ -1,4 +1,4 @@
-"""Every command, setting, link and piece of Python in a page exists."""
+"""Every command, setting and link in a page exists, and its Python parses."""
 
 import ast
 import functools

@@ -370,7 +370,7 @@ def test_a_broken_experiment_names_what_is_wrong(said, tmp_path, text):
 # --- Output ---------------------------------------------------------------------------------------
 
 
-def test_a_machine_that_has_no_more_memory_is_one_line(capfd):
+def test_running_out_of_memory_is_one_line(capfd):
     with pytest.raises(SystemExit) as ended:
         cli.run(lambda: np.empty(2**59))
     assert ended.value.code == 2

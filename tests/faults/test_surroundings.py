@@ -45,7 +45,7 @@ def test_without_a_home_compiled_steps_are_not_kept(nobody, capsys):
     )
 
 
-def test_nor_in_one_where_nothing_can_be_written(monkeypatch, capsys):
+def test_compiled_steps_are_not_kept_where_nothing_can_be_written(monkeypatch, capsys):
     monkeypatch.setenv("HOME", "/proc/nowhere")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     assert runtime.writable_cache() is None

@@ -18,7 +18,7 @@ def path(tmp_path):
 
 
 @pytest.mark.parametrize("old", [False, True])
-def test_arrays_names_and_order_are_the_files(path, old):
+def test_arrays_names_and_order_are_those_of_the_file(path, old):
     arrays = thin.weights("caffenet")
     path.write_bytes(thin.caffemodel(arrays, ORDER, old))
     found, order = caffe.read_caffemodel(path)
@@ -55,7 +55,7 @@ def test_a_file_cut_anywhere_is_one_line(path):
 @pytest.mark.parametrize(
     "content", [b"", b"name: 'CaffeNet'\n", b"\x89HDF\r\n\x1a\n" + bytes(100), bytes(1000)]
 )
-def test_another_file_is_told(path, content):
+def test_other_files_are_refused(path, content):
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"net.caffemodel is (damaged, or )?not a .caffemodel"):
         caffe.read_caffemodel(path)

@@ -28,7 +28,7 @@ def same_machine() -> bool:
 
 
 @pytest.mark.parametrize("variant", CONFIGS)
-def test_a_variant_is_what_it_was(variant):
+def test_a_config_variant_equals_its_stored_version(variant):
     file, _, name = variant.partition(":")
     config = configs.load(f"{ROOT}/configs/{file}.py{':' if name else ''}{name}", KINDS)
     old, lost = migrations.migrated(CONFIGS[variant], variant)

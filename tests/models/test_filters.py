@@ -75,7 +75,7 @@ def test_each_weight_is_a_square_of_pixels():
     assert (picture[[0, -1]] == 255).all()
 
 
-def test_no_weights_and_no_numbers_are_grey():
+def test_zero_weights_and_nan_are_grey():
     assert set(filters.grid(np.zeros((1, 3, 3, 3, 2))).ravel()) == {128, 255}
     assert set(filters.grid(np.full((1, 3, 3, 3, 2), np.nan)).ravel()) == {128, 255}
 

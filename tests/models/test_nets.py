@@ -414,7 +414,7 @@ def test_the_command_prints_the_table():
     assert conv1.split()[-4:] == ["55x55x96", "290,400", "34,944", "105,415,200"]
 
 
-def test_the_commands_options_are_the_nets(capsys):
+def test_the_command_takes_the_nets_options(capsys):
     nets.main(["alexnet", "--towers=1", "--kernels=48,128,192,192,256", "--norm=false"])
     found = capsys.readouterr().out
     assert "1 tower," in found
@@ -449,7 +449,7 @@ def test_a_mistaken_command_ends_with_one_line():
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("error: --remove='fc8': net alexnet (original): no layer")
+    assert done.stderr.startswith("error: --remove='fc8': net alexnet (original) must end in")
 
 
 @pytest.mark.parametrize(

@@ -443,7 +443,7 @@ def test_no_two_dropout_masks_are_equal():
     assert np.abs(correlations).max() < 0.55  # 5.5 sigma of 100 coins
 
 
-def test_masks_depend_on_the_key_alone():
+def test_the_same_key_gives_the_same_masks():
     once, again, other = (dropped(dropping(), 5, key)[0] for key in (3, 3, 4))
     np.testing.assert_array_equal(once, again)
     assert not np.array_equal(once, other)
@@ -507,7 +507,7 @@ def test_what_is_computed_in_half_precision(kernels, convs):
 
 
 @pytest.mark.slow
-def test_on_a_mesh_of_one_device_it_is_apply():
+def test_on_mesh_with_one_device_equals_apply():
     net = thin()
     params, x = float32(strong(net)), np.float32(pixels(net, 3))
     mesh = meshes.make(towers=2, batch_size=3, data=1, tower=1)
@@ -675,7 +675,7 @@ def test_all_meshes_agree(four_devices, mesh, what):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["cpu", "cpu in chunks"])
-def test_what_a_platform_may_choose_changes_no_gradient(four_devices, how):
+def test_every_choice_of_kernels_gives_the_same_gradients(four_devices, how):
     """On one device; the other meshes agree with it, with plain kernels and, in training, cpu's."""
     found = np.load(four_devices / "1x1.npz")
     assert_close(found[how], found["plain"], 1e-5)
@@ -793,7 +793,7 @@ def image_to_noise(net: table.Net, images_BHWC: np.ndarray) -> float:
 
 
 @pytest.mark.slow
-def test_what_tells_images_apart_against_dropouts_noise():
+def test_how_images_compare_with_the_noise_of_dropout():
     """Measured on ImageNet: .006 for the text, .032 with biases of .1, .064 for the source."""
 
     def net(init: str) -> table.Net:

@@ -349,6 +349,6 @@ def test_torchs_sgd_is_the_papers_rule_until_the_rate_drops():
         assert np.abs(one - other).max() > 0.1
 
 
-def test_what_sets_them_apart_is_the_rate_inside_the_velocity():
+def test_rescaling_the_velocity_at_a_drop_makes_torchs_sgd_the_papers_rule():
     theirs, ours = weights_after(rescale=True)
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-13)

@@ -47,7 +47,10 @@ def test_it_counts_which_of_the_shown_images_are_right(wrong, monkeypatch, drawn
     assert len(set(shown)) == 8
     predictions[shown[:wrong]] = (LABELS[shown[:wrong]] + 1) % 6
     part = pictures.figure_4_left(subject(predictions))
-    assert part.text.startswith(f"8 of the 60 validation images, drawn at random; {8 - wrong} of")
+    assert part.text.startswith(
+        "8 of the 60 validation images, drawn at random; the net's first label is right for "
+        f"{8 - wrong} of them."
+    )
     assert part.text.endswith("\nSome are missing.")
     assert "the 5 labels that the net finds most probable" in part.figures[0].title
     assert drawn == [examples.predictions_height(8)]

@@ -31,7 +31,7 @@ def test_how_a_job_ended(state, how, said):
     assert board.outcome(job("a-0", state, **how)) == said
 
 
-def test_a_line_for_each_job_that_ends_and_one_every_while(monkeypatch, capsys):
+def test_a_line_for_each_job_that_ends_and_one_every_minute(monkeypatch, capsys):
     now = [1000.0]
     monkeypatch.setattr(board.time, "monotonic", lambda: now[0])
     jobs = [job("a-0", "done", error=0.5), job("b-0", "running", epoch=1.0)]

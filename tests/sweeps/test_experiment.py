@@ -115,7 +115,7 @@ def test_an_unknown_file_or_scale_names_the_nearest(tmp_path):
     file = simple(tmp_path)
     with pytest.raises(UserError, match=r"no scale 'digit': .*; did you mean 'digits'"):
         experiment.load(f"{file}:digit")
-    with pytest.raises(UserError, match=r"no such file; .*; did you mean 'mine'"):
+    with pytest.raises(UserError, match=r"no such file .*; did you mean 'mine'"):
         experiment.load(f"{tmp_path}/mein.py")
     with pytest.raises(UserError, match=r"config\.net\.nrom"):
         experiment.load(file, {"net.nrom": "false"})

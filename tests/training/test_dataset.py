@@ -244,7 +244,7 @@ def test_nothing_is_written_among_the_images(copy, inside):
     assert sorted(photos.rglob("*")) == before
 
 
-def test_who_made_a_run_is_on_record(trained):
+def test_how_a_run_was_made_is_on_record(trained):
     [entry] = json.loads((trained / "run/provenance.json").read_text())
     assert entry["outcome"] == "done"
     assert entry["began"] <= entry["ended"]

@@ -88,7 +88,7 @@ def test_one_number_that_is_not_finite_is_found(tiny):
 
 
 @pytest.mark.slow
-def test_checkpoints_that_were_taken_away_erase_nothing(tiny, tmp_path, capsys):
+def test_a_run_without_its_checkpoints_is_not_erased(tiny, tmp_path, capsys):
     tiny.epochs = 0.5
     train_and_evaluate(tiny, tmp_path)
     rows = (tmp_path / "metrics.jsonl").read_text()

@@ -50,7 +50,7 @@ def test_a_windows_averages_are_over_its_steps_and_those_before_a_checkpoint(wai
     assert window.sums() == health.EMPTY
 
 
-def test_a_loss_that_is_no_number_is_heard_of_a_step_later():
+def test_a_nan_loss_is_reported_a_step_later():
     window = Window()
     window.add(1, sums_of(float("nan"), 3, 1, 4))
     with pytest.raises(DivergedError, match="the loss is nan"):

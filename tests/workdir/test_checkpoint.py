@@ -277,7 +277,7 @@ def test_damaged_falls_back(tmp_path, damage, capfd):
         assert checkpoints.restore(like(make_state(0)))[1] == 2
 
 
-def test_every_single_file_matters_or_not(tmp_path):
+def test_losing_any_file_restores_a_saved_state(tmp_path):
     """Whichever file is lost, the restored state is a saved one."""
     save(tmp_path / "intact", {1: 0.1, 3: 0.2})
     files = [p for p in (tmp_path / "intact" / "3").rglob("*") if p.is_file()]
@@ -705,7 +705,7 @@ def test_what_is_damaged_for_one_process_is_so_for_all(tmp_path):
     assert {path.name for path in (tmp_path / "0").iterdir()} == {"1", "3.damaged"}
 
 
-def test_what_nobody_catches_is_told_as_before_but_for_abandoned_writes(monkeypatch):
+def test_uncaught_exceptions_are_reported_but_for_those_of_abandoned_writes(monkeypatch):
     told = []
     monkeypatch.setattr(checkpoint, "_hooks", [pytest.fail, told.append])
     for error in (RuntimeError("Event loop is closed"), ValueError("another")):

@@ -38,7 +38,7 @@ def test_a_new_workdir_is_made_with_its_parents_and_keeps_its_run(tiny, tmp_path
 
 
 @pytest.mark.parametrize("replaced", [False, True])
-def test_a_workdir_that_goes_is_missed_within_seconds(tiny, tmp_path, clock, replaced):
+def test_a_removed_workdir_is_noticed_within_seconds(tiny, tmp_path, clock, replaced):
     workdir = tmp_path / "run"
     with claim(workdir, tiny) as own:
         clock[0] = claims.LOOK_SECONDS
@@ -61,7 +61,7 @@ def test_other_processes_neither_look_nor_note(tmp_path, clock):
     other.note_saved(3)
 
 
-def test_checkpoints_that_are_taken_away_are_missed(tiny, tmp_path):
+def test_removed_checkpoints_are_noticed(tiny, tmp_path):
     with claim(tmp_path, tiny) as own:
         own.note_saved(None)
     assert (tmp_path / claims.LOCK).read_text() == ""
@@ -102,7 +102,7 @@ def test_what_a_resumed_run_may_change(tiny, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "tensorboard", "checkpoints"])
-def test_what_is_no_run_is_left_alone(tiny, tmp_path, name):
+def test_a_folder_with_a_runs_files_but_no_config_is_refused(tiny, tmp_path, name):
     (tmp_path / name).mkdir()
     with pytest.raises(UserError, match=rf"holds {name} but no run"):
         claim(tmp_path, tiny).__enter__()
@@ -134,7 +134,7 @@ def test_starting_over_puts_aside_what_was_there(tmp_path, capsys):
     }
 
 
-def test_starting_over_waits_for_no_other(tiny, tmp_path):
+def test_starting_over_is_refused_while_another_run_uses_the_workdir(tiny, tmp_path):
     with claim(tmp_path, tiny), pytest.raises(UserError, match="another run is using"):
         start_over(tmp_path)
     assert record.run_of(tmp_path)

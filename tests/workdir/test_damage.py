@@ -1,4 +1,4 @@
-"""What is damage and what is circumstance, by the error that says so."""
+"""Which errors mean damaged content, and which say nothing about the content."""
 
 import errno
 import io

@@ -102,14 +102,14 @@ def test_every_version_has_its_changes_in_order():
 
 
 @pytest.mark.parametrize("name", ["cifar_80sec", "cifar_conv_local_13pct", "torchvision_alexnet"])
-def test_a_net_of_before_every_net_had_dropout_and_norms_is_the_same_net(name):
+def test_a_net_from_before_every_net_had_dropout_and_norms_is_the_same_net(name):
     (old, lost) = migrated({"version": 1, "net": {"name": name}}, "config.json")
     assert build(**old["net"], classes=10).rows == build(name, classes=10).rows
     assert set(old["net"]) == {"name", "dropout", "norm"}
     assert lost == []
 
 
-def test_a_pocket_net_of_before_it_had_settings_is_the_same_net():
+def test_a_pocket_net_from_before_it_had_settings_is_the_same_net():
     (old, lost) = migrated({"version": 5, "net": {"name": "pocket", "towers": 2}}, "config.json")
     settings = old["net"]
     assert build(**settings, classes=10).rows == pocket(classes=10, towers=2).rows

@@ -27,7 +27,9 @@ def make(*, towers: int, batch_size: int, data: int = 0, tower: int = 0) -> Mesh
     """
     devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
     if tower < 0 or (tower and towers % tower):
-        raise UserError(f"does not divide the net's number of towers, {towers}", f"tower={tower}")
+        raise UserError(
+            f"the net's towers ({towers}) do not divide over that many devices", f"tower={tower}"
+        )
     data, tower = layout(len(devices), towers, batch_size, data, tower)
     if data < 1 or batch_size % data:
         raise UserError(f"does not divide the batch of {batch_size} images", f"data={data}")

@@ -157,7 +157,7 @@ def test_unusable_archives(manual, capsys):
     ],
     ids=str,
 )
-def test_batches_that_cannot_be(manual, first, message):
+def test_impossible_batches_are_refused(manual, first, message):
     write(manual, **first)
     with pytest.raises(UserError, match=rf"is damaged \(data_batch_1 has .*{message}"):
         cifar10.read(manual)

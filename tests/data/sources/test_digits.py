@@ -1,4 +1,4 @@
-"""TFDS describes scikit-learn's digits correctly."""
+"""The features declared for scikit-learn's digits are those of the images."""
 
 from alexnet.data.sources.digits import Digits
 

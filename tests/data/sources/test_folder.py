@@ -1,3 +1,5 @@
+"""A folder of images: its classes, its splits, and what is left out and why."""
+
 import os
 import shutil
 from collections import Counter

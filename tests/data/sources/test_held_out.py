@@ -1,3 +1,5 @@
+"""Which images of a class are held out for validation."""
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,7 +49,7 @@ def test_images_that_come_later_move_none_to_validation(before, later):
 
 
 @given(IMAGES, IMAGES)
-def test_images_that_are_due_stay_where_they_are(before, later):
+def test_validation_images_that_are_due_stay_there(before, later):
     back = of({"a": before}) - of({"a": before | later})
     due = {number for number in before if number % 10 == 0}
     assert not back & due

@@ -1,3 +1,5 @@
+"""Raw data: which images are turned upright."""
+
 import dataclasses
 
 from alexnet.data.sources.raw import RawData
