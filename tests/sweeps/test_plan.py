@@ -162,7 +162,7 @@ def test_the_cores_that_a_sweep_began_with_stay(tmp_path):
     assert sweep.agreed_cores("3", tmp_path, 1) == 3
     plan.save(experiment(a={}), [0], 7, tmp_path)
     assert sweep.agreed_cores("", tmp_path, 1) == 7
-    with pytest.raises(UserError, match=r"cores=3: the runs in .* compute with 7"):
+    with pytest.raises(UserError, match=r"cores=3: the runs in .* use 7,"):
         sweep.agreed_cores("3", tmp_path, 1)
 
 
