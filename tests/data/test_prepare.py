@@ -484,13 +484,15 @@ def test_folder_names_that_cannot_be_part_of_a_file_name(pets, tmp_path):
         summary(made).encode("utf-8")
 
 
-@pytest.mark.parametrize(("side", "size", "some"), [(32, 32, "half"), (33, 256, "most")])
-def test_why_images_have_the_size_they_have(monkeypatch, side, size, some):
+@pytest.mark.parametrize(
+    ("side", "size", "limit"), [(32, 32, "32 or less"), (33, 256, "more than 32")]
+)
+def test_why_images_have_the_size_they_have(monkeypatch, side, size, limit):
     png = io.BytesIO()
     Image.new("L", (side, 50)).save(png, "PNG")
     examples = [(png.getvalue(), 0)] * 4 + [(b"no image", 0)]
     found, why = preparing._default_size(examples)
     assert found == size
-    assert why.startswith(f"as {some} of 4 images have a shorter side of")
+    assert why == f"as at least half of 4 images have a shorter side of {limit}"
     monkeypatch.setattr(preparing, "SAMPLE", 2)
     assert "of 2 sampled images (one in 2) have" in preparing._default_size(examples)[1]

@@ -156,7 +156,7 @@ def test_a_class_renamed_since_an_earlier_version_keeps_its_name_in_predictions(
     alexnet.open_dataset(f"folder:{copy / 'photos'}", str(copy / "data"), 20)
     assert alexnet.load(copy / "run").classes == ("a", "b", "c")
     again = config_of(copy / "photos", str(copy / "data"), 3.0)
-    with pytest.raises(UserError, match=r"on other classes .*: 'b' went and 'sky' came"):
+    with pytest.raises(UserError, match=r"on other classes .*: 'b' removed and 'sky' added"):
         train_and_evaluate(again, copy / "run")
 
 

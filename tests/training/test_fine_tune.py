@@ -175,11 +175,11 @@ def test_a_resumed_run_needs_its_source_no_more_and_frozen_layers_stand_still(
         ({"init_layers": " ,"}, "names no layer; choose all, conv, or names such as conv1,conv2"),
         (
             {"net__remove": "conv5,fc7"},
-            r"conv4 is missing in .* and 2 x 3x3x48x48 in net .* fits: .*=conv1,conv2,conv3,fc6$",
+            r"conv4 is missing in .* and 2 x 3x3x48x48 in net .* fit: .*=conv1,conv2,conv3,fc6$",
         ),
         (
             {"net__remove": "conv3,conv4,conv5,fc7"},
-            r"fc6 is 2 x 384x128 in .* and 2 x 256x128 in net .* fits: .*=conv1,conv2$",
+            r"fc6 is 2 x 384x128 in .* and 2 x 256x128 in net .* fit: .*=conv1,conv2$",
         ),
         (
             {"net__remove": "conv3,conv4,conv5,fc7", "init_layers": "conv3"},
