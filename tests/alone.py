@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from mutants import HEAVY, ROOT
-from support.mutation_runs import Job, Watch, copy, in_parallel, run_pytest
+from support.mutation_runs import Job, Watch, copies, in_parallel, run_pytest
 
 LIMIT = 300  # seconds of processor time for one test
 
@@ -29,11 +29,8 @@ def main(argv: list[str], root: Path = ROOT, heavy: Iterable[str] = HEAVY) -> in
     files = flags.files or sorted(str(p.relative_to(root)) for p in root.glob("tests/**/test_*.py"))
     for name in heavy:
         importlib.import_module(name)
-    with tempfile.TemporaryDirectory(prefix="alone") as folder:
-        os.environ |= {"JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": f"{folder}/jax"}
-        trees = [Path(folder) / f"{job}/{root.name}" for job in range(flags.jobs)]
-        for tree in trees:
-            copy(root, tree)
+    with copies(root, flags.jobs) as trees, tempfile.TemporaryDirectory(prefix="jax") as cache:
+        os.environ |= {"JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": cache}
         tests: list[str] = []
         in_parallel((_collected(file, tests) for file in files), trees)
         failed: list[str] = []

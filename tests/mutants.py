@@ -18,7 +18,6 @@ import random
 import shutil
 import signal
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -29,7 +28,7 @@ from support.mutation_runs import (
     Job,
     Tests,
     Watch,
-    copy,
+    copies,
     digest,
     in_parallel,
     measured,
@@ -61,10 +60,7 @@ def main(argv: list[str], root: Path = ROOT, heavy: Iterable[str] = HEAVY) -> No
     os.environ |= {"JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": str(flags.out / "jax")}
     for name in heavy:
         importlib.import_module(name)
-    with tempfile.TemporaryDirectory(prefix="mutants") as folder:
-        trees = [Path(folder) / f"{job}/{root.name}" for job in range(flags.jobs)]
-        for tree in trees:
-            copy(root, tree)
+    with copies(root, flags.jobs) as trees:
         tests = measured(root, trees, flags.out / "tests")
         results = Results(flags.out / "results.jsonl", _reasons(root))
         while True:

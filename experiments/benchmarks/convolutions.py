@@ -6,7 +6,7 @@
 A convolution is a product of patches and kernels. The gradient of its kernels is a product of
 patches and the output's gradient; the gradient of its input is a product of the output's gradient
 and kernels. This script times XLA's products of these sizes in turns with the form of the
-convolution that `kernels=auto` chooses on this device; each is a program of its own. The products
+convolution that `kernels=auto` chooses on this device; each is a separate program. The products
 have an advantage: they read ready-made patches in the best order. The script prints medians in
 GFLOP/s; zeros at the borders count as work for both. For a layer whose towers read only their own
 maps, the figures are for one tower.

@@ -13,6 +13,7 @@ import resource
 import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections import Counter
@@ -35,6 +36,16 @@ class Job:
     work: Callable[[Path], Any]
     done: Callable[[Any], None]  # None: it was stopped after `limit` seconds, or died
     limit: float  # of processor time, whatever else the machine does; the clock gets IDLE more
+
+
+@contextlib.contextmanager
+def copies(root: Path, number: int) -> Iterator[list[Path]]:
+    """Copies of the project, which are removed in the end."""
+    with tempfile.TemporaryDirectory(prefix=root.name) as folder:
+        trees = [Path(folder) / f"{each}/{root.name}" for each in range(number)]
+        for tree in trees:
+            copy(root, tree)
+        yield trees
 
 
 def copy(root: Path, tree: Path) -> None:

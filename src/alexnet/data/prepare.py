@@ -24,7 +24,7 @@ from alexnet.text import printable
 
 PAPER_SIZE = 256
 SMALL_SIZE = 32  # for images this small: larger squares would only be blurred
-SAMPLE = 1000  # at least so many images, or all, are looked at to choose the size
+SAMPLE = 1000  # the fewest images that the choice of size rests on, if there are as many
 # max_pixels is of an image, max_bad the share of images that may be too large or unreadable.
 DEFAULTS = {"max_pixels": images.MAX_PIXELS, "max_bad": 0.05}
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)  # where nothing can be written

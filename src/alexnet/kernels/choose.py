@@ -100,7 +100,7 @@ def _known(name: str, value: str | bool | int) -> bool:
     program = jax.jit(lambda: 0, compiler_options={name: value}).lower()
     try:
         program.compile()
-    except Exception as error:  # jaxlib has exceptions of its own
+    except Exception as error:  # jaxlib raises its own types
         reason = str(error).splitlines()[0]
         warnings.warn(f"XLA does not know {name}={value} ({reason}): it is left out", stacklevel=2)
         return False

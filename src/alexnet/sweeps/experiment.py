@@ -10,7 +10,7 @@ An arm is a dict of overrides; the first arm is the baseline. "config" names a c
 of the scale's, "evaluate" makes the arm an evaluation of other arms' runs, and "init_from" may be
 "arm:NAME", which starts a run from NAME's run with the same seed.
 Arms are compared by top-1 error, or by METRIC = "epochs to a training error of 0.25".
-A scale may have "overrides" for all its arms, and "arms", "claims" and "metric" of its own.
+A scale may have "overrides" for all its arms, and its own "arms", "claims" and "metric".
 """
 
 import dataclasses
