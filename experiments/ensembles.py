@@ -2,6 +2,7 @@
 
 One CNN: 40.7 / 18.2. Five CNNs: 38.1 / 16.4 (2012 validation). The five differ in their
 seeds. The averages that are compared share no net; each is compared with its own first net.
+The claim compares centre crops; the arm with ten crops is for comparison with the paper's errors.
 """
 
 FIVE = {"of": {"baseline": 5}}
@@ -20,6 +21,6 @@ SCALES = {
     "full": {
         "config": "../configs/imagenet.py",
         "seeds": 5,
-        "arms": ARMS | {"five_nets": {"evaluate": FIVE | {"views": "ten_crop"}}},
+        "arms": ARMS | {"five_nets_ten_crop": {"evaluate": FIVE | {"views": "ten_crop"}}},
     },
 }

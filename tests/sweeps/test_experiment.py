@@ -48,6 +48,14 @@ def test_a_file_says_the_claim_and_gives_its_numbers_where_they_are_judged(path)
             assert claim.paper or claim.log
 
 
+@pytest.mark.parametrize(("path", "scale"), SCALES, ids=lambda part: getattr(part, "stem", part))
+def test_a_claim_compares_the_same_views_unless_it_is_about_them(path, scale):
+    found = experiment.load(f"{path}:{scale}")
+    for name, claim in found.claims.items():
+        if claim.target is None and path.stem != "ten_crop":
+            assert found.arms[name].views == found.arms[found.baseline].views
+
+
 def test_experiments_that_share_a_workdir_have_the_same_baseline():
     shared = [
         experiment.load(f"{path}:small")
