@@ -3,9 +3,9 @@ r"""AlexNet on ImageNet (ILSVRC-2012, 1000 classes): the paper and the runs of i
     python -m alexnet.prepare imagenet2012
     python -m alexnet.train --config=configs/imagenet.py:original --workdir=runs/original
 
-Most variants are experiments of the paper. Errors are top-1 / top-5 on the 2012 validation set
-unless noted, from the paper or the source's log. None was run here: 90 epochs took the authors five
-to six days on two GPUs.
+Most variants are experiments of the paper. Errors are top-1 / top-5 over ten crops of the 2012
+validation images unless noted, from the paper or the source's log. None was run here: 90 epochs
+took the authors five to six days on two GPUs.
 
     original            run 145, the two-tower net                               40.7 / 18.2
     paper               net and training as the text describes them; where it leaves a choice:
@@ -19,8 +19,8 @@ to six days on two GPUs.
     six_conv            run 146's net: a sixth convolution over pool5
     fine_tune           run 146-2012-2011: that net, pre-trained on all of   39.0 / 16.6
                         ImageNet's Fall 2011 release, fine-tuned on 2012
-    cc2_single_tower    Krizhevsky's later net in one tower, cuda-convnet2       42.5 / 19.8
-                        (ten crops:                                              40.4 / 18.2)
+    cc2_single_tower    Krizhevsky's later net in one tower, cuda-convnet2       40.4 / 18.2
+                        (centre crop:                                            42.5 / 19.8)
 
 `fine_tune` starts from the last checkpoint of a six_conv run; see `alexnet.training.fine_tune`.
 TFDS lacks the Fall 2011 release, so it is read from a folder of images:
@@ -84,7 +84,7 @@ PAPER = {
 }
 
 # Run 146-2012-2011: what the comments of its `layer-params-146-2012-2011.cfg` log. An event holds
-# until the next event with the same name and overrides the milestones; the kernels of fc8 and conv1
+# until the next event for the same rate and overrides the milestones; the kernels of fc8 and conv1
 # follow events alone from their first one on. The log does not mention biases; .02 is their rate in
 # the file.
 FINE_TUNE = {
@@ -96,7 +96,7 @@ FINE_TUNE = {
     "schedule.milestones": ((22, 0.0001), (42, 0.00001)),
     "schedule.events": (
         (0, "conv1.kernel", 0.0001),
-        # "300 batches": files of 1024 of the 1,281,167 images (`fix-big-imgnet.py`)
+        # "300 batches" in the log: files of 1024 of the 1,281,167 images (`fix-big-imgnet.py`)
         (300 * 1024 / 1281167, "fc8.kernel", 0.01),
         (5, "conv1.kernel", 0.00001),
         (7, "conv1", 0.0),
