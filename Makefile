@@ -13,7 +13,7 @@ READY := $(VENV)/ready-$(JAX)
 # itself is made for CUDA and takes gigabytes; PIP_EXTRA_INDEX_URL can name PyTorch's CPU wheels.
 TORCH := .venv-torch
 
-# What a machine lacks that has JAX, flax, optax, NumPy and PyTorch, and no network; there:
+# The packages to bring to a machine with JAX, flax, optax, NumPy and PyTorch but no network. There:
 # python3 -m pip install --no-index --no-deps --target=/tmp/site wheels/*.whl
 WHEELS := wheels
 WHEELS_PYTHON ?= 3.12

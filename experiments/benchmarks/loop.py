@@ -5,9 +5,9 @@
 
 Each round times two turns. The bare step runs on one batch that is already on the device: no input,
 no augmentation, no logs. The loop is `train_and_evaluate` itself, with a checkpoint in the middle.
-Its time comes from its log, from the first row to the last: all of the loop except compiling, and
-the validation and the checkpoint at the end. The script prints medians, and the loop's overhead as
-a share of its time.
+Its time comes from its log, from the first row to the last: all of the loop without compiling at
+its start, and without the validation and the checkpoint at its end. The script prints medians, and
+the loop's overhead as a share of its time.
 """
 
 import dataclasses
