@@ -207,6 +207,15 @@ def test_limits_stay_when_a_folder_changes(pets, tmp_path):
     assert made.inventory.limits == {"max_bad": 0.2, "max_pixels": 10**6}
 
 
+def test_limits_stay_when_a_folder_of_the_default_size_changes(pets, tmp_path):
+    name = f"folder:{pets}"
+    first = prepare(name, str(tmp_path), max_bad=0.2, max_pixels=10**6, progress=False)
+    Image.new("RGB", (30, 30)).save(pets / "cats" / "new.jpg")
+    made = prepare(name, str(tmp_path), progress=False)
+    assert made.inventory.found == first.inventory.found + 1
+    assert made.inventory.limits == {"max_bad": 0.2, "max_pixels": 10**6}
+
+
 def test_a_folder_that_is_gone_is_used_as_prepared(pets, tmp_path, capsys):
     name = f"folder:{pets}"
     made = ensure(name, str(tmp_path), 16)

@@ -84,7 +84,7 @@ def training_inputs(
     Args:
         images_BSSC: uint8, as stored.
         statistics: of the training set, on 0-255.
-        noise_on: 0 turns the colour noise off at run time, as the source did from epoch 68 on.
+        noise_on: 0 turns the colour noise off at run time, as the source's run 145 did at epoch 67.
         examples_B: each image's number in the global batch; 0..B-1 if None.
     """
     if examples_B is None:

@@ -71,6 +71,11 @@ def prepare(
         made = None if size is None or dry_run else store.load_store(place(size))
         return made if made and _is_current(made, named.stamp(name), asked) else None
 
+    def limits_at(size: int | None) -> dict[str, float]:
+        """The limits asked for, or those of the store of this size, or the defaults."""
+        made = None if size is None else store.load_store(place(size))
+        return DEFAULTS | (made.inventory.limits if made and made.inventory else {}) | asked
+
     asked = _limits(max_pixels, max_bad)
     place(PAPER_SIZE if image_size is None else image_size)  # finds mistakes before a download
     if dry_run and not named.is_prepared(name, data_dir):
@@ -81,14 +86,16 @@ def prepare(
         with contextlib.nullcontext() if dry_run else _lock(name, data_dir):
             if made := there(image_size):
                 return made
-            before = None if image_size is None else store.load_store(place(image_size))
-            limits = DEFAULTS | (before.inventory.limits if before and before.inventory else {})
-            limits |= asked
-            most, share = int(limits["max_pixels"]), limits["max_bad"]
+            most = int(limits_at(image_size)["max_pixels"])
             raw = named.open_raw(name, data_dir, most)
             size, why = (image_size, "") if image_size else _default_size(raw.splits["train"])
+            limits = limits_at(size)
+            if limits["max_pixels"] != most:  # of the store of the default size, known only now
+                most = int(limits["max_pixels"])
+                raw = named.open_raw(name, data_dir, most)
             stored = store.stored_quality(size, quality, encoding)
-            plan = Plan(store.full_name(name), size, stored, most, share, progress, why)
+            full_name, share = store.full_name(name), limits["max_bad"]
+            plan = Plan(full_name, size, stored, most, share, progress, why)
             if dry_run:
                 return take_in(raw, place(size), plan, write=False)
             if made := there(size):
@@ -192,7 +199,7 @@ def _is_current(made: Store, stamp: str, limits: Mapping[str, float]) -> bool:
 
 
 def _same_images(made: Store, raw: RawData, limits: Mapping[str, float]) -> bool:
-    """Whether only times or left-out files have changed; the store's record is then updated."""
+    """Whether only times or left-out files have changed; then updates `info.json` and the list."""
     if made.inventory is None or made.inventory.limits != limits:
         return False
     try:

@@ -13,7 +13,7 @@ import numpy as np
 import simplejpeg
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
-PER_SHARD = 16_384  # records: half a gigabyte of the paper's 256 x 256 pixels
+PER_SHARD = 16_384  # records: half a gigabyte of JPEGs of 256 x 256 pixels
 LABEL = np.dtype("<i4")
 CHECKSUM = 4  # bytes
 UNREADABLE = (RuntimeError, IndexError, ValueError)  # what array_record raises

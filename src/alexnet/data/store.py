@@ -96,7 +96,7 @@ class Store:
 
     @functools.cached_property
     def _kept(self) -> dict[str, kept.Kept]:
-        """The splits whose images stay in memory: raw ones that are small."""
+        """Every split, if images are raw and the largest split fits in AT_MOST bytes; else none."""
         side, number = self.image_size, max(self.counts.values(), default=0)
         if self.quality or number * side * side * 3 > kept.AT_MOST:
             return {}

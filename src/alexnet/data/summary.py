@@ -12,7 +12,7 @@ UNEVEN = 10  # times as many images in the largest class as in the smallest: wor
 
 
 def as_json(store: Store) -> dict[str, Any]:
-    """Plain values; what is not known of a store of format 1 is None."""
+    """Plain values; for a store of format 1, the duplicates and the classes' counts are None."""
     about = store.inventory or Inventory(sum(store.counts.values()))
     return {
         "name": printable(store.name),

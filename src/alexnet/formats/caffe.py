@@ -58,7 +58,8 @@ def read_caffemodel(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
 def check_order(net: Net, names: list[str], path: Path) -> None:
     """Raises UserError if the file's layers come in another order than the net's.
 
-    caffe_alexnet and caffenet have weights of the same shapes, and differ only in this order.
+    caffe_alexnet and caffenet have weights of the same shapes: only this order tells their files
+    apart.
     """
     rows = [row.name for row in net.rows]
     found = [name for name in dict.fromkeys(names) if name in rows]

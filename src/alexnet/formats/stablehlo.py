@@ -1,4 +1,4 @@
-"""A function as StableHLO, serialised by `jax.export`: it runs wherever there is JAX.
+"""A function as StableHLO, serialised by `jax.export`: JAX runs it on CPUs and NVIDIA GPUs.
 
     import json, pathlib, jax
     net = jax.export.deserialize(bytearray(pathlib.Path("net.stablehlo").read_bytes()))

@@ -43,8 +43,8 @@ GPU = Kernels(
 
 _CPU_COMPILER_OPTIONS: dict[str, str | bool | int] = {
     # XLA on CPUs hands convolutions to YNNPACK, whose weight gradients over many images take up to
-    # ten times as long as Eigen's. With this option, YNNPACK gets only matrix products: with a
-    # transposed kernel, as for input gradients, they take Eigen six times as long.
+    # ten times as long as Eigen's. With this option, YNNPACK gets only matrix products. Eigen
+    # takes six times as long for those with a transposed kernel, as in input gradients.
     "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT",
     # Without this option, every step copies the kernels of fc6 to fc8 before it updates them: XLA
     # does not see that the input gradients, which read the kernels, can be computed first.
@@ -54,7 +54,7 @@ _CPU_COMPILER_OPTIONS: dict[str, str | bool | int] = {
 _GPU_COMPILER_OPTIONS: dict[str, str | bool | int] = {
     # XLA times every algorithm for each convolution and product, several times and in Triton too:
     # on an H100 that takes minutes for AlexNet at batch 1024. With these three options it takes
-    # half a minute, and steps are no slower. Level 2 leaves out a check that only warns.
+    # half a minute; the first two left 80sec as fast. Level 2 leaves out a check that only warns.
     "xla_gpu_enable_triton_gemm": False,
     "xla_gpu_experimental_enable_fusion_autotuner": False,
     "xla_gpu_autotune_level": 2,

@@ -55,7 +55,7 @@ def alexnet(
     across: Reads = "all" if communicate else "own"
     middle_std = 0.03 if init == "original" else 0.01  # conv3..conv6
     hidden_std = 0.005 if init == "caffe" else 0.01
-    one = 0.1 if init == "caffe" else 1.0  # "we initialized the neuron biases ... with 1"
+    one = 0.1 if init == "caffe" else 1.0  # section 5: biases "with the constant 1"
     divided = preset == "original"
     z, s = (3, 2) if overlapping_pool else (2, 2)
 
@@ -126,7 +126,7 @@ def pocket(
         towers: 2 as in the paper, or 1: the same layers, unsplit.
         kernels: the numbers of kernels of conv1..conv5.
         hidden: numbers of neurons of fc6 and fc7.
-        communicate: whether conv3, fc6 and fc7 read both towers; if not, they meet in fc8 only.
+        communicate: whether conv3, fc6 and fc7 read both towers; a conv6 and fc8 always do.
         overlapping_pool: False is 2x2 windows and an unpadded conv5: pooled maps keep their sizes.
         sixth_conv: kernels of a conv6 after pool5; 0 leaves it out.
     """

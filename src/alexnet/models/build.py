@@ -1,7 +1,7 @@
 """Builds a net by its name, and changes its rows for ablations.
 
-The paper's networks, its ablations, the authors' 2012 runs and their CIFAR-10 nets differ only in
-their rows.
+The paper's networks, its ablations, the authors' 2012 runs and their CIFAR-10 nets are all tables
+of the same kinds of rows.
 """
 
 import dataclasses

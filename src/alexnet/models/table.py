@@ -14,7 +14,7 @@ from alexnet.errors import UserError
 
 Shape = tuple[int, ...]  # (H, W, C), or (features,) after a fully-connected layer
 
-# Which towers a layer reads: its own tower only, or all of them (the paper's "takes input from all
+# Which towers a layer reads: its own tower only, or all of them (the paper's "take input from all
 # kernel maps in layer 2"). Every tower sees the image.
 Reads = Literal["own", "all"]
 

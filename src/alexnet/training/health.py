@@ -87,7 +87,7 @@ class Alarm:
             f"the loss has been around {loss:.4g} for {WINDOW} steps; the loss of guessing is "
             f"ln({self.classes}) = {chance:.4g}; dropout's noise may hide the differences between "
             "images: start again in another workdir, with smaller initial biases, a larger std "
-            "(as in config.net.init=original) or config.net.dropout=0"
+            "(for net alexnet, config.net.init=original) or config.net.dropout=0"
         )
 
 

@@ -47,7 +47,7 @@ def least(
 ) -> tuple[int, int]:
     """(weights and their velocities; images and what layers keep for the gradient), in bytes.
 
-    Of what layers keep it counts what no compiler can avoid: the outputs of layers with weights.
+    Of what layers keep, it counts only outputs of layers with weights: no compiler can avoid these.
     """
     found = layers(net)
     weights = 2 * 4 * sum(layer.parameters for layer in found)

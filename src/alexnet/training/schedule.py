@@ -54,7 +54,7 @@ class Schedule:
         for event in self.events:
             if not _is(event, float, str, float) or not 0 <= event[2] <= LARGEST:
                 raise UserError(
-                    f"{event!r} is not (epoch, name, value of 0 or more)",
+                    f"{event!r} is not (epoch, name, value from 0 to {LARGEST:g})",
                     "events",
                 )
             if event[1] == "colour_noise" and event[2] not in (0, 1):
@@ -111,8 +111,10 @@ class Milestones(Schedule):
     def __post_init__(self) -> None:
         super().__post_init__()
         for milestone in self.milestones:
-            if not _is(milestone, float, float) or not 0 <= min(milestone) <= LARGEST:
-                raise UserError(f"{milestone!r} is not (epoch, rate of 0 or more)", "milestones")
+            good = _is(milestone, float, float) and 0 <= min(milestone) <= max(milestone) <= LARGEST
+            if not good:
+                needs = f"(epoch of 0 or more, rate from 0 to {LARGEST:g})"
+                raise UserError(f"{milestone!r} is not {needs}", "milestones")
         epochs = [epoch for epoch, _ in self.milestones]
         if epochs != sorted(set(epochs)):
             raise UserError("list them in the order of their epochs, each once", "milestones")
@@ -222,7 +224,7 @@ def build(kind: str, *, epochs: float, **options) -> Schedule:
     Args:
         kind: which schedule the learning rates follow.
         epochs: the length of the run.
-        options: that class's own arguments.
+        options: the schedule's own arguments.
 
     Raises:
         UserError: for an unknown kind or option, or an impossible value.

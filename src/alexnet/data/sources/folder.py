@@ -94,7 +94,7 @@ def list_images(path: str, max_pixels: int = images.MAX_PIXELS) -> RawData:
 
     Raises:
         UserError: if there is no such folder, no image, a folder beside train/ that is not a split,
-            an empty class, fewer than two classes, a validation class that training does not have,
+            an empty class, fewer than two classes, a validation or test class that training lacks,
             or if it is unclear which folders are the classes.
     """
     root = _root(path)

@@ -12,7 +12,7 @@ were not at hand:
     patch_images.tar                    if it is there, its images replace those of the same name,
                                         which were published blank
 
-One training image, n02487347_1956.JPEG, is known to be gzipped as well.
+One training image, n02487347_1956.JPEG, is known to be gzipped in its tar.
 """
 
 import contextlib

@@ -48,7 +48,7 @@ class RawData:
         splits: "train", "validation" and, for some, "test".
         left_out: the other files that were found.
         notes: how the splits were made, if their names do not tell.
-        stamp: a digest of the files' names, sizes and times; if it differs, a store is out of date.
+        stamp: a digest of the files' names, sizes and times; a store with another may be outdated.
         upright: whether to turn images the way their EXIF orientation says.
     """
 

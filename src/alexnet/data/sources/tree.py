@@ -74,7 +74,7 @@ def stamp_of(files: Iterable[File]) -> str:
 
 
 def is_hidden(parts: Sequence[str]) -> bool:
-    """Whether a file, the last of the parts, or a folder above it is hidden or a system made it."""
+    """Whether a file (the last part) or a folder above it is hidden, or is made by a system."""
     *folders, name = parts
     return (
         any(part.startswith(".") for part in parts)
