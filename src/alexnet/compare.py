@@ -12,8 +12,10 @@ chosen on the test set, which serves as the validation set.
 
 A pair is a run of the arm and one of the baseline with the same seed. A verdict rests on the 95%
 interval of the mean difference in the pairs. It is "supported" if the interval lies on the claim's
-side of 0, and "contradicted" if not and the claimed effect lies outside the interval. Else it is
-"cannot tell", as with fewer than 5 pairs, or with too few to show the claimed effect.
+side of 0, "contradicted" if it does not and excludes the claimed effect, else "cannot tell". It is
+always "cannot tell" with fewer than 5 pairs, or with too few to show the claimed effect. A claimed
+error, such as 26%, is "contradicted" if the interval of the runs' mean lies above it, "supported"
+if not, and "cannot tell" with fewer than 5 runs, or with too few to show 1 point.
 """
 
 import sys

@@ -1,5 +1,6 @@
 """The page on an ablation has the numbers of `alexnet compare`, in tables and in figures."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,31 @@ def test_a_sweep_has_its_arms_claims_and_verdicts(tmp_path):
     assert made.text.splitlines()[-1].startswith("1 of 1 claims with 5 pairs or more")
     labels = ablation.arms(sorted(tmp_path.glob("lrn-*")))
     assert [*labels.values()] == ["baseline"] * 5 + ["net.norm=False"] * 5
+
+
+@pytest.mark.parametrize(
+    ("metric", "target", "title"),
+    [
+        ("top1_error", None, "Differences from the first arm, and"),
+        ("top1_error", 30.0, "Differences from the first arm or a claimed error, and"),
+        ("epochs to a training error of 0.25", None, "Factors relative to the first arm, and"),
+    ],
+)
+def test_a_title_says_what_the_differences_are_from(tmp_path, drawn, metric, target, title):
+    from alexnet.sweeps import experiment, plan
+
+    planned = experiment.load(f"{ROOT}/experiments/lrn.py:small")
+    claims = {"no_lrn": experiment.Claim("LRN", target=target)}
+    plan.save(dataclasses.replace(planned, claims=claims, metric=metric), range(2), 0, tmp_path)
+    for name, norm in (("baseline", True), ("no_lrn", False)):
+        leave(
+            tmp_path / f"{name}-0",
+            [0.3] * 8,
+            train=[0.2] * 8,
+            file=POCKET,
+            overrides={"seed": 0, "net.norm": norm},
+        )
+    assert ablation.part([tmp_path]).figures[1].title.startswith(title)
 
 
 def test_runs_on_different_datasets_are_not_compared(runs, tmp_path):

@@ -1,6 +1,7 @@
 """Tables of arms: differences are paired, datasets are not mixed, verdicts are computed."""
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -14,7 +15,7 @@ from support.tiny import ROOT
 import alexnet
 from alexnet import compare
 from alexnet.errors import UserError
-from alexnet.sweeps import comparison, plan, results
+from alexnet.sweeps import comparison, formats, plan, results
 from alexnet.sweeps.experiment import Arm, Claim, Experiment
 from alexnet.training.setup import load_config
 
@@ -76,6 +77,27 @@ def test_the_difference_is_that_of_scipys_paired_test(tmp_path, capsys):
 )
 def test_verdicts(tmp_path, capsys, scale, base, worse, verdict):
     assert row(fill(tmp_path / "a", base, worse, scale), capsys=capsys)["verdict"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("errors", "target", "verdict"),
+    [
+        ([0.32, 0.325, 0.322, 0.318, 0.321], 31.5, "contradicted"),
+        ([0.32, 0.325, 0.322, 0.318, 0.321], 32.0, "supported"),
+        ([0.32, 0.325, 0.322, 0.318, 0.321], 40.0, "supported"),
+        (WORSE, 40.0, "cannot tell"),  # they could not show a point
+    ],
+)
+def test_a_claimed_error_needs_no_pairs_and_counts_as_no_claim_about_them(
+    tmp_path, errors, target, verdict
+):
+    found = results.read([fill(tmp_path / "a", base=[], worse=errors)]).results
+    made = dataclasses.replace(experiment(), claims={"no_lrn": Claim("LRN", target=target)})
+    [table] = comparison.tables(found, [made])
+    [row] = table.rows
+    assert (row.against.n, row.verdict) == (5, verdict)
+    assert row.against.mean == pytest.approx(100 * np.mean(errors) - target)
+    assert formats.chance([table]) == ""
 
 
 def test_the_last_checkpoint_counts_unless_the_best_is_asked_for(tmp_path, capsys):

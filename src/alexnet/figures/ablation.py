@@ -11,7 +11,7 @@ from alexnet.figures.style import short
 
 
 class Arm(NamedTuple):
-    """An arm's runs, and its difference from the first arm.
+    """An arm's runs, and its difference from the first arm or a claimed error.
 
     Attributes:
         values: one for each run, at least one: errors in per cent, or epochs.
@@ -44,7 +44,7 @@ def draw_values(figure: Figure, arms: Sequence[Arm], epochs: bool = False) -> No
 
 
 def draw_differences(figure: Figure, arms: Sequence[Arm], epochs: bool = False) -> None:
-    """The mean difference from the first arm and, if known, its interval."""
+    """Each arm's mean difference and, if known, its interval."""
     axes = figure.subplots()
     shown = math.exp if epochs else float
     axes.axvline(shown(0), color="C6", linewidth=1)

@@ -47,7 +47,8 @@ def _figures(table: Table, which: str, title: str) -> list[Shown]:
     if not found:
         return []
     height, values = figures.height(found), "Epochs" if table.ratio else "Errors"
-    factors = "Factors by" if table.ratio else "Differences from"
+    factors = "Factors relative to" if table.ratio else "Differences from"
+    compared = "the first arm" + " or a claimed error" * any(row.has_target for row in table.rows)
 
     def drawing(draw: Callable[[Figure, Sequence[figures.Arm], bool], None]) -> Drawing:
         return drawn(lambda figure: draw(figure, found, table.ratio), height)
@@ -60,7 +61,7 @@ def _figures(table: Table, which: str, title: str) -> list[Shown]:
         )
     ]
     if any(arm.difference is not None for arm in found):
-        title = f"{title}{factors} the first arm, and 95% intervals"
+        title = f"{title}{factors} {compared}, and 95% intervals"
         shown.append(Shown(f"differences{which}", title, drawing(figures.draw_differences)))
     return shown
 

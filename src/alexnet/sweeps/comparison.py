@@ -26,8 +26,8 @@ class Row:
     Attributes:
         values: each seed's error in per cent, or epochs; None for a run that diverged or never
             reached the training error.
-        against: the difference from the baseline, in points or, for epochs, as the logarithm of a
-            factor; for an arm with a target, the difference from the target; None for the baseline.
+        against: the difference from the arm's target if it has one, else from the baseline, in
+            points or, for epochs, as the logarithm of a factor; None without any.
         verdict: "" if there is nothing to judge.
     """
 
@@ -53,6 +53,11 @@ class Row:
         """The sample standard deviation of the known values; None if there is only one."""
         return float(np.std(self.known, ddof=1)) if len(self.known) > 1 else None
 
+    @property
+    def has_target(self) -> bool:
+        """Whether an error is claimed, rather than a difference from the baseline."""
+        return self.claim is not None and self.claim.target is not None
+
 
 @dataclasses.dataclass(frozen=True)
 class Table:
@@ -73,11 +78,14 @@ class Table:
         return self.experiment.metric != ERROR
 
     def judged(self) -> list[Row]:
-        """The rows whose claim could get a verdict."""
+        """The rows whose difference from the baseline could get a verdict."""
         return [
             row
             for row in self.rows
-            if row.verdict and row.against and row.against.n >= statistics.LEAST
+            if row.verdict
+            and row.against
+            and row.against.n >= statistics.LEAST
+            and not row.has_target
         ]
 
 
@@ -94,7 +102,7 @@ def tables(
         baseline: the arm to compare with, in place of the experiments' own.
 
     Raises:
-        UserError: if the runs in a table saw different images, or there is no such baseline.
+        UserError: if runs on one dataset saw different images, or there is no such baseline.
     """
     made = placed(found, experiments)
     return [_table(experiment, runs, metric, baseline) for experiment, runs in made]
@@ -203,9 +211,9 @@ def _verdict(experiment: Experiment, against: Estimate | None, claim: Claim | No
 
 
 def _reached(against: Estimate) -> str:
-    """The verdict on a net's error: contradicted if the whole interval lies above the target.
+    """The verdict on a target: contradicted if the whole interval lies above it, else supported.
 
-    "cannot tell" with fewer than 5 pairs, or if they could not show a point.
+    "cannot tell" with fewer than 5 runs, or if they could not show a point.
     """
     if against.n < statistics.LEAST or against.smallest is None or against.low is None:
         return CANNOT_TELL

@@ -19,9 +19,10 @@ from alexnet.text import aligned
 WIDTH = 80
 ABOUT = {
     False: "error: top-1 in per cent, of the {metric} checkpoint; mean ± std over seeds. "
-    "difference: from the first arm, in points, paired by seed, with its 95% interval "
-    "(Student's t). detectable: the smallest true difference that a test at the 5% level would "
-    "find in 80% of experiments with as many pairs and this spread.",
+    "difference: from the first arm, paired by seed, or from a claimed error such as 26%, in "
+    "points, with its 95% interval (Student's t). detectable: the smallest true difference that a "
+    "test at the 5% level would find in 80% of experiments with as many pairs or runs and this "
+    "spread.",
     True: "epochs: {what}; mean ± std over seeds. factor: relative to the first arm, paired by "
     "seed, with its 95% interval (Student's t on logarithms). detectable: the smallest true factor "
     "that a test at the 5% level would find in 80% of experiments with as many pairs and this "
@@ -39,9 +40,10 @@ def compare_results(
 
     `pandas.DataFrame(compare_results("runs/lrn"))` has the columns experiment, scale, dataset,
     metric, checkpoint, arm, differs (from the baseline, in words), n, mean, std (errors in per cent
-    or epochs), pairs, difference (from the baseline, in points; for epochs, the logarithm of the
-    factor), low, high (its 95% interval), smallest (the smallest effect that the pairs could
-    show), claimed, target, paper, log and verdict. Unknown values are None.
+    or epochs), pairs (runs if there is a target), difference (from the target, else the baseline,
+    in points; for epochs, the logarithm of the factor), low, high (its 95% interval), smallest (the
+    smallest effect that the pairs could show), claimed, target (a claimed error), paper, log and
+    verdict. Unknown values are None.
 
     Args:
         directory: a folder of sweeps, runs or results.
@@ -209,7 +211,7 @@ def value_of(row: Row) -> str:
 
 
 def difference_of(row: Row, ratio: bool) -> str:
-    """The difference from the baseline, with its interval."""
+    """The difference from the target or the baseline, with its interval."""
     if row.against is None:
         return ""
     shown = (lambda x: f"{math.exp(x):.2f}") if ratio else (lambda x: f"{x:+.2f}")
