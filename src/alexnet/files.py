@@ -107,7 +107,7 @@ def _digest(row: Mapping[str, Any]) -> str:
 def check_types(
     found: Mapping[str, Any], types: Mapping[str, type], where: str, advice: str
 ) -> None:
-    """Raises UserError if a value is missing or has another type; an int may be a float."""
+    """Raises UserError if a value is missing or of another type; an int passes for a float."""
     for name, kind in types.items():
         if name not in found:
             raise UserError(f"{where} is damaged (it has no {name}): {advice}")

@@ -5,7 +5,7 @@
     python -m alexnet.nets --workdir=runs/digits
 
 Name a net (`alexnet.nets NAME --help` lists its options), or give a config or a run, whose net then
-has as many classes as its dataset.
+has as many classes as its dataset, or 1000 if their number is not known yet.
 """
 
 import sys
@@ -31,6 +31,7 @@ from alexnet.errors import UserError, nearest
 from alexnet.models.build import NETS, build, defaults
 from alexnet.models.describe import describe
 from alexnet.models.table import Net
+from alexnet.workdir import record
 
 CLASSES = 1000  # ImageNet's, if the dataset is not known
 OPTIONS = {
@@ -50,12 +51,10 @@ def main(argv: Sequence[str]) -> None:
     elif name:
         print(describe(named(name, arguments(flags))))
     elif any(flag.startswith("--workdir=") for flag in flags):
-        from alexnet.workdir import record  # imports JAX, which a net alone does not need
-
         options = values(flags, {"workdir": OPTIONS["workdir"]})
         print(of_config(record.saved_config(path("workdir", options["workdir"]))))
     elif any(flag.startswith("--config=") for flag in flags):
-        from alexnet.training.setup import KINDS
+        from alexnet.training.setup import KINDS  # imports JAX, which a net alone does not need
 
         print(of_config(parse(flags, {}, KINDS)[0]))
     else:

@@ -20,7 +20,10 @@ from alexnet.data.summary import as_json, summary, warnings
 from alexnet.errors import choice
 
 OPTIONS = {
-    "name": (None, "digits, folder:/path, or any TFDS dataset of labelled images; may come first"),
+    "name": (
+        None,
+        "digits, folder:/path, or any TFDS dataset of labelled images; may come first, as above",
+    ),
     "image_size": (
         "",
         "side of the stored squares in pixels; by default 256, or 32 for small images",

@@ -8,7 +8,7 @@ block; with several, each thread prefers its own, and soon small blocks are in e
 
 The allocator must be set before a process starts, so a command restarts itself before it imports
 anything large; nothing here imports JAX before it needs it. To choose another allocator, set
-LD_PRELOAD or one of SETTINGS, if only to "". Only `python -m alexnet`, `python -m alexnet.X` and
+LD_PRELOAD or one of SETTINGS; "" will do. Only `python -m alexnet`, `python -m alexnet.X` and
 the script `alexnet` restart, not notebooks or other programs that import this package. With a GPU
 plugin they do not restart either, as feature maps are then in the GPU's memory.
 """

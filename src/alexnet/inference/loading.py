@@ -32,8 +32,8 @@ def load(
 ) -> Classifier:
     """Loads the net of a run, or of a file of weights.
 
-    Compiled programs are cached between processes, in this project's folder unless you have set
-    JAX's `jax_compilation_cache_dir`.
+    Compiled programs are cached between processes, in ~/.cache/alexnet unless you have set JAX's
+    `jax_compilation_cache_dir`.
 
     Args:
         source: a workdir, or a .safetensors, .caffemodel, .pth or .pt.

@@ -129,7 +129,9 @@ def expected(base: ConfigDict, config: ConfigDict) -> dict[str, Any]:
 def provenance_part(subject: Subject) -> Part:
     """Which commands trained the run, where, and on which images."""
     if not subject.chapters:
-        raise UserError("the workdir has no provenance.json: an earlier version trained it")
+        raise UserError(
+            "the workdir has no provenance.json: imports and earlier versions write none"
+        )
     rows = []
     for chapter in subject.chapters:
         versions = ", ".join(f"{name} {x}" for name, x in chapter.get("versions", {}).items())

@@ -47,7 +47,10 @@ def data_url(png: bytes) -> str:
 
 
 def pngs(together: Iterable[Part], runs: Sequence[Run]) -> dict[str, bytes]:
-    """The light figures by file name; with several runs, names begin with that of the run."""
+    """The light figures by file name.
+
+    With several runs, the names of their figures begin with the run's number and name.
+    """
     found: dict[str, bytes] = {}
     for part in together:
         found |= {f"{shown.name}.png": shown.drawing.light for shown in part.figures}

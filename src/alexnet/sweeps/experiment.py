@@ -28,11 +28,11 @@ from alexnet.errors import UserError, choice, local_path, nearest
 from alexnet.training.setup import KINDS
 
 FROM_ARM = "arm:"  # init_from the run of another arm
-ERROR = "top1_error"  # the metric of most experiments, from the last validation
+ERROR = "top1_error"  # the metric of most experiments
 EPOCHS_TO = "epochs to a training error of "  # the other metric; an error follows
 SCALE = (  # the keys of a scale: (name, type, the type in words)
     ("config", str, "a file such as ../configs/digits.py"),
-    ("seeds", int, "a number, how many are planned"),
+    ("seeds", int, "a whole number"),
     ("arms", Mapping, "a dict"),
     ("claims", Mapping, "a dict"),
     ("overrides", Mapping, "a dict"),

@@ -22,7 +22,8 @@ RECORDS = "sweeps"  # the folder in a sweep's workdir that holds its plan
 FAILURE = "failure.txt"  # why a run failed, in a line
 OUTPUT = "output.txt"  # what a run printed
 EVALUATION = "evaluation.json"
-# Settings in which a finished run may differ: where images are, and what does not affect results.
+# Settings in which a finished run may differ: where images are, and what changes results by
+# rounding at most.
 ELSEWHERE = ("data.data_dir", "checkpoint_every", "log_every", "mesh.", "kernels")
 
 
@@ -70,9 +71,9 @@ def _training(arm: Arm, seed: int, workdir: Path) -> Item:
 
 
 def _evaluation(arm: Arm, seed: int, seeds: Sequence[int]) -> Item | None:
-    """The evaluation that averages nets of this and the next seeds; None if it has too few.
+    """The evaluation that averages the nets of `seed` and the next seeds; None if they are too few.
 
-    No net is in two averages, so other seeds' items are None too.
+    No net is in two averages: averages of 5 nets begin at every fifth seed, and others give None.
     """
     place = seeds.index(seed)
     group, rest = divmod(place, next(iter(arm.of.values())))

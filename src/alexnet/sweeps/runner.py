@@ -1,4 +1,4 @@
-"""Carries out a plan: each job once, several at a time; a failure stops no other job."""
+"""Carries out a plan: each job once, several at a time; a failure stops only jobs that need it."""
 
 import contextlib
 import dataclasses

@@ -92,7 +92,7 @@ class Log:
             )
             for name in ("train", "validation")
         }
-        for row in [] if before else kept:  # earlier versions drew other charts
+        for row in [] if before else kept:  # no charts yet: earlier versions drew others
             self._chart(row)
         if tracker is not None and tracker.new:
             for number, row in enumerate(kept):

@@ -170,10 +170,10 @@ def versioned(config: ConfigDict) -> dict[str, Any]:
 def current(found: dict[str, Any], where: str, resume: bool = False) -> ConfigDict:
     """The config that this or an earlier version wrote to a file.
 
-    Settings that this version no longer has are reported on stderr.
+    Settings that are lost (see `migrations.migrated`) are reported on stderr.
 
     Raises:
-        UserError: if there are such settings and `resume` is set, or if the config is damaged.
+        UserError: if a setting is lost and `resume` is set, or if the config is damaged.
     """
     settings = {key: value for key, value in found.items() if key != RUN}
     files.check_types({"version": 0, **found}, {"version": int}, where, MEND_CONFIG)

@@ -22,7 +22,7 @@ class Tracker:
     """A run on Weights & Biases, begun or resumed.
 
     Attributes:
-        new: whether this workdir is followed for the first time.
+        new: whether the run is begun, not resumed.
         where: the run's web address or, offline, its folder.
     """
 
