@@ -1,5 +1,6 @@
 """alexnet.convert: weights come in from other frameworks' files and go out, the same to the bit."""
 
+import dataclasses
 import json
 import shlex
 import shutil
@@ -20,6 +21,7 @@ import alexnet
 from alexnet import cli, convert, evaluate
 from alexnet.data.augment import evaluation_inputs
 from alexnet.data.prepare import prepare
+from alexnet.data.store import save_info
 from alexnet.errors import UserError
 from alexnet.models.build import NETS
 from alexnet.training import forward
@@ -173,14 +175,15 @@ def test_old_and_new_caffemodels_are_alike(imported, folder, data_dir, tmp_path,
 
 def test_without_a_dataset_the_file_gives_the_number_of_classes(tmp_path, data_dir):
     source = written("caffenet", tmp_path, classes=5)  # odd: two towers share six
-    options = [f"--source={source}", f"--workdir={tmp_path / 'run'}"]
+    workdir = tmp_path / "new/run"
+    options = [f"--source={source}", f"--workdir={workdir}"]
     convert.main([*flags("caffenet", tmp_path / "nowhere", data_dir), *options])
-    params, progress = checkpoint.load_params(tmp_path / "run", "last")
-    assert progress.epoch == 0  # of training here
+    params, progress = checkpoint.load_params(workdir, "last")
+    assert progress.epoch == checkpoint.find(workdir, "last") == 0  # of training here
     assert params["fc8"]["bias"].shape == (2, 3)
     assert params["fc8"]["bias"][1, 2] == 0
-    assert alexnet.load(tmp_path / "run", "last").net.classes == 5
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["caffenet.caffemodel", "run"]
+    assert alexnet.load(workdir, "last").net.classes == 5
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["run"]
 
 
 def test_of_a_tfds_dataset_the_classes_are_known_unprepared(tmp_path):
@@ -247,7 +250,10 @@ def test_caffes_two_nets_are_told_apart(folder, data_dir, tmp_path):
         (["--source={there}"], "--workdir is missing"),
         (["--source={there}", "--workdir={full}"], "--workdir=.* already exists"),
         (["--source=no.caffemodel", "--workdir={new}"], "--source=no.caffemodel: no such file"),
+        (["--source={full}", "--workdir={new}"], "full: no such file, or it cannot be read"),
         (["--source={text}", "--workdir={new}"], "its suffix must be .caffemodel, .safetensors"),
+        (["--source={there}", "--workdir={new}/a*b"], "cannot be saved below a folder with \\*"),
+        (["--source={there}", "--workdir={new}", "--config.dtype=int8"], "config.dtype='int8': "),
         (
             ["--source={there}", "--workdir={new}", "--config.net.remove=conv4"],
             r"conv5.weight is \(8, 6, 3, 3\) in .* and \(8, 8, 3, 3\) in net|conv4.weight is",
@@ -312,9 +318,12 @@ def test_under_torchvisions_names_it_is_torchvisions_file_to_the_bit(imported, t
     jax.tree.map(np.testing.assert_array_equal, found, original)
 
 
-def test_our_file_says_what_net_it_holds(imported, folder, data_dir, tmp_path):
+def test_our_file_says_what_net_it_holds(imported, folder, data_dir, tmp_path, capsys):
     prepare(f"folder:{folder}", data_dir, 100, 0, progress=False)
+    capsys.readouterr()
     file = exported(imported["caffenet"], tmp_path / "net.safetensors")
+    size = f"{file.stat().st_size:,} bytes"
+    assert capsys.readouterr().out == f"{file}: net caffenet, 3 classes, {size}\n"
     with safe_open(file, framework="numpy") as opened:
         about = json.loads(opened.metadata()["alexnet"])
     assert about["classes"] == CLASSES
@@ -329,6 +338,11 @@ def test_our_file_says_what_net_it_holds(imported, folder, data_dir, tmp_path):
     options = [f"--source={file}", f"--workdir={tmp_path / 'elsewhere'}"]
     convert.main([*flags("caffenet", tmp_path / "no_images_here", data_dir), *options])
     assert alexnet.load(tmp_path / "elsewhere", "last").classes == ("a", "b", "c")
+    other = prepare(f"folder:{folder}", str(tmp_path / "data"), 100, 0, progress=False)
+    save_info(dataclasses.replace(other, classes=("a", "b", "d")))
+    options = [f"--source={file}", f"--workdir={tmp_path / 'new'}"]
+    with pytest.raises(UserError, match=r"safetensors was trained on .* 'c' removed and 'd' added"):
+        convert.main([*flags("caffenet", folder, str(tmp_path / "data")), *options])
 
 
 CALL = """
@@ -381,6 +395,7 @@ def test_stablehlo_subtracts_a_mean_image_as_evaluation_does(imported, tmp_path,
 def test_what_to_do_next_works_in_a_workdir_of_any_name(folder, data_dir, tmp_path, capsys):
     source = written("caffenet", tmp_path)
     workdir = tmp_path / "a b,c"
+    (tmp_path / "a b,c.partial/checkpoints").mkdir(parents=True)  # as a killed command leaves it
     convert.main(
         [*flags("caffenet", folder, data_dir), f"--source={source}", f"--workdir={workdir}"]
     )
@@ -389,6 +404,7 @@ def test_what_to_do_next_works_in_a_workdir_of_any_name(folder, data_dir, tmp_pa
     assert python == ["python", "-m", "alexnet.evaluate"]
     evaluate.main([option, last])
     assert f"{workdir} after 0.00 epochs" in capsys.readouterr().out
+    assert not (tmp_path / "a b,c.partial").exists()
 
 
 @pytest.mark.parametrize(
@@ -396,6 +412,7 @@ def test_what_to_do_next_works_in_a_workdir_of_any_name(folder, data_dir, tmp_pa
     [
         (["--target=net.stablehlo"], "--workdir is missing"),
         (["--workdir={nothing}", "--target=net.stablehlo"], "holds no run"),
+        (["--workdir={nothing}", "--target=net.onnx"], "end it in"),  # before the run is read
         (["--workdir={run}", "--target=net.onnx"], "end it in .safetensors or .stablehlo"),
         (["--workdir={run}", "--target={there}"], "there.safetensors: already exists"),
         (["--workdir={run}", "--target=no/net.safetensors"], "cannot write there: No such file"),
