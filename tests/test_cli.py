@@ -154,7 +154,7 @@ def test_every_command_of_the_paper_page_is_a_config():
     ],
     ids=repr,
 )
-def test_how_a_command_ends_is_its_status(error, status, tmp_path, monkeypatch):
+def test_how_a_command_ends_is_its_status(error, status, tmp_path, monkeypatch, capsys):
     def command():
         raise error
 
@@ -163,6 +163,8 @@ def test_how_a_command_ends_is_its_status(error, status, tmp_path, monkeypatch):
         with pytest.raises(SystemExit) as end:
             cli.run(command)
     assert end.value.code == status
+    said = capsys.readouterr().err
+    assert said.count("\n") == said.startswith("error: ") == (status == 2)
 
 
 def test_a_mistake_ends_a_command_with_one_line_and_a_bug_with_its_traceback(capsys):

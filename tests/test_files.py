@@ -36,6 +36,11 @@ def test_rows_of_earlier_versions_have_no_digest():
     assert files.unsealed({"a": 1}, "here", "") == {"a": 1}
 
 
+def test_a_sealed_file_is_read_without_its_digest(tmp_path):
+    files.write_json(files.sealed({"a": 1}), tmp_path / "a.json")
+    assert files.read_sealed(tmp_path / "a.json", "remove it") == {"a": 1}
+
+
 def test_what_is_not_json_says_why(tmp_path):
     path = tmp_path / "a.json"
     for content, why in ((" \n", "it is empty"), ("[1, ", "Expecting value: line 1 column 5")):

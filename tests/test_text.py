@@ -16,6 +16,11 @@ def test_names_to_the_left_figures_to_the_right():
     ]
 
 
+def test_every_line_of_a_table_has_all_its_columns():
+    with pytest.raises(ValueError, match="shorter"):
+        text.aligned([("layer", "ms"), ("conv1",)])
+
+
 def test_the_first_difference_is_named_in_the_order_of_what_was_expected():
     expected = {"conv1": (3, 4), "fc8": (5,)}
     assert text.difference(dict(reversed(expected.items())), "file", expected, "net") == ""

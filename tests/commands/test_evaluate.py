@@ -1,10 +1,14 @@
-"""alexnet evaluate: what it is asked for, before any net is read."""
+"""alexnet evaluate: what it is asked for, before any net is read; and what it says of nets."""
+
+from types import SimpleNamespace
 
 import pytest
+from ml_collections import ConfigDict
 from support.runs import leave
 
 from alexnet import evaluate
 from alexnet.errors import UserError
+from alexnet.workdir import record
 
 
 @pytest.fixture
@@ -41,3 +45,66 @@ def test_a_mistake_in_the_second_run_is_one_before_the_first_is_evaluated(asked,
     with pytest.raises(UserError, match=r"b/evaluation.json is damaged"):
         evaluate.main([f"--workdir={runs[0]},{runs[1]}"])
     assert not asked
+
+
+def test_only_settings_of_the_data_and_of_the_mesh_may_change(asked, tmp_path):
+    run = leave(tmp_path / "run", [0.5])
+    changes = {"data.data_dir": "/elsewhere", "mesh.data": 2}
+    settings = [f"--config.{name}={value}" for name, value in changes.items()]
+    evaluate.main([f"--workdir={run}", *settings])
+    assert asked[-1][-1] == [changes]
+    with pytest.raises(UserError, match=r"^--config.net.norm: an evaluation cannot change how"):
+        evaluate.main([f"--workdir={run}", "--config.net.norm=false"])
+
+
+ROW = {
+    "split": "validation",
+    "views": "ten_crop",
+    "checkpoint": 7,
+    "dataset": "digits",
+    "top1_error": 0.125,
+    "top5_error": 0.01,
+    "loss": 0.25,
+    "count": 80,
+}
+
+
+class Net:
+    """A net whose errors are known; it was trained without reflections."""
+
+    config = ConfigDict({"augment": {"flip": False}})
+
+    def __init__(self, source, classes: str = "abcdef"):
+        self.about, self.classes = SimpleNamespace(source=source, epoch=2.5), tuple(classes)
+
+    def evaluate(self, split, views, overrides, keep):
+        assert keep is None  # nothing is averaged
+        return ROW | {"notes": ["other images than then"]}
+
+
+@pytest.mark.parametrize("process", [0, 1])
+def test_the_first_process_says_and_records_what_was_found(tmp_path, monkeypatch, capsys, process):
+    run = leave(tmp_path / "run", [0.5])
+    monkeypatch.setattr(evaluate, "load", lambda path, step, overrides: Net(path))
+    monkeypatch.setattr(evaluate.jax, "process_index", lambda: process)
+    evaluate.evaluate([run], [1.0], "best", "validation", "ten_crop", [{}])
+    out, error = capsys.readouterr()
+    if process:
+        assert (out, error, record.evaluations(run)) == ("", "", [])
+        return
+    assert out == (
+        f"{run} after 2.50 epochs, digits validation, ten-crop (10 views): "
+        "top-1 error 12.50%, top-5 error 1.00%, loss 0.2500, 80 images\n"
+    )
+    reflections, note = error.splitlines()
+    assert reflections.startswith(f"{run} never saw reflections")
+    assert note == "other images than then"
+    assert record.evaluations(run) == [ROW]
+
+
+def test_the_classes_of_every_net_are_compared(tmp_path, monkeypatch):
+    runs = [tmp_path / name for name in "abc"]
+    nets = {run: Net(run, classes) for run, classes in zip(runs, ("xy", "xy", "yx"), strict=True)}
+    monkeypatch.setattr(evaluate, "load", lambda path, step, overrides: nets[path])
+    with pytest.raises(UserError, match=r"the classes of .*/a \(2\) and of .*/c \(2\) differ in"):
+        evaluate.evaluate(runs, [1 / 3] * 3, "best", "validation", "centre", [{}] * 3)

@@ -1,8 +1,13 @@
 """`alexnet.prepare`: its options, and names that are no dataset's."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from alexnet import prepare
+from alexnet.data.inventory import Inventory
+from alexnet.data.store import Store
 from alexnet.errors import UserError
 
 
@@ -40,6 +45,22 @@ def test_a_path_in_place_of_a_name_gets_the_way_to_write_it(tmp_path, monkeypatc
     name = written.format(tmp_path / "photos")
     with pytest.raises(UserError, match=f"name='{name}': .*folder of images write folder:{name}"):
         prepare.main([name, f"--data_dir={tmp_path}"])
+
+
+def test_the_summary_is_json_for_programs_and_warnings_are_apart(monkeypatch, capsys):
+    counts = {"train": [5, 50], "validation": [1, 1]}
+    totals = {split: sum(each) for split, each in counts.items()}
+    about = Inventory(found=60, class_counts=counts)
+    made = Store(Path("/data/some"), "some", 32, 0, ("a", "b"), totals, None, inventory=about)
+    asked = []
+    monkeypatch.setattr(prepare, "prepare", lambda *given, **more: asked.append(more) or made)
+    prepare.main(["some", "--json", "--dry_run", "--max_bad=0.5"])
+    assert asked == [{"max_pixels": None, "max_bad": 0.5, "dry_run": True}]
+    out, error = capsys.readouterr()
+    found = json.loads(out)
+    assert (found["used"], found["found"], found["classes"]) == (57, 60, {"a": 6, "b": 51})
+    [warning] = found["warnings"]
+    assert error == f"warning: {warning}\n"
 
 
 def test_help_beside_a_name(capsys):

@@ -145,6 +145,11 @@ def test_an_arithmetic_limit_and_a_memory_limit():
     assert device == pytest.approx(2 * sum(row.traffic for row in rows) / 192e9)
 
 
+def test_a_machine_says_how_many_devices_it_has():
+    for machine in roofline.MACHINES:
+        assert machine.name.startswith(f"{machine.devices} ")
+
+
 def test_the_papers_machine():
     device, link = roofline.seconds(alexnet(), 128, gtx_580())
     assert link == pytest.approx(2 * 128 * 30_336 * 4 / 8e9)  # 30,336 numbers an image

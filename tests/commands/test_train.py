@@ -6,7 +6,7 @@ import sys
 import pytest
 from support.tiny import ROOT
 
-from alexnet import evaluate
+from alexnet import evaluate, train
 from alexnet.errors import UserError
 
 
@@ -31,6 +31,21 @@ def test_the_command_ends_with_status_2_and_one_line(argv, message):
     assert done.stdout == ""
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_processes_join_before_anything_is_compiled(tmp_path, monkeypatch, fresh):
+    said = []
+    monkeypatch.setattr(train.processes, "join", lambda **options: said.append(options))
+    monkeypatch.setattr(train.runtime, "cache_compilations", lambda: said.append("cache"))
+    monkeypatch.setattr(
+        train, "train_and_evaluate", lambda config, workdir, fresh: said.append((workdir, fresh))
+    )
+    where = {"coordinator": "127.0.0.1:9", "processes": "2", "process": "1", "cpu_devices": ""}
+    argv = [f"--config={ROOT}/configs/digits.py", f"--workdir={tmp_path}"]
+    argv += [f"--{name}={value}" for name, value in where.items()] + ["--fresh"] * fresh
+    train.main(argv)
+    assert said == [where, "cache", (tmp_path, fresh)]
 
 
 @pytest.mark.parametrize(
