@@ -72,6 +72,7 @@ def test_an_override_keeps_the_type(config, key, text, value):
         ("b", "maybe", "expected true or false"),
         ("t", "3", "expected a tuple such as"),
         ("t", "((1,2)", "expected a tuple such as"),
+        ("t", "((1, 1e999),)", "expected a tuple such as"),  # no finite number
         ("net", "3", "a section; set what is in it: config.net.towers"),
     ],
 )

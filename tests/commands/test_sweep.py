@@ -15,6 +15,7 @@ from alexnet import sweep
 from alexnet.errors import Interrupted, UserError
 from alexnet.sweeps import plan, runner, worker, workers
 from alexnet.training.programs import Programs
+from alexnet.training.setup import load_config
 from alexnet.workdir import log
 
 TINY = {
@@ -85,6 +86,49 @@ def test_a_folder_that_holds_other_things_is_left_alone(file, tmp_path):
         sweep.main([file, f"--workdir={tmp_path}"])
 
 
+# --- What it would do, and what it hands to SLURM -------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "seeds"),
+    [
+        (["--config.net.norm=true", "--config.net.norm=false"], [0]),  # the config's
+        (["--config.seed=3", "--config.seed=5"], [3, 5]),
+        (["--seeds=3"], [0, 1, 2]),
+    ],
+)
+def test_combinations_have_the_seeds_that_are_asked_for(options, seeds):
+    argv = [f"--config={ROOT}/configs/digits.py", "--workdir=out", *options]
+    [(_, found)] = sweep.experiments(*sweep.read(argv))
+    assert found == seeds
+
+
+def test_jobs_share_the_cores_and_each_has_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "cpu_count", lambda: 6)
+    assert [sweep.agreed_cores("", tmp_path, jobs) for jobs in (1, 2, 4, 6, 7)] == [6, 3, 1, 1, 1]
+
+
+def test_slurm_gets_the_runs_that_are_not_done(tmp_path, monkeypatch, capsys):
+    config = load_config(f"{ROOT}/configs/digits.py")
+    states = ("new", "begun", "failed", "done", "new")
+    jobs = []
+    for seed, state in enumerate(states):
+        needs = ("a-0",) if seed == 4 else ()
+        jobs.append(runner.Job(plan.Item(f"a-{seed}", "a", seed, config, needs=needs), state))
+        (tmp_path / f"a-{seed}").mkdir()
+    for seed in (1, 2):  # the first of them is to be tried again
+        (tmp_path / f"a-{seed}" / plan.FAILURE).write_text("no memory\n")
+    asked = []
+    monkeypatch.setattr(sweep.slurm, "submit", lambda *given: asked.append(given) or given[0][:2])
+    for written, partition in (("true", ""), ("gpu", "gpu")):
+        sweep.submit(jobs, tmp_path, 3, written)
+        assert asked.pop() == ([jobs[n].item for n in (0, 1, 4)], tmp_path, 3, partition)
+    assert [seed for seed in range(5) if (tmp_path / f"a-{seed}" / plan.FAILURE).exists()] == [2]
+    first, then = capsys.readouterr().out.splitlines()[:2]
+    assert first.startswith("2 runs submitted; see squeue")
+    assert then == "once they are done, the same command without --slurm runs what depends on them"
+
+
 # --- Runners of workers that do not train ---------------------------------------------------------
 
 FAKE = """
@@ -139,7 +183,9 @@ def test_each_run_once_and_evaluations_after_what_they_are_of(tmp_path, capsys):
     assert sorted(order(tmp_path / "out")) == ["a-0", "a-1", "b-0", "b-1", "both-0", "both-1"]
     assert order(tmp_path / "out").index("both-0") > order(tmp_path / "out").index("a-0")
     assert {line.split()[1] for line in (tmp_path / "out/order").open()} == {"3"}
-    assert "6 new" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "6 new" in said
+    assert "\ncores of a run: 3\n" in said
     sweep.main(argv)
     assert len(order(tmp_path / "out")) == 6
     assert "6 done already" in capsys.readouterr().out
@@ -164,7 +210,9 @@ def test_a_failure_stops_nothing_else_and_is_tried_again_when_asked(tmp_path, ca
     with pytest.raises(SystemExit):
         sweep.main(argv)
     assert order(tmp_path / "out") == ["a-0", "bad-0", "dead-0"]
-    assert "2 failed (--retry tries again)" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "2 failed (--retry tries again)" in said
+    assert "\n  bad-0 failed: the loss is no number\n" in said
 
     (tmp_path / "out/mended").touch()
     with pytest.raises(SystemExit):
@@ -230,8 +278,6 @@ def test_what_goes_wrong_in_a_run_is_kept(tmp_path, monkeypatch, error, line):
 
 
 def test_a_config_comes_through_json_as_it_was():
-    from alexnet.training.setup import load_config
-
     config = load_config(f"{ROOT}/configs/imagenet.py:fine_tune")
     again = worker.thawed(json.loads(json.dumps(config.to_dict())))
     assert again.to_dict() == config.to_dict()
