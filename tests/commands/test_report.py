@@ -142,6 +142,21 @@ def test_runs_without_weights_have_curves_and_a_table(tmp_path, capsys):
     assert "there is no checkpoint in" in left_out(page)["Filters (Figure 3)"]
     assert "schedule.rate=0.002" in page  # what the second arm overrides
     assert page.count("<details open>") == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out")]
+    assert [line.partition(": Filters (Figure 3): there is no")[0] for line in said] == [
+        f"left out: {name}" for name in names
+    ]
+
+
+def test_runs_have_their_folders_names_if_these_differ():
+    assert report.names([Path("a/x-0"), Path("b/y-0")]) == ["x-0", "y-0"]
+    assert report.names([Path("a/x-0"), Path("b/x-0")]) == ["a/x-0", "b/x-0"]
+    assert report.names([Path(".")]) == ["."]
+
+
+def test_of_a_folder_the_first_run_is_shown():
+    runs = [Path("b/x-0"), Path("a/deep/x-1"), Path("a/x-2")]
+    assert report.first_in(Path("a"), runs) == runs[1]
 
 
 def test_the_plans_of_a_sweep_are_no_run(tmp_path):
