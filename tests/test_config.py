@@ -4,6 +4,8 @@ import inspect
 import itertools
 import sys
 import types
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -342,6 +344,19 @@ def test_call_names_an_unknown_or_missing_setting():
         configs.call(function, "optimizer", {"rate": 1, "momntum": 2})
     with pytest.raises(UserError, match=r"config.optimizer.rate: missing"):
         configs.call(function, "optimizer", {})
+
+
+def test_a_section_is_not_a_value_nor_a_value_a_section():
+    def function(net: Mapping[str, Any], epochs: float):
+        return net, epochs
+
+    section = ConfigDict({"towers": 2})
+    for mapping in (section, section.to_dict()):
+        assert configs.call(function, "", {"net": mapping, "epochs": 3}) == (mapping, 3)
+    with pytest.raises(UserError, match=r"^config.net=2: expected a section$"):
+        configs.call(function, "", {"net": 2, "epochs": 3})
+    with pytest.raises(UserError, match=r"(?s)^config.epochs=.*: expected a number$"):
+        configs.call(function, "", {"net": section, "epochs": section})
 
 
 def test_what_the_program_fills_in_is_not_overwritten_in_silence():
