@@ -3,12 +3,15 @@
 import io
 import math
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from alexnet.figures import ablation, confusion, curves, examples, filters, race, style
@@ -35,6 +38,11 @@ def inches(axes: Axes) -> tuple[float, float]:
     return box.width * axes.figure.get_figwidth(), box.height * axes.figure.get_figheight()
 
 
+def place_of(text: Text) -> Bbox:
+    """Where a text of drawn axes stands, in the units of the data."""
+    return text.get_window_extent().transformed(text.axes.transData.inverted())
+
+
 def assert_units_are_square(axes: Axes) -> None:
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     width, height = inches(axes)
@@ -49,18 +57,40 @@ def test_an_arm_has_a_dot_for_each_run_around_its_place_and_a_line_at_the_mean()
     below, middle, above = dots.get_ydata()
     assert below < middle == 1 < above
     assert 1 - below == pytest.approx(above - 1)
+    assert above - below < 0.5  # far from the other arms' dots
     np.testing.assert_array_equal(mean.get_xdata(), [23, 23])
     assert np.mean(mean.get_ydata()) == pytest.approx(1)
     assert [text.get_text() for text in axes.texts] == ["a (n = 1)", "b (n = 3)"]
 
 
-@pytest.mark.parametrize(("epochs", "shown"), [(False, float), (True, math.exp)])
-def test_a_difference_is_a_dot_in_its_interval_if_that_is_known(epochs, shown):
+@pytest.mark.parametrize(
+    ("count", "epochs", "label"), [(1, False, "top-1 error, %"), (9, True, "epochs")]
+)
+def test_each_arm_has_room_for_its_name_above_its_line(count, epochs, label):
+    arms = [Arm("arm", [1.0, 2.0])] * count
+    axes = drawn(ablation.draw_values, arms, epochs, height=ablation.height(arms))
+    assert axes.get_xlabel() == label
+    bottom, top = axes.get_ylim()
+    for place, text in enumerate(axes.texts):
+        name, line = place_of(text), axes.lines[2 * place + 1]
+        over = top if place == 0 else max(axes.lines[2 * place - 1].get_ydata())
+        assert over < name.y1 < name.y0 < min(line.get_ydata()) < bottom
+        assert name.y0 - name.y1 > 0.2  # as tall as a fifth of the arm's room, or more
+    assert not axes.spines["left"].get_visible()  # the names are the axis
+
+
+@pytest.mark.parametrize(
+    ("epochs", "shown", "label"),
+    [(False, float, "difference, points"), (True, math.exp, "factor")],
+)
+def test_a_difference_is_a_dot_in_its_interval_if_that_is_known(epochs, shown, label):
     arms = [Arm("a", [1.0]), Arm("b", [1.0], 0.5), Arm("c", [1.0], 0.25, -0.5, 1.0)]
     axes = drawn(ablation.draw_differences, arms, epochs)
     none, *lines = [line.get_xydata().tolist() for line in axes.lines]
     assert {x for x, _ in none} == {shown(0)}
     assert lines == [[[shown(0.5), 1]], [[shown(-0.5), 2], [shown(1.0), 2]], [[shown(0.25), 2]]]
+    assert [text.get_text()[0] for text in axes.texts] == ["a", "b", "c"]
+    assert axes.get_xlabel() == label
 
 
 def test_a_long_name_leaves_an_ablation_as_wide_as_a_short_one():
@@ -75,6 +105,53 @@ def test_a_number_in_the_matrix_stands_out_from_its_colour():
     paper, ink = axes.get_facecolor(), axes.xaxis.label.get_color()
     found = {text.get_text(): to_hex(text.get_color()) for text in axes.texts}
     assert found == {"9": to_hex(paper), "1": to_hex(ink), "4": to_hex(paper)}
+
+
+def test_shades_are_shares_of_a_class_and_nothing_crosses_them():
+    counts = np.array([[0, 1, 0], [0, 0, 0], [1, 0, 3]])  # one image; none; four
+    with matplotlib.rc_context({"axes.grid": True}):
+        axes = drawn(confusion.draw, counts, "abc")
+    [image] = axes.images
+    np.testing.assert_array_equal(image.get_array(), [[0, 1, 0], [0, 0, 0], [0.25, 0, 0.75]])
+    assert not any(line.get_visible() for line in (*axes.get_xgridlines(), *axes.get_ygridlines()))
+
+
+@pytest.mark.parametrize(
+    ("classes", "named", "counted"),
+    [(12, True, True), (13, True, False), (30, True, False), (31, False, False)],
+)
+def test_names_and_numbers_stand_where_there_is_room(classes, named, counted):
+    names = [f"class {k}" for k in range(classes)]
+    figure = Figure()
+    confusion.draw(figure, np.eye(classes, dtype=int), names)
+    [axes] = figure.axes
+    assert len(axes.texts) == (classes if counted else 0)
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert ([text.get_text() for text in labels] == names) == named
+
+
+@pytest.mark.parametrize(("names", "angle"), [("abc", 0), (["ab", "abc", "b"], 90)])
+def test_long_names_below_the_matrix_are_upright(names, angle):
+    figure = Figure()
+    confusion.draw(figure, np.eye(3, dtype=int), names)
+    [axes] = figure.axes
+    assert {text.get_rotation() for text in axes.get_xticklabels()} == {angle}
+    assert {text.get_rotation() for text in axes.get_yticklabels()} == {0}
+
+
+def test_the_worst_classes_are_bars_from_the_top_and_a_line_is_their_mean():
+    errors = np.array([0.1, np.nan, 0.5, 0.3])
+    axes = drawn(confusion.draw_worst, errors, "abcd")
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["c", "d", "a"]
+    bars = [bar.get_bbox() for bar in axes.patches]
+    np.testing.assert_allclose([(bar.x0, bar.x1) for bar in bars], [(0, 50), (0, 30), (0, 10)])
+    edges = [edge for bar in bars for edge in (bar.y0, bar.y1)]
+    bottom, top = axes.get_ylim()
+    assert top < edges[0]
+    assert edges == sorted(edges)  # no bar reaches into another
+    assert edges[-1] < bottom
+    [line] = axes.lines
+    np.testing.assert_allclose(line.get_xdata(), 30)
 
 
 def test_the_worst_classes_take_a_line_each_up_to_twenty():
@@ -115,6 +192,8 @@ def test_training_fades_behind_validation_where_curves_are_many():
     few, many = (drawn(curves.draw, [curve("a")] * n, "loss").lines for n in (3, 4))
     assert many[0].get_alpha() < few[0].get_alpha() < 1
     assert many[1].get_linewidth() < few[1].get_linewidth()
+    for training, validation in (few[:2], many[:2]):
+        assert training.get_linewidth() < validation.get_linewidth()
 
 
 @pytest.mark.parametrize(("loss", "scale"), [(4.0, "linear"), (4.5, "log")])
@@ -122,6 +201,29 @@ def test_a_loss_that_falls_far_has_a_logarithmic_axis(loss, scale):
     axes = drawn(curves.draw, [curve("a", loss)], "loss")
     assert axes.get_yscale() == scale
     assert axes.get_xlim()[0] == 0
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "loss, nats")
+
+
+def test_a_logarithmic_axis_has_plain_round_numbers():
+    figure = Figure()
+    curves.draw(figure, [curve("a", 60.0)], "loss")
+    [axes] = figure.axes
+    bottom, top = axes.get_ylim()
+    labels = [
+        text.get_text()
+        for tick, text in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)
+        if bottom < tick < top
+    ]
+    assert labels == ["1", "2", "5", "10", "20", "50"]
+
+
+def test_errors_begin_at_zero():
+    rows = [{"epoch": epoch, "validation/top1_error": 0.5 / epoch} for epoch in (1, 2)]
+    figure = Figure()
+    curves.draw(figure, [Curve("a", rows)], "top1_error")
+    [axes] = figure.axes
+    assert axes.get_ylim()[0] == 0
+    assert axes.get_ylabel() == "top-1 error, %"
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -134,8 +236,16 @@ def test_images_are_square_and_their_bars_beside_them(count):
     assert inches(axes) == pytest.approx((style.WIDTH, height))
     bars = [bar.get_bbox() for bar in axes.patches]
     assert len(axes.images) * len(best) == len(bars) == 3 * count
+    assert [text.get_text() for text in axes.texts] == ["b", "a", "b", "c"] * count
     for number, image in enumerate(axes.images):
         left, right, bottom, top = image.get_extent()
+        label, *names = map(place_of, axes.texts[4 * number : 4 * number + 4])
+        under = axes.images[number - 2].get_extent()[2] if number >= 2 else 0
+        assert under < label.y1 < label.y0 < top  # above the image
+        assert left <= label.x0 < right
+        for name, bar in zip(names, bars[3 * number :], strict=False):
+            assert bar.y0 < (name.y0 + name.y1) / 2 < bar.y1
+            assert name.x0 > bar.x0
         for place, bar in enumerate(bars[3 * number : 3 * number + 3]):
             assert right < bar.x0 < bar.x1 < axes.get_xlim()[1]
             third = (bottom - top) / 3
@@ -154,6 +264,10 @@ def test_neighbours_are_square_and_those_of_another_class_framed():
     extents = [image.get_extent() for image in axes.images]
     assert len(extents) == 8
     assert max(right for _, right, _, _ in extents) < axes.get_xlim()[1]
+    assert [text.get_text() for text in axes.texts] == ["image", "nearest training images"]
+    for text, (left, _, _, top) in zip(axes.texts, extents, strict=False):
+        assert place_of(text).x0 == pytest.approx(left, abs=0.05)
+        assert 0 < place_of(text).y1 < place_of(text).y0 < top
     frames = [(patch.get_x(), patch.get_y()) for patch in axes.patches]
     assert frames == [(extents[i][0], extents[i][3]) for i in (2, 6)]
 
@@ -166,9 +280,27 @@ def test_filters_are_square_and_inside_the_figure(shape):
     box = axes.get_position()
     assert 0 < box.x0 < box.x1 < 1
     assert 0 < box.y0 < box.y1 < 1
+    assert box.width > 0.8  # most of the figure
     chosen = first_layer.colour_selectivity(kernel_THWCO)
-    for text, colour in zip(axes.texts, chosen, strict=True):
-        assert text.get_text().endswith(f"\n{colour:.2f}")
+    towers = len(kernel_THWCO)
+    names = ["tower 1", "tower 2"] if towers == 2 else ["filters"]
+    assert [text.get_text() for text in axes.texts] == [
+        f"{name}\n{colour:.2f}" for name, colour in zip(names, chosen, strict=True)
+    ]
+    for tower, text in enumerate(axes.texts):
+        beside = text.get_window_extent().transformed(axes.transAxes.inverted())
+        assert beside.x1 < 0 < text.get_window_extent().x0  # in the margin
+        assert (beside.y0 + beside.y1) / 2 == pytest.approx(1 - (tower + 0.5) / towers, abs=0.02)
+
+
+def test_lines_between_filters_have_the_colour_of_the_page():
+    kernel_THWCO = np.zeros((1, 5, 5, 3, 4))
+    for shade in (0, 27, 255):
+        figure = Figure(facecolor=(shade / 255,) * 3)
+        filters.draw(figure, kernel_THWCO)
+        picture = figure.axes[0].images[0].get_array()
+        assert np.unique(picture[0]) == shade
+        assert set(np.unique(picture)) == {shade, 128}  # a weight of zero is grey
 
 
 def test_a_racer_is_named_once_and_drawn_in_the_same_way_in_every_run():
@@ -181,7 +313,10 @@ def test_a_racer_is_named_once_and_drawn_in_the_same_way_in_every_run():
         ("--", "C1"),
     ]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["ReLU", "tanh"]
+    assert goal.get_linewidth() < runs[0].get_linewidth()
     assert axes.get_xlim()[0] == 0
+    assert axes.get_ylim() == (0, 0.75)  # as in the paper
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("epochs", "training error rate")
 
 
 def test_pictures_have_neither_ticks_nor_frame():

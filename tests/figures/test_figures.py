@@ -113,6 +113,32 @@ def test_a_bar_is_as_long_as_its_class_is_probable():
     assert lengths[0] / lengths[2] == pytest.approx(0.25, abs=0.06)
 
 
+def test_nothing_covers_the_data():
+    found = []
+
+    def draw(figure):
+        axes = figure.subplots()
+        axes.bar([0], [1], label="bar")
+        found.append((axes, axes.legend()))
+
+    drawn(draw, 1)
+    axes, legend = found[0]
+    assert [name for name, spine in axes.spines.items() if spine.get_visible()] == [
+        "left",
+        "bottom",
+    ]
+    assert axes.get_xgridlines()[0].get_visible()
+    assert axes.xaxis.get_zorder() < axes.patches[0].get_zorder()  # the grid is behind the bar
+    assert not legend.get_frame().get_visible()
+
+
+def test_a_dollar_is_a_dollar():
+    found = []
+    drawn(lambda figure: found.extend(figure.text(0, 0, text) for text in ("$x$", "x")), 1)
+    dollars, without = (text.get_window_extent().width for text in found[:2])
+    assert dollars > 1.5 * without
+
+
 def test_points_leave_out_what_is_no_number_and_are_per_cent():
     rows = [
         {"epoch": 0.5, "train/loss": 2.0, "train/top1_error": 0.5},
@@ -125,7 +151,8 @@ def test_points_leave_out_what_is_no_number_and_are_per_cent():
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("short", "short"), ("a\n b", "a b"), ("0123456789", "012345…")]
+    ("text", "expected"),
+    [("short", "short"), ("a\n b", "a b"), ("0123456", "0123456"), ("0123456789", "012345…")],
 )
 def test_long_names_are_cut_to_one_line(text, expected):
     assert short(text, 7) == expected
