@@ -12,6 +12,8 @@ from support.tiny import ROOT
 from alexnet.errors import UserError
 from alexnet.figures import ablation as figures
 from alexnet.reports import ablation
+from alexnet.sweeps import experiment, results
+from alexnet.workdir import record
 
 POCKET = f"{ROOT}/configs/cifar10.py:pocket"
 BASELINE = [0.30, 0.33, 0.29, 0.35]
@@ -56,6 +58,11 @@ def test_differences_are_paired_by_seed_and_their_interval_is_scipys(runs, drawn
     assert table.rows[1][:4] == ("b", "net.norm=False", "4", "34.75 ± 0.96")
     assert table.rows[1][4] == f"+3.00 [{low:+.2f} {high:+.2f}]"
     assert [shown.name for shown in made.figures] == ["errors", "differences"]
+    assert [shown.title for shown in made.figures] == [
+        "Errors of all runs, and their means",
+        "Differences from the first arm, and 95% intervals",
+    ]
+    assert "Note:" not in made.text
     assert "claims" not in made.text  # nobody has made one
 
 
@@ -70,8 +77,10 @@ def test_one_seed_has_no_interval_and_no_shared_seed_no_difference(runs, tmp_pat
 def test_a_run_counts_once_it_has_been_validated(runs, tmp_path, drawn):
     begun = leave(tmp_path / "a-7", [], overrides={"seed": 7, "epochs": 3.0})
     going_on = leave(tmp_path / "a-8", [0.4], overrides={"seed": 8, "epochs": 3.0})
-    ablation.part([runs[0], begun, going_on])
+    made = ablation.part([runs[0], begun, going_on])
     assert [len(arm.values) for arm in drawn[0]] == [2]
+    assert [shown.name for shown in made.figures] == ["errors"]  # one arm differs from none
+    assert ablation.arms([runs[0], begun, going_on]) == {runs[0]: "a", going_on: "a"}
     with pytest.raises(UserError, match="no run that has been validated"):
         ablation.part([begun])
 
@@ -129,3 +138,29 @@ def test_runs_on_different_datasets_are_not_compared(runs, tmp_path):
     other = leave(tmp_path / "other-0", [0.5], overrides={"data.name": "cifar10"})
     with pytest.raises(UserError, match="different datasets"):
         ablation.part([runs[0], other])
+
+
+def test_a_race_is_compared_in_epochs_by_factors(tmp_path, drawn, monkeypatch):
+    errors = {"tanh": [0.7, 0.6, 0.4, 0.2], "relu": [0.4, 0.2, 0.1, 0.0]}
+    runs = [
+        leave(
+            tmp_path / f"{name}-0",
+            [0.5] * 4,
+            train=train,
+            overrides={"net.activation": name},
+            commit=name[0] * 40,
+        )
+        for name, train in errors.items()
+    ]
+    arms = {run.name: experiment.Arm(run.name, record.saved_config(run), {}) for run in runs}
+    race = experiment.Experiment("race", "", "A race", arms, {}, 1, f"{experiment.EPOCHS_TO}0.25")
+    monkeypatch.setattr(results, "experiments", lambda paths: [race])
+    made = ablation.part(runs)
+    assert [shown.title for shown in made.figures] == [
+        "Epochs of all runs, and their means",
+        "Factors by the first arm, and 95% intervals",
+    ]
+    tanh, relu = drawn[0]
+    assert (tanh.values, relu.values) == ([4], [2])
+    assert relu.difference == pytest.approx(np.log(2 / 4))
+    assert made.text.endswith("\nNote: runs of different commits: ttttttt (1), rrrrrrr (1).")

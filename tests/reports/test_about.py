@@ -1,8 +1,15 @@
 """The facts about a run, as its files give them."""
 
+from types import SimpleNamespace
+
+import pytest
 from support.runs import leave
 
-from alexnet.reports.about import config_part, facts
+from alexnet.errors import UserError
+from alexnet.figures import style
+from alexnet.models.build import build
+from alexnet.reports import about
+from alexnet.reports.about import config_part, facts, net_part, provenance_part
 from alexnet.reports.subject import Subject
 
 
@@ -30,3 +37,40 @@ def test_settings_are_words_not_numbers(tmp_path):
     [table] = config_part(Subject(leave(tmp_path / "run", [0.5]))).tables
     assert table.words == len(table.header) == 3
     assert {len(row) for row in table.rows} == {3}
+
+
+def test_without_a_base_every_setting_is_listed(tmp_path, monkeypatch):
+    monkeypatch.setattr(about, "BASE", tmp_path / "base.py")
+    run = leave(tmp_path / "run", [0.5], overrides={"seed": 7, "schedule.milestones": ((2, 0.1),)})
+    [table] = config_part(Subject(run)).tables
+    assert table.words == len(table.header) == 2
+    rows = dict(table.rows)
+    assert (rows["seed"], rows["schedule.milestones"]) == ("7", "((2, 0.1),)")
+
+
+def test_a_net_whose_class_count_no_dataset_tells_is_that_of_the_weights(tmp_path):
+    subject = Subject(leave(tmp_path / "run", [0.5], overrides={"data.name": "folder:/nowhere"}))
+    subject.net = SimpleNamespace(net=build("alexnet", classes=1000))
+    assert net_part(subject).text == "60,965,224 parameters."
+
+
+def test_provenance_is_what_is_known_of_each_command(tmp_path):
+    run = leave(tmp_path / "run", [0.5])
+    [table] = provenance_part(Subject(run)).tables
+    assert table.rows == [("commit", "c" * 40), ("device", "1 x cpu"), ("outcome", "done")]
+    assert table.words == len(table.header) == 2
+    (run / "provenance.json").unlink()
+    with pytest.raises(UserError, match="has no provenance"):
+        provenance_part(Subject(run))
+
+
+def test_curves_are_as_tall_with_a_legend_as_without(tmp_path, monkeypatch):
+    subject, wanted, figures = Subject(leave(tmp_path / "run", [0.5, 0.4])), [], []
+    monkeypatch.setattr(style, "DPI", 30)
+    monkeypatch.setattr(about, "drawn", lambda draw, height: wanted.append((draw, height)))
+    for names in ("aa", "ab" * 4, "abcdefghi"):
+        about.curve_part([(name, subject) for name in names])
+        draw, height = wanted[-1]
+        style.drawn(lambda figure: figures.append(figure) or draw(figure), height)  # noqa: B023
+    tall = [one.axes[0].get_position().height * one.get_figheight() for one in figures[::2]]
+    assert tall == pytest.approx([tall[0]] * 3, abs=0.3)

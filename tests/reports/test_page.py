@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from html.parser import HTMLParser
 
 import numpy as np
@@ -46,7 +47,7 @@ def whole(name: str, runs: int = 1) -> str:
         name,
         f"{name}\n{name}",
         [shown],
-        [Table((name, "n"), [(name, name)], title=name)],
+        [Table((name, "n"), [(name, name)], 1, title=name)],
         Markup("<table><tr><td>a</td></tr></table>"),
     )
     parts = [part, Part(name, missing=name)]
@@ -60,6 +61,12 @@ def test_names_are_text_wherever_they_stand(runs):
     assert evil.attributes == plain.attributes
     assert [text.replace(EVIL, "x") for text in evil.texts] == plain.texts
     assert sum(EVIL in text for text in evil.texts) > 10
+
+
+def test_parts_are_wide_but_those_that_say_otherwise():
+    parts = [Part("a"), Part("b", wide=False), Part("c")]
+    text = page.html("", "", [], [page.Run("run", [], parts)], "")
+    assert re.findall('<section class="(.*)">', text) == ["part wide", "part", "part wide"]
 
 
 @pytest.mark.parametrize("runs", [1, 4])
@@ -85,6 +92,7 @@ def test_figures_are_named_after_their_run(tmp_path):
     found = page.pngs([Part("x", figures=[Shown("loss", "", Drawing(png(3), png(2)))])], runs)
     names = ["loss", "1-a-b-filters", "2-a-b-filters", "3-é-filters", "4-run-filters"]
     assert list(found) == [f"{name}.png" for name in names]
+    assert list(page.pngs([], runs[:2])) == [f"{name}.png" for name in names[1:3]]
     assert page.pngs([], runs[:1]) == {"filters.png": png(1)}
     folder = page.write(tmp_path / "new" / "page.html", "text", found)
     assert folder == tmp_path / "new" / "page_figures"

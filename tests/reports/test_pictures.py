@@ -7,6 +7,7 @@ import pytest
 
 from alexnet.figures import confusion, examples
 from alexnet.figures.style import Drawing
+from alexnet.models.build import build
 from alexnet.reports import pictures
 from alexnet.reports.subject import Outcome
 
@@ -54,6 +55,46 @@ def test_it_counts_which_of_the_shown_images_are_right(wrong, monkeypatch, drawn
     assert part.text.endswith("\nSome are missing.")
     assert "the 5 labels that the net finds most probable" in part.figures[0].title
     assert drawn == [examples.predictions_height(8)]
+    assert not part.wide  # it stands beside the neighbours
+
+
+def test_it_counts_which_neighbours_have_the_class_of_their_image(monkeypatch, drawn):
+    some = subject(LABELS)
+    some.net.net = build("pocket", classes=6)
+    own = LABELS[pictures.chosen(some)]
+
+    def nearest(splits, images, count, split, row):
+        """All of the image's own class, but one."""
+        assert (split, row) == ("train", "relu7")
+        names = [[CLASSES[label]] * (count - 1) + [CLASSES[label - 1]] for label in own]
+        return [[SimpleNamespace(image=None, label=name) for name in line] for line in names]
+
+    monkeypatch.setattr(pictures.features, "nearest", nearest)
+    part = pictures.figure_4_right(some)
+    assert (
+        "40 of 48 neighbours have the class of their image" in part.text
+    )  # 6 each, as in Figure 4
+    assert "outputs of relu7" in part.text
+    assert not part.wide
+
+
+@pytest.mark.parametrize(
+    ("net", "title"),
+    [("alexnet", "First-layer filters, tower above tower"), ("pocket", "First-layer filters")],
+)
+@pytest.mark.parametrize(
+    ("variances", "grey"), [((3000, 0.1, 0.1), True), ((1, 1e-3, 0), False), ((3000, 90, 0), False)]
+)
+def test_filters_of_grey_images_are_said_to_be_grey(net, title, variances, grey, drawn):
+    towers, own = (2 if net == "alexnet" else 1), build(net, classes=6)
+    kernel = np.full((towers, 5, 5, 3, 4), 0.5)
+    about = SimpleNamespace(statistics=SimpleNamespace(eigenvalues=np.float32(variances)))
+    classifier = SimpleNamespace(net=own, params={"conv1": {"kernel": kernel}}, about=about)
+    part = pictures.figure_3(SimpleNamespace(net=classifier))
+    assert part.text.startswith(f"The {4 * towers} filters of conv1.")
+    assert f"Here it is {' and '.join(['0.00'] * towers)}." in part.text
+    assert ("The training images are grey" in part.text) == grey
+    assert [shown.title for shown in part.figures] == [title]
 
 
 def test_the_table_of_mistakes_has_the_ten_most_frequent(drawn):
@@ -67,3 +108,13 @@ def test_the_table_of_mistakes_has_the_ten_most_frequent(drawn):
     assert [row[2] for row in table.rows] == ["3"] * 6 + ["2"] * 4
     assert drawn[1] == confusion.worst_height(6)
     assert pictures.mistakes(subject(LABELS)).tables == []
+
+
+@pytest.mark.parametrize(
+    ("count", "title"),
+    [(20, "Error of each class"), (21, "Error of each class, the 20 worst of 21")],
+)
+def test_the_errors_of_many_classes_are_those_of_the_worst(count, title):
+    some = subject(LABELS)
+    some.net.classes = tuple(map(str, range(count)))
+    assert pictures.mistakes(some).figures[1].title == title

@@ -59,7 +59,7 @@ def draw(figure: Figure, counts_KK: np.ndarray, classes: Sequence[str]) -> None:
 def draw_worst(figure: Figure, errors_K: np.ndarray, classes: Sequence[str]) -> None:
     """A bar for each class's error, at most the 20 largest; a line at the mean of all classes."""
     axes = figure.subplots()
-    descending = np.argsort(-np.nan_to_num(errors_K, nan=-1), kind="stable")
+    descending = np.argsort(-errors_K, kind="stable")
     order = [k for k in descending if not np.isnan(errors_K[k])][:WORST]
     axes.barh(range(len(order)), 100 * errors_K[order], 0.72, alpha=0.85)
     axes.axvline(100 * np.nanmean(errors_K), color="C1", linewidth=1.2)

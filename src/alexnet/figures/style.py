@@ -89,7 +89,6 @@ def _settings(theme: Theme) -> dict[Any, Any]:
         "axes.axisbelow": True,
         "axes.spines.top": False,
         "axes.spines.right": False,
-        "axes.titlesize": 10,
         "axes.prop_cycle": cycler(color=theme["colours"]),
         "figure.facecolor": paper,
         "savefig.facecolor": paper,
@@ -113,8 +112,7 @@ def shades() -> LinearSegmentedColormap:
 
 
 def bare(axes: Axes) -> None:
-    """Removes grid, ticks and frame, for pictures."""
-    axes.grid(False)
+    """Removes ticks, with their grid, and the frame, for pictures."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)

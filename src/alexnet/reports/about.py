@@ -33,7 +33,8 @@ def curve_part(named: list[tuple[str, Subject]]) -> Part:
     found = [Curve(name, subject.rows) for name, subject in named]
     if not any(curve.rows for curve in found):
         raise UserError("nothing has been logged yet")
-    lines = 0 if len({name for name, _ in named}) == 1 else min(curves.MOST, len(named))
+    names = len({name for name, _ in named})
+    lines = min(curves.MOST, names) if names > 1 else 0  # of the legend
     height = 3.1 + 0.17 * lines
     shown = [
         Shown(

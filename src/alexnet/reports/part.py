@@ -30,7 +30,7 @@ class Table(NamedTuple):
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
-    words: int = 1
+    words: int
     title: str = ""
 
 

@@ -29,7 +29,7 @@ class Outcome(NamedTuple):
     labels_N: np.ndarray
 
 
-@dataclasses.dataclass(eq=False)
+@dataclasses.dataclass
 class Subject:
     """A run's workdir; its properties are read when first used, and raise UserError on failure.
 
