@@ -113,6 +113,8 @@ def test_shades_are_shares_of_a_class_and_nothing_crosses_them():
         axes = drawn(confusion.draw, counts, "abc")
     [image] = axes.images
     np.testing.assert_array_equal(image.get_array(), [[0, 1, 0], [0, 0, 0], [0.25, 0, 0.75]])
+    assert to_hex(image.cmap(0.0)) == to_hex(axes.get_facecolor())
+    assert to_hex(image.cmap(1.0)) == to_hex("C0")
     assert not any(line.get_visible() for line in (*axes.get_xgridlines(), *axes.get_ygridlines()))
 
 
@@ -152,6 +154,7 @@ def test_the_worst_classes_are_bars_from_the_top_and_a_line_is_their_mean():
     assert edges[-1] < bottom
     [line] = axes.lines
     np.testing.assert_allclose(line.get_xdata(), 30)
+    assert axes.get_xlabel() == "top-1 error, %; the line is the mean over classes"
 
 
 def test_the_worst_classes_take_a_line_each_up_to_twenty():
