@@ -158,7 +158,7 @@ def test_a_race_is_compared_in_epochs_by_factors(tmp_path, drawn, monkeypatch):
     made = ablation.part(runs)
     assert [shown.title for shown in made.figures] == [
         "Epochs of all runs, and their means",
-        "Factors by the first arm, and 95% intervals",
+        "Factors relative to the first arm, and 95% intervals",
     ]
     tanh, relu = drawn[0]
     assert (tanh.values, relu.values) == ([4], [2])
