@@ -33,6 +33,9 @@ def test_a_copy_reads_and_writes_its_bytes(half_a_second):
     assert rates.copy_rate(4096) == 2 * 4096 / 0.5
     [(x,)] = half_a_second
     assert x.nbytes == 4096
+    rates.copy_rate()
+    _, (usual,) = half_a_second
+    assert 2**27 <= usual.nbytes <= 2**30  # more than caches hold, less than any memory
 
 
 def test_the_fastest_call_counts_and_the_first_does_not(monkeypatch):

@@ -1,8 +1,10 @@
 """What several processes agree on, in one process that makes up the others' answers."""
 
+import contextlib
 import itertools
 import os
 import re
+import signal
 import time
 
 import jax
@@ -69,6 +71,39 @@ def test_settings_that_differ_are_named(others):
     processes.check_same({"seed": 1, "new": 4, "but": 5}, ["but"])
     with pytest.raises(UserError, match="process 0 has new=None, process 1 has new=4"):
         processes.check_same({"seed": 1})
+
+
+def test_alone_a_value_is_what_others_would_get_and_a_signal_counts_at_once(monkeypatch):
+    monkeypatch.setattr(
+        processes.multihost_utils, "process_allgather", lambda _: pytest.fail("nobody is there")
+    )
+    assert processes.gathered({"seeds": (1, 2)}) == [{"seeds": [1, 2]}]
+    interruption = processes.Interruption()
+    assert [interruption.agreed() for _ in range(9)] == [0] * 9
+    interruption.signal = signal.SIGTERM
+    assert interruption.agreed() == signal.SIGTERM
+
+
+@pytest.mark.parametrize("second_ends", [True, False])
+def test_a_second_signal_ends_the_process_or_is_pythons_ctrl_c(monkeypatch, second_ends):
+    ended = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    interruption = processes.Interruption(second_ends)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        interruption._ask(number)
+    assert interruption.signal == signal.SIGINT
+    assert ended == ([128 + signal.SIGTERM] if second_ends else [])
+    interruption._interrupt(signal.SIGINT, None)
+    with contextlib.nullcontext() if second_ends else pytest.raises(KeyboardInterrupt):
+        interruption._interrupt(signal.SIGTERM, None)
+
+
+def test_after_a_run_signals_do_what_they_did_before():
+    numbers = [getattr(signal, name) for name in processes.SIGNALS if hasattr(signal, name)]
+    before = [signal.getsignal(number) for number in numbers]
+    with processes.Interruption():
+        assert [signal.getsignal(number) for number in numbers] != before
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 @pytest.mark.parametrize(

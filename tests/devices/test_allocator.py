@@ -93,6 +93,7 @@ def test_other_systems_are_left_alone(started, monkeypatch):
 )
 def test_our_commands_are_recognised(line, argv0):
     assert runtime.is_command([argv0], line.split())
+    assert runtime.is_command([argv0, "--workdir=x"], [*line.split(), "--workdir=x"])
 
 
 @pytest.mark.parametrize(

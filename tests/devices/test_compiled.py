@@ -2,6 +2,7 @@
 
 import os
 
+import jax
 import pytest
 from jax._src.lru_cache import LRUCache
 
@@ -23,3 +24,36 @@ def test_a_process_killed_in_between_leaves_no_torn_entry(tmp_path, monkeypatch)
     cache.put("step", b"compiled")  # as JAX does with a step that it could not read
     assert cache.get("step") == b"compiled"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.fixture
+def no_choice(monkeypatch, tmp_path):
+    """A user who has chosen no folder; what the command sets is undone."""
+    chosen = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", None)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    yield
+    jax.config.update("jax_compilation_cache_dir", chosen)
+
+
+@pytest.mark.usefixtures("no_choice")
+def test_compiled_steps_are_kept_at_home_or_where_the_user_says(tmp_path, monkeypatch):
+    runtime.cache_compilations()
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / ".cache/alexnet")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "fast"))
+    runtime.cache_compilations()  # a choice that stands
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / ".cache/alexnet")
+    jax.config.update("jax_compilation_cache_dir", None)
+    runtime.cache_compilations()
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / "fast/alexnet")
+    assert (tmp_path / "fast/alexnet").is_dir()
+
+
+@pytest.mark.usefixtures("no_choice")
+def test_a_folder_that_is_not_writable_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    runtime.cache_compilations()
+    assert jax.config.jax_compilation_cache_dir is None
+    said = "compiled steps are not kept (Permission denied): set XDG_CACHE_HOME\n"
+    assert capsys.readouterr().err == said

@@ -3,8 +3,10 @@
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec as P
 
 from alexnet.devices import mesh
 from alexnet.errors import UserError
@@ -30,6 +32,52 @@ def test_impossible_meshes_are_refused(towers, batch, data, tower, message):
 def test_one_device_is_all_of_the_mesh():
     found = mesh.make(towers=2, batch_size=8, data=1, tower=1)
     assert dict(found.shape) == {"data": 1, "tower": 1}
+
+
+def test_unless_told_otherwise_it_takes_all_devices(monkeypatch):
+    class Device:
+        process_index, platform = 0, "cpu"
+
+        def __init__(self, number: int):
+            self.id = number
+
+    four = [Device(number) for number in range(4)]
+    monkeypatch.setattr(jax, "devices", lambda: four[::-1])
+    found = mesh.make(towers=2, batch_size=8)
+    assert found.devices.tolist() == [four[:2], four[2:]]  # the towers of an image are neighbours
+    assert dict(found.shape) == {"data": 2, "tower": 2}
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [
+        ({"data": 1, "tower": 1}, None),
+        ({"data": 1, "tower": 2}, {"tower"}),
+        ({"data": 2, "tower": 1}, {"data"}),
+        ({"data": 4, "tower": 2}, {"data", "tower"}),
+    ],
+)
+def test_only_axes_of_several_devices_are_split(monkeypatch, shape, axes):
+    monkeypatch.setattr(jax, "shard_map", lambda f, **how: how)
+    found = mesh.split(SimpleNamespace(shape=shape), max, P("data"), P("tower"))
+    if axes is None:
+        assert found is max
+        return
+    specs = [P(name if name in axes else None) for name in ("data", "tower")]
+    assert found["axis_names"] == axes
+    assert [found["in_specs"], found["out_specs"]] == specs
+
+
+def test_a_batch_in_parts_has_each_image_once():
+    one = mesh.make(towers=2, batch_size=6)
+    batch = {"image": jnp.arange(12).reshape(6, 2), "label": jnp.arange(6)}
+    assert list(mesh.parts(one, 1, batch)) == [batch]
+    found = list(mesh.parts(one, 3, batch))
+    assert [part["label"].tolist() for part in found] == [[0, 1], [2, 3], [4, 5]]
+    assert [part["image"].tolist() for part in found] == batch["image"].reshape(3, 2, 2).tolist()
+    two = SimpleNamespace(shape={"data": 2})  # devices with images 0 to 2 and 3 to 5
+    found = [part["label"].tolist() for part in mesh.parts(two, 3, batch)]
+    assert found == [[0, 3], [1, 4], [2, 5]]
 
 
 def of_processes(processes: list[list[int]]) -> SimpleNamespace:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 
+import jax
 import pytest
 from support.faults import until
 from support.processes import free_port, start
@@ -161,6 +162,7 @@ def test_the_mistake_of_one_process_ends_both(data_dir, tmp_path):
         ({"coordinator": "localhost"} | SECOND, "=localhost: write HOST:PORT, such as"),
         ({"coordinator": ":"} | SECOND, "=:: write HOST:PORT"),
         ({"coordinator": "localhost:"} | SECOND, "write HOST:PORT"),
+        ({"coordinator": "localhost:0"} | SECOND, "write HOST:PORT"),
         ({"coordinator": "localhost:70000"} | SECOND, "write HOST:PORT"),
         ({"coordinator": "localhost:²"} | SECOND, "write HOST:PORT"),
         ({"coordinator": "no.such.invalid:80"} | SECOND, "unknown host no.such.invalid"),
@@ -170,6 +172,30 @@ def test_the_mistake_of_one_process_ends_both(data_dir, tmp_path):
 def test_options_that_do_not_go_together(options, message):
     with pytest.raises(UserError, match=message):
         processes.join(**options)
+
+
+@pytest.mark.parametrize(
+    ("coordinator", "expected"),
+    [("127.0.0.1:1", ("127.0.0.1", 1)), ("127.0.0.1:65535", ("127.0.0.1", 65535))],
+)
+def test_every_port_can_be_named(coordinator, expected):
+    assert processes.address(coordinator) == expected
+
+
+def test_virtual_devices_are_cpus_as_many_as_asked_for(monkeypatch):
+    asked = {}
+    monkeypatch.setattr(jax.config, "update", asked.__setitem__)  # or jax would keep it
+    processes.join(cpu_devices="3")
+    assert asked == {"jax_platforms": "cpu", "jax_num_cpu_devices": 3}
+
+
+def test_nothing_waits_on_once_all_have_joined():
+    with processes._waiting("auto"):
+        timers = [one for one in threading.enumerate() if isinstance(one, threading.Timer)]
+        assert len(timers) == 2
+    for timer in timers:
+        timer.join(5)
+        assert not timer.is_alive()  # or it would end the run in the midst of its training
 
 
 def test_process_0_says_whom_it_waits_for_and_ends():

@@ -34,3 +34,13 @@ def test_a_stage_gets_its_images_in_order_and_no_more_than_size(size, sizes):
     assert seen == sizes
     np.testing.assert_array_equal(xs, [x_BHWC + 1, x_BHWC + 2])
     np.testing.assert_array_equal(named["name"], examples_B)
+
+
+@pytest.mark.parametrize(("size", "programs"), [(4, 2), (5, 0), (6, 0)])
+def test_in_training_chunks_are_compiled_apart_and_a_whole_batch_is_not(size, programs):
+    x_BHWC, examples_B = jnp.zeros((5, 1, 1, 6)), jnp.arange(5)
+
+    def maps(x_BHWC):
+        return chunks.in_chunks(lambda x, y: (x * 2, y), x_BHWC, examples_B, True, size)
+
+    assert str(jax.make_jaxpr(maps)(x_BHWC)).count("inlined") == programs

@@ -48,6 +48,30 @@ def test_a_line_for_each_job_that_ends_and_one_every_minute(monkeypatch, capsys)
         assert line.startswith("b-0 at 25%; 1 of 2 done, 1 running")
 
 
+def test_where_there_is_room_jobs_stay_in_order():
+    jobs = [job("a-0", "done", error=0.5), job("b-0", "running"), job("c-0", "failed")]
+    shown = board.Board(jobs)
+    for room, expected in ((3, ["a-0", "b-0", "c-0"]), (2, ["b-0", "c-0"])):
+        assert [line.split()[0] for line in shown.table(room)[1:]] == expected
+
+
+def test_a_terminal_shows_the_jobs_as_they_change(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    jobs = [job("a-0", "running", epoch=1.0)]
+    with board.Board(jobs) as shown:
+        shown.show(None)
+        assert "1.0 of 4" in terminal.getvalue()
+        jobs[0].state, jobs[0].error = "done", 0.25
+    assert "25.00%" in terminal.getvalue()
+    assert "1 of 1 done" in terminal.getvalue()
+
+
 def test_a_line_is_in_the_file_at_once(monkeypatch):
     file = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(file))

@@ -13,6 +13,7 @@ from alexnet.sweeps.experiment import Claim
     ("claim", "ratio", "text"),
     [
         (None, False, ""),
+        (Claim(""), False, "-"),
         (Claim("", target=18.2), False, "18.2%"),
         (Claim("", target=18), True, "18%"),
         (Claim("", effect=1.4), False, "+1.4"),

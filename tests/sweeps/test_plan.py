@@ -153,9 +153,13 @@ def test_a_plan_is_read_again(tmp_path):
     [found] = plan.saved(tmp_path)
     assert (found["cores"], found["seeds_run"], found["experiment"].name) == (2, [0, 1], "mine")
     plan.check_workdir(tmp_path)
-    (tmp_path / "sweeps/mine-small.json").write_text("{")
-    with pytest.raises(UserError, match=r"mine-small.json is damaged .*: delete it"):
-        plan.saved(tmp_path)
+    kept = tmp_path / "sweeps/mine-small.json"
+    wrong = json.loads(kept.read_text()) | {"cores": "two"}
+    del wrong["crc32"]
+    for text in ("{", json.dumps(wrong)):
+        kept.write_text(text)
+        with pytest.raises(UserError, match=r"mine-small.json is damaged .*: delete it"):
+            plan.saved(tmp_path)
 
 
 def test_the_cores_that_a_sweep_began_with_stay(tmp_path):

@@ -60,9 +60,10 @@ def test_files_that_are_kept_say_the_same_and_nothing_of_the_machine(tmp_path):
     leave(tmp_path / "a-0", [0.5, 0.4], train=[0.7], overrides=overrides, contents={"train": "d"})
     before = read(tmp_path)["a-0"]
     for _ in range(2):  # the second replaces what the first has written
-        [file] = results.collect([before], tmp_path / "kept")
+        [file] = results.collect([before], tmp_path / "for/the/paper")
     assert "/home" not in file.read_text()
-    after = read(tmp_path / "kept")["a-0"]
+    after = read(tmp_path / "for")["a-0"]
+    assert after.config["init_from"] == "arm:pre"
     assert results.essence(after.config) == results.essence(before.config)
     for name in ("seed", "last", "best", "curve", "dataset", "about"):
         assert getattr(after, name) == getattr(before, name), name
@@ -165,6 +166,7 @@ def test_rows_for_a_data_frame(tmp_path):
     leave(tmp_path / "b-1", [0.3], overrides={"seed": 1, "net.norm": False})
     rows = {row["name"]: row for row in alexnet.read_results(tmp_path)}
     assert rows["a-0"]["top1_error"] == 0.4
+    assert rows["a-0"]["views"] == "centre"
     assert rows["b-1"]["config.net.norm"] is False
     assert rows["a-0"].keys() == rows["b-1"].keys()
     assert all(not isinstance(value, dict) for row in rows.values() for value in row.values())

@@ -1,5 +1,6 @@
 """Shares of cores and GPUs, and the progress that is read from a run."""
 
+import dataclasses
 import io
 import os
 import sys
@@ -25,7 +26,16 @@ def test_no_core_is_in_two_shares(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {7, 2, 3, 5, 4})
     assert runner.shares(2, 2) == [[2, 3], [4, 5]]
     assert runner.shares(3, 2) == [[], [], []]  # too few: they share all
+    assert runner.shares(1, 5) == [[2, 3, 4, 5, 7]]
     assert runner.cpu_count() == 5
+
+
+def test_where_a_process_cannot_choose_its_cores_all_workers_share_them(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert runner.shares(2, 2) == [[], []]
+    for counted, expected in ((6, 6), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda counted=counted: counted)
+        assert runner.cpu_count() == expected
 
 
 def test_gpus_are_dealt_out(monkeypatch, tmp_path):
@@ -43,6 +53,18 @@ def test_gpus_are_dealt_out(monkeypatch, tmp_path):
     assert runner.gpu_shares(2, tmp_path) == [{"CUDA_VISIBLE_DEVICES": gpus} for gpus in "35"]
     monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "true")  # the user's choice
     assert runner.gpu_shares(5, tmp_path) == [{"XLA_PYTHON_CLIENT_PREALLOCATE": "true"}] * 5
+
+
+def test_an_arm_is_checked_once_and_only_if_it_has_a_run_to_train(tmp_path, monkeypatch):
+    asked, average = [], job("mean-0")
+    monkeypatch.setattr(
+        runner.Runner, "_ask_first", lambda _, request: asked.append(request) or {"steps": 7}
+    )
+    average.item = dataclasses.replace(average.item, views="centre")
+    jobs = [job("a-0", "done"), job("b-0", "begun"), job("b-1"), average]
+    runner.Runner(jobs, tmp_path, 1, lambda place: None).check()
+    assert asked == [{"check": jobs[1].item.config.to_dict()}]
+    assert [one.steps for one in jobs] == [0, 7, 7, 0]
 
 
 def test_progress_is_read_from_the_log(tmp_path):
@@ -79,12 +101,12 @@ def test_the_table_fits_a_terminal_and_says_what_counts():
 def test_the_time_that_is_left(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(board.time, "monotonic", lambda: now[0])
-    jobs = [job("a-0", "done", steps=100), job("b-0", "running", steps=100), job("c-0", steps=100)]
+    jobs = [job("a-0", "done", steps=100), job("b-0", "running", steps=100), job("c-0", steps=300)]
     shown = board.Board(jobs)
     assert shown.seconds_left() is None
-    jobs[1].epoch, now[0] = 2.0, 130.0  # 50 steps in 30 s, and 150 to go
-    assert shown.seconds_left() == pytest.approx(90.0)
-    assert shown.summary() == "1 of 3 done, 1 running, ETA 0:01:30"
+    jobs[1].epoch, now[0] = 2.0, 130.0  # 50 steps in 30 s, and 350 to go
+    assert shown.seconds_left() == pytest.approx(210.0)
+    assert shown.summary() == "1 of 3 done, 1 running, ETA 0:03:30"
 
 
 def test_runs_are_labelled_for_trackers_unless_the_user_has(monkeypatch, tmp_path):

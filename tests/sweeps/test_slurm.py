@@ -68,14 +68,15 @@ def test_runs_that_need_no_other_are_submitted_once(tmp_path, monkeypatch):
     cluster = Cluster({"1": "RUNNING", "2": "FAILED"})
     monkeypatch.setitem(sys.modules, "submitit", cluster)
     config = load_config(DIGITS)
-    slurm.submit([], tmp_path, 1)
-    jobs = tmp_path / "slurm/jobs.json"
+    workdir = tmp_path / "new"
+    slurm.submit([], workdir, 1)
+    jobs = workdir / "slurm/jobs.json"
     jobs.write_text(json.dumps({"a-0": "1", "a-1": "2"}))
     average = dataclasses.replace(item("mean-0", config), views="centre")
     items = [item("a-0", config), item("a-1", config), item("b-0", config, ("a-0",)), average]
-    [job] = slurm.submit(items, tmp_path, 3, partition="gpu")
+    [job] = slurm.submit(items, workdir, 3, partition="gpu")
     [task] = cluster.tasks
-    assert task.request == {"folder": str(tmp_path / "a-1"), "config": config.to_dict()}
+    assert task.request == {"folder": str(workdir / "a-1"), "config": config.to_dict()}
     assert json.loads(jobs.read_text()) == {"a-0": "1", "a-1": job.job_id}
     found = {key: cluster.options[key] for key in ("cpus_per_task", "slurm_partition", "cluster")}
     assert found == {"cpus_per_task": 3, "slurm_partition": "gpu", "cluster": "slurm"}

@@ -94,6 +94,7 @@ def test_verdicts(found, effect, expected):
         (0.1, 9.0, 1, SUPPORTED),
         (-0.1, 9.0, 1, CANNOT_TELL),
         (-9.0, -0.1, 1, CONTRADICTED),
+        (-0.5, 0.5, 1, CANNOT_TELL),
         (-9.0, -0.1, -1, SUPPORTED),
         (0.1, 9.0, -1, CONTRADICTED),
     ],

@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import math
 import os
 import signal
 import sys
@@ -67,7 +68,7 @@ def test_a_run_that_fails_leaves_its_reason(
 def test_an_average_is_over_the_nets_probabilities(tmp_path, trained, monkeypatch):
     """One net is sure of class 0, two lean to class 1: together they take class 0."""
     labels_N, p_KN = np.array([0]), {"a-0": (0.9, 0.1), "a-1": (0.4, 0.6), "a-2": (0.4, 0.6)}
-    seen = []
+    seen, mean = [], (0.9 + 0.4 + 0.4) / 3  # of class 0
 
     class Net:
         def __init__(self, folder, which):
@@ -84,6 +85,7 @@ def test_an_average_is_over_the_nets_probabilities(tmp_path, trained, monkeypatc
     found = json.loads((tmp_path / "mean-0" / plan.EVALUATION).read_text())
     assert seen == [(tmp_path / name, "last") for name in p_KN]
     assert (found["top1_error"], found["of"], found["views"]) == (0.0, list(p_KN), "centre")
+    assert found["loss"] == pytest.approx(-math.log(mean))
 
 
 def test_a_config_is_checked_before_anything_is_made(tmp_path):
@@ -116,7 +118,8 @@ class Input:
 
 @pytest.mark.parametrize("patient", [True, False])
 def test_input_that_ends_stops_the_run_under_way(monkeypatch, patient):
-    done, stopped, killed = threading.Event(), threading.Event(), []
+    done, stopped = threading.Event(), threading.Event()
+    killed, handled, answered = [], [], []
     count = itertools.count(1)
 
     def answer(request, programs):
@@ -135,11 +138,17 @@ def test_input_that_ends_stops_the_run_under_way(monkeypatch, patient):
             return super().write(text)
 
     answers = Answers()
+
+    def fdopen(descriptor, *_, **__):
+        answered.append(os.path.sameopenfile(descriptor, 1))
+        os.close(descriptor)
+        return answers
+
     monkeypatch.setattr(worker, "answer", answer)
     monkeypatch.setattr(worker.runtime, "cache_compilations", lambda: None)
     monkeypatch.setattr(worker.provenance, "commit", lambda: None)
-    monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(os, "fdopen", lambda *_, **__: answers)
+    monkeypatch.setattr(worker.signal, "signal", lambda *how: handled.append(how))
+    monkeypatch.setattr(os, "fdopen", fdopen)
     monkeypatch.setattr(os, "kill", kill)
     monkeypatch.setattr(sys, "argv", ["worker"])
     monkeypatch.setattr(sys, "stdin", Input(done if patient else None))
@@ -148,4 +157,6 @@ def test_input_that_ends_stops_the_run_under_way(monkeypatch, patient):
     main.join(30)
     assert not main.is_alive()
     assert answers.getvalue() == '{"seconds": 1}\n{"seconds": 2}\n'
+    assert answered == [True]  # on standard output
+    assert handled == [(signal.SIGINT, signal.SIG_IGN)]
     assert killed == ([] if patient else [(os.getpid(), signal.SIGTERM)])

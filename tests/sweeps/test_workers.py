@@ -1,5 +1,7 @@
 """Processes that answer requests, with a program of a few lines in place of a training."""
 
+import os
+import signal
 import sys
 
 import pytest
@@ -36,6 +38,7 @@ def test_a_request_has_its_answer(worker):
         assert worker.doing == number
         answer = {"folder": f"a-{number}", "cores": "3", "cpus": ["2", "5"]}
         assert ended(worker) == (worker, answer)
+    assert os.getsid(worker.process.pid) == worker.process.pid  # Ctrl-C does not reach it
     assert list(workers.wait([worker], 0.01)) == []
 
 
@@ -57,4 +60,5 @@ def test_a_process_that_ends_has_died_with_its_status(worker, status):
 
 def test_a_process_that_is_killed_has_died_of_its_signal(worker):
     worker.kill()
+    assert worker.process.returncode == -signal.SIGKILL  # it has ended already
     assert ended(worker).answer == {"died": "its process ended by SIGKILL"}
