@@ -218,6 +218,8 @@ def test_a_failure_stops_nothing_else_and_is_tried_again_when_asked(tmp_path, ca
     with pytest.raises(SystemExit):
         sweep.main([*argv, "--retry"])
     assert order(tmp_path / "out")[3:] == ["bad-0", "dead-0", "ten-0"]
+    failed = [path.parent.name for path in (tmp_path / "out").glob(f"*/{plan.FAILURE}")]
+    assert failed == ["dead-0"]
 
 
 @pytest.mark.usefixtures("fake")

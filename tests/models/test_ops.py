@@ -80,9 +80,15 @@ def test_response_norm_and_its_gradient_are_those_of_the_definition(ops, over, s
 @both
 def test_response_norm_of_three_maps_by_hand(ops):
     # k 1, scale 1, beta 1: 1/(1+1+4), 2/(1+1+4+9), 3/(1+4+9)
-    x = jnp.array([1.0, 2.0, 3.0]).reshape(1, 1, 1, 3)
-    found = ops.response_norm(x, 3, 1.0, 1.0, 1.0).ravel()
-    np.testing.assert_allclose(found, [1 / 6, 2 / 15, 3 / 14], rtol=1e-6)
+    x = np.array([1.0, 2.0, 3.0]).reshape(1, 1, 1, 3)
+    found, gradient = value_and_gradients(
+        lambda x: ops.response_norm(x, 3, 1.0, 1.0, 1.0), x, np.ones_like(x)
+    )
+    np.testing.assert_allclose(found.ravel(), [1 / 6, 2 / 15, 3 / 14], rtol=1e-6)
+    # a quotient's derivative: 1/6 - 2 * 1 * (1/6^2 + 2/15^2), and so on
+    a, b, c = 1 / 6**2, 2 / 15**2, 3 / 14**2
+    expected = [1 / 6 - 2 * (a + b), 1 / 15 - 4 * (a + b + c), 1 / 14 - 6 * (b + c)]
+    np.testing.assert_allclose(gradient.ravel(), expected, rtol=1e-5)
 
 
 @both

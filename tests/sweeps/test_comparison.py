@@ -15,7 +15,7 @@ from support.tiny import ROOT
 import alexnet
 from alexnet import compare
 from alexnet.errors import UserError
-from alexnet.sweeps import comparison, formats, plan, results
+from alexnet.sweeps import comparison, formats, plan, results, statistics
 from alexnet.sweeps.experiment import Arm, Claim, Experiment
 from alexnet.training.setup import load_config
 
@@ -28,7 +28,7 @@ def experiment(scale: str = "small", effect: float | None = 1.4, **more) -> Expe
         name: Arm(name, load_config(DIGITS, {"epochs": 2.0} | overrides), overrides)
         for name, overrides in (("baseline", {}), ("no_lrn", {"net.norm": False}))
     }
-    claims = {"no_lrn": Claim("LRN", effect=effect)}
+    claims = {"no_lrn": Claim("LRN", paper="1.4%", log="-", effect=effect)}
     return Experiment("lrn", scale, "LRN.", arms, claims, 5, source=f"lrn.py:{scale}", **more)
 
 
@@ -130,13 +130,14 @@ def test_it_is_readable_in_80_columns(tmp_path, capsys):
         "1 of 1 claims with 5 pairs or more look supported. If no arm differed from its\n"
         "baseline, about 0.03 would by chance." in text
     )
-    assert "  no_lrn: net.norm=False" in text
+    assert "  no_lrn: net.norm=False; paper: 1.4%\n" in text
 
 
 def test_other_formats(tmp_path, capsys):
     folder = fill(tmp_path / "a")
     found = list(csv.DictReader(io.StringIO(run(capsys, folder, "--format=csv"))))
     assert [line["arm"] for line in found] == ["baseline", "no_lrn"]
+    assert [line["pairs"] for line in found] == ["0", "5"]
     assert found[1]["verdict"] == "supported"
     assert "| no_lrn | 5 | 32.88 ± " in run(capsys, folder, "--format=markdown")
 
@@ -168,8 +169,23 @@ def test_commits_and_cores_that_differ_are_noted(tmp_path, capsys):
 def test_different_images_under_one_name_are_not_compared(tmp_path):
     folder = fill(tmp_path / "a", contents={"validation": "x"})
     (folder / "no_lrn-0/dataset/info.json").write_text('{"contents": {"validation": "y"}}')
-    with pytest.raises(UserError, match="saw different validation images of digits"):
+    with pytest.raises(UserError, match="baseline-0 and no_lrn-0 saw different validation"):
         compare.main([str(folder)])
+
+
+@pytest.mark.parametrize(
+    ("low", "smallest", "n", "verdict"),
+    [
+        (-0.2, 1.0, 5, "supported"),
+        (-3.0, 1.0, 5, "supported"),  # better than the target
+        (0.1, 1.0, 5, "contradicted"),
+        (0.1, 1.01, 5, "cannot tell"),  # these runs could not show a difference of a point
+        (0.1, 1.0, 4, "cannot tell"),
+    ],
+)
+def test_a_nets_error_is_judged_to_a_point(low, smallest, n, verdict):
+    found = statistics.Estimate(n, low + 0.3, 0.2, low, low + 0.6, smallest)
+    assert comparison._reached(found) == verdict
 
 
 def test_runs_of_different_datasets_are_not_mixed(tmp_path):

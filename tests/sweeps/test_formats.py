@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from alexnet.sweeps import formats
-from alexnet.sweeps.experiment import Claim
+from alexnet.sweeps.comparison import Table
+from alexnet.sweeps.experiment import Claim, Experiment
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,15 @@ from alexnet.sweeps.experiment import Claim
 )
 def test_what_is_claimed(claim, ratio, text):
     assert formats.claim_of(SimpleNamespace(claim=claim), ratio) == text
+
+
+@pytest.mark.parametrize(
+    ("scale", "more"), [("small", []), ("digits", ["(a demonstration: no verdicts)"])]
+)
+def test_a_demonstration_says_that_it_judges_nothing(scale, more):
+    experiment = Experiment("lrn", scale, "LRN.", {}, {}, 5, source=f"lrn.py:{scale}")
+    titled = formats._titled(Table(experiment, "CIFAR-10", [], []))
+    assert titled == [f"lrn.py:{scale}, CIFAR-10: LRN.", *more]
 
 
 @pytest.mark.parametrize(("direction", "text"), [(1, "above"), (-1, "below"), (0, "-")])
