@@ -131,6 +131,7 @@ def test_it_is_readable_in_80_columns(tmp_path, capsys):
         "baseline, about 0.03 would by chance." in text
     )
     assert "  no_lrn: net.norm=False; paper: 1.4%\n" in text
+    assert "note:" not in text  # nothing is wrong with these runs
 
 
 def test_other_formats(tmp_path, capsys):
