@@ -21,9 +21,10 @@ print(tensorflow.STUB)
 def test_training_imports_neither_tensorflow_nor_tfds(digits, digits_dir, tmp_path):
     (tmp_path / "tensorflow").mkdir()
     (tmp_path / "tensorflow" / "__init__.py").write_text("STUB = 'importable'\n")
+    paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
         [sys.executable, "-c", READ_BATCHES, digits_dir],
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
         capture_output=True,
         text=True,
         check=True,
