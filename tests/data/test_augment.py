@@ -186,7 +186,9 @@ def test_place_reflection_and_noise_are_independent():
 def noise(augmentation: Augmentation, batch: int = 20_000, **options) -> np.ndarray:
     """The noise that is added to each of many grey images."""
     stored = np.full((batch, 2, 2, 3), 100, np.uint8)
-    found = np.array(train(stored, jax.random.key(0), augmentation, statistics(2, 100.0), **options))
+    found = np.array(
+        train(stored, jax.random.key(0), augmentation, statistics(2, 100.0), **options)
+    )
     assert (found == found[:, :1, :1]).all()  # the same at every pixel
     return found[:, 0, 0].astype(float)
 
