@@ -447,14 +447,14 @@ def test_a_store_on_a_read_only_file_system(pets, tmp_path, changed):
 
 def test_a_read_only_store_can_be_used(pets, tmp_path, monkeypatch):
     name = f"folder:{pets}"
-    made = ensure(name, str(tmp_path), 16)
+    made = ensure(name, str(tmp_path), 32)
 
     def refuse(*_):
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    assert ensure(name, str(tmp_path), 16).contents == made.contents
-    assert prepare(name, str(tmp_path), 16).contents == made.contents
+    assert ensure(name, str(tmp_path), 32).contents == made.contents
+    assert prepare(name, str(tmp_path)).path == made.path  # 32 pixels are enough
 
 
 def test_a_damaged_list_of_left_out_files_is_made_again(pets, tmp_path):
