@@ -164,8 +164,10 @@ def test_copies_are_counted(pets, tmp_path):
 
 
 def test_ensure_makes_what_needs_no_download(pets, tmp_path):
+    assert preparing.class_count(f"folder:{pets}", str(tmp_path), 16) is None  # not known yet
     store = ensure(f"folder:{pets}", str(tmp_path), 16)
     assert store.classes == ("cats", "dogs")
+    assert preparing.class_count(f"folder:{pets}", str(tmp_path), 16) == 2
     again = ensure(f"folder:{pets}", str(tmp_path), 16)
     assert (again.path / "info.json").stat().st_mtime_ns == (
         store.path / "info.json"
