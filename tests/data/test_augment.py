@@ -47,8 +47,8 @@ def numbered(batch: int, side: int) -> np.ndarray:
 
 
 @functools.partial(jax.jit, static_argnums=2)
-def train(images, key, augmentation, statistics, noise_on=1.0, examples_B=None):
-    return augment.training_inputs(images, key, augmentation, statistics, noise_on, examples_B)
+def train(images, key, augmentation, statistics, **options):
+    return augment.training_inputs(images, key, augmentation, statistics, **options)
 
 
 def views(
@@ -183,10 +183,12 @@ def test_place_reflection_and_noise_are_independent():
 # --- Colour noise ---------------------------------------------------------------------------------
 
 
-def noise(augmentation: Augmentation, batch: int = 20_000, noise_on: float = 1.0) -> np.ndarray:
+def noise(augmentation: Augmentation, batch: int = 20_000, **options) -> np.ndarray:
     """The noise that is added to each of many grey images."""
     stored = np.full((batch, 2, 2, 3), 100, np.uint8)
-    found = np.array(train(stored, jax.random.key(0), augmentation, statistics(2, 100.0), noise_on))
+    found = np.array(
+        train(stored, jax.random.key(0), augmentation, statistics(2, 100.0), **options)
+    )
     assert (found == found[:, :1, :1]).all()  # the same at every pixel
     return found[:, 0, 0].astype(float)
 
@@ -224,7 +226,7 @@ def test_noise_can_be_turned_off_at_run_time():
     assert (noise(Augmentation(2), batch=10, noise_on=0.0) == 0).all()
     stored = images(4, 9)
     augmentation = Augmentation(5, divide_by_noise=True)
-    off = train(stored, jax.random.key(0), augmentation, statistics(9, 100), 0.0)
+    off = train(stored, jax.random.key(0), augmentation, statistics(9, 100), noise_on=0.0)
     never = train(stored, jax.random.key(0), plain(5), statistics(9, 100))
     np.testing.assert_array_equal(off, never)
 

@@ -98,6 +98,7 @@ def test_exif_orientation_is_followed_only_when_asked():
     turned = np.rot90(np.asarray(picture), -1)
     png = encoded(picture, exif=exif)
     np.testing.assert_array_equal(square_pixels(png, 48), np.asarray(picture))
+    np.testing.assert_array_equal(square(Image.open(io.BytesIO(png)), 48), np.asarray(picture))
     np.testing.assert_array_equal(square_pixels(png, 48, upright=True), turned)
     jpeg = encoded(picture, "JPEG", quality=95, exif=exif)
     assert np.abs(square_pixels(jpeg, 48, upright=True).astype(int) - turned).mean() < 4

@@ -122,6 +122,8 @@ def test_a_process_may_have_filling_only(digits):
     batch = next(eval_batches(digits, "validation", batch_size=800, part=1, parts=2))
     assert batch["image"].shape == (400, 8, 8, 3)
     assert (batch["label"] == -1).all()
+    first = next(eval_batches(digits, "validation", batch_size=800, parts=2))  # of the first part
+    assert (first["label"][:359] >= 0).all()
 
 
 @pytest.mark.parametrize(("batch_size", "processes"), [(0, 1), (-4, 2), (10, 3)])

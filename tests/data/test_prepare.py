@@ -83,6 +83,18 @@ def test_images_that_cannot_be_read_are_left_out(pets, tmp_path):
     assert "dogs/99.png (not a known image format)" in made.inventory.unreadable
 
 
+def test_photos_in_a_folder_are_stored_upright(pets, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown after a quarter turn clockwise
+    photo = np.zeros((16, 16, 3), np.uint8)
+    photo[:8] = 255  # the upper half, which the turn moves to the right
+    Image.fromarray(photo).save(pets / "cats" / "photo.png", exif=exif)
+    made = prepare(f"folder:{pets}", str(tmp_path), 16, progress=False)
+    stored = np.concatenate([made.read(split, range(n))[0] for split, n in made.counts.items()])
+    [image] = stored[stored[..., 2].any((1, 2))]  # the others have no blue
+    np.testing.assert_array_equal(image, np.rot90(photo, -1))
+
+
 def test_too_many_unreadable_images_stop_it(pets, tmp_path):
     for number in range(12):
         (pets / "dogs" / f"bad{number:02}.png").write_bytes(b"this is no image")
@@ -152,8 +164,10 @@ def test_copies_are_counted(pets, tmp_path):
 
 
 def test_ensure_makes_what_needs_no_download(pets, tmp_path):
+    assert preparing.class_count(f"folder:{pets}", str(tmp_path), 16) is None  # not known yet
     store = ensure(f"folder:{pets}", str(tmp_path), 16)
     assert store.classes == ("cats", "dogs")
+    assert preparing.class_count(f"folder:{pets}", str(tmp_path), 16) == 2
     again = ensure(f"folder:{pets}", str(tmp_path), 16)
     assert (again.path / "info.json").stat().st_mtime_ns == (
         store.path / "info.json"
@@ -275,6 +289,17 @@ def test_impossible_sizes_and_qualities(tmp_path):
         prepare("digits", str(tmp_path), 32, quality=101)
 
 
+def test_limits_from_the_least_to_the_most():
+    for limits in ((1, 0), (1, 1), (None, None)):
+        found = preparing._limits(*limits)
+        assert (found.get("max_pixels"), found.get("max_bad")) == limits
+    with pytest.raises(UserError, match="max_pixels=0: must be at least 1"):
+        preparing._limits(0, None)
+    for share in (-0.1, 1.1):
+        with pytest.raises(UserError, match=rf"max_bad={share}: a share, from 0 to 1"):
+            preparing._limits(None, share)
+
+
 def test_unknown_names_get_the_nearest_known(tmp_path):
     with pytest.raises(UserError, match="name='cifar1': unknown dataset; did you mean 'cifar10'"):
         prepare("cifar1", str(tmp_path))
@@ -304,7 +329,8 @@ def test_imagenet_without_an_archive(tmp_path):
 def test_failures_of_tfds_become_one_line(tmp_path, monkeypatch, raised, message):
     import tensorflow_datasets as tfds
 
-    def fail(*_, **__):
+    def fail(*_, download_config, **__):
+        assert not download_config.try_download_gcs  # Google's copies need other libraries
         raise raised
 
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
@@ -314,6 +340,7 @@ def test_failures_of_tfds_become_one_line(tmp_path, monkeypatch, raised, message
 
 
 def test_datasets_without_a_validation_split(tmp_path, digits_dir, digits):
+    assert named.is_prepared("digits", digits_dir)
     raw = named.open_raw("digits", digits_dir)
     assert {split: len(part) for split, part in raw.splits.items()} == digits.counts
     assert raw.splits["train"][0][0].startswith(b"\x89PNG")
@@ -422,14 +449,14 @@ def test_a_store_on_a_read_only_file_system(pets, tmp_path, changed):
 
 def test_a_read_only_store_can_be_used(pets, tmp_path, monkeypatch):
     name = f"folder:{pets}"
-    made = ensure(name, str(tmp_path), 16)
+    made = ensure(name, str(tmp_path), 32)
 
     def refuse(*_):
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    assert ensure(name, str(tmp_path), 16).contents == made.contents
-    assert prepare(name, str(tmp_path), 16).contents == made.contents
+    assert ensure(name, str(tmp_path), 32).contents == made.contents
+    assert prepare(name, str(tmp_path)).path == made.path  # 32 pixels are enough
 
 
 def test_a_damaged_list_of_left_out_files_is_made_again(pets, tmp_path):
@@ -469,6 +496,20 @@ def test_an_empty_place_to_mount_on_is_no_folder(pets, tmp_path, capsys):
     pets.mkdir()
     assert ensure(name, str(tmp_path), 16).contents == made.contents
     assert "is not there" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(pets, tmp_path, monkeypatch):
+    """An earlier store must not take its place unnoticed."""
+    name = f"folder:{pets}"
+    ensure(name, str(tmp_path), 8)
+
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(UserError, match=f"cannot list folder {pets}.*: Permission denied"):
+        ensure(name, str(tmp_path), 8)
 
 
 def test_a_half_made_store_is_removed(pets, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import itertools
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,6 +31,14 @@ def test_records_come_back_in_any_order(shards):
     reader = Records(path, "train", 10)
     for indices in ([], [9], [0, 9, 4, 4, 3], list(range(10))):
         assert [bytes(record) for record in reader.read(indices)] == [written[i] for i in indices]
+    [alone] = Records(path, "train", 9).read([8])  # the only one of its shard
+    assert alone == written[8]
+
+
+def test_a_shard_has_16384_records_in_every_store():
+    """A reader that counted otherwise would look for records in the wrong files."""
+    names = [records.shard(Path("store"), "train", index).name for index in (16_383, 16_384)]
+    assert names == ["train-00000.array_record", "train-00001.array_record"]
 
 
 def test_a_record_is_its_label_and_pixels(shards):

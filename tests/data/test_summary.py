@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from pathlib import Path
 
 import pytest
 
@@ -62,6 +63,26 @@ def test_many_classes_are_summed_up():
     few = store({f"c{number:02}": 10 + number for number in range(20)})
     assert "20: c00 11, c01 12, " in summary(few)
     assert "c19 30" in summary(few)
+
+
+def test_the_lines_of_a_dataset_and_of_a_dry_run():
+    notes, size = ["a tenth is held out"], "as at least half of 18 images are small"
+    made = store({"a": 5, "b": 12}, {"a": 1, "b": 0}, found=20, notes=notes, size=size)
+    made = dataclasses.replace(made, name="folder:/pets", path=Path("/data/pets"))
+    lines = [
+        "folder:/pets: 18 of 20 files are used",
+        "  train       17 images",
+        "  validation  1 images",
+        "  classes     2: a 6, b 12",
+        "  splits      a tenth is held out",
+        "  size        32 x 32 pixels, as at least half of 18 images are small; raw pixels",
+        "  store       /data/pets",
+    ]
+    assert summary(made).splitlines() == lines
+    dry = [*lines[:-1], "  store       would be /data/pets; nothing was written"]
+    assert summary(made, dry_run=True).splitlines() == dry
+    other = summary(dataclasses.replace(made, name="pets"))
+    assert other.startswith("pets: 18 of 20 images are used\n")
 
 
 def test_left_out_files_are_counted_by_reason_and_suffix(tmp_path):

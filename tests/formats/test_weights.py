@@ -12,6 +12,7 @@ from alexnet.formats import safetensors, weights
 from alexnet.models import table
 
 CLASSES = 3
+CONVS = ("conv1", "conv2", "conv3", "conv4", "conv5")
 PARAMS = {
     "conv1": {"kernel": np.ones((1, 2, 2, 3, 4), "f"), "bias": np.zeros((1, 4), "f")},
     "fc2": {"kernel": np.full((1, 16, CLASSES), 2, "f"), "bias": np.arange(3.0, dtype="f")[None]},
@@ -85,3 +86,37 @@ def test_a_file_without_a_last_bias_is_taken_to_be_imagenets(file):
 def test_weights_of_another_net_are_named(file):
     with pytest.raises(UserError, match=r"^conv1.bias is .1, 4. in .*net.safetensors and .1, 5. "):
         read(file, lambda classes: net(classes, kernels=5))
+
+
+@pytest.mark.parametrize("name", ["torchvision_alexnet", "caffe_alexnet", "caffenet"])
+def test_a_frameworks_file_is_read_by_its_names(tmp_path, name):
+    arrays = thin.weights(name, classes=7)
+    if name == "torchvision_alexnet":
+        path, last = tmp_path / "net.safetensors", "classifier.6"
+        path.write_bytes(library.save(arrays))
+    else:
+        path, last = tmp_path / "net.caffemodel", "fc8"
+        path.write_bytes(thin.caffemodel(arrays, thin.ORDER[name]))
+    found, params = weights.read_weights(
+        path, name, lambda classes: thin.thin(name)(classes=classes), pytest.fail
+    )
+    assert (found, set(params)) == (thin.thin(name)(classes=7), {*CONVS, "fc6", "fc7", "fc8"})
+    kernel = np.concatenate(params["fc8"]["kernel"], -1)[:, :7]  # [inputs, outputs]
+    np.testing.assert_array_equal(kernel, arrays[f"{last}.weight"].T)
+
+
+def test_a_file_of_caffes_other_net_is_refused(tmp_path):
+    """Their weights have the same shapes."""
+    path = tmp_path / "net.caffemodel"
+    path.write_bytes(thin.caffemodel(thin.weights("caffenet"), thin.ORDER["caffenet"]))
+    make_net = thin.thin("caffe_alexnet")
+    with pytest.raises(UserError, match=r"net.caffemodel has pool1 before norm1, but net"):
+        weights.read_weights(path, "caffe_alexnet", lambda n: make_net(classes=n), pytest.fail)
+
+
+def test_torchvisions_names_are_for_a_safetensors_of_its_net_alone():
+    for target, net_name in (("a.stablehlo", "torchvision_alexnet"), ("a.safetensors", "pocket")):
+        weights.check_names(Path(target), "own", net_name)
+        with pytest.raises(UserError, match=r"^names='torchvision': only possible for a .safet"):
+            weights.check_names(Path(target), "torchvision", net_name)
+    weights.check_names(Path("a.safetensors"), "torchvision", "torchvision_alexnet")

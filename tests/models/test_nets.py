@@ -129,6 +129,7 @@ def test_the_same_map_norm_of_the_source_divides_by_25():
     norm = row(alexnet(preset="original"), "cnorm2")
     assert (norm.size, norm.k, norm.beta, norm.over) == (5, 1, 0.75, "space")
     assert norm.scale == pytest.approx(0.001 / 25)
+    assert row(build("pocket", classes=10, preset="original"), "cnorm2") == norm
 
 
 INITS = {  # (standard deviation, bias) of conv1..conv5, fc6..fc8
@@ -213,6 +214,7 @@ def test_the_net_of_cuda_convnet2():
     """torchvision's `alexnet` has the same layers, and 61,100,840 parameters."""
     net = build("cc2", classes=1000)
     layers = traced(net)
+    assert net.image_size == 224
     assert [layers[name].output_shape[-1] for name in CONVS] == [64, 192, 384, 256, 256]
     assert sides(net, *CONVS, *POOLS) == [55, 27, 13, 13, 13, 27, 13, 6]
     assert total(net, "parameters") == 61_100_840
@@ -338,6 +340,11 @@ def test_dropout_rates():
     assert names(alexnet(dropout=0)) == [n for n in names(alexnet()) if not n.startswith("drop")]
 
 
+def test_a_layer_may_have_a_single_kernel():
+    net = alexnet(towers=1, kernels=(1, 1, 1, 1, 1))
+    assert traced(net)["conv5"].output_shape == (13, 13, 1)
+
+
 @pytest.mark.parametrize("name", NETS)
 def test_layer_names_are_unique(name):
     found = names(build(name, classes=10))
@@ -358,6 +365,7 @@ def test_layer_names_are_unique(name):
         ("alexnet", {"activation": "gelu"}, "^activation='gelu': choose one of relu"),
         ("alexnet", {"dropout": 1.0}, "^dropout=1.0: a probability"),
         ("alexnet", {"dropout": -0.1}, "^dropout=-0.1: a probability"),
+        ("alexnet", {"towers": "two"}, "^towers='two': expected a whole number"),
         ("alexnet", {"towers": 0}, "^towers=0: must be at least 1"),
         ("alexnet", {"image_size": 0}, "^image_size=0: must be at least 1"),
         ("alexnet", {"kernels": (96, 256)}, "kernels=.96, 256.: expected 5 whole numbers, for con"),

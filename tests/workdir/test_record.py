@@ -82,3 +82,7 @@ def test_a_version_that_is_no_number_is_damage(tiny):
 )
 def test_the_best_step_has_the_lowest_error_and_then_the_lowest_loss(validations, expected):
     assert record.best(validations) == expected
+
+
+def test_weights_that_were_imported_have_seen_no_epoch():
+    assert record.Progress(class_count=7).epoch == 0

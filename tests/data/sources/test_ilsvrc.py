@@ -14,6 +14,7 @@ from support.tiny import tiny_config
 
 from alexnet import evaluate
 from alexnet.data.prepare import prepare
+from alexnet.data.sources import ilsvrc
 from alexnet.data.store import Store
 from alexnet.errors import UserError
 from alexnet.training.loop import train_and_evaluate
@@ -64,6 +65,7 @@ def official(manual: Path) -> None:
         wnid: {f"{wnid}_{7 * i}.JPEG": jpeg(80 * c, 10 * i, 0) for i in range(TRAIN[wnid])}
         for c, wnid in enumerate(WNIDS, 1)
     }
+    classes["n01"]["readme.txt"] = b"no image"
     classes["n01"]["n01_0.JPEG"] = gzip.compress(classes["n01"]["n01_0.JPEG"])
     classes["n02"]["n02_0.JPEG"] = jpeg(0, 255, 255, 15, mode="CMYK")  # (240, 0, 0)
     truth = "\n".join(map(str, VALIDATION_IDS)).encode()
@@ -123,6 +125,10 @@ def test_validation_and_test_labels_go_by_the_number_in_the_name(store):
     expected = [(c - 1, *[20 * n] * 3) for n, c in enumerate(TEST_IDS, 1)]
     expected[5] = (2, 200, 200, 200)  # from patch_images.tar
     assert examples(store, "test") == sorted(expected)
+
+
+def test_the_patches_may_be_absent(tmp_path):
+    assert ilsvrc._patches(tmp_path / "patch_images.tar") == {}
 
 
 def test_it_needed_no_tensorflow(store):

@@ -2,9 +2,12 @@
 
 import hashlib
 
+import pytest
+
 from alexnet.data.sources import tree
 
 
+@pytest.mark.filterwarnings("error")
 def test_digests_come_in_order_with_a_reason_where_there_is_none(tmp_path):
     paths = []
     for number in range(tree.CHUNK + 3):
@@ -25,3 +28,13 @@ def test_kinds_are_the_five_that_there_are_most_of():
     assert tree.kinds(files) == "found: 1,200 .txt, 2 .heic, 2 .a, 2 .b, 2 .c"
     assert tree.kinds(files[-2:]) == "found: 2 without suffix"
     assert tree.kinds([]) == "found: no files"
+
+
+def test_a_link_that_leads_nowhere_has_a_name_and_no_size(tmp_path):
+    (tmp_path / "a").symlink_to("nowhere")
+    assert [(file.path, file.status, file.size) for file in tree.walk(tmp_path)] == [("a", None, 0)]
+
+
+def test_a_stamp_tells_where_a_name_ends():
+    one, two = [tree.File("ab", None)], [tree.File("a", None), tree.File("b", None)]
+    assert tree.stamp_of(one) != tree.stamp_of(two)

@@ -1,0 +1,37 @@
+"""The splits that a dataset of TFDS gives, without the dataset."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from alexnet.data.sources import tfds
+from alexnet.errors import UserError
+
+
+def dataset(monkeypatch, path: Path, name: str = "some", **labels: list[int]) -> None:
+    """Lets a dataset take the place of TFDS's: the labels of its images by split."""
+    names = SimpleNamespace(names=["a", "b"])
+    info = SimpleNamespace(splits=labels, features={"label": names})
+    builder = SimpleNamespace(name=name, data_path=path, info=info)
+    monkeypatch.setattr(tfds, "_builder", lambda *_: builder)
+    monkeypatch.setattr(
+        tfds, "_open_split", lambda _, split: [(b"", label) for label in labels[split]]
+    )
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_test_split_is_used_if_it_has_labels(monkeypatch, tmp_path, label):
+    dataset(monkeypatch, tmp_path, train=[0, 1], validation=[1], test=[label])
+    assert list(tfds.open_dataset("some", "").splits) == ["train", "validation", "test"]
+    dataset(monkeypatch, tmp_path, train=[0, 1], validation=[1], test=[-1])
+    assert list(tfds.open_dataset("some", "").splits) == ["train", "validation"]
+
+
+def test_imagenet_that_was_prepared_without_an_archive(monkeypatch, tmp_path):
+    """TFDS skips the split, and its test split would stand in for validation."""
+    dataset(monkeypatch, tmp_path, "imagenet2012", train=[0, 1], test=[-1])
+    with pytest.raises(UserError, match=r"was prepared without ILSVRC2012_img_val.tar: del"):
+        tfds.open_dataset("imagenet2012", "")
+    dataset(monkeypatch, tmp_path, "imagenet2012", train=[0, 1], validation=[1], test=[-1])
+    assert list(tfds.open_dataset("imagenet2012", "").splits) == ["train", "validation"]
