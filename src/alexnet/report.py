@@ -50,6 +50,8 @@ def main(argv: Sequence[str]) -> None:
     for part in wanted:
         choice("parts", part, (*TOGETHER, *OWN))
     output, dirs = path("output", options["output"]), [local_path("DIR", name) for name in given]
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"--output={output}: write a name that ends in .html, as browsers need it")
     if missing := [name for name in NEEDS if importlib.util.find_spec(name) is None]:
         raise UserError(f"a report needs {' and '.join(missing)}: pip install {' '.join(NEEDS)}")
     from alexnet.sweeps import plan, results  # these import JAX, which the checks above do not need

@@ -347,7 +347,7 @@ EXPERIMENTS = {
     "\nARMS = 1/0": ", line 2: ZeroDivisionError",
     "ARMS = {'a': {}}\nSCALES = {'s': {'seeds': 1}}": ":s: config is None, not a file such as",
     f"ARMS = {{'a': {{}}}}\nSCALES = {{'s': {{'config': {str(DIGITS)!r}, 'seeds': 'three'}}}}": (
-        ":s: seeds is 'three', not a number"
+        ":s: seeds is 'three', not a whole number"
     ),
     "ARMS = {'a': {}}\nSCALES = {'s': 3}": ": scale 's' is 3, not a dict",
     f"ARMS = {{'a': 3}}\n{SCALES}": ":s, arm 'a': it is 3, not a dict",
