@@ -131,11 +131,21 @@ def test_without_its_images_a_page_says_what_it_left_out(pets, tmp_path):
         assert "photos" in missing[name]
 
 
-def test_runs_without_weights_have_curves_and_a_table(tmp_path, capsys):
+def test_runs_without_weights_have_curves_and_a_table(tmp_path, capsys, monkeypatch):
+    from alexnet.reports import about
+
+    curve_part, labels = about.curve_part, []
+
+    def drawn(named):
+        labels.extend(label for label, _ in named)
+        return curve_part(named)
+
+    monkeypatch.setattr(about, "curve_part", drawn)
     names = ["fig1-relu-0.001-0", "fig1-relu-0.002-0"]
     dirs = [f"{ROOT}/experiments/results/runs/{name}" for name in names]
     output = tmp_path / "deep/er/page.html"
     report.main([*dirs, f"--output={output}", "--parts=curves,ablation,filters,config"])
+    assert labels == names  # each arm has one run only
     page = output.read_text()
     assert titles(page) == {"Curves", "Ablation", "Filters (Figure 3)", "Config"}
     assert set(left_out(page)) == {"Filters (Figure 3)"}
