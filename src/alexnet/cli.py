@@ -129,7 +129,7 @@ def path(name: str, text: str) -> Path:
     """The path that `--name=text` gives, with its `~` expanded.
 
     Raises:
-        UserError: if it is empty, or a URL.
+        UserError: if it is empty, a URL or a bad path.
     """
     if not text:
         raise UserError(f"--{name}= is empty: write --{name}=PATH")
@@ -140,7 +140,7 @@ def override(config: ConfigDict, texts: Mapping[str, str], kinds: configs.Kinds)
     """Applies overrides given as text; each gets the type of the value that it replaces.
 
     Raises:
-        UserError: for an unknown key (naming the nearest) or a value of the wrong type.
+        UserError: as `config.apply_overrides` does, or for text that does not fit the type.
     """
     chosen = {key: text for key, text in texts.items() if key in kinds}
     configs.apply_overrides(config, chosen, kinds)  # first: they decide which settings there are

@@ -77,7 +77,7 @@ def load(file_and_variant: str, kinds: Kinds) -> ml_collections.ConfigDict:
         kinds: `alexnet.training.setup.KINDS`.
 
     Raises:
-        UserError: if there is no such file or variant, or one of its overrides is invalid.
+        UserError: if there is no such file or variant, or the file or an override is invalid.
     """
     import ml_collections
 
@@ -126,7 +126,7 @@ def run_file(path: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def blamed_on(path: Path, variant: str = "") -> Iterator[None]:
-    """Turns an error in a user's file, or in a file beside it, into a UserError with the line."""
+    """Turns an error in a user's file, or in a file beside it, into a UserError that says where."""
     try:
         yield
     except UserError as error:
@@ -200,7 +200,8 @@ def apply_overrides(
     same choice again resets nothing.
 
     Raises:
-        UserError: for an unknown key (naming the nearest) or a value of the wrong type.
+        UserError: for an unknown key or choice, naming the nearest; a value of the wrong type; a
+            choice without a setting that it needs.
     """
     for key in kinds:
         if key in overrides:

@@ -12,9 +12,10 @@ prepared.
 
 A target is a .safetensors or a .stablehlo. The .safetensors holds the arrays under the names of
 `alexnet.models.network` ("conv1.kernel"), the class names and the mean image; `alexnet.load` reads
-it without a workdir. With --names=torchvision it has torchvision's names and shapes. The .stablehlo
-is a program that contains the weights (see `alexnet.formats.stablehlo`). It takes images of the
-net's size; crop larger ones to their centre first.
+it without a workdir. With --names=torchvision it holds the arrays alone, under torchvision's names
+and in its shapes. The .stablehlo is a program that contains the weights (see
+`alexnet.formats.stablehlo`). It takes images of the net's size; crop larger ones to their centre
+first.
 """
 
 import os

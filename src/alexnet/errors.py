@@ -14,7 +14,8 @@ Word = TypeVar("Word", bound=str)
 class UserError(ValueError):
     """One line for the user: what was wrong, where, and what to do about it.
 
-    Anything else that escapes a command is a bug and keeps its traceback.
+    A command prints an error of the machine (`circumstance`) in one line as well. Any other error
+    that escapes it is a bug and keeps its traceback.
 
     Attributes:
         text: the line without the argument.

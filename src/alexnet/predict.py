@@ -4,7 +4,7 @@
         [--checkpoint=best|last|STEP] [--top=5] [--json]
 
 A workdir is enough; its dataset is not needed. --workdir also takes a .safetensors that
-`alexnet.convert` wrote. --json prints {"photo.jpg": [["class", 0.9], ...]}.
+`alexnet.convert` wrote with --names=own. --json prints {"photo.jpg": [["class", 0.9], ...]}.
 """
 
 import json

@@ -45,6 +45,9 @@ BARE = ("slurm", "dry_run", "retry")  # may be written without a value
 
 def main(argv: Sequence[str]) -> None:
     """Plans, checks, shows and runs a sweep."""
+    if cli.asks_help(argv):
+        print(cli.command_help(__doc__, OPTIONS))
+        return
     files, options, texts = read(argv)
     workdir = path("workdir", options["workdir"]).absolute()
     plan.check_workdir(workdir)

@@ -67,7 +67,7 @@ def say(line: str) -> None:
 def documented(function: Callable[..., Any]) -> dict[str, str]:
     """{argument: its meaning} from the Google-style docstring of a function or class.
 
-    A class's own docstring comes before those of its bases.
+    A class's own docstring wins over those of its bases.
     """
     found: dict[str, str] = {}
     for owner in reversed(getattr(function, "__mro__", (function,))):

@@ -81,6 +81,11 @@ def test_a_mistake_is_one_line_and_nothing_starts(file, tmp_path, argv, message,
     assert not (tmp_path / "out/sweeps").exists()
 
 
+def test_help_beside_a_config_lists_the_options(capsys):
+    sweep.main(["--config=configs/digits.py", "--help"])
+    assert capsys.readouterr().out.startswith(f"{sweep.__doc__.strip()}\n\nOptions")
+
+
 def test_a_folder_that_holds_other_things_is_left_alone(file, tmp_path):
     with pytest.raises(UserError, match=r"holds other things .'mine.py'., not a sweep"):
         sweep.main([file, f"--workdir={tmp_path}"])

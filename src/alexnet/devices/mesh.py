@@ -23,7 +23,7 @@ def make(*, towers: int, batch_size: int, data: int = 0, tower: int = 0) -> Mesh
             there are enough, as in the paper.
 
     Raises:
-        UserError: if the towers or the batch do not divide over the devices.
+        UserError: if the towers or the batch do not divide over the devices, or these are too few.
     """
     devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
     if tower < 0 or (tower and towers % tower):

@@ -291,8 +291,8 @@ class Interruption:
     def agreed(self) -> int:
         """The signal that all processes stop for, or 0.
 
-        Every process must call it equally often: after each step and each batch of a validation.
-        The processes ask each other every few seconds.
+        Every process must call it equally often: after each program of one or more steps, and each
+        batch of a validation. The processes ask each other every few seconds.
         """
         if jax.process_count() == 1 or self._agreed:
             return self._agreed or self.signal

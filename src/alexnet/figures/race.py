@@ -1,4 +1,4 @@
-"""Figure 1: training errors of nets until they reach 25%, drawn as in the paper."""
+"""Figure 1: training errors of nets, and the 25% to reach, drawn as in the paper."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ def draw(figure: Figure, racers: Mapping[str, Sequence[Points]], goal: float = 0
 
     Args:
         racers: {name: its runs}, such as one run for each seed.
-        goal: the training error where the race ends, 0 to 1.
+        goal: the training error to reach, 0 to 1: a dotted line.
     """
     axes = figure.subplots()
     axes.axhline(goal, color="C6", linewidth=0.8, linestyle=":")

@@ -244,7 +244,7 @@ class Classifier:
             on how the images differ from those of the training run.
 
         Raises:
-            UserError: if the dataset has other classes, or no such split.
+            UserError: if the dataset is not there, has other classes or lacks the split.
         """
         return self._splits(overrides).evaluate(split, views, keep)
 
@@ -284,7 +284,8 @@ class Classifier:
         of `dataset_features`, which is called first.
 
         Returns:
-            `count` tuples (index, distance, label, image) for each photo.
+            For each photo, `count` tuples (index, distance, label, image); fewer if the split is
+            smaller.
         """
         from alexnet.inference.features import nearest
 

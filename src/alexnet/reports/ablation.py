@@ -14,7 +14,7 @@ from alexnet.sweeps.comparison import Row, Table
 
 
 def arms(workdirs: Sequence[Path]) -> dict[Path, str]:
-    """{workdir of a validated run: its arm's overrides, or the arm's name}, baselines first."""
+    """{workdir of a validated run: its arm's overrides or name}, a baseline before its arms."""
     planned = results.experiments(workdirs)
     found = {path: results.from_workdir(path, begun=True) for path in workdirs}
     paths = {id(result): path for path, result in found.items() if result}

@@ -61,7 +61,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """The arms of an experiment, the baseline first.
+    """The arms of an experiment that have runs, the baseline first.
 
     Attributes:
         notes: what a reader should know about the runs.
@@ -102,7 +102,8 @@ def tables(
         baseline: the arm to compare with, in place of the experiments' own.
 
     Raises:
-        UserError: if runs on one dataset saw different images, or there is no such baseline.
+        UserError: if there is no such baseline; if runs on one dataset saw different images; if two
+            runs of one config and seed differ; if the other runs use different datasets.
     """
     made = placed(found, experiments)
     return [_table(experiment, runs, metric, baseline) for experiment, runs in made]

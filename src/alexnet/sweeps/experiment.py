@@ -30,7 +30,7 @@ from alexnet.training.setup import KINDS
 FROM_ARM = "arm:"  # init_from the run of another arm
 ERROR = "top1_error"  # the metric of most experiments
 EPOCHS_TO = "epochs to a training error of "  # the other metric; an error follows
-SCALE = (  # the keys of a scale: (name, type, the type in words)
+SCALE = (  # keys of a scale, all but "metric": (name, type, the type in words)
     ("config", str, "a file such as ../configs/digits.py"),
     ("seeds", int, "a whole number"),
     ("arms", Mapping, "a dict"),
@@ -46,7 +46,7 @@ class Claim:
 
     Attributes:
         claim: in a few words.
-        paper, log: the numbers as the paper and the comments of the 2012 source give them.
+        paper, log: the numbers as the paper and the authors' code or its web pages give them.
         effect: the claimed difference from the baseline, in points of top-1 error; for epochs, the
             factor; None if no number is claimed.
         direction: if no number is claimed, +1 for a higher metric and -1 for a lower one.
@@ -67,7 +67,7 @@ class Arm:
 
     Attributes:
         config: the config but for its seed; an evaluation has that of the first arm it evaluates.
-        overrides: the differences from the baseline, as they were given.
+        overrides: as the file or the command line gives them, without "config".
         views: of each image, in an evaluation; see `alexnet.data.augment.VIEWS`.
         of: {arm: how many of its nets are averaged}; empty for an arm that trains.
         starts_from: the arm whose run it starts from, or "".

@@ -39,8 +39,8 @@ def compare_results(
     """A row for each arm that has runs, as `alexnet compare` prints them: plain values.
 
     `pandas.DataFrame(compare_results("runs/lrn"))` has the columns experiment, scale, dataset,
-    metric, checkpoint, arm, differs (from the baseline, in words), n, mean, std (errors in per cent
-    or epochs), pairs (runs if there is a target), difference (from the target, else the baseline,
+    metric, checkpoint, arm, differs (the arm's overrides), n, mean, std (errors in per cent or
+    epochs), pairs (runs if there is a target), difference (from the target, else the baseline,
     in points; for epochs, the logarithm of the factor), low, high (its 95% interval), smallest (the
     smallest effect that the pairs could show), claimed, target (a claimed error), paper, log and
     verdict. Unknown values are None.
@@ -53,7 +53,7 @@ def compare_results(
         baseline: the arm to compare with; "" is the experiment's first.
 
     Raises:
-        UserError: if there is no finished run, or no such experiment or arm.
+        UserError: if there is no finished run, no such experiment, or as `comparison.tables` does.
     """
     choice("metric", metric, ("last", "best"))
     paths = [Path(directory).expanduser()]
@@ -81,7 +81,7 @@ def text(tables: Sequence[Table], metric: str) -> str:
 
 
 def markdown(tables: Sequence[Table], metric: str) -> str:
-    """The same as Markdown tables."""
+    """The same as Markdown tables, without overrides and what the paper and the log say."""
     parts = []
     for table in tables:
         title, *more = _titled(table)

@@ -22,7 +22,7 @@ RECORDS = "sweeps"  # the folder in a sweep's workdir that holds its plan
 FAILURE = "failure.txt"  # why a run failed, in a line
 OUTPUT = "output.txt"  # what a run printed
 EVALUATION = "evaluation.json"
-# Settings in which a finished run may differ: where images are, and what changes results by
+# Settings in which a run may differ from its plan: where images are, and what changes results by
 # rounding at most.
 ELSEWHERE = ("data.data_dir", "checkpoint_every", "log_every", "mesh.", "kernels")
 

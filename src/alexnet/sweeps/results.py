@@ -324,7 +324,7 @@ def epochs_to(result: Result, error: float, window: float = 0.2) -> float | None
 
 
 def training_errors(result: Result, window: float = 0.2) -> list[tuple[float, float]]:
-    """(epoch, top-1 training error) at every row of the log, as in Figure 1.
+    """(epoch, top-1 training error) at the log's rows from epoch `window` on, as in Figure 1.
 
     Each error is the mean over the latest rows that cover at least `window` epochs. By default
     these are 10,000 images of CIFAR-10, for which cuda-convnet printed one error.

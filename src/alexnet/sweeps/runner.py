@@ -149,7 +149,7 @@ class Runner:
         """Works until no job can run; after each look, `show` gets each ended job, or None.
 
         Raises:
-            Interrupted: after Ctrl-C or SIGTERM, once every run has saved a checkpoint.
+            Interrupted: after one of `processes.SIGNALS`, once every run has saved a checkpoint.
         """
         with Interruption(second_ends=False) as interruption:
             try:

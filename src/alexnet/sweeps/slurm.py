@@ -90,7 +90,7 @@ def submit(
 
 
 def still_queued(folder: Path, submitit: Any) -> set[str]:
-    """The runs whose jobs are pending or running."""
+    """The runs whose jobs have not ended, as far as SLURM knows."""
     return {
         name
         for name, job in _known(folder).items()

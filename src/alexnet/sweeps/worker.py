@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def answer(request: Request, programs: Programs) -> Answer:
-    """Does what is requested; an error is also written to `failure.txt`."""
+    """Does what is requested; a job's error is also written to `failure.txt` in its folder."""
     began = time.monotonic()
     if "check" in request:
         try:

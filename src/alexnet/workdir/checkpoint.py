@@ -52,9 +52,9 @@ Which = Literal["best", "last"] | int  # the best checkpoint, the last, or one b
 class Checkpoints:
     """The checkpoints of one training run; every process makes this object and calls its methods.
 
-    The constructor removes the leftovers of a killed process, so only the training run may make
-    this object: everyone else uses `load_params`. Use `with` or call `close`, either of which
-    finishes a save under way.
+    The constructor removes the leftovers of a killed process, so only the command that writes the
+    run may make this object: all others use `load_params`. Use `with` or call `close`, either of
+    which finishes a save under way.
 
     Args:
         run: the run's id; "" if it is not known.

@@ -336,7 +336,7 @@ def read_log(workdir: str | Path) -> list[dict]:
 
     NaN reads as None.
 
-    Raises UserError if there is no metrics.jsonl or a line before the last is damaged.
+    Raises UserError if there is no metrics.jsonl, or another line is damaged.
     """
     path = Path(workdir).expanduser() / "metrics.jsonl"
     if not path.is_file():

@@ -141,8 +141,8 @@ def saved_config(workdir: Path, resume: bool = False) -> ConfigDict:
     """The config of the run in `workdir`, as this version would have written it.
 
     Raises:
-        UserError: if there is no run, if its config is damaged, or, with `resume`, if this version
-            can read the run but not resume it.
+        UserError: if there is no run, if its config is damaged or of a later version, or, with
+            `resume`, if this version can read the run but not resume it.
     """
     path = workdir / "config.json"
     try:
@@ -173,7 +173,8 @@ def current(found: dict[str, Any], where: str, resume: bool = False) -> ConfigDi
     Settings that are lost (see `migrations.migrated`) are reported on stderr.
 
     Raises:
-        UserError: if a setting is lost and `resume` is set, or if the config is damaged.
+        UserError: if a setting is lost and `resume` is set, or if the config is damaged or of a
+            later version.
     """
     settings = {key: value for key, value in found.items() if key != RUN}
     files.check_types({"version": 0, **found}, {"version": int}, where, MEND_CONFIG)
