@@ -413,7 +413,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(data_dir, tmp_path, number)
         ("epochs", -1.0, "config.epochs=-1.0: must be more than 0"),
         ("log_every", 0, "config.log_every=0: a number of steps"),
         ("schedule.rate", -0.1, "config.schedule.rate=-0.1: must be 0 or more"),
-        ("schedule.milestones", ((3,),), "is not (epoch, rate"),
+        ("schedule.milestones", ((3,),), "is not (epoch of 0 or more, rate"),
         ("schedule.events", ((1, "conv7", 0.0),), "the net has no 'conv7'"),
         ("optimizer.momentum", 1.5, "config.optimizer.momentum=1.5"),
         ("optimizer.layer_decay", (("fc9", 1.0),), "the net has no layer 'fc9'"),
