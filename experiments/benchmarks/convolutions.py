@@ -28,11 +28,12 @@ from alexnet.devices import runtime
 from alexnet.errors import UserError, nearest
 from alexnet.kernels import choose, convolution
 from alexnet.models import ops, table
-from alexnet.models.network import PLAIN
 from alexnet.text import aligned
 
 OPTIONS = {"net": "alexnet", "images": "16", "rounds": "9"}
 WORK = ("forward", "input's gradient", "kernel's gradient")
+# {a form for all towers: the same for one array of maps}; the others are plain.
+FORMS = {convolution.towers: convolution.conv, convolution.gpu_towers: convolution.in_blocks}
 
 Program = tuple[Callable[..., jax.Array], tuple[Any, ...]]  # a function and its arguments
 
@@ -77,7 +78,7 @@ def rates(net: table.Net, images: int, rounds: int) -> list[list[str]]:
     """A line for each convolution of the net."""
     mesh = meshes.make(towers=net.towers, batch_size=images, data=1, tower=1)
     chosen = choose.choose("auto", mesh, images, net.image_size)
-    convolve = ops.conv if chosen is PLAIN else convolution.conv
+    convolve = FORMS.get(chosen.conv, ops.conv)
     options = choose.compiler_options(mesh)
     lines = []
     for number, layer in enumerate(table.layers(net)):

@@ -200,6 +200,25 @@ def test_a_step_needs_neither_a_config_nor_what_reads_images():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_convolutions_are_timed_in_the_form_of_the_device(monkeypatch):
+    import convolutions
+    import work
+
+    from alexnet.kernels import choose, convolution
+    from alexnet.models import network, ops
+
+    forms = {"plain": ops.conv, "cpu": convolution.conv, "gpu": convolution.in_blocks}
+    kernels = {"plain": network.PLAIN, "cpu": choose.CPU, "gpu": choose.GPU}
+    for device, form in forms.items():
+        used = []
+        monkeypatch.setattr(choose, "choose", lambda *_, device=device: kernels[device])
+        monkeypatch.setattr(
+            convolutions, "programs", lambda *given, used=used: used.append(given[-1]) or ({}, 1)
+        )
+        convolutions.rates(work.net("80sec"), images=1, rounds=1)
+        assert used == [form] * 3, device
+
+
 def test_the_memory_of_a_program_is_what_it_reads_writes_and_keeps():
     import jax
     import jax.numpy as jnp
