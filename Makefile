@@ -1,4 +1,4 @@
-# make train, make test: everything a fresh machine with Python 3.11+ needs. `make help` lists all.
+# make train, make test: everything a fresh machine with Python 3.11+ needs. `make help` lists more.
 PYTHON ?= python3
 VENV ?= .venv
 # Extras of the jax wheel: make train JAX=cuda13 for NVIDIA GPUs

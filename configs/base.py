@@ -57,7 +57,7 @@ BASE = {
     "schedule.events": (),  # (epoch, conv1 or conv1.bias, rate from then on); or colour_noise, 0
     "schedule.milestones": (),  # (epoch, rate from then on)
     # The devices: alexnet.devices.mesh.make
-    "mesh.data": 0,  # how many devices the batch is split over; 0: as many as there are
+    "mesh.data": 0,  # how many devices the batch is split over; 0: the most that divide it
     "mesh.tower": 0,  # how many devices the towers are split over; 0: one per tower, if possible
     # Weights to start from: alexnet.training.fine_tune
     "init_from": "",  # the workdir of a run whose weights this one starts from

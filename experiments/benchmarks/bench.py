@@ -1,6 +1,6 @@
 """This project against PyTorch on the same work, in turns, on this machine.
 
-    make bench                                     all of it, about an hour on two cores
+    make bench                                     the first three parts, about an hour on two cores
     make bench ARGS='--only=cifar --rounds=3'      one part
     make bench ARGS='--batches=32 --modes=eager'   fewer batch sizes, fewer kinds of PyTorch
     make bench JAX=cuda13 ARGS=--only=short        on a GPU, what matters most, in four minutes

@@ -161,7 +161,7 @@ def turns(
 ) -> tuple[list[float], list[float]]:
     """Each contestant's median seconds per iteration, round by round, after two warm-up iterations.
 
-    On a GPU, a turn starts its iterations one after the other and waits for them in three groups,
+    On a GPU, a turn starts its iterations one after the other and waits for them in a few groups,
     as a training loop does. On a CPU it waits for each one.
 
     Args:
