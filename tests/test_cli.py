@@ -236,7 +236,7 @@ def test_the_options_views_and_quality_name_the_actual_values():
     assert prepare.OPTIONS["quality"][0] == str(QUALITY)
 
 
-def test_the_help_of_a_config_names_a_net_that_there_is_none_of():
+def test_the_help_of_a_config_refuses_an_unknown_net():
     with pytest.raises(UserError, match=r"^config.net.name='alexnt': choose .* mean 'alexnet'"):
         cli.config_settings(ConfigDict({"net": {"name": "alexnt"}}), KINDS)
 
@@ -306,7 +306,7 @@ def test_without_a_home_folder_a_tilde_says_what_to_set(monkeypatch):
         cli.path("workdir", "~/x")
 
 
-def test_data_are_local_too():
+def test_a_data_dir_is_no_url_either():
     config, _ = cli.parse(
         [f"--config={ROOT}/configs/digits.py", "--config.data.data_dir=gs://bucket"], {}, KINDS
     )

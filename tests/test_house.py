@@ -7,7 +7,7 @@ import sys
 
 from support.tiny import ROOT
 
-# A wing may import from those below its own, never from its neighbours.
+# A wing may import from those below its own; from its neighbours, only in the lowest row.
 WINGS = [
     {"config", "errors", "files", "locks", "text"},
     {"models", "devices"},

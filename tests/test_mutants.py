@@ -83,7 +83,7 @@ def test_mended_words_leave_a_change_what_it_was():
 
 
 @pytest.mark.slow
-def test_caught_survived_and_equivalent(tmp_path):
+def test_a_change_is_caught_or_equivalent_or_has_survived(tmp_path):
     (tmp_path / "src/tiny").mkdir(parents=True)
     (tmp_path / "tests").mkdir()
     (tmp_path / "src/tiny/area.py").write_text(AREA)

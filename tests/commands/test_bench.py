@@ -122,7 +122,7 @@ def test_what_cannot_be_built_is_said_and_the_next_row_goes_on(race, tmp_path):
 
 
 @pytest.mark.slow
-def test_when_the_time_is_up_a_build_is_cut_and_another_run_has_it_to_do(race, tmp_path):
+def test_when_the_time_is_up_a_build_is_cut_and_known_results_are_kept(race, tmp_path):
     begun = time.time()
     found, _ = race(races(8, 99, 8, modes=("eager",)), until=begun + 8)
     assert time.time() - begun < 30  # the build takes 60
@@ -141,7 +141,7 @@ def test_contestants_with_different_losses_are_refused(race):
         race(races(8), losses=(1.0, 1.01))
 
 
-def test_short_has_the_goals_first_and_everything_once(monkeypatch):
+def test_the_short_part_has_the_goals_first_and_everything_once(monkeypatch):
     import rows
 
     found = rows.short(rows.MODES, (128, 1024), gpu=True)

@@ -30,7 +30,7 @@ def test_processes_join_first(asked, tmp_path):
     assert evaluated == ([run], [1.0], "best", "validation", "ten_crop", [{}])
 
 
-def test_several_processes_evaluate_one_run(asked, tmp_path):
+def test_one_process_averages_runs_and_several_refuse_to(asked, tmp_path):
     runs = [leave(tmp_path / name, [0.5]) for name in "ab"]
     argv = [f"--workdir={runs[0]},{runs[1]}"]
     evaluate.main(argv)
@@ -39,7 +39,7 @@ def test_several_processes_evaluate_one_run(asked, tmp_path):
         evaluate.main([*argv, "--coordinator=127.0.0.1:9"])
 
 
-def test_a_mistake_in_the_second_run_is_one_before_the_first_is_evaluated(asked, tmp_path):
+def test_a_mistake_in_the_second_run_is_found_before_the_first_is_evaluated(asked, tmp_path):
     runs = [leave(tmp_path / name, [0.5]) for name in "ab"]
     (runs[1] / "evaluation.json").write_text("{")
     with pytest.raises(UserError, match=r"b/evaluation.json is damaged"):

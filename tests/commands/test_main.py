@@ -60,7 +60,7 @@ def test_an_unknown_command_is_one_line(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("arguments", [["nets", "pocket", "--towers=1"], ["nets", "poket"]])
-def test_a_command_is_what_its_module_is(arguments):
+def test_a_command_does_what_its_module_does(arguments):
     ours, module = run("-m", "alexnet", *arguments), run("-m", "alexnet.nets", *arguments[1:])
     assert ours.stdout == module.stdout
     assert ours.stderr == module.stderr

@@ -38,7 +38,7 @@ def test_a_mistake_is_a_clear_error(argv, message):
 
 
 @pytest.mark.parametrize("written", ["{}", "~/photos", "./photos", "photos"])
-def test_a_path_in_place_of_a_name_gets_the_way_to_write_it(tmp_path, monkeypatch, written):
+def test_for_a_path_in_place_of_a_name_the_error_says_what_to_write(tmp_path, monkeypatch, written):
     (tmp_path / "photos").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)

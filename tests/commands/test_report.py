@@ -235,7 +235,7 @@ def test_mistakes_are_one_line(argv, message):
         report.main(argv)
 
 
-def test_what_is_not_installed_is_named_with_the_command(monkeypatch):
+def test_what_is_not_installed_is_named_with_how_to_install_it(monkeypatch):
     monkeypatch.setattr(report.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError) as raised:
         report.main([str(TRAINED)])

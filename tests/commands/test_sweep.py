@@ -108,7 +108,7 @@ def test_combinations_have_the_seeds_that_are_asked_for(options, seeds):
     assert found == seeds
 
 
-def test_jobs_share_the_cores_and_each_has_one(tmp_path, monkeypatch):
+def test_jobs_share_the_cores_and_each_has_one_at_least(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "cpu_count", lambda: 6)
     assert [sweep.agreed_cores("", tmp_path, jobs) for jobs in (1, 2, 4, 6, 7)] == [6, 3, 1, 1, 1]
 
@@ -371,7 +371,7 @@ def test_a_run_that_its_machine_kills_resumes_exactly(file, tmp_path, compile_qu
 
 
 @pytest.mark.slow
-def test_views_and_averages_of_real_runs(tmp_path, data_dir, compile_quickly):
+def test_views_and_averages_have_the_errors_that_evaluate_says(tmp_path, data_dir, compile_quickly):
     arms = (
         '{"a": {}, "ten": {"evaluate": {"of": {"a": 1}, "views": "ten_crop"}},'
         ' "two": {"evaluate": {"of": {"a": 2}}}}'

@@ -1,4 +1,4 @@
-"""Mistakes in the commands' arguments."""
+"""alexnet train, and mistakes in the arguments of train and of evaluate."""
 
 import subprocess
 import sys

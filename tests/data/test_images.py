@@ -166,7 +166,7 @@ def test_a_long_strip_takes_no_memory(turned):
 
 
 @pytest.mark.parametrize(("dtype", "kind"), [(np.float32, "float"), (np.int32, "32-bit")])
-def test_pixels_without_a_scale(dtype, kind):
+def test_pixels_without_a_scale_are_refused(dtype, kind):
     with pytest.raises(ValueError, match=f"{kind} pixels"):
         square_pixels(encoded(Image.fromarray(np.ones((9, 9), dtype)), "TIFF"), 8)
 

@@ -118,7 +118,7 @@ def test_evaluation_sees_every_example_once(digits, processes):
     assert (expected_labels >= 0).all()
 
 
-def test_a_process_may_have_filling_only(digits):
+def test_a_process_may_have_padding_only(digits):
     batch = next(eval_batches(digits, "validation", batch_size=800, part=1, parts=2))
     assert batch["image"].shape == (400, 8, 8, 3)
     assert (batch["label"] == -1).all()

@@ -128,7 +128,7 @@ def test_large_images_are_judged_by_their_headers(pets, tmp_path):
     ]
 
 
-def test_a_class_without_readable_images(pets, tmp_path):
+def test_a_class_without_readable_images_stops_it(pets, tmp_path):
     for path in (pets / "cats").iterdir():
         path.write_bytes(path.name.encode())
     with pytest.raises(UserError, match="no training image of class 'cats' can be read: cats/"):
@@ -244,7 +244,7 @@ def test_a_folder_that_is_gone_is_used_as_prepared(pets, tmp_path, capsys):
         ensure(name, str(tmp_path), 17)
 
 
-def test_a_folder_prepared_by_an_earlier_version(pets, tmp_path, capsys):
+def test_a_store_of_an_earlier_version_is_used_until_prepared_again(pets, tmp_path, capsys):
     name = f"folder:{pets}"
     golden = Path(__file__).parents[1] / "golden" / "data" / "alexnet_store" / "golden-20px"
     path = store_path(name, str(tmp_path), 20, 95)
@@ -289,7 +289,7 @@ def test_impossible_sizes_and_qualities(tmp_path):
         prepare("digits", str(tmp_path), 32, quality=101)
 
 
-def test_limits_from_the_least_to_the_most():
+def test_limits_beyond_their_range_are_errors():
     for limits in ((1, 0), (1, 1), (None, None)):
         found = preparing._limits(*limits)
         assert (found.get("max_pixels"), found.get("max_bad")) == limits
@@ -307,7 +307,7 @@ def test_unknown_names_get_the_nearest_known(tmp_path):
         prepare("imagenette/160px-v3", str(tmp_path))
 
 
-def test_imagenet_without_an_archive(tmp_path):
+def test_imagenet_names_the_archive_that_it_lacks(tmp_path):
     manual = tmp_path / "downloads" / "manual"
     manual.mkdir(parents=True)
     (manual / "ILSVRC2012_img_train.tar").touch()
@@ -339,7 +339,7 @@ def test_failures_of_tfds_become_one_line(tmp_path, monkeypatch, raised, message
     assert "\n" not in str(error.value)
 
 
-def test_datasets_without_a_validation_split(tmp_path, digits_dir, digits):
+def test_a_dataset_without_a_validation_split_uses_its_test_split(tmp_path, digits_dir, digits):
     assert named.is_prepared("digits", digits_dir)
     raw = named.open_raw("digits", digits_dir)
     assert {split: len(part) for split, part in raw.splits.items()} == digits.counts
@@ -414,7 +414,7 @@ def test_other_limits_prepare_again(pets, tmp_path):
         prepare(name, str(tmp_path), 16, max_pixels=1000, progress=False)
 
 
-def test_relative_names(pets, tmp_path, monkeypatch):
+def test_a_relative_name_is_the_absolute_one(pets, tmp_path, monkeypatch):
     monkeypatch.chdir(pets.parent)
     made = ensure("folder:pets", str(tmp_path), 16)
     assert made.name == f"folder:{pets}"
@@ -426,7 +426,7 @@ def test_relative_names(pets, tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="mounts a small disk")
 @pytest.mark.parametrize("changed", ["nothing", "times", "images"])
-def test_a_store_on_a_read_only_file_system(pets, tmp_path, changed):
+def test_a_store_on_a_read_only_disk_is_used_unless_images_changed(pets, tmp_path, changed):
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=9m", "tmpfs", disk]).returncode:
@@ -489,7 +489,7 @@ def test_an_unreadable_file_that_goes_is_not_counted(pets, tmp_path, monkeypatch
     assert ensure(name, str(tmp_path), 16).inventory.found == 36
 
 
-def test_an_empty_place_to_mount_on_is_no_folder(pets, tmp_path, capsys):
+def test_an_empty_mount_point_counts_as_a_folder_that_is_gone(pets, tmp_path, capsys):
     name = f"folder:{pets}"
     made = ensure(name, str(tmp_path), 16)
     shutil.rmtree(pets)
@@ -522,7 +522,7 @@ def test_a_half_made_store_is_removed(pets, tmp_path, monkeypatch):
     assert [path.suffix for path in (tmp_path / "alexnet_store").iterdir()] == [".lock"]
 
 
-def test_folder_names_that_cannot_be_part_of_a_file_name(pets, tmp_path):
+def test_a_folder_whose_name_no_file_can_have_is_prepared(pets, tmp_path):
     long = tmp_path / ("n" * 250)
     shutil.copytree(pets, long)
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\n"))

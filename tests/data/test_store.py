@@ -156,7 +156,7 @@ def test_a_store_is_loaded_as_it_was_saved(images, tmp_path):
 
 @pytest.mark.parametrize("name", ["info.json", "statistics.npz"])
 def test_every_flipped_bit_is_noticed(name, tmp_path):
-    """Or changes nothing: a space in JSON, a date in a zip file's directory."""
+    """Or, in info.json, changes nothing: spaces, for example."""
     store = make_store(tmp_path / "raw", np.arange(48, dtype=np.uint8).reshape(4, 2, 2, 3), 0)
     file = store.path / name
     whole = file.read_bytes()

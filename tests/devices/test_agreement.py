@@ -48,7 +48,7 @@ def test_an_error_names_its_process_unless_all_have_it(others):
     assert processes.together(lambda: 3) == 3
 
 
-def test_the_first_expected_kind_of_error_goes_first(others):
+def test_a_users_mistake_goes_before_other_expected_errors(others):
     def broken():
         raise OSError("late")
 
@@ -128,7 +128,7 @@ def test_one_of_several_processes_ends_at_once_and_says_why(monkeypatch, capsys,
     assert capsys.readouterr().err.startswith(said)
 
 
-def test_alone_an_error_is_pythons():
+def test_alone_an_error_ends_python_as_usual():
     with pytest.raises(ValueError, match="a bug"), processes.ends_clearly():
         raise ValueError("a bug")
 

@@ -9,7 +9,7 @@ from jax._src.lru_cache import LRUCache
 from alexnet.devices import runtime
 
 
-def test_a_process_killed_in_between_leaves_no_torn_entry(tmp_path, monkeypatch):
+def test_a_process_killed_while_it_writes_leaves_no_torn_entry(tmp_path, monkeypatch):
     def killed(*paths):
         raise KeyboardInterrupt
 

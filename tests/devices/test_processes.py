@@ -169,7 +169,7 @@ def test_the_mistake_of_one_process_ends_both(data_dir, tmp_path):
         ({"cpu_devices": "²"}, "--cpu_devices=²: expected a whole number"),
     ],
 )
-def test_options_that_do_not_go_together(options, message):
+def test_impossible_options_are_refused(options, message):
     with pytest.raises(UserError, match=message):
         processes.join(**options)
 
@@ -189,7 +189,7 @@ def test_virtual_devices_are_cpus_as_many_as_asked_for(monkeypatch):
     assert asked == {"jax_platforms": "cpu", "jax_num_cpu_devices": 3}
 
 
-def test_nothing_waits_on_once_all_have_joined():
+def test_once_all_have_joined_no_timer_is_left():
     with processes._waiting("auto"):
         timers = [one for one in threading.enumerate() if isinstance(one, threading.Timer)]
         assert len(timers) == 2
@@ -255,7 +255,7 @@ def test_other_settings_in_one_process_are_named(data_dir, tmp_path, key, mine, 
 
 
 @pytest.mark.slow
-def test_a_process_that_is_stopped_for_a_minute(data_dir, tmp_path):
+def test_after_a_process_stood_still_a_run_goes_on_or_ends_clearly(data_dir, tmp_path):
     where = (f"--coordinator=127.0.0.1:{free_port()}", "--processes=2")
     arguments = [a.replace("epochs=4", "epochs=8") for a in command(tmp_path, data_dir, *where)]
     runs = [start([*arguments, f"--process={n}"]) for n in (0, 1)]

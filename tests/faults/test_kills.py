@@ -103,7 +103,7 @@ def test_kills_of_training(config, tmp_path, faults, random):
 def kill_at_changes(
     task: Task, server: Server, folder: Path, kills: int, random: np.random.Generator
 ) -> None:
-    """Kills within 20 ms of any change of a file, made or not yet made."""
+    """Kills within 20 ms of the call that changes a file, before or after the change is made."""
     first = folder / "undisturbed"
     server.run(task.argv(first), within=str(first))
     expected, operations = task.outcome(first), server.operations()

@@ -105,7 +105,7 @@ def test_with_deterministic_operations_a_run_is_resumed_to_the_same_bits(
     jax.tree.map(np.testing.assert_array_equal, whole, parts)
 
 
-def test_without_them_a_resumed_run_stays_close(tmp_path, data_dir, trained):
+def test_without_deterministic_operations_a_resumed_run_stays_close(tmp_path, data_dir, trained):
     """For an epoch after it resumed: rounding errors grow from step to step."""
     python(TRAIN, data_dir, tmp_path / "parts", "{}", 1)
     python(TRAIN, data_dir, tmp_path / "parts", "{}", 2)

@@ -221,7 +221,9 @@ def test_features_of_a_file_of_weights_are_not_kept(net, tmp_path, place, comput
     assert capsys.readouterr().err == ""
 
 
-def test_a_folder_whose_files_cannot_be_mapped(net, run, place, computed, capsys, monkeypatch):
+def test_features_are_not_kept_where_files_cannot_be_mapped(
+    net, run, place, computed, capsys, monkeypatch
+):
     def open_memmap(*_, **__):
         raise OSError(19, "No such device")  # as on some network file systems
 
@@ -232,7 +234,7 @@ def test_a_folder_whose_files_cannot_be_mapped(net, run, place, computed, capsys
     assert capsys.readouterr().err == said
 
 
-def test_a_folder_that_cannot_be_written(net, run, place, computed, capsys):
+def test_features_are_not_kept_where_nothing_can_be_written(net, run, place, computed, capsys):
     shutil.rmtree(run / "features")
     (run / "features").write_text("in its place")
     found = moved(net, run).dataset_features("validation", overrides=place)

@@ -80,7 +80,7 @@ def test_zero_weights_and_nan_are_grey():
     assert set(filters.grid(np.full((1, 3, 3, 3, 2), np.nan)).ravel()) == {128, 255}
 
 
-def test_which_layer_it_is():
+def test_the_layer_is_the_first_if_it_is_a_convolution():
     assert filters.first_convolution(build("alexnet")) == "conv1"
     net = Net("dense", 4, 2, 1, (Dense("fc1", 3), Activation("relu1"), Dense("fc2", 2)))
     with pytest.raises(UserError, match="net dense begins with fc1, not a convolution"):

@@ -39,7 +39,7 @@ def test_a_map_becomes_its_mean_and_the_gradient_goes_to_all_of_it_alike():
     np.testing.assert_allclose(dx, np.broadcast_to(dy_BC[:, None, None] / 35, dx.shape), rtol=1e-13)
 
 
-def test_in_a_net_of_two_towers():
+def test_the_layer_after_it_reads_the_means_of_both_towers():
     pooled = net()
     params = network.init(pooled, jax.random.key(0))
     x_BHWC = np.random.default_rng(1).normal(size=(3, 12, 12, 3)).astype(np.float32)

@@ -389,7 +389,7 @@ def test_impossible_values_are_clear_errors(name, options, message):
         build(name, classes=1000, **options)
 
 
-def test_more_pooling_before_a_convolution_is_what_shrinks_its_maps():
+def test_maps_too_small_for_a_convolution_blame_the_pooling_before_it():
     with pytest.raises(UserError, match=r"conv5 cannot read .* remove a pooling layer before it"):
         alexnet(overlapping_pool=False, image_size=40)
 

@@ -666,7 +666,7 @@ def run_on_four_devices(directory: Path, *options: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("mesh", FEW[1:])
 @pytest.mark.parametrize("what", ["born", "logits", "gradient", "losses", "plain"])
-def test_all_meshes_agree(four_devices, mesh, what):
+def test_four_devices_agree_with_one(four_devices, mesh, what):
     expected, found = (np.load(four_devices / f"{name}.npz")[what] for name in ("1x1", mesh))
     assert len(np.unique(expected)) > 4
     assert np.isfinite(expected).all()
@@ -676,7 +676,7 @@ def test_all_meshes_agree(four_devices, mesh, what):
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["cpu", "cpu in chunks"])
 def test_every_choice_of_kernels_gives_the_same_gradients(four_devices, how):
-    """On one device; the other meshes agree with it, with plain kernels and, in training, cpu's."""
+    """On one device; four agree with it above, with plain kernels and, in training, cpu's."""
     found = np.load(four_devices / "1x1.npz")
     assert_close(found[how], found["plain"], 1e-5)
 

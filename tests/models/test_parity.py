@@ -273,8 +273,7 @@ def test_torchvisions_alexnet(precision):
     assert_parity(TORCHVISION, torchvision, precision)
 
 
-def test_torchvision_itself():
-    """The function above is torchvision's net."""
+def test_the_torchvision_function_is_torchvisions_net():
     module = pytest.importorskip("torchvision").models.alexnet().eval()
     layers = [m for m in module.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
     rows = [row for row in TORCHVISION.rows if isinstance(row, table.Weighted)]

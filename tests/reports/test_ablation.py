@@ -71,6 +71,7 @@ def test_one_seed_has_no_interval_and_no_shared_seed_no_difference(runs, tmp_pat
     other = leave(tmp_path / "c-9", [0.5], overrides=more)
     made = ablation.part([runs[0], runs[5], other])
     assert [arm[2:] for arm in drawn[0]].count((None, None, None)) == 2
+    assert {arm[3:] for arm in drawn[0]} == {(None, None)}
     assert {row[2] for row in made.tables[0].rows} == {"1"}
 
 

@@ -1,4 +1,4 @@
-"""Tests run in forked processes, each in a copy of the project: all at once, one after the other.
+"""Tests run in forked processes, some at a time, each in a copy of the project.
 
 What all need is imported before, so that a process costs a fork and its tests.
 """
@@ -24,7 +24,7 @@ from typing import Any
 
 UNCOMPILED = shutil.ignore_patterns("__pycache__")
 OUTPUT = {"build", "runs", "wheels"}  # at the top; not copied, as what starts with a dot
-IDLE = 600  # seconds that a process may wait for the processor, or for nothing at all
+IDLE = 600  # seconds that a process may spend waiting
 SLOW = ("faults", "golden", "gpu", "notebooks", "docs")  # their tests start other processes
 Tests = dict[str, dict[str, Any]]  # by id: its seconds, and lines it runs by source file
 

@@ -3,9 +3,10 @@
     python phased.py serve            then lines of JSON: {"marks": ..., "argv": [...], ...}
     python phased.py MARKS COMMAND ARGUMENT ...
 
-The first imports everything once, and forks a process for each line, whose number it prints when it
-begins, and whose status when it ends: seconds of imports are saved. The second is a whole process.
-The code of the commands runs as it is; around some of its functions a word is written to MARKS.
+The first imports everything once, and forks a process for each line: seconds of imports are saved.
+It prints the process's number when it begins, and its status when it ends. The second is a whole
+process. The code of the commands runs as it is; around some of its functions a word is written to
+MARKS.
 """
 
 import functools

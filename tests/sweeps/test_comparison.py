@@ -88,7 +88,7 @@ def test_verdicts(tmp_path, capsys, scale, base, worse, verdict):
         (WORSE, 40.0, "cannot tell"),  # they could not show a point
     ],
 )
-def test_a_claimed_error_needs_no_pairs_and_counts_as_no_claim_about_them(
+def test_a_claimed_error_needs_no_pairs_and_is_not_counted_among_claims_with_pairs(
     tmp_path, errors, target, verdict
 ):
     found = results.read([fill(tmp_path / "a", base=[], worse=errors)]).results

@@ -38,7 +38,7 @@ def test_every_arm_of_every_scale_has_a_valid_net(path, scale):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_file_says_the_claim_and_gives_its_numbers_where_they_are_judged(path):
+def test_every_claim_has_its_words_and_a_number_of_the_paper_or_a_log(path):
     said = runpy.run_path(str(path))
     assert len(said["__doc__"].split()) > 10
     for scale in experiment.scales(path):
@@ -56,7 +56,7 @@ def test_a_claim_compares_the_same_views_unless_it_is_about_them(path, scale):
             assert found.arms[name].views == found.arms[found.baseline].views
 
 
-def test_experiments_that_share_a_workdir_have_the_same_baseline():
+def test_arms_of_one_name_in_a_shared_workdir_are_the_same():
     shared = [
         experiment.load(f"{path}:small")
         for path in FILES

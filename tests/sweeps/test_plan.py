@@ -55,11 +55,11 @@ def test_a_product_of_values():
     assert arm.overrides == {"net.remove": "conv3", "schedule.rate": "0.2"}
 
 
-def test_names_that_no_folder_should_have():
+def test_odd_characters_of_a_name_become_underscores():
     assert plan.run_name("milestones=((6, 0.001),)", 3) == "milestones=__6,_0.001_,_-3"
 
 
-def test_the_shells_braces_are_read():
+def test_a_setting_given_twice_has_both_values():
     argv = [
         *("--config=c.py", "--config.net.remove=", "--config.net.remove=conv3"),
         *("--config.seed=0", "--config.seed=1", "--workdir=runs", "--retry"),
@@ -134,7 +134,7 @@ def test_states_of_an_evaluation(tmp_path):
         plan.state(item, tmp_path)
 
 
-def test_other_things_are_refused(tmp_path, item):
+def test_folders_that_hold_other_things_are_refused(tmp_path, item):
     (tmp_path / "a-0").mkdir()
     (tmp_path / "a-0/thesis.tex").write_text("")
     with pytest.raises(UserError, match=r"a-0 holds thesis.tex but no run"):

@@ -46,7 +46,7 @@ def test_an_interval_holds_the_truth_in_95_of_100_experiments(n):
 
 @pytest.mark.parametrize("n", [2, 5, 8, 30])
 def test_the_smallest_effect_is_found_in_80_of_100_experiments(n):
-    """With a known spread, this is the effect that `smallest` names for that spread."""
+    """`smallest` goes by the spread that was found; here it is scaled to the true one."""
     spread = 0.3
     ideal = spread * np.array([-1, 1] * (n // 2) + [0] * (n % 2))
     found = estimate(ideal)
@@ -56,7 +56,7 @@ def test_the_smallest_effect_is_found_in_80_of_100_experiments(n):
     assert np.mean(shown) == pytest.approx(0.8, abs=4 * math.sqrt(0.8 * 0.2 / 2000))
 
 
-def test_no_effect_is_found_in_5_of_100_experiments():
+def test_an_effect_of_zero_is_found_in_5_of_100_experiments():
     for n in (2, 8, 50):
         assert statistics.power(n, 0.0) == pytest.approx(0.05, abs=1e-4)
 
@@ -104,7 +104,7 @@ def test_a_claim_without_a_number_has_a_direction(low, high, direction, expected
     assert verdict(of(low, high, n=4), None, direction) == CANNOT_TELL
 
 
-def test_false_claims_look_supported_as_often_as_by_chance():
+def test_false_claims_look_supported_as_often_as_by_chance_says():
     draws = np.random.default_rng(3).normal(0.0, 0.1, (2000, 6))
     supported = sum(verdict(found, 1.0) == SUPPORTED for found in map(estimate, draws))
     expected = statistics.by_chance(2000)

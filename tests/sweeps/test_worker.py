@@ -88,7 +88,7 @@ def test_an_average_is_over_the_nets_probabilities(tmp_path, trained, monkeypatc
     assert found["loss"] == pytest.approx(-math.log(mean))
 
 
-def test_a_config_is_checked_before_anything_is_made(tmp_path):
+def test_a_config_can_be_checked_without_a_run(tmp_path):
     config = load_config(DIGITS).to_dict()
     assert "error" in worker.answer({"check": config | {"batch_size": -1}}, Programs())
 

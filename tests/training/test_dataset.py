@@ -112,7 +112,7 @@ def test_changed_images_are_evaluated_with_a_warning_and_not_resumed(copy, capsy
     with pytest.raises(UserError, match=rf"other images .* config.init_from={workdir}"):
         train_and_evaluate(config_of(copy / "photos", str(copy / "data"), 3), workdir)
     config = config_of(copy / "photos", str(copy / "data"), 1.0)
-    config.init_from = str(workdir)  # which does as it was told
+    config.init_from = str(workdir)  # as the error says
     train_and_evaluate(config, copy / "new")
     assert "conv1  restored" in capsys.readouterr().out
 
@@ -149,7 +149,7 @@ def test_a_run_of_an_earlier_version_compares_its_classes_and_says_so(copy, caps
 def test_a_class_renamed_since_an_earlier_version_keeps_its_name_in_predictions(copy):
     shutil.rmtree(copy / "run/dataset")
     config = json.loads((copy / "run/config.json").read_text())
-    del config["sha256"]  # of what it was
+    del config["sha256"]  # else the change below would be damage
     config["data"] |= {"name": f"folder:{copy / 'photos'}", "data_dir": str(copy / "data")}
     (copy / "run/config.json").write_text(json.dumps(config))
     (copy / "photos/b").rename(copy / "photos/sky")
@@ -193,7 +193,7 @@ def test_where_the_first_weights_came_from_stays_on_record_whatever_its_form(
     config.init_from = "run"
     train_and_evaluate(config, copy / "tuned")
     saved = json.loads((copy / "tuned/config.json").read_text())
-    del saved["sha256"]  # of what it was
+    del saved["sha256"]  # else the change below would be damage
     assert saved["init_from"] == str(copy / "run")
     saved["init_from"] = "run"  # as earlier versions wrote it
     (copy / "tuned/config.json").write_text(json.dumps(saved))
@@ -220,7 +220,7 @@ def test_evaluations_at_once_are_all_on_record(tmp_path):
 def test_without_its_images_it_still_predicts_and_is_started_from(copy, capsys):
     workdir = copy / "run"
     config = json.loads((workdir / "config.json").read_text())
-    del config["sha256"]  # of what it was
+    del config["sha256"]  # else the change below would be damage
     config["data"] |= {"name": "folder:/gone", "data_dir": "/gone"}
     (workdir / "config.json").write_text(json.dumps(config))
     assert alexnet.load(workdir).predict(copy / "photos/a/0.png").shape == (1, 3)

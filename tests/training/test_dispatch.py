@@ -78,7 +78,7 @@ def digests(workdir) -> dict[str, dict]:
 
 @pytest.mark.slow
 def test_steps_in_groups_give_the_bits_of_single_ones_also_when_resumed(tmp_path, data_dir):
-    """Logs and checkpoints at the same steps; an interruption comes in the middle of a group."""
+    """Logs and checkpoints at the same steps; `parts` stops within a group of `groups`."""
     config = tiny_config(data_dir)
     config.log_every, config.checkpoint_every, config.epochs = 4, 5, 2.0
     train_and_evaluate(config, tmp_path / "single")

@@ -66,7 +66,7 @@ def test_a_run_that_diverges_saves_no_poison_and_goes_on_with_a_smaller_rate(tin
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), 1e6])
-def test_a_loss_beyond_all_bounds(loss):
+def test_a_loss_beyond_all_bounds_is_divergence(loss):
     with pytest.raises(DivergedError):
         check_loss(1, loss)
     check_loss(1, 999_999.0)
@@ -187,7 +187,7 @@ def test_a_second_signal_ends_at_once_and_nohup_is_respected(data_dir, tmp_path)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["head -n 1", "closed", "/dev/full"])
-def test_nobody_reads_what_it_prints(data_dir, tmp_path, how):
+def test_where_nobody_reads_what_it_prints_it_trains_on(data_dir, tmp_path, how):
     line = " ".join(command(tmp_path, data_dir, "--config.epochs=1"))
     ends = {"head -n 1": "| head -n 1", "closed": ">&-", "/dev/full": "> /dev/full"}
     shell = ["bash", "-c", f"set -o pipefail; {line} {ends[how]}"]
@@ -212,7 +212,7 @@ def test_a_workdir_that_is_removed_is_one_line(data_dir, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="mounts a small disk")
 @pytest.mark.parametrize("mended", [False, True])
-def test_a_full_disk(data_dir, tmp_path, mended):
+def test_a_full_disk_ends_a_run_unless_there_is_room_again(data_dir, tmp_path, mended):
     small = tmp_path / "small"
     small.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", small]).returncode:
@@ -251,7 +251,7 @@ def test_a_full_disk(data_dir, tmp_path, mended):
 
 
 @pytest.mark.parametrize(("step", "to_blame"), [(6, True), (7, False)])
-def test_health_says_what_to_do_where_what_was_saved_is_to_blame(tiny, tmp_path, step, to_blame):
+def test_divergence_where_a_run_resumed_says_what_to_move_away(tiny, tmp_path, step, to_blame):
     run = setup(tiny)
     with (
         pytest.raises(UserError, match="starts again from step 5, the last one saved") as error,

@@ -125,7 +125,7 @@ def test_as_many_classes_of_other_names_are_other_classes(make, source):
 
 @pytest.mark.slow
 def test_everything_else_is_as_from_scratch(make, source, tmp_path):
-    """From the very weights that it would draw, a run is `source`, the run from scratch."""
+    """From the weights that `source` drew, a run ends as `source` did, which ran from scratch."""
     config = make("three")
     plant(tmp_path, config, drawn(config))
     train_and_evaluate(make("three", init_from=str(tmp_path)), tmp_path / "run")

@@ -136,7 +136,7 @@ def test_fewer_epochs_than_were_done_leave_the_run_as_it_is(finished, capsys):
     )
 
 
-def test_the_best_that_is_announced_is_kept_and_evaluated(tiny, tmp_path, capsys, monkeypatch):
+def test_the_best_that_is_announced_is_kept_and_loaded(tiny, tmp_path, capsys, monkeypatch):
     losses = iter((2.0, 1.0, 1.0))
     monkeypatch.setattr(
         Run, "evaluate", lambda *_, **__: evaluation.Means(next(losses), 0.5, 0.1, tiny.batch_size)
@@ -359,7 +359,7 @@ def test_float64_changes_nothing(finished, tiny, tmp_path):
 
 
 @pytest.mark.slow
-def test_in_a_thread(finished, tiny, tmp_path):
+def test_in_a_thread_a_run_is_the_same(finished, tiny, tmp_path):
     _, history = finished
     with ThreadPoolExecutor() as pool:
         assert pool.submit(train_and_evaluate, tiny, tmp_path).result() == history

@@ -20,7 +20,7 @@ IMAGES = 6 * 5 * 5 * 3
     ("dtype", "accumulate", "maps"),
     [("float32", 1, 6 * 19 * 4), ("bfloat16", 1, 6 * 19 * 2), ("float32", 3, 2 * 19 * 4)],
 )
-def test_weights_velocities_images_and_maps(dtype, accumulate, maps):
+def test_weights_velocities_images_and_maps_are_counted(dtype, accumulate, maps):
     assert memory.least(NET, 6, 5, dtype, accumulate) == (WEIGHTS, IMAGES + maps)
 
 
@@ -34,7 +34,7 @@ def test_weights_velocities_images_and_maps(dtype, accumulate, maps):
         (1, r"^config.net: a step needs at least .* choose a smaller net, or use more devices$"),
     ],
 )
-def test_a_step_needs_all_of_that_and_no_more(monkeypatch, batch, message):
+def test_a_step_that_lacks_one_byte_is_refused(monkeypatch, batch, message):
     whole = sum(memory.least(NET, batch, 5))
     for there in (whole, 0):  # 0: unknown
         monkeypatch.setattr(memory, "memory_of", lambda device, there=there: there)
@@ -51,7 +51,7 @@ def gpu(**stats) -> SimpleNamespace:
     return SimpleNamespace(platform="gpu", memory_stats=lambda: stats or None)
 
 
-def test_each_gpu_has_its_own(monkeypatch):
+def test_each_gpu_has_its_own_memory(monkeypatch):
     assert memory.memory_of(gpu(bytes_limit=7)) == 7
     assert memory.memory_of(gpu()) == memory.memory_of(gpu(bytes_in_use=7)) == 0  # unknown
     quarter = sum(memory.least(NET, 6, 5)) // 4 + 1

@@ -61,7 +61,7 @@ def test_seeds_and_schedules_share_programs_and_keep_their_bits(tiny):
 
 
 @pytest.mark.parametrize("overrides", OTHERS, ids=str)
-def test_what_a_program_has_in_it_is_never_shared(tiny, overrides):
+def test_runs_whose_programs_differ_share_none(tiny, overrides):
     programs = Programs()
     runs = [
         setup.setup(config, programs=programs) for config in (tiny, changed(tiny, overrides), tiny)

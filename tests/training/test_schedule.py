@@ -52,7 +52,7 @@ def test_run_145_2010_epoch_by_epoch(epoch, fc8, conv1, noise):
     assert hyperparameters.colour_noise == noise
 
 
-def test_knobs_are_float32_scalars_for_every_layer():
+def test_rates_and_noise_are_float32_scalars():
     hyperparameters = Milestones(rate=0.01)(0, [], LAYERS)
     assert list(hyperparameters.rates) == LAYERS
     leaves = [leaf for layer in hyperparameters.rates.values() for leaf in layer.values()]
@@ -267,7 +267,7 @@ def test_layers_may_come_from_an_iterator():
     assert list(Milestones(rate=0.01)(0, [], iter(LAYERS)).rates) == LAYERS
 
 
-def test_build_builds():
+def test_build_makes_the_schedule_of_each_kind():
     built = {kind: schedule.build(kind, epochs=9.0, rate=0.1) for kind in schedule.SCHEDULES}
     assert built == {
         "milestones": Milestones(rate=0.1),

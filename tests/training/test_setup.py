@@ -43,7 +43,7 @@ def test_inputs_are_as_large_as_the_net_sees(tiny):
     assert (found.shape, found.dtype) == ((2, 18, 18, 3), np.float32)
 
 
-def test_steps_are_fewer_than_the_state_can_count(tiny):
+def test_steps_are_at_most_what_the_state_can_count(tiny):
     tiny.batch_size, tiny.epochs = IMAGES, float(np.iinfo(np.int32).max)
     assert setup(tiny).steps == 2**31 - 1
     tiny.epochs += 1

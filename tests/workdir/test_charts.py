@@ -64,7 +64,7 @@ def test_a_resumed_run_begins_by_forgetting_later_points(tmp_path):
     assert (start.step, start.session_log.status) == (30, SessionLog.START)
 
 
-def test_a_disk_that_is_full_ends_the_charts_with_one_word(tmp_path, now):
+def test_a_disk_that_is_full_ends_the_charts_and_is_told_once(tmp_path, now):
     failures = []
     curve = charts.Charts(tmp_path / "tensorboard/train", None, 0, failures.append)
     curve.scalar("loss", 1.0, 1)

@@ -289,7 +289,7 @@ def test_losing_any_file_restores_a_saved_state(tmp_path):
         assert_same(restored, make_state(step))
 
 
-def test_all_damaged(tmp_path):
+def test_where_all_are_damaged_it_is_an_error(tmp_path):
     save(tmp_path, {1: 0.1, 3: 0.2})
     flip_bit(tmp_path / "1")
     truncate(tmp_path / "3")
@@ -339,7 +339,7 @@ def test_leftovers_are_removed(tmp_path, monkeypatch):
         assert checkpoints.restore(like(make_state(0)))[1] == 1
 
 
-def test_other_dtypes(tmp_path):
+def test_other_dtypes_are_restored_too(tmp_path):
     state = {
         "half": jnp.arange(7, dtype=jnp.bfloat16),
         "byte": jnp.arange(7, dtype=jnp.uint8),
@@ -351,7 +351,7 @@ def test_other_dtypes(tmp_path):
     assert_same(checkpoint.load_params(tmp_path, "last")[0], jax.tree.map(np.asarray, state))
 
 
-def test_load(tmp_path):
+def test_the_best_the_last_or_a_step_is_loaded(tmp_path):
     save(tmp_path / "checkpoints", {1: 0.4, 2: 0.1, 3: 0.2})
     for where in (tmp_path, tmp_path / "checkpoints"):
         for step, wanted in {"best": 2, "last": 3, 2: 2}.items():
@@ -462,7 +462,7 @@ def cross_meshes(directory: str) -> None:
 
 
 @pytest.mark.slow
-def test_any_mesh_to_any_other(tmp_path):
+def test_a_mesh_restores_what_another_saved(tmp_path):
     assert run("cross_meshes", str(tmp_path), devices=4).wait() == 0
     with Checkpoints(tmp_path) as checkpoints:
         assert_same(checkpoints.restore(like(make_state(0)))[0], make_state(1))
@@ -496,7 +496,7 @@ def two_processes(directory: str, address: str, process: int) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes(tmp_path):
+def test_two_processes_save_and_restore_together(tmp_path):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{listener.getsockname()[1]}"

@@ -80,7 +80,7 @@ def on_terminal(code: str, columns: int, directory: Path) -> str:
     return written.decode()
 
 
-def test_rows(tmp_path, clock):
+def test_rows_are_in_the_file_at_once_and_charted(tmp_path, clock):
     with Log(tmp_path / "run", 100, 128) as run:
         run.train(1, 0.5, np.float32(2.5), 0.5, 0.25, 1, 0.01)
         assert len(log.read_log(tmp_path / "run")) == 1  # flushed
@@ -311,7 +311,7 @@ def test_speed_is_recent(tmp_path, clock):
     assert log.read_log(tmp_path)[-1]["train/images_per_second"] == 10
 
 
-def test_live_line(tmp_path, monkeypatch, clock):
+def test_the_live_line_comes_back_below_messages(tmp_path, monkeypatch, clock):
     terminal = Terminal()
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setattr(sys, "stdout", terminal)
@@ -332,7 +332,7 @@ def test_live_line(tmp_path, monkeypatch, clock):
 
 @pytest.mark.parametrize("columns", [80, 0, 200])
 @pytest.mark.parametrize("total", [700, 900_000])
-def test_on_a_terminal(tmp_path, columns, total):
+def test_lines_fit_a_terminal_and_the_live_line_is_the_last(tmp_path, columns, total):
     """A terminal that does not know its size, such as a serial line, reports 0."""
     code = f"""
 from alexnet.workdir import log

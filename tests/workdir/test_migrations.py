@@ -55,7 +55,7 @@ def test_a_retired_setting_with_a_value_is_one_line():
     assert line == "config.json has config.mesh.hybrid=True; this version has False only"
 
 
-def test_a_setting_that_was_renamed_and_then_retired():
+def test_a_setting_may_be_renamed_and_then_retired():
     changes = ((1, Renamed("a.b", "c")), (2, Retired("c", 1)))
     assert migrated({"a": {"b": 1}, "d": 2}, "file", 2, changes) == ({"d": 2}, [])
     assert migrated({"a": {"b": 5}}, "file", 2, changes)[1][0].startswith("file has config.c=5")

@@ -59,7 +59,7 @@ def test_a_symbolic_link_is_a_way_round(tiny, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["int[1]", "back\\slash"])
-def test_a_run_that_was_saved_there_is_rescued_as_the_error_says(
+def test_a_run_saved_under_such_a_path_is_rescued_as_the_error_says(
     tiny, tmp_path, monkeypatch, capsys, name
 ):
     tiny.epochs = 0.2
@@ -85,7 +85,7 @@ def test_a_run_that_was_saved_there_is_rescued_as_the_error_says(
 
 
 @pytest.mark.slow
-def test_resuming_a_run_that_was_saved_there_renames_and_removes_nothing(
+def test_resuming_a_run_saved_under_such_a_path_renames_and_removes_nothing(
     tiny, tmp_path, monkeypatch
 ):
     tiny.epochs = 0.2

@@ -80,7 +80,7 @@ def test_it_is_the_dataset_of_tfds(manual, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_no_tensorflow(manual, tmp_path):
+def test_it_needs_no_tensorflow(manual, tmp_path):
     write(manual)
     (tmp_path / "tensorflow.py").write_text(
         "raise ModuleNotFoundError('hidden by a test', name='tensorflow')\n"
@@ -128,7 +128,7 @@ def test_unusable_archives(manual, capsys):
         damaged[place] ^= 1 << int(rng.integers(8))
         manual.write_bytes(damaged)
         try:
-            read = cifar10.read(manual)  # a bit of the header, such as its date
+            read = cifar10.read(manual)  # it can: the bit was of the header, such as its date
         except UserError as error:
             assert str(error).startswith(str(manual))  # noqa: PT017
         else:

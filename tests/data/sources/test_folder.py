@@ -98,7 +98,7 @@ def test_three_splits(pets):
     }
 
 
-def test_test_stays_a_test(pets):
+def test_a_test_folder_stays_the_test_split(pets):
     into(pets, "train", "test")
     raw = folder.list_images(str(pets))
     assert list(raw.splits) == ["train", "validation", "test"]
@@ -118,7 +118,7 @@ def test_a_test_without_labels_is_not_used(pets):
     assert [file.reason for file in raw.left_out] == [folder.OUTSIDE] * 5
 
 
-def test_images_in_folders_of_a_class(pets):
+def test_images_in_folders_of_a_class_are_used(pets):
     for number in range(20):
         add(pets / "cats" / "kittens" / "grey" / f"{number}.jpg", number)
     raw = folder.list_images(str(pets))
@@ -126,7 +126,7 @@ def test_images_in_folders_of_a_class(pets):
     assert raw.left_out == ()
 
 
-def test_one_folder_below_each_class_is_no_level(pets):
+def test_a_single_folder_in_each_class_is_no_class(pets):
     for name in ("cats", "dogs"):
         shutil.move(pets / name, pets / "images")
         shutil.move(pets / "images", pets / name / "images")
@@ -307,7 +307,7 @@ def error(path: Path) -> str:
     return str(caught.value)
 
 
-def test_folders_beside_train_that_are_no_split(pets):
+def test_a_folder_beside_train_that_is_no_split_is_an_error(pets):
     into(pets, "train", "val")
     add(pets / "unlabeled" / "1.png")
     text = error(pets)
@@ -326,7 +326,7 @@ def test_impossible_splits(pets):
     assert f"no images in the sub-folders of {pets / 'valid'}" in error(pets)
 
 
-def test_which_level_holds_the_classes(pets):
+def test_an_unclear_level_of_classes_is_an_error(pets):
     assert "holds a single class, 'pets'" in error(pets.parent)
     assert f"write folder:{pets}" in error(pets.parent)
     shutil.copytree(pets, pets.parent / "more" / "2020")
@@ -338,7 +338,7 @@ def test_which_level_holds_the_classes(pets):
     assert "directly hold 1 images" in error(pets.parent / "more")
 
 
-def test_validation_class_unknown_to_training(pets):
+def test_a_validation_class_unknown_to_training_is_an_error(pets):
     into(pets, "train", "val")
     add(pets / "val" / "fish" / "1.png")
     assert f"val has classes that {pets / 'train'} lacks: fish" in error(pets)

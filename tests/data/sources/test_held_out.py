@@ -45,7 +45,7 @@ def test_images_that_come_later_move_none_to_validation(before, later):
     if len(before) > 1 and any(number % 10 for number in before):
         assert not moved
     else:
-        assert len(moved) <= 1  # a lone image, or what a class of images all due had kept
+        assert len(moved) <= 1  # the one that was alone, or that trained while all were due
 
 
 @given(IMAGES, IMAGES)

@@ -1,11 +1,7 @@
 """Raw data: which images are turned upright."""
 
-import dataclasses
-
 from alexnet.data.sources.raw import RawData
 
 
-def test_only_what_asks_for_it_is_turned_upright():
-    data = RawData(("a",), {})
-    assert not data.upright
-    assert dataclasses.replace(data, upright=True).upright
+def test_images_are_not_turned_upright_unless_asked():
+    assert not RawData(("a",), {}).upright

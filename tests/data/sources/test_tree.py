@@ -21,7 +21,7 @@ def test_digests_come_in_order_with_a_reason_where_there_is_none(tmp_path):
     assert list(tree.digests_of([])) == []
 
 
-def test_kinds_are_the_five_that_there_are_most_of():
+def test_kinds_are_the_five_most_frequent():
     suffixes = ["txt"] * 1200 + ["HEIC", "heic", "a", "a", "b", "b", "c", "c", "d"]
     names = [f"x.{suffix}" for suffix in suffixes] + ["README"] * 2
     files = [tree.File(name, None) for name in names]
