@@ -68,8 +68,8 @@ def take_in(raw: RawData, path: Path, plan: Plan, write: bool = True) -> Store:
     """Makes a store in the empty folder `path`; without `write`, writes no files.
 
     Raises:
-        UserError: if a larger share than `plan.max_bad` is bad, or no image of a class or split can
-            be read.
+        UserError: if a larger share than `plan.max_bad` is bad, or no image of a split, or no
+            training image of a class, can be read.
         OSError: if a file cannot be written.
     """
     tally = _Tally(raw, plan)
@@ -151,7 +151,11 @@ class _Tally:
             raise self._too_many()
 
     def store(self, path: Path) -> Store:
-        """The store to be; writes nothing. Raises UserError if a class or a split has no images."""
+        """The store to be; writes nothing.
+
+        Raises UserError for a split without images, or, if any images are bad, for a class without
+        training images.
+        """
         counts = {split: labels.total() for split, labels in self.labels.items()}
         for label, name in enumerate(self.raw.classes):
             if self.bad and not self.labels["train"][label]:

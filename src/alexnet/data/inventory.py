@@ -21,11 +21,11 @@ class Inventory:
         found: number of files, or of examples in datasets without files.
         left_out: reason -> suffix -> number of files.
         unreadable: the first files that could not be read or were too large, each with the reason.
-        unreadable_contents: a digest of all such files, as `Store.contents` is of the used ones.
+        unreadable_contents: a digest of those that decoding found, like `Store.contents`.
         class_counts: split -> number of images of each class, in the classes' order.
         copies: number of used images that equal an earlier one, byte for byte.
         in_train: split -> number of its images that are in the training set, byte for byte.
-        in_classes: number of used images that equal an earlier one of another class.
+        in_classes: number of used images whose earliest copy is of another class.
         in_classes_first: the names of the first such images.
         size: why the images have their size; "" if it was asked for.
         notes: how the splits were made.

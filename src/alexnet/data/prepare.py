@@ -41,7 +41,7 @@ def prepare(
     progress: bool = True,
     dry_run: bool = False,
 ) -> Store:
-    """Makes the store if there is none, or if the dataset's folder has changed since.
+    """Makes the store if there is none, or if a folder's images or the limits have changed since.
 
     Downloads what TFDS can download. `alexnet.data.summary` describes the result.
 
@@ -129,7 +129,7 @@ def ensure(
     quality: int = store.QUALITY,
     encoding: Encoding = "auto",
 ) -> Store:
-    """The store, made now if that needs no download; `config.data` holds the arguments.
+    """The store, made now if that needs no download or archive; `config.data` holds the arguments.
 
     The names, sizes and times of a folder's files are compared with those at its preparation; if
     one differs, all bytes are compared, and the store is made again if an image has changed.
@@ -142,7 +142,7 @@ def ensure(
         encoding: jpeg or raw; auto stores raw pixels up to 64 a side, JPEGs above.
 
     Raises:
-        UserError: if it is not prepared, and cannot be without a download.
+        UserError: if it is not prepared, and cannot be without a download or archive.
     """
     before = store.load_store(store.store_path(name, data_dir, image_size, quality, encoding))
     if not name.startswith(store.FOLDER):
@@ -176,7 +176,7 @@ def class_count(
     quality: int = store.QUALITY,
     encoding: Encoding = "auto",
 ) -> int | None:
-    """How many classes the dataset has; None for a folder without a store. Prepares nothing."""
+    """How many classes the dataset has; None if only preparing it would tell. Prepares nothing."""
     made = store.load_store(store.store_path(name, data_dir, image_size, quality, encoding))
     return len(made.classes) if made else named.class_count(name, data_dir)
 

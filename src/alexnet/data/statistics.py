@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Statistics(NamedTuple):
-    """Statistics of pixels on 0-255. The colour noise uses the eigenvalues' square roots."""
+    """Of pixels on 0-255. By default, the colour noise uses the eigenvalues' square roots."""
 
     mean_HWC: np.ndarray  # float32 (S, S, 3): the mean image, per pixel
     eigenvalues: np.ndarray  # float32 (3,): variances of the RGB covariance, descending

@@ -1,4 +1,4 @@
-"""Pooling, and its gradient, along the columns and then along the rows.
+"""Pooling along the columns and then along the rows; its gradient the other way round.
 
 The gradient of pool1, 32 images: 182 -> 20 ms; of an average pool, 128 x 32x32x32: 63 -> 13 ms.
 """

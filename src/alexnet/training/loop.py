@@ -61,7 +61,7 @@ def train_and_evaluate(
     Raises:
         UserError: for an impossible config, a run that diverges, or checkpoints that cannot be
             read or written.
-        Interrupted: after saving a checkpoint, if a signal (`processes.SIGNALS`) came.
+        Interrupted: once a checkpoint is saved, if a signal (`processes.SIGNALS`) came.
     """
     workdir = local_path("workdir", str(workdir))
     checkpoint.check_path(workdir)

@@ -72,7 +72,7 @@ class Run:
         shardings: the state's shardings.
         how: the net's dtype and kernels, as `forward.on_mesh` takes them.
         statistics: the training set's statistics, on the devices.
-        key: the source of all the run's randomness, on the devices.
+        key: the source of the steps' randomness (crops, noise, dropout), on the devices.
         programs: the jitted functions by name, perhaps made by another run; see `programs`.
     """
 
@@ -368,7 +368,7 @@ def check_top_level(
         steps_per_dispatch: steps in one program, for nets that take milliseconds a step on GPUs.
             Results stay the same; compiling takes that many times as long.
         fetch: when the host fetches a step's loss, and notices that it is NaN: step, while the next
-            step runs, or log, with the next row of the log.
+            step runs, or log, with the next row of the log or checkpoint.
         log_every: steps between rows of the log.
         checkpoint_every: steps between checkpoints, besides the one at the end of each epoch.
         wandb_project: the Weights & Biases project that tracks the run (pip install wandb); "" is

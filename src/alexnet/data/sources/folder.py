@@ -32,8 +32,8 @@ SPLITS = {
 
 SHOWN = 5  # names in a message
 BIG = 2**26  # bytes: 64 MiB, above which a file's header is checked before the file is read
-# With a smaller share of the images directly in class folders, it is unclear which folders are the
-# classes.
+# With a smaller share of the images directly in class folders, it may be unclear which folders are
+# the classes: see `_check_level`.
 OWN = 0.1
 
 HIDDEN = "hidden"

@@ -49,5 +49,5 @@ def is_prepared(name: str, data_dir: str) -> bool:
 
 
 def class_count(name: str, data_dir: str) -> int | None:
-    """How many classes a dataset has, prepared or not; None for a folder. Raises UserError."""
+    """As `tfds.class_count`; None for a folder. Raises UserError."""
     return None if name.startswith(FOLDER) else tfds.class_count(name, data_dir)

@@ -47,8 +47,11 @@ def is_prepared(name: str, data_dir: str) -> bool:
     return _builder(name, data_dir).data_path.exists()
 
 
-def class_count(name: str, data_dir: str) -> int:
-    """How many classes a dataset has, prepared or not. Raises UserError."""
+def class_count(name: str, data_dir: str) -> int | None:
+    """How many classes a dataset has; None if only preparing it would tell, as for imagenet2010.
+
+    Raises UserError.
+    """
     return _builder(name, data_dir).info.features["label"].num_classes
 
 
