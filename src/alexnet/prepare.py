@@ -5,7 +5,7 @@
 
 A folder of your own has a sub-folder for each class, directly in it or in train/, val/ and test/;
 without val/ a tenth is held out. The summary counts the files that are left out; the store lists
-them. Training itself prepares any dataset that needs no download.
+them. Training itself prepares any dataset that needs no download or archive.
 """
 
 import json
