@@ -18,7 +18,7 @@ def test_every_name_is_there_and_documented(name):
     assert name in dir(alexnet)
 
 
-def test_no_name_is_a_modules():
+def test_no_name_is_that_of_a_module():
     modules = {module.name for module in pkgutil.iter_modules(alexnet.__path__)}
     assert not modules & set(alexnet.__all__)
 

@@ -75,7 +75,7 @@ def test_a_larger_number_draws_the_same_first():
     assert few == many[:2]
 
 
-def test_mended_words_leave_a_change_what_it_was():
+def test_mended_docstrings_and_messages_leave_a_change_the_same():
     mended = AREA.replace("Of a rectangle", "\n    The area").replace('"below"', 'f"width {width}"')
     one, other = (mutations.draw(text, 100, random.Random(0)) for text in (AREA, mended))
     assert [each.code for each in one] == [each.code for each in other]

@@ -118,7 +118,7 @@ def test_the_arithmetic_explains_the_compiled_steps():
     assert round(cost.results(cost.gradient_exchange(alexnet(towers=1), 4)) / MIB, 1) == 238.0
 
 
-def test_data_parallel_is_all_gradients_and_sends_less_from_1005_images():
+def test_data_parallelism_sends_all_gradients_and_less_than_towers_from_1005_images():
     for devices, factor in ((2, 1), (4, 1.5), (8, 1.75)):
         assert cost.sent(cost.gradient_exchange(alexnet(), devices)) == factor * 60_965_224 * 4
     assert cost.gradient_exchange(alexnet(), 1) == ()

@@ -51,7 +51,7 @@ def test_totals_are_of_all_splits_where_they_are_known():
     assert totals(dataclasses.replace(made, inventory=None)) == [None, None]
 
 
-def test_numbers_in_order_are_fine():
+def test_numbers_that_sort_in_order_get_no_warning():
     assert warnings(store({"01": 9, "02": 9, "10": 9})) == []
     assert warnings(store({str(digit): 9 for digit in range(10)})) == []
 

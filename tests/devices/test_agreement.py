@@ -73,7 +73,7 @@ def test_settings_that_differ_are_named(others):
         processes.check_same({"seed": 1})
 
 
-def test_alone_a_value_is_what_others_would_get_and_a_signal_counts_at_once(monkeypatch):
+def test_alone_a_value_comes_back_as_others_would_get_it_and_a_signal_counts_at_once(monkeypatch):
     monkeypatch.setattr(
         processes.multihost_utils, "process_allgather", lambda _: pytest.fail("nobody is there")
     )

@@ -108,7 +108,7 @@ def test_slurm_is_detected(data_dir, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
-def test_the_loss_of_a_process_ends_the_other_clearly(data_dir, tmp_path, victim):
+def test_a_killed_process_ends_the_other_clearly(data_dir, tmp_path, victim):
     def both(epochs: int) -> list[subprocess.Popen]:
         where = f"--coordinator=127.0.0.1:{free_port()}"
         arguments = command(tmp_path, data_dir, where, "--processes=2")

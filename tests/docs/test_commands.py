@@ -82,7 +82,7 @@ def test_the_readings_differ_as_the_page_on_fidelity_says():
             assert value == ast.literal_eval(row[column]), (row[0], reading)
 
 
-def test_figures_in_the_korean_page_are_the_tables():
+def test_numbers_in_the_korean_page_are_the_tables():
     page = (ROOT / "README.ko.md").read_text()
     net = layers(build("alexnet", classes=1000))
     parameters = sum(layer.parameters for layer in net)

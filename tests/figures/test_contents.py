@@ -107,7 +107,7 @@ def test_a_number_in_the_matrix_stands_out_from_its_colour():
     assert found == {"9": to_hex(paper), "1": to_hex(ink), "4": to_hex(paper)}
 
 
-def test_shades_are_shares_of_a_class_and_nothing_crosses_them():
+def test_shades_are_shares_of_a_class_and_no_grid_crosses_them():
     counts = np.array([[0, 1, 0], [0, 0, 0], [1, 0, 3]])  # one image; none; four
     with matplotlib.rc_context({"axes.grid": True}):
         axes = drawn(confusion.draw, counts, "abc")
@@ -133,7 +133,7 @@ def test_names_and_numbers_stand_where_there_is_room(classes, named, counted):
 
 
 @pytest.mark.parametrize(("names", "angle"), [("abc", 0), (["ab", "abc", "b"], 90)])
-def test_long_names_below_the_matrix_are_upright(names, angle):
+def test_long_names_below_the_matrix_are_vertical(names, angle):
     figure = Figure()
     confusion.draw(figure, np.eye(3, dtype=int), names)
     [axes] = figure.axes
@@ -141,7 +141,7 @@ def test_long_names_below_the_matrix_are_upright(names, angle):
     assert {text.get_rotation() for text in axes.get_yticklabels()} == {0}
 
 
-def test_the_worst_classes_are_bars_from_the_top_and_a_line_is_their_mean():
+def test_the_worst_classes_are_bars_from_the_top_and_a_line_is_the_mean_of_all():
     errors = np.array([0.1, np.nan, 0.5, 0.3])
     axes = drawn(confusion.draw_worst, errors, "abcd")
     assert [text.get_text() for text in axes.get_yticklabels()] == ["c", "d", "a"]

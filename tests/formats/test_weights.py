@@ -114,7 +114,7 @@ def test_a_file_of_caffes_other_net_is_refused(tmp_path):
         weights.read_weights(path, "caffe_alexnet", lambda n: make_net(classes=n), pytest.fail)
 
 
-def test_torchvisions_names_are_for_a_safetensors_of_its_net_alone():
+def test_torchvisions_names_are_only_for_a_safetensors_file_of_its_net():
     for target, net_name in (("a.stablehlo", "torchvision_alexnet"), ("a.safetensors", "pocket")):
         weights.check_names(Path(target), "own", net_name)
         with pytest.raises(UserError, match=r"^names='torchvision': only possible for a .safet"):

@@ -40,7 +40,7 @@ def test_equally_near_rows_come_in_their_order():
     assert indices.tolist() == [sorted(range(60), key=lambda row: places[row])]
 
 
-def test_no_query_has_no_neighbours():
+def test_without_queries_there_are_no_neighbours():
     indices, distances = neighbours.nearest(np.zeros((0, 3)), np.ones((4, 3)), 2)
     assert indices.shape == distances.shape == (0, 2)
 

@@ -46,7 +46,7 @@ def test_parameters_layer_by_layer(name):
         ("caffenet", "relu1 pool1 norm1", "relu2 pool2 norm2", "fc6", "drop6 fc7 relu7 drop7"),
     ],
 )
-def test_rows(name, first, second, fc6, fc7):
+def test_rows_come_in_the_frameworks_order(name, first, second, fc6, fc7):
     middle = "conv3 relu3 conv4 relu4 conv5 relu5 pool5"
     expected = f"conv1 {first} conv2 {second} {middle} {fc6} relu6 {fc7} fc8"
     assert " ".join(row.name for row in build(name, classes=1000).rows) == expected
@@ -102,6 +102,6 @@ def test_torchvisions_deviations_are_pytorchs():
             assert layer.row.std == pytest.approx((3 * inputs) ** -0.5)
 
 
-def test_fc6_and_its_dropout_go_together():
+def test_removing_fc6_takes_its_dropout_along():
     rows = build("torchvision_alexnet", classes=9, remove="fc6").rows
     assert [row.name for row in rows][-6:] == ["relu5", "pool5", "drop5", "fc7", "relu7", "fc8"]

@@ -475,7 +475,7 @@ def small_with_weights():
     return net, jax.tree.map(lambda leaf: 0.1 * random.normal(size=leaf.shape).astype("f"), shapes)
 
 
-def test_towers_apart_are_those_together():
+def test_towers_computed_apart_give_the_same_as_together():
     """Here `jax.vmap` stands for two devices: one tower each, all that they exchange named."""
     net, params = small_with_weights()
     x_BHWC = np.random.default_rng(1).normal(size=(2, 18, 18, 3)).astype("f")

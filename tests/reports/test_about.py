@@ -33,7 +33,7 @@ def test_of_a_run_that_has_just_begun_only_the_config_is_known(tmp_path):
     assert facts(Subject(begun)) == [("dataset", "digits"), ("seed", "0")]
 
 
-def test_settings_are_words_not_numbers(tmp_path):
+def test_every_column_of_the_settings_table_is_words(tmp_path):
     [table] = config_part(Subject(leave(tmp_path / "run", [0.5]))).tables
     assert table.words == len(table.header) == 3
     assert {len(row) for row in table.rows} == {3}
@@ -48,7 +48,7 @@ def test_without_a_base_every_setting_is_listed(tmp_path, monkeypatch):
     assert (rows["seed"], rows["schedule.milestones"]) == ("7", "((2, 0.1),)")
 
 
-def test_a_net_whose_class_count_no_dataset_tells_is_that_of_the_weights(tmp_path):
+def test_without_a_dataset_the_class_count_is_that_of_the_weights(tmp_path):
     subject = Subject(leave(tmp_path / "run", [0.5], overrides={"data.name": "folder:/nowhere"}))
     subject.net = SimpleNamespace(net=build("alexnet", classes=1000))
     assert net_part(subject).text == "60,965,224 parameters."

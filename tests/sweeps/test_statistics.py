@@ -104,7 +104,7 @@ def test_a_claim_without_a_number_has_a_direction(low, high, direction, expected
     assert verdict(of(low, high, n=4), None, direction) == CANNOT_TELL
 
 
-def test_false_claims_look_supported_as_often_as_by_chance_says():
+def test_false_claims_look_supported_as_often_as_expected_by_chance():
     draws = np.random.default_rng(3).normal(0.0, 0.1, (2000, 6))
     supported = sum(verdict(found, 1.0) == SUPPORTED for found in map(estimate, draws))
     expected = statistics.by_chance(2000)

@@ -312,7 +312,7 @@ def test_what_a_killed_process_left_is_written_anew_and_what_a_run_began_with_st
         ({}, {"counts": {"train": 4}, "contents": {}}, ["validation (then 1 images, now 0)"]),
     ],
 )
-def test_images_are_others_by_their_digests_or_else_by_their_number(then, now, expected):
+def test_changed_images_are_told_by_their_digests_or_else_by_their_number(then, now, expected):
     then, now = made_up(**then), made_up(**now)
     assert dataset.changed(then, now, ["train", "validation"]) == expected
     assert dataset.same_images(then, now) == (bool(then.contents) and not expected)
@@ -320,7 +320,7 @@ def test_images_are_others_by_their_digests_or_else_by_their_number(then, now, e
     assert not dataset.same_images(None, now)
 
 
-def test_a_split_more_is_another_dataset():
+def test_with_one_more_split_it_is_another_dataset():
     more = {"train": 4, "validation": 1, "test": 2}
     assert not dataset.same_images(made_up(), made_up(counts=more))
     assert not dataset.same_images(made_up(counts=more), made_up())
@@ -334,7 +334,7 @@ def test_other_classes_are_told_by_what_came_and_went(tmp_path):
             dataset.check_classes(tmp_path, ("a", "b"), tuple(now))
 
 
-def test_digests_tell_splits_and_classes():
+def test_digests_describe_each_split_and_the_classes():
     store = made_up(contents={"train": "0123456789abcdef"}, counts={"train": 4000, "test": 1})
     assert dataset.digests(store) == {
         "photos's train images": "4,000 (0123456789ab)",

@@ -38,7 +38,7 @@ def sums_of(*each: float) -> Sums:
 
 
 @pytest.mark.parametrize("waits", [False, True])
-def test_a_windows_averages_are_over_its_steps_and_those_before_a_checkpoint(waits):
+def test_a_window_averages_all_its_steps_those_before_a_checkpoint_too(waits):
     window = Window(opened=(2, 3.0, 0.5, 0.25), waits=waits)
     window.add(3, sums_of(8.0, 3, 1, 4))
     assert averages(window.sums()) == (5 / 3, 1.25 / 3, 0.5 / 3, 3)

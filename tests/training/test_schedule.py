@@ -170,7 +170,7 @@ def test_plateau_only_falls_and_at_most_three_times(errors, patience):
     assert set(rates) <= {1, 0.1, 0.01, 0.001}
 
 
-def test_events_hold_over_a_plateau():
+def test_events_hold_on_a_plateau_schedule_too():
     eps = Plateau(rate=0.01, patience=1, events=((2, "conv1", 0.0),))
     hyperparameters = eps(2, [0.5, 0.5], LAYERS)
     assert (rate(hyperparameters), rate(hyperparameters, "conv1")) == (pytest.approx(0.001), 0)

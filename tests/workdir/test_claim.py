@@ -54,7 +54,7 @@ def test_a_removed_workdir_is_noticed_within_seconds(tiny, tmp_path, clock, repl
             own.check()
 
 
-def test_other_processes_neither_look_nor_note(tmp_path, clock):
+def test_other_processes_neither_check_the_workdir_nor_note_saves(tmp_path, clock):
     other = Claim(tmp_path / "nowhere", "id", None)
     clock[0] = 10 * claims.LOOK_SECONDS
     other.check()
@@ -76,7 +76,7 @@ def test_removed_checkpoints_are_noticed(tiny, tmp_path):
         claim(tmp_path, tiny).__enter__()
 
 
-def test_checkpoints_of_an_earlier_versions_run_that_are_taken_away_are_missed(tiny, tmp_path):
+def test_removed_checkpoints_of_an_earlier_versions_run_are_noticed(tiny, tmp_path):
     record.save_config(tiny, tmp_path)
     (tmp_path / "metrics.jsonl").touch()
     (tmp_path / "checkpoints").mkdir()

@@ -213,7 +213,7 @@ def test_deep_trees(pets):
     assert len(used(folder.list_images(str(pets)))) == 38
 
 
-def test_links_to_folders_are_followed_and_end(pets, tmp_path):
+def test_links_to_folders_are_followed_but_not_in_circles(pets, tmp_path):
     shutil.move(pets / "cats", tmp_path / "elsewhere")
     (pets / "cats").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "all").symlink_to(pets)
