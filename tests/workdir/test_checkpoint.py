@@ -270,7 +270,7 @@ def test_damaged_falls_back(tmp_path, damage, capfd):
         assert (step, progress) == (1, Progress(epoch=1))
         last_line = capfd.readouterr().err.splitlines()[-1]
         assert last_line.startswith(f"checkpoint {tmp_path}/3 is damaged (")
-        assert last_line.endswith("): trying the checkpoint before it")
+        assert last_line.endswith("): looking for an earlier checkpoint")
         checkpoints.save(2, make_state(2), Progress(epoch=2), None)
     assert {path.name for path in tmp_path.iterdir()} == {"1", "2", "3.damaged"}
     with Checkpoints(tmp_path) as checkpoints:

@@ -56,7 +56,7 @@ def _flat_dense(x: jax.Array, kernel_IO: jax.Array) -> jax.Array:
 class Kernels(NamedTuple):
     """The operations that compute a net, those of `ops` by default; see `alexnet.kernels`.
 
-    Operations with weights take all local towers at once; the others take one tower.
+    Operations with weights take all local towers at once; the others take one array.
     """
 
     conv: ConvTowers = each_tower(ops.conv)

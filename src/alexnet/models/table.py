@@ -12,7 +12,7 @@ from typing import ClassVar, Literal, get_args
 
 from alexnet.errors import UserError
 
-Shape = tuple[int, ...]  # (H, W, C), or (features,) after a fully-connected layer
+Shape = tuple[int, ...]  # (H, W, C), or (features,) after a Dense or GlobalPool row
 
 # Which towers a layer reads: its own tower only, or all of them (the paper's "take input from all
 # kernel maps in layer 2"). Every tower sees the image.
@@ -32,7 +32,7 @@ class Row:
 
     name: str
 
-    needs_maps: ClassVar[bool] = False  # if so, it cannot follow a fully-connected layer
+    needs_maps: ClassVar[bool] = False  # if so, it cannot follow a Dense or GlobalPool row
     in_place: ClassVar[bool] = False
     belongs_to_layer: ClassVar[bool] = False  # removed with the layer before it
 
@@ -388,7 +388,7 @@ def _output(net: Net, row: Row, own: Shape, read: Shape) -> Shape:
     """The row's output shape; errors name the net and the row."""
     try:
         if row.needs_maps and len(read) != 3:
-            raise UserError("it needs maps, and a fully-connected layer comes before it")
+            raise UserError("it needs maps, and a row before it has reduced them to features")
         output = row.output_shape(own, read, net.towers)
         if isinstance(row, Weighted) and row is not net.rows[-1] and row.outputs % net.towers:
             raise UserError(f"its {row.outputs} outputs do not divide over {net.towers} towers")

@@ -59,8 +59,8 @@ def train_and_evaluate(
         a row for each validation: step, epoch, loss, top1_error, top5_error, count.
 
     Raises:
-        UserError: for an impossible config, a run that diverges, or checkpoints that cannot be
-            read or written.
+        UserError: for an impossible config, another run's workdir, a begun run's images that have
+            changed, a run that diverges, or checkpoints that cannot be read or written.
         Interrupted: once a checkpoint is saved, if a signal (`processes.SIGNALS`) came.
     """
     workdir = local_path("workdir", str(workdir))
@@ -114,7 +114,7 @@ def train_and_evaluate(
                 now = [run.hyperparameters(step, errors) for step in steps]
                 state, sums = run.train_steps(state, batches, now)
                 step = steps[-1]
-                window.add(step, *sums)  # fetches earlier steps while these run
+                window.add(step, *sums)  # with fetch=step, fetches earlier steps while these run
 
                 epoch = run.epoch(step)
                 validate = ends_epoch(run, step)
@@ -226,7 +226,7 @@ def check_batch(run: Run, step: int, state: TrainState, batch: Batch) -> None:
 
 
 def check_saved(checkpoints: Checkpoints, step: int) -> None:
-    """Raises UserError if the last save of this process failed."""
+    """Raises UserError if the last save failed."""
     checkpoints.wait()
     if checkpoints.failure:
         kept = f"step {checkpoints.saved}" if checkpoints.saved is not None else "the beginning"

@@ -95,7 +95,7 @@ def build(
         update(gradients, state, params, rates=Rates) -> (change, state).
 
     Raises:
-        UserError: for an impossible value, or an unknown name or layer.
+        UserError: for an impossible value, or an unknown name, option or layer.
     """
     choice("name", name, tuple(OPTIMIZERS))
     known = inspect.signature(OPTIMIZERS[name]).parameters

@@ -34,10 +34,10 @@ class Schedule:
         bias_factor: the biases' rate divided by the kernels'; 2 in the source.
         bias_drops: False leaves the biases at rate * bias_factor when the kernels' rate drops, as
             the source did: the final `layer-params-145.cfg` has epsB .02 beside epsW .00001.
-        events: (epoch, name, value), each in force from that epoch on. A layer's name, such as
-            "conv1", sets its kernel's rate to the value and its bias's to `bias_factor` times it; 0
-            freezes the layer. "conv1.kernel" or "conv1.bias" sets one of the two rates.
-            "colour_noise" is 1 or 0.
+        events: (epoch, name, value), each in force from that epoch on, unless one after it in the
+            list sets the same. A layer's name, such as "conv1", sets its kernel's rate to the value
+            and its bias's to `bias_factor` times it; 0 freezes the layer. "conv1.kernel" or
+            "conv1.bias" sets one of the two rates. "colour_noise" is 1 or 0.
     """
 
     rate: float
@@ -136,7 +136,7 @@ class Plateau(Schedule):
         drops: how many times the rate drops at most.
         patience: validations in a row without a new best that count as "stopped improving"; the
             text does not say.
-        improvement: by how much an error (a fraction of 1) must fall to count as a new best.
+        improvement: an error (a fraction of 1) must fall by more than this to be a new best.
     """
 
     factor: float = 10.0

@@ -165,7 +165,7 @@ def make_train_step(
 def norms(state: TrainState) -> tuple[jax.Array, jax.Array]:
     """The Euclidean norms of the parameters and of the optimiser's state.
 
-    A norm is infinite or NaN if any of its numbers is, or if a square overflows float32.
+    A norm is infinite or NaN if any of its numbers is, or if the sum of squares overflows float32.
     """
 
     def norm(tree: Any) -> jax.Array:

@@ -64,7 +64,8 @@ class Checkpoints:
         saved: the newest step that is known to be complete; None if there is none.
 
     Raises:
-        UserError: if nothing can be written, or a checkpoint was renamed or is from another run.
+        UserError: if the directory cannot be read or written, or a checkpoint was renamed or is
+            from another run.
     """
 
     def __init__(self, directory: str | Path, run: str = ""):
@@ -186,7 +187,7 @@ class Checkpoints:
             try:
                 leaves, progress = _read(path, choose(path), self.run)
             except DamagedError as error:
-                _report(f"{error}: trying the checkpoint before it")
+                _report(f"{error}: looking for an earlier checkpoint")
                 damaged.append(step)
                 continue
             for newer in damaged:
@@ -343,7 +344,7 @@ def _directory(directory: str | Path) -> Path:
 
 
 def begun(workdir: str | Path) -> bool:
-    """Whether `workdir` has a checkpoint, good or not, that a run there would resume from."""
+    """Whether a run in `workdir` has begun: a checkpoint is there, good or not."""
     return any(_STEP.fullmatch(path.name) for path in Path(workdir).glob("checkpoints/*"))
 
 

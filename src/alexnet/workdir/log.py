@@ -1,4 +1,4 @@
-"""Where the numbers of a run go: metrics.jsonl, TensorBoard event files, the terminal."""
+"""Where a run's numbers go: metrics.jsonl, TensorBoard event files, the terminal, a tracker."""
 
 import json
 import math
@@ -22,7 +22,7 @@ from alexnet.text import say
 from alexnet.workdir.charts import Charts
 from alexnet.workdir.tracker import Tracker
 
-ROW = {"step": int, "epoch": float}  # what every row has
+ROW = {"step": int, "epoch": float}  # what a row of any version has
 WIDTH = 80  # columns in a line
 
 
@@ -39,8 +39,8 @@ class Log:
     charts, and `<workdir>/config.json` as text. A `tracker` gets every row; a new one also gets
     earlier rows.
 
-    If the disk is full, training goes on with one warning: rows wait until they can be written, and
-    charts end. Training also goes on if standard output is closed.
+    If the disk is full, training goes on: rows wait until they can be written, and charts end, with
+    a warning for each. Training also goes on if standard output is closed.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Log:
             )
             for name in ("train", "validation")
         }
-        for row in [] if before else kept:  # no charts yet: earlier versions drew others
+        for row in [] if before else kept:  # earlier versions put charts elsewhere
             self._chart(row)
         if tracker is not None and tracker.new:
             for number, row in enumerate(kept):
