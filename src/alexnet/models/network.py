@@ -76,7 +76,7 @@ class Kernels(NamedTuple):
     stage: Callable[[Stage, jax.Array, jax.Array, bool], tuple[Towers, Activations]] = (
         lambda stage, x_BHWC, examples_B, train: stage(x_BHWC, examples_B)
     )
-    # Convolutions and local layers compute in the parameters' dtype, whatever the net's dtype
+    # Whether convolutions and local layers compute in the parameters' dtype, not the net's
     wide_convs: bool = False
 
 
@@ -154,8 +154,8 @@ class Network(nn.Module):
         net: the table.
         local: number of towers on this device; 0 for all.
         axis: mesh axis over which the towers are split; None if all are on this device.
-        dtype: the dtype that layers compute in; None means that of the parameters, which the last
-            layer always has. Response norms compute in float32 or wider.
+        dtype: the dtype that layers compute in; None means the parameters', which the last layer
+            always uses. Response norms compute in float32 or wider.
         kernels: the operations.
     """
 
@@ -181,7 +181,7 @@ class Network(nn.Module):
         return self.local or self.net.towers
 
     def __call__(self, x_BHWC: jax.Array, train: bool = False, **more: jax.Array) -> jax.Array:
-        """The logits [B, classes]; `more` as in `activations`."""
+        """Only the logits; all else as in `activations`."""
         return self.activations(x_BHWC, train, **more)[0]
 
     def activations(
@@ -302,13 +302,13 @@ class Network(nn.Module):
 
 
 def _normal(std: float, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Draws N(0, std), some rows at a time: on CPUs, fc6 in one draw needs 3x its own memory."""
+    """Draws N(0, std) a piece at a time: on CPUs, fc6 in one draw needs 3x its own memory."""
     keys = jax.random.split(key, math.prod(shape[:-1]))
 
-    def row(key: jax.Array) -> jax.Array:
+    def piece(key: jax.Array) -> jax.Array:
         return std * jax.random.normal(key, shape[-1:], jnp.float32)
 
-    return jax.lax.map(row, keys, batch_size=256).reshape(shape)
+    return jax.lax.map(piece, keys, batch_size=256).reshape(shape)
 
 
 def _pixels(pixels: table.Pixels, x: jax.Array) -> jax.Array:
@@ -348,7 +348,7 @@ def apply(
     """Runs all towers on one device; returns (logits_BK, every row's output by name).
 
     Args:
-        params: as `init` makes them; layers compute in their dtype, response norms in float32 or
+        params: as from `init`, in any dtype; layers compute in it, response norms in float32 or
             wider.
         x_BHWC: images with the mean subtracted.
         train: whether to apply dropout, which needs a `dropout_key`.

@@ -180,7 +180,7 @@ def make_eval_step(
     views: int = 1,
     compiler_options: dict[str, Any] | None = None,
 ) -> EvalStep:
-    """eval_step(params, batch, statistics) -> (sums, log_probs_BK), both of the views' average.
+    """eval_step(params, batch, statistics) -> (sums, log_probs_BK) of the views' average.
 
     Args:
         views: how many views `forward` has.

@@ -145,7 +145,7 @@ class Checkpoints:
         self.failure = processes.gathered(self._outcome(step, why))[0]
         if self.failure:
             kept = f"step {self.saved} stays" if self._found else "no step is saved yet"
-            _report(f"step {step} could not be saved ({self.failure}): {kept}; training goes on")
+            _report(f"step {step} could not be saved ({self.failure}): {kept}")
             return
         self._found[step] = found
         self._clear()
@@ -274,7 +274,7 @@ class Checkpoints:
             if keep_as is None:
                 shutil.rmtree(target)
         except OSError as error:
-            _report(f"{path} could not be removed ({damage.reason(error)}), and stays")
+            _report(f"{path} could not be removed ({damage.reason(error)})")
 
 
 def check_path(directory: str | Path) -> None:
@@ -481,9 +481,9 @@ def _read(
 ) -> tuple[dict[str, Any], Progress]:
     """(leaves by name, progress); `choose` maps the record's leaves to the wanted ones.
 
-    Every process reads the leaves that it needs; then all processes together verify each whole
-    leaf. Raises DamagedError, or UserError if the content may be sound; UserErrors of `choose`
-    pass. An exception in one process is raised in all.
+    Every process reads its parts of the wanted leaves; then all processes together verify each
+    whole leaf. Raises DamagedError, or UserError if the content may be sound or from `choose`. An
+    exception in one process is raised in all.
     """
 
     def read() -> tuple[dict, dict]:
@@ -540,7 +540,7 @@ def _check_merged(path: Path) -> None:
             raise UserError(
                 f"checkpoint {path} has all its files, but Orbax did not merge them, because a "
                 f"folder in its path has, or had, one of {' '.join(_PATTERN)} in its name: copy "
-                f"everything in {part} to {state}, and rename that folder"
+                f"everything in {part} to {state}, and rename the folder with that name"
             )
 
 
