@@ -72,7 +72,7 @@ def test_a_run_saved_under_such_a_path_is_rescued_as_the_error_says(
     with pytest.raises(UserError, match="Orbax did not merge them") as error:
         evaluate.main([f"--workdir={workdir}"])
     part, state = re.search(
-        "copy everything in (.*) to (.*), and rename that", str(error.value)
+        "copy everything in (.*) to (.*), and rename the", str(error.value)
     ).groups()
     shutil.copytree(part, state, dirs_exist_ok=True)
     moved = workdir.rename(tmp_path / "moved")
