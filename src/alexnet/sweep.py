@@ -1,7 +1,7 @@
 """Trains all arms of an experiment, or all combinations of some settings.
 
     python -m alexnet.sweep experiments/lrn.py[:digits|small|full] [experiments/...] --workdir=DIR
-        [--seeds=5] [--jobs=N] [--config.x=y]
+        [--seeds=5|8..15] [--jobs=N] [--config.x=y]
     python -m alexnet.sweep --config=configs/digits.py --config.net.remove={,conv3,conv4} \\
         --config.seed={0..4} --workdir=DIR
 
@@ -12,6 +12,7 @@ is in `output.txt` in its folder. `alexnet compare DIR` compares the results.
 """
 
 import contextlib
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,7 +31,10 @@ from alexnet.text import aligned
 OPTIONS = {
     "config": ("", "instead of an experiment: a file such as configs/digits.py"),
     "workdir": (None, "the folder of the sweep; each run gets a folder in it"),
-    "seeds": ("", "how many, from 0; by default as many as the experiment plans"),
+    "seeds": (
+        "",
+        "how many, from 0, or 8..15 for those; by default as many as the experiment plans",
+    ),
     "jobs": ("1", "processes at a time, each on its share of the cores or GPUs"),
     "cores": ("", "for each run; results depend on them, so a sweep cannot change them later"),
     "slurm": (
@@ -142,14 +146,31 @@ def experiments(
             "given twice; an experiment has one value for all its arms", f"config.{several}"
         )
     if (files or options["seeds"]) and "seed" in texts:
-        raise UserError("the seeds of an experiment are 0, 1, ...: write --seeds=N", "config.seed")
-    count = cli.count("seeds", options["seeds"]) if options["seeds"] else 0
+        raise UserError(
+            "the seeds of an experiment are 0, 1, ...: write --seeds=N or --seeds=M..N",
+            "config.seed",
+        )
+    asked = asked_seeds(options["seeds"]) if options["seeds"] else []
     if options["config"]:
         product, seeds = plan.product(options["config"], texts)
-        return [(product, list(range(count)) if count else seeds)]
+        return [(product, asked or seeds)]
     single = {key: values[0] for key, values in texts.items()}
     loaded = [experiment.load(file, single) for file in files]
-    return [(one, list(range(count or one.seeds))) for one in loaded]
+    return [(one, asked or list(range(one.seeds))) for one in loaded]
+
+
+def asked_seeds(text: str) -> list[int]:
+    """The seeds that `--seeds=text` asks for: 0 to 4 for "5", 8 to 15 for "8..15".
+
+    Raises:
+        UserError: if the text is neither, or names no seed.
+    """
+    if ".." not in text:
+        return list(range(cli.count("seeds", text)))
+    ends = re.fullmatch(r"(\d{1,9})\.\.(\d{1,9})", text, re.ASCII)
+    if found := ends and range(int(ends[1]), int(ends[2]) + 1):
+        return list(found)
+    raise UserError(f"--seeds={text}: expected the first and the last, such as 8..15")
 
 
 def unique(items: Sequence[Item]) -> list[Item]:

@@ -58,6 +58,8 @@ def file(tmp_path, data_dir) -> str:
         (["FILE", "--config.epochs=1", "--config.epochs=2"], "config.epochs: given twice"),
         (["FILE", "--config.seed=3"], "config.seed: .* write --seeds=N"),
         (["FILE", "--seeds=0"], "--seeds=0: expected a whole number of at least 1"),
+        (["FILE", "--seeds=3..2"], "--seeds=3..2: expected the first and the last"),
+        (["FILE", "--seeds=..2"], "--seeds=..2: expected the first and the last"),
         (["FILE", "--jobs=two"], "--jobs=two: expected"),
         (["FILE", "--retry=perhaps"], "--retry=perhaps: write true or false"),
         (["FILE", "--job=2"], "--job: no such option; did you mean 'jobs'"),
@@ -100,6 +102,8 @@ def test_a_folder_that_holds_other_things_is_left_alone(file, tmp_path):
         (["--config.net.norm=true", "--config.net.norm=false"], [0]),  # the config's
         (["--config.seed=3", "--config.seed=5"], [3, 5]),
         (["--seeds=3"], [0, 1, 2]),
+        (["--seeds=2..4"], [2, 3, 4]),
+        (["--seeds=0..0"], [0]),
     ],
 )
 def test_combinations_have_the_seeds_that_are_asked_for(options, seeds):
