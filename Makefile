@@ -30,6 +30,10 @@ help:
 	@echo "make test-gpu JAX=cuda13                 the tests that need a GPU"
 	@echo "make wheels [WHEELS_PYTHON=3.12]         wheels/, for a machine without a network"
 
+# pip leaves the packages uncompiled, Python compiles what it first imports. Where it may not keep
+# that, each process would compile JAX anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; use make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
