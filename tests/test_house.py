@@ -87,17 +87,6 @@ def test_a_net_needs_no_jax():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_training_loads_neither_tensorflow_nor_tfds(tmp_path):
-    (tmp_path / "tensorflow").mkdir()
-    (tmp_path / "tensorflow/__init__.py").write_text("")
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import alexnet.train, alexnet.evaluate; "
-        "loaded = [m for m in sys.modules if m in ('tensorflow', 'tensorflow_datasets')]; "
-        "assert not loaded, loaded"
-    )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
-
-
 def test_dataclasses_are_frozen_but_for_what_fills_up():
     thawed = {
         f"{path.relative_to(SOURCE).with_suffix('')}.{node.name}"

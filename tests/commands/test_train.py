@@ -13,7 +13,7 @@ from alexnet.errors import UserError
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "error: which config?"),
+        pytest.param([], "error: which config?", marks=pytest.mark.slow),
         pytest.param(["--config=configs/nothing.py"], "no such file", marks=pytest.mark.slow),
         pytest.param(
             ["--config=configs/digits.py"], "--workdir is missing", marks=pytest.mark.slow

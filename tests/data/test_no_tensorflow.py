@@ -6,6 +6,7 @@ import sys
 
 READ_BATCHES = """
 import sys
+import alexnet.evaluate, alexnet.train
 from alexnet.data.pipeline import eval_batches, train_batches
 from alexnet.data.prepare import ensure
 

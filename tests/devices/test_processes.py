@@ -14,6 +14,7 @@ from support.faults import until
 from support.processes import free_port, start
 from support.tiny import ROOT
 
+from alexnet import train
 from alexnet.devices import processes
 from alexnet.errors import UserError
 from alexnet.workdir import log
@@ -21,16 +22,20 @@ from alexnet.workdir import log
 SECOND = {"processes": "2", "process": "1"}
 
 
-def command(workdir, data_dir, *more: str) -> list[str]:
-    """A small run that rounding does not lead astray: at a low rate nothing is amplified."""
+def arguments(workdir, data_dir, *more: str) -> list[str]:
+    """Of a small run that rounding does not lead astray: at a low rate nothing is amplified."""
     return [
-        *(sys.executable, "-m", "alexnet.train", f"--config={ROOT}/configs/digits.py"),
+        f"--config={ROOT}/configs/digits.py",
         *(f"--workdir={workdir}", f"--config.data.data_dir={data_dir}"),
         *("--config.data.image_size=20", "--config.net.image_size=18"),
         *("--config.net.remove=conv4,conv5,fc7", "--config.schedule.rate=0.0002"),
         *("--config.batch_size=256", "--config.log_every=1", "--config.epochs=4"),
         *more,
     ]
+
+
+def command(workdir, data_dir, *more: str) -> list[str]:
+    return [sys.executable, "-m", "alexnet.train", *arguments(workdir, data_dir, *more)]
 
 
 def losses(workdir) -> dict[int, float]:
@@ -41,11 +46,11 @@ def losses(workdir) -> dict[int, float]:
 def alone(tmp_path_factory, data_dir):
     """The losses of one process on one device, by step."""
     workdir = tmp_path_factory.mktemp("alone")
-    subprocess.run(command(workdir, data_dir), check=True, capture_output=True)
+    train.main(arguments(workdir, data_dir))
     return losses(workdir)
 
 
-def test_two_processes_are_one_run(alone, data_dir, tmp_path):
+def test_two_processes_are_one_run(alone, data_dir, tmp_path, capsys):
     where = f"--coordinator=127.0.0.1:{free_port()}"
     runs = [
         start(command(tmp_path, data_dir, where, "--processes=2", f"--process={n}")) for n in (0, 1)
@@ -59,10 +64,9 @@ def test_two_processes_are_one_run(alone, data_dir, tmp_path):
     assert len(alone) == 23
     assert alone[23] < 0.95 * alone[1]
     # what two processes saved, one goes on from, on one device
-    more = [*command(tmp_path, data_dir), "--config.mesh.tower=1"]
-    more = [argument.replace("epochs=4", "epochs=5") for argument in more]
-    resumed = subprocess.run(more, check=True, capture_output=True, text=True)
-    assert "resuming at step 23" in resumed.stdout
+    more = arguments(tmp_path, data_dir, "--config.mesh.tower=1")
+    train.main([argument.replace("epochs=4", "epochs=5") for argument in more])
+    assert "resuming at step 23" in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -111,9 +115,9 @@ def test_slurm_is_detected(data_dir, tmp_path):
 def test_a_killed_process_ends_the_other_clearly(data_dir, tmp_path, victim):
     def both(epochs: int) -> list[subprocess.Popen]:
         where = f"--coordinator=127.0.0.1:{free_port()}"
-        arguments = command(tmp_path, data_dir, where, "--processes=2")
-        arguments = [a.replace("epochs=4", f"epochs={epochs}") for a in arguments]
-        return [start([*arguments, f"--process={n}"]) for n in (0, 1)]
+        argv = command(tmp_path, data_dir, where, "--processes=2")
+        argv = [argument.replace("epochs=4", f"epochs={epochs}") for argument in argv]
+        return [start([*argv, f"--process={n}"]) for n in (0, 1)]
 
     runs = both(epochs=1000)
     while not [path for path in (tmp_path / "checkpoints").glob("*") if path.name.isdigit()]:
