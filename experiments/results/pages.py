@@ -14,7 +14,7 @@ from alexnet.cli import run
 from alexnet.errors import UserError
 from alexnet.sweeps import comparison, experiment, formats, results
 from alexnet.sweeps.comparison import Row, Table
-from alexnet.sweeps.experiment import DEMONSTRATION, Experiment
+from alexnet.sweeps.experiment import Experiment
 
 RESULTS = Path(__file__).parent
 HERE = RESULTS.parent
@@ -148,7 +148,7 @@ HEAD = """\
   show a difference of 1 point.
 
 Most claims are about ImageNet, on which this project has run nothing; a verdict holds for the
-dataset in its row. `alexnet compare experiments/results` gives the details.
+dataset in its row. The details: `alexnet compare experiments/results --experiment=experiments`.
 
 | claim | paper | 2012 log | ours |
 | --- | --- | --- | --- |
@@ -178,7 +178,7 @@ def main(argv: list[str]) -> None:
 
 def pages() -> dict[Path, str]:
     """The text that each page should have."""
-    planned = experiments()
+    planned = experiment.named([str(HERE)])
     tables = comparison.tables(results.read([RESULTS]).results, planned)
     cells = {"/".join(row): claimed(*row, planned, tables) for row in ROWS if len(row) == 2}
     lines = cells | {row[0]: row for row in ROWS if len(row) == 4}
@@ -218,6 +218,9 @@ def page(lines: Sequence[tuple[str, ...]], tables: Sequence[Table]) -> str:
     text = HEAD + "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
     if chance := formats.chance(tables):
         text += f"\n{chance}\n"
+    if mixed := [table for table in tables if table.experiment.claims and table.run_notes]:
+        text += "\nWhat differs between an experiment's runs, beside arm and seed:\n\n"
+        text += "".join(f"- {one.experiment.source}: {'; '.join(one.run_notes)}\n" for one in mixed)
     if others := [table for table in tables if not table.experiment.claims]:
         text += f"\nOther runs, without a verdict:\n\n{formats.markdown(others, 'last')}\n"
     return text + TAIL
@@ -246,20 +249,9 @@ def told(table: Table, row: Row) -> str:
         said += f"; {'factor' if ratio else 'difference'} {formats.difference_of(row, ratio)}"
     if smallest := formats.smallest_of(row, ratio):
         said += f", detectable {smallest}"
-    notes = "".join(f" ({note})" for note in table.notes)
+    notes = "".join(f" ({note})" for note in table.arm_notes)
     verdict = row.verdict or ("no pairs yet" if row.against is None else "no number is claimed")
     return f"{said}: *{verdict}*{notes}"
-
-
-def experiments() -> list[Experiment]:
-    """All experiments, at all scales except the demonstration."""
-    names = dict.fromkeys(row[0] for row in ROWS if len(row) == 2)
-    return [
-        experiment.load(f"{HERE / name}.py:{scale}")
-        for name in names
-        for scale in experiment.scales(HERE / f"{name}.py")
-        if scale != DEMONSTRATION
-    ]
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ OPTIONS = {
     "metric": ("last", "the errors of the last checkpoint, or of the best: last, best"),
     "baseline": ("", "the arm to compare with; by default the experiment's first"),
     "format": ("text", "text, markdown, csv or json"),
-    "experiment": ("", "the runs' experiments, FILE[:SCALE], separated by commas"),
+    "experiment": ("", "the runs' experiments, FILE[:SCALE] or a folder, separated by commas"),
     "collect": ("", "a folder to keep the results in: a JSON file for each run"),
 }
 FORMATS = {
@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> None:
     paths = [path("workdir", folder) for folder in folders]
     found = results.read(paths)
     named = options["experiment"]
-    planned = [*map(experiment.load, named.split(","))] if named else results.experiments(paths)
+    planned = experiment.named(named.split(",")) if named else results.experiments(paths)
     tables = comparison.tables(found.results, planned, options["metric"], options["baseline"])
     print(FORMATS[options["format"]](tables, options["metric"]))
     if found.unfinished:

@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -157,14 +158,31 @@ def test_a_notebook_gets_what_the_command_prints(tmp_path, capsys):
         alexnet.compare_results(tmp_path / "nowhere")
 
 
-def test_commits_and_cores_that_differ_are_noted(tmp_path, capsys):
+def test_runs_of_one_arm_that_another_table_shows_have_no_table_of_their_own(tmp_path, capsys):
+    folder = fill(tmp_path / "a")
+    made = experiment()
+    norm = {"baseline": made.arms["baseline"], "tanh": Arm("tanh", load_config(DIGITS), {})}
+    plan.save(dataclasses.replace(made, name="tanh", arms=norm, claims={}), range(5), 2, folder)
+
+    def shown() -> list[tuple[str, str]]:
+        found = json.loads(run(capsys, folder, "--format=json"))
+        return [(line["experiment"], line["arm"]) for line in found]
+
+    assert shown() == [("lrn", "baseline"), ("lrn", "no_lrn")]
+    for path in folder.glob("no_lrn-*"):
+        shutil.rmtree(path)
+    assert shown() == [("lrn", "baseline"), ("tanh", "baseline")]
+
+
+def test_commits_and_cores_and_devices_that_differ_are_noted(tmp_path, capsys):
     folder = fill(tmp_path / "a")
     path = folder / "no_lrn-0/provenance.json"
     [made] = json.loads(path.read_text())
-    path.write_text(json.dumps([made | {"commit": "d" * 40 + "+", "cores": 8}]))
+    path.write_text(json.dumps([made | {"commit": "d" * 40 + "+", "cores": 8, "device": "gpu"}]))
     text = " ".join(run(capsys, folder).split())
     assert "runs of different commits: ccccccc (9), ddddddd+ (1)" in text
     assert "runs on different numbers of cores: 2, 8" in text
+    assert "runs on different devices: 1 x cpu (9), gpu (1)" in text
 
 
 def test_different_images_under_one_name_are_not_compared(tmp_path):
@@ -274,6 +292,8 @@ def test_a_named_experiment_places_runs_by_their_config(tmp_path, capsys):
     )
     found = json.loads(run(capsys, tmp_path, f"--experiment={file}", "--format=json"))
     assert [(line["arm"], line["n"]) for line in found] == [("base", 2), ("none", 2)]
+    folder = json.loads(run(capsys, tmp_path, f"--experiment={tmp_path}", "--format=json"))
+    assert folder == found == alexnet.compare_results(tmp_path, [str(tmp_path)])
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,15 @@ def test_an_unknown_file_or_scale_names_the_nearest(tmp_path):
         experiment.load(file, {"net.nrom": "false"})
 
 
+def test_a_folder_names_all_of_its_experiments_but_demonstrations(tmp_path):
+    found = experiment.named([str(ROOT / "experiments"), simple(tmp_path)])
+    expected = [(path.stem, scale) for path, scale in SCALES if scale != "digits"]
+    assert [(one.name, one.scale) for one in found] == [*expected, ("mine", "digits")]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty holds no experiments"):
+        experiment.named([str(tmp_path / "empty")])
+
+
 def test_a_claim_about_no_arm_is_refused(tmp_path):
     file = write(
         tmp_path,

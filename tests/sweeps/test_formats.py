@@ -31,7 +31,7 @@ def test_what_is_claimed(claim, ratio, text):
 )
 def test_a_demonstration_says_that_it_judges_nothing(scale, more):
     experiment = Experiment("lrn", scale, "LRN.", {}, {}, 5, source=f"lrn.py:{scale}")
-    titled = formats._titled(Table(experiment, "CIFAR-10", [], []))
+    titled = formats._titled(Table(experiment, "CIFAR-10", [], [], []))
     assert titled == [f"lrn.py:{scale}, CIFAR-10: LRN.", *more]
 
 

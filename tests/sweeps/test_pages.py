@@ -64,6 +64,7 @@ def test_results_get_into_their_row(tmp_path, monkeypatch):
                 [0.5] * 7 + [error + 0.001 * (seed * (3 if norm else 2) % 5)],
                 file=f"{ROOT}/configs/cifar10.py:pocket",
                 overrides={"seed": seed, "net.norm": norm},
+                commit=("d" if seed < 3 else "c") * 40,
             )
     monkeypatch.setitem(SCRIPT["pages"].__globals__, "RESULTS", tmp_path)
     pages = SCRIPT["pages"]()
@@ -71,6 +72,8 @@ def test_results_get_into_their_row(tmp_path, monkeypatch):
     assert "| worse by 1.4 / 1.2 | 148: 42.0340 / 19.3620" in row
     assert "cifar10, `small`, n = 8: 31.70 ± 0.16, baseline 30.17 ± 0.15; difference +1.5" in row
     assert ": *supported* |" in row
+    below = "\n- lrn.py:small: runs of different commits: ddddddd (6), ccccccc (10)\n"
+    assert below in pages[HERE / "README.md"]
     cells = []
     for front in ("README.md", "README.ko.md"):
         lines = pages[ROOT / front].splitlines()

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -64,13 +64,20 @@ class Table:
     """The arms of an experiment that have runs, the baseline first.
 
     Attributes:
-        notes: what a reader should know about the runs.
+        arm_notes: which arms lack values, partners or the baseline's images.
+        run_notes: in what the runs differ that arms do not name: commits, devices, cores.
     """
 
     experiment: Experiment
     dataset: str
     rows: list[Row]
-    notes: list[str]
+    arm_notes: list[str]
+    run_notes: list[str]
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader should know about the runs."""
+        return [*self.arm_notes, *self.run_notes]
 
     @property
     def ratio(self) -> bool:
@@ -97,6 +104,8 @@ def tables(
 ) -> list[Table]:
     """A table for each experiment that has runs, and one for all other runs.
 
+    An experiment with runs of one arm only has none if these runs are in another's table.
+
     Args:
         metric: the errors of the "last" checkpoint or of the "best".
         baseline: the arm to compare with, in place of the experiments' own.
@@ -106,7 +115,17 @@ def tables(
             runs of one config and seed differ; if the other runs use different datasets.
     """
     made = placed(found, experiments)
-    return [_table(experiment, runs, metric, baseline) for experiment, runs in made]
+    compared = [_ids(runs) for _, runs in made if sum(map(bool, runs.values())) > 1]
+    shown = set().union(*compared)
+    return [
+        _table(experiment, runs, metric, baseline)
+        for experiment, runs in made
+        if _ids(runs) in compared or not _ids(runs) <= shown
+    ]
+
+
+def _ids(runs: Mapping[str, list[Result]]) -> set[int]:
+    return {id(result) for several in runs.values() for result in several}
 
 
 def placed(
@@ -125,7 +144,7 @@ def placed(
         }
         if any(runs.values()):
             made.append((experiment, runs))
-            used |= {id(result) for several in runs.values() for result in several}
+            used |= _ids(runs)
     rest = [result for result in found if id(result) not in used]
     return [*made, _grouped(rest)] if rest else made
 
@@ -143,7 +162,7 @@ def _table(
         name: {seed: _value(result, experiment.metric, metric) for seed, result in seeds.items()}
         for name, seeds in runs.items()
     }
-    rows, notes = [], []
+    rows, elsewhere = [], []
     for name in order:
         arm, claim = experiment.arms[name], experiment.claims.get(name)
         if not runs[name]:
@@ -157,11 +176,13 @@ def _table(
             against = _paired(values[name], values[first], experiment.metric != ERROR)
         verdict = _verdict(experiment, against, claim)
         rows.append(Row(name, arm.overrides, values[name], against, claim, verdict))
-        notes += _notes(name, values, first, same, experiment.metric)
+        if not same:
+            elsewhere.append(name)
     used = [result for seeds in runs.values() for result in seeds.values()]
     _check_images(used, experiment)
     dataset = base_dataset.partition(":")[0] if ":" in base_dataset else base_dataset
-    return Table(experiment, dataset, rows, notes + _versions(used))
+    arm_notes = _arm_notes(values, first, elsewhere, experiment.metric)
+    return Table(experiment, dataset, rows, arm_notes, _run_notes(used))
 
 
 def _by_seed(runs: Sequence[Result]) -> dict[int, Result]:
@@ -223,27 +244,34 @@ def _reached(against: Estimate) -> str:
     return statistics.CONTRADICTED if against.low > 0 else statistics.SUPPORTED
 
 
-def _notes(
-    name: str,
+def _arm_notes(
     values: Mapping[str, Mapping[int, float | None]],
     first: str,
-    same: bool,
+    elsewhere: Sequence[str],
     metric: str,
 ) -> list[str]:
-    notes = []
-    if not same:
-        notes.append(f"{name} and {first} saw different images: not compared")
-    if never := [seed for seed, value in values[name].items() if value is None]:
-        goal = metric.removeprefix("epochs to ")
-        other = "" if metric == ERROR else f" or never reached {goal}"
-        notes.append(f"{name} with seed {_listed(never)} diverged{other}")
-    alone = [seed for seed in values[name] if seed not in values[first]]
-    if same and name != first and alone:
-        notes.append(f"{name} has seed {_listed(alone)}, {first} does not: left out of the pairs")
+    """What a reader should know: of arms trained on other images, without values or partners."""
+    notes = [f"{name} and {first} saw different images: not compared" for name in elsewhere]
+    goal = metric.removeprefix("epochs to ")
+    other = "" if metric == ERROR else f" or never reached {goal}"
+    never, alone = defaultdict(list), defaultdict(list)
+    for name, seeds in values.items():
+        never[_listed([seed for seed, value in seeds.items() if value is None])].append(name)
+        partners = seeds if name in elsewhere else values[first]
+        alone[_listed([seed for seed in seeds if seed not in partners])].append(name)
+    for listed, names in never.items():
+        if listed:
+            notes.append(f"{', '.join(names)} with seed {listed} diverged{other}")
+    for listed, names in alone.items():
+        if listed:
+            have = "has" if len(names) == 1 else "have"
+            notes.append(
+                f"{', '.join(names)} {have} seed {listed}, {first} does not: left out of the pairs"
+            )
     return notes
 
 
-def _versions(used: Sequence[Result]) -> list[str]:
+def _run_notes(used: Sequence[Result]) -> list[str]:
     notes = []
     commits = Counter(str(result.about.get("commit") or "unknown") for result in used)
     if len(commits) > 1:
@@ -251,6 +279,10 @@ def _versions(used: Sequence[Result]) -> list[str]:
         notes.append(f"runs of different commits: {each}")
     elif any(name.endswith("+") for name in commits):
         notes.append(f"commit {_short(next(iter(commits)))}: with uncommitted changes")
+    devices = Counter(str(result.about["device"]) for result in used if result.about.get("device"))
+    if len(devices) > 1:
+        each = ", ".join(f"{name} ({count})" for name, count in devices.items())
+        notes.append(f"runs on different devices: {each}")
     cores = {result.about.get("cores") for result in used} - {None}
     if len(cores) > 1:
         notes.append(f"runs on different numbers of cores: {_listed(sorted(cores))}")

@@ -15,7 +15,7 @@ A scale may have "overrides" for all its arms, and its own "arms", "claims" and 
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +137,26 @@ class Experiment:
 def scales(file: Path) -> list[str]:
     """The scales of an experiment's file."""
     return list(_read(file)["SCALES"])
+
+
+def named(texts: Iterable[str]) -> list[Experiment]:
+    """Each FILE[:SCALE], and for a folder its experiments at all scales but the demonstration.
+
+    Raises:
+        UserError: for an unknown file or scale, or a folder without such experiments.
+    """
+    found: list[str] = []
+    for text in texts:
+        folder = local_path("experiment", text)
+        if not folder.is_dir():
+            found.append(text)
+            continue
+        every = [(file, scale) for file in sorted(folder.glob("*.py")) for scale in scales(file)]
+        judged = [f"{file}:{scale}" for file, scale in every if scale != DEMONSTRATION]
+        if not judged:
+            raise UserError(f"{folder} holds no experiments with scales beside {DEMONSTRATION!r}")
+        found += judged
+    return [load(one) for one in found]
 
 
 def load(file_and_scale: str, overrides: Mapping[str, str] | None = None) -> Experiment:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from alexnet.errors import choice
 from alexnet.sweeps import comparison, results, statistics
 from alexnet.sweeps.comparison import Row, Table
-from alexnet.sweeps.experiment import load
+from alexnet.sweeps.experiment import named
 from alexnet.text import aligned
 
 WIDTH = 80
@@ -48,7 +48,8 @@ def compare_results(
     Args:
         directory: a folder of sweeps, runs or results.
         experiments: files and scales that the runs may belong to, such as
-            "experiments/lrn.py:small"; by default those recorded by the sweeps in the folder.
+            "experiments/lrn.py:small", or a folder of them; by default those recorded by the sweeps
+            in the directory.
         metric: the errors of the last checkpoint, or of the best.
         baseline: the arm to compare with; "" is the experiment's first.
 
@@ -58,7 +59,7 @@ def compare_results(
     choice("metric", metric, ("last", "best"))
     paths = [Path(directory).expanduser()]
     found = results.read(paths).results
-    planned = [*map(load, experiments)] or results.experiments(paths)
+    planned = named(experiments) or results.experiments(paths)
     return rows(comparison.tables(found, planned, metric, baseline), metric)
 
 
