@@ -6,6 +6,7 @@ python experiments/results/pages.py            # writes the pages
 python experiments/results/pages.py --check    # exit status 1 if a page is out of date
 """
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -98,6 +99,7 @@ ROWS = (
 FRONT = {
     ROWS[0][0]: "표 1: ILSVRC-2010 시험, 10개 크롭",
     ROWS[4][0]: "표 2: 2012 검증, CNN 하나",
+    "ten_crop/ten_crop": "중앙 대신 10개 크롭 (4.1)",
     "ensembles/five_nets": "표 2: CNN 다섯 개의 앙상블",
     "relu_tanh/tanh": "그림 1: 훈련 오류율 25%까지의 에폭, ReLU 대비 tanh",
     "two_gpus/one_gpu": "GPU 한 장, 커널 절반 (3.2)",
@@ -120,6 +122,7 @@ KOREAN = {
     "substantial overfitting": "심한 오버피팅",
     "2010 test": "2010 시험",
     ", one ": ", 하나 ",
+    ", centre ": ", 중앙 ",
     "baseline ": "기준 ",
     "difference ": "차이 ",
     "detectable ": "검출 가능 ",
@@ -136,8 +139,9 @@ HEAD = """\
   for ours (mean ± standard deviation over n seeds). The log is the comments in the authors' 2012
   source, by run; 145 is the main run. For cuda-convnet's nets it is what their web pages report.
 - **Difference:** the arm's error minus the baseline's, in points. It is the mean over pairs of runs
-  with the same seed, with its 95% interval (Student's t). A run without a partner counts only in
-  the errors. For cuda-convnet's nets, the difference is the mean error minus the published one.
+  with the same seed, with its 95% interval (Student's t). The baseline's error is over the
+  same pairs; an arm's run without a partner counts only in the arm's error. For cuda-convnet's
+  nets, the difference is the mean error minus the published one.
 - **Detectable:** the smallest true difference that this number of pairs, with this spread, would
   show in 80% of such experiments at the 5% level.
 - **Verdict:** *supported* if the interval lies on the claim's side of 0; *contradicted* if it does
@@ -244,7 +248,9 @@ def told(table: Table, row: Row) -> str:
     runs = f"{table.dataset}, `{table.experiment.scale}`, n = {len(row.values)}"
     said = f"{runs}: {formats.value_of(row)}"
     if row.claim.target is None:
-        said += f", {first.arm} {formats.value_of(first)}" if first.arm != row.arm else ""
+        partners = {seed: first.values[seed] for seed in row.values if seed in first.values}
+        base = dataclasses.replace(first, values=partners or first.values)
+        said += f", {first.arm} {formats.value_of(base)}" if first.arm != row.arm else ""
     if row.against is not None:
         said += f"; {'factor' if ratio else 'difference'} {formats.difference_of(row, ratio)}"
     if smallest := formats.smallest_of(row, ratio):

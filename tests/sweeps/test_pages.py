@@ -66,6 +66,8 @@ def test_results_get_into_their_row(tmp_path, monkeypatch):
                 overrides={"seed": seed, "net.norm": norm},
                 commit=("d" if seed < 3 else "c") * 40,
             )
+    alone = {"file": f"{ROOT}/configs/cifar10.py:pocket", "overrides": {"seed": 8}}
+    leave(tmp_path / "base-8", [0.9] * 8, **alone)  # its arm has no such seed
     monkeypatch.setitem(SCRIPT["pages"].__globals__, "RESULTS", tmp_path)
     pages = SCRIPT["pages"]()
     [row] = [line for line in pages[HERE / "README.md"].splitlines() if "(lrn.py)" in line]

@@ -65,7 +65,8 @@ class Table:
 
     Attributes:
         arm_notes: which arms lack values, partners or the baseline's images.
-        run_notes: in what the runs differ that arms do not name: commits, devices, cores.
+        run_notes: in what the runs differ that arms do not name: commits, devices, cores; a run of
+            the baseline counts if it has a partner.
     """
 
     experiment: Experiment
@@ -182,7 +183,14 @@ def _table(
     _check_images(used, experiment)
     dataset = base_dataset.partition(":")[0] if ":" in base_dataset else base_dataset
     arm_notes = _arm_notes(values, first, elsewhere, experiment.metric)
-    return Table(experiment, dataset, rows, arm_notes, _run_notes(used))
+    paired = {seed for name in order[1:] for seed in runs[name]} or runs[first].keys()
+    compared = [
+        result
+        for name, seeds in runs.items()
+        for seed, result in seeds.items()
+        if name != first or seed in paired
+    ]
+    return Table(experiment, dataset, rows, arm_notes, _run_notes(compared))
 
 
 def _by_seed(runs: Sequence[Result]) -> dict[int, Result]:
