@@ -105,7 +105,7 @@ def tables(
 ) -> list[Table]:
     """A table for each experiment that has runs, and one for all other runs.
 
-    An experiment with runs of one arm only has none if these runs are in another's table.
+    If only one arm of an experiment has runs, and another table shows them, it gets no table.
 
     Args:
         metric: the errors of the "last" checkpoint or of the "best".
