@@ -103,7 +103,7 @@ def submit(jobs: Sequence[Job], workdir: Path, cores: int, partition: str) -> No
         (workdir / job.item.name / plan.FAILURE).unlink(missing_ok=True)
     items = [job.item for job in todo]
     sent = slurm.submit(items, workdir, cores, "" if partition == "true" else partition)
-    print(f"{len(sent)} runs submitted; see squeue, and alexnet compare {workdir}")
+    print(f"{several(len(sent), 'run')} submitted; see squeue, and alexnet compare {workdir}")
     if any(item.needs for item in items):
         print("once they are done, the same command without --slurm runs what depends on them")
 
@@ -235,7 +235,9 @@ def described(
         if state in states
     ]
     trained = sum(job.item.trains for job in jobs)
-    what = f"{trained} runs" + f" and {len(jobs) - trained} evaluations" * (trained < len(jobs))
+    what = several(trained, "run")
+    if trained < len(jobs):
+        what += f" and {several(len(jobs) - trained, 'evaluation')}"
     lines.append(f"{what} in {workdir}: {', '.join(counts)}")
     lines += [f"  {job.item.name} failed: {job.note}" for job in jobs if job.state == "failed"]
     lines.append(f"cores of a run: {cores}")
@@ -245,6 +247,11 @@ def described(
 def said(overrides: Mapping[str, Any]) -> str:
     """An arm's overrides, as a user writes them."""
     return ", ".join(f"{key}={value!r}" for key, value in overrides.items()) or "no overrides"
+
+
+def several(count: int, what: str) -> str:
+    """A count with its noun, in the singular for one."""
+    return f"{count} {what}" + "s" * (count != 1)
 
 
 def on(options: dict[str, str], name: str) -> bool:

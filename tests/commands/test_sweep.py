@@ -193,7 +193,7 @@ def test_each_run_once_and_evaluations_after_what_they_are_of(tmp_path, capsys):
     assert order(tmp_path / "out").index("both-0") > order(tmp_path / "out").index("a-0")
     assert {line.split()[1] for line in (tmp_path / "out/order").open()} == {"3"}
     said = capsys.readouterr().out
-    assert "6 new" in said
+    assert f"4 runs and 2 evaluations in {tmp_path}/out: 6 new" in said
     assert "\ncores of a run: 3\n" in said
     sweep.main(argv)
     assert len(order(tmp_path / "out")) == 6
@@ -211,6 +211,7 @@ def test_a_failure_stops_nothing_else_and_is_tried_again_when_asked(tmp_path, ca
         sweep.main(argv)
     assert end.value.code == 1
     said = capsys.readouterr().out
+    assert "\n3 runs and 1 evaluation in " in said
     assert "bad-0 failed: the loss is no number; see" in said
     assert "dead-0 failed: its process ended by SIGKILL" in said
     assert "ten-0 left out: needs bad-0" in said

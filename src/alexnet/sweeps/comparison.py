@@ -347,7 +347,7 @@ def _grouped(found: Sequence[Result]) -> tuple[Experiment, dict[str, list[Result
         config = configs.nested(groups[place][0].config)
         arms[name] = Arm(name, ConfigDict(config), overrides)
         placed[name] = groups[place]
-    title = f"{len(found)} runs"
+    title = f"{len(found)} run" + "s" * (len(found) != 1)
     return Experiment("", "", title, arms, {}, 0), placed
 
 
