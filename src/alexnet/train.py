@@ -24,7 +24,7 @@ OPTIONS = {
     "workdir": (None, "the folder of the run, where it starts or resumes"),
     "fresh": (
         "false",
-        "true, or just --fresh: start over; the workdir's content moves to earlier-N inside it",
+        "true, or just --fresh: start over; the run in the workdir moves to earlier-N inside it",
     ),
     "coordinator": ("", "HOST:PORT of process 0, or auto under SLURM, Open MPI, ..."),
     "processes": ("", "how many processes train this run together"),

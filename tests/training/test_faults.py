@@ -105,6 +105,26 @@ def test_a_run_without_its_checkpoints_is_not_erased(tiny, tmp_path, capsys):
     assert len(log.read_log(tmp_path)) == len(rows.splitlines())
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("data.name", "folder:/typo", "does not exist"),
+        ("data.name", "folder:{}", "lies in the folder of images"),
+        ("init_from", "/typo", "config.init_from"),
+    ],
+)
+def test_starting_over_moves_nothing_for_a_run_that_cannot_begin(
+    tiny, tmp_path, key, value, message
+):
+    tiny.update_from_flattened_dict({key: value.format(tmp_path)})
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    (workdir / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=message):
+        train_and_evaluate(tiny, workdir, fresh=True)
+    assert [path.name for path in workdir.iterdir()] == ["config.json"]
+
+
 @pytest.mark.slow
 def test_a_run_killed_before_its_first_checkpoint_just_starts(tiny, tmp_path, monkeypatch):
     tiny.epochs = 0.5

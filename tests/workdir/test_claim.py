@@ -1,5 +1,6 @@
 """alexnet.workdir.claim: whose a workdir is, for how long, and what becomes of what it held."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -132,6 +133,34 @@ def test_starting_over_puts_aside_what_was_there(tmp_path, capsys):
         "earlier-2/checkpoints/3": "two",
         "earlier-2/config.json": "two",
     }
+
+
+def test_starting_over_leaves_a_folder_that_holds_no_run(tmp_path):
+    (tmp_path / "thesis.tex").write_text("\\begin")
+    (tmp_path / "checkpoints").mkdir()  # of another program
+    start_over(tmp_path)
+    assert held(tmp_path) == {".lock": "", "thesis.tex": "\\begin"}
+    assert (tmp_path / "checkpoints").is_dir()
+
+
+def test_a_cut_move_of_the_old_run_goes_on_the_next_time(tmp_path, monkeypatch):
+    for name in ("config.json", "metrics.jsonl"):
+        (tmp_path / name).write_text("old")
+    (tmp_path / "checkpoints").mkdir()
+    moved, replace = [], os.replace
+
+    def cut(source, target):
+        if moved == ["checkpoints", "metrics.jsonl"]:
+            raise OSError(28, "No space left on device")
+        moved.append(source.name)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", cut)
+    with pytest.raises(UserError, match="cannot start over there: No space left"):
+        start_over(tmp_path)
+    monkeypatch.undo()
+    start_over(tmp_path)
+    assert held(tmp_path).keys() == {".lock", "earlier-1/metrics.jsonl", "earlier-2/config.json"}
 
 
 def test_starting_over_is_refused_while_another_run_uses_the_workdir(tiny, tmp_path):

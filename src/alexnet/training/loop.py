@@ -30,7 +30,7 @@ from alexnet.training.health import (
     warnings,
 )
 from alexnet.training.programs import Programs
-from alexnet.training.setup import Run, check_settings, setup
+from alexnet.training.setup import Run, setup
 from alexnet.training.step import Batch, TrainState
 from alexnet.workdir import checkpoint, record, tracker
 from alexnet.workdir.checkpoint import Checkpoints
@@ -66,18 +66,17 @@ def train_and_evaluate(
     workdir = local_path("workdir", str(workdir))
     checkpoint.check_path(workdir)
     processes.check_same(configs.flat({"config": config.to_dict()}), but=("config.data.data_dir",))
-    if fresh:
-        check_settings(config)
-        start_over(workdir)
-    begun = checkpoint.begun(workdir)
+    check_outside(config.data.name, workdir, "workdir")
+    begun = not fresh and checkpoint.begun(workdir)
     known = dataset.remembered(workdir) if begun else None
     run = setup(config, known, programs)
     tracker.check(run.config.wandb_project)
     config, first = run.config, jax.process_index() == 0
-    check_outside(config.data.name, workdir, "workdir")
     dataset.check_resume(workdir, known, run.store)
     processes.check_same(dataset.digests(run.store))
     given, story = ({}, keep_origin(run, workdir)) if begun else fine_tune.read_layers(run)
+    if fresh:  # only now that nothing can stop the new run
+        start_over(workdir)
     # The same images may have moved.
     may_change = ("data.name",) if dataset.same_images(known, run.store) else ()
 

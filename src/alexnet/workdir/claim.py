@@ -88,7 +88,10 @@ def claim(workdir: Path, config: ConfigDict, may_change: Sequence[str] = ()) -> 
 
 
 def start_over(workdir: Path) -> None:
-    """Moves a workdir's content, except earlier-* folders, to a new earlier-N: highest N plus 1."""
+    """Moves a run's workdir, except earlier-* folders, to a new earlier-N: highest N plus 1.
+
+    A folder that holds no run is left as it is: its content is not ours.
+    """
 
     def put_aside() -> None:
         if jax.process_index() != 0 or not workdir.is_dir():
@@ -96,15 +99,16 @@ def start_over(workdir: Path) -> None:
         with contextlib.ExitStack() as stack:
             stack.enter_context(_written(f"workdir={workdir}", "cannot start over there"))
             _locked(workdir, stack)
-            names = [p.name for p in workdir.iterdir() if not p.name.startswith((EARLIER, LOCK))]
-            if not names:
+            names = {p.name for p in workdir.iterdir() if not p.name.startswith((EARLIER, LOCK))}
+            if "config.json" not in names:
                 return
             numbers = [p.name.removeprefix(EARLIER) for p in workdir.glob(f"{EARLIER}*")]
             last = max((int(number) for number in numbers if number.isdecimal()), default=0)
             earlier = workdir / f"{EARLIER}{last + 1}"
             earlier.mkdir()
-            # The checkpoints first: if a move fails later, the run is known to have lost them.
-            for name in sorted(names, key=lambda name: name != "checkpoints"):
+            # The checkpoints first, and the config last: if a move fails, what is left is known to
+            # be a run, and to have lost its checkpoints.
+            for name in sorted(names, key=lambda x: (x != "checkpoints", x == "config.json")):
                 os.replace(workdir / name, earlier / name)
             (workdir / LOCK).write_text("")
             print(f"starting over: what {workdir} held is in {earlier}", flush=True)
