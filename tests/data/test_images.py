@@ -71,7 +71,7 @@ def test_grey_palette_alpha_and_cmyk_become_rgb():
     picture = Image.fromarray(smooth(40, 40))
     expected = np.asarray(picture)
     with_alpha = picture.copy()
-    with_alpha.putalpha(128)
+    with_alpha.putalpha(255)
     np.testing.assert_array_equal(square_pixels(encoded(with_alpha), 40), expected)
     grey = square_pixels(encoded(picture.convert("L")), 40)
     np.testing.assert_array_equal(grey, np.asarray(picture.convert("L").convert("RGB")))
@@ -83,6 +83,25 @@ def test_grey_palette_alpha_and_cmyk_become_rgb():
     assert np.abs(palette.astype(int) - expected).mean() < 12
     cmyk = encoded(picture.convert("CMYK"), "JPEG", quality=95)
     assert np.abs(square_pixels(cmyk, 40).astype(int) - expected).mean() < 4
+
+
+def test_transparent_pixels_show_white():
+    grey = smooth(40, 40)[..., 0]
+    mixed = np.stack([grey, grey[::-1]], -1)  # the second channel says how opaque
+    expected = 255 - (255 - mixed[..., 0].astype(float)) * mixed[..., 1] / 255
+    for mode in ("LA", "RGBA"):
+        pixels = square_pixels(encoded(Image.fromarray(mixed, "LA").convert(mode)), 40)
+        assert np.abs(pixels - expected[..., None]).max() <= 1
+    cut_out = Image.new("RGBA", (200, 100))  # black that nobody sees
+    cut_out.paste((255, 0, 0, 255), (75, 25, 125, 75))
+    pixels = square_pixels(encoded(cut_out), 20)
+    assert pixels[10, 10].tolist() == [255, 0, 0]
+    for border in (pixels[0], pixels[:, -1]):
+        np.testing.assert_array_equal(border, 255)
+    palette = Image.new("P", (9, 9), 3)
+    palette.putpalette([0] * 15)
+    np.testing.assert_array_equal(square_pixels(encoded(palette, transparency=3), 8), 255)
+    np.testing.assert_array_equal(square_pixels(encoded(palette, transparency=2), 8), 0)
 
 
 def test_16_bit_grey_keeps_its_upper_byte():

@@ -19,6 +19,7 @@ import alexnet
 from alexnet import config as configs
 from alexnet import predict
 from alexnet.data.images import square_pixels
+from alexnet.data.store import store_path
 from alexnet.errors import UserError
 from alexnet.inference.classifier import Classifier
 from alexnet.models import network
@@ -225,6 +226,35 @@ def test_a_workdir_without_a_mean_image_asks_for_the_dataset(tmp_path):
         alexnet.load(workdir)
 
 
+def test_a_file_needs_no_dataset_and_keeps_its_own_mean_image(net, tmp_path, data_dir):
+    """Even if the dataset's folder is damaged, and wherever the net is evaluated."""
+    brighter = net.about.statistics._replace(mean_HWC=net.about.statistics.mean_HWC + 60)
+    config = net.config.copy_and_resolve_references()
+    config.data.data_dir = str(tmp_path)
+    store = store_path(**config.data.to_dict())
+    store.mkdir(parents=True)
+    for name in ("info.json", "statistics.npz"):
+        (store / name).write_text("damaged")
+    about = dataclasses.replace(net.about, statistics=brighter, config=config)
+    path = tmp_path / "net.safetensors"
+    Classifier(net.params, about).export(path)
+    loaded = alexnet.load(path)
+    np.testing.assert_array_equal(loaded.about.statistics.mean_HWC, brighter.mean_HWC)
+    elsewhere = {"data.data_dir": data_dir}
+    losses = [one.evaluate(overrides=elsewhere)["loss"] for one in (loaded, net)]
+    assert losses[0] > 1.5 * losses[1]
+    with pytest.raises(UserError, match=r"statistics.npz beside it is damaged"):
+        loaded.evaluate()
+    assert alexnet.load(path, overrides=elsewhere).config.data.data_dir == data_dir
+    for arguments, message in (
+        ({"checkpoint": "last"}, "checkpoint='last': .*net.safetensors holds a single net"),
+        ({"overrides": {"net.nrom": False}}, "net.nrom: .*did you mean 'net.norm'"),
+        ({"overrides": {"net.activation": "tanh"}}, "exported with config.net.activation='relu'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            alexnet.load(path, **arguments)
+
+
 def test_a_runs_settings_may_be_given_anew(tmp_path):
     elsewhere = {"data.data_dir": str(tmp_path)}
     assert alexnet.load(TRAINED, overrides=elsewhere).about.config.data.data_dir == str(tmp_path)
@@ -264,6 +294,8 @@ def test_a_checkpoint_of_another_net_names_what_does_not_fit(tmp_path):
         (lambda net: net.filters("conv9"), "no kernels 'conv9'; did you mean 'conv"),
         (lambda net: alexnet.load("/nowhere"), "/nowhere: no such workdir or file"),
         (lambda net: alexnet.load(TRAINED, 7), "there is no step 7"),
+        (lambda net: alexnet.load(TRAINED, config="configs/digits.py"), "config: a run has its"),
+        (lambda net: alexnet.load(TRAINED, overrides={"data.image_size": 40}), "32 pixels wide"),
         (lambda net: net.export("/nowhere/net.onnx"), "end it in .safetensors or .stablehlo"),
         (lambda net: net.export("/nowhere/a.safetensors", "his"), "choose one of own, torchvision"),
     ],

@@ -30,6 +30,30 @@ def test_files_and_images_are_turned_upright_as_their_exif_says(tmp_path):
     np.testing.assert_array_equal(square(Image.open(tmp_path / "photo.png"), 8), turned)
 
 
+@pytest.mark.parametrize("sides", [(9, 12), (2, 400)])
+def test_16_bit_grey_is_the_same_from_a_file_and_opened(tmp_path, sides):
+    path = tmp_path / "deep.pgm"
+    Image.fromarray(RANDOM.integers(0, 65536, sides, np.uint16)).save(path)
+    assert Image.open(path).mode == "I"
+    np.testing.assert_array_equal(square(path, 8), square(Image.open(path), 8))
+
+
+def test_an_image_is_not_changed(tmp_path):
+    Image.fromarray(RANDOM.integers(0, 256, (80, 90, 3), np.uint8)).save(tmp_path / "photo.jpg")
+    with Image.open(tmp_path / "photo.jpg") as photo:
+        square(photo, 8)
+        assert photo.size == (90, 80)
+
+
+def test_an_image_that_cannot_be_read_is_one_line(tmp_path):
+    path = tmp_path / "photo.png"
+    Image.fromarray(RANDOM.integers(0, 256, (80, 90, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:9000])
+    for photo in (Image.open(path), Image.new("F", (9, 9))):
+        with pytest.raises(UserError, match="a photo is not an image that can be read: "):
+            square(photo, 8)
+
+
 def test_an_array_of_two_or_three_axes_is_one_photo():
     grey, colours = np.zeros((4, 5), np.uint8), np.zeros((4, 5, 3), np.uint8)
     for photo in (grey, colours):
@@ -46,6 +70,7 @@ def test_an_array_of_two_or_three_axes_is_one_photo():
         np.zeros((9, 12, 1), np.uint8),
         np.zeros(9, np.uint8),
         np.zeros((2, 9, 12, 3), np.uint8),
+        np.zeros((0, 5, 3), np.uint8),
     ],
     ids=lambda pixels: f"{pixels.dtype}{pixels.shape}",
 )

@@ -62,17 +62,19 @@ def square(image: Image.Image, size: int, upright: bool = False) -> np.ndarray:
     """Scales the shorter side to `size`, takes the central square: uint8 RGB (size, size, 3).
 
     Bicubic with antialiasing. `upright` turns the image as its EXIF orientation says, unless that
-    is damaged. The first of several pages or frames is taken. Raises ValueError for float and
-    32-bit pixels, for which no value is defined as white.
+    is damaged. The first of several pages or frames is taken. Transparent pixels show white: the
+    colours under them are arbitrary. Raises ValueError for float and 32-bit pixels, for which no
+    value is defined as white.
     """
     middle = _middle(image)
     width, height = _scaled(middle.size, size)
     # JPEGs decode faster at a half, a quarter or an eighth of their size; `draft` never goes below
     # the size we need. It rounds sides up; `box` is the part inside the picture.
     _, box = middle.draft(None, (width, height)) or (None, None)
-    scaled = _as_rgb(middle).resize((width, height), Image.Resampling.BICUBIC, box)
+    colours = _colours(middle, image.format)
+    scaled = colours.resize((width, height), Image.Resampling.BICUBIC, box)
     left, top = (width - size) // 2, (height - size) // 2
-    central = scaled.crop((left, top, left + size, top + size))
+    central = _on_white(scaled.crop((left, top, left + size, top + size)))
     # Only now: looking for EXIF makes Pillow decode a PNG, which hides that it is damaged.
     for turn in _turns(image) if upright else ():
         central = central.transpose(turn)
@@ -148,12 +150,18 @@ def _scaled(size: tuple[int, int], shorter: int) -> tuple[int, int]:
     return width, height
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F" or (image.mode == "I" and image.format not in DEEP_GREY):
+def _colours(image: Image.Image, file_format: str | None) -> Image.Image:
+    """The image as RGB, or as RGBA if it has transparency."""
+    if image.mode == "F" or (image.mode == "I" and file_format not in DEEP_GREY):
         kind = "float" if image.mode == "F" else "32-bit"
         raise ValueError(f"{kind} pixels: nothing says how bright white is")
     if image.mode.startswith("I"):  # 16-bit grey, which convert() would clip at 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode == "P":  # straight to RGB, Pillow would warn about transparent palettes
-        image = image.convert("RGBA")
-    return image.convert("RGB")
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

@@ -10,6 +10,7 @@ preprocessing have changed; an interrupted computation leaves nothing behind.
 import errno
 import functools
 import json
+import math
 import os
 import shutil
 import sys
@@ -100,7 +101,8 @@ def nearest(
     row = row or hidden_row(net.net)
     features = dataset_features(splits, split, row)
     queries = net.features(photos, row)
-    queries_QD, features_ND = (array.reshape(len(array), -1) for array in (queries, features))
+    numbers = math.prod(features.shape[1:])
+    queries_QD, features_ND = (rows.reshape(len(rows), numbers) for rows in (queries, features))
     found = []
     for indices, distances in zip(*nearest_rows(queries_QD, features_ND, count), strict=True):
         images, labels = store.read(split, indices)

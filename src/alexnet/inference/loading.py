@@ -40,10 +40,10 @@ def load(
         checkpoint: of a workdir: best, last, or a step.
         config: for a file: the config of its net, such as "configs/imagenet.py:torchvision"; a
             .safetensors of this project contains its config.
-        overrides: of a run's settings, such as {"data.data_dir": ...} if its data have moved.
+        overrides: of the config's settings, such as {"data.data_dir": ...} if the data have moved.
 
     Raises:
-        UserError: if `source` does not exist, or is damaged.
+        UserError: if `source` does not exist, or is damaged; for a mistake in the other arguments.
     """
     runtime.cache_compilations()
     path = local_path("source", os.fspath(source))
@@ -52,8 +52,12 @@ def load(
     if path.suffix == ".stablehlo":
         raise UserError(f"{path} is a program: read it with jax.export.deserialize, and call it")
     if path.is_dir():
+        if config is not None:
+            raise UserError("a run has its own: change its settings with overrides", "config")
         return _from_workdir(path, checkpoint, overrides or {})
-    return _from_file(path, config)
+    if checkpoint != "best":
+        raise UserError(f"{path} holds a single net", f"checkpoint={checkpoint!r}")
+    return _from_file(path, config, overrides or {})
 
 
 def _from_workdir(
@@ -61,8 +65,7 @@ def _from_workdir(
 ) -> Classifier:
     config = record.saved_config(workdir)
     configs.apply_overrides(config, overrides, {})
-    step = checkpoints.find(workdir, which)
-    params, progress = checkpoints.load_params(workdir, step)
+    step, params, progress = checkpoints.load_step(workdir, which)
     known = dataset.remembered(workdir) or prepared(config)
     classes = progress.classes or (known.classes if known else ())
     net = _net(config, params, len(classes) or progress.class_count)
@@ -71,7 +74,9 @@ def _from_workdir(
     return _classifier(params, config, net, classes, statistics, workdir, step, progress.epoch)
 
 
-def _from_file(path: Path, config: ConfigDict | str | None) -> Classifier:
+def _from_file(
+    path: Path, config: ConfigDict | str | None, overrides: Mapping[str, Any]
+) -> Classifier:
     found = weights.about(path)
     if config is None and not found:
         raise UserError(
@@ -80,7 +85,12 @@ def _from_file(path: Path, config: ConfigDict | str | None) -> Classifier:
             "config=None",
         )
     chosen = _config(config) or record.current(found["config"], str(path))
-    known, kept = prepared(chosen), weights.statistics(path)
+    chosen = chosen.copy_and_resolve_references()  # the caller's stays as it is
+    configs.apply_overrides(chosen, overrides, {})
+    classes, kept = tuple(found.get("class_names", ())), weights.statistics(path)
+    # A file that holds everything loads also where the dataset's folder cannot be read.
+    whole = classes and (kept or chosen.augment.mean == "pixel")
+    known = None if whole else prepared(chosen)
 
     def make_net(classes: int) -> Net:
         return configs.call(build, "net", chosen.net, classes=classes)
@@ -88,7 +98,6 @@ def _from_file(path: Path, config: ConfigDict | str | None) -> Classifier:
     net, params = weights.read_weights(
         path, chosen.net.name, make_net, lambda exported: check_same_net(exported, chosen, path)
     )
-    classes = tuple(found.get("class_names", ()))
     if not classes and known and len(known.classes) == net.classes:
         classes = known.classes
     statistics = Statistics(**kept) if kept else _statistics(chosen, known, path)
@@ -113,6 +122,11 @@ def _classifier(
     step: int | None = None,
     epoch: float = 0.0,
 ) -> Classifier:
+    if statistics is not None and len(statistics.mean_HWC) != config.data.image_size:
+        raise UserError(
+            f"the mean image of {source} is {len(statistics.mean_HWC)} pixels wide",
+            f"data.image_size={config.data.image_size}",
+        )
     about = About(
         config=config,
         net=net,

@@ -43,7 +43,7 @@ class Splits:
         anywhere = {"mesh.data": 0, "mesh.tower": 0, "accumulate": 1}
         configs.apply_overrides(config, anywhere | dict(overrides or {}), KINDS)
         self._then = dataset.remembered(source) if source.is_dir() else None
-        self.run = setup(config, self._then)
+        self.run = setup(config, net.about.statistics)
         dataset.check_classes(source, net.about.classes, self.run.store.classes)
         network.check(self.run.net, net.params, str(source))
 
@@ -53,9 +53,10 @@ class Splits:
 
     def notes(self, split: str) -> list[str]:
         """Lines on how the split's images differ from the training run's, as far as is known."""
-        unknown = [] if dataset.is_known(self._then) else [dataset.UNKNOWN]
+        source = self.net.about.source
+        unknown = [] if dataset.is_known(self._then) else [dataset.unknown(source)]
         return unknown + [
-            f"warning: not the images that {self.net.about.source} was trained with: {line}"
+            f"warning: not the images that {source} was trained with: {line}"
             for line in dataset.changed(self._then, self.run.store, [split])
         ]
 

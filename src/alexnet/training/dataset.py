@@ -16,10 +16,6 @@ from alexnet.errors import UserError
 from alexnet.text import some
 
 FOLDER = "dataset"
-UNKNOWN = (
-    "the workdir does not say which images the net was trained on (earlier versions of this "
-    "program kept no digests): only classes and counts are compared"
-)
 
 
 def remember(store: Store, workdir: Path, begun: bool) -> None:
@@ -73,6 +69,12 @@ def check_resume(workdir: Path, then: Store | None, now: Store) -> None:
             f"{', '.join(splits)}; to train its weights on these images, use a new workdir with "
             f"config.init_from={workdir}"
         )
+
+
+def unknown(source: Path) -> str:
+    """A line on a file of weights, or on a workdir of an earlier version, without digests."""
+    compared = "classes and counts are" if source.is_dir() else "the classes are"
+    return f"{source} does not say which images it was trained on: only {compared} compared"
 
 
 def is_known(then: Store | None) -> TypeGuard[Store]:

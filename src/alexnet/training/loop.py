@@ -69,7 +69,7 @@ def train_and_evaluate(
     check_outside(config.data.name, workdir, "workdir")
     begun = not fresh and checkpoint.begun(workdir)
     known = dataset.remembered(workdir) if begun else None
-    run = setup(config, known, programs)
+    run = setup(config, known and known.statistics, programs)
     tracker.check(run.config.wandb_project)
     config, first = run.config, jax.process_index() == 0
     dataset.check_resume(workdir, known, run.store)
@@ -287,7 +287,7 @@ def introduction(run: Run, workdir: Path, start: int, known: Store | None) -> st
         f"{begin}, {run.steps:,} steps in all; logs and checkpoints in {workdir}",
     ]
     if start and not dataset.is_known(known):
-        lines.append(dataset.UNKNOWN)
+        lines.append(dataset.unknown(workdir))
     return "\n".join([*lines, *(warnings(run) if start < run.steps else ())])
 
 

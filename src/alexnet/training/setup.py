@@ -258,13 +258,13 @@ def load_config(file: str, overrides: Mapping[str, Any] | None = None) -> Config
 
 
 def setup(
-    config: ConfigDict, trained_on: Store | None = None, programs: Programs | None = None
+    config: ConfigDict, trained_on: Statistics | None = None, programs: Programs | None = None
 ) -> Run:
     """Opens the data, builds the net, the mesh, the optimiser and the schedule.
 
     Args:
-        trained_on: the dataset recorded when the run began; its mean image and colour PCA are
-            used, even if the images have changed.
+        trained_on: the mean image and colour PCA of the images when the run began; they are used
+            even if the images have changed. None takes those of the dataset at hand.
         programs: those of earlier runs, to which this one adds its own.
 
     Raises:
@@ -273,7 +273,7 @@ def setup(
     check_settings(config)
     config = configs.absolute(config)
     store = configs.call(prepare.ensure, "data", config.data)
-    statistics = (trained_on or store).statistics
+    statistics = trained_on or store.statistics
     if len(statistics.mean_HWC) != store.image_size:
         raise UserError(
             f"the run was trained on images of {len(statistics.mean_HWC)} pixels",

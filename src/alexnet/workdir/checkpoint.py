@@ -308,9 +308,15 @@ def load_params(directory: str | Path, step: Which = "best") -> tuple[dict, Prog
     arrays: the "params" subtree (nothing else is read), or the whole state if it has no such
     subtree. Raises UserError if there is no such checkpoint or it is damaged.
     """
+    return load_step(directory, step)[1:]
+
+
+def load_step(directory: str | Path, which: Which = "best") -> tuple[int, dict, Progress]:
+    """(step, params, progress) of a checkpoint; see `load_params`."""
     directory = _directory(directory)
     while True:
-        path = directory / str(find(directory, step))
+        step = find(directory, which)
+        path = directory / str(step)
         try:
             leaves, progress = _read(path, _params)
         except DamagedError as error:
@@ -318,7 +324,7 @@ def load_params(directory: str | Path, step: Which = "best") -> tuple[dict, Prog
                 continue
             raise UserError(str(error)) from None
         whole = unflatten_dict(leaves, sep="/")
-        return whole.get("params", whole), progress
+        return step, whole.get("params", whole), progress
 
 
 def find(directory: str | Path, step: Which = "best") -> int:
