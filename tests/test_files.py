@@ -60,3 +60,19 @@ def test_true_is_not_a_number():
     for kind in (int, float):
         with pytest.raises(UserError, match=r"here is damaged \(n is True, not a"):
             files.check_types({"n": True}, {"n": kind}, "here", "")
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path, error):
+    target = tmp_path / "a.json"
+    target.write_text("before")
+
+    def write() -> None:
+        with files.whole(target) as partial:
+            partial.write_text("half")
+            raise error
+
+    with pytest.raises(type(error)):
+        write()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    assert target.read_text() == "before"

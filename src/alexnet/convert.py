@@ -122,6 +122,8 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         os.replace(partial, workdir)
     except OSError as error:
         raise UserError(f"--workdir={workdir}: cannot write there: {error.strerror}") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)  # what a failure left
     count = sum(layer.parameters for layer in table.layers(net))
     print(
         f"{source}: {count:,} parameters of net {net.name}, {net.classes} classes, in {workdir}\n"

@@ -127,7 +127,8 @@ def evaluate(
     average = Ensemble() if len(nets) > 1 else None
     for workdir, net, weight, changes in zip(workdirs, nets, weights, overrides, strict=True):
         batches: list[tuple[np.ndarray, np.ndarray]] = []
-        row = net.evaluate(split, views, changes, batches if average else None)
+        splits = net.splits(changes)
+        row = splits.evaluate(split, views, batches if average else None)
         for note in row["notes"] if first else ():
             print(note, file=sys.stderr)
         report(f"{workdir} after {net.about.epoch:.2f} epochs", row)
@@ -137,7 +138,7 @@ def evaluate(
             except OSError as error:
                 print(f"not recorded in {workdir}: {error.strerror}", file=sys.stderr)
         if average:
-            average.add(str(workdir), weight, batches)
+            average.add(str(workdir), weight, batches, splits.run.store.contents.get(split, ""))
     if average:
         each = ", ".join(f"{weight:.3g}" for weight in weights)
         report(f"average of {len(nets)} nets (weights {each})", row | average.means().row())

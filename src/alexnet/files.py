@@ -72,8 +72,13 @@ def read_sealed(path: Path, advice: str) -> dict[str, Any]:
 def whole(target: Path) -> Iterator[Path]:
     """A path to write to; the file there replaces `target` once it is complete."""
     partial = target.with_name(target.name + ".partial")
-    yield partial
-    os.replace(partial, target)
+    try:
+        yield partial
+        os.replace(partial, target)
+    except BaseException:  # also a full disk and Ctrl-C
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
 
 
 def write_json(value: Any, path: Path) -> None:

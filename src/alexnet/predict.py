@@ -9,10 +9,14 @@ A workdir is enough; its dataset is not needed. --workdir also takes a .safetens
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from alexnet.cli import count, path, run, typed, values
 from alexnet.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 OPTIONS = {
     "workdir": (None, "the folder of the run, or a .safetensors of this project"),
@@ -36,14 +40,32 @@ def main(argv: Sequence[str]) -> None:
     from alexnet.workdir import checkpoint
 
     net = load(workdir, checkpoint.which(options["checkpoint"]))
-    best = net.top(photos, top, options["views"])
+    bad: dict[str, UserError] = {}
+    best = net.top(squares(photos, net.about.image_size, bad), top, options["views"])
+    found = list(zip([photo for photo in photos if photo not in bad], best, strict=True))
     if as_json:
-        print(json.dumps(dict(zip(photos, best, strict=True)), indent=1))
-        return
-    for photo, classes in zip(photos, best, strict=True):
-        print(photo)
-        for name, probability in classes:
-            print(f"  {probability:7.2%}  {name}")
+        print(json.dumps(dict(found), indent=1), flush=True)
+    else:
+        for photo, classes in found:
+            print(photo)
+            for name, probability in classes:
+                print(f"  {probability:7.2%}  {name}", flush=True)
+    if bad:
+        *others, last = bad.values()
+        for error in others:
+            print(error.line(), file=sys.stderr)
+        raise last
+
+
+def squares(photos: Sequence[str], size: int, bad: dict[str, UserError]) -> "Iterator[np.ndarray]":
+    """What the net reads of each photo; the errors of those that cannot be read go to `bad`."""
+    from alexnet.inference.photos import square
+
+    for photo in photos:
+        try:
+            yield square(photo, size)
+        except UserError as error:
+            bad[photo] = error
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Preparing a dataset: what is stored, what is left out, and when it is done again."""
 
+import errno
 import fcntl
 import io
 import json
@@ -15,6 +16,7 @@ import pytest
 import sklearn.datasets
 from PIL import Image
 
+from alexnet.data import images
 from alexnet.data import prepare as preparing
 from alexnet.data.inventory import read_left_out
 from alexnet.data.prepare import ensure, prepare
@@ -487,6 +489,60 @@ def test_an_unreadable_file_that_goes_is_not_counted(pets, tmp_path, monkeypatch
     assert made.inventory.unreadable == ["cats/00.png (Permission denied)"]
     gone.unlink()
     assert ensure(name, str(tmp_path), 16).inventory.found == 36
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (OSError(errno.ESTALE, "Stale file handle"), "Stale file handle"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+        (MemoryError(), "out of memory"),
+    ],
+)
+def test_an_error_of_the_machine_leaves_no_photo_out(pets, tmp_path, monkeypatch, error, why):
+    name, photo = f"folder:{pets}", pets / "cats" / "00.png"
+    read, square = Path.read_bytes, images.square_pixels
+
+    def fail(path):
+        if path == photo and not isinstance(error, MemoryError):
+            raise error
+        return read(path)
+
+    def decode(encoded, *arguments):
+        if encoded == read(photo) and isinstance(error, MemoryError):
+            raise error
+        return square(encoded, *arguments)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(Path, "read_bytes", fail)
+        failing.setattr(images, "square_pixels", decode)
+        with pytest.raises(UserError, match=rf"^cats/00.png cannot be read now \({why}\)"):
+            ensure(name, str(tmp_path), 16)
+    assert ensure(name, str(tmp_path), 16).inventory.left_out == {}
+
+
+def test_a_store_of_the_default_size_is_found_without_the_raw_data(tmp_path, monkeypatch, pets):
+    names = ("digits", f"folder:{pets}")
+    asked = prepare(names[1], str(tmp_path), 256, progress=False)  # not the default
+    made = [prepare(name, str(tmp_path), progress=False) for name in names]
+    assert [one.image_size for one in made] == [32, 32]
+    assert asked.path != made[1].path
+
+    def absent(*_):
+        raise UserError("no network")
+
+    monkeypatch.setattr(named, "open_raw", absent)
+    for name, one in zip(names, made, strict=True):
+        assert prepare(name, str(tmp_path)).path == one.path
+    (pets / "cats" / "00.png").unlink()
+    with pytest.raises(UserError, match="no network"):
+        prepare(names[1], str(tmp_path))
+
+
+def test_a_mistyped_folder_leaves_nothing(tmp_path):
+    with pytest.raises(UserError, match="folder /typo does not exist"):
+        prepare("folder:/typo", str(tmp_path), 32)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_empty_mount_point_counts_as_a_folder_that_is_gone(pets, tmp_path, capsys):

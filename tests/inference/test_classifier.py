@@ -316,6 +316,13 @@ def test_predict_prints_classes_or_json(digits, capsys):
     [(path, best)] = json.loads(capsys.readouterr().out).items()
     assert path == str(paths[1])
     assert best[0][0] == str(labels[1])
+    bad = [str(paths[0].with_name(name)) for name in ("none.png", "empty.png")]
+    Path(bad[1]).touch()
+    with pytest.raises(UserError, match=r"empty.png is not an image that can be read"):
+        predict.main([f"--workdir={TRAINED}", bad[0], str(paths[1]), bad[1], "--json"])
+    out, error = capsys.readouterr()
+    assert list(json.loads(out)) == [str(paths[1])]
+    assert error == f"error: {bad[0]}: no such file\n"
     with pytest.raises(UserError, match="which photos"):
         predict.main([f"--workdir={TRAINED}"])
 

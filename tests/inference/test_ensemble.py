@@ -89,6 +89,30 @@ def test_other_images_are_not_averaged():
         average.add("b", 0.5, [(np.zeros((2, 3), np.float32), np.array([1, 0]))])
 
 
+def test_two_folders_of_the_same_classes_are_not_averaged(tmp_path):
+    for shade, run in enumerate(("one", "two")):
+        photos = tmp_path / f"photos-{run}"
+        for split in ("train", "val"):
+            for label in "ab":
+                (photos / split / label).mkdir(parents=True)
+                Image.new("L", (20, 20), shade).save(photos / split / label / "0.png")
+        config = tiny_config(str(tmp_path))
+        config.data.name = f"folder:{photos}"
+        config.batch_size = 2
+        (tmp_path / run).mkdir()
+        plant(tmp_path / run, config, drawn(config))
+    with pytest.raises(UserError, match="two was shown other images"):
+        evaluate.main([f"--workdir={tmp_path}/one,{tmp_path}/two"])
+
+
+def test_images_of_the_same_classes_are_told_apart_by_their_digest():
+    average, batch = Ensemble(), (np.zeros((2, 3), np.float32), np.array([0, 1]))
+    for name, images in (("a", ""), ("b", "1f"), ("c", ""), ("d", "1f")):
+        average.add(name, 0.2, [batch], images)
+    with pytest.raises(UserError, match="e was shown other images"):
+        average.add("e", 0.2, [batch], "2e")
+
+
 @pytest.fixture(scope="module")
 def workdirs(tmp_path_factory, data_dir) -> list[str]:
     """Two nets of different kinds for the same digits, sure of their answers."""

@@ -286,6 +286,10 @@ def test_the_last_hidden_layer(name, options, row):
     assert hidden_row(build(name, classes=10, **options)) == row
 
 
+def test_no_photos_have_no_neighbours(net, place):
+    assert net.nearest([], overrides=place) == []
+
+
 def test_a_net_of_one_layer_has_no_hidden_layer():
     with pytest.raises(UserError, match="net one has no layer before the last one"):
         hidden_row(Net("one", 4, 2, 1, (Dropout("drop"), Dense("fc1", 2))))

@@ -665,6 +665,24 @@ def test_a_reader_beside_a_writer_never_sees_damage(tmp_path):
     assert len(set(seen)) > 1  # it went on meanwhile
 
 
+def test_a_checkpoint_that_is_replaced_while_it_is_looked_up_is_not_missed(tmp_path, monkeypatch):
+    with Checkpoints(tmp_path) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, make_state(step), Progress(epoch=step), 1.0 - step / 10)
+    found, find = [], checkpoint.find
+
+    def replaced(directory, which):
+        found.append(find(directory, which))
+        if len(found) == 1:  # as by a run that trains there
+            shutil.rmtree(tmp_path / "2")
+        return found[-1]
+
+    monkeypatch.setattr(checkpoint, "find", replaced)
+    step, params, progress = checkpoint.load_step(tmp_path, "best")
+    assert (found, step, progress.epoch) == ([2, 1], 1, 1)
+    assert_same(params, jax.tree.map(np.asarray, make_state(1).params))
+
+
 def test_what_a_validation_found_is_added_to_a_checkpoint(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(1, make_state(1), Progress(epoch=1, due=True), None)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from alexnet.data import images, records
 from alexnet.data.inventory import SHOWN, Inventory, by_reason, write_left_out
 from alexnet.data.sources.raw import TOO_LARGE, UNREADABLE, LeftOut, RawData, Split
+from alexnet.data.sources.tree import check_circumstances
 from alexnet.data.statistics import Accumulator
 from alexnet.data.store import Store, save_info
 from alexnet.errors import UserError, one_line
@@ -241,6 +242,7 @@ def _chunk(examples: Split, upright: bool, plan: Plan, indices: range) -> _Chunk
             digest = _content(examples, index, encoded, label)
             image = images.square_pixels(encoded, plan.image_size, upright, plan.max_pixels)
         except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
+            check_circumstances(error, name)
             reason = TOO_LARGE if isinstance(error, images.TooLargeError) else UNREADABLE
             chunk.bad.append(LeftOut(name, reason, "empty" if encoded == b"" else _why(error)))
             bad_digests.append(digest)

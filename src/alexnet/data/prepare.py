@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import errno
 import os
-import runpy
 import shutil
 import statistics
 import sys
@@ -67,9 +66,13 @@ def prepare(
         return store.store_path(name, data_dir, size, quality, encoding)
 
     def there(size: int | None) -> Store | None:
-        """The store of this size, if it is up to date."""
-        made = None if size is None or dry_run else store.load_store(place(size))
-        return made if made and _is_current(made, named.stamp(name), asked) else None
+        """The store of this size, if it is up to date; for None, of a size chosen by default."""
+        for side in () if dry_run else (PAPER_SIZE, SMALL_SIZE) if size is None else (size,):
+            made = store.load_store(place(side))
+            chosen = made and made.inventory and made.inventory.size
+            if made and (size or chosen) and _is_current(made, named.stamp(name), asked):
+                return made
+        return None
 
     def limits_at(size: int | None) -> dict[str, float]:
         """The limits asked for, or those of the store of this size, or the defaults."""
@@ -78,6 +81,7 @@ def prepare(
 
     asked = _limits(max_pixels, max_bad)
     place(PAPER_SIZE if image_size is None else image_size)  # finds mistakes before a download
+    named.check(name)
     if dry_run and not named.is_prepared(name, data_dir):
         raise UserError(f"TFDS has not prepared {name!r} yet, and a dry run writes nothing")
     try:
@@ -275,7 +279,3 @@ def _lock(name: str, data_dir: str) -> Iterator[None]:
             if error.errno not in READ_ONLY or not stores.is_dir():
                 raise  # else nobody can prepare there, and an existing store may be enough
         yield
-
-
-if __name__ == "__main__":  # the command's name before it became `python -m alexnet.prepare`
-    runpy.run_module("alexnet.prepare", run_name="__main__")

@@ -246,7 +246,7 @@ class Classifier:
         Raises:
             UserError: if the dataset is not there, has other classes or lacks the split.
         """
-        return self._splits(overrides).evaluate(split, views, keep)
+        return self.splits(overrides).evaluate(split, views, keep)
 
     def dataset_features(
         self, split: str = "train", row: str = "", overrides: Mapping[str, Any] | None = None
@@ -268,7 +268,7 @@ class Classifier:
         """
         from alexnet.inference.features import dataset_features
 
-        return dataset_features(self._splits(overrides), split, row)
+        return dataset_features(self.splits(overrides), split, row)
 
     def nearest(
         self,
@@ -289,9 +289,10 @@ class Classifier:
         """
         from alexnet.inference.features import nearest
 
-        return nearest(self._splits(overrides), photos, count, split, row)
+        return nearest(self.splits(overrides), photos, count, split, row)
 
-    def _splits(self, overrides: Mapping[str, Any] | None) -> "Splits":
+    def splits(self, overrides: Mapping[str, Any] | None = None) -> "Splits":
+        """The run's dataset, opened; overrides and errors are those of `evaluate`."""
         # Imported late: opening datasets needs slow imports, which photos do not.
         from alexnet.inference.splits import Splits
 

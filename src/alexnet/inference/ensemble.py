@@ -21,21 +21,28 @@ class Ensemble:
 
     def __init__(self) -> None:
         self.nets = 0
+        self._images: set[str] = set()
 
     def add(
-        self, name: str, weight: float, batches: Sequence[tuple[np.ndarray, np.ndarray]]
+        self,
+        name: str,
+        weight: float,
+        batches: Sequence[tuple[np.ndarray, np.ndarray]],
+        images: str = "",
     ) -> None:
         """Adds one net's (log_probs_BK, labels_B), where label -1 is padding.
 
         The weights of all nets must sum to 1. Logarithms represent probabilities that are too small
-        for a float. Raises UserError if the labels differ from those of earlier nets.
+        for a float. Raises UserError if the images, by a digest of them, or the labels differ from
+        those of earlier nets; "" stands for an unknown digest.
         """
+        self._images |= {images} - {""}
         log_probs_NK, labels_N = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         real_N = labels_N >= 0
         weighted_NK = log_probs_NK[real_N] + np.log(np.float64(weight))
         if self.nets == 0:
             self.log_probs_NK, self.labels_N = weighted_NK, labels_N[real_N]
-        elif np.array_equal(self.labels_N, labels_N[real_N]):
+        elif np.array_equal(self.labels_N, labels_N[real_N]) and len(self._images) <= 1:
             np.logaddexp(self.log_probs_NK, weighted_NK, out=self.log_probs_NK)
         else:
             raise UserError(f"{name} was shown other images than the nets before it: not averaged")

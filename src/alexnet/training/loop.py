@@ -69,7 +69,7 @@ def train_and_evaluate(
     check_outside(config.data.name, workdir, "workdir")
     begun = not fresh and checkpoint.begun(workdir)
     known = dataset.remembered(workdir) if begun else None
-    run = setup(config, known and known.statistics, programs)
+    run = setup(config, known.statistics if known else None, programs)
     tracker.check(run.config.wandb_project)
     config, first = run.config, jax.process_index() == 0
     dataset.check_resume(workdir, known, run.store)

@@ -86,7 +86,7 @@ def stamp(path: str) -> str:
     The times include ctime, which no program sets back, so a file replaced by one of the same size
     and mtime is noticed too. Raises UserError.
     """
-    return stamp_of(walk(_root(path)))
+    return stamp_of(walk(root_of(path)))
 
 
 def list_images(path: str, max_pixels: int = images.MAX_PIXELS) -> RawData:
@@ -97,7 +97,7 @@ def list_images(path: str, max_pixels: int = images.MAX_PIXELS) -> RawData:
             an empty class, fewer than two classes, a validation or test class that training lacks,
             or if it is unclear which folders are the classes.
     """
-    root = _root(path)
+    root = root_of(path)
     files = walk(root)
     layout = _layout(root, files)
     examples, left_out = _sorted_out(root, files, layout, max_pixels)
@@ -123,7 +123,8 @@ def list_images(path: str, max_pixels: int = images.MAX_PIXELS) -> RawData:
     return RawData(tuple(classes), splits, tuple(left_out), notes, stamp_of(files), upright=True)
 
 
-def _root(path: str) -> Path:
+def root_of(path: str) -> Path:
+    """The folder, resolved. Raises UserError if there is none."""
     root = folder_path(path)
     if not root.exists():
         raise UserError(

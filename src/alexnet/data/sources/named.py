@@ -24,6 +24,12 @@ def open_raw(name: str, data_dir: str, max_pixels: int = MAX_PIXELS) -> RawData:
     return tfds.open_dataset(name, data_dir)
 
 
+def check(name: str) -> None:
+    """Raises UserError for a folder that is not there."""
+    if name.startswith(FOLDER):
+        folder.root_of(name.removeprefix(FOLDER))
+
+
 def stamp(name: str) -> str:
     """A digest that changes with a folder's files; "" for other datasets. Raises UserError."""
     return folder.stamp(name.removeprefix(FOLDER)) if name.startswith(FOLDER) else ""
