@@ -245,7 +245,7 @@ assert 0.8 < error < 1
 #
 # $$v \leftarrow 0.9\,v - \varepsilon\,(\lambda w + \nabla L), \qquad w \leftarrow w + v.$$
 #
-# optax에서는 고리 세 개를 이은 사슬로 씁니다. 학습률(learning rate) $\varepsilon$은 0까지
+# optax에서는 변환 세 개를 `optax.chain`으로 잇습니다. 학습률(learning rate) $\varepsilon$은 0까지
 # 일직선으로 낮추어, 마지막에는 조금씩만 움직이게 합니다.
 
 # %%
@@ -321,7 +321,7 @@ assert final < {"cifar10": 0.42, "digits": 0.95 if QUICK else 0.1}[store.name]
 # %% [markdown] id="curves"
 # ## 6. 곡선
 #
-# 훈련 오류율은 방금 배운 이미지에서, 시험 오류율은 한 번도 배우지 않은 이미지에서 잰 것입니다. 훈련
+# 훈련 오류율은 그 단계에서 배우는 이미지로, 시험 오류율은 한 번도 배우지 않은 이미지로 잰 것입니다. 훈련
 # 오류율은 계속 내려가는데 시험 오류율이 멈춘다면, 신경망이 훈련 데이터를 외우고 있는 것입니다. 이를
 # 오버피팅(overfitting)이라고 합니다. AlexNet은 드롭아웃(dropout)과 데이터 증강(data
 # augmentation)으로 오버피팅을 막았습니다.

@@ -543,7 +543,7 @@ assert (up, down) == ([16, 8, 4], [15, 7, 3])
 # 합성곱 다음에는 비선형성(nonlinearity)이 필요합니다. 없으면 두 계층을 쌓아도 한 계층과 다르지
 # 않습니다. 논문의 활성화 함수(activation function)는 $\max(0, x)$, 곧 ReLU(rectified linear
 # unit)입니다. 논문에서는 작은 CIFAR-10 신경망의 훈련 오류율이 25%에 이를 때까지 ReLU가 tanh보다 6배
-# 빨랐습니다(여기서는 실행하지 않았습니다). 까닭은 기울기(gradient)에 있습니다. $\tanh$가 포화하면
+# 빨랐습니다(논문의 수치). 까닭은 기울기(gradient)에 있습니다. $\tanh$가 포화하면
 # 기울기가 0에 가까워져 훈련이 더뎌집니다. 비교 대상은 `net.activation=tanh`로 훈련합니다.
 #
 # *tanh의 기울기는 3에서 얼마이고 5에서 얼마일까요?*
@@ -611,7 +611,7 @@ assert f"{100 / 2**0.75:.1f}" == "59.5"  # what k alone would leave of the 100
 # $n$으로 나눕니다. 이 프로젝트의 프리셋 `original`도 같은 방식입니다.
 #
 # 정규화도 일반화를 위한 것입니다. 논문에 따르면 오류율이 top-1에서 1.4%p, top-5에서 1.2%p
-# 낮아졌습니다(여기서는 실행하지 않았습니다). 정규화가 없는 쪽은 `configs/imagenet.py:no_lrn`에
+# 낮아졌습니다(여기에서 실행하지 않은 ImageNet의 수치). 정규화가 없는 쪽은 `configs/imagenet.py:no_lrn`에
 # 있습니다.
 
 # %%

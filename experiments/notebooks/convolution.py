@@ -603,7 +603,7 @@ assert f"{100 / 2**0.75:.1f}" == "59.5"  # what k alone would leave of the 100
 # first divides $\alpha$ by $n$, as does this project's preset `original`.
 #
 # In the paper, response normalisation lowers the top-1 error by 1.4 points and the top-5 error by
-# 1.2 (the paper's numbers; not run here). The other arm is `configs/imagenet.py:no_lrn`.
+# 1.2 (on ImageNet, which was not run here). The other arm is `configs/imagenet.py:no_lrn`.
 
 # %%
 five = jnp.full(5, 100.0)

@@ -129,6 +129,10 @@ KOREAN = {
     "*supported*": "*뒷받침됨*",
     "*contradicted*": "*반박됨*",
     "*cannot tell*": "*알 수 없음*",
+    "*no pairs yet*": "*아직 쌍 없음*",
+    " with seed 0 diverged or never reached a training error of 0.25": (
+        ", 시드 0: 발산했거나 훈련 오류율 0.25에 이르지 못함"
+    ),
 }
 HEAD = """\
 # The paper's claims and this project's results

@@ -54,7 +54,7 @@ def build(
     """A named net with the common ablations applied; `config.net` holds these arguments.
 
     Args:
-        name: which net, one of NETS.
+        name: which net.
         classes: how many classes the last layer tells apart.
         activation: the function in place of every ReLU (Figure 1).
         norm: False leaves out every response norm (the authors' run 148).

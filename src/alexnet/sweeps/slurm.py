@@ -1,4 +1,4 @@
-"""Submits a sweep's runs as a SLURM job array, by submitit (`pip install "alexnet[slurm]"`).
+"""Submits a sweep's runs as a SLURM job array, by submitit (`pip install submitit`).
 
 A job that is preempted or runs out of time is requeued, and resumes from the last checkpoint of its
 run. Request other resources with sbatch's environment variables: SBATCH_GPUS, SBATCH_ACCOUNT,
@@ -65,7 +65,7 @@ def submit(
     try:
         import submitit
     except ImportError:
-        raise UserError('--slurm needs submitit: pip install "alexnet[slurm]"') from None
+        raise UserError('--slurm needs submitit: pip install submitit') from None
     folder = workdir / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     queued = still_queued(folder, submitit)
