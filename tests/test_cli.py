@@ -70,9 +70,9 @@ def test_an_override_keeps_the_type(config, key, text, value):
         ("n", "1" * 20, "expected a whole number of at most 19 digits\n"),
         ("f", "nan", "expected a number"),
         ("b", "maybe", "expected true or false"),
-        ("t", "3", "expected a tuple such as"),
-        ("t", "((1,2)", "expected a tuple such as"),
-        ("t", "((1, 1e999),)", "expected a tuple such as"),  # no finite number
+        ("t", "3", "expected a tuple"),
+        ("t", "((1,2)", "expected a tuple"),
+        ("t", "((1, 1e999),)", "expected a tuple"),  # no finite number
         ("net", "3", "a section; set what is in it: config.net.towers"),
     ],
 )

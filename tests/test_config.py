@@ -7,6 +7,7 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -296,6 +297,18 @@ def test_what_has_no_default_and_no_value_must_be_set():
 def test_a_wrong_override_is_one_clear_line(overrides, message):
     with pytest.raises(UserError, match=message):
         configs.apply_overrides(load("digits"), overrides, KINDS)
+
+
+def test_numpys_numbers_are_numbers():
+    config = load("digits")
+    values = {"seed": np.int64(3), "epochs": np.float32(0.5), "net.norm": np.bool_(False)}
+    configs.apply_overrides(config, values, KINDS)
+    assert (config.seed, config.epochs, config.net.norm) == (3, 0.5, False)
+    assert [type(value) for value in (config.seed, config.epochs, config.net.norm)] == [
+        *(int, float, bool)
+    ]
+    with pytest.raises(UserError, match=r"config.seed=0\.5: expected a whole number"):
+        configs.apply_overrides(config, {"seed": np.float64(0.5)}, KINDS)
 
 
 def test_a_mistake_in_a_file_names_the_file(tmp_path):

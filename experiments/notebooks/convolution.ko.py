@@ -611,8 +611,8 @@ assert f"{100 / 2**0.75:.1f}" == "59.5"  # what k alone would leave of the 100
 # $n$으로 나눕니다. 이 프로젝트의 프리셋 `original`도 같은 방식입니다.
 #
 # 정규화도 일반화를 위한 것입니다. 논문에 따르면 오류율이 top-1에서 1.4%p, top-5에서 1.2%p
-# 낮아졌습니다(여기에서 실행하지 않은 ImageNet의 수치). 정규화가 없는 쪽은 `configs/imagenet.py:no_lrn`에
-# 있습니다.
+# 낮아졌습니다(여기에서 실행하지 않은 ImageNet의 수치). 정규화가 없는 쪽은
+# `configs/imagenet.py:no_lrn`에 있습니다.
 
 # %%
 five = jnp.full(5, 100.0)

@@ -236,6 +236,8 @@ def _like(old: Any, key: str, value: Any) -> Any:
     if _is_section(old):
         inside = ", ".join(f"config.{key}.{part}" for part in old) or "nothing"
         raise UserError(f"a section; set what is in it: {inside}", f"config.{key}={value}")
+    if isinstance(value, np.generic):
+        value = value.item()
     match old, value:
         case (bool(), bool()) | (str(), str()) | (None, _):
             return value
@@ -260,7 +262,7 @@ def _finite(value: Any) -> bool:
 def expected(old: Any) -> str:
     """The kind of value that may replace `old`, in words."""
     words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-    return words.get(type(old), f"a tuple such as {old or '((20, 0.001),)'}")
+    return words.get(type(old), f"a tuple such as {old}" if old else "a tuple")
 
 
 def place(config: ml_collections.ConfigDict, key: str) -> tuple[ml_collections.ConfigDict, str]:

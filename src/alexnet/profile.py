@@ -7,8 +7,8 @@ A few steps on real batches run under jax.profiler. Each XLA operation counts fo
 metadata names. XLA fuses neighbouring operations, so a bias or a ReLU may count with the layer
 before or after it. Operations that run at the same time share that time equally, so that all times
 add up to the step's. The floor is the time that a layer's multiply-adds would take at the rate of a
-large matrix product, which is measured first. The trace in --trace opens in TensorBoard or
-Perfetto.
+large matrix product of the same precision, which is measured first; several GPUs have as many times
+that rate. The trace in --trace opens in TensorBoard or Perfetto.
 """
 
 import itertools
@@ -24,11 +24,14 @@ from alexnet.analysis import cost, hlo
 from alexnet.analysis.rates import matmul_rate
 from alexnet.cli import count, parse, path, run
 from alexnet.devices import runtime
+from alexnet.errors import UserError
+from alexnet.kernels.choose import on_cpu
 from alexnet.models.table import Net
 from alexnet.text import aligned
-from alexnet.training.setup import KINDS, setup
+from alexnet.training.setup import KINDS, PRECISIONS, Run, setup
 from alexnet.training.step import SCOPES
 
+WARM_UP = 2  # steps
 OPTIONS = {
     "config": (None, "a file such as configs/digits.py, perhaps with :VARIANT after it"),
     "steps": ("3", "how many steps to measure, after two to warm up"),
@@ -43,8 +46,13 @@ def main(argv: Sequence[str]) -> None:
     kept = path("trace", options["trace"]) if options["trace"] else None
     runtime.cache_compilations()
     run = setup(config)
+    if steps + WARM_UP > run.steps:
+        raise UserError(
+            f"the run has {run.steps} steps, and the first {WARM_UP} warm up: raise config.epochs",
+            f"steps={steps}",
+        )
     state, hyperparameters = run.fresh(), run.hyperparameters(1)
-    inputs = [batch for _, batch in itertools.islice(run.batches(), steps + 2)]
+    inputs = [batch for _, batch in itertools.islice(run.batches(), steps + WARM_UP)]
     with run.precision():
         program = run.train_program.lower(
             state, inputs[0], hyperparameters, run.statistics, run.key
@@ -57,7 +65,7 @@ def main(argv: Sequence[str]) -> None:
 
     for batch in inputs[steps:]:  # warm up
         step(batch)
-    rate = matmul_rate()
+    rate = floor(run)
     start = time.perf_counter()
     for batch in inputs[:steps]:
         step(batch)
@@ -73,6 +81,14 @@ def main(argv: Sequence[str]) -> None:
         ran = hlo.spans(trace, hlo.users(text))
         spent = hlo.by_layer(hlo.shared(ran), hlo.owners(text, rows), steps)
     print(describe(run.net, config.batch_size, spent, seconds, rate))
+
+
+def floor(run: Run) -> float:
+    """FLOP/s of a large matrix product, at the run's precision and on all its devices."""
+    config = run.config
+    if on_cpu(run.mesh):  # virtual devices share the cores
+        return matmul_rate(dtype=config.dtype)
+    return matmul_rate(8192, config.dtype, PRECISIONS[config.precision]) * run.mesh.size
 
 
 def describe(net: Net, batch: int, spent: hlo.Spent, seconds: float, rate: float) -> str:

@@ -98,12 +98,14 @@ def describe(net: Net, batch: int) -> str:
     )
 
     exchanged: list[Sequence[str]] = [("data x tower", "MiB sent", "collectives' results")]
-    for data, tower in (shape for n in (2, 4, 8) for shape in layouts(net, batch, n)):
+    shapes = [shape for n in (2, 4, 8) for shape in layouts(net, batch, n)]
+    for data, tower in dict.fromkeys(shapes):
         found = exchange(net, batch, data, tower)
         sizes = (cost.sent(found), cost.results(found))
         exchanged.append((f"{data} x {tower}", *(f"{size / MIB:,.1f}" for size in sizes)))
 
-    times = [("machine", "data x tower", "device ms", "link ms", "images/s", f"{EPOCHS} epochs, h")]
+    epochs = f"{EPOCHS} ImageNet epochs, h"
+    times = [("machine", "data x tower", "device ms", "link ms", "images/s", epochs)]
     for machine in MACHINES:
         data, tower = layouts(net, batch, machine.devices)[0]
         device, link = seconds(net, batch, machine)

@@ -10,6 +10,8 @@ from alexnet.analysis import hlo
 from alexnet.devices import mesh as meshes
 from alexnet.kernels import convolution
 from alexnet.kernels.choose import compiler_options
+from alexnet.training.setup import setup
+from alexnet.training.step import SCOPES
 
 HLO = """HloModule jit_train_step
 %fused_a (p: f32[4]) -> f32[4] {
@@ -21,13 +23,14 @@ HLO = """HloModule jit_train_step
   ROOT %c = f32[4]{0} convolution(%p.1, %p.1)
 }
 ENTRY %main (q: f32[4]) -> f32[4] {
-  %state_opt_state__conv2____kernel__.1 = f32[4]{0} parameter(0)
+  %state_opt_state__momentum___trace__conv2____kernel__.1 = f32[4]{0} parameter(0)
   %fusion.a = f32[4]{0} fusion(%q), kind=kLoop, calls=%fused_a
   %back = f32[4]{0} add(%q), metadata={op_name="jit(train_step)/transpose(jvp(Network))/conv1/add"}
   %copy.9 = f32[4]{0} copy(%back)
   %weight.gradient = f32[4]{0} fusion(%copy.9), kind=kCustom, calls=%fused_b
-  ROOT %new = f32[4]{0} fusion(%state_opt_state__conv2____kernel__.1, %weight.gradient), \
-metadata={op_name="jit(train_step)/update/add"}
+  %turned = f32[4]{0} copy(%q), metadata={op_name="jit(train_step)/jvp(Network)/fc6/transpose"}
+  ROOT %new = f32[4]{0} fusion(%state_opt_state__momentum___trace__conv2____kernel__.1, %weight\
+.gradient), metadata={op_name="jit(train_step)/update/add"}
 }
 """
 
@@ -36,12 +39,25 @@ def test_operations_belong_to_the_layer_that_they_name():
     owner = hlo.owners(HLO, {"conv1", "conv2", "norm1", "update"})
     assert owner["fusion.a"] == ("norm1", "forward")
     assert owner["back"] == ("conv1", "gradient")
+    assert owner["turned"] == ("other", "forward")
+    assert hlo.owners(HLO, {"fc6"})["turned"] == ("fc6", "forward")
     assert owner["new"] == ("update", "forward")
 
 
 def test_a_weight_gradient_without_a_name_belongs_to_the_velocity_that_it_ends_in():
     owner = hlo.owners(HLO, {"conv1", "conv2", "norm1", "update"})
     assert owner["weight.gradient"] == owner["copy.9"] == ("conv2", "gradient")
+
+
+def test_no_operation_of_a_real_step_is_lost(tiny):
+    run = setup(tiny)
+    shapes = jax.eval_shape(lambda: (run.fresh(), next(run.batches())[1], run.hyperparameters(1)))
+    text = run.train_program.lower(*shapes, run.statistics, run.key).compile().as_text()
+    names = {row.name for row in run.net.rows} | set(SCOPES)
+    owners = hlo.owners(text, names).values()
+    assert {owner for owner, _ in owners} <= names | {"other"}
+    weighted = {(row.name, "gradient") for row in run.net.weighted}
+    assert weighted <= set(owners)
 
 
 def test_a_real_trace_names_operations_of_the_program(tmp_path):

@@ -33,6 +33,37 @@ def test_steps_must_be_a_positive_whole_number(steps):
         profile.main([f"--config={ROOT}/configs/digits.py", f"--steps={steps}"])
 
 
+def test_a_run_of_too_few_steps_is_not_measured(data_dir, monkeypatch):
+    config = tiny_config(data_dir)
+    config.epochs = 1.0  # 6 steps
+    monkeypatch.setattr(configs, "load", lambda file, kinds: config)
+    with pytest.raises(UserError, match=r"steps=5: the run has 6 steps, and the first 2 warm up"):
+        profile.main(["--config=tiny", "--steps=5"])
+
+
+@pytest.mark.parametrize(
+    ("platform", "dtype", "precision", "asked"),
+    [
+        ("cpu", "float32", "float32", {"dtype": "float32"}),
+        ("gpu", "float32", "float32", (8192, "float32", "float32")),
+        ("gpu", "float32", "tf32", (8192, "float32", "tensorfloat32")),
+        ("gpu", "bfloat16", "float32", (8192, "bfloat16", "float32")),
+    ],
+)
+def test_the_floor_is_of_the_runs_precision_and_devices(
+    monkeypatch, platform, dtype, precision, asked
+):
+    def rate(*arguments, **named):
+        assert (named or arguments) == asked
+        return 10.0
+
+    monkeypatch.setattr(profile, "matmul_rate", rate)
+    monkeypatch.setattr(profile, "on_cpu", lambda mesh: platform == "cpu")
+    config = ConfigDict({"dtype": dtype, "precision": precision})
+    run = SimpleNamespace(config=config, mesh=SimpleNamespace(size=2))
+    assert profile.floor(run) == (10.0 if platform == "cpu" else 20.0)
+
+
 def test_the_table_by_hand():
     net = build("pocket", classes=10)
     spent = {  # in ms
@@ -73,6 +104,7 @@ class Watched:
         self.net, self.key, self.statistics = build("pocket", classes=10), "key", "mean"
         self.train_program = SimpleNamespace(lower=lambda *_: SimpleNamespace(compile=lambda: self))
 
+    steps = 5
     fresh = staticmethod(lambda: "fresh")
     hyperparameters = staticmethod(lambda step: f"rate {step}")
     batches = staticmethod(lambda: ((n, f"batch {n}") for n in itertools.count(1)))
@@ -108,7 +140,7 @@ class Watched:
 def test_steps_are_warmed_up_then_timed_then_traced(kept, tmp_path, monkeypatch, capsys):
     run = Watched()
     monkeypatch.setattr(profile, "setup", lambda config: run)
-    monkeypatch.setattr(profile, "matmul_rate", run.rate)
+    monkeypatch.setattr(profile, "floor", lambda run: run.rate())
     monkeypatch.setattr(profile, "time", SimpleNamespace(perf_counter=lambda: run.now))
     monkeypatch.setattr(profile.jax.profiler, "trace", run.trace)
     monkeypatch.setattr(profile.hlo, "spans", run.spans)

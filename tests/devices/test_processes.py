@@ -158,6 +158,8 @@ def test_the_mistake_of_one_process_ends_both(data_dir, tmp_path):
         ({"cpu_devices": "two"}, "--cpu_devices=two: expected a whole number"),
         ({"cpu_devices": "0"}, "from 1 to 256"),
         ({"processes": "2"}, "need --coordinator=HOST:PORT"),
+        ({"coordinator": "auto", "processes": "2"}, "--coordinator=auto finds --processes and"),
+        ({"coordinator": "auto", "process": "0"}, "leave them out"),
         ({"coordinator": "localhost:1"}, "needs --processes=N and --process"),
         (
             {"coordinator": "localhost:1", "processes": "2", "process": "2"},

@@ -183,7 +183,7 @@ def test_six_convolutions():
     net = alexnet(sixth_conv=256)
     layers = traced(net)
     at = names(net).index("conv6")
-    assert names(net)[at - 1 : at + 4] == ["pool5", "conv6", "relu6", "fc6", "relu_fc6"]
+    assert names(net)[at - 1 : at + 4] == ["pool5", "conv6", "relu_conv6", "fc6", "relu6"]
     assert layers["conv6"].input_shape == (6, 6, 256)
     assert layers["conv6"].output_shape == (6, 6, 128)
     assert layers["fc6"].input_shape == (6, 6, 256)
@@ -327,6 +327,19 @@ def test_an_activation_replaces_every_relu_and_its_name(kind):
     assert all(row.kind == kind for row in net.rows if isinstance(row, Activation))
     assert names(net) == [name.replace("relu", kind) for name in names(alexnet(sixth_conv=256))]
     assert total(net, "parameters") == total(alexnet(sixth_conv=256), "parameters")
+
+
+@pytest.mark.parametrize("kind", ["relu", "tanh", "none"])
+def test_a_nonlinearity_is_removed_by_either_name(kind):
+    expected = [name.replace("relu", kind) for name in names(alexnet()) if name != "relu3"]
+    for name in (f"{kind}3", "relu3"):
+        assert names(alexnet(activation=kind, remove=name)) == expected
+
+
+def test_a_dropout_before_fc6_is_no_convolutions():
+    found = names(build("torchvision_alexnet", classes=10, remove="conv5"))
+    assert found[found.index("pool5") :][:3] == ["pool5", "drop5", "fc6"]
+    assert "relu5" not in found
 
 
 def test_without_norm():

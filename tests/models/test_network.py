@@ -303,6 +303,23 @@ def test_a_tower_reads_the_other_from_conv3_on(preset):
         assert second == (names.index(name) >= names.index("conv3")), name
 
 
+def test_a_norm_over_all_towers_sees_an_image_once():
+    """Before the first weights, both towers have the same three maps, not six."""
+    rows = (
+        table.Norm("norm1", size=5, k=1.0, alpha=0.1, reads="all"),
+        table.Conv("conv2", 4, 3, pad=1),
+        table.Norm("norm2", size=5, k=1.0, alpha=0.1, reads="all"),
+        table.Dense("fc8", 4),
+    )
+    net = table.Net("norm first", 6, 4, 2, rows)
+    x = pixels(net, 2)
+    _, seen = apply(net, float32(strong(net)), float32(x))
+    expected = reference.norm(x, 5, 1.0, 0.1 / 5)
+    assert_close(seen["norm1"], np.concatenate([expected] * 2, -1))
+    maps = np.asarray(seen["conv2"], float)
+    assert_close(seen["norm2"], reference.norm(maps, 5, 1.0, 0.1 / 5))
+
+
 def test_without_communication_the_towers_meet_in_fc8_only():
     net = thin(communicate=False, hidden=(64, 64))
     params, x = float32(strong(net)), np.float32(pixels(net, 2))

@@ -53,3 +53,22 @@ def test_mixed_precision_follows_the_plain_step(plain, tiny):
     assert logits(jax.device_put(params, meshes.replicated(run.mesh)), x).dtype == np.float32
     text = jax.jit(logits).lower(params, x).as_text()
     assert "bf16" in text
+
+
+def test_no_more_images_are_evaluated_at_once_than_trained(tiny):
+    tiny.accumulate = 2
+    run, seen = setup(tiny), []
+    program = run._eval_program("centre")
+
+    def counted(params, batch, statistics):
+        seen.append(batch["image"].shape[0])
+        return program(params, batch, statistics)
+
+    run.programs["centre"] = counted
+    state, batch = run.fresh(), next(run.batches())[1]
+    loss = run.loss(state.params, batch)
+    assert seen == [128, 128]
+    sums, _ = program(state.params, batch, run.statistics)
+    assert loss == pytest.approx(float(sums.loss) / 256, rel=1e-6)
+    assert run.evaluate(state.params).count == 359
+    assert seen[2:] == [128] * 3

@@ -52,7 +52,7 @@ def least_seconds(
 ) -> float:
     """The roofline in seconds: a row takes the time of its FLOP or its bytes, whichever is longer.
 
-    All towers are on one device.
+    All towers are on one device, and each moves its own copy of what several of them read.
 
     Args:
         product: FLOP per second.

@@ -51,11 +51,13 @@ def owners(hlo: str, names: Container[str]) -> dict[str, tuple[str, str]]:
         scope = said[1] if said else inside.get(called[1] if called else "", "")
         parts = re.split(r"[/()]", scope)
         if own := [part for part in parts if part in names]:
-            return own[0], "gradient" if "transpose" in parts else "forward"
+            return own[0], "gradient" if "transpose(" in scope else "forward"
         # XLA creates weight gradients without a name: they end in their layer's opt_state.
         for user in sorted(read_by[name]):
-            if parameter := _OPT_STATE.search(lines[user]):
-                return parameter[1], "gradient"
+            # As in %state_opt_state__momentum___trace__conv3____kernel__.1
+            parameter = _OPT_STATE.search(lines[user])
+            if parameter and (layer := parameter[1].rpartition("__")[2]) in names:
+                return layer, "gradient"
             if (found := owner(user))[0] != "other":
                 return found
         return "other", "forward"

@@ -64,7 +64,12 @@ def join(
             raise UserError("--processes and --process need --coordinator=HOST:PORT")
         return
     where: dict[str, Any] = {}
-    if coordinator != "auto":
+    if coordinator == "auto":
+        if processes or process:
+            raise UserError(
+                "--coordinator=auto finds --processes and --process: leave them out"
+            )
+    else:
         if not (processes and process):
             raise UserError(f"--coordinator={coordinator} needs --processes=N and --process=0..N-1")
         if int(process) >= int(processes):

@@ -85,11 +85,11 @@ def alexnet(
     )
     sixth = (
         Conv("conv6", sixth_conv, 3, pad=1, reads="all", std=middle_std, bias=one),
-        Activation("relu6"),
+        Activation("relu_conv6"),
     )
     full = (
         Dense("fc6", hidden[0], reads=across, std=hidden_std, bias=one),
-        Activation("relu_fc6" if sixth_conv else "relu6"),
+        Activation("relu6"),
         Dropout("drop6"),
         Dense("fc7", hidden[1], reads=across, std=hidden_std, bias=one),
         Activation("relu7"),

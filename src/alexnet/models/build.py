@@ -54,7 +54,7 @@ def build(
     """A named net with the common ablations applied; `config.net` holds these arguments.
 
     Args:
-        name: which net.
+        name: which of the nets that `alexnet.nets` shows.
         classes: how many classes the last layer tells apart.
         activation: the function in place of every ReLU (Figure 1).
         norm: False leaves out every response norm (the authors' run 148).
@@ -85,7 +85,9 @@ def build(
         raise UserError(f"net {name} has no dropout layer: leave it at 0.5", f"dropout={dropout}")
     if not norm and not any(isinstance(row, Norm) for row in net.rows):
         raise UserError(f"net {name} has no response norm to leave out", "norm=False")
-    rows = _remove(net, [part.strip() for part in remove.split(",") if part.strip()])
+    # The names of nonlinearities are those that the table shows, or those without `activation`.
+    parts = [part.strip().replace(activation, "relu") for part in remove.split(",")]
+    rows = _remove(net, [part for part in parts if part])
     if not norm:
         rows = [row for row in rows if not isinstance(row, Norm)]
     rows = [
@@ -114,7 +116,8 @@ def list_nets() -> tuple[str, ...]:
 
 def _remove(net: Net, names: Sequence[str]) -> list[Row]:
     known = [row.name for row in net.rows]
-    gone, layer_is_gone = set(names), False
+    gone = set(names)
+    removed: Row | None = None
     for name in names:
         if name not in known:
             raise UserError(f"net {net.name} has no layer {name!r}{nearest(name, known)}", "remove")
@@ -122,8 +125,10 @@ def _remove(net: Net, names: Sequence[str]) -> list[Row]:
         # A layer's nonlinearity and dropout are the ones before the next layer: in `original`,
         # norm1 and pool1 stand between conv1 and its ReLU.
         if isinstance(row, Weighted):
-            layer_is_gone = row.name in gone
-        elif row.belongs_to_layer and layer_is_gone:
+            removed = row if row.name in gone else None
+        elif isinstance(row, Dropout) and not isinstance(removed, Dense):
+            continue  # of the next layer's inputs, as drop5 of torchvision's
+        elif row.belongs_to_layer and removed:
             gone.add(row.name)
     return [row for row in net.rows if row.name not in gone]
 

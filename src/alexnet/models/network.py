@@ -247,7 +247,7 @@ class Network(nn.Module):
                     if layer.layer.input_shape[-1] > xs[0].shape[-1]:
                         xs = [self._all_towers(xs)] * self.towers
                     xs = layer(xs)
-                elif isinstance(row, table.Norm) and row.reads == "all" and self.net.towers > 1:
+                elif isinstance(row, table.Norm) and row.reads == "all" and self._split(number):
                     xs = self._own(_norm(row, self.kernels, self._all_towers(xs)))
                 elif isinstance(row, table.Dropout):
                     xs = self._dropout(row, number, xs, dropout_key, examples_B)
@@ -272,6 +272,12 @@ class Network(nn.Module):
             jax.lax.dynamic_slice_in_dim(x, (first + tower) * maps, maps, axis=3)
             for tower in range(self.towers)
         ]
+
+    @nn.nowrap
+    def _split(self, number: int) -> bool:
+        """Whether each tower has maps of its own before a row; until then, all have the image."""
+        before = self.net.rows[:number]
+        return self.net.towers > 1 and any(isinstance(row, table.Weighted) for row in before)
 
     @nn.nowrap
     def _first(self) -> int | jax.Array:

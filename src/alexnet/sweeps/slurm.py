@@ -65,7 +65,7 @@ def submit(
     try:
         import submitit
     except ImportError:
-        raise UserError('--slurm needs submitit: pip install submitit') from None
+        raise UserError("--slurm needs submitit: pip install submitit") from None
     folder = workdir / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     queued = still_queued(folder, submitit)

@@ -179,12 +179,14 @@ class Run:
         keep: list | None = None,
         stop: Callable[[], object] = lambda: False,
     ) -> evaluation.Means | None:
-        """Loss and errors over a split; see `evaluation.evaluate`."""
+        """Loss and errors over a split; see `evaluation.evaluate`.
+
+        As many images go through the net at once as in training.
+        """
         program = self._program(views, lambda: self._eval_program(views))
         part, parts = meshes.process_rows(self.mesh)
-        batches = pipeline.eval_batches(
-            self.store, split, batch_size=self.config.batch_size, part=part, parts=parts
-        )
+        size = self.config.batch_size // self.config.accumulate
+        batches = pipeline.eval_batches(self.store, split, batch_size=size, part=part, parts=parts)
         with self.precision():
             return evaluate(
                 lambda batch: program(params, batch, self.statistics),
@@ -198,7 +200,11 @@ class Run:
         """The mean loss of one batch, computed as in validation."""
         program = self._program("centre", lambda: self._eval_program("centre"))
         with self.precision():
-            return evaluation.means(program(params, batch, self.statistics)[0]).loss
+            sums = [
+                program(params, part, self.statistics)[0]
+                for part in meshes.parts(self.mesh, self.config.accumulate, batch)
+            ]
+        return evaluation.means(jax.tree.map(lambda *each: sum(each), *sums)).loss
 
     def examples(self, step: int) -> list[int]:
         """The indices of the training images that a step sees."""
