@@ -15,7 +15,8 @@ interval of the mean difference in the pairs. It is "supported" if the interval 
 side of 0, "contradicted" if it does not and excludes the claimed effect, else "cannot tell". It is
 always "cannot tell" with fewer than 5 pairs, or with too few to show the claimed effect. A claimed
 error, such as 26%, is "contradicted" if the interval of the runs' mean lies above it, "supported"
-if not, and "cannot tell" with fewer than 5 runs, or with too few to show 1 point.
+if not, and "cannot tell" with fewer than 5 runs, or with too few to show 1 point. With --baseline,
+only claimed errors get verdicts: the other claims are about the experiment's own baseline.
 """
 
 import sys

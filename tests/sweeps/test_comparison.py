@@ -117,6 +117,24 @@ def test_another_baseline_reverses_the_sign(tmp_path, capsys):
         compare.main([str(folder), "--baseline=no_lnr"])
 
 
+def test_with_another_baseline_only_claimed_errors_are_judged(tmp_path):
+    """LRN is said to help by 1.4 points over the baseline, not over any other arm."""
+    found = results.read([fill(tmp_path / "a")]).results
+    made = experiment()
+    third = [dataclasses.replace(one, config={**one.config, "epochs": 9.0}) for one in found[:5]]
+    arms = {**made.arms, "third": Arm("third", load_config(DIGITS, {"epochs": 9.0}), {})}
+    claims = {**made.claims, "baseline": Claim("a published error", target=40.0)}
+    made = dataclasses.replace(made, arms=arms, claims=claims)
+    for baseline, verdicts in (
+        ("", {"baseline": "cannot tell", "no_lrn": "supported", "third": ""}),
+        ("third", {"baseline": "cannot tell", "no_lrn": "", "third": ""}),
+    ):
+        [table] = comparison.tables([*found, *third], [made], baseline=baseline)
+        assert {row.arm: row.verdict for row in table.rows} == verdicts
+    assert {row.arm for row in table.rows if row.claim} == {"baseline"}
+    assert formats.chance([table]) == ""
+
+
 def test_seeds_without_a_partner_are_left_out_of_the_pairs_and_named(tmp_path, capsys):
     folder = fill(tmp_path / "a", base=BASE[:3])
     text = run(capsys, folder)

@@ -109,7 +109,8 @@ def tables(
 
     Args:
         metric: the errors of the "last" checkpoint or of the "best".
-        baseline: the arm to compare with, in place of the experiments' own.
+        baseline: the arm to compare with, in place of the experiments' own; claims about
+            differences are then left out.
 
     Raises:
         UserError: if there is no such baseline; if runs on one dataset saw different images; if two
@@ -166,6 +167,8 @@ def _table(
     rows, elsewhere = [], []
     for name in order:
         arm, claim = experiment.arms[name], experiment.claims.get(name)
+        if claim is not None and claim.target is None and first != experiment.baseline:
+            claim = None  # it is about a difference from the experiment's own baseline
         if not runs[name]:
             continue
         same = arm.config.data.name == base_dataset

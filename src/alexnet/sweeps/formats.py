@@ -51,7 +51,8 @@ def compare_results(
             "experiments/lrn.py:small", or a folder of them; by default those recorded by the sweeps
             in the directory.
         metric: the errors of the last checkpoint, or of the best.
-        baseline: the arm to compare with; "" is the experiment's first.
+        baseline: the arm to compare with; "" is the experiment's first, and with any other, only
+            claimed errors get verdicts.
 
     Raises:
         UserError: if there is no finished run, no such experiment, or as `comparison.tables` does.
