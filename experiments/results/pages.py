@@ -183,7 +183,8 @@ def main(argv: list[str]) -> None:
 def pages() -> dict[Path, str]:
     """The text that each page should have."""
     planned = experiment.named([str(HERE)])
-    tables = comparison.tables(results.read([RESULTS]).results, planned)
+    found = results.read([RESULTS])
+    tables = comparison.tables(found.results + found.failed, planned)
     cells = {"/".join(row): claimed(*row, planned, tables) for row in ROWS if len(row) == 2}
     lines = cells | {row[0]: row for row in ROWS if len(row) == 4}
     front = {

@@ -1,6 +1,7 @@
 """The page on an ablation has the numbers of `alexnet compare`, in tables and in figures."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,42 @@ def test_a_sweep_has_its_arms_claims_and_verdicts(tmp_path):
     assert made.text.splitlines()[-1].startswith("1 of 1 claims with 5 pairs or more")
     labels = ablation.arms(sorted(tmp_path.glob("lrn-*")))
     assert [*labels.values()] == ["baseline"] * 5 + ["net.norm=False"] * 5
+
+
+def test_an_arm_with_a_run_that_trains_on_has_no_verdict(tmp_path):
+    from alexnet.sweeps import experiment, plan
+
+    planned = experiment.load(f"{ROOT}/experiments/lrn.py:small")
+    claims = planned.claims | {"baseline": experiment.Claim("published", target=35.0)}
+    plan.save(dataclasses.replace(planned, claims=claims), range(5), 0, tmp_path)
+
+    def train(name: str, seed: int, epochs: int) -> Path:
+        error = (
+            0.3 + 0.02 * (name == "no_lrn") + 0.001 * (seed * (3 if name == "no_lrn" else 2) % 5)
+        )
+        overrides = {"seed": seed, "net.norm": name == "baseline", "epochs": 8.0}
+        errors = [error] * epochs
+        return leave(tmp_path / f"{name}-{seed}", errors, file=POCKET, overrides=overrides)
+
+    for seed in range(5):
+        train("baseline", seed, 8)
+        train("no_lrn", seed, 8)
+
+    def verdicts() -> tuple[dict[str, str], str]:
+        made = ablation.part([tmp_path])
+        return {row[0]: row[-1] for row in made.tables[0].rows}, made.text
+
+    assert verdicts()[0] == {"baseline": "supported", "no_lrn": "supported"}
+    for name, expected in (
+        ("no_lrn", {"baseline": "supported", "no_lrn": ""}),
+        ("baseline", {"baseline": "", "no_lrn": ""}),
+    ):
+        begun = [train(name, seed, 1) for seed in (6, 7)]
+        found, text = verdicts()
+        assert found == expected
+        assert f"Note: {name} with seeds 6, 7 has not finished: no verdict." in text
+        for folder in begun:
+            shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize(

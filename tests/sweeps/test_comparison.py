@@ -142,6 +142,48 @@ def test_seeds_without_a_partner_are_left_out_of_the_pairs_and_named(tmp_path, c
     assert row(folder, capsys=capsys)["pairs"] == 3
 
 
+def test_runs_that_failed_are_named_beside_those_that_did_not(tmp_path, capsys):
+    """Else the verdict would rest on the survivors, and nothing would say so."""
+    folder = fill(tmp_path / "a")
+    off = {"net.norm": False, "epochs": 2.0}
+    for seed, reason in ((7, "training diverged"), (5, "training diverged"), (6, "no memory")):
+        run_ = leave(folder / f"no_lrn-{seed}", [0.5], overrides=off | {"seed": seed})
+        (run_ / plan.FAILURE).write_text(f"{reason}\n")
+    leave(folder / "again/no_lrn-6", [0.01, 0.3], overrides=off | {"seed": 6})  # and this did not
+    kept = tmp_path / "kept"
+    shown = run(capsys, folder, f"--collect={kept}")
+    note = "  note: no_lrn with seeds 5, 7 failed: training diverged: left out\n"
+    assert note in shown
+    assert "no memory" not in shown
+    assert "no_lrn with seeds 5, 7 failed" in run(capsys, folder, "--format=markdown")
+    found = row(folder, capsys=capsys)
+    assert (found["n"], found["failed"], found["pairs"]) == (6, 2, 5)
+    assert note in run(capsys, kept)
+
+
+def test_an_arm_of_which_all_runs_failed_has_a_row(tmp_path, capsys):
+    folder = fill(tmp_path / "a", worse=[])
+    overrides = {"net.norm": False, "epochs": 2.0}
+    failed = leave(folder / "no_lrn-0", [0.5], overrides=overrides)
+    (failed / plan.FAILURE).write_text("no memory\n")
+    found = row(folder, capsys=capsys)
+    assert (found["arm"], found["n"], found["failed"], found["mean"]) == ("no_lrn", 0, 1, None)
+    assert "note: no_lrn with seed 0 failed: no memory: left out" in run(capsys, folder)
+
+
+def test_failed_runs_without_an_experiment_are_with_those_of_their_config(tmp_path, capsys):
+    leave(tmp_path / "a-0", [0.5, 0.5])
+    for seed, dataset in ((1, "digits"), (2, "cifar10")):
+        overrides = {"seed": seed, "data.name": dataset, "epochs": 2.0}
+        failed = leave(tmp_path / f"a-{seed}", [0.5], overrides=overrides)
+        (failed / plan.FAILURE).write_text("no memory\n")
+    compare.main([str(tmp_path)])
+    said = capsys.readouterr()
+    assert "note: a with seed 1 failed: no memory: left out" in said.out
+    assert "seed 2" not in said.out
+    assert said.err == "left out, as they failed: a-1, a-2\n"
+
+
 def test_it_is_readable_in_80_columns(tmp_path, capsys):
     text = run(capsys, fill(tmp_path / "a"))
     assert max(map(len, text.splitlines())) <= 80

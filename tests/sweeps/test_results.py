@@ -1,6 +1,7 @@
 """Results, read from workdirs of this and earlier versions and from result files."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from support.runs import DIGITS, leave
@@ -10,6 +11,7 @@ import alexnet
 from alexnet.errors import UserError
 from alexnet.sweeps import plan, results
 from alexnet.sweeps.experiment import Arm
+from alexnet.training import health
 from alexnet.training.setup import load_config
 
 
@@ -44,6 +46,75 @@ def test_folders_without_finished_runs(tmp_path):
     leave(tmp_path / "b-0", [0.5], epochs=2)
     with pytest.raises(UserError, match=r"no finished run .1 have begun.$"):
         results.read([tmp_path])
+
+
+@pytest.fixture
+def failing(tmp_path):
+    """Leaves a run of `epochs` that had one validation, and says how it failed."""
+
+    def left(name: str, failure: str = "", diverged: bool = False, outcome=None, epochs=2.0):
+        folder = leave(tmp_path / name, [0.5], epochs=epochs)
+        (folder / "provenance.json").write_text(json.dumps([{"outcome": outcome}]))
+        if failure:
+            (folder / plan.FAILURE).write_text(failure + "\n")
+        if diverged:
+            (folder / health.FILE).write_text("{}")
+        return folder
+
+    return left
+
+
+def test_a_run_that_failed_is_told_from_one_that_has_begun(tmp_path, failing):
+    nan = "UserError: the loss is nan at step 9 (...): training diverged; ..."
+    failing("diverged-0", diverged=True, outcome=nan)
+    failing("diverged-1", failure=nan)
+    failing("full-0", failure="OSError: /home/me/x: no space left", outcome="OSError: no space")
+    failing("silent-0", failure=" ")
+    failing("resumed-0", diverged=True)
+    failing("begun-0", outcome="Interrupted: stopped by SIGTERM")
+    failing("done-0", failure="another run is using it", epochs=1.0)
+    for begun, counted in ((False, {"done-0"}), (True, {"done-0", "resumed-0", "begun-0"})):
+        found = results.read([tmp_path], begun)
+        assert {one.name for one in found.results} == counted
+        assert {one.name for one in found.results if not one.finished} == counted - {"done-0"}
+        assert {one.name: one.failure for one in found.failed} == {
+            "diverged-0": "training diverged",
+            "diverged-1": "training diverged",
+            "full-0": "OSError: ... no space left",
+            "silent-0": "no reason is known",
+        }
+        names = {"resumed-0", "begun-0"} - counted
+        assert {*found.unfinished} == {str(tmp_path / name) for name in names}
+
+
+def test_training_that_diverges_says_so_in_the_words_that_are_looked_for(tmp_path):
+    run = SimpleNamespace(
+        config=SimpleNamespace(schedule={}), examples=lambda _: [1], epoch=lambda _: 0.5
+    )
+    with (
+        pytest.raises(UserError, match=results.DIVERGED),
+        health.explained(run, tmp_path, 0, lambda: None),
+    ):
+        raise health.DivergedError(3, "the loss is nan")
+
+
+def test_failures_alone_are_no_results(tmp_path, failing):
+    failing("a-0", failure="no memory")
+    with pytest.raises(UserError, match=r"no finished run .1 failed.$"):
+        results.read([tmp_path])
+
+
+def test_a_failure_that_is_kept_is_still_a_failure(tmp_path, failing):
+    failing("a-0", failure="no memory")
+    leave(tmp_path / "b-0", [0.5])
+    before = results.read([tmp_path])
+    results.collect(before.results + before.failed, tmp_path / "kept")
+    after = results.read([tmp_path / "kept"])
+    assert [one.name for one in after.results] == ["b-0"]
+    [kept] = after.failed
+    assert (kept.name, kept.failure, kept.seed) == ("a-0", "no memory", before.failed[0].seed)
+    assert results.essence(kept.config) == results.essence(before.failed[0].config)
+    assert "failure" not in json.loads((tmp_path / "kept/b-0.json").read_text())
 
 
 def test_a_run_that_diverged_has_no_error(tmp_path):

@@ -29,8 +29,8 @@ def arms(workdirs: Sequence[Path]) -> dict[Path, str]:
 
 def part(paths: Sequence[Path]) -> Part:
     """The tables and their figures."""
-    found = results.read(paths, begun=True).results
-    tables = comparison.tables(found, results.experiments(paths))
+    found = results.read(paths, begun=True)
+    tables = comparison.tables(found.results + found.failed, results.experiments(paths))
     shown = []
     for number, table in enumerate(tables):
         which = f"_{number + 1}" if number else ""

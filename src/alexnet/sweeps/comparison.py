@@ -29,6 +29,7 @@ class Row:
         against: the difference from the arm's target if it has one, else from the baseline, in
             points or, for epochs, as the logarithm of a factor; None without any.
         verdict: "" if there is nothing to judge.
+        failed: how many of its runs failed; they have no values.
     """
 
     arm: str
@@ -37,6 +38,7 @@ class Row:
     against: Estimate | None
     claim: Claim | None
     verdict: str
+    failed: int = 0
 
     @property
     def known(self) -> list[float]:
@@ -64,7 +66,8 @@ class Table:
     """The arms of an experiment that have runs, the baseline first.
 
     Attributes:
-        arm_notes: which arms lack values, partners or the baseline's images.
+        arm_notes: which arms lack values, partners or the baseline's images, or have runs that
+            failed or have not finished.
         run_notes: in what the runs differ that arms do not name: commits, devices, cores; a run of
             the baseline counts if it has a partner.
     """
@@ -108,6 +111,8 @@ def tables(
     If only one arm of an experiment has runs, and another table shows them, it gets no table.
 
     Args:
+        found: finished runs; runs that failed are noted; an arm with a run that has only begun gets
+            no verdict.
         metric: the errors of the "last" checkpoint or of the "best".
         baseline: the arm to compare with, in place of the experiments' own; claims about
             differences are then left out.
@@ -135,6 +140,8 @@ def placed(
 ) -> list[tuple[Experiment, dict[str, list[Result]]]]:
     """Each experiment with runs, and its runs by arm; the other runs form one more experiment.
 
+    Failed runs make no arm of that last experiment, but are among those of the same config.
+
     Raises:
         UserError: if these other runs use different datasets.
     """
@@ -148,7 +155,14 @@ def placed(
             made.append((experiment, runs))
             used |= _ids(runs)
     rest = [result for result in found if id(result) not in used]
-    return [*made, _grouped(rest)] if rest else made
+    if not any(not result.failure for result in rest):
+        return made
+    last, groups = _grouped([result for result in rest if not result.failure])
+    for result in rest:
+        for group in groups.values():
+            if result.failure and _same(group[0], result):
+                group.append(result)
+    return [*made, (last, groups)]
 
 
 def _table(
@@ -158,7 +172,19 @@ def _table(
     if first not in placed:
         raise UserError(f"no such arm{nearest(first, placed)}", f"baseline={first}")
     order = [first, *(name for name in placed if name != first)]
-    runs = {name: _by_seed(placed[name]) for name in order}
+    runs = {name: _by_seed([one for one in placed[name] if not one.failure]) for name in order}
+    failed = {
+        name: {
+            one.seed: one.failure
+            for one in sorted(placed[name], key=lambda one: one.seed)
+            if one.failure and one.seed not in runs[name]
+        }
+        for name in order
+    }
+    begun = {
+        name: [seed for seed, result in seeds.items() if not result.finished]
+        for name, seeds in runs.items()
+    }
     base_dataset = experiment.arms[first].config.data.name
     values = {
         name: {seed: _value(result, experiment.metric, metric) for seed, result in seeds.items()}
@@ -169,7 +195,7 @@ def _table(
         arm, claim = experiment.arms[name], experiment.claims.get(name)
         if claim is not None and claim.target is None and first != experiment.baseline:
             claim = None  # it is about a difference from the experiment's own baseline
-        if not runs[name]:
+        if not runs[name] and not failed[name]:
             continue
         same = arm.config.data.name == base_dataset
         against = None
@@ -179,13 +205,17 @@ def _table(
         elif name != first and same:
             against = _paired(values[name], values[first], experiment.metric != ERROR)
         verdict = _verdict(experiment, against, claim)
-        rows.append(Row(name, arm.overrides, values[name], against, claim, verdict))
+        row = Row(name, arm.overrides, values[name], against, claim, verdict, len(failed[name]))
+        if begun[name] or (begun[first] and not row.has_target):
+            row = dataclasses.replace(row, verdict="")
+        rows.append(row)
         if not same:
             elsewhere.append(name)
     used = [result for seeds in runs.values() for result in seeds.values()]
     _check_images(used, experiment)
     dataset = base_dataset.partition(":")[0] if ":" in base_dataset else base_dataset
     arm_notes = _arm_notes(values, first, elsewhere, experiment.metric)
+    arm_notes += _lost_notes(begun, failed)
     paired = {seed for name in order[1:] for seed in runs[name]} or runs[first].keys()
     compared = [
         result
@@ -282,6 +312,22 @@ def _arm_notes(
     return notes
 
 
+def _lost_notes(
+    begun: Mapping[str, Sequence[int]], failed: Mapping[str, Mapping[int, str]]
+) -> list[str]:
+    """A note for each arm with runs that have only begun or that failed."""
+    notes = [
+        f"{name} with {_seeds(seeds)} has not finished: no verdict"
+        for name, seeds in begun.items()
+        if seeds
+    ]
+    for name, reasons in failed.items():
+        for reason in dict.fromkeys(reasons.values()):
+            seeds = [seed for seed, why in reasons.items() if why == reason]
+            notes.append(f"{name} with {_seeds(seeds)} failed: {reason}: left out")
+    return notes
+
+
 def _run_notes(used: Sequence[Result]) -> list[str]:
     notes = []
     commits = Counter(str(result.about.get("commit") or "unknown") for result in used)
@@ -370,6 +416,10 @@ def _distance(one: Mapping[str, Any], other: Mapping[str, Any]) -> int:
 
 def _short(commit: str) -> str:
     return commit[:7] + "+" * commit.endswith("+") if commit != "unknown" else commit
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' * (len(seeds) > 1)} {_listed(seeds)}"
 
 
 def _listed(values: Sequence[Any]) -> str:

@@ -7,10 +7,9 @@ import math
 import os
 import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
-from alexnet.errors import choice
+from alexnet.errors import choice, local_path
 from alexnet.sweeps import comparison, results, statistics
 from alexnet.sweeps.comparison import Row, Table
 from alexnet.sweeps.experiment import named
@@ -39,11 +38,11 @@ def compare_results(
     """A row for each arm that has runs, as `alexnet compare` prints them: plain values.
 
     `pandas.DataFrame(compare_results("runs/lrn"))` has the columns experiment, scale, dataset,
-    metric, checkpoint, arm, differs (the arm's overrides), n, mean, std (errors in per cent or
-    epochs), pairs (runs if there is a target), difference (from the target, else the baseline,
-    in points; for epochs, the logarithm of the factor), low, high (its 95% interval), smallest (the
-    smallest effect that the pairs could show), claimed, target (a claimed error), paper, log and
-    verdict. Unknown values are None.
+    metric, checkpoint, arm, differs (the arm's overrides), n, failed (how many runs failed, which
+    are not among the n), mean, std (errors in per cent or epochs), pairs (runs if there is a
+    target), difference (from the target, else the baseline, in points; for epochs, the logarithm of
+    the factor), low, high (its 95% interval), smallest (the smallest effect that the pairs could
+    show), claimed, target (a claimed error), paper, log and verdict. Unknown values are None.
 
     Args:
         directory: a folder of sweeps, runs or results.
@@ -58,10 +57,10 @@ def compare_results(
         UserError: if there is no finished run, no such experiment, or as `comparison.tables` does.
     """
     choice("metric", metric, ("last", "best"))
-    paths = [Path(directory).expanduser()]
-    found = results.read(paths).results
+    paths = [local_path("directory", os.fspath(directory))]
+    found = results.read(paths)
     planned = named(experiments) or results.experiments(paths)
-    return rows(comparison.tables(found, planned, metric, baseline), metric)
+    return rows(comparison.tables(found.results + found.failed, planned, metric, baseline), metric)
 
 
 def text(tables: Sequence[Table], metric: str) -> str:
@@ -114,6 +113,7 @@ def rows(tables: Sequence[Table], metric: str) -> list[dict[str, Any]]:
                     "arm": row.arm,
                     "differs": said(row),
                     "n": len(row.values),
+                    "failed": row.failed,
                     "mean": row.mean,
                     "std": row.std,
                     "pairs": against.n,

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import os
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,10 +21,12 @@ from alexnet import files
 from alexnet.errors import UserError, local_path, one_line
 from alexnet.sweeps import plan
 from alexnet.sweeps.experiment import FROM_ARM, Arm, Experiment
+from alexnet.training import health
 from alexnet.workdir import log, migrations, record
 
 FORMAT = "alexnet result"
 COMMIT = "COMMIT"
+DIVERGED = "training diverged"  # as `health.explained` says
 TYPES = {  # of a result file
     "name": str,
     "seed": int,
@@ -50,6 +53,8 @@ class Result:
             the one with the lowest error; errors are fractions.
         dataset: its name, and the known digests of its images.
         about: seconds, commit, versions, device, cores; None if unknown.
+        failure: why the run failed, in a few words; it has no errors then. "" if it did not.
+        finished: whether it has trained for all its epochs; result files hold no others.
     """
 
     name: str
@@ -62,6 +67,8 @@ class Result:
     about: Mapping[str, Any]
     views: str = ""
     of: Sequence[str] = ()
+    failure: str = ""
+    finished: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """The content of a result file, without any paths on this machine."""
@@ -70,7 +77,8 @@ class Result:
         config["data.name"] = kind + colon + Path(path).name
         found = dataclasses.asdict(dataclasses.replace(self, config=configs.nested(config)))
         found["config"] = {"version": migrations.VERSION} | found["config"]
-        return {"format": FORMAT} | found
+        left_out = {"finished"} if self.failure else {"finished", "failure"}
+        return {"format": FORMAT} | {key: found[key] for key in found if key not in left_out}
 
 
 def read_results(directory: str | os.PathLike) -> list[dict[str, Any]]:
@@ -113,9 +121,16 @@ def read_results(directory: str | os.PathLike) -> list[dict[str, Any]]:
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """The runs in some folders that count (see `read`), and the paths of those that do not."""
+    """The runs in some folders.
+
+    Attributes:
+        results: those that count; see `read`.
+        failed: those that failed, as results without errors.
+        unfinished: the paths of all others.
+    """
 
     results: list[Result]
+    failed: list[Result]
     unfinished: list[str]
 
 
@@ -128,24 +143,28 @@ def read(paths: Sequence[Path], begun: bool = False) -> Found:
     Raises:
         UserError: if no run counts.
     """
-    results, unfinished = [], []
+    found: list[Result] = []
+    unfinished = []
     for path in paths:
         if not path.exists():
             raise UserError(f"{path}: no such folder")
         for folder, names in _walk(path):
             if "config.json" not in names and plan.EVALUATION not in names:
-                results += [one for name in names if (one := from_file(folder / name))]
+                found += [one for name in names if (one := from_file(folder / name))]
                 continue
             make = from_workdir if "config.json" in names else from_evaluation
             if one := make(folder, begun):
-                results.append(one)
+                found.append(one)
             else:
                 unfinished.append(str(folder))
+    results = [one for one in found if not one.failure]
+    failed = [one for one in found if one.failure]
     if not results:
-        more = f" ({len(unfinished)} have begun)" if unfinished else ""
-        what = "run that has been validated" if begun else f"finished run{more}"
-        raise UserError(f"{', '.join(map(str, paths))}: no {what}")
-    return Found(results, unfinished)
+        counts = {"have begun": len(unfinished), "failed": len(failed)}
+        others = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
+        what = "run that has been validated" if begun else "finished run"
+        raise UserError(f"{', '.join(map(str, paths))}: no {what}{others and f' ({others})'}")
+    return Found(results, failed, unfinished)
 
 
 def experiments(paths: Sequence[Path]) -> list[Experiment]:
@@ -175,15 +194,18 @@ def workdirs(path: Path) -> list[Path]:
 def from_workdir(folder: Path, begun: bool = False) -> Result | None:
     """A run's result; None if it has not finished or, with `begun`, has not been validated.
 
+    A run that failed has a result without errors.
+
     Raises:
         UserError: for a log or config that is damaged, or of a later version.
     """
     config = record.saved_config(folder)
-    if not (folder / "metrics.jsonl").is_file():
+    flat, finished = _flat(config), plan.finished(folder, config.epochs)
+    if not finished and (failure := _failure(folder)):
+        name, seed, dataset = folder.name, flat.pop("seed"), {"name": flat["data.name"]}
+        return Result(name, seed, flat, {}, {}, {}, dataset | {"contents": {}}, {}, failure=failure)
+    if not (folder / "metrics.jsonl").is_file() or not (finished or begun):
         return None
-    if not begun and not plan.finished(folder, config.epochs):
-        return None
-    flat = _flat(config)
     rows = log.read_log(folder)
     history = log.read_history(folder)
     if not history:
@@ -207,7 +229,21 @@ def from_workdir(folder: Path, begun: bool = False) -> Result | None:
             "commit": made.get("commit") or _commit(folder),
             **{key: made.get(key) for key in ("versions", "device", "cores")},
         },
+        finished=finished,
     )
+
+
+def _failure(folder: Path) -> str:
+    """Why an unfinished run failed, in a few words without paths; "" if it did not."""
+    if (folder / health.FILE).is_file():
+        outcome = last_command(folder).get("outcome", DIVERGED)  # None if it trains again
+        if DIVERGED in str(outcome):
+            return DIVERGED
+    path = folder / plan.FAILURE
+    if not path.is_file():
+        return ""
+    line = re.sub(r"\S*/\S*", "...", path.read_text(errors="replace"))
+    return DIVERGED if DIVERGED in line else textwrap.shorten(line, 80) or "no reason is known"
 
 
 def last_command(folder: Path) -> dict[str, Any]:
@@ -225,7 +261,7 @@ def from_evaluation(folder: Path, begun: bool = False) -> Result | None:
     found = files.read_sealed(path, f"delete {folder}")
     try:
         first = from_workdir(folder.parent / found["of"][0], begun)
-        if first is None:
+        if first is None or first.failure:
             return None
         errors = {key: found[key] for key in ("loss", "top1_error", "top5_error", "count")}
         last = {**first.last, **errors}
