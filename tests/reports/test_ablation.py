@@ -192,7 +192,12 @@ def test_a_race_is_compared_in_epochs_by_factors(tmp_path, drawn, monkeypatch):
     ]
     arms = {run.name: experiment.Arm(run.name, record.saved_config(run), {}) for run in runs}
     race = experiment.Experiment("race", "", "A race", arms, {}, 1, f"{experiment.EPOCHS_TO}0.25")
-    monkeypatch.setattr(results, "experiments", lambda paths: [race])
+    goals = [race, dataclasses.replace(race, metric=f"{experiment.EPOCHS_TO}0.4")]
+    monkeypatch.setattr(results, "experiments", lambda paths: goals)
+    text = ablation.part(runs).text
+    assert all(f"epochs: to a training error of {goal};" in text for goal in (0.25, 0.4))
+    drawn.clear()
+    goals.pop()
     made = ablation.part(runs)
     assert [shown.title for shown in made.figures] == [
         "Epochs of all runs, and their means",

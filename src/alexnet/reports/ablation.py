@@ -36,7 +36,7 @@ def part(paths: Sequence[Path]) -> Part:
         which = f"_{number + 1}" if number else ""
         title = table.experiment.title if len(tables) > 1 else ""
         shown += _figures(table, which, f"{title} " if title else "")
-    text = [formats.about(table, "last") for table in {t.ratio: t for t in tables}.values()]
+    text = formats.legends(tables, "last")
     text += [f"Note: {note}." for table in tables for note in table.notes]
     text += [line] if (line := formats.chance(tables)) else []
     return Part("Ablation", "\n".join(text), shown, [_shape(table) for table in tables])

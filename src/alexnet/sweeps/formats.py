@@ -12,7 +12,7 @@ from typing import Any, Literal
 from alexnet.errors import choice, local_path
 from alexnet.sweeps import comparison, results, statistics
 from alexnet.sweeps.comparison import Row, Table
-from alexnet.sweeps.experiment import named
+from alexnet.sweeps.experiment import ERROR, named
 from alexnet.text import aligned
 
 WIDTH = 80
@@ -74,8 +74,7 @@ def text(tables: Sequence[Table], metric: str) -> str:
         parts[-1] += "".join(
             f"\n{line}" for note in table.notes for line in _wrapped(f"  note: {note}")
         )
-    kinds = {table.ratio: table for table in tables}
-    parts += ["\n".join(_wrapped(about(table, metric))) for table in kinds.values()]
+    parts += ["\n".join(_wrapped(legend)) for legend in legends(tables, metric)]
     if line := chance(tables):
         parts.append("\n".join(_wrapped(line)))
     return "\n\n".join(parts)
@@ -91,9 +90,7 @@ def markdown(tables: Sequence[Table], metric: str) -> str:
         parts.append(
             "\n".join([*lines, *map(_line, rows), *(f"\nNote: {n}." for n in table.notes)])
         )
-    kinds = {table.ratio: table for table in tables}
-    parts += [about(table, metric) for table in kinds.values()]
-    return "\n\n".join([*parts, chance(tables)]).strip()
+    return "\n\n".join([*parts, *legends(tables, metric), chance(tables)]).strip()
 
 
 def rows(tables: Sequence[Table], metric: str) -> list[dict[str, Any]]:
@@ -145,10 +142,13 @@ def as_json(tables: Sequence[Table], metric: str) -> str:
     return json.dumps(rows(tables, metric), indent=2)
 
 
-def about(table: Table, metric: str) -> str:
-    """What the columns mean."""
-    what = table.experiment.metric.removeprefix("epochs ")
-    return ABOUT[table.ratio].format(metric=metric, what=what)
+def legends(tables: Sequence[Table], metric: str) -> list[str]:
+    """What the columns mean, once for each metric of the tables."""
+    metrics = dict.fromkeys(table.experiment.metric for table in tables)
+    return [
+        ABOUT[one != ERROR].format(metric=metric, what=one.removeprefix("epochs "))
+        for one in metrics
+    ]
 
 
 def chance(tables: Sequence[Table]) -> str:
