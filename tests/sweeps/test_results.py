@@ -1,5 +1,6 @@
 """Results, read from workdirs of this and earlier versions and from result files."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -138,6 +139,50 @@ def test_files_that_are_kept_say_the_same_and_nothing_of_the_machine(tmp_path):
     assert results.essence(after.config) == results.essence(before.config)
     for name in ("seed", "last", "best", "curve", "dataset", "about"):
         assert getattr(after, name) == getattr(before, name), name
+
+
+def test_runs_that_share_a_name_do_not_replace_each_other(tmp_path):
+    """Every sweep has a baseline-0."""
+    target = tmp_path / "kept"
+
+    def left(folder: str, errors=(0.5, 0.4), **overrides) -> results.Result:
+        leave(tmp_path / folder / "a-0", errors, overrides=overrides)
+        return read(tmp_path / folder)["a-0"]
+
+    first, again = left("first"), left("again", (0.5, 0.3), log_every=7)
+    others = [left("net", **{"net.norm": False}), left("seed", seed=1)]
+    leave(tmp_path / "first/b-0", [0.5])
+    for other in others:
+        with pytest.raises(UserError, match=r"a-0.json is the file of another run of that name"):
+            results.collect([read(tmp_path / "first")["b-0"], first, other], target)
+        assert not list(target.iterdir())
+    results.collect([first], target)
+    for other in others:
+        with pytest.raises(UserError, match=r"a-0.json is the file of another run of that name"):
+            results.collect([other], target)
+    assert read(target)["a-0"].last == first.last
+    results.collect([again], target)  # the same run once more
+    assert read(target)["a-0"].last == again.last
+    failed = dataclasses.replace(again, last={}, best={}, failure="no memory")
+    results.collect([again, failed], target)
+    results.collect([failed], target)
+    assert read(target)["a-0"].last == again.last
+    assert [path.name for path in target.iterdir()] == ["a-0.json"]  # and no partial file
+
+
+def test_averages_of_other_runs_are_other_results(tmp_path):
+    leave(tmp_path / "a-0", [0.5])
+    run = read(tmp_path)["a-0"]
+    views = dataclasses.replace(run, name="x-0", views="ten_crop", of=("a-0",))
+    results.collect([views], tmp_path / "kept")
+    for other in (
+        dataclasses.replace(views, views="centre"),
+        dataclasses.replace(views, of=("a-0", "a-1")),
+        dataclasses.replace(views, views="", of=()),
+    ):
+        with pytest.raises(UserError, match="another run of that name"):
+            results.collect([other], tmp_path / "kept")
+    results.collect([dataclasses.replace(views, of=("a-0",))], tmp_path / "kept")
 
 
 def test_other_files_are_passed_over_and_damaged_results_are_not(tmp_path):

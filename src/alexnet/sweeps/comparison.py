@@ -380,7 +380,7 @@ def _grouped(found: Sequence[Result]) -> tuple[Experiment, dict[str, list[Result
                 break
         else:
             groups.append([result])
-    settings = [_settings(group[0]) for group in groups]
+    settings = [results.settings(group[0]) for group in groups]
     far = [sum(_distance(one, other) for other in settings) for one in settings]
     order = sorted(range(len(groups)), key=lambda place: (far[place], groups[place][0].name))
     middle, arms, placed = settings[order[0]], {}, {}
@@ -401,13 +401,7 @@ def _grouped(found: Sequence[Result]) -> tuple[Experiment, dict[str, list[Result
 
 
 def _same(one: Result, other: Result) -> bool:
-    return _settings(one) == _settings(other)
-
-
-def _settings(result: Result) -> dict[str, Any]:
-    found = results.essence(result.config)
-    members = Counter(name.rpartition("-")[0] for name in result.of)
-    return found | ({"views": result.views, "of": dict(members)} if result.views else {})
+    return results.settings(one) == results.settings(other)
 
 
 def _distance(one: Mapping[str, Any], other: Mapping[str, Any]) -> int:

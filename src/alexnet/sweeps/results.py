@@ -280,8 +280,8 @@ def from_evaluation(folder: Path, begun: bool = False) -> Result | None:
 
 
 def from_file(path: Path) -> Result | None:
-    """The result in a result file; None for any other file."""
-    if path.suffix != ".json":
+    """The result in a result file; None for any other file, and for none."""
+    if path.suffix != ".json" or not path.exists():
         return None
     try:
         found = files.read_json(path, object, "restore or delete it")
@@ -303,13 +303,29 @@ def from_file(path: Path) -> Result | None:
 
 
 def collect(results: Sequence[Result], target: Path) -> list[Path]:
-    """Writes a file for each result, with its config's version; existing files are replaced."""
+    """Writes a file for each result, with its config's version; returns the files.
+
+    A run's file is replaced, but a failure replaces no other result.
+
+    Raises:
+        UserError: before anything is written, if two different runs have one name.
+    """
     target.mkdir(parents=True, exist_ok=True)
-    written = []
+    kept: dict[Path, Result] = {}
     for result in results:
-        written.append(target / f"{result.name}.json")
-        written[-1].write_text(_compact(files.sealed(result.to_json())))
-    return written
+        path = target / f"{result.name}.json"
+        others = [one for one in (kept.get(path), from_file(path)) if one is not None]
+        if any((settings(one), one.seed) != (settings(result), result.seed) for one in others):
+            raise UserError(
+                f"{path} is the file of another run of that name: collect into another folder, or "
+                "rename the run's"
+            )
+        if not result.failure or all(one.failure for one in others):
+            kept[path] = result
+    for path, result in kept.items():
+        with files.whole(path) as partial:
+            partial.write_text(_compact(files.sealed(result.to_json())))
+    return list(kept)
 
 
 def _compact(found: Mapping[str, Any]) -> str:
@@ -341,6 +357,13 @@ def essence(config: Mapping[str, Any]) -> dict[str, Any]:
         if not key.startswith(plan.ELSEWHERE) and key not in ("seed", "version")
     }
     return found | {"init_from": _origin(found)}
+
+
+def settings(result: Result) -> dict[str, Any]:
+    """The `essence` of a result, and what it is an average of."""
+    found = essence(result.config)
+    members = Counter(name.rpartition("-")[0] for name in result.of)
+    return found | ({"views": result.views, "of": dict(members)} if result.views else {})
 
 
 def _origin(config: Mapping[str, Any]) -> str:
