@@ -299,6 +299,13 @@ def test_runs_without_an_experiment_are_grouped_by_their_settings(tmp_path, caps
     ]
 
 
+def test_a_name_without_a_seed_is_shown_whole(tmp_path, capsys):
+    leave(tmp_path / "wide-net", [0.5])
+    leave(tmp_path / "wide-net-7", [0.5], overrides={"net.norm": False})
+    found = json.loads(run(capsys, tmp_path, "--format=json"))
+    assert [line["arm"] for line in found] == ["wide-net", "wide-net'"]
+
+
 def test_averages_are_told_apart_by_the_runs_that_they_are_of(tmp_path, capsys):
     for name, seed, norm in (("a-0", 0, True), ("a-1", 1, True), ("b-0", 0, False)):
         leave(tmp_path / name, [0.5], overrides={"seed": seed, "net.norm": norm})

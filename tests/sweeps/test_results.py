@@ -223,6 +223,26 @@ def test_a_run_belongs_to_the_arm_that_has_its_config(tmp_path):
         assert results.matches(run, Arm("arm", config, {})) == expected
 
 
+def test_runs_that_start_from_different_runs_are_of_different_arms(tmp_path):
+    """Also if a folder is not called ARM-SEED; an arm's name may have characters no folder has."""
+    for seed, origin in enumerate(("/x/first", "/x/second", "/x/second-2", "/x/lr=_1_-7", "")):
+        leave(tmp_path / f"a-{seed}", [0.5], overrides={"seed": seed, "init_from": origin})
+    runs = read(tmp_path)
+    config = load_config(DIGITS, {"epochs": 1.0})
+    for arm, seeds in (("first", {0}), ("second", {1, 2}), ("lr=(1)", {3}), ("", {4})):
+        config.init_from = f"arm:{arm}" if arm else ""
+        tuned = Arm("tuned", config, {})
+        assert {run.seed for run in runs.values() if results.matches(run, tuned)} == seeds
+
+
+def test_an_average_of_runs_whose_names_have_dashes(tmp_path):
+    leave(tmp_path / "a-0", [0.5])
+    found = dataclasses.replace(read(tmp_path)["a-0"], views="centre", of=("lr=_1_-0", "x-y"))
+    config = load_config(DIGITS, {"epochs": 1.0})
+    for of, expected in (({"lr=(1)": 1, "x-y": 1}, True), ({"lr=(1)": 1, "x": 1}, False)):
+        assert results.matches(found, Arm("two", config, {}, "centre", of)) == expected
+
+
 def test_an_evaluation_belongs_to_the_arm_that_it_is_of(tmp_path):
     leave(tmp_path / "a-0", [0.5])
     leave(tmp_path / "a-1", [0.5], overrides={"seed": 1})

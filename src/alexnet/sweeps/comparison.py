@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from alexnet import config as configs
 from alexnet.errors import UserError, nearest
-from alexnet.sweeps import results, statistics
+from alexnet.sweeps import plan, results, statistics
 from alexnet.sweeps.experiment import EPOCHS_TO, ERROR, Arm, Claim, Experiment
 from alexnet.sweeps.results import Result
 from alexnet.sweeps.statistics import CANNOT_TELL, Estimate
@@ -390,7 +390,7 @@ def _grouped(found: Sequence[Result]) -> tuple[Experiment, dict[str, list[Result
             for key in {**middle, **settings[place]}
             if settings[place].get(key) != middle.get(key)
         }
-        name = groups[place][0].name.rpartition("-")[0] or groups[place][0].name
+        name = plan.arm_of(groups[place][0].name)
         while name in arms:
             name += "'"
         config = configs.nested(groups[place][0].config)

@@ -95,6 +95,11 @@ def run_name(arm: str, seed: int) -> str:
     return f"{folder(arm)}-{seed}"
 
 
+def arm_of(run: str) -> str:
+    """The arm's part of a run's folder, without the seed; see `folder`."""
+    return re.sub(r"-\d+$", "", run)
+
+
 def folder(arm: str) -> str:
     """An arm's name without characters that a path should not have."""
     return re.sub(r"[^\w.,=+-]", "_", arm)

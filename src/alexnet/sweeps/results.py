@@ -340,7 +340,7 @@ def _compact(found: Mapping[str, Any]) -> str:
 def matches(result: Result, arm: Arm) -> bool:
     """Whether a result belongs to an arm: the same `essence`, views and averaged runs."""
     if arm.of:
-        counts = Counter(name.rpartition("-")[0] for name in result.of)
+        counts = Counter(map(plan.arm_of, result.of))
         of = {plan.folder(name): count for name, count in arm.of.items()}
         if (counts, result.views) != (of, arm.views):
             return False
@@ -362,16 +362,16 @@ def essence(config: Mapping[str, Any]) -> dict[str, Any]:
 def settings(result: Result) -> dict[str, Any]:
     """The `essence` of a result, and what it is an average of."""
     found = essence(result.config)
-    members = Counter(name.rpartition("-")[0] for name in result.of)
-    return found | ({"views": result.views, "of": dict(members)} if result.views else {})
+    members = dict(Counter(map(plan.arm_of, result.of)))
+    return found | ({"views": result.views, "of": members} if result.views else {})
 
 
 def _origin(config: Mapping[str, Any]) -> str:
     """The arm, not the folder, that a run started from."""
     origin = config.get("init_from", "")
-    if not origin or origin.startswith(FROM_ARM):
-        return origin
-    return FROM_ARM + Path(origin).name.rpartition("-")[0]
+    if origin.startswith(FROM_ARM):
+        return FROM_ARM + plan.folder(origin.removeprefix(FROM_ARM))
+    return origin and FROM_ARM + plan.arm_of(Path(origin).name)
 
 
 # --- Curves ---------------------------------------------------------------------------------------

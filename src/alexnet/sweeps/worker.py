@@ -91,7 +91,7 @@ def answer(request: Request, programs: Programs) -> Answer:
 
 def label(folder: Path) -> None:
     """Sets Weights & Biases' group to the sweep and its tag to the arm, unless the user has."""
-    names = {"WANDB_RUN_GROUP": folder.parent.name, "WANDB_TAGS": folder.name.rpartition("-")[0]}
+    names = {"WANDB_RUN_GROUP": folder.parent.name, "WANDB_TAGS": plan.arm_of(folder.name)}
     os.environ.update({key: name for key, name in names.items() if key not in CHOSEN})
 
 
