@@ -19,6 +19,7 @@ from alexnet.errors import UserError
 from alexnet.sweeps import comparison, formats, plan, results, statistics
 from alexnet.sweeps.experiment import Arm, Claim, Experiment
 from alexnet.training.setup import load_config
+from alexnet.workdir import migrations
 
 BASE = [0.30, 0.32, 0.31, 0.29, 0.33]
 WORSE = [0.32, 0.335, 0.33, 0.312, 0.347]
@@ -251,6 +252,45 @@ def test_different_images_under_one_name_are_not_compared(tmp_path):
     folder = fill(tmp_path / "a", contents={"validation": "x"})
     (folder / "no_lrn-0/dataset/info.json").write_text('{"contents": {"validation": "y"}}')
     with pytest.raises(UserError, match="baseline-0 and no_lrn-0 saw different validation"):
+        compare.main([str(folder)])
+
+
+def test_different_images_in_folders_of_one_name_are_not_compared(tmp_path):
+    for seed, place in enumerate("xy"):
+        overrides = {"seed": seed, "data.name": f"folder:/{place}/photos"}
+        leave(tmp_path / f"a-{seed}", [0.5], overrides=overrides, contents={"train": place})
+    with pytest.raises(UserError, match="a-0 and a-1 saw different train images of folder:photos"):
+        compare.main([str(tmp_path)])
+    for info in tmp_path.glob("a-*/dataset/info.json"):
+        info.write_text('{"contents": {"train": "z"}}')
+    compare.main([str(tmp_path)])
+
+
+def test_the_plan_of_an_earlier_version_still_has_its_runs(tmp_path, capsys):
+    """Plans once had no version; their settings and those of the runs were fewer."""
+    folder = fill(tmp_path / "a")
+    before = run(capsys, folder)
+
+    def without(config: dict, **more) -> dict:
+        kept = {key: config[key] for key in config if key not in ("fetch", "steps_per_dispatch")}
+        return kept | more
+
+    [record] = (folder / "sweeps").glob("*.json")
+    planned = json.loads(record.read_text())
+    for arm in planned["experiment"]["arms"]:
+        assert arm["config"].pop("version") == migrations.VERSION
+        arm["config"] = without(arm["config"])
+    del planned["crc32"]
+    record.write_text(json.dumps(planned))
+    for path in folder.glob("*/config.json"):
+        config = without(json.loads(path.read_text()), version=6)
+        del config["sha256"]
+        path.write_text(json.dumps(config))
+    assert run(capsys, folder) == before
+    later = json.loads(record.read_text())
+    later["experiment"]["arms"][0]["config"]["version"] = migrations.VERSION + 1
+    record.write_text(json.dumps(later))
+    with pytest.raises(UserError, match=r"lrn-small.json was written by a later version"):
         compare.main([str(folder)])
 
 

@@ -11,7 +11,7 @@ from support.tiny import ROOT
 import alexnet
 from alexnet.errors import UserError
 from alexnet.sweeps import plan, results
-from alexnet.sweeps.experiment import Arm
+from alexnet.sweeps.experiment import Arm, Experiment
 from alexnet.training import health
 from alexnet.training.setup import load_config
 
@@ -233,6 +233,36 @@ def test_runs_that_start_from_different_runs_are_of_different_arms(tmp_path):
         config.init_from = f"arm:{arm}" if arm else ""
         tuned = Arm("tuned", config, {})
         assert {run.seed for run in runs.values() if results.matches(run, tuned)} == seeds
+
+
+def test_a_run_on_a_folder_belongs_to_its_arm_wherever_the_folder_is(tmp_path):
+    leave(tmp_path / "a-0", [0.5], overrides={"data.name": "folder:/data/photos"})
+    results.collect([read(tmp_path)["a-0"]], tmp_path / "kept")
+    for place in (tmp_path, tmp_path / "kept"):
+        for name, expected in (
+            ("folder:photos", True),
+            ("folder:../elsewhere/photos/", True),
+            ("folder:/data/pets", False),
+            ("photos", False),
+        ):
+            config = load_config(DIGITS, {"epochs": 1.0, "data.name": name})
+            assert results.matches(read(place)["a-0"], Arm("a", config, {})) == expected, name
+
+
+def test_plans_of_one_experiment_with_different_settings_are_both_kept(tmp_path):
+    for folder, epochs, norms in (("a", 8.0, "10"), ("b", 1.0, "1"), ("c", 8.0, "1")):
+        arms = {}
+        for norm in norms:
+            config = load_config(DIGITS, {"epochs": epochs, "net.norm": norm == "1"})
+            arms[norm] = Arm(norm, config, {})
+        plan.save(Experiment("lrn", "small", "LRN.", arms, {}, 3), range(3), 1, tmp_path / folder)
+
+    def shown(folders: str) -> list[tuple[float, int]]:
+        found = results.experiments([tmp_path / name for name in folders])
+        return [(one.arms["1"].config.epochs, len(one.arms)) for one in found]
+
+    assert shown("ab") == [(8.0, 2), (1.0, 1)]
+    assert shown("ac") == shown("ca") == shown("aca") == [(8.0, 2)]  # c has no other arm
 
 
 def test_an_average_of_runs_whose_names_have_dashes(tmp_path):

@@ -211,8 +211,7 @@ def _table(
         rows.append(row)
         if not same:
             elsewhere.append(name)
-    used = [result for seeds in runs.values() for result in seeds.values()]
-    _check_images(used, experiment)
+    _check_images(runs, experiment)
     dataset = base_dataset.partition(":")[0] if ":" in base_dataset else base_dataset
     arm_notes = _arm_notes(values, first, elsewhere, experiment.metric)
     arm_notes += _lost_notes(begun, failed)
@@ -346,18 +345,20 @@ def _run_notes(used: Sequence[Result]) -> list[str]:
     return notes
 
 
-def _check_images(used: Sequence[Result], experiment: Experiment) -> None:
+def _check_images(runs: Mapping[str, Mapping[int, Result]], experiment: Experiment) -> None:
     """Raises UserError if runs on one dataset saw different images."""
     seen: dict[Any, tuple[str, str]] = {}
-    for result in used:
-        for split, digest in result.dataset["contents"].items():
-            key = result.config["data.name"], result.config["data.image_size"], split
-            other, name = seen.setdefault(key, (digest, result.name))
-            if other != digest:
-                raise UserError(
-                    f"{name} and {result.name} saw different {split} images of {key[0]}: compare "
-                    "them separately"
-                )
+    for arm, seeds in runs.items():
+        data = experiment.arms[arm].config.data
+        for result in seeds.values():
+            for split, digest in result.dataset["contents"].items():
+                key = data.name, data.image_size, split
+                other, name = seen.setdefault(key, (digest, result.name))
+                if other != digest:
+                    raise UserError(
+                        f"{name} and {result.name} saw different {split} images of {data.name}: "
+                        "compare them separately"
+                    )
 
 
 # --- Runs that belong to no experiment ------------------------------------------------------------
@@ -368,7 +369,7 @@ def _grouped(found: Sequence[Result]) -> tuple[Experiment, dict[str, list[Result
 
     The first arm is the one that differs from the others in the fewest settings.
     """
-    datasets = Counter(result.config["data.name"] for result in found)
+    datasets = Counter(results.dataset(result.config["data.name"]) for result in found)
     if len(datasets) > 1:
         each = ", ".join(f"{name} ({count})" for name, count in datasets.items())
         raise UserError(f"runs of different datasets, {each}: compare them separately")
@@ -393,7 +394,7 @@ def _grouped(found: Sequence[Result]) -> tuple[Experiment, dict[str, list[Result
         name = plan.arm_of(groups[place][0].name)
         while name in arms:
             name += "'"
-        config = configs.nested(groups[place][0].config)
+        config = configs.nested({**groups[place][0].config, "data.name": next(iter(datasets))})
         arms[name] = Arm(name, ConfigDict(config), overrides)
         placed[name] = groups[place]
     title = f"{len(found)} run" + "s" * (len(found) != 1)

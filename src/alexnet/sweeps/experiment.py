@@ -26,6 +26,7 @@ from alexnet import config as configs
 from alexnet.data.augment import VIEWS
 from alexnet.errors import UserError, choice, local_path, nearest
 from alexnet.training.setup import KINDS
+from alexnet.workdir import record
 
 FROM_ARM = "arm:"  # init_from the run of another arm
 ERROR = "top1_error"  # the metric of most experiments
@@ -118,7 +119,7 @@ class Experiment:
         found["arms"] = [
             {
                 **{field.name: getattr(arm, field.name) for field in dataclasses.fields(arm)},
-                "config": arm.config.to_dict(),
+                "config": record.versioned(arm.config),
                 "overrides": dict(arm.overrides),
                 "of": dict(arm.of),
             }
@@ -127,9 +128,11 @@ class Experiment:
         return found
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> "Experiment":
-        """The experiment that `to_json` wrote."""
-        arms = [Arm(**{**arm, "config": ConfigDict(arm["config"])}) for arm in found["arms"]]
+    def from_json(cls, found: Mapping[str, Any], where: str = "a plan") -> "Experiment":
+        """The experiment that `to_json` of this or an earlier version wrote to the file `where`."""
+        arms = [
+            Arm(**{**arm, "config": record.current(arm["config"], where)}) for arm in found["arms"]
+        ]
         claims = {name: Claim(**claim) for name, claim in found["claims"].items()}
         return cls(**{**found, "arms": {arm.name: arm for arm in arms}, "claims": claims})
 

@@ -233,7 +233,8 @@ def saved(workdir: Path) -> list[dict[str, Any]]:
         try:
             one = files.read_sealed(path, "delete it")
             files.check_types(one, {"cores": int, "experiment": dict}, str(path), "delete it")
-            found.append(one | {"experiment": Experiment.from_json(one["experiment"])})
+            experiment = Experiment.from_json(one["experiment"], str(path))
+            found.append(one | {"experiment": experiment})
         except UserError:
             raise
         except (ValueError, LookupError, TypeError, AttributeError) as error:

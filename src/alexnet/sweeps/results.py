@@ -72,9 +72,7 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """The content of a result file, without any paths on this machine."""
-        config = dict(self.config) | {"data.data_dir": "", "init_from": _origin(self.config)}
-        kind, colon, path = self.config["data.name"].partition(":")
-        config["data.name"] = kind + colon + Path(path).name
+        config = dict(self.config) | _without_paths(self.config) | {"data.data_dir": ""}
         found = dataclasses.asdict(dataclasses.replace(self, config=configs.nested(config)))
         found["config"] = {"version": migrations.VERSION} | found["config"]
         left_out = {"finished"} if self.failure else {"finished", "failure"}
@@ -168,13 +166,29 @@ def read(paths: Sequence[Path], begun: bool = False) -> Found:
 
 
 def experiments(paths: Sequence[Path]) -> list[Experiment]:
-    """The experiments that `plan.save` recorded for the sweeps in some folders, at any depth."""
-    found: dict[tuple[str, str], Experiment] = {}
+    """The experiments that `plan.save` recorded for the sweeps in some folders, at any depth.
+
+    One at the same scale as another, and with some of its arms, is left out.
+    """
+    found: list[Experiment] = []
     for path in paths:
         saved = [one for folder, _ in _walk(path) for one in plan.saved(folder)]
         for one in saved or plan.saved(path.parent):  # `path` is a run in a sweep
-            found.setdefault((one["experiment"].name, one["experiment"].scale), one["experiment"])
-    return list(found.values())
+            new = one["experiment"]
+            if not any(_covers(old, new) for old in found):
+                found = [old for old in found if not _covers(new, old)] + [new]
+    return found
+
+
+def _covers(one: Experiment, other: Experiment) -> bool:
+    """Whether an experiment is another at the same scale, perhaps with more arms."""
+    ours, theirs = ({name: _settled(arm) for name, arm in e.arms.items()} for e in (one, other))
+    same = (one.name, one.scale) == (other.name, other.scale)
+    return same and all(ours.get(name) == settled for name, settled in theirs.items())
+
+
+def _settled(arm: Arm) -> tuple[Any, ...]:
+    return essence(_flat(arm.config)), arm.views, dict(arm.of)
 
 
 def _walk(path: Path) -> Iterator[tuple[Path, list[str]]]:
@@ -350,13 +364,16 @@ def matches(result: Result, arm: Arm) -> bool:
 
 
 def essence(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that define a run, without its seed and those of `plan.ELSEWHERE`."""
+    """The settings that define a run, without its seed and those of `plan.ELSEWHERE`.
+
+    A dataset's folder and the run that it started from are named without their place.
+    """
     found = {
         key: value
         for key, value in config.items()
         if not key.startswith(plan.ELSEWHERE) and key not in ("seed", "version")
     }
-    return found | {"init_from": _origin(found)}
+    return found | _without_paths(found)
 
 
 def settings(result: Result) -> dict[str, Any]:
@@ -366,12 +383,20 @@ def settings(result: Result) -> dict[str, Any]:
     return found | ({"views": result.views, "of": members} if result.views else {})
 
 
-def _origin(config: Mapping[str, Any]) -> str:
-    """The arm, not the folder, that a run started from."""
+def dataset(name: str) -> str:
+    """A dataset's name; that of a folder, "folder:/any/place/photos", without its place."""
+    kind, colon, path = name.partition(":")
+    return kind + colon + Path(path).name
+
+
+def _without_paths(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that name a dataset and a run: the run's by its arm, not its folder."""
     origin = config.get("init_from", "")
     if origin.startswith(FROM_ARM):
-        return FROM_ARM + plan.folder(origin.removeprefix(FROM_ARM))
-    return origin and FROM_ARM + plan.arm_of(Path(origin).name)
+        origin = FROM_ARM + plan.folder(origin.removeprefix(FROM_ARM))
+    elif origin:
+        origin = FROM_ARM + plan.arm_of(Path(origin).name)
+    return {"data.name": dataset(config["data.name"]), "init_from": origin}
 
 
 # --- Curves ---------------------------------------------------------------------------------------
