@@ -223,6 +223,11 @@ def described(
         lines.append(f"{found.source}: {found.title}" if found.source else found.title)
         lines += aligned([(f"  {arm.name}", said(arm.overrides)) for arm in found.arms.values()], 2)
         lines.append(f"  seeds {', '.join(map(str, seeds))}")
+        lines += [
+            f"  {arm.name}: needs {needed} seeds, has {len(seeds)}"
+            for arm in found.arms.values()
+            if (needed := max(arm.of.values(), default=0)) > len(seeds)
+        ]
     states = [job.state for job in jobs]
     counts = [
         f"{states.count(state)} {words}"

@@ -258,6 +258,18 @@ def test_a_dry_run_does_nothing(tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("fake")
+def test_an_average_that_needs_more_seeds_says_so(tmp_path, capsys):
+    arms = '{"a": {}, "b": {"seed": 9}, "mean": {"evaluate": {"of": {"a": 2, "b": 3}}}}'
+    argv = [write(tmp_path, arms), f"--workdir={tmp_path}/out", "--dry_run"]
+    sweep.main(argv)
+    assert "\n  mean: needs 3 seeds, has 2\n4 runs in" in capsys.readouterr().out
+    sweep.main([*argv, "--seeds=3"])
+    said = capsys.readouterr().out
+    assert "mean: needs" not in said
+    assert "\n6 runs and 1 evaluation in" in said
+
+
+@pytest.mark.usefixtures("fake")
 def test_one_sweep_at_a_time(tmp_path):
     argv = [write(tmp_path, '{"a": {}}'), f"--workdir={tmp_path}/out"]
     (tmp_path / "out/sweeps").mkdir(parents=True)

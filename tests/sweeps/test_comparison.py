@@ -358,6 +358,24 @@ def test_averages_are_told_apart_by_the_runs_that_they_are_of(tmp_path, capsys):
     assert {line["arm"]: line["n"] for line in found} == {"a": 2, "b": 1, "aa": 2, "ab": 1}
 
 
+def test_averages_that_share_nets_are_named(tmp_path):
+    """As two sweeps with the seeds 0 to 2 and 1 to 3 make."""
+    leave(tmp_path / "a-0", [0.5])
+    [one] = results.read([tmp_path]).results
+
+    def notes(*groups: tuple[int, ...]) -> list[str]:
+        averages = [
+            dataclasses.replace(one, seed=group[0], views="centre", of=[f"a-{n}" for n in group])
+            for group in groups
+        ]
+        [table] = comparison.tables(averages, [])
+        return table.notes
+
+    assert notes((0, 1, 2), (3, 4, 5)) == []
+    [note] = notes((0, 1, 2), (1, 2, 3))
+    assert note == "averages of a share a-1, a-2: they are not independent"
+
+
 def test_factors_of_epochs(tmp_path, capsys):
     """Figure 1's kind of claim: arms differ by a factor, whose logarithm has the interval."""
     for seed, (fast, slow) in enumerate([(1, 4), (1, 3), (2, 6), (1, 4), (2, 8)]):

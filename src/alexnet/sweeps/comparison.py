@@ -214,7 +214,7 @@ def _table(
     _check_images(runs, experiment)
     dataset = base_dataset.partition(":")[0] if ":" in base_dataset else base_dataset
     arm_notes = _arm_notes(values, first, elsewhere, experiment.metric)
-    arm_notes += _lost_notes(begun, failed)
+    arm_notes += [*_lost_notes(begun, failed), *_shared_notes(runs)]
     paired = {seed for name in order[1:] for seed in runs[name]} or runs[first].keys()
     compared = [
         result
@@ -324,6 +324,16 @@ def _lost_notes(
         for reason in dict.fromkeys(reasons.values()):
             seeds = [seed for seed, why in reasons.items() if why == reason]
             notes.append(f"{name} with {_seeds(seeds)} failed: {reason}: left out")
+    return notes
+
+
+def _shared_notes(runs: Mapping[str, Mapping[int, Result]]) -> list[str]:
+    """A note for each arm of averages that are not independent, as sweeps of other seeds make."""
+    notes = []
+    for name, seeds in runs.items():
+        members = Counter(member for result in seeds.values() for member in result.of)
+        if shared := [member for member, count in members.items() if count > 1]:
+            notes.append(f"averages of {name} share {_listed(shared)}: they are not independent")
     return notes
 
 

@@ -24,7 +24,7 @@ from ml_collections import ConfigDict
 from alexnet import cli
 from alexnet import config as configs
 from alexnet.data.augment import VIEWS
-from alexnet.errors import UserError, choice, local_path, nearest
+from alexnet.errors import UserError, choice, is_number, local_path, nearest
 from alexnet.training.setup import KINDS
 from alexnet.workdir import record
 
@@ -191,6 +191,8 @@ def load(file_and_scale: str, overrides: Mapping[str, str] | None = None) -> Exp
             arms[str(name)] = _arm(str(name), changes, arms, file, settings, overrides or {})
         except UserError as error:
             raise UserError(f"{file}:{scale}, arm {name!r}: {error}") from None
+    if settings["seeds"] < 1:
+        raise UserError(f"{file}:{scale}: seeds is {settings['seeds']}: expected at least 1")
     claims = settings["claims"]
     for name in claims:
         if name not in arms:
@@ -203,7 +205,9 @@ def load(file_and_scale: str, overrides: Mapping[str, str] | None = None) -> Exp
         scale=scale,
         title=(found["__doc__"] or "").partition("\n")[0],
         arms=arms,
-        claims={name: _claim(claim, f"{file}: claim {name!r}") for name, claim in claims.items()},
+        claims={
+            name: _claim(claim, metric, f"{file}: claim {name!r}") for name, claim in claims.items()
+        },
         seeds=settings["seeds"],
         metric=metric,
         source=f"{file.name}:{scale}",
@@ -227,14 +231,26 @@ def _dict(value: Any, called: str) -> dict[str, Any]:
     return dict(value)
 
 
-def _claim(value: Any, called: str) -> Claim:
+def _claim(value: Any, metric: str, called: str) -> Claim:
     try:
-        return Claim(**_dict(value, called))
+        found = Claim(**_dict(value, called))
     except TypeError:
         needed, *others = (field.name for field in dataclasses.fields(Claim))
         raise UserError(
             f"{called} has {', '.join(value)}; it needs {needed}, and may have {', '.join(others)}"
         ) from None
+    effect, target, epochs = found.effect, found.target, metric != ERROR
+    words = all(isinstance(one, str) for one in (found.claim, found.paper, found.log))
+    known = effect is None or (is_number(effect) and (effect > 0 or not epochs))
+    for name, good, needs in (
+        ("claim, paper, log", words, "texts"),
+        ("effect", known, "a number, and for epochs above 0"),
+        ("direction", found.direction in (1, 0, -1), "1, 0 or -1"),
+        ("target", target is None or (is_number(target) and not epochs), "an error in per cent"),
+    ):
+        if not good:
+            raise UserError(f"{called}: {name}: expected {needs}")
+    return found
 
 
 def _arm(
@@ -245,8 +261,9 @@ def _arm(
     settings: Mapping[str, Any],
     texts: Mapping[str, str],
 ) -> Arm:
-    if evaluated := changes.pop("evaluate", None):
-        return _evaluation(name, _dict(evaluated, '"evaluate"'), changes, earlier)
+    if "evaluate" in changes:
+        evaluated = _dict(changes.pop("evaluate"), '"evaluate"')
+        return _evaluation(name, evaluated, changes, earlier)
     config = configs.load(str(file.parent / changes.pop("config", settings["config"])), KINDS)
     origin = str(changes.get("init_from", ""))
     starts_from = origin.removeprefix(FROM_ARM) if origin.startswith(FROM_ARM) else ""
