@@ -191,6 +191,8 @@ def test_other_files_are_passed_over_and_damaged_results_are_not(tmp_path):
     (tmp_path / "kept/notes.json").write_text("{")
     (tmp_path / "kept/list.json").write_text("[1]")
     (tmp_path / "kept/a-1.txt").write_text(file.read_text())
+    (tmp_path / "kept/._a-0.json").write_text(file.read_text()[9:])  # as macOS leaves
+    (tmp_path / "kept/gone.json").symlink_to(tmp_path / "gone.json")
     assert list(read(tmp_path / "kept")) == ["a-0"]
     file.write_text(file.read_text()[:-9])
     with pytest.raises(UserError, match=r"kept/a-0.json is damaged.*: restore or delete it"):

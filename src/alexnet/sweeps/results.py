@@ -295,7 +295,7 @@ def from_evaluation(folder: Path, begun: bool = False) -> Result | None:
 
 def from_file(path: Path) -> Result | None:
     """The result in a result file; None for any other file, and for none."""
-    if path.suffix != ".json" or not path.exists():
+    if path.suffix != ".json" or path.name[0] == "." or not path.exists():
         return None
     try:
         found = files.read_json(path, object, "restore or delete it")
