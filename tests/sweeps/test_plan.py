@@ -87,6 +87,8 @@ def test_states_of_a_run(tmp_path, item):
     assert plan.state(item, tmp_path) == "begun"
     (folder / "failure.txt").write_text("the loss is no number\n")
     assert plan.state(item, tmp_path) == "failed"
+    (folder / "provenance.json").write_text(json.dumps(made))  # it was resumed by hand
+    assert plan.state(item, tmp_path) == "done"
 
 
 def test_a_run_with_an_epoch_to_go_has_begun(tmp_path, item):

@@ -168,9 +168,9 @@ def state(item: Item, workdir: Path) -> State:
                 f"{folder} holds a run with config.{key}={old!r}, not {new!r}: choose another "
                 "workdir, or delete that folder"
             )
-    if (folder / FAILURE).exists():
-        return "failed"
-    return "done" if _ended_well(folder) and finished(folder, item.config.epochs) else "begun"
+    if _ended_well(folder) and finished(folder, item.config.epochs):
+        return "done"
+    return "failed" if (folder / FAILURE).exists() else "begun"
 
 
 def finished(folder: Path, epochs: float) -> bool:
