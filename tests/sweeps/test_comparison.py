@@ -108,6 +108,33 @@ def test_the_last_checkpoint_counts_unless_the_best_is_asked_for(tmp_path, capsy
     assert row(folder, "--metric=best", capsys=capsys)["mean"] == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("baseline", ["", "ten"])
+def test_an_evaluation_of_the_last_checkpoint_is_not_compared_with_the_best(tmp_path, baseline):
+    found = results.read([fill(tmp_path / "a")]).results
+    evaluations = [
+        dataclasses.replace(one, name="ten", views="ten_crop", of=[one.name], best=one.last)
+        for one in found
+        if one.name.startswith("baseline")
+    ]
+    made = experiment()
+    ten = Arm("ten", made.arms["baseline"].config, {}, "ten_crop", {"baseline": 1})
+    claims = made.claims | {"ten": Claim("ten crops", effect=-1.0)}
+    made = dataclasses.replace(made, arms={**made.arms, "ten": ten}, claims=claims)
+
+    def shown(metric: str) -> tuple[set[str], list[str]]:
+        [table] = comparison.tables([*found, *evaluations], [made], metric, baseline)
+        assert len(table.rows) == 3
+        return {row.arm for row in table.rows if row.against or row.verdict}, table.notes
+
+    everything = {"baseline", "no_lrn", "ten"}
+    assert shown("last") == (everything - {baseline or "baseline"}, [])
+    note = "ten: evaluations are of the last checkpoint: not compared"
+    assert shown("best") == (set() if baseline else {"no_lrn"}, [note])
+    made = dataclasses.replace(made, claims={"ten": Claim("ten crops", target=30.0)})
+    assert "ten" in shown("last")[0]
+    assert "ten" not in shown("best")[0]
+
+
 def test_another_baseline_reverses_the_sign(tmp_path, capsys):
     folder = fill(tmp_path / "a")
     usual = row(folder, capsys=capsys)

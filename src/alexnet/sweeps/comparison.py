@@ -113,7 +113,8 @@ def tables(
     Args:
         found: finished runs; runs that failed are noted; an arm with a run that has only begun gets
             no verdict.
-        metric: the errors of the "last" checkpoint or of the "best".
+        metric: the errors of the "last" checkpoint or of the "best", with which no evaluation is
+            compared.
         baseline: the arm to compare with, in place of the experiments' own; claims about
             differences are then left out.
 
@@ -190,6 +191,11 @@ def _table(
         name: {seed: _value(result, experiment.metric, metric) for seed, result in seeds.items()}
         for name, seeds in runs.items()
     }
+    of_last = [
+        name
+        for name, seeds in runs.items()
+        if metric == "best" and any(result.views for result in seeds.values())
+    ]
     rows, elsewhere = [], []
     for name in order:
         arm, claim = experiment.arms[name], experiment.claims.get(name)
@@ -199,10 +205,12 @@ def _table(
             continue
         same = arm.config.data.name == base_dataset
         against = None
-        if claim is not None and claim.target is not None:
+        if name in of_last:
+            pass
+        elif claim is not None and claim.target is not None:
             reached = [value for value in values[name].values() if value is not None]
             against = _estimate([value - claim.target for value in reached])
-        elif name != first and same:
+        elif name != first and same and first not in of_last:
             against = _paired(values[name], values[first], experiment.metric != ERROR)
         verdict = _verdict(experiment, against, claim)
         row = Row(name, arm.overrides, values[name], against, claim, verdict, len(failed[name]))
@@ -215,6 +223,9 @@ def _table(
     dataset = base_dataset.partition(":")[0] if ":" in base_dataset else base_dataset
     arm_notes = _arm_notes(values, first, elsewhere, experiment.metric)
     arm_notes += [*_lost_notes(begun, failed), *_shared_notes(runs)]
+    if of_last:
+        names = _listed(of_last)
+        arm_notes.append(f"{names}: evaluations are of the last checkpoint: not compared")
     paired = {seed for name in order[1:] for seed in runs[name]} or runs[first].keys()
     compared = [
         result
