@@ -249,7 +249,8 @@ def told(table: Table, row: Row) -> str:
     runs = f"{table.dataset}, `{table.experiment.scale}`, n = {len(row.values)}"
     said = f"{runs}: {formats.value_of(row)}"
     if row.claim.target is None:
-        partners = {seed: first.values[seed] for seed in row.values if seed in first.values}
+        known = [seed for seed, value in row.values.items() if value is not None]
+        partners = {seed: first.values[seed] for seed in known if seed in first.values}
         base = dataclasses.replace(first, values=partners or first.values)
         said += f", {first.arm} {formats.value_of(base)}" if first.arm != row.arm else ""
     if row.against is not None:

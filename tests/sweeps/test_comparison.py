@@ -166,8 +166,26 @@ def test_with_another_baseline_only_claimed_errors_are_judged(tmp_path):
 def test_seeds_without_a_partner_are_left_out_of_the_pairs_and_named(tmp_path, capsys):
     folder = fill(tmp_path / "a", base=BASE[:3])
     text = run(capsys, folder)
-    assert "no_lrn has seed 3, 4, baseline does not: left out of the pairs" in text
+    assert "no_lrn has seeds 3, 4, baseline does not: left out of the pairs" in text
     assert row(folder, capsys=capsys)["pairs"] == 3
+
+
+def test_an_arm_that_is_compared_with_a_claimed_error_needs_no_partner(tmp_path):
+    found = results.read([fill(tmp_path / "a", base=BASE[:3])]).results
+    made = dataclasses.replace(experiment(), claims={"no_lrn": Claim("LRN", target=32.0)})
+    [table] = comparison.tables(found, [made])
+    assert table.notes == []
+    other = load_config(DIGITS, {"epochs": 2.0, "net.norm": False, "data.name": "cifar10"})
+    arms = {**made.arms, "no_lrn": Arm("no_lrn", other, {})}
+    moved = [
+        dataclasses.replace(one, config={**one.config, "data.name": "cifar10"})
+        if one.name.startswith("no_lrn")
+        else one
+        for one in found
+    ]
+    [table] = comparison.tables(moved, [dataclasses.replace(made, arms=arms)])
+    assert table.rows[1].against is not None
+    assert table.notes == []
 
 
 def test_runs_that_failed_are_named_beside_those_that_did_not(tmp_path, capsys):

@@ -217,11 +217,12 @@ def _table(
         if begun[name] or (begun[first] and not row.has_target):
             row = dataclasses.replace(row, verdict="")
         rows.append(row)
-        if not same:
+        if not same and not row.has_target:
             elsewhere.append(name)
     _check_images(runs, experiment)
-    dataset = base_dataset.partition(":")[0] if ":" in base_dataset else base_dataset
-    arm_notes = _arm_notes(values, first, elsewhere, experiment.metric)
+    dataset = base_dataset.partition(":")[0]
+    unpaired = [row.arm for row in rows if row.has_target]
+    arm_notes = _arm_notes(values, first, elsewhere, unpaired, experiment.metric)
     arm_notes += [*_lost_notes(begun, failed), *_shared_notes(runs)]
     if of_last:
         names = _listed(of_last)
@@ -299,25 +300,31 @@ def _arm_notes(
     values: Mapping[str, Mapping[int, float | None]],
     first: str,
     elsewhere: Sequence[str],
+    unpaired: Sequence[str],
     metric: str,
 ) -> list[str]:
-    """What a reader should know: of arms trained on other images, without values or partners."""
+    """What a reader should know: of arms trained on other images, without values or partners.
+
+    Args:
+        unpaired: the arms that are compared with a claimed error, and so need no partners.
+    """
     notes = [f"{name} and {first} saw different images: not compared" for name in elsewhere]
     goal = metric.removeprefix("epochs to ")
     other = "" if metric == ERROR else f" or never reached {goal}"
     never, alone = defaultdict(list), defaultdict(list)
     for name, seeds in values.items():
-        never[_listed([seed for seed, value in seeds.items() if value is None])].append(name)
-        partners = seeds if name in elsewhere else values[first]
-        alone[_listed([seed for seed in seeds if seed not in partners])].append(name)
-    for listed, names in never.items():
-        if listed:
-            notes.append(f"{', '.join(names)} with seed {listed} diverged{other}")
-    for listed, names in alone.items():
-        if listed:
+        never[tuple(seed for seed, value in seeds.items() if value is None)].append(name)
+        partners = seeds if name in (*elsewhere, *unpaired) else values[first]
+        alone[tuple(seed for seed in seeds if seed not in partners)].append(name)
+    for missing, names in never.items():
+        if missing:
+            notes.append(f"{', '.join(names)} with {_seeds(missing)} diverged{other}")
+    for missing, names in alone.items():
+        if missing:
             have = "has" if len(names) == 1 else "have"
             notes.append(
-                f"{', '.join(names)} {have} seed {listed}, {first} does not: left out of the pairs"
+                f"{', '.join(names)} {have} {_seeds(missing)}, {first} does not: left out of the "
+                "pairs"
             )
     return notes
 
