@@ -70,7 +70,10 @@ def test_arms_of_one_name_in_a_shared_workdir_are_the_same():
 
 
 def test_a_file_is_loaded_with_overrides_for_all_arms(tmp_path):
-    found = experiment.load(simple(tmp_path), {"epochs": "3", "schedule.rate": "0.02"})
+    texts = {"epochs": "3", "schedule.rate": "0.02", "data.data_dir": "/data"}
+    found = experiment.load(simple(tmp_path), texts)
+    assert found.source == "mine.py:digits, epochs=3, schedule.rate=0.02"
+    assert experiment.load(simple(tmp_path)).source == "mine.py:digits"
     assert (found.name, found.scale, found.title) == ("mine", "digits", "Mine.")
     assert list(found.arms) == ["baseline", "tanh"]
     assert found.baseline == "baseline"

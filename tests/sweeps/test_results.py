@@ -185,6 +185,38 @@ def test_averages_of_other_runs_are_other_results(tmp_path):
     results.collect([dataclasses.replace(views, of=("a-0",))], tmp_path / "kept")
 
 
+def test_links_are_followed_and_each_folder_is_read_once(tmp_path):
+    leave(tmp_path / "disk/a-0", [0.5])
+    (tmp_path / "disk/ten-0").mkdir()
+    row = {"views": "ten_crop", "of": ["a-0"], "commit": None, "loss": 1.0, "count": 100}
+    errors = {"top1_error": 0.25, "top5_error": 0.1}
+    (tmp_path / "disk/ten-0" / plan.EVALUATION).write_text(json.dumps(row | errors))
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    for name, target in (
+        ("one", tmp_path / "disk/a-0"),
+        ("ten", tmp_path / "disk/ten-0"),
+        ("twice", tmp_path / "disk/a-0"),
+        ("loop", runs),
+        ("gone", tmp_path / "nowhere"),
+    ):
+        (runs / name).symlink_to(target)
+    assert [one.name for one in results.read([runs]).results] == ["one", "ten"]
+    assert results.workdirs(runs) == [runs / "one"]
+
+
+def test_runs_below_a_folder_that_is_named_like_that_of_plans(tmp_path):
+    leave(tmp_path / "sweeps/lrn/a-0", [0.5])
+    arms = {"a": Arm("a", load_config(DIGITS), {})}
+    for name in ("config", "evaluation"):  # as the files of a run and an evaluation
+        plan.save(Experiment(name, "", "", arms, {}, 1), [0], 1, tmp_path / "sweeps/lrn")
+        assert (tmp_path / "sweeps/lrn/sweeps" / f"{name}.json").exists()
+    found = results.read([tmp_path])
+    assert [one.name for one in found.results] == ["a-0"]
+    assert found.unfinished == []
+    assert len(results.experiments([tmp_path])) == 2
+
+
 def test_other_files_are_passed_over_and_damaged_results_are_not(tmp_path):
     leave(tmp_path / "a-0", [0.5])
     [file] = results.collect([read(tmp_path)["a-0"]], tmp_path / "kept")
@@ -240,6 +272,7 @@ def test_runs_that_start_from_different_runs_are_of_different_arms(tmp_path):
 def test_a_run_on_a_folder_belongs_to_its_arm_wherever_the_folder_is(tmp_path):
     leave(tmp_path / "a-0", [0.5], overrides={"data.name": "folder:/data/photos"})
     results.collect([read(tmp_path)["a-0"]], tmp_path / "kept")
+    assert "/data" not in (tmp_path / "kept/a-0.json").read_text()
     for place in (tmp_path, tmp_path / "kept"):
         for name, expected in (
             ("folder:photos", True),

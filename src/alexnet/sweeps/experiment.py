@@ -38,6 +38,9 @@ SCALE = (  # keys of a scale, all but "metric": (name, type, the type in words)
     ("claims", Mapping, "a dict"),
     ("overrides", Mapping, "a dict"),
 )
+# Settings in which a run may differ from its plan: where images are, and what changes results by
+# rounding at most.
+ELSEWHERE = ("data.data_dir", "checkpoint_every", "log_every", "mesh.", "kernels")
 DEMONSTRATION = "digits"  # the scale that gets no verdicts
 
 
@@ -91,7 +94,7 @@ class Experiment:
         arms: by name, the baseline first.
         seeds: how many are planned.
         metric: `top1_error`, or "epochs to a training error of 0.25".
-        source: the file and scale; "" for a sweep that has no file.
+        source: the file and scale, and the command line's settings; "" for a sweep without a file.
     """
 
     name: str
@@ -200,6 +203,9 @@ def load(file_and_scale: str, overrides: Mapping[str, str] | None = None) -> Exp
     metric = settings.get("metric", found.get("METRIC", ERROR))
     if metric != ERROR and not re.fullmatch(EPOCHS_TO + r"0?\.\d+", str(metric)):
         raise UserError(f"{file}: METRIC is {metric!r}, not {ERROR!r} or '{EPOCHS_TO}0.25'")
+    changes = [
+        f"{key}={text}" for key, text in (overrides or {}).items() if not key.startswith(ELSEWHERE)
+    ]
     return Experiment(
         name=file.stem,
         scale=scale,
@@ -210,7 +216,7 @@ def load(file_and_scale: str, overrides: Mapping[str, str] | None = None) -> Exp
         },
         seeds=settings["seeds"],
         metric=metric,
-        source=f"{file.name}:{scale}",
+        source=", ".join([f"{file.name}:{scale}", *changes]),
     )
 
 

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from alexnet import cli, files
 from alexnet import config as configs
 from alexnet.errors import UserError, one_line
-from alexnet.sweeps.experiment import Arm, Experiment
+from alexnet.sweeps.experiment import ELSEWHERE, Arm, Experiment
 from alexnet.training.setup import KINDS
 from alexnet.workdir import log, record
 
@@ -22,9 +22,6 @@ RECORDS = "sweeps"  # the folder in a sweep's workdir that holds its plan
 FAILURE = "failure.txt"  # why a run failed, in a line
 OUTPUT = "output.txt"  # what a run printed
 EVALUATION = "evaluation.json"
-# Settings in which a run may differ from its plan: where images are, and what changes results by
-# rounding at most.
-ELSEWHERE = ("data.data_dir", "checkpoint_every", "log_every", "mesh.", "kernels")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ from alexnet import config as configs
 from alexnet import files
 from alexnet.errors import UserError, local_path, one_line
 from alexnet.sweeps import plan
-from alexnet.sweeps.experiment import FROM_ARM, Arm, Experiment
+from alexnet.sweeps.experiment import ELSEWHERE, FROM_ARM, Arm, Experiment
 from alexnet.training import health
 from alexnet.workdir import log, migrations, record
 
@@ -75,6 +75,7 @@ class Result:
         config = dict(self.config) | _without_paths(self.config) | {"data.data_dir": ""}
         found = dataclasses.asdict(dataclasses.replace(self, config=configs.nested(config)))
         found["config"] = {"version": migrations.VERSION} | found["config"]
+        found["dataset"]["name"] = dataset(self.dataset["name"])
         left_out = {"finished"} if self.failure else {"finished", "failure"}
         return {"format": FORMAT} | {key: found[key] for key in found if key not in left_out}
 
@@ -192,12 +193,24 @@ def _settled(arm: Arm) -> tuple[Any, ...]:
 
 
 def _walk(path: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Each folder with the names of its files, at any depth, but not inside a run."""
-    for folder, inner, names in os.walk(path):
+    """Each folder with the names of its files, at any depth, but not inside a run.
+
+    Links are followed, each folder once. The files of `plan.RECORDS` are left out: one may be
+    called config.json, and is no run's.
+    """
+    seen = set()
+    for place, inner, names in os.walk(path, followlinks=True):
+        folder = Path(place)
+        if (real := folder.resolve()) in seen:
+            inner.clear()
+            continue
+        seen.add(real)
+        if folder.name == plan.RECORDS and folder != path:
+            names = []
         if "config.json" in names:
             inner.clear()
-        inner[:] = sorted(name for name in inner if name != plan.RECORDS and name[0] != ".")
-        yield Path(folder), sorted(names)
+        inner[:] = sorted(name for name in inner if name[0] != ".")
+        yield folder, sorted(names)
 
 
 def workdirs(path: Path) -> list[Path]:
@@ -274,7 +287,7 @@ def from_evaluation(folder: Path, begun: bool = False) -> Result | None:
     path = folder / plan.EVALUATION
     found = files.read_sealed(path, f"delete {folder}")
     try:
-        first = from_workdir(folder.parent / found["of"][0], begun)
+        first = from_workdir(folder.resolve().parent / found["of"][0], begun)
         if first is None or first.failure:
             return None
         errors = {key: found[key] for key in ("loss", "top1_error", "top5_error", "count")}
@@ -364,14 +377,14 @@ def matches(result: Result, arm: Arm) -> bool:
 
 
 def essence(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that define a run, without its seed and those of `plan.ELSEWHERE`.
+    """The settings that define a run, without its seed and those of `ELSEWHERE`.
 
     A dataset's folder and the run that it started from are named without their place.
     """
     found = {
         key: value
         for key, value in config.items()
-        if not key.startswith(plan.ELSEWHERE) and key not in ("seed", "version")
+        if not key.startswith(ELSEWHERE) and key not in ("seed", "version")
     }
     return found | _without_paths(found)
 
