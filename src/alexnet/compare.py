@@ -72,7 +72,7 @@ def collect(found: results.Found, planned: Sequence[experiment.Experiment], targ
     """Writes results and their experiments to a folder that can be committed."""
     written = results.collect(found.results + found.failed, target)
     for one in planned:
-        plan.save(one, range(one.seeds), 0, target)
+        plan.save(one, 0, target)
     print(f"{len(written)} results in {target}", file=sys.stderr)
 
 

@@ -72,8 +72,8 @@ def main(argv: Sequence[str]) -> None:
             running.check()
             if dry:
                 return
-            for found, seeds in planned:
-                plan.save(found, seeds, cores, workdir)
+            for found, _ in planned:
+                plan.save(found, cores, workdir)
             if options["slurm"]:
                 submit(jobs, workdir, cores, options["slurm"])
             else:

@@ -91,7 +91,7 @@ def test_a_sweep_has_its_arms_claims_and_verdicts(tmp_path):
     from alexnet.sweeps import experiment, plan
 
     planned = experiment.load(f"{ROOT}/experiments/lrn.py:small")
-    plan.save(planned, range(5), 0, tmp_path)
+    plan.save(planned, 0, tmp_path)
     for seed in range(5):
         for name, norm, error in (("baseline", True, 0.3), ("no_lrn", False, 0.32)):
             leave(
@@ -116,7 +116,7 @@ def test_an_arm_with_a_run_that_trains_on_has_no_verdict(tmp_path):
 
     planned = experiment.load(f"{ROOT}/experiments/lrn.py:small")
     claims = planned.claims | {"baseline": experiment.Claim("published", target=35.0)}
-    plan.save(dataclasses.replace(planned, claims=claims), range(5), 0, tmp_path)
+    plan.save(dataclasses.replace(planned, claims=claims), 0, tmp_path)
 
     def train(name: str, seed: int, epochs: int) -> Path:
         error = (
@@ -160,7 +160,7 @@ def test_a_title_says_what_the_differences_are_from(tmp_path, drawn, metric, tar
 
     planned = experiment.load(f"{ROOT}/experiments/lrn.py:small")
     claims = {"no_lrn": experiment.Claim("LRN", target=target)}
-    plan.save(dataclasses.replace(planned, claims=claims, metric=metric), range(2), 0, tmp_path)
+    plan.save(dataclasses.replace(planned, claims=claims, metric=metric), 0, tmp_path)
     for name, norm in (("baseline", True), ("no_lrn", False)):
         leave(
             tmp_path / f"{name}-0",

@@ -43,7 +43,7 @@ def fill(folder, base=BASE, worse=WORSE, scale: str = "small", **how):
                 overrides={"seed": seed, "net.norm": norm},
                 **how,
             )
-    plan.save(experiment(scale), range(5), 2, folder)
+    plan.save(experiment(scale), 2, folder)
     return folder
 
 
@@ -268,7 +268,7 @@ def test_runs_of_one_arm_that_another_table_shows_have_no_table_of_their_own(tmp
     folder = fill(tmp_path / "a")
     made = experiment()
     norm = {"baseline": made.arms["baseline"], "tanh": Arm("tanh", load_config(DIGITS), {})}
-    plan.save(dataclasses.replace(made, name="tanh", arms=norm, claims={}), range(5), 2, folder)
+    plan.save(dataclasses.replace(made, name="tanh", arms=norm, claims={}), 2, folder)
 
     def shown() -> list[tuple[str, str]]:
         found = json.loads(run(capsys, folder, "--format=json"))
@@ -429,7 +429,7 @@ def test_factors_of_epochs(tmp_path, capsys):
             overrides = {"seed": seed, "net.norm": norm, "epochs": 8.0}
             leave(tmp_path / f"{name}-{seed}", [0.5] * 8, train=train, overrides=overrides)
     metric = f"{comparison.EPOCHS_TO}0.25"
-    plan.save(experiment(effect=6.0, metric=metric), range(5), 2, tmp_path)
+    plan.save(experiment(effect=6.0, metric=metric), 2, tmp_path)
     record = tmp_path / "sweeps/lrn-small.json"
     planned = json.loads(record.read_text().replace('"epochs": 2.0', '"epochs": 8.0'))
     del planned["crc32"]

@@ -209,7 +209,7 @@ def test_runs_below_a_folder_that_is_named_like_that_of_plans(tmp_path):
     leave(tmp_path / "sweeps/lrn/a-0", [0.5])
     arms = {"a": Arm("a", load_config(DIGITS), {})}
     for name in ("config", "evaluation"):  # as the files of a run and an evaluation
-        plan.save(Experiment(name, "", "", arms, {}, 1), [0], 1, tmp_path / "sweeps/lrn")
+        plan.save(Experiment(name, "", "", arms, {}, 1), 1, tmp_path / "sweeps/lrn")
         assert (tmp_path / "sweeps/lrn/sweeps" / f"{name}.json").exists()
     found = results.read([tmp_path])
     assert [one.name for one in found.results] == ["a-0"]
@@ -290,7 +290,7 @@ def test_plans_of_one_experiment_with_different_settings_are_both_kept(tmp_path)
         for norm in norms:
             config = load_config(DIGITS, {"epochs": epochs, "net.norm": norm == "1"})
             arms[norm] = Arm(norm, config, {})
-        plan.save(Experiment("lrn", "small", "LRN.", arms, {}, 3), range(3), 1, tmp_path / folder)
+        plan.save(Experiment("lrn", "small", "LRN.", arms, {}, 3), 1, tmp_path / folder)
 
     def shown(folders: str) -> list[tuple[float, int]]:
         found = results.experiments([tmp_path / name for name in folders])

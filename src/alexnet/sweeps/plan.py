@@ -214,11 +214,11 @@ def check_workdir(workdir: Path) -> None:
         raise UserError(f"holds {what}, not a sweep: choose another folder", f"workdir={workdir}")
 
 
-def save(experiment: Experiment, seeds: Sequence[int], cores: int, workdir: Path) -> None:
+def save(experiment: Experiment, cores: int, workdir: Path) -> None:
     """Records a plan in `<workdir>/sweeps`."""
     folder = workdir / RECORDS
     folder.mkdir(parents=True, exist_ok=True)
-    found = {"cores": cores, "seeds_run": list(seeds), "experiment": experiment.to_json()}
+    found = {"cores": cores, "experiment": experiment.to_json()}
     name = "-".join(filter(None, (experiment.name, experiment.scale)))
     files.write_json(files.sealed(found), folder / f"{name}.json")
 
