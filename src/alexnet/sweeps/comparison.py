@@ -156,13 +156,12 @@ def placed(
             made.append((experiment, runs))
             used |= _ids(runs)
     rest = [result for result in found if id(result) not in used]
-    if not any(not result.failure for result in rest):
+    counted = [result for result in rest if not result.failure]
+    if not counted:
         return made
-    last, groups = _grouped([result for result in rest if not result.failure])
-    for result in rest:
-        for group in groups.values():
-            if result.failure and _same(group[0], result):
-                group.append(result)
+    last, groups = _grouped(counted)
+    for group in groups.values():
+        group += [result for result in rest if result.failure and _same(group[0], result)]
     return [*made, (last, groups)]
 
 
@@ -174,14 +173,7 @@ def _table(
         raise UserError(f"no such arm{nearest(first, placed)}", f"baseline={first}")
     order = [first, *(name for name in placed if name != first)]
     runs = {name: _by_seed([one for one in placed[name] if not one.failure]) for name in order}
-    failed = {
-        name: {
-            one.seed: one.failure
-            for one in sorted(placed[name], key=lambda one: one.seed)
-            if one.failure and one.seed not in runs[name]
-        }
-        for name in order
-    }
+    failed = {name: _failures(placed[name], runs[name]) for name in order}
     begun = {
         name: [seed for seed, result in seeds.items() if not result.finished]
         for name, seeds in runs.items()
@@ -203,15 +195,14 @@ def _table(
             claim = None  # it is about a difference from the experiment's own baseline
         if not runs[name] and not failed[name]:
             continue
-        same = arm.config.data.name == base_dataset
-        against = None
-        if name in of_last:
-            pass
-        elif claim is not None and claim.target is not None:
+        same, against = arm.config.data.name == base_dataset, None
+        if claim is not None and claim.target is not None:
             reached = [value for value in values[name].values() if value is not None]
             against = _estimate([value - claim.target for value in reached])
         elif name != first and same and first not in of_last:
             against = _paired(values[name], values[first], experiment.metric != ERROR)
+        if name in of_last:
+            against = None
         verdict = _verdict(experiment, against, claim)
         row = Row(name, arm.overrides, values[name], against, claim, verdict, len(failed[name]))
         if begun[name] or (begun[first] and not row.has_target):
@@ -235,6 +226,12 @@ def _table(
         if name != first or seed in paired
     ]
     return Table(experiment, dataset, rows, arm_notes, _run_notes(compared))
+
+
+def _failures(runs: Sequence[Result], others: Mapping[int, Result]) -> dict[int, str]:
+    """By seed, why runs failed; a seed among the `others` is left out, as it did not fail again."""
+    found = {run.seed: run.failure for run in runs if run.failure and run.seed not in others}
+    return dict(sorted(found.items()))
 
 
 def _by_seed(runs: Sequence[Result]) -> dict[int, Result]:
