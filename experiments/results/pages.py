@@ -187,7 +187,8 @@ def main(argv: list[str]) -> None:
 def pages() -> dict[Path, str]:
     """The text that each page should have."""
     planned = experiment.named([str(HERE)])
-    tables = comparison.tables(results.read([RESULTS]).results, planned)
+    found = results.read([RESULTS])
+    tables = comparison.tables(found.results + found.failed, planned)
     cells = {"/".join(row): claimed(*row, planned, tables) for row in ROWS if len(row) == 2}
     lines = cells | {row[0]: row for row in ROWS if len(row) == 4}
     front = {
@@ -252,7 +253,8 @@ def told(table: Table, row: Row) -> str:
     runs = f"{table.dataset}, `{table.experiment.scale}`, n = {len(row.values)}"
     said = f"{runs}: {formats.value_of(row)}"
     if row.claim.target is None:
-        partners = {seed: first.values[seed] for seed in row.values if seed in first.values}
+        known = [seed for seed, value in row.values.items() if value is not None]
+        partners = {seed: first.values[seed] for seed in known if seed in first.values}
         base = dataclasses.replace(first, values=partners or first.values)
         said += f", {first.arm} {formats.value_of(base)}" if first.arm != row.arm else ""
     if row.against is not None:

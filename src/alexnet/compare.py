@@ -8,14 +8,16 @@ DIR is the workdir of a sweep or a run, or a folder of runs or result files. An 
 arms: configs that differ in a few settings. A run belongs to the arm that has its config, whatever
 the run is called. The experiments are those recorded by the sweeps in DIR, or those named with
 --experiment. By default, errors are those of the last checkpoint: on CIFAR-10 the best one was
-chosen on the test set, which serves as the validation set.
+chosen on the test set, which serves as the validation set. A run that failed is in no number; a
+note under its arm's table names it.
 
 A pair is a run of the arm and one of the baseline with the same seed. A verdict rests on the 95%
 interval of the mean difference in the pairs. It is "supported" if the interval lies on the claim's
 side of 0, "contradicted" if it does not and excludes the claimed effect, else "cannot tell". It is
 always "cannot tell" with fewer than 5 pairs, or with too few to show the claimed effect. A claimed
 error, such as 26%, is "contradicted" if the interval of the runs' mean lies above it, "supported"
-if not, and "cannot tell" with fewer than 5 runs, or with too few to show 1 point.
+if not, and "cannot tell" with fewer than 5 runs, or with too few to show 1 point. With --baseline,
+only claimed errors get verdicts: the other claims are about the experiment's own baseline.
 """
 
 import sys
@@ -54,20 +56,23 @@ def main(argv: Sequence[str]) -> None:
     found = results.read(paths)
     named = options["experiment"]
     planned = experiment.named(named.split(",")) if named else results.experiments(paths)
-    tables = comparison.tables(found.results, planned, options["metric"], options["baseline"])
+    every = found.results + found.failed
+    tables = comparison.tables(every, planned, options["metric"], options["baseline"])
     print(FORMATS[options["format"]](tables, options["metric"]))
-    if found.unfinished:
-        names = ", ".join(found.unfinished[:3]) + ", ..." * (len(found.unfinished) > 3)
-        print(f"left out, as they have not finished: {names}", file=sys.stderr)
+    failed = [one.name for one in found.failed]
+    for names, why in ((found.unfinished, "have not finished"), (failed, "failed")):
+        if names:
+            some = ", ".join(names[:3]) + ", ..." * (len(names) > 3)
+            print(f"left out, as they {why}: {some}", file=sys.stderr)
     if options["collect"]:
         collect(found, planned, path("collect", options["collect"]))
 
 
 def collect(found: results.Found, planned: Sequence[experiment.Experiment], target: Path) -> None:
     """Writes results and their experiments to a folder that can be committed."""
-    written = results.collect(found.results, target)
+    written = results.collect(found.results + found.failed, target)
     for one in planned:
-        plan.save(one, range(one.seeds), 0, target)
+        plan.save(one, 0, target)
     print(f"{len(written)} results in {target}", file=sys.stderr)
 
 

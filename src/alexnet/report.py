@@ -57,14 +57,20 @@ def main(argv: Sequence[str]) -> None:
     from alexnet.sweeps import plan, results  # these import JAX, which the checks above do not need
     from alexnet.workdir import checkpoint
 
-    # In a sweep, `DIR/*` includes the folder of its plans. A folder of runs may have the same name.
-    plans = [one for one in dirs if one.name == plan.RECORDS and not results.workdirs(one)]
-    dirs = [folder for folder in dirs if folder not in plans] or dirs
-    workdirs = [run for folder in dirs for run in runs_in(folder)]
+    # In a sweep, `DIR/*` includes its plans, evaluations and jobs.
+    beside = [
+        one
+        for one in dirs
+        if one.exists() and (one.parent / plan.RECORDS).is_dir() and not results.workdirs(one)
+    ]
+    of_runs = [one for one in dirs if one not in beside] or dirs
+    workdirs = list(dict.fromkeys(run for folder in of_runs for run in runs_in(folder)))
+    if options["parts"] == "all" and len(workdirs) == 1:
+        wanted = [part for part in wanted if part != "ablation"]
     which = checkpoint.which(options["checkpoint"])
     data_dir = options["data_dir"]
     overrides = {"data.data_dir": str(path("data_dir", data_dir))} if data_dir else {}
-    report(dirs, list(dict.fromkeys(workdirs)), output, wanted, which, overrides)
+    report(dirs, workdirs, output, wanted, which, overrides)
 
 
 def report(
@@ -77,7 +83,7 @@ def report(
 ) -> None:
     """Writes the page with the `wanted` parts on `workdirs`, the runs in `dirs`."""
     from alexnet.reports import ablation, about, page
-    from alexnet.reports.part import made
+    from alexnet.reports.part import Part, made
     from alexnet.reports.subject import Subject
 
     subjects = [Subject(workdir, which, overrides) for workdir in workdirs]
@@ -89,7 +95,9 @@ def report(
         labels = arms if len(arms) > len({*arms.values()}) else named
         curves = [(labels.get(one.workdir, named[one.workdir]), one) for one in subjects]
         together.append(made("Curves", functools.partial(about.curve_part, curves)))
-    if "ablation" in wanted and len(workdirs) > 1:
+    if "ablation" in wanted and len(workdirs) == 1:
+        together.append(Part("Ablation", missing="one run: nothing to compare"))
+    elif "ablation" in wanted:
         together.append(made("Ablation", functools.partial(ablation.part, dirs)))
     alone = {path if path in named else first_in(path, [*arms, *workdirs]) for path in dirs}
     runs = [
@@ -120,9 +128,9 @@ def runs_in(path: Path) -> list[Path]:
     return found
 
 
-def first_in(folder: Path, workdirs: Sequence[Path]) -> Path:
-    """The first of `workdirs` that is in `folder`."""
-    return next(workdir for workdir in workdirs if folder in workdir.parents)
+def first_in(folder: Path, workdirs: Sequence[Path]) -> Path | None:
+    """The first of `workdirs` that is in `folder`; None if none is."""
+    return next((workdir for workdir in workdirs if folder in workdir.parents), None)
 
 
 def names(dirs: Sequence[Path]) -> list[str]:

@@ -45,6 +45,7 @@ OPTIONS = {
     "retry": ("false", "true, or just --retry: run failed runs again"),
 }
 BARE = ("slurm", "dry_run", "retry")  # may be written without a value
+SWITCHES = ("--dry_run", "--retry")  # take no other value
 
 
 def main(argv: Sequence[str]) -> None:
@@ -71,8 +72,8 @@ def main(argv: Sequence[str]) -> None:
             running.check()
             if dry:
                 return
-            for found, seeds in planned:
-                plan.save(found, seeds, cores, workdir)
+            for found, _ in planned:
+                plan.save(found, cores, workdir)
             if options["slurm"]:
                 submit(jobs, workdir, cores, options["slurm"])
             else:
@@ -117,14 +118,20 @@ def read(argv: Sequence[str]) -> tuple[list[str], dict[str, str], dict[str, list
     files: list[str] = []
     plain: list[str] = []
     texts: dict[str, list[str]] = {}
-    for argument in argv:
+    for before, argument in zip(["", *argv], argv, strict=False):
         name, equals, text = argument.removeprefix("--config.").partition("=")
-        if argument.startswith("--config.") and equals:
+        if argument.startswith("--config.") and not equals:
+            raise UserError(f"{argument}: write {argument}=value, without a space")
+        if argument.startswith("--config."):
             texts.setdefault(name, []).append(text)
-        elif not argument.startswith("-") and not plain:
-            files.append(argument)
-        else:
+        elif argument == "--slurm=":
+            raise UserError("--slurm= is empty: write --slurm=PARTITION, or just --slurm")
+        elif argument.startswith("-"):
             plain.append(f"{argument}=true" if argument.removeprefix("--") in BARE else argument)
+        elif before.startswith("-") and "=" not in before and before not in SWITCHES:
+            plain.append(argument)  # a value after a space, as `cli.values` will say
+        else:
+            files.append(argument)
     options = cli.values(plain, OPTIONS)
     for name in ("dry_run", "retry"):
         if options[name] not in ("true", "false"):
@@ -223,6 +230,11 @@ def described(
         lines.append(f"{found.source}: {found.title}" if found.source else found.title)
         lines += aligned([(f"  {arm.name}", said(arm.overrides)) for arm in found.arms.values()], 2)
         lines.append(f"  seeds {', '.join(map(str, seeds))}")
+        lines += [
+            f"  {arm.name}: needs {needed} seeds, has {len(seeds)}"
+            for arm in found.arms.values()
+            if (needed := max(arm.of.values(), default=0)) > len(seeds)
+        ]
     states = [job.state for job in jobs]
     counts = [
         f"{states.count(state)} {words}"

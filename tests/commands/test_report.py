@@ -184,6 +184,41 @@ def test_the_plans_of_a_sweep_are_no_run(tmp_path):
         report.main([str(plans), f"--output={output}"])
 
 
+def test_a_sweep_has_more_folders_than_those_of_runs(tmp_path):
+    """`DIR/*` names them all; evaluations are in the table."""
+    sweep = tmp_path / "sweep"
+    for name in ("sweeps", "slurm", "ten-0", "failed-0"):
+        (sweep / name).mkdir(parents=True)
+    for name, norm in (("a-0", True), ("b-0", False)):
+        leave(sweep / name, [0.5], overrides={"net.norm": norm})
+    (sweep / "failed-0/failure.txt").write_text("no memory\n")
+    errors = {"loss": 1.0, "top1_error": 0.25, "top5_error": 0.1, "count": 100, "commit": None}
+    found = {"views": "ten_crop", "of": ["a-0"]} | errors
+    (sweep / "ten-0/evaluation.json").write_text(json.dumps(found))
+    output = tmp_path / "page.html"
+    everything = [str(path) for path in sorted(sweep.iterdir())]
+    report.main([*everything, f"--output={output}", "--parts=ablation,config"])
+    page = output.read_text()
+    assert titles(page) == {"Ablation", "Config"}
+    assert left_out(page) == {}
+    assert "views=" in page
+    assert page.count("<details open>") == 2
+    with pytest.raises(UserError, match="c-0 holds no run"):
+        report.main([*everything, f"{sweep}/c-0", f"--output={output}"])
+    with pytest.raises(UserError, match="slurm holds no run"):
+        report.main([f"{sweep}/slurm", f"{sweep}/ten-0", f"--output={output}"])
+
+
+def test_one_run_is_compared_with_nothing(tmp_path, capsys):
+    one = leave(tmp_path / "a-0", [0.5])
+    for parts, missing in (("ablation", {"Ablation": "one run: nothing to compare"}), ("all", {})):
+        output = tmp_path / f"{parts}.html"
+        report.main([str(one), str(one), f"--output={output}", f"--parts={parts}"])
+        found = left_out(output.read_text())
+        assert {name: found[name] for name in found if name == "Ablation"} == missing
+    assert "left out: Ablation: one run: nothing to compare" in capsys.readouterr().err
+
+
 def test_runs_that_do_not_compare_have_all_else(tmp_path):
     """Runs on different datasets, and one whose log is damaged."""
     one = leave(tmp_path / "a-0", [0.5, 0.4])

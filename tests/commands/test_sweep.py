@@ -62,6 +62,10 @@ def file(tmp_path, data_dir) -> str:
         (["FILE", "--seeds=..2"], "--seeds=..2: expected the first and the last"),
         (["FILE", "--jobs=two"], "--jobs=two: expected"),
         (["FILE", "--retry=perhaps"], "--retry=perhaps: write true or false"),
+        (["FILE", "--slurm="], "--slurm= is empty: write --slurm=PARTITION, or just --slurm"),
+        (["FILE", "--slurm", "gpu"], "stray argument 'gpu': write --name=value, without a space"),
+        (["--jobs", "2", "FILE"], "--jobs: write --jobs=value, without a space"),
+        (["FILE", "--config.epochs", "3"], "--config.epochs: write --config.epochs=value, without"),
         (["FILE", "--job=2"], "--job: no such option; did you mean 'jobs'"),
         (["--config=CONFIG", "--config.net.remove=conv9", "--config.net.remove="], "conv9"),
         (["--config=CONFIG", "--config.epochs=1", "--config.epochs=1"], "a value is given twice"),
@@ -91,6 +95,19 @@ def test_help_beside_a_config_lists_the_options(capsys):
 def test_a_folder_that_holds_other_things_is_left_alone(file, tmp_path):
     with pytest.raises(UserError, match=r"holds other things .'mine.py'., not a sweep"):
         sweep.main([file, f"--workdir={tmp_path}"])
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--workdir=x", "a.py", "b.py"],
+        ["a.py", "--dry_run", "b.py", "--workdir=x"],
+        ["--retry", "a.py", "--config.epochs=1", "b.py", "--workdir=x"],
+    ],
+)
+def test_experiments_stand_before_or_after_options(argv):
+    files, options, _ = sweep.read(argv)
+    assert (files, options["workdir"]) == (["a.py", "b.py"], "x")
 
 
 # --- What it would do, and what it hands to SLURM -------------------------------------------------
@@ -255,6 +272,18 @@ def test_a_dry_run_does_nothing(tmp_path, capsys):
     sweep.main([write(tmp_path, '{"a": {}}'), f"--workdir={tmp_path}/out", "--dry_run"])
     assert "2 new" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("fake")
+def test_an_average_that_needs_more_seeds_says_so(tmp_path, capsys):
+    arms = '{"a": {}, "b": {"seed": 9}, "mean": {"evaluate": {"of": {"a": 2, "b": 3}}}}'
+    argv = [write(tmp_path, arms), f"--workdir={tmp_path}/out", "--dry_run"]
+    sweep.main(argv)
+    assert "\n  mean: needs 3 seeds, has 2\n4 runs in" in capsys.readouterr().out
+    sweep.main([*argv, "--seeds=3"])
+    said = capsys.readouterr().out
+    assert "mean: needs" not in said
+    assert "\n6 runs and 1 evaluation in" in said
 
 
 @pytest.mark.usefixtures("fake")

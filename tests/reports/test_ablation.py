@@ -1,6 +1,7 @@
 """The page on an ablation has the numbers of `alexnet compare`, in tables and in figures."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +91,7 @@ def test_a_sweep_has_its_arms_claims_and_verdicts(tmp_path):
     from alexnet.sweeps import experiment, plan
 
     planned = experiment.load(f"{ROOT}/experiments/lrn.py:small")
-    plan.save(planned, range(5), 0, tmp_path)
+    plan.save(planned, 0, tmp_path)
     for seed in range(5):
         for name, norm, error in (("baseline", True, 0.3), ("no_lrn", False, 0.32)):
             leave(
@@ -110,6 +111,42 @@ def test_a_sweep_has_its_arms_claims_and_verdicts(tmp_path):
     assert [*labels.values()] == ["baseline"] * 5 + ["net.norm=False"] * 5
 
 
+def test_an_arm_with_a_run_that_trains_on_has_no_verdict(tmp_path):
+    from alexnet.sweeps import experiment, plan
+
+    planned = experiment.load(f"{ROOT}/experiments/lrn.py:small")
+    claims = planned.claims | {"baseline": experiment.Claim("published", target=35.0)}
+    plan.save(dataclasses.replace(planned, claims=claims), 0, tmp_path)
+
+    def train(name: str, seed: int, epochs: int) -> Path:
+        error = (
+            0.3 + 0.02 * (name == "no_lrn") + 0.001 * (seed * (3 if name == "no_lrn" else 2) % 5)
+        )
+        overrides = {"seed": seed, "net.norm": name == "baseline", "epochs": 8.0}
+        errors = [error] * epochs
+        return leave(tmp_path / f"{name}-{seed}", errors, file=POCKET, overrides=overrides)
+
+    for seed in range(5):
+        train("baseline", seed, 8)
+        train("no_lrn", seed, 8)
+
+    def verdicts() -> tuple[dict[str, str], str]:
+        made = ablation.part([tmp_path])
+        return {row[0]: row[-1] for row in made.tables[0].rows}, made.text
+
+    assert verdicts()[0] == {"baseline": "supported", "no_lrn": "supported"}
+    for name, expected in (
+        ("no_lrn", {"baseline": "supported", "no_lrn": ""}),
+        ("baseline", {"baseline": "", "no_lrn": ""}),
+    ):
+        begun = [train(name, seed, 1) for seed in (6, 7)]
+        found, text = verdicts()
+        assert found == expected
+        assert f"Note: {name} with seeds 6, 7 has not finished: no verdict." in text
+        for folder in begun:
+            shutil.rmtree(folder)
+
+
 @pytest.mark.parametrize(
     ("metric", "target", "title"),
     [
@@ -123,7 +160,7 @@ def test_a_title_says_what_the_differences_are_from(tmp_path, drawn, metric, tar
 
     planned = experiment.load(f"{ROOT}/experiments/lrn.py:small")
     claims = {"no_lrn": experiment.Claim("LRN", target=target)}
-    plan.save(dataclasses.replace(planned, claims=claims, metric=metric), range(2), 0, tmp_path)
+    plan.save(dataclasses.replace(planned, claims=claims, metric=metric), 0, tmp_path)
     for name, norm in (("baseline", True), ("no_lrn", False)):
         leave(
             tmp_path / f"{name}-0",
@@ -155,7 +192,12 @@ def test_a_race_is_compared_in_epochs_by_factors(tmp_path, drawn, monkeypatch):
     ]
     arms = {run.name: experiment.Arm(run.name, record.saved_config(run), {}) for run in runs}
     race = experiment.Experiment("race", "", "A race", arms, {}, 1, f"{experiment.EPOCHS_TO}0.25")
-    monkeypatch.setattr(results, "experiments", lambda paths: [race])
+    goals = [race, dataclasses.replace(race, metric=f"{experiment.EPOCHS_TO}0.4")]
+    monkeypatch.setattr(results, "experiments", lambda paths: goals)
+    text = ablation.part(runs).text
+    assert all(f"epochs: to a training error of {goal};" in text for goal in (0.25, 0.4))
+    drawn.clear()
+    goals.pop()
     made = ablation.part(runs)
     assert [shown.title for shown in made.figures] == [
         "Epochs of all runs, and their means",

@@ -19,6 +19,7 @@ from alexnet.errors import UserError
 from alexnet.sweeps import comparison, formats, plan, results, statistics
 from alexnet.sweeps.experiment import Arm, Claim, Experiment
 from alexnet.training.setup import load_config
+from alexnet.workdir import migrations
 
 BASE = [0.30, 0.32, 0.31, 0.29, 0.33]
 WORSE = [0.32, 0.335, 0.33, 0.312, 0.347]
@@ -42,7 +43,7 @@ def fill(folder, base=BASE, worse=WORSE, scale: str = "small", **how):
                 overrides={"seed": seed, "net.norm": norm},
                 **how,
             )
-    plan.save(experiment(scale), range(5), 2, folder)
+    plan.save(experiment(scale), 2, folder)
     return folder
 
 
@@ -107,6 +108,33 @@ def test_the_last_checkpoint_counts_unless_the_best_is_asked_for(tmp_path, capsy
     assert row(folder, "--metric=best", capsys=capsys)["mean"] == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("baseline", ["", "ten"])
+def test_an_evaluation_of_the_last_checkpoint_is_not_compared_with_the_best(tmp_path, baseline):
+    found = results.read([fill(tmp_path / "a")]).results
+    evaluations = [
+        dataclasses.replace(one, name="ten", views="ten_crop", of=[one.name], best=one.last)
+        for one in found
+        if one.name.startswith("baseline")
+    ]
+    made = experiment()
+    ten = Arm("ten", made.arms["baseline"].config, {}, "ten_crop", {"baseline": 1})
+    claims = made.claims | {"ten": Claim("ten crops", effect=-1.0)}
+    made = dataclasses.replace(made, arms={**made.arms, "ten": ten}, claims=claims)
+
+    def shown(metric: str) -> tuple[set[str], list[str]]:
+        [table] = comparison.tables([*found, *evaluations], [made], metric, baseline)
+        assert len(table.rows) == 3
+        return {row.arm for row in table.rows if row.against or row.verdict}, table.notes
+
+    everything = {"baseline", "no_lrn", "ten"}
+    assert shown("last") == (everything - {baseline or "baseline"}, [])
+    note = "ten: evaluations are of the last checkpoint: not compared"
+    assert shown("best") == (set() if baseline else {"no_lrn"}, [note])
+    made = dataclasses.replace(made, claims={"ten": Claim("ten crops", target=30.0)})
+    assert "ten" in shown("last")[0]
+    assert "ten" not in shown("best")[0]
+
+
 def test_another_baseline_reverses_the_sign(tmp_path, capsys):
     folder = fill(tmp_path / "a")
     usual = row(folder, capsys=capsys)
@@ -117,11 +145,89 @@ def test_another_baseline_reverses_the_sign(tmp_path, capsys):
         compare.main([str(folder), "--baseline=no_lnr"])
 
 
+def test_with_another_baseline_only_claimed_errors_are_judged(tmp_path):
+    """LRN is said to help by 1.4 points over the baseline, not over any other arm."""
+    found = results.read([fill(tmp_path / "a")]).results
+    made = experiment()
+    third = [dataclasses.replace(one, config={**one.config, "epochs": 9.0}) for one in found[:5]]
+    arms = {**made.arms, "third": Arm("third", load_config(DIGITS, {"epochs": 9.0}), {})}
+    claims = {**made.claims, "baseline": Claim("a published error", target=40.0)}
+    made = dataclasses.replace(made, arms=arms, claims=claims)
+    for baseline, verdicts in (
+        ("", {"baseline": "cannot tell", "no_lrn": "supported", "third": ""}),
+        ("third", {"baseline": "cannot tell", "no_lrn": "", "third": ""}),
+    ):
+        [table] = comparison.tables([*found, *third], [made], baseline=baseline)
+        assert {row.arm: row.verdict for row in table.rows} == verdicts
+    assert {row.arm for row in table.rows if row.claim} == {"baseline"}
+    assert formats.chance([table]) == ""
+
+
 def test_seeds_without_a_partner_are_left_out_of_the_pairs_and_named(tmp_path, capsys):
     folder = fill(tmp_path / "a", base=BASE[:3])
     text = run(capsys, folder)
-    assert "no_lrn has seed 3, 4, baseline does not: left out of the pairs" in text
+    assert "no_lrn has seeds 3, 4, baseline does not: left out of the pairs" in text
     assert row(folder, capsys=capsys)["pairs"] == 3
+
+
+def test_an_arm_that_is_compared_with_a_claimed_error_needs_no_partner(tmp_path):
+    found = results.read([fill(tmp_path / "a", base=BASE[:3])]).results
+    made = dataclasses.replace(experiment(), claims={"no_lrn": Claim("LRN", target=32.0)})
+    [table] = comparison.tables(found, [made])
+    assert table.notes == []
+    other = load_config(DIGITS, {"epochs": 2.0, "net.norm": False, "data.name": "cifar10"})
+    arms = {**made.arms, "no_lrn": Arm("no_lrn", other, {})}
+    moved = [
+        dataclasses.replace(one, config={**one.config, "data.name": "cifar10"})
+        if one.name.startswith("no_lrn")
+        else one
+        for one in found
+    ]
+    [table] = comparison.tables(moved, [dataclasses.replace(made, arms=arms)])
+    assert table.rows[1].against is not None
+    assert table.notes == []
+
+
+def test_runs_that_failed_are_named_beside_those_that_did_not(tmp_path, capsys):
+    """Else the verdict would rest on the survivors, and nothing would say so."""
+    folder = fill(tmp_path / "a")
+    off = {"net.norm": False, "epochs": 2.0}
+    for seed, reason in ((7, "training diverged"), (5, "training diverged"), (6, "no memory")):
+        run_ = leave(folder / f"no_lrn-{seed}", [0.5], overrides=off | {"seed": seed})
+        (run_ / plan.FAILURE).write_text(f"{reason}\n")
+    leave(folder / "again/no_lrn-6", [0.01, 0.3], overrides=off | {"seed": 6})  # and this did not
+    kept = tmp_path / "kept"
+    shown = run(capsys, folder, f"--collect={kept}")
+    note = "  note: no_lrn with seeds 5, 7 failed: training diverged: left out\n"
+    assert note in shown
+    assert "no memory" not in shown
+    assert "no_lrn with seeds 5, 7 failed" in run(capsys, folder, "--format=markdown")
+    found = row(folder, capsys=capsys)
+    assert (found["n"], found["failed"], found["pairs"]) == (6, 2, 5)
+    assert note in run(capsys, kept)
+
+
+def test_an_arm_of_which_all_runs_failed_has_a_row(tmp_path, capsys):
+    folder = fill(tmp_path / "a", worse=[])
+    overrides = {"net.norm": False, "epochs": 2.0}
+    failed = leave(folder / "no_lrn-0", [0.5], overrides=overrides)
+    (failed / plan.FAILURE).write_text("no memory\n")
+    found = row(folder, capsys=capsys)
+    assert (found["arm"], found["n"], found["failed"], found["mean"]) == ("no_lrn", 0, 1, None)
+    assert "note: no_lrn with seed 0 failed: no memory: left out" in run(capsys, folder)
+
+
+def test_failed_runs_without_an_experiment_are_with_those_of_their_config(tmp_path, capsys):
+    leave(tmp_path / "a-0", [0.5, 0.5])
+    for seed, dataset in ((1, "digits"), (2, "cifar10")):
+        overrides = {"seed": seed, "data.name": dataset, "epochs": 2.0}
+        failed = leave(tmp_path / f"a-{seed}", [0.5], overrides=overrides)
+        (failed / plan.FAILURE).write_text("no memory\n")
+    compare.main([str(tmp_path)])
+    said = capsys.readouterr()
+    assert "note: a with seed 1 failed: no memory: left out" in said.out
+    assert "seed 2" not in said.out
+    assert said.err == "left out, as they failed: a-1, a-2\n"
 
 
 def test_it_is_readable_in_80_columns(tmp_path, capsys):
@@ -162,7 +268,7 @@ def test_runs_of_one_arm_that_another_table_shows_have_no_table_of_their_own(tmp
     folder = fill(tmp_path / "a")
     made = experiment()
     norm = {"baseline": made.arms["baseline"], "tanh": Arm("tanh", load_config(DIGITS), {})}
-    plan.save(dataclasses.replace(made, name="tanh", arms=norm, claims={}), range(5), 2, folder)
+    plan.save(dataclasses.replace(made, name="tanh", arms=norm, claims={}), 2, folder)
 
     def shown() -> list[tuple[str, str]]:
         found = json.loads(run(capsys, folder, "--format=json"))
@@ -191,6 +297,45 @@ def test_different_images_under_one_name_are_not_compared(tmp_path):
     folder = fill(tmp_path / "a", contents={"validation": "x"})
     (folder / "no_lrn-0/dataset/info.json").write_text('{"contents": {"validation": "y"}}')
     with pytest.raises(UserError, match="baseline-0 and no_lrn-0 saw different validation"):
+        compare.main([str(folder)])
+
+
+def test_different_images_in_folders_of_one_name_are_not_compared(tmp_path):
+    for seed, place in enumerate("xy"):
+        overrides = {"seed": seed, "data.name": f"folder:/{place}/photos"}
+        leave(tmp_path / f"a-{seed}", [0.5], overrides=overrides, contents={"train": place})
+    with pytest.raises(UserError, match="a-0 and a-1 saw different train images of folder:photos"):
+        compare.main([str(tmp_path)])
+    for info in tmp_path.glob("a-*/dataset/info.json"):
+        info.write_text('{"contents": {"train": "z"}}')
+    compare.main([str(tmp_path)])
+
+
+def test_the_plan_of_an_earlier_version_still_has_its_runs(tmp_path, capsys):
+    """Plans once had no version; their settings and those of the runs were fewer."""
+    folder = fill(tmp_path / "a")
+    before = run(capsys, folder)
+
+    def without(config: dict, **more) -> dict:
+        kept = {key: config[key] for key in config if key not in ("fetch", "steps_per_dispatch")}
+        return kept | more
+
+    [record] = (folder / "sweeps").glob("*.json")
+    planned = json.loads(record.read_text())
+    for arm in planned["experiment"]["arms"]:
+        assert arm["config"].pop("version") == migrations.VERSION
+        arm["config"] = without(arm["config"])
+    del planned["crc32"]
+    record.write_text(json.dumps(planned))
+    for path in folder.glob("*/config.json"):
+        config = without(json.loads(path.read_text()), version=6)
+        del config["sha256"]
+        path.write_text(json.dumps(config))
+    assert run(capsys, folder) == before
+    later = json.loads(record.read_text())
+    later["experiment"]["arms"][0]["config"]["version"] = migrations.VERSION + 1
+    record.write_text(json.dumps(later))
+    with pytest.raises(UserError, match=r"lrn-small.json was written by a later version"):
         compare.main([str(folder)])
 
 
@@ -239,6 +384,13 @@ def test_runs_without_an_experiment_are_grouped_by_their_settings(tmp_path, caps
     ]
 
 
+def test_a_name_without_a_seed_is_shown_whole(tmp_path, capsys):
+    leave(tmp_path / "wide-net", [0.5])
+    leave(tmp_path / "wide-net-7", [0.5], overrides={"net.norm": False})
+    found = json.loads(run(capsys, tmp_path, "--format=json"))
+    assert [line["arm"] for line in found] == ["wide-net", "wide-net'"]
+
+
 def test_averages_are_told_apart_by_the_runs_that_they_are_of(tmp_path, capsys):
     for name, seed, norm in (("a-0", 0, True), ("a-1", 1, True), ("b-0", 0, False)):
         leave(tmp_path / name, [0.5], overrides={"seed": seed, "net.norm": norm})
@@ -251,6 +403,24 @@ def test_averages_are_told_apart_by_the_runs_that_they_are_of(tmp_path, capsys):
     assert {line["arm"]: line["n"] for line in found} == {"a": 2, "b": 1, "aa": 2, "ab": 1}
 
 
+def test_averages_that_share_nets_are_named(tmp_path):
+    """As two sweeps with the seeds 0 to 2 and 1 to 3 make."""
+    leave(tmp_path / "a-0", [0.5])
+    [one] = results.read([tmp_path]).results
+
+    def notes(*groups: tuple[int, ...]) -> list[str]:
+        averages = [
+            dataclasses.replace(one, seed=group[0], views="centre", of=[f"a-{n}" for n in group])
+            for group in groups
+        ]
+        [table] = comparison.tables(averages, [])
+        return table.notes
+
+    assert notes((0, 1, 2), (3, 4, 5)) == []
+    [note] = notes((0, 1, 2), (1, 2, 3))
+    assert note == "averages of a share a-1, a-2: they are not independent"
+
+
 def test_factors_of_epochs(tmp_path, capsys):
     """Figure 1's kind of claim: arms differ by a factor, whose logarithm has the interval."""
     for seed, (fast, slow) in enumerate([(1, 4), (1, 3), (2, 6), (1, 4), (2, 8)]):
@@ -259,7 +429,7 @@ def test_factors_of_epochs(tmp_path, capsys):
             overrides = {"seed": seed, "net.norm": norm, "epochs": 8.0}
             leave(tmp_path / f"{name}-{seed}", [0.5] * 8, train=train, overrides=overrides)
     metric = f"{comparison.EPOCHS_TO}0.25"
-    plan.save(experiment(effect=6.0, metric=metric), range(5), 2, tmp_path)
+    plan.save(experiment(effect=6.0, metric=metric), 2, tmp_path)
     record = tmp_path / "sweeps/lrn-small.json"
     planned = json.loads(record.read_text().replace('"epochs": 2.0', '"epochs": 8.0'))
     del planned["crc32"]

@@ -70,7 +70,10 @@ def test_arms_of_one_name_in_a_shared_workdir_are_the_same():
 
 
 def test_a_file_is_loaded_with_overrides_for_all_arms(tmp_path):
-    found = experiment.load(simple(tmp_path), {"epochs": "3", "schedule.rate": "0.02"})
+    texts = {"epochs": "3", "schedule.rate": "0.02", "data.data_dir": "/data"}
+    found = experiment.load(simple(tmp_path), texts)
+    assert found.source == "mine.py:digits, epochs=3, schedule.rate=0.02"
+    assert experiment.load(simple(tmp_path)).source == "mine.py:digits"
     assert (found.name, found.scale, found.title) == ("mine", "digits", "Mine.")
     assert list(found.arms) == ["baseline", "tanh"]
     assert found.baseline == "baseline"
@@ -108,6 +111,8 @@ def test_an_experiment_survives_json(tmp_path):
         ('{"a": {}, "b": {"init_from": "arm:c"}}', "init_from: 'c' is not an earlier arm"),
         ('{"a": {}, "b": {"evaluate": {"of": {"c": 1}}}}', "'c' is not an earlier arm that trains"),
         ('{"a": {}, "b": {"evaluate": {"views": "ten_crop"}}}', '"of" names no arm'),
+        ('{"a": {}, "b": {"evaluate": {}}}', '"of" names no arm'),
+        ('{"a": {}, "b": {"evaluate": None}}', '"evaluate" is None, not a dict'),
         ('{"a": {}, "b": {"evaluate": {"of": {"a": 1}, "views": "tencrop"}}}', "views='tencrop'"),
         ('{"a": {}, "b": {"evaluate": {"of": {"a": 1}}, "seed": 1}}', r"it has \['seed'\]"),
         ("{}", "an experiment needs a dict ARMS"),
@@ -136,6 +141,62 @@ def test_a_folder_names_all_of_its_experiments_but_demonstrations(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="empty holds no experiments"):
         experiment.named([str(tmp_path / "empty")])
+
+
+def claiming(folder, claim: str, metric: str = "top1_error", seeds: object = 2) -> str:
+    return write(
+        folder,
+        f'ARMS = {{"a": {{}}, "b": {{}}}}\nCLAIMS = {{"b": {claim}}}\nMETRIC = {metric!r}\n'
+        f'SCALES = {{"small": {{{CONFIG}, "seeds": {seeds}}}}}\n',
+    )
+
+
+RACE = "epochs to a training error of 0.25"
+
+
+@pytest.mark.parametrize(
+    ("claim", "metric", "message"),
+    [
+        ({"claim": 1}, "top1_error", "claim, paper, log: expected texts"),
+        ({"claim": "x", "paper": 1.4}, "top1_error", "claim, paper, log: expected texts"),
+        ({"claim": "x", "effect": "1.4"}, "top1_error", "effect: expected a number"),
+        ({"claim": "x", "effect": True}, "top1_error", "effect: expected a number"),
+        ({"claim": "x", "effect": 0}, RACE, "effect: expected a number, and for epochs above 0"),
+        ({"claim": "x", "effect": -2.0}, RACE, "effect: expected a number"),
+        ({"claim": "x", "direction": "up"}, "top1_error", "direction: expected 1, 0 or -1"),
+        ({"claim": "x", "direction": 2}, "top1_error", "direction: expected 1, 0 or -1"),
+        ({"claim": "x", "target": "26%"}, "top1_error", "target: expected an error in per cent"),
+        ({"claim": "x", "target": 26.0}, RACE, "target: expected an error in per cent"),
+        ({"paper": "x"}, "top1_error", "it needs claim, and may have paper"),
+    ],
+    ids=str,
+)
+def test_a_claim_that_cannot_be_judged_is_refused_before_the_first_run(
+    tmp_path, claim, metric, message
+):
+    with pytest.raises(UserError, match=f"claim 'b'.*{message}"):
+        experiment.load(claiming(tmp_path, repr(claim), metric))
+
+
+@pytest.mark.parametrize(
+    ("claim", "metric"),
+    [
+        ({"claim": "x", "effect": -2, "direction": -1}, "top1_error"),
+        ({"claim": "x", "effect": 0.5}, RACE),
+        ({"claim": "x", "target": 26}, "top1_error"),
+        ({"claim": "x"}, RACE),
+    ],
+    ids=str,
+)
+def test_claims_that_can_be_judged(tmp_path, claim, metric):
+    found = experiment.load(claiming(tmp_path, repr(claim), metric))
+    assert found.claims["b"] == experiment.Claim(**claim)
+
+
+@pytest.mark.parametrize("seeds", [0, -1])
+def test_a_scale_without_seeds_is_refused(tmp_path, seeds):
+    with pytest.raises(UserError, match=f"seeds is {seeds}: expected at least 1"):
+        experiment.load(claiming(tmp_path, '{"claim": "x"}', seeds=seeds))
 
 
 def test_a_claim_about_no_arm_is_refused(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from alexnet.sweeps import formats
 from alexnet.sweeps.comparison import Table
-from alexnet.sweeps.experiment import Claim, Experiment
+from alexnet.sweeps.experiment import EPOCHS_TO, ERROR, Claim, Experiment
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,16 @@ def test_a_demonstration_says_that_it_judges_nothing(scale, more):
     experiment = Experiment("lrn", scale, "LRN.", {}, {}, 5, source=f"lrn.py:{scale}")
     titled = formats._titled(Table(experiment, "CIFAR-10", [], [], []))
     assert titled == [f"lrn.py:{scale}, CIFAR-10: LRN.", *more]
+
+
+def test_each_goal_has_its_own_legend():
+    metrics = [ERROR, f"{EPOCHS_TO}0.4", ERROR, f"{EPOCHS_TO}0.25"]
+    tables = [Table(Experiment("", "", "", {}, {}, 1, one), "", [], [], []) for one in metrics]
+    for made in (formats.text(tables, "best"), formats.markdown(tables, "best")):
+        words = " ".join(made.split())
+        assert words.count("error: top-1 in per cent, of the best checkpoint;") == 1
+        assert words.count("epochs: to a training error of 0.4;") == 1
+        assert words.count("epochs: to a training error of 0.25;") == 1
 
 
 @pytest.mark.parametrize(("direction", "text"), [(1, "above"), (-1, "below"), (0, "-")])

@@ -87,6 +87,24 @@ def test_results_get_into_their_row(tmp_path, monkeypatch):
     assert "*뒷받침됨*" in cells[1]
 
 
+def test_the_baseline_is_over_the_pairs_that_reached_the_goal(tmp_path, monkeypatch):
+    steps = {"optimizer.weight_decay": 0.0, "optimizer.layer_decay": (), "schedule.milestones": ()}
+    for name, seed, when in (("relu", 0, 2), ("tanh", 0, 8), ("relu", 1, 9), ("tanh", 1, 99)):
+        epochs = 15 if name == "relu" else 45
+        overrides = {"seed": seed, "net.activation": name, "schedule.rate": 0.004, **steps}
+        leave(
+            tmp_path / f"{name}-{seed}",
+            [0.5] * epochs,
+            train=[0.9 if epoch < when else 0.2 for epoch in range(1, epochs + 1)],
+            file=f"{ROOT}/configs/cifar10.py:19pct",
+            overrides=overrides,
+        )
+    monkeypatch.setitem(SCRIPT["pages"].__globals__, "RESULTS", tmp_path)
+    text = SCRIPT["pages"]()[HERE / "README.md"]
+    [row] = [line for line in text.splitlines() if "(relu_tanh.py) |" in line]
+    assert "n = 2: 8.00, relu 2.00; factor 4.00" in row
+
+
 def test_a_search_for_a_rate_is_named_but_is_no_result(tmp_path, monkeypatch):
     leave(
         tmp_path / "slow",

@@ -87,6 +87,8 @@ def test_states_of_a_run(tmp_path, item):
     assert plan.state(item, tmp_path) == "begun"
     (folder / "failure.txt").write_text("the loss is no number\n")
     assert plan.state(item, tmp_path) == "failed"
+    (folder / "provenance.json").write_text(json.dumps(made))  # it was resumed by hand
+    assert plan.state(item, tmp_path) == "done"
 
 
 def test_a_run_with_an_epoch_to_go_has_begun(tmp_path, item):
@@ -149,9 +151,9 @@ def test_folders_that_hold_other_things_are_refused(tmp_path, item):
 
 
 def test_a_plan_is_read_again(tmp_path):
-    plan.save(experiment(a={}), [0, 1], 2, tmp_path)
+    plan.save(experiment(a={}), 2, tmp_path)
     [found] = plan.saved(tmp_path)
-    assert (found["cores"], found["seeds_run"], found["experiment"].name) == (2, [0, 1], "mine")
+    assert (found["cores"], found["experiment"].name) == (2, "mine")
     plan.check_workdir(tmp_path)
     kept = tmp_path / "sweeps/mine-small.json"
     wrong = json.loads(kept.read_text()) | {"cores": "two"}
@@ -164,7 +166,7 @@ def test_a_plan_is_read_again(tmp_path):
 
 def test_the_cores_that_a_sweep_began_with_stay(tmp_path):
     assert sweep.agreed_cores("3", tmp_path, 1) == 3
-    plan.save(experiment(a={}), [0], 7, tmp_path)
+    plan.save(experiment(a={}), 7, tmp_path)
     assert sweep.agreed_cores("", tmp_path, 1) == 7
     with pytest.raises(UserError, match=r"cores=3: the runs in .* use 7,"):
         sweep.agreed_cores("3", tmp_path, 1)

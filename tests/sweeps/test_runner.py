@@ -51,6 +51,10 @@ def test_gpus_are_dealt_out(monkeypatch, tmp_path):
     assert runner.gpu_shares(1, tmp_path / "none") == [{}]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     assert runner.gpu_shares(2, tmp_path) == [{"CUDA_VISIBLE_DEVICES": gpus} for gpus in "35"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # none
+    assert runner.gpu_shares(2, tmp_path) == [shared] * 2
+    assert runner.gpu_shares(1, tmp_path) == [{}]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "true")  # the user's choice
     assert runner.gpu_shares(5, tmp_path) == [{"XLA_PYTHON_CLIENT_PREALLOCATE": "true"}] * 5
 

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from support.runs import DIGITS
 
-from alexnet.errors import UserError
+from alexnet.errors import Interrupted, UserError
 from alexnet.sweeps import plan, worker
 from alexnet.training.programs import Programs
 from alexnet.training.setup import load_config
+from alexnet.workdir.claim import claim
 
 
 @pytest.fixture
@@ -63,6 +64,16 @@ def test_a_run_that_fails_leaves_its_reason(
     assert worker.answer(request(tmp_path), Programs()) == {"error": line}
     assert (tmp_path / plan.FAILURE).read_text() == f"{line}\n"
     assert capsys.readouterr().err.startswith(said)
+
+
+def test_a_run_that_another_process_trains_has_not_failed(tmp_path, trained, monkeypatch):
+    def busy(config, folder, programs):
+        with claim(folder, config), claim(folder, config):
+            pass
+
+    monkeypatch.setattr(worker, "train_and_evaluate", busy)
+    assert "another run is using" in worker.answer(request(tmp_path), Programs())["error"]
+    assert not (tmp_path / plan.FAILURE).exists()
 
 
 def test_an_average_is_over_the_nets_probabilities(tmp_path, trained, monkeypatch):
@@ -114,6 +125,22 @@ class Input:
         yield '{"folder": "a-1"}\n'
         if self._answered:
             assert self._answered.wait(20)
+
+
+def test_a_run_that_was_stopped_leaves_no_traceback(monkeypatch):
+    def stop(*_):
+        raise Interrupted(signal.SIGTERM)
+
+    monkeypatch.setattr(worker, "answer", stop)
+    monkeypatch.setattr(worker.runtime, "cache_compilations", lambda: None)
+    monkeypatch.setattr(worker.provenance, "commit", lambda: None)
+    monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(os, "kill", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["worker"])
+    monkeypatch.setattr(sys, "stdin", ["{}\n"])
+    with pytest.raises(SystemExit) as end:
+        worker.main()
+    assert end.value.code == 128 + signal.SIGTERM
 
 
 @pytest.mark.parametrize("patient", [True, False])

@@ -29,14 +29,14 @@ def arms(workdirs: Sequence[Path]) -> dict[Path, str]:
 
 def part(paths: Sequence[Path]) -> Part:
     """The tables and their figures."""
-    found = results.read(paths, begun=True).results
-    tables = comparison.tables(found, results.experiments(paths))
+    found = results.read(paths, begun=True)
+    tables = comparison.tables(found.results + found.failed, results.experiments(paths))
     shown = []
     for number, table in enumerate(tables):
         which = f"_{number + 1}" if number else ""
         title = table.experiment.title if len(tables) > 1 else ""
         shown += _figures(table, which, f"{title} " if title else "")
-    text = [formats.about(table, "last") for table in {t.ratio: t for t in tables}.values()]
+    text = formats.legends(tables, "last")
     text += [f"Note: {note}." for table in tables for note in table.notes]
     text += [line] if (line := formats.chance(tables)) else []
     return Part("Ablation", "\n".join(text), shown, [_shape(table) for table in tables])

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from alexnet import config as configs
 from alexnet.errors import UserError, nearest
-from alexnet.sweeps import results, statistics
+from alexnet.sweeps import plan, results, statistics
 from alexnet.sweeps.experiment import EPOCHS_TO, ERROR, Arm, Claim, Experiment
 from alexnet.sweeps.results import Result
 from alexnet.sweeps.statistics import CANNOT_TELL, Estimate
@@ -29,6 +29,7 @@ class Row:
         against: the difference from the arm's target if it has one, else from the baseline, in
             points or, for epochs, as the logarithm of a factor; None without any.
         verdict: "" if there is nothing to judge.
+        failed: how many of its runs failed; they have no values.
     """
 
     arm: str
@@ -37,6 +38,7 @@ class Row:
     against: Estimate | None
     claim: Claim | None
     verdict: str
+    failed: int = 0
 
     @property
     def known(self) -> list[float]:
@@ -64,7 +66,8 @@ class Table:
     """The arms of an experiment that have runs, the baseline first.
 
     Attributes:
-        arm_notes: which arms lack values, partners or the baseline's images.
+        arm_notes: which arms lack values, partners or the baseline's images, or have runs that
+            failed or have not finished.
         run_notes: in what the runs differ that arms do not name: commits, devices, cores; a run of
             the baseline counts if it has a partner.
     """
@@ -108,8 +111,12 @@ def tables(
     If only one arm of an experiment has runs, and another table shows them, it gets no table.
 
     Args:
-        metric: the errors of the "last" checkpoint or of the "best".
-        baseline: the arm to compare with, in place of the experiments' own.
+        found: finished runs; runs that failed are noted; an arm with a run that has only begun gets
+            no verdict.
+        metric: the errors of the "last" checkpoint or of the "best", with which no evaluation is
+            compared.
+        baseline: the arm to compare with, in place of the experiments' own; claims about
+            differences are then left out.
 
     Raises:
         UserError: if there is no such baseline; if runs on one dataset saw different images; if two
@@ -134,6 +141,8 @@ def placed(
 ) -> list[tuple[Experiment, dict[str, list[Result]]]]:
     """Each experiment with runs, and its runs by arm; the other runs form one more experiment.
 
+    Failed runs make no arm of that last experiment, but are among those of the same config.
+
     Raises:
         UserError: if these other runs use different datasets.
     """
@@ -147,7 +156,13 @@ def placed(
             made.append((experiment, runs))
             used |= _ids(runs)
     rest = [result for result in found if id(result) not in used]
-    return [*made, _grouped(rest)] if rest else made
+    counted = [result for result in rest if not result.failure]
+    if not counted:
+        return made
+    last, groups = _grouped(counted)
+    for group in groups.values():
+        group += [result for result in rest if result.failure and _same(group[0], result)]
+    return [*made, (last, groups)]
 
 
 def _table(
@@ -157,32 +172,52 @@ def _table(
     if first not in placed:
         raise UserError(f"no such arm{nearest(first, placed)}", f"baseline={first}")
     order = [first, *(name for name in placed if name != first)]
-    runs = {name: _by_seed(placed[name]) for name in order}
+    runs = {name: _by_seed([one for one in placed[name] if not one.failure]) for name in order}
+    failed = {name: _failures(placed[name], runs[name]) for name in order}
+    begun = {
+        name: [seed for seed, result in seeds.items() if not result.finished]
+        for name, seeds in runs.items()
+    }
     base_dataset = experiment.arms[first].config.data.name
     values = {
         name: {seed: _value(result, experiment.metric, metric) for seed, result in seeds.items()}
         for name, seeds in runs.items()
     }
+    of_last = [
+        name
+        for name, seeds in runs.items()
+        if metric == "best" and any(result.views for result in seeds.values())
+    ]
     rows, elsewhere = [], []
     for name in order:
         arm, claim = experiment.arms[name], experiment.claims.get(name)
-        if not runs[name]:
+        if claim is not None and claim.target is None and first != experiment.baseline:
+            claim = None  # it is about a difference from the experiment's own baseline
+        if not runs[name] and not failed[name]:
             continue
-        same = arm.config.data.name == base_dataset
-        against = None
+        same, against = arm.config.data.name == base_dataset, None
         if claim is not None and claim.target is not None:
             reached = [value for value in values[name].values() if value is not None]
             against = _estimate([value - claim.target for value in reached])
-        elif name != first and same:
+        elif name != first and same and first not in of_last:
             against = _paired(values[name], values[first], experiment.metric != ERROR)
+        if name in of_last:
+            against = None
         verdict = _verdict(experiment, against, claim)
-        rows.append(Row(name, arm.overrides, values[name], against, claim, verdict))
-        if not same:
+        row = Row(name, arm.overrides, values[name], against, claim, verdict, len(failed[name]))
+        if begun[name] or (begun[first] and not row.has_target):
+            row = dataclasses.replace(row, verdict="")
+        rows.append(row)
+        if not same and not row.has_target:
             elsewhere.append(name)
-    used = [result for seeds in runs.values() for result in seeds.values()]
-    _check_images(used, experiment)
-    dataset = base_dataset.partition(":")[0] if ":" in base_dataset else base_dataset
-    arm_notes = _arm_notes(values, first, elsewhere, experiment.metric)
+    _check_images(runs, experiment)
+    dataset = base_dataset.partition(":")[0]
+    unpaired = [row.arm for row in rows if row.has_target]
+    arm_notes = _arm_notes(values, first, elsewhere, unpaired, experiment.metric)
+    arm_notes += [*_lost_notes(begun, failed), *_shared_notes(runs)]
+    if of_last:
+        names = _listed(of_last)
+        arm_notes.append(f"{names}: evaluations are of the last checkpoint: not compared")
     paired = {seed for name in order[1:] for seed in runs[name]} or runs[first].keys()
     compared = [
         result
@@ -191,6 +226,12 @@ def _table(
         if name != first or seed in paired
     ]
     return Table(experiment, dataset, rows, arm_notes, _run_notes(compared))
+
+
+def _failures(runs: Sequence[Result], others: Mapping[int, Result]) -> dict[int, str]:
+    """By seed, why runs failed; a seed among the `others` is left out, as it did not fail again."""
+    found = {run.seed: run.failure for run in runs if run.failure and run.seed not in others}
+    return dict(sorted(found.items()))
 
 
 def _by_seed(runs: Sequence[Result]) -> dict[int, Result]:
@@ -256,26 +297,58 @@ def _arm_notes(
     values: Mapping[str, Mapping[int, float | None]],
     first: str,
     elsewhere: Sequence[str],
+    unpaired: Sequence[str],
     metric: str,
 ) -> list[str]:
-    """What a reader should know: of arms trained on other images, without values or partners."""
+    """What a reader should know: of arms trained on other images, without values or partners.
+
+    Args:
+        unpaired: the arms that are compared with a claimed error, and so need no partners.
+    """
     notes = [f"{name} and {first} saw different images: not compared" for name in elsewhere]
     goal = metric.removeprefix("epochs to ")
     other = "" if metric == ERROR else f" or never reached {goal}"
     never, alone = defaultdict(list), defaultdict(list)
     for name, seeds in values.items():
-        never[_listed([seed for seed, value in seeds.items() if value is None])].append(name)
-        partners = seeds if name in elsewhere else values[first]
-        alone[_listed([seed for seed in seeds if seed not in partners])].append(name)
-    for listed, names in never.items():
-        if listed:
-            notes.append(f"{', '.join(names)} with seed {listed} diverged{other}")
-    for listed, names in alone.items():
-        if listed:
+        never[tuple(seed for seed, value in seeds.items() if value is None)].append(name)
+        partners = seeds if name in (*elsewhere, *unpaired) else values[first]
+        alone[tuple(seed for seed in seeds if seed not in partners)].append(name)
+    for missing, names in never.items():
+        if missing:
+            notes.append(f"{', '.join(names)} with {_seeds(missing)} diverged{other}")
+    for missing, names in alone.items():
+        if missing:
             have = "has" if len(names) == 1 else "have"
             notes.append(
-                f"{', '.join(names)} {have} seed {listed}, {first} does not: left out of the pairs"
+                f"{', '.join(names)} {have} {_seeds(missing)}, {first} does not: left out of the "
+                "pairs"
             )
+    return notes
+
+
+def _lost_notes(
+    begun: Mapping[str, Sequence[int]], failed: Mapping[str, Mapping[int, str]]
+) -> list[str]:
+    """A note for each arm with runs that have only begun or that failed."""
+    notes = [
+        f"{name} with {_seeds(seeds)} has not finished: no verdict"
+        for name, seeds in begun.items()
+        if seeds
+    ]
+    for name, reasons in failed.items():
+        for reason in dict.fromkeys(reasons.values()):
+            seeds = [seed for seed, why in reasons.items() if why == reason]
+            notes.append(f"{name} with {_seeds(seeds)} failed: {reason}: left out")
+    return notes
+
+
+def _shared_notes(runs: Mapping[str, Mapping[int, Result]]) -> list[str]:
+    """A note for each arm of averages that are not independent, as sweeps of other seeds make."""
+    notes = []
+    for name, seeds in runs.items():
+        members = Counter(member for result in seeds.values() for member in result.of)
+        if shared := [member for member, count in members.items() if count > 1]:
+            notes.append(f"averages of {name} share {_listed(shared)}: they are not independent")
     return notes
 
 
@@ -297,18 +370,20 @@ def _run_notes(used: Sequence[Result]) -> list[str]:
     return notes
 
 
-def _check_images(used: Sequence[Result], experiment: Experiment) -> None:
+def _check_images(runs: Mapping[str, Mapping[int, Result]], experiment: Experiment) -> None:
     """Raises UserError if runs on one dataset saw different images."""
     seen: dict[Any, tuple[str, str]] = {}
-    for result in used:
-        for split, digest in result.dataset["contents"].items():
-            key = result.config["data.name"], result.config["data.image_size"], split
-            other, name = seen.setdefault(key, (digest, result.name))
-            if other != digest:
-                raise UserError(
-                    f"{name} and {result.name} saw different {split} images of {key[0]}: compare "
-                    "them separately"
-                )
+    for arm, seeds in runs.items():
+        data = experiment.arms[arm].config.data
+        for result in seeds.values():
+            for split, digest in result.dataset["contents"].items():
+                key = data.name, data.image_size, split
+                other, name = seen.setdefault(key, (digest, result.name))
+                if other != digest:
+                    raise UserError(
+                        f"{name} and {result.name} saw different {split} images of {data.name}: "
+                        "compare them separately"
+                    )
 
 
 # --- Runs that belong to no experiment ------------------------------------------------------------
@@ -319,7 +394,7 @@ def _grouped(found: Sequence[Result]) -> tuple[Experiment, dict[str, list[Result
 
     The first arm is the one that differs from the others in the fewest settings.
     """
-    datasets = Counter(result.config["data.name"] for result in found)
+    datasets = Counter(results.dataset(result.config["data.name"]) for result in found)
     if len(datasets) > 1:
         each = ", ".join(f"{name} ({count})" for name, count in datasets.items())
         raise UserError(f"runs of different datasets, {each}: compare them separately")
@@ -331,7 +406,7 @@ def _grouped(found: Sequence[Result]) -> tuple[Experiment, dict[str, list[Result
                 break
         else:
             groups.append([result])
-    settings = [_settings(group[0]) for group in groups]
+    settings = [results.settings(group[0]) for group in groups]
     far = [sum(_distance(one, other) for other in settings) for one in settings]
     order = sorted(range(len(groups)), key=lambda place: (far[place], groups[place][0].name))
     middle, arms, placed = settings[order[0]], {}, {}
@@ -341,10 +416,10 @@ def _grouped(found: Sequence[Result]) -> tuple[Experiment, dict[str, list[Result
             for key in {**middle, **settings[place]}
             if settings[place].get(key) != middle.get(key)
         }
-        name = groups[place][0].name.rpartition("-")[0] or groups[place][0].name
+        name = plan.arm_of(groups[place][0].name)
         while name in arms:
             name += "'"
-        config = configs.nested(groups[place][0].config)
+        config = configs.nested({**groups[place][0].config, "data.name": next(iter(datasets))})
         arms[name] = Arm(name, ConfigDict(config), overrides)
         placed[name] = groups[place]
     title = f"{len(found)} run" + "s" * (len(found) != 1)
@@ -352,13 +427,7 @@ def _grouped(found: Sequence[Result]) -> tuple[Experiment, dict[str, list[Result
 
 
 def _same(one: Result, other: Result) -> bool:
-    return _settings(one) == _settings(other)
-
-
-def _settings(result: Result) -> dict[str, Any]:
-    found = results.essence(result.config)
-    members = Counter(name.rpartition("-")[0] for name in result.of)
-    return found | ({"views": result.views, "of": dict(members)} if result.views else {})
+    return results.settings(one) == results.settings(other)
 
 
 def _distance(one: Mapping[str, Any], other: Mapping[str, Any]) -> int:
@@ -367,6 +436,10 @@ def _distance(one: Mapping[str, Any], other: Mapping[str, Any]) -> int:
 
 def _short(commit: str) -> str:
     return commit[:7] + "+" * commit.endswith("+") if commit != "unknown" else commit
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' * (len(seeds) > 1)} {_listed(seeds)}"
 
 
 def _listed(values: Sequence[Any]) -> str:

@@ -24,8 +24,9 @@ from ml_collections import ConfigDict
 from alexnet import cli
 from alexnet import config as configs
 from alexnet.data.augment import VIEWS
-from alexnet.errors import UserError, choice, local_path, nearest
+from alexnet.errors import UserError, choice, is_number, local_path, nearest
 from alexnet.training.setup import KINDS
+from alexnet.workdir import record
 
 FROM_ARM = "arm:"  # init_from the run of another arm
 ERROR = "top1_error"  # the metric of most experiments
@@ -37,6 +38,9 @@ SCALE = (  # keys of a scale, all but "metric": (name, type, the type in words)
     ("claims", Mapping, "a dict"),
     ("overrides", Mapping, "a dict"),
 )
+# Settings in which a run may differ from its plan: where images are, and what changes results by
+# rounding at most.
+ELSEWHERE = ("data.data_dir", "checkpoint_every", "log_every", "mesh.", "kernels")
 DEMONSTRATION = "digits"  # the scale that gets no verdicts
 
 
@@ -90,7 +94,7 @@ class Experiment:
         arms: by name, the baseline first.
         seeds: how many are planned.
         metric: `top1_error`, or "epochs to a training error of 0.25".
-        source: the file and scale; "" for a sweep that has no file.
+        source: the file and scale, and the command line's settings; "" for a sweep without a file.
     """
 
     name: str
@@ -118,7 +122,7 @@ class Experiment:
         found["arms"] = [
             {
                 **{field.name: getattr(arm, field.name) for field in dataclasses.fields(arm)},
-                "config": arm.config.to_dict(),
+                "config": record.versioned(arm.config),
                 "overrides": dict(arm.overrides),
                 "of": dict(arm.of),
             }
@@ -127,9 +131,11 @@ class Experiment:
         return found
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> "Experiment":
-        """The experiment that `to_json` wrote."""
-        arms = [Arm(**{**arm, "config": ConfigDict(arm["config"])}) for arm in found["arms"]]
+    def from_json(cls, found: Mapping[str, Any], where: str = "a plan") -> "Experiment":
+        """The experiment that `to_json` of this or an earlier version wrote to the file `where`."""
+        arms = [
+            Arm(**{**arm, "config": record.current(arm["config"], where)}) for arm in found["arms"]
+        ]
         claims = {name: Claim(**claim) for name, claim in found["claims"].items()}
         return cls(**{**found, "arms": {arm.name: arm for arm in arms}, "claims": claims})
 
@@ -188,6 +194,8 @@ def load(file_and_scale: str, overrides: Mapping[str, str] | None = None) -> Exp
             arms[str(name)] = _arm(str(name), changes, arms, file, settings, overrides or {})
         except UserError as error:
             raise UserError(f"{file}:{scale}, arm {name!r}: {error}") from None
+    if settings["seeds"] < 1:
+        raise UserError(f"{file}:{scale}: seeds is {settings['seeds']}: expected at least 1")
     claims = settings["claims"]
     for name in claims:
         if name not in arms:
@@ -195,15 +203,20 @@ def load(file_and_scale: str, overrides: Mapping[str, str] | None = None) -> Exp
     metric = settings.get("metric", found.get("METRIC", ERROR))
     if metric != ERROR and not re.fullmatch(EPOCHS_TO + r"0?\.\d+", str(metric)):
         raise UserError(f"{file}: METRIC is {metric!r}, not {ERROR!r} or '{EPOCHS_TO}0.25'")
+    changes = [
+        f"{key}={text}" for key, text in (overrides or {}).items() if not key.startswith(ELSEWHERE)
+    ]
     return Experiment(
         name=file.stem,
         scale=scale,
         title=(found["__doc__"] or "").partition("\n")[0],
         arms=arms,
-        claims={name: _claim(claim, f"{file}: claim {name!r}") for name, claim in claims.items()},
+        claims={
+            name: _claim(claim, metric, f"{file}: claim {name!r}") for name, claim in claims.items()
+        },
         seeds=settings["seeds"],
         metric=metric,
-        source=f"{file.name}:{scale}",
+        source=", ".join([f"{file.name}:{scale}", *changes]),
     )
 
 
@@ -224,14 +237,26 @@ def _dict(value: Any, called: str) -> dict[str, Any]:
     return dict(value)
 
 
-def _claim(value: Any, called: str) -> Claim:
+def _claim(value: Any, metric: str, called: str) -> Claim:
     try:
-        return Claim(**_dict(value, called))
+        found = Claim(**_dict(value, called))
     except TypeError:
         needed, *others = (field.name for field in dataclasses.fields(Claim))
         raise UserError(
             f"{called} has {', '.join(value)}; it needs {needed}, and may have {', '.join(others)}"
         ) from None
+    effect, target, epochs = found.effect, found.target, metric != ERROR
+    words = all(isinstance(one, str) for one in (found.claim, found.paper, found.log))
+    known = effect is None or (is_number(effect) and (effect > 0 or not epochs))
+    for name, good, needs in (
+        ("claim, paper, log", words, "texts"),
+        ("effect", known, "a number, and for epochs above 0"),
+        ("direction", found.direction in (1, 0, -1), "1, 0 or -1"),
+        ("target", target is None or (is_number(target) and not epochs), "an error in per cent"),
+    ):
+        if not good:
+            raise UserError(f"{called}: {name}: expected {needs}")
+    return found
 
 
 def _arm(
@@ -242,8 +267,9 @@ def _arm(
     settings: Mapping[str, Any],
     texts: Mapping[str, str],
 ) -> Arm:
-    if evaluated := changes.pop("evaluate", None):
-        return _evaluation(name, _dict(evaluated, '"evaluate"'), changes, earlier)
+    if "evaluate" in changes:
+        evaluated = _dict(changes.pop("evaluate"), '"evaluate"')
+        return _evaluation(name, evaluated, changes, earlier)
     config = configs.load(str(file.parent / changes.pop("config", settings["config"])), KINDS)
     origin = str(changes.get("init_from", ""))
     starts_from = origin.removeprefix(FROM_ARM) if origin.startswith(FROM_ARM) else ""

@@ -7,13 +7,12 @@ import math
 import os
 import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
-from alexnet.errors import choice
+from alexnet.errors import choice, local_path
 from alexnet.sweeps import comparison, results, statistics
 from alexnet.sweeps.comparison import Row, Table
-from alexnet.sweeps.experiment import named
+from alexnet.sweeps.experiment import ERROR, named
 from alexnet.text import aligned
 
 WIDTH = 80
@@ -39,11 +38,11 @@ def compare_results(
     """A row for each arm that has runs, as `alexnet compare` prints them: plain values.
 
     `pandas.DataFrame(compare_results("runs/lrn"))` has the columns experiment, scale, dataset,
-    metric, checkpoint, arm, differs (the arm's overrides), n, mean, std (errors in per cent or
-    epochs), pairs (runs if there is a target), difference (from the target, else the baseline,
-    in points; for epochs, the logarithm of the factor), low, high (its 95% interval), smallest (the
-    smallest effect that the pairs could show), claimed, target (a claimed error), paper, log and
-    verdict. Unknown values are None.
+    metric, checkpoint, arm, differs (the arm's overrides), n, failed (how many runs failed, which
+    are not among the n), mean, std (errors in per cent or epochs), pairs (runs if there is a
+    target), difference (from the target, else the baseline, in points; for epochs, the logarithm of
+    the factor), low, high (its 95% interval), smallest (the smallest effect that the pairs could
+    show), claimed, target (a claimed error), paper, log and verdict. Unknown values are None.
 
     Args:
         directory: a folder of sweeps, runs or results.
@@ -51,16 +50,17 @@ def compare_results(
             "experiments/lrn.py:small", or a folder of them; by default those recorded by the sweeps
             in the directory.
         metric: the errors of the last checkpoint, or of the best.
-        baseline: the arm to compare with; "" is the experiment's first.
+        baseline: the arm to compare with; "" is the experiment's first, and with any other, only
+            claimed errors get verdicts.
 
     Raises:
         UserError: if there is no finished run, no such experiment, or as `comparison.tables` does.
     """
     choice("metric", metric, ("last", "best"))
-    paths = [Path(directory).expanduser()]
-    found = results.read(paths).results
+    paths = [local_path("directory", os.fspath(directory))]
+    found = results.read(paths)
     planned = named(experiments) or results.experiments(paths)
-    return rows(comparison.tables(found, planned, metric, baseline), metric)
+    return rows(comparison.tables(found.results + found.failed, planned, metric, baseline), metric)
 
 
 def text(tables: Sequence[Table], metric: str) -> str:
@@ -74,8 +74,7 @@ def text(tables: Sequence[Table], metric: str) -> str:
         parts[-1] += "".join(
             f"\n{line}" for note in table.notes for line in _wrapped(f"  note: {note}")
         )
-    kinds = {table.ratio: table for table in tables}
-    parts += ["\n".join(_wrapped(about(table, metric))) for table in kinds.values()]
+    parts += ["\n".join(_wrapped(legend)) for legend in legends(tables, metric)]
     if line := chance(tables):
         parts.append("\n".join(_wrapped(line)))
     return "\n\n".join(parts)
@@ -91,9 +90,7 @@ def markdown(tables: Sequence[Table], metric: str) -> str:
         parts.append(
             "\n".join([*lines, *map(_line, rows), *(f"\nNote: {n}." for n in table.notes)])
         )
-    kinds = {table.ratio: table for table in tables}
-    parts += [about(table, metric) for table in kinds.values()]
-    return "\n\n".join([*parts, chance(tables)]).strip()
+    return "\n\n".join([*parts, *legends(tables, metric), chance(tables)]).strip()
 
 
 def rows(tables: Sequence[Table], metric: str) -> list[dict[str, Any]]:
@@ -113,6 +110,7 @@ def rows(tables: Sequence[Table], metric: str) -> list[dict[str, Any]]:
                     "arm": row.arm,
                     "differs": said(row),
                     "n": len(row.values),
+                    "failed": row.failed,
                     "mean": row.mean,
                     "std": row.std,
                     "pairs": against.n,
@@ -144,10 +142,13 @@ def as_json(tables: Sequence[Table], metric: str) -> str:
     return json.dumps(rows(tables, metric), indent=2)
 
 
-def about(table: Table, metric: str) -> str:
-    """What the columns mean."""
-    what = table.experiment.metric.removeprefix("epochs ")
-    return ABOUT[table.ratio].format(metric=metric, what=what)
+def legends(tables: Sequence[Table], metric: str) -> list[str]:
+    """What the columns mean, once for each metric of the tables."""
+    metrics = dict.fromkeys(table.experiment.metric for table in tables)
+    return [
+        ABOUT[one != ERROR].format(metric=metric, what=one.removeprefix("epochs "))
+        for one in metrics
+    ]
 
 
 def chance(tables: Sequence[Table]) -> str:

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from alexnet import cli, files
 from alexnet import config as configs
 from alexnet.errors import UserError, one_line
-from alexnet.sweeps.experiment import Arm, Experiment
+from alexnet.sweeps.experiment import ELSEWHERE, Arm, Experiment
 from alexnet.training.setup import KINDS
 from alexnet.workdir import log, record
 
@@ -22,9 +22,6 @@ RECORDS = "sweeps"  # the folder in a sweep's workdir that holds its plan
 FAILURE = "failure.txt"  # why a run failed, in a line
 OUTPUT = "output.txt"  # what a run printed
 EVALUATION = "evaluation.json"
-# Settings in which a run may differ from its plan: where images are, and what changes results by
-# rounding at most.
-ELSEWHERE = ("data.data_dir", "checkpoint_every", "log_every", "mesh.", "kernels")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +92,11 @@ def run_name(arm: str, seed: int) -> str:
     return f"{folder(arm)}-{seed}"
 
 
+def arm_of(run: str) -> str:
+    """The arm's part of a run's folder, without the seed; see `folder`."""
+    return re.sub(r"-\d+$", "", run)
+
+
 def folder(arm: str) -> str:
     """An arm's name without characters that a path should not have."""
     return re.sub(r"[^\w.,=+-]", "_", arm)
@@ -163,9 +165,9 @@ def state(item: Item, workdir: Path) -> State:
                 f"{folder} holds a run with config.{key}={old!r}, not {new!r}: choose another "
                 "workdir, or delete that folder"
             )
-    if (folder / FAILURE).exists():
-        return "failed"
-    return "done" if _ended_well(folder) and finished(folder, item.config.epochs) else "begun"
+    if _ended_well(folder) and finished(folder, item.config.epochs):
+        return "done"
+    return "failed" if (folder / FAILURE).exists() else "begun"
 
 
 def finished(folder: Path, epochs: float) -> bool:
@@ -212,11 +214,11 @@ def check_workdir(workdir: Path) -> None:
         raise UserError(f"holds {what}, not a sweep: choose another folder", f"workdir={workdir}")
 
 
-def save(experiment: Experiment, seeds: Sequence[int], cores: int, workdir: Path) -> None:
+def save(experiment: Experiment, cores: int, workdir: Path) -> None:
     """Records a plan in `<workdir>/sweeps`."""
     folder = workdir / RECORDS
     folder.mkdir(parents=True, exist_ok=True)
-    found = {"cores": cores, "seeds_run": list(seeds), "experiment": experiment.to_json()}
+    found = {"cores": cores, "experiment": experiment.to_json()}
     name = "-".join(filter(None, (experiment.name, experiment.scale)))
     files.write_json(files.sealed(found), folder / f"{name}.json")
 
@@ -228,7 +230,8 @@ def saved(workdir: Path) -> list[dict[str, Any]]:
         try:
             one = files.read_sealed(path, "delete it")
             files.check_types(one, {"cores": int, "experiment": dict}, str(path), "delete it")
-            found.append(one | {"experiment": Experiment.from_json(one["experiment"])})
+            experiment = Experiment.from_json(one["experiment"], str(path))
+            found.append(one | {"experiment": experiment})
         except UserError:
             raise
         except (ValueError, LookupError, TypeError, AttributeError) as error:

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import os
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,11 +20,13 @@ from alexnet import config as configs
 from alexnet import files
 from alexnet.errors import UserError, local_path, one_line
 from alexnet.sweeps import plan
-from alexnet.sweeps.experiment import FROM_ARM, Arm, Experiment
+from alexnet.sweeps.experiment import ELSEWHERE, FROM_ARM, Arm, Experiment
+from alexnet.training import health
 from alexnet.workdir import log, migrations, record
 
 FORMAT = "alexnet result"
 COMMIT = "COMMIT"
+DIVERGED = "training diverged"  # as `health.explained` says
 TYPES = {  # of a result file
     "name": str,
     "seed": int,
@@ -50,6 +53,8 @@ class Result:
             the one with the lowest error; errors are fractions.
         dataset: its name, and the known digests of its images.
         about: seconds, commit, versions, device, cores; None if unknown.
+        failure: why the run failed, in a few words; it has no errors then. "" if it did not.
+        finished: whether it has trained for all its epochs; result files hold no others.
     """
 
     name: str
@@ -62,15 +67,17 @@ class Result:
     about: Mapping[str, Any]
     views: str = ""
     of: Sequence[str] = ()
+    failure: str = ""
+    finished: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """The content of a result file, without any paths on this machine."""
-        config = dict(self.config) | {"data.data_dir": "", "init_from": _origin(self.config)}
-        kind, colon, path = self.config["data.name"].partition(":")
-        config["data.name"] = kind + colon + Path(path).name
+        config = dict(self.config) | _without_paths(self.config) | {"data.data_dir": ""}
         found = dataclasses.asdict(dataclasses.replace(self, config=configs.nested(config)))
         found["config"] = {"version": migrations.VERSION} | found["config"]
-        return {"format": FORMAT} | found
+        found["dataset"]["name"] = dataset(self.dataset["name"])
+        left_out = {"finished"} if self.failure else {"finished", "failure"}
+        return {"format": FORMAT} | {key: found[key] for key in found if key not in left_out}
 
 
 def read_results(directory: str | os.PathLike) -> list[dict[str, Any]]:
@@ -113,9 +120,16 @@ def read_results(directory: str | os.PathLike) -> list[dict[str, Any]]:
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """The runs in some folders that count (see `read`), and the paths of those that do not."""
+    """The runs in some folders.
+
+    Attributes:
+        results: those that count; see `read`.
+        failed: those that failed, as results without errors.
+        unfinished: the paths of all others.
+    """
 
     results: list[Result]
+    failed: list[Result]
     unfinished: list[str]
 
 
@@ -128,43 +142,75 @@ def read(paths: Sequence[Path], begun: bool = False) -> Found:
     Raises:
         UserError: if no run counts.
     """
-    results, unfinished = [], []
+    found: list[Result] = []
+    unfinished = []
     for path in paths:
         if not path.exists():
             raise UserError(f"{path}: no such folder")
         for folder, names in _walk(path):
             if "config.json" not in names and plan.EVALUATION not in names:
-                results += [one for name in names if (one := from_file(folder / name))]
+                found += [one for name in names if (one := from_file(folder / name))]
                 continue
             make = from_workdir if "config.json" in names else from_evaluation
             if one := make(folder, begun):
-                results.append(one)
+                found.append(one)
             else:
                 unfinished.append(str(folder))
+    results = [one for one in found if not one.failure]
+    failed = [one for one in found if one.failure]
     if not results:
-        more = f" ({len(unfinished)} have begun)" if unfinished else ""
-        what = "run that has been validated" if begun else f"finished run{more}"
-        raise UserError(f"{', '.join(map(str, paths))}: no {what}")
-    return Found(results, unfinished)
+        counts = {"have begun": len(unfinished), "failed": len(failed)}
+        others = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
+        what = "run that has been validated" if begun else "finished run"
+        raise UserError(f"{', '.join(map(str, paths))}: no {what}{others and f' ({others})'}")
+    return Found(results, failed, unfinished)
 
 
 def experiments(paths: Sequence[Path]) -> list[Experiment]:
-    """The experiments that `plan.save` recorded for the sweeps in some folders, at any depth."""
-    found: dict[tuple[str, str], Experiment] = {}
+    """The experiments that `plan.save` recorded for the sweeps in some folders, at any depth.
+
+    One at the same scale as another, and with some of its arms, is left out.
+    """
+    found: list[Experiment] = []
     for path in paths:
         saved = [one for folder, _ in _walk(path) for one in plan.saved(folder)]
         for one in saved or plan.saved(path.parent):  # `path` is a run in a sweep
-            found.setdefault((one["experiment"].name, one["experiment"].scale), one["experiment"])
-    return list(found.values())
+            new = one["experiment"]
+            if not any(_covers(old, new) for old in found):
+                found = [old for old in found if not _covers(new, old)] + [new]
+    return found
+
+
+def _covers(one: Experiment, other: Experiment) -> bool:
+    """Whether an experiment is another at the same scale, perhaps with more arms."""
+    ours, theirs = ({name: _settled(arm) for name, arm in e.arms.items()} for e in (one, other))
+    same = (one.name, one.scale) == (other.name, other.scale)
+    return same and all(ours.get(name) == settled for name, settled in theirs.items())
+
+
+def _settled(arm: Arm) -> tuple[Any, ...]:
+    return essence(_flat(arm.config)), arm.views, dict(arm.of)
 
 
 def _walk(path: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Each folder with the names of its files, at any depth, but not inside a run."""
-    for folder, inner, names in os.walk(path):
+    """Each folder with the names of its files, at any depth, but not inside a run.
+
+    Links are followed, each folder once. The files of `plan.RECORDS` are left out: one may be
+    called config.json, and is no run's.
+    """
+    seen = set()
+    for place, inner, names in os.walk(path, followlinks=True):
+        folder = Path(place)
+        if (real := folder.resolve()) in seen:
+            inner.clear()
+            continue
+        seen.add(real)
+        if folder.name == plan.RECORDS and folder != path:
+            names = []
         if "config.json" in names:
             inner.clear()
-        inner[:] = sorted(name for name in inner if name != plan.RECORDS and name[0] != ".")
-        yield Path(folder), sorted(names)
+        inner[:] = sorted(name for name in inner if name[0] != ".")
+        yield folder, sorted(names)
 
 
 def workdirs(path: Path) -> list[Path]:
@@ -175,15 +221,18 @@ def workdirs(path: Path) -> list[Path]:
 def from_workdir(folder: Path, begun: bool = False) -> Result | None:
     """A run's result; None if it has not finished or, with `begun`, has not been validated.
 
+    A run that failed has a result without errors.
+
     Raises:
         UserError: for a log or config that is damaged, or of a later version.
     """
     config = record.saved_config(folder)
-    if not (folder / "metrics.jsonl").is_file():
+    flat, finished = _flat(config), plan.finished(folder, config.epochs)
+    if not finished and (failure := _failure(folder)):
+        name, seed, dataset = folder.name, flat.pop("seed"), {"name": flat["data.name"]}
+        return Result(name, seed, flat, {}, {}, {}, dataset | {"contents": {}}, {}, failure=failure)
+    if not (folder / "metrics.jsonl").is_file() or not (finished or begun):
         return None
-    if not begun and not plan.finished(folder, config.epochs):
-        return None
-    flat = _flat(config)
     rows = log.read_log(folder)
     history = log.read_history(folder)
     if not history:
@@ -207,7 +256,21 @@ def from_workdir(folder: Path, begun: bool = False) -> Result | None:
             "commit": made.get("commit") or _commit(folder),
             **{key: made.get(key) for key in ("versions", "device", "cores")},
         },
+        finished=finished,
     )
+
+
+def _failure(folder: Path) -> str:
+    """Why an unfinished run failed, in a few words without paths; "" if it did not."""
+    if (folder / health.FILE).is_file():
+        outcome = last_command(folder).get("outcome", DIVERGED)  # None if it trains again
+        if DIVERGED in str(outcome):
+            return DIVERGED
+    path = folder / plan.FAILURE
+    if not path.is_file():
+        return ""
+    line = re.sub(r"\S*/\S*", "...", path.read_text(errors="replace"))
+    return DIVERGED if DIVERGED in line else textwrap.shorten(line, 80) or "no reason is known"
 
 
 def last_command(folder: Path) -> dict[str, Any]:
@@ -224,8 +287,8 @@ def from_evaluation(folder: Path, begun: bool = False) -> Result | None:
     path = folder / plan.EVALUATION
     found = files.read_sealed(path, f"delete {folder}")
     try:
-        first = from_workdir(folder.parent / found["of"][0], begun)
-        if first is None:
+        first = from_workdir(folder.resolve().parent / found["of"][0], begun)
+        if first is None or first.failure:
             return None
         errors = {key: found[key] for key in ("loss", "top1_error", "top5_error", "count")}
         last = {**first.last, **errors}
@@ -244,8 +307,8 @@ def from_evaluation(folder: Path, begun: bool = False) -> Result | None:
 
 
 def from_file(path: Path) -> Result | None:
-    """The result in a result file; None for any other file."""
-    if path.suffix != ".json":
+    """The result in a result file; None for any other file, and for none."""
+    if path.suffix != ".json" or path.name[0] == "." or not path.exists():
         return None
     try:
         found = files.read_json(path, object, "restore or delete it")
@@ -267,13 +330,29 @@ def from_file(path: Path) -> Result | None:
 
 
 def collect(results: Sequence[Result], target: Path) -> list[Path]:
-    """Writes a file for each result, with its config's version; existing files are replaced."""
+    """Writes a file for each result, with its config's version; returns the files.
+
+    A run's file is replaced, but a failure replaces no other result.
+
+    Raises:
+        UserError: before anything is written, if two different runs have one name.
+    """
     target.mkdir(parents=True, exist_ok=True)
-    written = []
+    kept: dict[Path, Result] = {}
     for result in results:
-        written.append(target / f"{result.name}.json")
-        written[-1].write_text(_compact(files.sealed(result.to_json())))
-    return written
+        path = target / f"{result.name}.json"
+        others = [one for one in (kept.get(path), from_file(path)) if one is not None]
+        if any((settings(one), one.seed) != (settings(result), result.seed) for one in others):
+            raise UserError(
+                f"{path} is the file of another run of that name: collect into another folder, or "
+                "rename the run's"
+            )
+        if not result.failure or all(one.failure for one in others):
+            kept[path] = result
+    for path, result in kept.items():
+        with files.whole(path) as partial:
+            partial.write_text(_compact(files.sealed(result.to_json())))
+    return list(kept)
 
 
 def _compact(found: Mapping[str, Any]) -> str:
@@ -288,7 +367,7 @@ def _compact(found: Mapping[str, Any]) -> str:
 def matches(result: Result, arm: Arm) -> bool:
     """Whether a result belongs to an arm: the same `essence`, views and averaged runs."""
     if arm.of:
-        counts = Counter(name.rpartition("-")[0] for name in result.of)
+        counts = Counter(map(plan.arm_of, result.of))
         of = {plan.folder(name): count for name, count in arm.of.items()}
         if (counts, result.views) != (of, arm.views):
             return False
@@ -298,21 +377,39 @@ def matches(result: Result, arm: Arm) -> bool:
 
 
 def essence(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that define a run, without its seed and those of `plan.ELSEWHERE`."""
+    """The settings that define a run, without its seed and those of `ELSEWHERE`.
+
+    A dataset's folder and the run that it started from are named without their place.
+    """
     found = {
         key: value
         for key, value in config.items()
-        if not key.startswith(plan.ELSEWHERE) and key not in ("seed", "version")
+        if not key.startswith(ELSEWHERE) and key not in ("seed", "version")
     }
-    return found | {"init_from": _origin(found)}
+    return found | _without_paths(found)
 
 
-def _origin(config: Mapping[str, Any]) -> str:
-    """The arm, not the folder, that a run started from."""
+def settings(result: Result) -> dict[str, Any]:
+    """The `essence` of a result, and what it is an average of."""
+    found = essence(result.config)
+    members = dict(Counter(map(plan.arm_of, result.of)))
+    return found | ({"views": result.views, "of": members} if result.views else {})
+
+
+def dataset(name: str) -> str:
+    """A dataset's name; that of a folder, "folder:/any/place/photos", without its place."""
+    kind, colon, path = name.partition(":")
+    return kind + colon + Path(path).name
+
+
+def _without_paths(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that name a dataset and a run: the run's by its arm, not its folder."""
     origin = config.get("init_from", "")
-    if not origin or origin.startswith(FROM_ARM):
-        return origin
-    return FROM_ARM + Path(origin).name.rpartition("-")[0]
+    if origin.startswith(FROM_ARM):
+        origin = FROM_ARM + plan.folder(origin.removeprefix(FROM_ARM))
+    elif origin:
+        origin = FROM_ARM + plan.arm_of(Path(origin).name)
+    return {"data.name": dataset(config["data.name"]), "init_from": origin}
 
 
 # --- Curves ---------------------------------------------------------------------------------------

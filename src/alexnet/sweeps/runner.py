@@ -264,8 +264,9 @@ def gpu_shares(
     jobs: int, installed: Path = Path("/proc/driver/nvidia/gpus")
 ) -> list[dict[str, str]]:
     """Each worker's environment: its own GPUs; if there are too few, all workers share them."""
-    listed = os.environ.get(workers.GPUS)
-    gpus = listed.split(",") if listed else [str(n) for n, _ in enumerate(installed.glob("*"))]
+    every = ",".join(str(n) for n, _ in enumerate(installed.glob("*")))
+    listed = os.environ.get(workers.GPUS, every)  # "" hides all
+    gpus = listed.split(",") if listed else []
     if each := len(gpus) // jobs:
         places = range(0, jobs * each, each)
         return [{workers.GPUS: ",".join(gpus[place : place + each])} for place in places]

@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 
 from alexnet import files
 from alexnet.devices import runtime
-from alexnet.errors import UserError, one_line
+from alexnet.errors import Interrupted, UserError, one_line
 from alexnet.inference.ensemble import Ensemble
 from alexnet.inference.loading import load
 from alexnet.sweeps import plan
@@ -32,6 +32,7 @@ from alexnet.training.loop import train_and_evaluate
 from alexnet.training.programs import Programs
 from alexnet.training.setup import setup
 from alexnet.workdir import provenance
+from alexnet.workdir.claim import InUse
 
 CHOSEN = frozenset(os.environ)  # environment variables that the user has set
 
@@ -58,13 +59,19 @@ def main() -> None:
 
     threading.Thread(target=listen, daemon=True).start()
     for request in iter(requests.get, None):
-        found = answer(request, programs)
+        try:
+            found = answer(request, programs)
+        except Interrupted as stopped:
+            sys.exit(128 + stopped.number)
         answered += 1  # before the answer is sent: the next request may follow at once
         print(json.dumps(found), file=answers)
 
 
 def answer(request: Request, programs: Programs) -> Answer:
-    """Does what is requested; a job's error is also written to `failure.txt` in its folder."""
+    """Does what is requested; a job's error is also written to `failure.txt` in its folder.
+
+    Not if another run is using the folder, as that run has not failed.
+    """
     began = time.monotonic()
     if "check" in request:
         try:
@@ -84,14 +91,15 @@ def answer(request: Request, programs: Programs) -> Answer:
         known = isinstance(error, UserError)
         line = str(error) if known else f"{type(error).__name__}: {one_line(error)}"
         print(f"error: {line}" if known else traceback.format_exc(), file=sys.stderr, flush=True)
-        (folder / plan.FAILURE).write_text(line + "\n")
+        if not isinstance(error, InUse):
+            (folder / plan.FAILURE).write_text(line + "\n")
         return {"error": line}
     return {"seconds": time.monotonic() - began}
 
 
 def label(folder: Path) -> None:
     """Sets Weights & Biases' group to the sweep and its tag to the arm, unless the user has."""
-    names = {"WANDB_RUN_GROUP": folder.parent.name, "WANDB_TAGS": folder.name.rpartition("-")[0]}
+    names = {"WANDB_RUN_GROUP": folder.parent.name, "WANDB_TAGS": plan.arm_of(folder.name)}
     os.environ.update({key: name for key, name in names.items() if key not in CHOSEN})
 
 

@@ -28,6 +28,10 @@ LOOK_SECONDS = 2
 FRESH = "start over with --fresh, which first moves what is there to another folder"
 
 
+class InUse(UserError):
+    """Another run is using the workdir, and may be well."""
+
+
 class Claim:
     """A workdir that is claimed by this run.
 
@@ -122,7 +126,7 @@ def _locked(workdir: Path, stack: contextlib.ExitStack) -> IO:
     file = stack.enter_context((workdir / LOCK).open("a"))
     file.seek(0, os.SEEK_END)
     if not lock(file, wait=False):
-        raise UserError(f"another run is using {workdir}: wait for it, or choose another workdir")
+        raise InUse(f"another run is using {workdir}: wait for it, or choose another workdir")
     return file
 
 
