@@ -66,9 +66,7 @@ def join(
     where: dict[str, Any] = {}
     if coordinator == "auto":
         if processes or process:
-            raise UserError(
-                "--coordinator=auto finds --processes and --process: leave them out"
-            )
+            raise UserError("--coordinator=auto finds --processes and --process: leave them out")
     else:
         if not (processes and process):
             raise UserError(f"--coordinator={coordinator} needs --processes=N and --process=0..N-1")
