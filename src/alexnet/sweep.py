@@ -5,10 +5,11 @@
     python -m alexnet.sweep --config=configs/digits.py --config.net.remove={,conv3,conv4} \\
         --config.seed={0..4} --workdir=DIR
 
-Without an experiment, give a setting several times for several values, as the shell's braces do:
-all combinations are trained. Everything is checked before the first run starts. The
-same command resumes a sweep exactly where it stopped, and repeats no finished run. A run's output
-is in `output.txt` in its folder. `alexnet compare DIR` compares the results.
+Without an experiment, repeat a setting, once for each value, as the shell's braces do; all
+combinations are trained. Everything is checked before the first run starts. The same command
+resumes a sweep exactly where it stopped, and repeats no finished run. A run's output is in
+`output.txt` in its folder. If a run failed, the exit status is 1. `alexnet compare DIR` compares
+the results.
 """
 
 import contextlib

@@ -31,6 +31,13 @@ def test_an_evaluation_that_was_changed_is_damaged(tmp_path):
         record.evaluations(tmp_path)
 
 
+def test_a_file_is_no_workdir(tmp_path):
+    file = tmp_path / "net.safetensors"
+    file.touch()
+    with pytest.raises(UserError, match=r"net.safetensors is a file, not the folder of a run"):
+        record.saved_config(file)
+
+
 def test_the_run_in_a_workdir_keeps_its_id(tmp_path, tiny):
     assert record.run_of(tmp_path) == ""
     record.save_config(tiny, tmp_path)
