@@ -1,6 +1,7 @@
 """Shards of records: reading in any order, and noticing damage."""
 
 import itertools
+import re
 import zlib
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from array_record.python.array_record_module import ArrayRecordReader
 
 from alexnet.data import records
 from alexnet.data.records import DamagedError, Records, Writer, pack
+from alexnet.errors import UserError
 
 
 @pytest.fixture
@@ -96,3 +98,19 @@ def test_a_missing_or_short_shard_is_named(shards):
 def test_writing_to_nowhere_is_an_os_error(tmp_path):
     with pytest.raises(OSError, match="nowhere"), Writer(tmp_path / "nowhere", "train") as writer:
         writer.write(b"record")
+
+
+@pytest.mark.parametrize("why", ["open() failed: Too many open files", "Stale file handle"])
+def test_an_error_of_the_machine_is_no_damage(shards, monkeypatch, why):
+    path, _ = shards
+
+    class Failing:
+        def read(self, _):
+            raise RuntimeError(f"INTERNAL: {why}; reading {path}")
+
+    reader = Records(path, "train", 10)
+    monkeypatch.setattr(reader, "_readers", [Failing()] * 3)
+    with pytest.raises(
+        UserError, match=rf"00001\.array_record cannot be read now .*{re.escape(why)}"
+    ):
+        reader.read([5])

@@ -85,6 +85,25 @@ def test_alone_a_value_comes_back_as_others_would_get_it_and_a_signal_counts_at_
 
 
 @pytest.mark.parametrize("second_ends", [True, False])
+def test_a_signal_that_comes_twice_at_once_counts_once(monkeypatch, second_ends):
+    """As SIGHUP does when a terminal is closed: the run would lose its checkpoint."""
+    ended, now = [], [100.0]
+    monkeypatch.setattr(os, "_exit", ended.append)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    interruption = processes.Interruption(second_ends)
+    for later in (0.0, 0.001, processes.REPEAT_SECONDS - 0.01):
+        now[0] = 100.0 + later
+        interruption._ask(signal.SIGHUP)
+        interruption._interrupt(signal.SIGHUP, None)
+    assert ended == []
+    now[0] = 100.0 + processes.REPEAT_SECONDS
+    interruption._ask(signal.SIGHUP)
+    assert ended == ([128 + signal.SIGHUP] if second_ends else [])
+    with contextlib.nullcontext() if second_ends else pytest.raises(KeyboardInterrupt):
+        interruption._interrupt(signal.SIGHUP, None)
+
+
+@pytest.mark.parametrize("second_ends", [True, False])
 def test_a_second_signal_ends_the_process_or_is_pythons_ctrl_c(monkeypatch, second_ends):
     ended = []
     monkeypatch.setattr(os, "_exit", ended.append)

@@ -94,7 +94,7 @@ def test_training_that_diverges_says_so_in_the_words_that_are_looked_for(tmp_pat
     )
     with (
         pytest.raises(UserError, match=results.DIVERGED),
-        health.explained(run, tmp_path, 0, lambda: None),
+        health.explained(run, tmp_path, 0, lambda: None, lambda _: 0.1),
     ):
         raise health.DivergedError(3, "the loss is nan")
 

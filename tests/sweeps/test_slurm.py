@@ -29,7 +29,7 @@ def item(name: str, config, needs: tuple[str, ...] = ()) -> Item:
 
 def test_without_submitit_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "submitit", None)
-    with pytest.raises(UserError, match=r'--slurm needs submitit: pip install submitit'):
+    with pytest.raises(UserError, match=r"--slurm needs submitit: pip install submitit"):
         slurm.submit([item("a-0", load_config(DIGITS))], tmp_path, 1)
 
 

@@ -276,7 +276,7 @@ def test_divergence_where_a_run_resumed_says_what_to_move_away(tiny, tmp_path, s
     run = setup(tiny)
     with (
         pytest.raises(UserError, match="starts again from step 5, the last one saved") as error,
-        health.explained(run, tmp_path, 5, lambda: 5),
+        health.explained(run, tmp_path, 5, lambda: 5, lambda _: 0.1),
     ):
         raise DivergedError(step, "the loss is nan")
     mend = f"; if it fails there again, move {tmp_path}/checkpoints/5 away first"

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -130,13 +131,32 @@ def test_a_run_that_diverges_where_it_resumed_may_have_a_bad_checkpoint(
     words = f"starts again from step 8, the last one saved{'; if it fails there again' * blamed}"
     with (
         pytest.raises(UserError, match=rf"^the loss is nan at step {step} .*{words}") as raised,
-        health.explained(run_of(), tmp_path, start, lambda: 8),
+        health.explained(run_of(), tmp_path, start, lambda: 8, lambda _: 0.01),
     ):
         raise DivergedError(step, "the loss is nan")
     assert ("checkpoints/8 away first" in str(raised.value)) == blamed
     found = json.loads((tmp_path / "diverged.json").read_text())
     assert found["examples"] == [3, 1, 4, 1, 5]
     assert found["last_checkpoint"] == 8
+
+
+@pytest.mark.parametrize(
+    ("rate", "advice"),
+    [
+        (0.01, "with a smaller config.schedule.rate (here 0.01) starts"),
+        (5.0, "with smaller rates in config.schedule (here 5) starts"),  # a milestone's
+    ],
+)
+def test_the_rate_that_diverged_is_told(tmp_path, rate, advice):
+    asked = []
+    with (
+        pytest.raises(UserError, match=re.escape(advice)),
+        health.explained(
+            run_of(), tmp_path, 0, lambda: None, lambda step: asked.append(step) or rate
+        ),
+    ):
+        raise DivergedError(7, "the loss is nan")
+    assert asked == [7]
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import itertools
 import json
 import shutil
 import signal
@@ -22,6 +23,7 @@ from alexnet import evaluate
 from alexnet.errors import Interrupted, UserError
 from alexnet.models import filters
 from alexnet.training import dataset, evaluation, health, loop
+from alexnet.training.health import DivergedError
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.setup import Run, setup
 from alexnet.training.step import TrainState
@@ -288,6 +290,57 @@ def test_a_run_whose_last_save_fails_is_not_done(tiny, tmp_path, monkeypatch, ca
     ):
         train_and_evaluate(tiny, tmp_path)
     assert "done" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("made_up")
+def test_a_run_that_ends_at_a_checkpoint_within_an_epoch_validates_it(tiny, tmp_path):
+    tiny.epochs, tiny.checkpoint_every = 2.0, 4
+    train_and_evaluate(tiny, tmp_path)
+    shutil.rmtree(tmp_path / "checkpoints/12")
+    tiny.epochs = 8 * 256 / 1438
+    history = train_and_evaluate(tiny, tmp_path)
+    assert [row["step"] for row in history] == [6, 8]
+    assert train_and_evaluate(tiny, tmp_path) == history
+
+
+@pytest.mark.usefixtures("made_up")
+def test_a_validation_that_is_done_again_is_in_the_log_once(tiny, tmp_path, monkeypatch):
+    tiny.epochs = 1.0
+    with monkeypatch.context() as signalled, pytest.raises(Interrupted):
+        asked = []
+        signalled.setattr(Run, "evaluate", lambda *_, **__: asked.append(1))
+        signalled.setattr(loop.Interruption, "agreed", lambda _: signal.SIGTERM if asked else 0)
+        train_and_evaluate(tiny, tmp_path)
+
+    def cut(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full, pytest.raises(UserError, match="No space left"):
+        full.setattr(Checkpoints, "validated", cut)
+        train_and_evaluate(tiny, tmp_path)
+    assert [row["step"] for row in train_and_evaluate(tiny, tmp_path)] == [6]
+
+
+@pytest.mark.usefixtures("made_up")
+def test_the_newest_checkpoint_counts_when_a_run_diverges(tiny, tmp_path, monkeypatch):
+    tiny.epochs, tiny.checkpoint_every = 2.0, 4
+
+    def loss(run, *_):
+        raise DivergedError(8, "the loss is nan")
+
+    steps = itertools.count(1)
+    monkeypatch.setattr(Run, "loss", lambda *_: 1.0 if next(steps) < 2 else loss(None))
+    with pytest.raises(UserError, match=r"starts again from step 6, the last one saved"):
+        train_and_evaluate(tiny, tmp_path)
+    assert json.loads((tmp_path / "diverged.json").read_text())["last_checkpoint"] == 6
+
+
+def test_decimal_epochs_are_counted_exactly(tiny):
+    run = setup(tiny)
+    store = dataclasses.replace(run.store, counts={"train": 50_000})
+    for epochs, steps in ((1.1, 440), (1.101, 441), (2, 800), (0.0025, 1)):
+        run.config.epochs, run.config.batch_size = epochs, 125
+        assert dataclasses.replace(run, store=store).steps == steps
 
 
 @pytest.mark.usefixtures("made_up")

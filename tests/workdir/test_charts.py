@@ -35,6 +35,7 @@ def test_points_are_there_ten_seconds_later_at_most(tmp_path, now):
     for step, later in ((1, 0.0), (2, 9.5), (3, 0.5), (4, 9.5)):
         now[0] += later
         curve.scalar("loss", 1.0, step)
+        curve.flush()
         assert steps(tmp_path) == ([] if step < 3 else [1, 2, 3])
     curve.close()
     assert steps(tmp_path) == [1, 2, 3, 4]

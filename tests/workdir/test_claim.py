@@ -1,7 +1,9 @@
 """alexnet.workdir.claim: whose a workdir is, for how long, and what becomes of what it held."""
 
 import os
+import resource
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -108,6 +110,40 @@ def test_a_folder_with_a_runs_files_but_no_config_is_refused(tiny, tmp_path, nam
     with pytest.raises(UserError, match=rf"holds {name} but no run"):
         claim(tmp_path, tiny).__enter__()
     assert not (tmp_path / "config.json").exists()
+
+
+def test_a_workdir_that_was_emptied_but_for_hidden_files_is_new(tiny, tmp_path):
+    with claim(tmp_path, tiny) as own:
+        own.note_saved(3)
+    (tmp_path / "config.json").unlink()
+    with claim(tmp_path, tiny):
+        pass
+    assert (tmp_path / claims.LOCK).read_text() == ""
+
+
+def test_a_note_that_a_full_disk_refuses_is_tried_again(tiny, tmp_path):
+    class Full:
+        tried, tell = 0, staticmethod(lambda: 0)
+
+        def write(self, _):
+            self.tried += 1
+            raise OSError(28, "No space left on device")
+
+    own = Claim(tmp_path, "id", file := Full())
+    own.note_saved(3)
+    own.note_saved(4)
+    assert file.tried == 2
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        with claim(tmp_path, tiny) as own:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, limit[1]))
+            own.note_saved(3)
+            own.note_saved(4)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, before)
+    assert (tmp_path / claims.LOCK).read_text() == ""
 
 
 def test_starting_over_puts_aside_what_was_there(tmp_path, capsys):

@@ -21,7 +21,7 @@ from support.charts import events, pictures
 from tensorboardX.proto.event_pb2 import SessionLog
 
 from alexnet.errors import UserError
-from alexnet.workdir import log
+from alexnet.workdir import charts, log
 from alexnet.workdir.log import Log
 
 
@@ -335,7 +335,7 @@ def test_the_live_line_comes_back_below_messages(tmp_path, monkeypatch, clock):
 def test_lines_fit_a_terminal_and_the_live_line_is_the_last(tmp_path, columns, total):
     """A terminal that does not know its size, such as a serial line, reports 0."""
     code = f"""
-from alexnet.workdir import log
+from alexnet.workdir import charts, log
 now = 0
 log.monotonic = lambda: now
 with log.Log("run", {total}, 128) as run:
@@ -383,3 +383,20 @@ def test_a_picture_is_a_png_of_its_pixels(tmp_path):
     [(step, png)] = pictures(tmp_path, "filters")
     assert step == 3
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(png))), pixels)
+
+
+def test_every_chart_of_a_row_is_on_disk_ten_seconds_later_and_when_a_pause_ends(tmp_path, clock):
+    charts_clock = pytest.MonkeyPatch()
+    charts_clock.setattr(charts, "monotonic", lambda: clock.now)
+    with Log(tmp_path / "run", 100, 128) as run:
+        train(run, 1)
+        assert scalars(tmp_path / "run") == []
+        clock.now = charts.FLUSH_SECONDS
+        train(run, 2)
+        found = scalars(tmp_path / "run")
+        tags = {tag for tag, step, _ in found if step == 2}
+        assert {"train/loss", "train/top1_error", "train/top5_error", "train/rate"} <= tags
+        with run.pause():
+            run.validation(2, 1, 1.5, 0.4375, 0.25, 50_000)
+        assert len(scalars(tmp_path / "run")) == len(found) + 3
+    charts_clock.undo()

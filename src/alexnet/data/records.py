@@ -13,9 +13,16 @@ import numpy as np
 import simplejpeg
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
+from alexnet.errors import UserError, one_line
+
 PER_SHARD = 16_384  # records: half a gigabyte of JPEGs of 256 x 256 pixels
 LABEL = np.dtype("<i4")
 CHECKSUM = 4  # bytes
+# Words in array_record's errors that say nothing about the content.
+CIRCUMSTANCES = (
+    *("Too many open files", "Permission denied", "Input/output error", "Stale file handle"),
+    "Cannot allocate memory",
+)
 UNREADABLE = (RuntimeError, IndexError, ValueError)  # what array_record raises
 
 
@@ -104,7 +111,12 @@ class Records:
         reader, first = self._readers[number], number * self._per_file
         try:
             return reader.read([index - first for index in indices])
-        except UNREADABLE:  # array_record does not say which record
+        except UNREADABLE as failed:  # array_record does not say which record
+            if any(word in str(failed) for word in CIRCUMSTANCES):
+                raise UserError(
+                    f"{self._files[number]} cannot be read now ({one_line(failed)}), though it may "
+                    "be intact: mend the cause and try again"
+                ) from failed
             for index in indices:
                 try:
                     reader.read([index - first])

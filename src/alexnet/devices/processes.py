@@ -29,6 +29,7 @@ HEARTBEAT_SECONDS = 100  # a process counts as lost after this long without a si
 ANSWER_SECONDS = 35  # how long the others try to reach process 0
 JOIN_SECONDS = 300  # how long the processes wait for each other
 NOTICE_SECONDS = 10  # how long a process waits before it says that it waits
+REPEAT_SECONDS = 0.5
 ASK_SECONDS = 3  # how often the processes ask each other whether to stop
 SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
 MOST_CPU_DEVICES = 256  # each takes threads and memory of this machine
@@ -187,11 +188,6 @@ def ends_clearly() -> Iterator[None]:
         os._exit(2)
 
 
-def agreed(number: int) -> int:
-    """The largest of all processes' numbers; every process must call it."""
-    return max(gathered(number))
-
-
 def gathered(value: Any) -> list[Any]:
     """Every process's value, in order, after a JSON round trip; every process must call it."""
     text = json.dumps(value)
@@ -255,19 +251,22 @@ class Interruption:
 
     A thread listens, as Python's own handlers wait for the main thread, which may be compiling for
     minutes. Ignored signals, such as SIGHUP under nohup, stay ignored. Python lets only the main
-    thread handle signals: in another thread this does nothing.
+    thread handle signals: in another thread this does nothing. A signal that comes twice within
+    REPEAT_SECONDS counts once: when a terminal closes, both the shell and the system send SIGHUP.
 
     Args:
         second_ends: if False, a second signal raises KeyboardInterrupt in the main thread.
     """
 
     signal = 0
-    _agreed, _calls = 0, 0  # the signal agreed on; calls of the main thread's handler
+    _agreed = 0  # the signal agreed on
     _pause, _left = 1, 1  # calls of `agreed` from one exchange to the next, and calls left
     _asked: float | None = None  # when the last exchange was
 
     def __init__(self, second_ends: bool = True):
         self._second_ends = second_ends
+        self._first: tuple[int, float] = 0, 0.0  # the first signal, and when the handler saw it
+        self._heard = 0.0  # when the listener saw it
         self._before: dict[int, Any] = {}  # the handlers by signal
 
     def __enter__(self) -> "Interruption":
@@ -320,13 +319,19 @@ class Interruption:
 
     def _ask(self, number: int) -> None:
         if not self.signal:
-            self.signal = number
+            self.signal, self._heard = number, time.monotonic()
             say("stopping after this step ...")
-        elif self._second_ends:
+        elif self._second_ends and not _repeated(number, self.signal, self._heard):
             say("stopped at once; the same command goes on from the last checkpoint")
             os._exit(128 + number)
 
     def _interrupt(self, number: int, _) -> None:
-        self._calls += 1
-        if self._calls > 1 and not self._second_ends:
+        if not self._first[0]:
+            self._first = number, time.monotonic()
+        elif not self._second_ends and not _repeated(number, *self._first):
             raise KeyboardInterrupt
+
+
+def _repeated(number: int, first: int, when: float) -> bool:
+    """Whether a signal is the first one again, sent twice for one event."""
+    return number == first and time.monotonic() - when < REPEAT_SECONDS

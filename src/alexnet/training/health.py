@@ -128,17 +128,27 @@ def check_state(step: int, state: TrainState) -> None:
 
 
 @contextlib.contextmanager
-def explained(run: Run, workdir: Path, start: int, saved: Callable[[], int | None]) -> Iterator:
+def explained(
+    run: Run,
+    workdir: Path,
+    start: int,
+    saved: Callable[[], int | None],
+    rate: Callable[[int], float],
+) -> Iterator:
     """Turns DivergedError into a UserError, with details in `<workdir>/diverged.json`.
 
     Args:
         start: the step that the run resumed from; 0 if it did not.
         saved: returns the newest step that was saved.
+        rate: returns the learning rate of a step.
     """
     try:
         yield
     except DivergedError as error:
-        step, last, rate = error.step, saved(), run.config.schedule.get("rate")
+        step, last = error.step, saved()
+        first, now = run.config.schedule.get("rate"), rate(step)
+        own = first == now  # else a milestone's, or another kind of schedule's
+        smaller = f"{'a smaller' if own else 'smaller rates in'} config.schedule{'.rate' * own}"
         examples, epoch = run.examples(step), run.epoch(step)
         if jax.process_index() == 0:
             found = {"step": step, "epoch": epoch, "found": error.what, "examples": examples}
@@ -150,8 +160,7 @@ def explained(run: Run, workdir: Path, start: int, saved: Callable[[], int | Non
         raise UserError(
             f"{error.what} at step {step} (epoch {epoch:.2f}, training images "
             f"{some([str(number) for number in examples], 3)}, listed in {workdir / FILE}): "
-            f"training diverged; the same command with a smaller config.schedule.rate"
-            f"{'' if rate is None else f' (now {rate:g})'} starts again {then}"
+            f"training diverged; the same command with {smaller} (here {now:g}) starts again {then}"
         ) from None
 
 

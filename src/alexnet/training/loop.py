@@ -65,7 +65,8 @@ def train_and_evaluate(
     """
     workdir = local_path("workdir", str(workdir))
     checkpoint.check_path(workdir)
-    processes.check_same(configs.flat({"config": config.to_dict()}), but=("config.data.data_dir",))
+    asked = configs.flat({"config": config.to_dict()}) | {"--fresh": fresh}
+    processes.check_same(asked, but=("config.data.data_dir",))
     check_outside(config.data.name, workdir, "workdir")
     begun = not fresh and checkpoint.begun(workdir)
     known = dataset.remembered(workdir) if begun else None
@@ -89,6 +90,18 @@ def train_and_evaluate(
         state, start, progress = restored or (run.fresh(given), 0, Progress())
         dataset.check_classes(workdir, progress.classes, run.store.classes)
         errors = list(progress.validation_errors)
+
+        def saved() -> int | None:
+            checkpoints.wait()  # the newest may still be under way
+            return checkpoints.saved
+
+        def rate(step: int) -> float:
+            return run.schedule.base_rate(run.epoch(step - 1), errors)
+
+        # A checkpoint in the middle of an epoch has no validation, and may now be the run's last.
+        due = progress.due
+        if start == run.steps:
+            due |= not processes.gathered(is_validated(workdir, start))[0]
         window = Window(progress.window, waits=config.fetch == "log")
         alarm = Alarm(len(run.store.classes))
         if start > run.steps:
@@ -98,13 +111,13 @@ def train_and_evaluate(
             dataset.remember(run.store, workdir, begun)
         with (
             provenance(workdir, run.device, enabled=first),
-            explained(run, workdir, start, lambda: checkpoints.saved),
-            open_log(run, workdir, start if restored else None) as log,
+            explained(run, workdir, start, saved, rate),
+            open_log(run, workdir, start if restored else None, due) as log,
         ):
             log.message(introduction(run, workdir, start, known) + story)
             if start:
                 check_state(start, state)
-            if progress.due:
+            if due:
                 errors = catch_up(run, log, checkpoints, start, state, progress, interruption)
             if start < run.steps:
                 log.status(f"compiling; then numbers every {config.log_every} steps")
@@ -122,8 +135,7 @@ def train_and_evaluate(
                 stop = interruption.agreed()
                 save = validate or step % config.checkpoint_every == 0 or stop
                 if log_now or step == run.steps:
-                    rate = run.schedule.base_rate(run.epoch(step - 1), errors)
-                    log.train(step, epoch, *averages(window.sums()), rate=rate)
+                    log.train(step, epoch, *averages(window.sums()), rate=rate(step))
                 if log_now and (line := alarm.after(step, window.close())):
                     log.message(line)
                 if save:
@@ -235,6 +247,11 @@ def check_saved(checkpoints: Checkpoints, step: int) -> None:
         )
 
 
+def is_validated(workdir: Path, step: int) -> bool:
+    """Whether the log has a validation after this step."""
+    return any(row["step"] == step for row in read_history(workdir))
+
+
 def say_it_stays(run: Run, workdir: Path, epochs: float) -> None:
     """Says that the run has done more epochs than asked for, and is not trained further."""
     if jax.process_index() == 0:
@@ -244,7 +261,7 @@ def say_it_stays(run: Run, workdir: Path, epochs: float) -> None:
         )
 
 
-def open_log(run: Run, workdir: Path, resume_step: int | None) -> Log:
+def open_log(run: Run, workdir: Path, resume_step: int | None, due: bool) -> Log:
     """Opens the log and saves the config beside it; only the first process writes."""
     first, project = jax.process_index() == 0, run.config.wandb_project
     if first:
@@ -254,6 +271,7 @@ def open_log(run: Run, workdir: Path, resume_step: int | None) -> Log:
         run.steps,
         run.config.batch_size,
         resume_step=resume_step,
+        due=due,
         enabled=first,
         top5=tells_top5(run),
         tracker=Tracker(project, workdir, run.config.to_dict()) if project and first else None,

@@ -6,6 +6,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from typing import Any, Literal, TypeVar, get_args
 
 import jax
@@ -95,10 +96,11 @@ class Run:
         """What it runs on, such as "2 x cpu"."""
         return f"{self.mesh.size} x {self.mesh.devices.flat[0].device_kind}"
 
-    @property
+    @functools.cached_property
     def steps(self) -> int:
         """The number of steps of the whole run."""
-        return math.ceil(self.config.epochs * self.store.counts["train"] / self.config.batch_size)
+        epochs = Fraction(str(self.config.epochs))  # 1.1 epochs are 11 tenths, not a little more
+        return math.ceil(epochs * self.store.counts["train"] / self.config.batch_size)
 
     def epoch(self, step: int) -> float:
         """The epochs done after a step."""

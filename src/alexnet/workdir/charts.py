@@ -49,6 +49,13 @@ class Charts:
         """Markdown."""
         self._write(Event(step=step, summary=summary.text(tag, text)))
 
+    def flush(self, now: bool = False) -> None:
+        """Writes what has been added, at most every few seconds unless `now`."""
+        if self._file is not None and (now or monotonic() - self._flushed >= FLUSH_SECONDS):
+            with self._best_effort():
+                self._file.flush()
+                self._flushed = monotonic()
+
     def close(self) -> None:
         """Writes what is left."""
         with self._best_effort():
@@ -62,9 +69,6 @@ class Charts:
         event.wall_time = time()
         with self._best_effort():
             self._file.write_event(event)
-            if monotonic() - self._flushed >= FLUSH_SECONDS:
-                self._file.flush()
-                self._flushed = monotonic()
 
     @contextlib.contextmanager
     def _best_effort(self) -> Iterator[None]:

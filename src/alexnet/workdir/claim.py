@@ -56,9 +56,8 @@ class Claim:
     def note_saved(self, step: int | None) -> None:
         """Records that a checkpoint was saved: if none is there later, it was taken away."""
         if step is not None and self._file is not None and not self._file.tell():
-            with contextlib.suppress(OSError):
-                self._file.write(SAVED)
-                self._file.flush()
+            with contextlib.suppress(OSError):  # a full disk: it is tried again
+                self._file.write(SAVED.encode())
 
 
 @contextlib.contextmanager
@@ -80,7 +79,10 @@ def claim(workdir: Path, config: ConfigDict, may_change: Sequence[str] = ()) -> 
             with _written(f"workdir={workdir}", "cannot write there"):
                 file = _locked(workdir, stack)
                 check_same_run(workdir, config, may_change)
-                check_kept(workdir, bool(file.tell()))
+                if (workdir / "config.json").exists():
+                    check_kept(workdir, bool(file.tell()))
+                else:  # somebody has emptied the workdir, but for this hidden file
+                    file.truncate(0)
                 if not record.run_of(workdir):
                     record.save_config(config, workdir)
                 return file
@@ -123,7 +125,7 @@ def start_over(workdir: Path) -> None:
 def _locked(workdir: Path, stack: contextlib.ExitStack) -> IO:
     """The lock file, positioned at its end and locked until the stack closes."""
     workdir.mkdir(parents=True, exist_ok=True)
-    file = stack.enter_context((workdir / LOCK).open("a"))
+    file = stack.enter_context((workdir / LOCK).open("ab", buffering=0))
     file.seek(0, os.SEEK_END)
     if not lock(file, wait=False):
         raise InUse(f"another run is using {workdir}: wait for it, or choose another workdir")

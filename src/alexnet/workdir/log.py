@@ -50,6 +50,7 @@ class Log:
         images_per_step: int,
         *,
         resume_step: int | None = None,
+        due: bool = False,
         enabled: bool = True,
         interval: float = 10.0,
         top5: bool = True,
@@ -77,7 +78,7 @@ class Log:
             (workdir / "metrics.jsonl").unlink(missing_ok=True)
             shutil.rmtree(workdir / "tensorboard", ignore_errors=True)
         else:
-            kept = _drop_rows_after(workdir, resume_step)
+            kept = _drop_rows_after(workdir, resume_step, due)
         if kept:
             self._opened -= kept[-1].get("seconds", 0.0)
         self._rows = _Rows(workdir / "metrics.jsonl")
@@ -206,12 +207,21 @@ class Log:
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Wraps validation and checkpoints: their time does not count in images per second."""
+        """Wraps validation and checkpoints: their time does not count in images per second.
+
+        At its end, all charts are on disk: a run that is killed resumes from the checkpoint, and
+        writes the later ones again.
+        """
         start = monotonic()
         try:
             yield
         finally:
+            self._flush(now=True)
             self._paused += monotonic() - start
+
+    def _flush(self, now: bool = False) -> None:
+        for charts in self._tensorboard.values() if self.enabled else ():
+            charts.flush(now)
 
     def close(self, failed: bool = False) -> None:
         """Closes the files; the live line stays on the terminal."""
@@ -242,6 +252,7 @@ class Log:
             run, _, tag = name.partition("/")
             if tag not in ("", "count", "steps") and value is not None:  # counts need no curve
                 self._tensorboard[run].scalar(tag, value, row["step"])
+        self._flush()
 
     def _live(self, bar: tqdm, step: int, line: str) -> None:
         """Shows the live line, after a bar of 18 columns if there is room for one."""
@@ -370,12 +381,20 @@ def read_history(workdir: str | Path) -> list[dict]:
     return rows
 
 
-def _drop_rows_after(workdir: Path, step: int) -> list[dict]:
-    """Drops later steps' rows and a truncated line from metrics.jsonl; returns the rows kept."""
+def _drop_rows_after(workdir: Path, step: int, due: bool) -> list[dict]:
+    """Drops later steps' rows and a truncated line from metrics.jsonl; returns the rows kept.
+
+    Also the step's own validation if that is `due`, as it was cut before it was recorded.
+    """
     path = workdir / "metrics.jsonl"
     if not path.exists():
         return []
-    rows = [row for row in read_log(workdir) if row["step"] <= step]
+    rows = [
+        row
+        for row in read_log(workdir)
+        if row["step"] < step
+        or (row["step"] == step and not (due and any(key.startswith("validation/") for key in row)))
+    ]
     with files.whole(path) as partial:
         partial.write_text("".join(json.dumps(files.sealed(row)) + "\n" for row in rows))
     return rows

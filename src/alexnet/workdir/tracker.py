@@ -8,6 +8,7 @@ WANDB_MODE=offline all stays in `<workdir>/wandb`; a sweep sets WANDB_RUN_GROUP 
 WANDB_TAGS to the arm, unless you set them.
 """
 
+import contextlib
 import importlib.util
 import json
 from collections.abc import Mapping
@@ -39,7 +40,9 @@ class Tracker:
         import wandb
 
         file = workdir / "wandb.json"
-        known = json.loads(file.read_text()) if file.exists() else {}
+        known = {}
+        with contextlib.suppress(OSError, ValueError):  # none yet, or a damaged one
+            known = json.loads(file.read_text())
         self.new = known.get("project") != project
         try:
             self._run = wandb.init(
@@ -64,7 +67,8 @@ class Tracker:
         """A row of the log and its number, from 0.
 
         The library drops a row whose number it has already: a resumed run repeats the steps after
-        its last checkpoint, with the same results.
+        its last checkpoint, with the same results. If settings have changed meanwhile, the library
+        keeps the old rows of these steps; metrics.jsonl has the new ones.
         """
         self._run.log({name: x for name, x in row.items() if x is not None}, step=number)
 
