@@ -306,18 +306,20 @@ def test_a_run_that_ends_at_a_checkpoint_within_an_epoch_validates_it(tiny, tmp_
 @pytest.mark.usefixtures("made_up")
 def test_a_validation_that_is_done_again_is_in_the_log_once(tiny, tmp_path, monkeypatch):
     tiny.epochs = 1.0
-    with monkeypatch.context() as signalled, pytest.raises(Interrupted):
+    with monkeypatch.context() as signalled:
         asked = []
         signalled.setattr(Run, "evaluate", lambda *_, **__: asked.append(1))
         signalled.setattr(loop.Interruption, "agreed", lambda _: signal.SIGTERM if asked else 0)
-        train_and_evaluate(tiny, tmp_path)
+        with pytest.raises(Interrupted):
+            train_and_evaluate(tiny, tmp_path)
 
     def cut(*_):
         raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as full, pytest.raises(UserError, match="No space left"):
+    with monkeypatch.context() as full:
         full.setattr(Checkpoints, "validated", cut)
-        train_and_evaluate(tiny, tmp_path)
+        with pytest.raises(UserError, match="No space left"):
+            train_and_evaluate(tiny, tmp_path)
     assert [row["step"] for row in train_and_evaluate(tiny, tmp_path)] == [6]
 
 

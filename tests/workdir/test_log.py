@@ -385,9 +385,10 @@ def test_a_picture_is_a_png_of_its_pixels(tmp_path):
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(png))), pixels)
 
 
-def test_every_chart_of_a_row_is_on_disk_ten_seconds_later_and_when_a_pause_ends(tmp_path, clock):
-    charts_clock = pytest.MonkeyPatch()
-    charts_clock.setattr(charts, "monotonic", lambda: clock.now)
+def test_every_chart_of_a_row_is_on_disk_ten_seconds_later_and_when_a_pause_ends(
+    tmp_path, clock, monkeypatch
+):
+    monkeypatch.setattr(charts, "monotonic", lambda: clock.now)
     with Log(tmp_path / "run", 100, 128) as run:
         train(run, 1)
         assert scalars(tmp_path / "run") == []
@@ -399,4 +400,3 @@ def test_every_chart_of_a_row_is_on_disk_ten_seconds_later_and_when_a_pause_ends
         with run.pause():
             run.validation(2, 1, 1.5, 0.4375, 0.25, 50_000)
         assert len(scalars(tmp_path / "run")) == len(found) + 3
-    charts_clock.undo()
