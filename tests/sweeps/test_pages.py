@@ -89,9 +89,10 @@ def test_results_get_into_their_row(tmp_path, monkeypatch):
 
 def test_the_baseline_is_over_the_pairs_that_reached_the_goal(tmp_path, monkeypatch):
     steps = {"optimizer.weight_decay": 0.0, "optimizer.layer_decay": (), "schedule.milestones": ()}
+    arms = experiment.load(f"{ROOT}/experiments/relu_tanh.py:small").arms
     for name, seed, when in (("relu", 0, 2), ("tanh", 0, 8), ("relu", 1, 9), ("tanh", 1, 99)):
-        epochs = 15 if name == "relu" else 45
-        overrides = {"seed": seed, "net.activation": name, "schedule.rate": 0.004, **steps}
+        epochs, rate = int(arms[name].config.epochs), arms[name].config.schedule.rate
+        overrides = {"seed": seed, "net.activation": name, "schedule.rate": rate, **steps}
         leave(
             tmp_path / f"{name}-{seed}",
             [0.5] * epochs,
