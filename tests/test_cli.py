@@ -329,3 +329,30 @@ def test_what_training_says_to_do_next_is_a_command(tmp_path, name):
     evaluated, tensorboard = (shlex.split(line) for line in said.splitlines()[1:])
     assert evaluated[-2:] == [f"--workdir={tmp_path / name}", "--ten_crop"]
     assert tensorboard[1] == f"--logdir={tmp_path / name}"
+
+
+@pytest.mark.parametrize(
+    ("option", "meant"),
+    [
+        ("--epochs=1", "to change the setting, write --config.epochs=..."),
+        ("--remove=conv4", "to change the setting, write --config.net.remove=..."),
+        ("--net.remove=conv4", "to change the setting, write --config.net.remove=..."),
+        ("--data_dir=x", "to change the setting, write --config.data.data_dir=..."),
+        ("--workdri=x", "did you mean 'workdir'"),
+    ],
+)
+def test_a_setting_without_its_config_is_recognised(option, meant):
+    argv = [f"--config={ROOT}/configs/digits.py", option]
+    with pytest.raises(
+        UserError, match=re.escape(f"{option.partition('=')[0]}: no such option")
+    ) as e:
+        cli.parse(argv, {"workdir": (None, "")}, KINDS)
+    assert meant in str(e.value)
+
+
+def test_the_first_argument_may_stand_anywhere():
+    assert cli.positional(["--batch=4", "alexnet", "--towers=1"]) == (
+        *("alexnet", ["--batch=4", "--towers=1"]),
+    )
+    with pytest.raises(UserError, match="stray argument '-top=3': write --top=3"):
+        cli.arguments(["-top=3"])

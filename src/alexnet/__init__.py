@@ -35,6 +35,10 @@ __all__ = list(_NAMES)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("alexnet")
     if name not in _NAMES:
         raise AttributeError(f"module 'alexnet' has no attribute {name!r}")
     import importlib

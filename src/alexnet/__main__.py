@@ -6,6 +6,7 @@ Nothing large is imported here, as `runtime.begin_command` may restart the proce
 import ast
 import runpy
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 from alexnet.devices import runtime
@@ -18,10 +19,15 @@ def main() -> None:
     runtime.begin_command()
     found = commands()
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
-    if name in ("-h", "--help"):
+    if name in ("--version", "version"):
+        print(version("alexnet"))
+    elif name in ("-h", "--help", "help") and len(sys.argv) < 3:
         print("usage: alexnet COMMAND [ARGUMENTS], or python -m alexnet.COMMAND [ARGUMENTS]\n")
         print("\n".join(aligned(list(found.items()), names=2)))
-    elif name in found:
+    elif name in found or (name == "help" and sys.argv[2] in found):
+        if name == "help":
+            name = sys.argv[2]
+            sys.argv[1:] = [name, "--help"]
         del sys.argv[1]
         if {"-h", "--help"} & {*sys.argv}:
             from alexnet import cli

@@ -90,14 +90,25 @@ def parse(
         elif name.startswith("config."):
             overrides[name.removeprefix("config.")] = text
         else:
-            known = ["config", *options]
-            raise UserError(f"--{name}: no such option{nearest(name, known)}")
+            found[name] = text
     config = configs.load(file, kinds)
+    for name in found:
+        if name not in options:
+            raise UserError(f"--{name}: no such option{_meant(name, config, options)}")
     override(config, overrides, kinds)
     if asks_help(argv):
         print(config_help(file, config, kinds))
         sys.exit(0)
     return config, complete(found, {name: options[name] for name in options if name != "config"})
+
+
+def _meant(name: str, config: ConfigDict, options: Options) -> str:
+    """What to write for an option that a command lacks: a setting of that name, or the nearest."""
+    settings = configs.flat(config.to_dict())
+    meant = [key for key in settings if name in (key, key.rpartition(".")[2])]
+    if len(meant) == 1:
+        return f"; to change the setting, write --config.{meant[0]}=..."
+    return nearest(name, ["config", *options])
 
 
 def values(argv: Sequence[str], options: Options) -> dict[str, str]:
@@ -121,8 +132,9 @@ def complete(given: Mapping[str, str], options: Options) -> dict[str, str]:
 
 
 def positional(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """(the first argument, or "" if it is an option; the rest)."""
-    return (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else ("", argv)
+    """(the first argument that is no option, or ""; the rest)."""
+    place = next((n for n, argument in enumerate(argv) if not argument.startswith("-")), None)
+    return ("", argv) if place is None else (argv[place], [*argv[:place], *argv[place + 1 :]])
 
 
 def path(name: str, text: str) -> Path:
@@ -166,7 +178,8 @@ def arguments(argv: Sequence[str], known: Iterable[str] | None = None) -> dict[s
     for argument in argv:
         name, equals, value = argument.removeprefix("--").partition("=")
         if not argument.startswith("--"):
-            raise UserError(f"stray argument {argument!r}: write --name=value, without a space")
+            dash = f"-{argument}" if argument.startswith("-") else "--name=value, without a space"
+            raise UserError(f"stray argument {argument!r}: write {dash}")
         if known is not None and name not in known:
             raise UserError(f"--{name}: no such option{nearest(name, known)}")
         if not equals:

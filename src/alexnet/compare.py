@@ -73,7 +73,7 @@ def collect(found: results.Found, planned: Sequence[experiment.Experiment], targ
     written = results.collect(found.results + found.failed, target)
     for one in planned:
         plan.save(one, 0, target)
-    print(f"{len(written)} results in {target}", file=sys.stderr)
+    print(f"{len(written)} result{'s' * (len(written) != 1)} in {target}", file=sys.stderr)
 
 
 if __name__ == "__main__":

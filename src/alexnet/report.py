@@ -124,6 +124,10 @@ def runs_in(path: Path) -> list[Path]:
 
     found = results.workdirs(path)
     if not found:
+        if not path.exists():
+            raise UserError(f"{path}: no such folder")
+        if path.is_dir() and any(map(results.from_file, path.rglob("*.json"))):
+            raise UserError(f"{path} holds result files, not runs: alexnet compare shows them")
         record.saved_config(path)  # raises: this is no run
     return found
 

@@ -14,6 +14,7 @@ the results.
 
 import contextlib
 import re
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -92,7 +93,7 @@ def work_off(running: Runner, jobs: Sequence[Job], workdir: Path) -> None:
     failed = [job for job in jobs if job.state in ("failed", "left out")]
     for job in failed:
         print(f"{job.item.name} {board.outcome(job)}; see {workdir / job.item.name / plan.OUTPUT}")
-    print(f"next: python -m alexnet.compare {workdir}")
+    print(f"next: python -m alexnet.compare {shlex.quote(str(workdir))}")
     if failed:
         print("the same command with --retry runs the failed ones again", flush=True)
         sys.exit(1)
@@ -105,7 +106,8 @@ def submit(jobs: Sequence[Job], workdir: Path, cores: int, partition: str) -> No
         (workdir / job.item.name / plan.FAILURE).unlink(missing_ok=True)
     items = [job.item for job in todo]
     sent = slurm.submit(items, workdir, cores, "" if partition == "true" else partition)
-    print(f"{several(len(sent), 'run')} submitted; see squeue, and alexnet compare {workdir}")
+    where = shlex.quote(str(workdir))
+    print(f"{several(len(sent), 'run')} submitted; see squeue, and alexnet compare {where}")
     if any(item.needs for item in items):
         print("once they are done, the same command without --slurm runs what depends on them")
 

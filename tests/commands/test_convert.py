@@ -425,7 +425,6 @@ def test_what_to_do_next_works_in_a_workdir_of_any_name(folder, data_dir, tmp_pa
             "only possible for a .safetensors of net torchvision_alexnet",
         ),
         (["--workdir={run}", "--target=a.safetensors", "--checkpoint=first"], "choose best, last"),
-        (["--workdir={run}", "--target=a.safetensors", "--checkpoint=best"], "ask for 'last'"),
         (["--workdir={run}", "--target=a.safetensors", "--sauce=b"], "--sauce: no such option"),
     ],
 )

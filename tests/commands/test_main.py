@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import alexnet
 from alexnet import __main__ as program
 
 COMMANDS = [
@@ -92,3 +93,25 @@ def test_the_help_of_another_program_is_its_own(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     done = run("-m", "train", "--help")
     assert (done.returncode, done.stdout, done.stderr) == (0, "mine\n", "")
+
+
+@pytest.mark.parametrize("words", [["--version"], ["version"]])
+def test_the_version_is_told(words, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["alexnet", *words])
+    program.main()
+    assert capsys.readouterr().out == f"{alexnet.__version__}\n"
+    assert alexnet.__version__[0].isdecimal()
+
+
+def test_help_comes_with_and_without_dashes(monkeypatch, capsys):
+    said = []
+    for words in (["nets", "--help"], ["help", "nets"]):
+        monkeypatch.setattr(sys, "argv", ["alexnet", *words])
+        with pytest.raises(SystemExit):
+            program.main()
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1] != ""
+    for word in ("help", "--help"):
+        monkeypatch.setattr(sys, "argv", ["alexnet", word])
+        program.main()
+        assert "usage: alexnet COMMAND" in capsys.readouterr().out

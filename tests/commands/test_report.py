@@ -203,7 +203,7 @@ def test_a_sweep_has_more_folders_than_those_of_runs(tmp_path):
     assert left_out(page) == {}
     assert "views=" in page
     assert page.count("<details open>") == 2
-    with pytest.raises(UserError, match="c-0 holds no run"):
+    with pytest.raises(UserError, match="c-0: no such folder"):
         report.main([*everything, f"{sweep}/c-0", f"--output={output}"])
     with pytest.raises(UserError, match="slurm holds no run"):
         report.main([f"{sweep}/slurm", f"{sweep}/ten-0", f"--output={output}"])
@@ -256,7 +256,7 @@ def test_the_config_part_has_what_differs_from_the_base():
     ("argv", "message"),
     [
         ([], "which runs\\? name the folder of one or more"),
-        (["/nowhere"], "/nowhere holds no run"),
+        (["/nowhere"], "/nowhere: no such folder"),
         ([str(TRAINED), str(ROOT / "docs")], "docs holds no run"),
         ([str(TRAINED), "--parts=curve"], "did you mean 'curves'"),
         ([str(TRAINED), "--outptu=x"], "--outptu: no such option; did you mean 'output'"),

@@ -242,7 +242,7 @@ def test_a_folder_that_is_gone_is_used_as_prepared(pets, tmp_path, capsys):
     assert capsys.readouterr().err == (
         f"warning: {name} is not there: its store {made.path} is used\n"
     )
-    with pytest.raises(UserError, match="pets does not exist; if it has moved"):
+    with pytest.raises(UserError, match="pets does not exist: write the path of the photos"):
         ensure(name, str(tmp_path), 17)
 
 

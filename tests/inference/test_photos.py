@@ -78,3 +78,18 @@ def test_arrays_that_are_no_photos(pixels):
     with pytest.raises(UserError, match=r"a photo is .*this one is") as error:
         square(pixels, 8)
     assert str(error.value).endswith(f"{pixels.dtype} {list(pixels.shape)}")
+
+
+def test_bytes_and_open_files_are_no_photos(tmp_path):
+    path = tmp_path / "photo.png"
+    Image.new("L", (9, 9)).save(path)
+    with path.open("rb") as file:
+        for photo in (path.read_bytes(), file):
+            with pytest.raises(UserError, match="a photo is no bytes or open file: give its path"):
+                several(photo)
+
+
+def test_a_file_that_is_no_image_says_so(tmp_path):
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(UserError, match=r"can be read: not a known image format$"):
+        square(tmp_path / "notes.txt", 8)

@@ -388,6 +388,8 @@ def test_layer_names_are_unique(name):
         ("alexnet", {"hidden": (None, 2)}, "hidden=.None, 2.: expected 2 whole numbers"),
         ("alexnet", {"remove": "conv7"}, "no layer 'conv7'; did you mean 'conv"),
         ("alexnet", {"remove": "norm"}, "no layer 'norm'; did you mean 'norm"),
+        ("alexnet", {"remove": ["conv4"]}, r"remove=\['conv4'\]: expected text"),
+        ("alexnet", {"dropout": "a"}, "dropout='a': expected a number"),
         ("alexnet", {"remove": "fc8"}, "must end in a layer with 1000 outputs"),
         ("alexnet", {"image_size": 30}, "pool5 cannot read 1x1x128: its 3x3 window is larger"),
         ("alexnet", {"image_size": 7}, "conv1 cannot read 7x7x3: its 11x11 kernels are larger"),

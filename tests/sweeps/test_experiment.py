@@ -143,10 +143,21 @@ def test_a_folder_names_all_of_its_experiments_but_demonstrations(tmp_path):
         experiment.named([str(tmp_path / "empty")])
 
 
+def test_two_arms_of_the_same_settings_are_refused(tmp_path):
+    file = simple(tmp_path, '{"a": {}, "b": {"net.norm": False}, "c": {"net.norm": False}}')
+    with pytest.raises(UserError, match="the arms 'b' and 'c' have the same settings: nothing to"):
+        experiment.load(file)
+    file = simple(tmp_path, '{"a": {}, "b": {"net.norm": False}}')
+    assert list(experiment.load(file).arms) == ["a", "b"]
+    with pytest.raises(UserError, match="the arms 'a' and 'b' have the same settings"):
+        experiment.load(file, {"net.norm": "false"})
+
+
 def claiming(folder, claim: str, metric: str = "top1_error", seeds: object = 2) -> str:
     return write(
         folder,
-        f'ARMS = {{"a": {{}}, "b": {{}}}}\nCLAIMS = {{"b": {claim}}}\nMETRIC = {metric!r}\n'
+        f'ARMS = {{"a": {{}}, "b": {{"net.norm": False}}}}\n'
+        f'CLAIMS = {{"b": {claim}}}\nMETRIC = {metric!r}\n'
         f'SCALES = {{"small": {{{CONFIG}, "seeds": {seeds}}}}}\n',
     )
 

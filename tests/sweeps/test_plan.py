@@ -52,7 +52,20 @@ def test_a_product_of_values():
     arm = found.arms["remove=conv3,rate=0.2"]
     settings = arm.config.net.remove, arm.config.schedule.rate, arm.config.epochs
     assert settings == ("conv3", 0.2, 1.0)
-    assert arm.overrides == {"net.remove": "conv3", "schedule.rate": "0.2"}
+    assert arm.overrides == {"net.remove": "conv3", "schedule.rate": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        ({"schedule.rate": ["0.01", ".01"]}, "config.schedule.rate=0.01: a value is given twice"),
+        ({"net.norm": ["false", "0"]}, "config.net.norm=False: a value is given twice"),
+        ({"epochs": ["1"], "seed": ["0", "00"]}, "config.seed=0,00: a value is given twice"),
+    ],
+)
+def test_a_value_in_two_spellings_is_given_twice(texts, said):
+    with pytest.raises(UserError, match=said):
+        plan.product(DIGITS, texts)
 
 
 def test_odd_characters_of_a_name_become_underscores():

@@ -10,7 +10,7 @@ from support.tiny import ROOT
 
 import alexnet
 from alexnet.errors import UserError
-from alexnet.sweeps import plan, results
+from alexnet.sweeps import comparison, plan, results
 from alexnet.sweeps.experiment import Arm, Experiment
 from alexnet.training import health
 from alexnet.training.setup import load_config
@@ -45,8 +45,20 @@ def test_folders_without_finished_runs(tmp_path):
     with pytest.raises(UserError, match=r"no finished run$"):
         results.read([tmp_path])
     leave(tmp_path / "b-0", [0.5], epochs=2)
-    with pytest.raises(UserError, match=r"no finished run .1 have begun.$"):
+    with pytest.raises(UserError, match=r"no finished run .1 begun.$"):
         results.read([tmp_path])
+
+
+def test_a_result_file_alone_is_read_and_nothing_is_counted_twice(tmp_path):
+    leave(tmp_path / "runs/a-0", [0.5])
+    [path] = results.collect(results.read([tmp_path / "runs"]).results, tmp_path / "kept")
+    [alone] = results.read([path]).results
+    assert alone.name == "a-0"
+    with pytest.raises(UserError, match=r"metrics.jsonl is no result file"):
+        results.read([tmp_path / "runs/a-0/metrics.jsonl"])
+    twice = results.read([path, tmp_path / "runs", tmp_path / "kept"]).results
+    [table] = comparison.tables(twice, [])
+    assert table.experiment.title == "1 run"
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ def test_changed_images_are_evaluated_with_a_warning_and_not_resumed(copy, capsy
     assert "not the images" in note
     assert re.search(r"validation \(then \d+ images, now \d+\)", note)
     workdir = copy / "run"
-    with pytest.raises(UserError, match=rf"other images .* config.init_from={workdir}"):
+    with pytest.raises(UserError, match=rf"other images .* --config.init_from={workdir}"):
         train_and_evaluate(config_of(copy / "photos", str(copy / "data"), 3), workdir)
     config = config_of(copy / "photos", str(copy / "data"), 1.0)
     config.init_from = str(workdir)  # as the error says
@@ -301,7 +301,11 @@ def test_what_a_killed_process_left_is_written_anew_and_what_a_run_began_with_st
     ("then", "now", "expected"),
     [
         ({}, {}, []),
-        ({}, {"contents": {"train": "x", "validation": "v"}}, ["train (then 4 images, now 4)"]),
+        (
+            {},
+            {"contents": {"train": "x", "validation": "v"}},
+            ["train (4 as before, but others or in other classes)"],
+        ),
         (  # the same pixels from other files
             {"pixels": {"train": "p"}},
             {"contents": {"train": "x", "validation": "v"}, "pixels": {"train": "p"}},
@@ -334,8 +338,10 @@ def test_other_classes_are_told_by_what_came_and_went(tmp_path):
     dataset.check_classes(tmp_path, (), ("a",))  # those of an imported net are not known
     dataset.check_classes(tmp_path, ["a", "b"], ("a", "b"))
     for now, line in (("ba", "they are in another order"), ("ac", "'b' removed and 'c' added")):
-        with pytest.raises(UserError, match=f"classes than those of its dataset now: {line}$"):
+        with pytest.raises(UserError, match=f"than those of its dataset now: {line}; bring "):
             dataset.check_classes(tmp_path, ("a", "b"), tuple(now))
+    with pytest.raises(UserError, match=r"'b' removed$"):
+        dataset.check_classes(tmp_path / "net.safetensors", ("a", "b"), ("a",))
 
 
 def test_digests_describe_each_split_and_the_classes():

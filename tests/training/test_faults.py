@@ -100,7 +100,7 @@ def test_a_run_without_its_checkpoints_is_not_erased(tiny, tmp_path, capsys):
         (tmp_path / "checkpoints").mkdir(exist_ok=True)  # empty is no better
     tiny.net.activation = "tanh"
     train_and_evaluate(tiny, tmp_path, fresh=True)
-    assert f"what {tmp_path} held is in {tmp_path}/earlier-1" in capsys.readouterr().out
+    assert f"the earlier run is in {tmp_path}/earlier-1" in capsys.readouterr().out
     assert (tmp_path / "earlier-1/metrics.jsonl").read_text() == rows
     assert len(log.read_log(tmp_path)) == len(rows.splitlines())
 

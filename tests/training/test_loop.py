@@ -29,7 +29,7 @@ from alexnet.training.setup import Run, setup
 from alexnet.training.step import TrainState
 from alexnet.workdir import checkpoint, log, record
 from alexnet.workdir.checkpoint import Checkpoints
-from alexnet.workdir.claim import claim
+from alexnet.workdir.claim import OWN, claim
 
 
 def rows(workdir) -> list[dict]:
@@ -290,6 +290,16 @@ def test_a_run_whose_last_save_fails_is_not_done(tiny, tmp_path, monkeypatch, ca
     ):
         train_and_evaluate(tiny, tmp_path)
     assert "done" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("made_up")
+def test_what_a_run_writes_is_known_to_be_its_own(tiny, tmp_path):
+    train_and_evaluate(tiny, tmp_path)
+    evaluate.main([f"--workdir={tmp_path}", "--checkpoint=last"])
+    shown = {path.name for path in tmp_path.iterdir() if path.name[0] != "."}
+    assert shown <= {*OWN}
+    train_and_evaluate(tiny, tmp_path, fresh=True)
+    assert "evaluation.json" in {path.name for path in (tmp_path / "earlier-1").iterdir()}
 
 
 @pytest.mark.usefixtures("made_up")

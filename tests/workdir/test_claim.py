@@ -160,7 +160,7 @@ def test_starting_over_puts_aside_what_was_there(tmp_path, capsys):
         (workdir / "config.json").write_text(text)
         (workdir / ".lock").write_text("saved")
         start_over(workdir)
-        found = f"what {workdir} held is in {workdir}/earlier-{number}\n"
+        found = f"the earlier run is in {workdir}/earlier-{number}\n"
         assert capsys.readouterr().out == f"starting over: {found}"
     assert held(workdir) == {
         ".lock": "",
@@ -168,6 +168,32 @@ def test_starting_over_puts_aside_what_was_there(tmp_path, capsys):
         "earlier-1/config.json": "one",
         "earlier-2/checkpoints/3": "two",
         "earlier-2/config.json": "two",
+    }
+
+
+def test_a_folder_of_other_runs_is_refused(tiny, tmp_path):
+    """A run there would hide them from `compare`."""
+    for name in ("a-0", "earlier-1"):
+        with claim(tmp_path / name, tiny):
+            pass
+    with pytest.raises(UserError, match=r"holds other runs \(a-0\): give this one a folder of its"):
+        claim(tmp_path, tiny).__enter__()
+    shutil.rmtree(tmp_path / "a-0")
+    with claim(tmp_path, tiny):
+        pass
+
+
+def test_starting_over_leaves_what_is_not_the_runs(tmp_path):
+    for name in ("config.json", "thesis.tex", "run-1/config.json", "wandb/files"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    start_over(tmp_path)
+    assert held(tmp_path) == {
+        ".lock": "",
+        "earlier-1/config.json": "config.json",
+        "earlier-1/wandb/files": "wandb/files",
+        "run-1/config.json": "run-1/config.json",
+        "thesis.tex": "thesis.tex",
     }
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+
+from alexnet.errors import one_line
 
 MAX_PIXELS = 178_956_970  # of an image; Pillow itself refuses larger ones
 STRIP = 64  # times the shorter side: a longer image is cut to this before it is scaled
@@ -79,6 +81,13 @@ def square(image: Image.Image, size: int, upright: bool = False) -> np.ndarray:
     for turn in _turns(image) if upright else ():
         central = central.transpose(turn)
     return np.asarray(central)
+
+
+def why(error: Exception) -> str:
+    """Why an image cannot be read; Pillow's words about our buffer are left out."""
+    if isinstance(error, UnidentifiedImageError):
+        return "not a known image format"
+    return error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
 
 
 def check_size(path: Path, max_pixels: int) -> None:

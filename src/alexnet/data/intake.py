@@ -11,7 +11,6 @@ from concurrent import futures
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from PIL import UnidentifiedImageError
 from tqdm import tqdm
 
 from alexnet.data import images, records
@@ -20,7 +19,7 @@ from alexnet.data.sources.raw import TOO_LARGE, UNREADABLE, LeftOut, RawData, Sp
 from alexnet.data.sources.tree import check_circumstances
 from alexnet.data.statistics import Accumulator
 from alexnet.data.store import Store, save_info
-from alexnet.errors import UserError, one_line
+from alexnet.errors import UserError
 from alexnet.text import printable
 
 T = TypeVar("T")
@@ -244,7 +243,9 @@ def _chunk(examples: Split, upright: bool, plan: Plan, indices: range) -> _Chunk
         except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
             check_circumstances(error, name)
             reason = TOO_LARGE if isinstance(error, images.TooLargeError) else UNREADABLE
-            chunk.bad.append(LeftOut(name, reason, "empty" if encoded == b"" else _why(error)))
+            chunk.bad.append(
+                LeftOut(name, reason, "empty" if encoded == b"" else images.why(error))
+            )
             bad_digests.append(digest)
             continue
         record = records.pack(image, label, plan.quality)
@@ -277,13 +278,6 @@ def _unread(examples: Split, index: int) -> bytes:
 
 def _hasher(data: bytes = b"") -> "hashlib.blake2b":
     return hashlib.blake2b(data, digest_size=16)
-
-
-def _why(error: Exception) -> str:
-    """Why an image cannot be read; Pillow's words about our buffer are left out."""
-    if isinstance(error, UnidentifiedImageError):
-        return "not a known image format"
-    return error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
 
 
 def _named(file: LeftOut) -> str:

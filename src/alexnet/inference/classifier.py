@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 from alexnet.data import augment
 from alexnet.data.augment import VIEWS, Augmentation
 from alexnet.data.statistics import Statistics
-from alexnet.errors import UserError, choice, nearest
+from alexnet.errors import UserError, choice, nearest, require
 from alexnet.inference.photos import Photo, several, square
 from alexnet.kernels.choose import choose, compiler_options
 from alexnet.models import network
@@ -182,6 +182,7 @@ class Classifier:
         self, photos: Photo | Iterable[Photo], count: int = 5, views: str = "centre"
     ) -> list[list[tuple[str, float]]]:
         """For each photo, its most probable classes and their probabilities, best first."""
+        require("count", count, count >= 1, "must be at least 1")
         best = []
         for p_K in self.predict(photos, views):
             order = np.argsort(-p_K, kind="stable")[:count]

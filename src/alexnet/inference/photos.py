@@ -1,6 +1,7 @@
 """Photos of every kind, as the squares that a net reads."""
 
 import contextlib
+import io
 import os
 from collections.abc import Iterable, Iterator
 
@@ -10,16 +11,21 @@ from PIL import Image
 
 from alexnet import files
 from alexnet.data import images
-from alexnet.errors import UserError, local_path, one_line
+from alexnet.errors import UserError, local_path
 
 # A file, an image of Pillow's, or uint8 pixels: RGB [H, W, 3], grey [H, W]
 Photo = str | os.PathLike | Image.Image | np.ndarray
 
 
 def several(photos: Photo | Iterable[Photo]) -> Iterable[Photo]:
-    """The photos one by one; a file, an image or an array of two or three axes is a single one."""
+    """The photos one by one; a file, an image or an array of two or three axes is a single one.
+
+    Raises UserError for bytes and open files, which are none of these.
+    """
     if isinstance(photos, str | os.PathLike | Image.Image):
         return [photos]
+    if isinstance(photos, bytes | io.IOBase):
+        raise UserError("a photo is no bytes or open file: give its path, or PIL.Image.open(file)")
     if isinstance(photos, np.ndarray | jax.Array):
         photos = np.asarray(photos)
         return [photos] if photos.ndim in (2, 3) else photos
@@ -62,4 +68,4 @@ def _readable(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
-        raise UserError(f"{what} is not an image that can be read: {one_line(error)}") from None
+        raise UserError(f"{what} is not an image that can be read: {images.why(error)}") from None

@@ -70,6 +70,8 @@ def build(
     """
     choice("name", name, tuple(NETS))
     choice("activation", activation, ACTIVATIONS)
+    common = {"classes": classes, "norm": norm, "dropout": dropout, "remove": remove}
+    configs.check_types(build, common, "")
     known = inspect.signature(NETS[name]).parameters
     for option in options:
         if option not in known:

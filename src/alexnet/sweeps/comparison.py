@@ -422,7 +422,8 @@ def _grouped(found: Sequence[Result]) -> tuple[Experiment, dict[str, list[Result
         config = configs.nested({**groups[place][0].config, "data.name": next(iter(datasets))})
         arms[name] = Arm(name, ConfigDict(config), overrides)
         placed[name] = groups[place]
-    title = f"{len(found)} run" + "s" * (len(found) != 1)
+    count = sum(len(_by_seed(runs)) for runs in groups)  # a run may have been read twice
+    title = f"{count} run" + "s" * (count != 1)
     return Experiment("", "", title, arms, {}, 0), placed
 
 

@@ -194,6 +194,7 @@ def load(file_and_scale: str, overrides: Mapping[str, str] | None = None) -> Exp
             arms[str(name)] = _arm(str(name), changes, arms, file, settings, overrides or {})
         except UserError as error:
             raise UserError(f"{file}:{scale}, arm {name!r}: {error}") from None
+    _check_distinct(arms, f"{file}:{scale}")
     if settings["seeds"] < 1:
         raise UserError(f"{file}:{scale}: seeds is {settings['seeds']}: expected at least 1")
     claims = settings["claims"]
@@ -235,6 +236,20 @@ def _dict(value: Any, called: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise UserError(f"{called} is {value!r}, not a dict")
     return dict(value)
+
+
+def _check_distinct(arms: Mapping[str, Arm], where: str) -> None:
+    """Raises UserError if two arms train the same, as an override for all arms may make them."""
+    known: dict[str, str] = {}
+    for name, arm in arms.items():
+        if arm.of:
+            continue
+        made = repr((configs.flat(arm.config.to_dict()), arm.starts_from))
+        if (other := known.setdefault(made, name)) != name:
+            raise UserError(
+                f"{where}: the arms {other!r} and {name!r} have the same settings: nothing to "
+                "compare"
+            )
 
 
 def _claim(value: Any, metric: str, called: str) -> Claim:

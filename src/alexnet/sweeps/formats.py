@@ -31,7 +31,7 @@ ABOUT = {
 
 def compare_results(
     directory: str | os.PathLike,
-    experiments: Sequence[str] = (),
+    experiments: str | Sequence[str] = (),
     metric: Literal["last", "best"] = "last",
     baseline: str = "",
 ) -> list[dict[str, Any]]:
@@ -59,7 +59,8 @@ def compare_results(
     choice("metric", metric, ("last", "best"))
     paths = [local_path("directory", os.fspath(directory))]
     found = results.read(paths)
-    planned = named(experiments) or results.experiments(paths)
+    names = [experiments] if isinstance(experiments, str) else experiments
+    planned = named(names) or results.experiments(paths)
     return rows(comparison.tables(found.results + found.failed, planned, metric, baseline), metric)
 
 

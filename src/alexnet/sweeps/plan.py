@@ -116,18 +116,23 @@ def product(file: str, texts: Mapping[str, Sequence[str]]) -> tuple[Experiment, 
         UserError: for an unknown setting, a value of the wrong type, or a value given twice.
     """
     texts = dict(texts)
+    seeds = [cli.count("config.seed", text, least=0) for text in texts.get("seed", ())]
     for key, several in texts.items():
-        if len(set(several)) < len(several):
+        if len({*several}) < len(several) or (key == "seed" and len({*seeds}) < len(seeds)):
             raise UserError("a value is given twice", f"config.{key}={','.join(several)}")
-    seeds = [cli.count("config.seed", text, least=0) for text in texts.pop("seed", ())]
+    texts.pop("seed", None)
     varied = [key for key, several in texts.items() if len(several) > 1]
-    arms = {}
+    arms: dict[str, Arm] = {}
     for combination in itertools.product(*texts.values()):
         settings = dict(zip(texts, combination, strict=True))
         config = configs.load(file, KINDS)
         cli.override(config, settings, KINDS)
-        overrides = {key: settings[key] for key in varied}
-        name = ",".join(f"{_short(key, varied)}={text}" for key, text in overrides.items())
+        values = configs.flat(config.to_dict())
+        overrides = {key: values[key] for key in varied}
+        name = ",".join(f"{_short(key, varied)}={settings[key]}" for key in varied)
+        if any(overrides == arm.overrides for arm in arms.values()):  # as for .1 and 0.1
+            said = ", ".join(f"config.{key}={value!r}" for key, value in overrides.items())
+            raise UserError("a value is given twice", said)
         arms[name or "run"] = Arm(name or "run", config, overrides)
         seeds = seeds or [config.seed]
     title = f"{file}, values of {', '.join(varied)}" if varied else file

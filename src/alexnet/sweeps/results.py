@@ -146,7 +146,12 @@ def read(paths: Sequence[Path], begun: bool = False) -> Found:
     unfinished = []
     for path in paths:
         if not path.exists():
-            raise UserError(f"{path}: no such folder")
+            raise UserError(f"{path}: no such folder or file")
+        if path.is_file():
+            one = from_file(path)
+            if one is None:
+                raise UserError(f"{path} is no result file")
+            found.append(one)
         for folder, names in _walk(path):
             if "config.json" not in names and plan.EVALUATION not in names:
                 found += [one for name in names if (one := from_file(folder / name))]
@@ -159,7 +164,7 @@ def read(paths: Sequence[Path], begun: bool = False) -> Found:
     results = [one for one in found if not one.failure]
     failed = [one for one in found if one.failure]
     if not results:
-        counts = {"have begun": len(unfinished), "failed": len(failed)}
+        counts = {"begun": len(unfinished), "failed": len(failed)}
         others = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
         what = "run that has been validated" if begun else "finished run"
         raise UserError(f"{', '.join(map(str, paths))}: no {what}{others and f' ({others})'}")

@@ -6,6 +6,7 @@ records. Whenever the images are at hand, they are compared with those that the 
 
 import dataclasses
 import os
+import shlex
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -55,7 +56,16 @@ def check_classes(workdir: Path, then: Sequence[str], now: Sequence[str]) -> Non
         if names
     ]
     what = " and ".join(changes) or "they are in another order"
-    raise UserError(f"{workdir} was trained on other classes than those of its dataset now: {what}")
+    advice = "; bring them back, or train its weights on these, in a new workdir with "
+    raise UserError(
+        f"{workdir} was trained on other classes than those of its dataset now: {what}"
+        + (advice + start_from(workdir)) * workdir.is_dir()
+    )
+
+
+def start_from(workdir: Path) -> str:
+    """The option that starts a run from the weights in a workdir, as a shell takes it."""
+    return shlex.quote(f"--config.init_from={workdir}")
 
 
 def check_resume(workdir: Path, then: Store | None, now: Store) -> None:
@@ -67,7 +77,7 @@ def check_resume(workdir: Path, then: Store | None, now: Store) -> None:
         raise UserError(
             f"{workdir} was trained on other images than {now.name} holds now: "
             f"{', '.join(splits)}; to train its weights on these images, use a new workdir with "
-            f"config.init_from={workdir}"
+            f"{start_from(workdir)}"
         )
 
 
@@ -92,11 +102,13 @@ def changed(then: Store | None, now: Store, splits: Iterable[str]) -> list[str]:
         known = [a[split] == b[split] for a, b in digests if split in a and split in b]
         return not any(known) if known else then.counts.get(split) != now.counts.get(split)
 
-    return [
-        f"{split} (then {then.counts.get(split, 0):,} images, now {now.counts.get(split, 0):,})"
-        for split in splits
-        if differs(split)
-    ]
+    def counted(split: str) -> str:
+        before, after = (store.counts.get(split, 0) for store in (then, now))
+        if before == after:
+            return f"{after:,} as before, but others or in other classes"
+        return f"then {before:,} images, now {after:,}"
+
+    return [f"{split} ({counted(split)})" for split in splits if differs(split)]
 
 
 def digests(store: Store) -> dict[str, str]:

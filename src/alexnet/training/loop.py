@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from alexnet import config as configs
 from alexnet.data.store import Store, check_outside
 from alexnet.devices import processes
 from alexnet.devices.processes import Interruption
-from alexnet.errors import Interrupted, UserError, local_path
+from alexnet.errors import Interrupted, UserError, local_path, require
 from alexnet.models import filters
 from alexnet.models.network import Params
 from alexnet.models.table import layers
@@ -30,7 +31,7 @@ from alexnet.training.health import (
     warnings,
 )
 from alexnet.training.programs import Programs
-from alexnet.training.setup import Run, setup
+from alexnet.training.setup import Run, load_config, setup
 from alexnet.training.step import Batch, TrainState
 from alexnet.workdir import checkpoint, record, tracker
 from alexnet.workdir.checkpoint import Checkpoints
@@ -44,7 +45,7 @@ FILTER_SIDE = 33  # pixels: filters are enlarged up to this side in TensorBoard
 
 
 def train_and_evaluate(
-    config: ConfigDict,
+    config: ConfigDict | str,
     workdir: str | Path,
     programs: Programs | None = None,
     fresh: bool = False,
@@ -52,6 +53,7 @@ def train_and_evaluate(
     """Trains to `config.epochs`, from the start or from the last checkpoint in `workdir`.
 
     Args:
+        config: or the name of its file, as for `load_config`.
         programs: compiled functions that several runs in one process share.
         fresh: whether to start over; the workdir's contents then move to a folder inside it.
 
@@ -63,7 +65,9 @@ def train_and_evaluate(
             changed, a run that diverges, or checkpoints that cannot be read or written.
         Interrupted: once a checkpoint is saved, if a signal (`processes.SIGNALS`) came.
     """
-    workdir = local_path("workdir", str(workdir))
+    require("workdir", workdir, os.fspath(workdir) != "", "name a folder")
+    workdir = local_path("workdir", os.fspath(workdir))
+    config = load_config(config) if isinstance(config, str) else config
     checkpoint.check_path(workdir)
     asked = configs.flat({"config": config.to_dict()}) | {"--fresh": fresh}
     processes.check_same(asked, but=("config.data.data_dir",))

@@ -266,11 +266,14 @@ def load_config(file: str, overrides: Mapping[str, Any] | None = None) -> Config
 
 
 def setup(
-    config: ConfigDict, trained_on: Statistics | None = None, programs: Programs | None = None
+    config: ConfigDict | str,
+    trained_on: Statistics | None = None,
+    programs: Programs | None = None,
 ) -> Run:
     """Opens the data, builds the net, the mesh, the optimiser and the schedule.
 
     Args:
+        config: or the name of its file, as for `load_config`.
         trained_on: the mean image and colour PCA of the images when the run began; they are used
             even if the images have changed. None takes those of the dataset at hand.
         programs: those of earlier runs, to which this one adds its own.
@@ -278,6 +281,7 @@ def setup(
     Raises:
         UserError: for an impossible setting.
     """
+    config = load_config(config) if isinstance(config, str) else config
     check_settings(config)
     config = configs.absolute(config)
     store = configs.call(prepare.ensure, "data", config.data)

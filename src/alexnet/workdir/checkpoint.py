@@ -328,15 +328,19 @@ def load_step(directory: str | Path, which: Which = "best") -> tuple[int, dict, 
 
 
 def find(directory: str | Path, step: Which = "best") -> int:
-    """The step of the best or last checkpoint, or `step`, if it is there. Raises UserError."""
+    """The step of the best or last checkpoint, or `step`, if it is there. Raises UserError.
+
+    Where none was validated, as after an import, the best is the last.
+    """
     directory = _directory(directory)
     stored = _validations(directory) if directory.is_dir() else {}
     found = {number: one or Validation(None) for number, one in stored.items()}
     if not found:
         raise UserError(f"there is no checkpoint in {directory}")
-    wanted = best(found) if step == "best" else max(found) if step == "last" else step
-    if wanted is None:
-        raise UserError(f"no checkpoint in {directory} was validated: ask for 'last'")
+    wanted = step
+    if step in ("best", "last"):
+        known = best(found) if step == "best" else None
+        wanted = max(found) if known is None else known
     if wanted not in found:
         raise UserError(f"there is no step {wanted} in {directory}, only {sorted(found)}")
     return wanted

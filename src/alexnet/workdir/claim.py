@@ -14,12 +14,19 @@ from alexnet import config as configs
 from alexnet.devices import processes
 from alexnet.errors import UserError
 from alexnet.locks import lock
+from alexnet.text import some
 from alexnet.workdir import checkpoint, record
 
 # What may change when a run is resumed; anything else would make it another run.
 MAY_CHANGE = (
     *("epochs", "schedule.", "mesh.", "accumulate", "kernels", "log_"),
     *("checkpoint_", "data.data_dir", "wandb_project", "fetch", "steps_per_dispatch"),
+)
+# What commands write in a workdir.
+OWN = (
+    *("checkpoints", "config.json", "dataset", "diverged.json", "evaluation.json", "failure.txt"),
+    *("features", "metrics.jsonl", "output.txt", "provenance.json", "tensorboard"),
+    *("wandb", "wandb.json"),
 )
 LOCK = ".lock"
 SAVED = "saved"  # in the lock file, once a checkpoint has been saved
@@ -94,9 +101,9 @@ def claim(workdir: Path, config: ConfigDict, may_change: Sequence[str] = ()) -> 
 
 
 def start_over(workdir: Path) -> None:
-    """Moves a run's workdir, except earlier-* folders, to a new earlier-N: highest N plus 1.
+    """Moves the run in a workdir to a new folder there, earlier-N: the highest N plus 1.
 
-    A folder that holds no run is left as it is: its content is not ours.
+    What is not the run's stays where it is.
     """
 
     def put_aside() -> None:
@@ -105,7 +112,7 @@ def start_over(workdir: Path) -> None:
         with contextlib.ExitStack() as stack:
             stack.enter_context(_written(f"workdir={workdir}", "cannot start over there"))
             _locked(workdir, stack)
-            names = {p.name for p in workdir.iterdir() if not p.name.startswith((EARLIER, LOCK))}
+            names = {path.name for path in workdir.iterdir()} & {*OWN}
             if "config.json" not in names:
                 return
             numbers = [p.name.removeprefix(EARLIER) for p in workdir.glob(f"{EARLIER}*")]
@@ -117,7 +124,7 @@ def start_over(workdir: Path) -> None:
             for name in sorted(names, key=lambda x: (x != "checkpoints", x == "config.json")):
                 os.replace(workdir / name, earlier / name)
             (workdir / LOCK).write_text("")
-            print(f"starting over: what {workdir} held is in {earlier}", flush=True)
+            print(f"starting over: the earlier run is in {earlier}", flush=True)
 
     processes.together(put_aside)
 
@@ -145,8 +152,13 @@ def _written(argument: str, what: str) -> Iterator[None]:
 
 
 def check_same_run(workdir: Path, config: ConfigDict, may_change: Sequence[str]) -> None:
-    """Raises UserError if the workdir holds another run, or a run's files without config.json."""
+    """Raises UserError if the workdir holds another run or several, or one without config.json."""
     if not (workdir / "config.json").exists():
+        inside = sorted(path.parent.name for path in workdir.glob("*/config.json"))
+        if others := [name for name in inside if not name.startswith(EARLIER)]:
+            raise UserError(
+                f"{workdir} holds other runs ({some(others, 3)}): give this one a folder of its own"
+            )
         for name in ("metrics.jsonl", "tensorboard", "checkpoints"):
             if (workdir / name).exists():
                 raise UserError(

@@ -128,7 +128,7 @@ def root_of(path: str) -> Path:
     root = folder_path(path)
     if not root.exists():
         raise UserError(
-            f"folder {root} does not exist; if it has moved, write its new path: folder:/new/place",
+            f"folder {root} does not exist: write the path of the photos, folder:/path/to/photos",
             "name",
         )
     if not root.is_dir():

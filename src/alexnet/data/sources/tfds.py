@@ -98,15 +98,13 @@ def _builder(name: str, data_dir: str):
             builder = tfds.builder(name, data_dir=root_dir(data_dir))
     except tfds.core.DatasetNotFoundError:
         near = nearest(name, tfds.list_builders(with_community_datasets=False))
-        if Path(name).is_dir():
-            near = f"; for a folder of images write folder:{name}"
-        raise UserError(f"unknown dataset{near}", f"name={name!r}") from None
+        raise UserError(f"unknown dataset{_folder(name) or near}", f"name={name!r}") from None
     except (ValueError, AssertionError, ImportError) as error:  # a wrong variant or version
         known = tfds.list_builders(with_community_datasets=False)
         dataset = name.partition("/")[0]
         variants = tfds.builder_cls(dataset).builder_configs if dataset in known else ()
         near = nearest(name, [f"{dataset}/{variant}" for variant in variants])
-        near = near or f": {one_line(error)}"
+        near = _folder(name) or near or f": {one_line(error)}"
         raise UserError(f"unknown dataset{near}", f"name={name!r}") from error
     features = builder.info.features
     if not (
@@ -117,6 +115,10 @@ def _builder(name: str, data_dir: str):
     ):
         raise UserError(f"dataset {name!r} does not consist of images with one class label each")
     return builder
+
+
+def _folder(name: str) -> str:
+    return f"; for a folder of images write folder:{name}" if Path(name).is_dir() else ""
 
 
 def _download_and_prepare(builder, name: str) -> None:
