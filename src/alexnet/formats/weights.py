@@ -15,10 +15,11 @@ from alexnet.errors import UserError, choice, one_line
 from alexnet.formats import caffe, layout, safetensors, stablehlo, torchvision
 from alexnet.models import network
 from alexnet.models.table import Net
-from alexnet.text import difference
+from alexnet.text import difference, some
 
 # images uint8 [b, image_size, image_size, 3] -> logits float32 [b, classes]
 Program = Callable[[jax.Array], jax.Array]
+SUFFIXES = (".caffemodel", ".safetensors", ".pth", ".pt")
 STATISTICS = "statistics"  # prefix in our own files of what is not weights: mean image, PCA
 DIGEST = "sha256"  # in the metadata: a digest of the metadata and the arrays
 MEND = "export it again"
@@ -46,17 +47,15 @@ def read_weights(
     framework: ModuleType = torchvision
     metadata: dict[str, str] = {}
     order: list[str] = []
+    check_suffix(source)
     match source.suffix:
         case ".caffemodel":
             framework = caffe
             arrays, order = caffe.read_caffemodel(source)
         case ".safetensors":
             arrays, metadata = safetensors.read_safetensors(source)
-        case ".pth" | ".pt":
-            arrays = torchvision.read_pth(source)
         case _:
-            needs = "its suffix must be .caffemodel, .safetensors, .pth or .pt"
-            raise UserError(needs, f"source={source}")
+            arrays = torchvision.read_pth(source)
     if OURS in metadata:
         exported = _described(source, metadata)
         _check_digest(source, metadata, arrays)
@@ -83,6 +82,12 @@ def read_weights(
     if framework is caffe:
         caffe.check_order(net, order, source)
     return net, layout.ours(net, framework.NAMES, arrays)
+
+
+def check_suffix(source: Path) -> None:
+    """Raises UserError for a file that cannot hold weights, by its suffix."""
+    if source.suffix not in SUFFIXES:
+        raise UserError(f"its suffix must be {some(SUFFIXES, 4)}", f"source={source}")
 
 
 def about(source: Path) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def load(
 
     Args:
         source: a workdir, or a .safetensors, .caffemodel, .pth or .pt.
-        checkpoint: of a workdir: best, last, or a step.
+        checkpoint: of a workdir: best (the last, if none was validated), last, or a step.
         config: for a file: the config of its net, such as "configs/imagenet.py:torchvision"; a
             .safetensors of this project contains its config.
         overrides: of the config's settings, such as {"data.data_dir": ...} if the data have moved.
@@ -79,10 +79,10 @@ def _from_file(
 ) -> Classifier:
     found = weights.about(path)
     if config is None and not found:
+        weights.check_suffix(path)
         raise UserError(
-            "give the config of the net with these weights, such as "
-            "configs/imagenet.py:torchvision",
-            "config=None",
+            f"{path} does not say which net these weights are of: load it with config=, such as "
+            "configs/imagenet.py:torchvision, or make it a run with alexnet convert --source"
         )
     chosen = _config(config) or record.current(found["config"], str(path))
     chosen = chosen.copy_and_resolve_references()  # the caller's stays as it is
