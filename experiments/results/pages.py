@@ -125,6 +125,7 @@ KOREAN = {
     ", centre ": ", 중앙 ",
     "baseline ": "기준 ",
     "difference ": "차이 ",
+    "factor ": "배수 ",
     "detectable ": "검출 가능 ",
     "*supported*": "*뒷받침됨*",
     "*contradicted*": "*반박됨*",
