@@ -918,12 +918,15 @@ measured = alexnet.compare_results("../results", planned)
 
 ours = {}
 for row in (row for row in measured if (row["experiment"], row["arm"]) in claims):
-    unit = "" if row["metric"].startswith("epochs") else "%"
+    epochs = row["metric"].startswith("epochs")  # their factors come as logarithms
+    unit, change = ("", "factor {:.2f}") if epochs else ("%", "difference {:+.2f}")
+    numbers = [row[key] for key in ("difference", "low", "high") if row[key] is not None]
+    numbers = np.exp(numbers) if epochs else numbers
     said = f"{row['dataset']}, n = {row['n']}: "
     said += "never got there" if row["mean"] is None else f"{row['mean']:.2f}{unit}"
     if row["pairs"] and row["target"] is None:
-        said += f", difference {row['difference']:+.2f}"
-        said += f" [{row['low']:+.2f}, {row['high']:+.2f}]" if row["low"] is not None else ""
+        said += f", {change.format(numbers[0])}"
+        said += " [{:.2f}, {:.2f}]".format(*numbers[1:]) if len(numbers) > 1 else ""
     ours.setdefault((row["experiment"], row["arm"]), []).append(f"{said} {row['verdict']}")
 for key in ours:
     print(f"{claims[key]['claim']}; the paper: {claims[key].get('paper') or '-'}")
@@ -942,7 +945,7 @@ assert {*ours} <= {*claims}
 
 # %%
 LOGS = Path("../results/runs")
-runs = {row["name"]: row for row in alexnet.read_results(LOGS)}
+runs = {row["name"]: row for row in alexnet.read_results(LOGS) if row["name"].startswith("fig1-")}
 
 
 def by_activation(item):
@@ -959,9 +962,9 @@ for name, row in sorted(runs.items(), key=by_activation):
     epochs = [line["epoch"] for line in log][7:]
     axes.plot(epochs, smooth, "-" if activation == "relu" else "--", label=f"{activation} {rate:g}")
 axes.axhline(0.25, color="0.6", linewidth=1, linestyle=":")
-axes.set(xlabel="epoch", ylabel="training error, CIFAR-10", ylim=(0, 0.9))
+axes.set(xlabel="epoch", ylabel="training error, CIFAR-10", ylim=(0, 1))
 axes.yaxis.set_major_formatter("{x:.0%}")
-axes.legend(title="rate", ncol=2)
+axes.legend(title="rate", ncol=5, fontsize="small")
 bare(axes)
 plt.show()
 shown = {row["config.net.activation"] for row in runs.values()}

@@ -943,9 +943,9 @@ for name, row in sorted(runs.items(), key=by_activation):
     epochs = [line["epoch"] for line in log][7:]
     axes.plot(epochs, smooth, "-" if activation == "relu" else "--", label=f"{activation} {rate:g}")
 axes.axhline(0.25, color="0.6", linewidth=1, linestyle=":")
-axes.set(xlabel="epoch", ylabel="training error, CIFAR-10", ylim=(0, 0.9))
+axes.set(xlabel="epoch", ylabel="training error, CIFAR-10", ylim=(0, 1))
 axes.yaxis.set_major_formatter("{x:.0%}")
-axes.legend(title="rate", ncol=2)
+axes.legend(title="rate", ncol=5, fontsize="small")
 bare(axes)
 plt.show()
 shown = {row["config.net.activation"] for row in runs.values()}
