@@ -197,3 +197,9 @@ def test_the_page_shows_what_the_command_prints(capsys):
     page = (ROOT / "docs/scaling.md").read_text()
     blocks = re.findall(r"^```\n\$ python -m alexnet\.roofline\n(.*?)^```$", page, re.M | re.S)
     assert blocks == [printed(capsys)] == [printed(capsys, "alexnet", "--batch=128", "--towers=2")]
+
+
+def test_a_mesh_that_several_numbers_of_devices_give_is_shown_once(capsys):
+    roofline.main(["alexnet", "--batch=1"])
+    shown = [line.split()[:3] for line in capsys.readouterr().out.splitlines()]
+    assert shown.count(["1", "x", "2"]) == shown.count(["1", "x", "1"]) == 1

@@ -602,3 +602,11 @@ def test_why_images_have_the_size_they_have(monkeypatch, side, size, limit):
     assert why == f"as at least half of 4 images have a shorter side of {limit}"
     monkeypatch.setattr(preparing, "SAMPLE", 2)
     assert "of 2 sampled images (one in 2) have" in preparing._default_size(examples)[1]
+
+
+@pytest.mark.parametrize("name", ["photos", "my photos/cats"])
+def test_a_folder_is_recognised_without_its_prefix(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir(parents=True)
+    with pytest.raises(UserError, match=f"for a folder of images write folder:{name}$"):
+        prepare(name, str(tmp_path / "data"))

@@ -292,6 +292,26 @@ def test_a_run_whose_last_save_fails_is_not_done(tiny, tmp_path, monkeypatch, ca
     assert "done" not in capsys.readouterr().out
 
 
+def test_processes_that_start_over_must_all_do_so(tiny, tmp_path, monkeypatch):
+    """One alone would move the run away under the others."""
+
+    def check_same(settings, but):
+        raise UserError(f"--fresh is {settings['--fresh']}")
+
+    monkeypatch.setattr(loop.processes, "check_same", check_same)
+    for fresh in (True, False):
+        with pytest.raises(UserError, match=f"--fresh is {fresh}"):
+            train_and_evaluate(tiny, tmp_path, fresh=fresh)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_config_may_be_named_by_its_file(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere.py: no such file"):
+        train_and_evaluate(f"{tmp_path}/nowhere.py", tmp_path / "run")
+    with pytest.raises(UserError, match="workdir='': name a folder"):
+        train_and_evaluate(f"{ROOT}/configs/digits.py", "")
+
+
 @pytest.mark.usefixtures("made_up")
 def test_what_a_run_writes_is_known_to_be_its_own(tiny, tmp_path):
     train_and_evaluate(tiny, tmp_path)
