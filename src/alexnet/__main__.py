@@ -6,7 +6,6 @@ Nothing large is imported here, as `runtime.begin_command` may restart the proce
 import ast
 import runpy
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 from alexnet.devices import runtime
@@ -18,16 +17,17 @@ def main() -> None:
     """Runs the command that the first argument names, in this process."""
     runtime.begin_command()
     found = commands()
+    if sys.argv[1:2] == ["help"]:  # `alexnet help train` is `alexnet train --help`
+        sys.argv[1:] = [*sys.argv[2:], "--help"]
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in ("--version", "version"):
-        print(version("alexnet"))
-    elif name in ("-h", "--help", "help") and len(sys.argv) < 3:
+        import alexnet
+
+        print(alexnet.__version__)
+    elif name in ("-h", "--help"):
         print("usage: alexnet COMMAND [ARGUMENTS], or python -m alexnet.COMMAND [ARGUMENTS]\n")
         print("\n".join(aligned(list(found.items()), names=2)))
-    elif name in found or (name == "help" and sys.argv[2] in found):
-        if name == "help":
-            name = sys.argv[2]
-            sys.argv[1:] = [name, "--help"]
+    elif name in found:
         del sys.argv[1]
         if {"-h", "--help"} & {*sys.argv}:
             from alexnet import cli

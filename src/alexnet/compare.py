@@ -27,6 +27,7 @@ from pathlib import Path
 from alexnet.cli import path, run, values
 from alexnet.errors import UserError
 from alexnet.sweeps import comparison, experiment, formats, plan, results
+from alexnet.text import counted
 
 OPTIONS = {
     "metric": ("last", "the errors of the last checkpoint, or of the best: last, best"),
@@ -73,7 +74,7 @@ def collect(found: results.Found, planned: Sequence[experiment.Experiment], targ
     written = results.collect(found.results + found.failed, target)
     for one in planned:
         plan.save(one, 0, target)
-    print(f"{len(written)} result{'s' * (len(written) != 1)} in {target}", file=sys.stderr)
+    print(f"{counted(len(written), 'result')} in {target}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from alexnet.sweeps.experiment import Experiment
 from alexnet.sweeps.plan import Item
 from alexnet.sweeps.runner import Job, Runner
 from alexnet.sweeps.workers import Worker
-from alexnet.text import aligned
+from alexnet.text import aligned, counted
 
 OPTIONS = {
     "config": ("", "instead of an experiment: a file such as configs/digits.py"),
@@ -107,7 +107,7 @@ def submit(jobs: Sequence[Job], workdir: Path, cores: int, partition: str) -> No
     items = [job.item for job in todo]
     sent = slurm.submit(items, workdir, cores, "" if partition == "true" else partition)
     where = shlex.quote(str(workdir))
-    print(f"{several(len(sent), 'run')} submitted; see squeue, and alexnet compare {where}")
+    print(f"{counted(len(sent), 'run')} submitted; see squeue, and alexnet compare {where}")
     if any(item.needs for item in items):
         print("once they are done, the same command without --slurm runs what depends on them")
 
@@ -250,9 +250,9 @@ def described(
         if state in states
     ]
     trained = sum(job.item.trains for job in jobs)
-    what = several(trained, "run")
+    what = counted(trained, "run")
     if trained < len(jobs):
-        what += f" and {several(len(jobs) - trained, 'evaluation')}"
+        what += f" and {counted(len(jobs) - trained, 'evaluation')}"
     lines.append(f"{what} in {workdir}: {', '.join(counts)}")
     lines += [f"  {job.item.name} failed: {job.note}" for job in jobs if job.state == "failed"]
     lines.append(f"cores of a run: {cores}")
@@ -262,11 +262,6 @@ def described(
 def said(overrides: Mapping[str, Any]) -> str:
     """An arm's overrides, as a user writes them."""
     return ", ".join(f"{key}={value!r}" for key, value in overrides.items()) or "no overrides"
-
-
-def several(count: int, what: str) -> str:
-    """A count with its noun, in the singular for one."""
-    return f"{count} {what}" + "s" * (count != 1)
 
 
 def on(options: dict[str, str], name: str) -> bool:

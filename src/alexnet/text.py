@@ -58,6 +58,11 @@ def some(names: Sequence[str], most: int, count: int | None = None) -> str:
     return f"{shown} and {more:,} more" if more > 0 else shown
 
 
+def counted(count: int, noun: str) -> str:
+    """A count with its noun, in the singular for one."""
+    return f"{count} {noun}" + "s" * (count != 1)
+
+
 def say(line: str) -> None:
     """Prints a line on stderr, unless stderr is closed."""
     with contextlib.suppress(OSError, ValueError):

@@ -67,7 +67,9 @@ def prepare(
 
     def there(size: int | None) -> Store | None:
         """The store of this size, if it is up to date; for None, of a size chosen by default."""
-        for side in () if dry_run else (PAPER_SIZE, SMALL_SIZE) if size is None else (size,):
+        if dry_run:
+            return None
+        for side in (size,) if size else (PAPER_SIZE, SMALL_SIZE):
             made = store.load_store(place(side))
             chosen = made and made.inventory and made.inventory.size
             if made and (size or chosen) and _is_current(made, named.stamp(name), asked):

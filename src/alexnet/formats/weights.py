@@ -15,7 +15,7 @@ from alexnet.errors import UserError, choice, one_line
 from alexnet.formats import caffe, layout, safetensors, stablehlo, torchvision
 from alexnet.models import network
 from alexnet.models.table import Net
-from alexnet.text import difference, some
+from alexnet.text import difference
 
 # images uint8 [b, image_size, image_size, 3] -> logits float32 [b, classes]
 Program = Callable[[jax.Array], jax.Array]
@@ -87,7 +87,7 @@ def read_weights(
 def check_suffix(source: Path) -> None:
     """Raises UserError for a file that cannot hold weights, by its suffix."""
     if source.suffix not in SUFFIXES:
-        raise UserError(f"its suffix must be {some(SUFFIXES, 4)}", f"source={source}")
+        raise UserError(f"its suffix must be {', '.join(SUFFIXES)}", f"source={source}")
 
 
 def about(source: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from alexnet.sweeps import plan, results, statistics
 from alexnet.sweeps.experiment import EPOCHS_TO, ERROR, Arm, Claim, Experiment
 from alexnet.sweeps.results import Result
 from alexnet.sweeps.statistics import CANNOT_TELL, Estimate
+from alexnet.text import counted
 
 TARGET_POINTS = 1.0  # published errors, such as 26%, are rounded to this
 
@@ -423,8 +424,7 @@ def _grouped(found: Sequence[Result]) -> tuple[Experiment, dict[str, list[Result
         arms[name] = Arm(name, ConfigDict(config), overrides)
         placed[name] = groups[place]
     count = sum(len(_by_seed(runs)) for runs in groups)  # a run may have been read twice
-    title = f"{count} run" + "s" * (count != 1)
-    return Experiment("", "", title, arms, {}, 0), placed
+    return Experiment("", "", counted(count, "run"), arms, {}, 0), placed
 
 
 def _same(one: Result, other: Result) -> bool:

@@ -22,11 +22,11 @@ from alexnet.errors import UserError, local_path, one_line
 from alexnet.sweeps import plan
 from alexnet.sweeps.experiment import ELSEWHERE, FROM_ARM, Arm, Experiment
 from alexnet.training import health
+from alexnet.training.health import DIVERGED
 from alexnet.workdir import log, migrations, record
 
 FORMAT = "alexnet result"
 COMMIT = "COMMIT"
-DIVERGED = "training diverged"  # as `health.explained` says
 TYPES = {  # of a result file
     "name": str,
     "seed": int,

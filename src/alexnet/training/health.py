@@ -100,6 +100,9 @@ def guessing(losses: Sequence[float], classes: int) -> bool:
     return len(losses) >= WINDOW and median(losses) >= (1 - TOLERANCE) * math.log(classes)
 
 
+DIVERGED = "training diverged"  # by these words, results know such a run
+
+
 class DivergedError(Exception):
     """A run's numbers are no longer finite, or its loss is FAR_GONE or more.
 
@@ -160,7 +163,7 @@ def explained(
         raise UserError(
             f"{error.what} at step {step} (epoch {epoch:.2f}, training images "
             f"{some([str(number) for number in examples], 3)}, listed in {workdir / FILE}): "
-            f"training diverged; the same command with {smaller} (here {now:g}) starts again {then}"
+            f"{DIVERGED}; the same command with {smaller} (here {now:g}) starts again {then}"
         ) from None
 
 

@@ -55,7 +55,7 @@ def train_and_evaluate(
     Args:
         config: or the name of its file, as for `load_config`.
         programs: compiled functions that several runs in one process share.
-        fresh: whether to start over; the workdir's contents then move to a folder inside it.
+        fresh: whether to start over; the run in the workdir then moves to a folder inside it.
 
     Returns:
         a row for each validation: step, epoch, loss, top1_error, top5_error, count.

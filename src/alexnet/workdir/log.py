@@ -389,12 +389,11 @@ def _drop_rows_after(workdir: Path, step: int, due: bool) -> list[dict]:
     path = workdir / "metrics.jsonl"
     if not path.exists():
         return []
-    rows = [
-        row
-        for row in read_log(workdir)
-        if row["step"] < step
-        or (row["step"] == step and not (due and any(key.startswith("validation/") for key in row)))
-    ]
+
+    def last(row: dict) -> int:
+        return step - (due and any(key.startswith("validation/") for key in row))
+
+    rows = [row for row in read_log(workdir) if row["step"] <= last(row)]
     with files.whole(path) as partial:
         partial.write_text("".join(json.dumps(files.sealed(row)) + "\n" for row in rows))
     return rows
