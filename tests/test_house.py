@@ -15,6 +15,7 @@ WINGS = [
     {"training"},
     {"cli", "analysis", "inference", "figures"},
     {"sweeps"},
+    {"results"},
     {"reports"},
     {
         "train",

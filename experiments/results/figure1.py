@@ -17,8 +17,9 @@ from PIL.PngImagePlugin import PngInfo
 from alexnet.cli import run
 from alexnet.errors import UserError
 from alexnet.figures import race, style
-from alexnet.sweeps import experiment, results
-from alexnet.sweeps.results import Result
+from alexnet.results import curve, folders
+from alexnet.results.result import Result, matches
+from alexnet.sweeps import experiment
 
 RESULTS = Path(__file__).parent
 LIGHT, DARK = RESULTS / "figure1.png", RESULTS / "figure1-dark.png"
@@ -30,7 +31,7 @@ def main(argv: list[str]) -> None:
     """Writes the figure, or checks that it is up to date."""
     if argv not in ([], ["--check"]):
         raise UserError(f"stray argument {argv[0]!r}: only --check")
-    shown = racers(results.read([RESULTS]).results)
+    shown = racers(folders.read([RESULTS]).results)
     if all(drawn_from(path) == digest(shown) for path in (LIGHT, DARK)):
         return
     if argv:
@@ -60,7 +61,7 @@ def racers(found: list[Result]) -> dict[str, list[race.Points]]:
             chosen[fastest] = searched[fastest]
     return {
         f"{NETS[name[:4]]}, rate {runs[0].config['schedule.rate']:g}": [
-            results.training_errors(run) for run in runs
+            curve.training_errors(run) for run in runs
         ]
         for name, runs in chosen.items()
     }
@@ -69,14 +70,14 @@ def racers(found: list[Result]) -> dict[str, list[race.Points]]:
 def raced(found: list[Result], scale: str) -> dict[str, list[Result]]:
     """The runs of each arm; arms without runs are left out."""
     arms = experiment.load(f"{RESULTS.parent}/relu_tanh.py:{scale}").arms
-    runs = {name: [run for run in found if results.matches(run, arm)] for name, arm in arms.items()}
+    runs = {name: [run for run in found if matches(run, arm)] for name, arm in arms.items()}
     return {name: several for name, several in runs.items() if several}
 
 
 def speed(run: Result) -> tuple[float, float]:
     """Sort key, smaller is faster: epochs to the goal, then the lowest training error."""
-    errors = [error for _, error in results.training_errors(run)]
-    return results.epochs_to(run, GOAL) or float("inf"), min(errors)
+    errors = [error for _, error in curve.training_errors(run)]
+    return curve.epochs_to(run, GOAL) or float("inf"), min(errors)
 
 
 def digest(shown: dict[str, list[race.Points]]) -> str:

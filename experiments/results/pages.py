@@ -13,8 +13,9 @@ from pathlib import Path
 
 from alexnet.cli import run
 from alexnet.errors import UserError
-from alexnet.sweeps import comparison, experiment, formats, results
-from alexnet.sweeps.comparison import Row, Table
+from alexnet.results import comparison, folders, formats
+from alexnet.results.comparison import Row, Table
+from alexnet.sweeps import experiment
 from alexnet.sweeps.experiment import Experiment
 
 RESULTS = Path(__file__).parent
@@ -188,7 +189,7 @@ def main(argv: list[str]) -> None:
 def pages() -> dict[Path, str]:
     """The text that each page should have."""
     planned = experiment.named([str(HERE)])
-    found = results.read([RESULTS])
+    found = folders.read([RESULTS])
     tables = comparison.tables(found.results + found.failed, planned)
     cells = {"/".join(row): claimed(*row, planned, tables) for row in ROWS if len(row) == 2}
     lines = cells | {row[0]: row for row in ROWS if len(row) == 4}

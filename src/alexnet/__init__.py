@@ -26,8 +26,8 @@ _NAMES = {
     "Network": "alexnet.models.network",
     "open_dataset": "alexnet.data.prepare",
     "read_log": "alexnet.workdir.log",
-    "read_results": "alexnet.sweeps.results",
-    "compare_results": "alexnet.sweeps.formats",
+    "read_results": "alexnet.results.folders",
+    "compare_results": "alexnet.results.formats",
     "ops": "alexnet.models",
     "UserError": "alexnet.errors",
 }

@@ -26,7 +26,8 @@ from pathlib import Path
 
 from alexnet.cli import path, run, values
 from alexnet.errors import UserError
-from alexnet.sweeps import comparison, experiment, formats, plan, results
+from alexnet.results import comparison, file, folders, formats
+from alexnet.sweeps import experiment, plan
 from alexnet.text import counted
 
 OPTIONS = {
@@ -46,17 +47,17 @@ FORMATS = {
 
 def main(argv: Sequence[str]) -> None:
     """Reads, compares and prints."""
-    folders = [argument for argument in argv if not argument.startswith("--")]
+    places = [argument for argument in argv if not argument.startswith("--")]
     options = values([argument for argument in argv if argument.startswith("--")], OPTIONS)
     for name, allowed in (("metric", ("last", "best")), ("format", tuple(FORMATS))):
         if options[name] not in allowed:
             raise UserError(f"--{name}={options[name]}: choose one of {', '.join(allowed)}")
-    if not folders:
+    if not places:
         raise UserError("which runs? such as alexnet compare runs/lrn")
-    paths = [path("workdir", folder) for folder in folders]
-    found = results.read(paths)
+    paths = [path("workdir", place) for place in places]
+    found = folders.read(paths)
     named = options["experiment"]
-    planned = experiment.named(named.split(",")) if named else results.experiments(paths)
+    planned = experiment.named(named.split(",")) if named else folders.experiments(paths)
     every = found.results + found.failed
     tables = comparison.tables(every, planned, options["metric"], options["baseline"])
     print(FORMATS[options["format"]](tables, options["metric"]))
@@ -69,9 +70,9 @@ def main(argv: Sequence[str]) -> None:
         collect(found, planned, path("collect", options["collect"]))
 
 
-def collect(found: results.Found, planned: Sequence[experiment.Experiment], target: Path) -> None:
+def collect(found: folders.Found, planned: Sequence[experiment.Experiment], target: Path) -> None:
     """Writes results and their experiments to a folder that can be committed."""
-    written = results.collect(found.results + found.failed, target)
+    written = file.collect(found.results + found.failed, target)
     for one in planned:
         plan.save(one, 0, target)
     print(f"{counted(len(written), 'result')} in {target}", file=sys.stderr)

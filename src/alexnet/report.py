@@ -54,14 +54,15 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(f"--output={output}: write a name that ends in .html, as browsers need it")
     if missing := [name for name in NEEDS if importlib.util.find_spec(name) is None]:
         raise UserError(f"a report needs {' and '.join(missing)}: pip install {' '.join(NEEDS)}")
-    from alexnet.sweeps import plan, results  # these import JAX, which the checks above do not need
+    from alexnet.results import folders  # these import JAX, which the checks above do not need
+    from alexnet.sweeps import plan
     from alexnet.workdir import checkpoint
 
     # In a sweep, `DIR/*` includes its plans, evaluations and jobs.
     beside = [
         one
         for one in dirs
-        if one.exists() and (one.parent / plan.RECORDS).is_dir() and not results.workdirs(one)
+        if one.exists() and (one.parent / plan.RECORDS).is_dir() and not folders.workdirs(one)
     ]
     of_runs = [one for one in dirs if one not in beside] or dirs
     workdirs = list(dict.fromkeys(run for folder in of_runs for run in runs_in(folder)))
@@ -119,14 +120,15 @@ def report(
 
 def runs_in(path: Path) -> list[Path]:
     """The runs in a folder, or the folder if it is a run. Raises UserError if there is none."""
-    from alexnet.sweeps import results
+    from alexnet.results import folders
+    from alexnet.results.file import from_file
     from alexnet.workdir import record
 
-    found = results.workdirs(path)
+    found = folders.workdirs(path)
     if not found:
         if not path.exists():
             raise UserError(f"{path}: no such folder")
-        if path.is_dir() and any(map(results.from_file, path.rglob("*.json"))):
+        if path.is_dir() and any(map(from_file, path.rglob("*.json"))):
             raise UserError(f"{path} holds result files, not runs: alexnet compare shows them")
         record.saved_config(path)  # raises: this is no run
     return found

@@ -26,7 +26,7 @@ NOT_RUN = {
     "--config.wandb_project=": "an account; tests/workdir/test_tracker.py has its offline mode",
     "=A,": "a placeholder",
     "DIR": "a placeholder",
-    "experiments/results/": "writes pages; tests/sweeps/test_pages.py",
+    "experiments/results/": "writes pages; tests/results/test_pages.py",
     "git log": "a commit to look at",
     "notebooks/build.py": "tests/notebooks",
 }

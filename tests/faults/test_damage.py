@@ -18,7 +18,7 @@ from alexnet.data.inventory import read_left_out
 from alexnet.data.store import load_store
 from alexnet.errors import UserError
 from alexnet.inference.loading import load
-from alexnet.sweeps import results
+from alexnet.results import folders
 from alexnet.workdir import record
 
 DIGEST = b'"crc32"'
@@ -68,7 +68,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "run": lambda folder: net(folder / "run"),
     "net.safetensors": lambda folder: net(folder / "net.safetensors"),
     "store": lambda folder: images(folder / "store"),
-    "rows": lambda folder: plain([one.last for one in results.read([folder / "run"]).results]),
+    "rows": lambda folder: plain([one.last for one in folders.read([folder / "run"]).results]),
     "evaluations": lambda folder: plain(record.evaluations(folder / "run")),
 }
 

@@ -13,7 +13,8 @@ from support.tiny import ROOT
 from alexnet.errors import UserError
 from alexnet.figures import ablation as figures
 from alexnet.reports import ablation
-from alexnet.sweeps import experiment, results
+from alexnet.results import folders
+from alexnet.sweeps import experiment
 from alexnet.workdir import record
 
 POCKET = f"{ROOT}/configs/cifar10.py:pocket"
@@ -193,7 +194,7 @@ def test_a_race_is_compared_in_epochs_by_factors(tmp_path, drawn, monkeypatch):
     arms = {run.name: experiment.Arm(run.name, record.saved_config(run), {}) for run in runs}
     race = experiment.Experiment("race", "", "A race", arms, {}, 1, f"{experiment.EPOCHS_TO}0.25")
     goals = [race, dataclasses.replace(race, metric=f"{experiment.EPOCHS_TO}0.4")]
-    monkeypatch.setattr(results, "experiments", lambda paths: goals)
+    monkeypatch.setattr(folders, "experiments", lambda paths: goals)
     text = ablation.part(runs).text
     assert all(f"epochs: to a training error of {goal};" in text for goal in (0.25, 0.4))
     drawn.clear()

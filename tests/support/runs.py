@@ -8,6 +8,8 @@ from typing import Any
 from support.tiny import ROOT
 
 from alexnet import config as configs
+from alexnet.results import folders
+from alexnet.results.result import Result
 from alexnet.training.setup import KINDS
 from alexnet.workdir import record
 
@@ -47,3 +49,8 @@ def leave(
         (folder / "dataset").mkdir()
         (folder / "dataset/info.json").write_text(json.dumps({"contents": contents}))
     return folder
+
+
+def results_by_name(folder: Path) -> dict[str, Result]:
+    """{name: result} of the finished runs in a folder."""
+    return {result.name: result for result in folders.read([folder]).results}

@@ -9,17 +9,19 @@ from alexnet.figures import ablation as figures
 from alexnet.figures.style import Drawing, drawn
 from alexnet.reports.part import Part, Shown
 from alexnet.reports.part import Table as Shape
-from alexnet.sweeps import comparison, formats, results
-from alexnet.sweeps.comparison import Row, Table
+from alexnet.results import comparison, folders, formats
+from alexnet.results.arms import placed
+from alexnet.results.comparison import Row, Table
+from alexnet.results.run import from_workdir
 
 
 def arms(workdirs: Sequence[Path]) -> dict[Path, str]:
     """{workdir of a validated run: its arm's overrides or name}, a baseline before its arms."""
-    planned = results.experiments(workdirs)
-    found = {path: results.from_workdir(path, begun=True) for path in workdirs}
+    planned = folders.experiments(workdirs)
+    found = {path: from_workdir(path, begun=True) for path in workdirs}
     paths = {id(result): path for path, result in found.items() if result}
     named: dict[Path, str] = {}
-    for experiment, runs in comparison.placed([one for one in found.values() if one], planned):
+    for experiment, runs in placed([one for one in found.values() if one], planned):
         for name, several in runs.items():
             label = formats.overridden(experiment.arms[name].overrides) or name
             for result in several:
@@ -29,8 +31,8 @@ def arms(workdirs: Sequence[Path]) -> dict[Path, str]:
 
 def part(paths: Sequence[Path]) -> Part:
     """The tables and their figures."""
-    found = results.read(paths, begun=True)
-    tables = comparison.tables(found.results + found.failed, results.experiments(paths))
+    found = folders.read(paths, begun=True)
+    tables = comparison.tables(found.results + found.failed, folders.experiments(paths))
     shown = []
     for number, table in enumerate(tables):
         which = f"_{number + 1}" if number else ""

@@ -1,1 +1,1 @@
-"""Sweeps: the paper's claims as experiments, their runs, and verdicts on the claims."""
+"""Sweeps: the paper's claims as experiments, and their runs."""

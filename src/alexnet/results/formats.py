@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from alexnet.errors import choice, local_path
-from alexnet.sweeps import comparison, results, statistics
-from alexnet.sweeps.comparison import Row, Table
+from alexnet.results import comparison, folders, statistics
+from alexnet.results.comparison import Row, Table
 from alexnet.sweeps.experiment import ERROR, named
 from alexnet.text import aligned
 
@@ -58,9 +58,9 @@ def compare_results(
     """
     choice("metric", metric, ("last", "best"))
     paths = [local_path("directory", os.fspath(directory))]
-    found = results.read(paths)
+    found = folders.read(paths)
     names = [experiments] if isinstance(experiments, str) else experiments
-    planned = named(names) or results.experiments(paths)
+    planned = named(names) or folders.experiments(paths)
     return rows(comparison.tables(found.results + found.failed, planned, metric, baseline), metric)
 
 

@@ -7,7 +7,8 @@ import pytest
 from support.runs import leave
 from support.tiny import ROOT
 
-from alexnet.sweeps import experiment, results
+from alexnet.results import folders
+from alexnet.sweeps import experiment
 
 HERE = ROOT / "experiments"
 SCRIPT = runpy.run_path(str(HERE / "results/pages.py"))
@@ -23,7 +24,7 @@ def test_the_page_is_what_the_results_say(page):
 def test_figure_1_is_what_the_results_say():
     """Else: python experiments/results/figure1.py"""
     figure = runpy.run_path(str(HERE / "results/figure1.py"))
-    shown = figure["racers"](results.read([HERE / "results"]).results)
+    shown = figure["racers"](folders.read([HERE / "results"]).results)
     assert len(shown) == 2
     for path in (figure["LIGHT"], figure["DARK"]):
         assert figure["drawn_from"](path) == figure["digest"](shown)

@@ -16,7 +16,8 @@ from support.tiny import ROOT
 import alexnet
 from alexnet import compare
 from alexnet.errors import UserError
-from alexnet.sweeps import comparison, formats, plan, results, statistics
+from alexnet.results import comparison, folders, formats, statistics
+from alexnet.sweeps import plan
 from alexnet.sweeps.experiment import Arm, Claim, Experiment
 from alexnet.training.setup import load_config
 from alexnet.workdir import migrations
@@ -93,7 +94,7 @@ def test_verdicts(tmp_path, capsys, scale, base, worse, verdict):
 def test_a_claimed_error_needs_no_pairs_and_is_not_counted_among_claims_with_pairs(
     tmp_path, errors, target, verdict
 ):
-    found = results.read([fill(tmp_path / "a", base=[], worse=errors)]).results
+    found = folders.read([fill(tmp_path / "a", base=[], worse=errors)]).results
     made = dataclasses.replace(experiment(), claims={"no_lrn": Claim("LRN", target=target)})
     [table] = comparison.tables(found, [made])
     [row] = table.rows
@@ -110,7 +111,7 @@ def test_the_last_checkpoint_counts_unless_the_best_is_asked_for(tmp_path, capsy
 
 @pytest.mark.parametrize("baseline", ["", "ten"])
 def test_an_evaluation_of_the_last_checkpoint_is_not_compared_with_the_best(tmp_path, baseline):
-    found = results.read([fill(tmp_path / "a")]).results
+    found = folders.read([fill(tmp_path / "a")]).results
     evaluations = [
         dataclasses.replace(one, name="ten", views="ten_crop", of=[one.name], best=one.last)
         for one in found
@@ -147,7 +148,7 @@ def test_another_baseline_reverses_the_sign(tmp_path, capsys):
 
 def test_with_another_baseline_only_claimed_errors_are_judged(tmp_path):
     """LRN is said to help by 1.4 points over the baseline, not over any other arm."""
-    found = results.read([fill(tmp_path / "a")]).results
+    found = folders.read([fill(tmp_path / "a")]).results
     made = experiment()
     third = [dataclasses.replace(one, config={**one.config, "epochs": 9.0}) for one in found[:5]]
     arms = {**made.arms, "third": Arm("third", load_config(DIGITS, {"epochs": 9.0}), {})}
@@ -171,7 +172,7 @@ def test_seeds_without_a_partner_are_left_out_of_the_pairs_and_named(tmp_path, c
 
 
 def test_an_arm_that_is_compared_with_a_claimed_error_needs_no_partner(tmp_path):
-    found = results.read([fill(tmp_path / "a", base=BASE[:3])]).results
+    found = folders.read([fill(tmp_path / "a", base=BASE[:3])]).results
     made = dataclasses.replace(experiment(), claims={"no_lrn": Claim("LRN", target=32.0)})
     [table] = comparison.tables(found, [made])
     assert table.notes == []
@@ -406,7 +407,7 @@ def test_averages_are_told_apart_by_the_runs_that_they_are_of(tmp_path, capsys):
 def test_averages_that_share_nets_are_named(tmp_path):
     """As two sweeps with the seeds 0 to 2 and 1 to 3 make."""
     leave(tmp_path / "a-0", [0.5])
-    [one] = results.read([tmp_path]).results
+    [one] = folders.read([tmp_path]).results
 
     def notes(*groups: tuple[int, ...]) -> list[str]:
         averages = [
@@ -491,7 +492,7 @@ def test_arms_on_other_images_get_no_difference(tmp_path, capsys):
     config = load_config(DIGITS, {"epochs": 2.0, "data.name": "cifar100"})
     arms = {**made.arms, "pre": Arm("pre", config, {"data.name": "cifar100"})}
     leave(tmp_path / "a/pre-0", [0.5, 0.5], overrides={"data.name": "cifar100"})
-    found = results.read([tmp_path / "a"]).results
+    found = folders.read([tmp_path / "a"]).results
     [table] = comparison.tables(found, [Experiment("x", "small", "X.", arms, {}, 5)])
     assert table.rows[-1].against is None
     assert "pre and baseline saw different images: not compared" in table.notes

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from alexnet.sweeps import statistics
-from alexnet.sweeps.statistics import (
+from alexnet.results import statistics
+from alexnet.results.statistics import (
     CANNOT_TELL,
     CONTRADICTED,
     SUPPORTED,

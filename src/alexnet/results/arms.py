@@ -1,0 +1,160 @@
+"""The runs of each arm: those of its config, whatever they are called."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from alexnet import config as configs
+from alexnet.errors import UserError
+from alexnet.results.result import Result, dataset, matches, settings
+from alexnet.sweeps import plan
+from alexnet.sweeps.experiment import Arm, Experiment
+from alexnet.text import counted
+
+
+@dataclasses.dataclass(frozen=True)
+class Runs:
+    """The runs of an arm, by seed.
+
+    Attributes:
+        results: of the runs that did not fail.
+        failures: why the others failed.
+    """
+
+    results: Mapping[int, Result]
+    failures: Mapping[int, str]
+
+    @property
+    def begun(self) -> list[int]:
+        """The seeds of runs that have not finished."""
+        return [seed for seed, result in self.results.items() if not result.finished]
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether they are evaluations of finished runs, and so of last checkpoints."""
+        return any(result.views for result in self.results.values())
+
+
+def placed(
+    found: Sequence[Result], experiments: Sequence[Experiment]
+) -> list[tuple[Experiment, dict[str, list[Result]]]]:
+    """Each experiment with runs, and its runs by arm; the other runs form one more experiment.
+
+    Failed runs make no arm of that last experiment, but are among those of the same config.
+
+    Raises:
+        UserError: if these other runs use different datasets.
+    """
+    made, used = [], set()
+    for experiment in experiments:
+        runs = {
+            name: [result for result in found if matches(result, arm)]
+            for name, arm in experiment.arms.items()
+        }
+        if any(runs.values()):
+            made.append((experiment, runs))
+            used |= ids(runs)
+    rest = [result for result in found if id(result) not in used]
+    sound = [result for result in rest if not result.failure]
+    if not sound:
+        return made
+    last, groups = _grouped(sound)
+    for group in groups.values():
+        group += [result for result in rest if result.failure and _same(group[0], result)]
+    return [*made, (last, groups)]
+
+
+def ids(runs: Mapping[str, list[Result]]) -> set[int]:
+    """The `id` of every run of some arms."""
+    return {id(result) for several in runs.values() for result in several}
+
+
+def by_seed(results: Sequence[Result]) -> Runs:
+    """The runs of an arm; a seed that failed once and then did not, did not fail.
+
+    Raises:
+        UserError: if two runs of one seed differ.
+    """
+    found: dict[int, Result] = {}
+    for result in results:
+        if result.failure:
+            continue
+        other = found.setdefault(result.seed, result)
+        if other.last != result.last:
+            raise UserError(
+                f"{other.name} and {result.name} are two runs of one config and seed with "
+                "different results: leave one out"
+            )
+    failures = {
+        result.seed: result.failure
+        for result in results
+        if result.failure and result.seed not in found
+    }
+    return Runs(dict(sorted(found.items())), dict(sorted(failures.items())))
+
+
+def check_images(runs: Mapping[str, Runs], experiment: Experiment) -> None:
+    """Raises UserError if runs on one dataset saw different images."""
+    seen: dict[Any, tuple[str, str]] = {}
+    for arm, of in runs.items():
+        data = experiment.arms[arm].config.data
+        for result in of.results.values():
+            for split, digest in result.dataset["contents"].items():
+                key = data.name, data.image_size, split
+                other, name = seen.setdefault(key, (digest, result.name))
+                if other != digest:
+                    raise UserError(
+                        f"{name} and {result.name} saw different {split} images of {data.name}: "
+                        "compare them separately"
+                    )
+
+
+# --- Runs that belong to no experiment ------------------------------------------------------------
+
+
+def _grouped(found: Sequence[Result]) -> tuple[Experiment, dict[str, list[Result]]]:
+    """An experiment with an arm for each config, and its runs.
+
+    The first arm is the one that differs from the others in the fewest settings.
+    """
+    datasets = Counter(dataset(result.config["data.name"]) for result in found)
+    if len(datasets) > 1:
+        each = ", ".join(f"{name} ({count})" for name, count in datasets.items())
+        raise UserError(f"runs of different datasets, {each}: compare them separately")
+    groups: list[list[Result]] = []
+    for result in found:
+        for group in groups:
+            if _same(group[0], result):
+                group.append(result)
+                break
+        else:
+            groups.append([result])
+    essences = [settings(group[0]) for group in groups]
+    far = [sum(_distance(one, other) for other in essences) for one in essences]
+    order = sorted(range(len(groups)), key=lambda place: (far[place], groups[place][0].name))
+    middle, arms, placed = essences[order[0]], {}, {}
+    for place in order:
+        overrides = {
+            key: essences[place].get(key)
+            for key in {**middle, **essences[place]}
+            if essences[place].get(key) != middle.get(key)
+        }
+        name = plan.arm_of(groups[place][0].name)
+        while name in arms:
+            name += "'"
+        config = configs.nested({**groups[place][0].config, "data.name": next(iter(datasets))})
+        arms[name] = Arm(name, ConfigDict(config), overrides)
+        placed[name] = groups[place]
+    count = sum(len(by_seed(runs).results) for runs in groups)  # a run may have been read twice
+    return Experiment("", "", counted(count, "run"), arms, {}, 0), placed
+
+
+def _same(one: Result, other: Result) -> bool:
+    return settings(one) == settings(other)
+
+
+def _distance(one: Mapping[str, Any], other: Mapping[str, Any]) -> int:
+    return sum(one.get(key) != other.get(key) for key in {**one, **other})

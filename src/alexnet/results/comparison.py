@@ -1,0 +1,238 @@
+"""Compares arms with their baseline, and gives verdicts on the paper's claims."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from alexnet.errors import UserError, nearest
+from alexnet.results import arms, curve, notes, statistics
+from alexnet.results.arms import Runs
+from alexnet.results.result import Result
+from alexnet.results.statistics import CANNOT_TELL, Estimate
+from alexnet.sweeps.experiment import EPOCHS_TO, ERROR, Claim, Experiment
+
+TARGET_POINTS = 1.0  # published errors, such as 26%, are rounded to this
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """The runs of an arm, and their difference from the baseline.
+
+    Attributes:
+        values: each seed's error in per cent, or epochs; None for a run that diverged or never
+            reached the training error.
+        against: the difference from the arm's target if it has one, else from the baseline, in
+            points or, for epochs, as the logarithm of a factor; None without any.
+        verdict: "" if there is nothing to judge.
+        failed: how many of its runs failed; they have no values.
+    """
+
+    arm: str
+    overrides: Mapping[str, Any]
+    values: Mapping[int, float | None]
+    against: Estimate | None
+    claim: Claim | None
+    verdict: str
+    failed: int = 0
+
+    @property
+    def known(self) -> list[float]:
+        """The values that are numbers."""
+        return [value for value in self.values.values() if value is not None]
+
+    @property
+    def mean(self) -> float | None:
+        """The mean of the known values."""
+        return float(np.mean(self.known)) if self.known else None
+
+    @property
+    def std(self) -> float | None:
+        """The sample standard deviation of the known values; None if there is only one."""
+        return float(np.std(self.known, ddof=1)) if len(self.known) > 1 else None
+
+    @property
+    def has_target(self) -> bool:
+        """Whether an error is claimed, rather than a difference from the baseline."""
+        return self.claim is not None and self.claim.target is not None
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """The arms of an experiment that have runs, the baseline first.
+
+    Attributes:
+        arm_notes: which arms lack values, partners or the baseline's images, or have runs that
+            failed or have not finished.
+        run_notes: in what the runs differ that arms do not name: commits, devices, cores; a run of
+            the baseline counts if it has a partner.
+    """
+
+    experiment: Experiment
+    dataset: str
+    rows: list[Row]
+    arm_notes: list[str]
+    run_notes: list[str]
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader should know about the runs."""
+        return [*self.arm_notes, *self.run_notes]
+
+    @property
+    def ratio(self) -> bool:
+        """Whether arms differ by a factor rather than by points."""
+        return self.experiment.metric != ERROR
+
+    def judged(self) -> list[Row]:
+        """The rows whose difference from the baseline could get a verdict."""
+        return [
+            row
+            for row in self.rows
+            if row.verdict
+            and row.against
+            and row.against.n >= statistics.LEAST
+            and not row.has_target
+        ]
+
+
+def tables(
+    found: Sequence[Result],
+    experiments: Sequence[Experiment],
+    metric: str = "last",
+    baseline: str = "",
+) -> list[Table]:
+    """A table for each experiment that has runs, and one for all other runs.
+
+    If only one arm of an experiment has runs, and another table shows them, it gets no table.
+
+    Args:
+        found: finished runs; runs that failed are noted; an arm with a run that has only begun gets
+            no verdict.
+        metric: the errors of the "last" checkpoint or of the "best", with which no evaluation is
+            compared.
+        baseline: the arm to compare with, in place of the experiments' own; claims about
+            differences are then left out.
+
+    Raises:
+        UserError: if there is no such baseline; if runs on one dataset saw different images; if two
+            runs of one config and seed differ; if the other runs use different datasets.
+    """
+    made = arms.placed(found, experiments)
+    compared = [arms.ids(runs) for _, runs in made if sum(map(bool, runs.values())) > 1]
+    shown = set().union(*compared)
+    return [
+        _table(experiment, runs, metric, baseline)
+        for experiment, runs in made
+        if arms.ids(runs) in compared or not arms.ids(runs) <= shown
+    ]
+
+
+def _table(
+    experiment: Experiment, placed: Mapping[str, list[Result]], metric: str, baseline: str
+) -> Table:
+    first = baseline or experiment.baseline
+    if first not in placed:
+        raise UserError(f"no such arm{nearest(first, placed)}", f"baseline={first}")
+    order = [first, *(name for name in placed if name != first)]
+    runs = {name: arms.by_seed(placed[name]) for name in order}
+    arms.check_images(runs, experiment)
+    values = {
+        name: {seed: _value(one, experiment.metric, metric) for seed, one in of.results.items()}
+        for name, of in runs.items()
+    }
+    datasets = {name: experiment.arms[name].config.data.name for name in order}
+    of_last = [name for name in order if metric == "best" and runs[name].evaluated]
+    rows = []
+    for name in order:
+        if not runs[name].results and not runs[name].failures:
+            continue
+        claim, against = experiment.claims.get(name), None
+        if claim is not None and claim.target is None and first != experiment.baseline:
+            claim = None  # it is about a difference from the experiment's own baseline
+        if name not in of_last:
+            if claim is not None and claim.target is not None:
+                reached = [value for value in values[name].values() if value is not None]
+                against = _estimate([value - claim.target for value in reached])
+            elif name != first and first not in of_last and datasets[name] == datasets[first]:
+                against = _paired(values[name], values[first], experiment.metric != ERROR)
+        arm, failed = experiment.arms[name], len(runs[name].failures)
+        row = Row(name, arm.overrides, values[name], against, claim, "", failed)
+        if not runs[name].begun and (row.has_target or not runs[first].begun):
+            row = dataclasses.replace(row, verdict=_verdict(experiment, against, claim))
+        rows.append(row)
+    free = [row.arm for row in rows if row.has_target]
+    elsewhere = [
+        row.arm for row in rows if datasets[row.arm] != datasets[first] and not row.has_target
+    ]
+    about_arms = [
+        *notes.images(elsewhere, first),
+        *notes.values(values, experiment.metric),
+        *notes.partners(values, first, {*free, *elsewhere}),
+        *notes.unfinished(runs),
+        *notes.failures(runs),
+        *notes.shared(runs),
+        *notes.of_last(of_last),
+    ]
+    dataset = datasets[first].partition(":")[0]
+    return Table(experiment, dataset, rows, about_arms, notes.machines(_compared(runs, first)))
+
+
+def _compared(runs: Mapping[str, Runs], first: str) -> list[Result]:
+    """All runs of some arms, but for those of the `first` without a partner in any other."""
+    partners = {seed for name, of in runs.items() if name != first for seed in of.results}
+    return [
+        result
+        for name, of in runs.items()
+        for seed, result in of.results.items()
+        if name != first or seed in partners or not partners
+    ]
+
+
+def _value(result: Result, metric: str, which: str) -> float | None:
+    if metric == ERROR:
+        error = (result.last if which == "last" else result.best)["top1_error"]
+        return None if error is None else 100 * error
+    return curve.epochs_to(result, float(metric.removeprefix(EPOCHS_TO)))
+
+
+def _paired(
+    ours: Mapping[int, float | None], base: Mapping[int, float | None], ratio: bool
+) -> Estimate | None:
+    pairs = [
+        (value, other)
+        for seed, value in ours.items()
+        if value is not None and (other := base.get(seed)) is not None
+    ]
+    return _estimate([math.log(a / b) if ratio else a - b for a, b in pairs])
+
+
+def _estimate(differences: Sequence[float]) -> Estimate | None:
+    return statistics.estimate(differences) if differences else None
+
+
+def _verdict(experiment: Experiment, against: Estimate | None, claim: Claim | None) -> str:
+    if claim is None or against is None or not experiment.judges:
+        return ""
+    if claim.target is not None:
+        return _reached(against)
+    effect = claim.effect
+    if effect is None and not claim.direction:
+        return ""
+    if effect is not None and experiment.metric != ERROR:
+        effect = math.log(effect)
+    return statistics.verdict(against, effect, claim.direction)
+
+
+def _reached(against: Estimate) -> str:
+    """The verdict on a target: contradicted if the whole interval lies above it, else supported.
+
+    "cannot tell" with fewer than 5 runs, or if they could not show a point.
+    """
+    if against.n < statistics.LEAST or against.smallest is None or against.low is None:
+        return CANNOT_TELL
+    if against.smallest > TARGET_POINTS:
+        return CANNOT_TELL
+    return statistics.CONTRADICTED if against.low > 0 else statistics.SUPPORTED

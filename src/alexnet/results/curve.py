@@ -1,0 +1,48 @@
+"""A run's errors while it trained: the curve of Figure 1, and where it crosses a level."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from alexnet.results.result import Result
+
+
+def epochs_to(result: Result, error: float, window: float = 0.2) -> float | None:
+    """Epochs until the training error is at most `error`; None if it never is."""
+    return next((epoch for epoch, mean in training_errors(result, window) if mean <= error), None)
+
+
+def training_errors(result: Result, window: float = 0.2) -> list[tuple[float, float]]:
+    """(epoch, top-1 training error) at the log's rows from epoch `window` on, as in Figure 1.
+
+    Each error is the mean over the latest rows that cover at least `window` epochs. By default
+    these are 10,000 images of CIFAR-10, for which cuda-convnet printed one error.
+    """
+    train = result.curve.get("training", {})
+    before, rows, means = 0.0, [], []
+    for epoch, found in zip(train.get("epoch", ()), train.get("top1_error", ()), strict=True):
+        rows.append((epoch - before, found))
+        before = epoch
+        size = total = 0.0
+        for length, value in reversed(rows):
+            size, total = size + length, total + length * number(value)
+            if size >= window - 1e-9:
+                break
+        if size >= window - 1e-9:
+            means.append((epoch, total / size))
+    return means
+
+
+def of_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list]]:
+    """The columns of a log's training rows and of its validation rows, as in `Result.curve`."""
+    found: dict[str, dict[str, list]] = {}
+    for name, prefix in (("training", "train/"), ("validation", "validation/")):
+        part = [row for row in rows if f"{prefix}loss" in row]
+        found[name] = {key: [row[key] for row in part] for key in ("step", "epoch", "seconds")}
+        for key in ("loss", "top1_error", "top5_error"):
+            found[name][key] = [row[prefix + key] for row in part]
+    return found
+
+
+def number(error: float | None) -> float:
+    """An error, or infinity for that of a run that diverged, which is None."""
+    return float("inf") if error is None else error

@@ -1,0 +1,157 @@
+"""The results in some folders: of runs, evaluations and result files, at any depth."""
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from alexnet.errors import UserError, local_path
+from alexnet.results.file import from_file
+from alexnet.results.result import Result, essence, matches, plain
+from alexnet.results.run import from_evaluation, from_workdir
+from alexnet.sweeps import plan
+from alexnet.sweeps.experiment import Arm, Experiment
+
+
+def read_results(directory: str | os.PathLike) -> list[dict[str, Any]]:
+    """A row for each finished run in a folder of sweeps, runs or results: plain values.
+
+    `pandas.DataFrame(read_results("runs/lrn"))` has the columns name, experiment, scale, arm, seed,
+    dataset, epochs, top1_error, top5_error, loss (of the last checkpoint), best_top1_error,
+    seconds, commit, views, and config.X for each setting X. Errors are fractions, 0 to 1.
+
+    Raises:
+        UserError: if there is no finished run.
+    """
+    path = local_path("directory", os.fspath(directory))
+    found = read([path]).results
+    arms = [(one, arm) for one in experiments([path]) for arm in one.arms.values()]
+    rows = []
+    for result in found:
+        experiment, arm = next(
+            ((one, arm) for one, arm in arms if matches(result, arm)), (None, None)
+        )
+        rows.append(
+            {
+                "name": result.name,
+                "experiment": experiment.name if experiment else None,
+                "scale": experiment.scale if experiment else None,
+                "arm": arm.name if arm else None,
+                "seed": result.seed,
+                "dataset": result.dataset["name"],
+                "epochs": result.last["epoch"],
+                **{key: result.last[key] for key in ("top1_error", "top5_error", "loss")},
+                "best_top1_error": result.best["top1_error"],
+                "seconds": result.about.get("seconds"),
+                "commit": result.about.get("commit"),
+                "views": result.views or "centre",
+            }
+            | {f"config.{key}": value for key, value in result.config.items()}
+        )
+    return rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """The runs in some folders.
+
+    Attributes:
+        results: those that count; see `read`.
+        failed: those that failed, as results without errors.
+        unfinished: the paths of all others.
+    """
+
+    results: list[Result]
+    failed: list[Result]
+    unfinished: list[str]
+
+
+def read(paths: Sequence[Path], begun: bool = False) -> Found:
+    """The runs, evaluations and result files in some folders and their sub-folders.
+
+    Args:
+        begun: whether a run counts once it has been validated; else it must have finished.
+
+    Raises:
+        UserError: if no run counts.
+    """
+    found: list[Result] = []
+    unfinished = []
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"{path}: no such folder or file")
+        if path.is_file():
+            one = from_file(path)
+            if one is None:
+                raise UserError(f"{path} is no result file")
+            found.append(one)
+        for folder, names in _walk(path):
+            if "config.json" not in names and plan.EVALUATION not in names:
+                found += [one for name in names if (one := from_file(folder / name))]
+                continue
+            make = from_workdir if "config.json" in names else from_evaluation
+            if one := make(folder, begun):
+                found.append(one)
+            else:
+                unfinished.append(str(folder))
+    results = [one for one in found if not one.failure]
+    failed = [one for one in found if one.failure]
+    if not results:
+        counts = {"begun": len(unfinished), "failed": len(failed)}
+        others = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
+        what = "run that has been validated" if begun else "finished run"
+        raise UserError(f"{', '.join(map(str, paths))}: no {what}{others and f' ({others})'}")
+    return Found(results, failed, unfinished)
+
+
+def experiments(paths: Sequence[Path]) -> list[Experiment]:
+    """The experiments that `plan.save` recorded for the sweeps in some folders, at any depth.
+
+    One at the same scale as another, and with some of its arms, is left out.
+    """
+    found: list[Experiment] = []
+    for path in paths:
+        saved = [one for folder, _ in _walk(path) for one in plan.saved(folder)]
+        for one in saved or plan.saved(path.parent):  # `path` is a run in a sweep
+            new = one["experiment"]
+            if not any(_covers(old, new) for old in found):
+                found = [old for old in found if not _covers(new, old)] + [new]
+    return found
+
+
+def _covers(one: Experiment, other: Experiment) -> bool:
+    """Whether an experiment is another at the same scale, perhaps with more arms."""
+    ours, theirs = ({name: _settled(arm) for name, arm in e.arms.items()} for e in (one, other))
+    same = (one.name, one.scale) == (other.name, other.scale)
+    return same and all(ours.get(name) == settled for name, settled in theirs.items())
+
+
+def _settled(arm: Arm) -> tuple[Any, ...]:
+    return essence(plain(arm.config)), arm.views, dict(arm.of)
+
+
+def _walk(path: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Each folder with the names of its files, at any depth, but not inside a run.
+
+    Links are followed, each folder once. The files of `plan.RECORDS` are left out: one may be
+    called config.json, and is no run's.
+    """
+    seen = set()
+    for place, inner, names in os.walk(path, followlinks=True):
+        folder = Path(place)
+        if (real := folder.resolve()) in seen:
+            inner.clear()
+            continue
+        seen.add(real)
+        if folder.name == plan.RECORDS and folder != path:
+            names = []
+        if "config.json" in names:
+            inner.clear()
+        inner[:] = sorted(name for name in inner if name[0] != ".")
+        yield folder, sorted(names)
+
+
+def workdirs(path: Path) -> list[Path]:
+    """The runs in a folder and its sub-folders, finished or not; a run contains itself."""
+    return [folder for folder, names in _walk(path) if "config.json" in names]

@@ -1,0 +1,121 @@
+"""What a reader should know about the runs behind a table: a line for each fact."""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from alexnet.results.arms import Runs
+from alexnet.results.result import Result
+from alexnet.sweeps.experiment import ERROR
+
+
+def images(elsewhere: Sequence[str], first: str) -> list[str]:
+    """Arms that were trained on other images than the first."""
+    return [f"{name} and {first} saw different images: not compared" for name in elsewhere]
+
+
+def values(values: Mapping[str, Mapping[int, float | None]], metric: str) -> list[str]:
+    """Runs that diverged, or never reached the training error of a `metric` of epochs."""
+    other = "" if metric == ERROR else f" or never reached {metric.removeprefix('epochs to ')}"
+    never = _by_seeds(
+        {
+            name: [seed for seed, one in seeds.items() if one is None]
+            for name, seeds in values.items()
+        }
+    )
+    return [f"{_listed(names)} with {_seeds(seeds)} diverged{other}" for seeds, names in never]
+
+
+def partners(
+    values: Mapping[str, Mapping[int, Any]], first: str, free: Collection[str]
+) -> list[str]:
+    """Runs without one of the `first` arm with the same seed; arms in `free` need none."""
+    alone = _by_seeds(
+        {
+            name: [seed for seed in seeds if seed not in values[first]]
+            for name, seeds in values.items()
+            if name not in free
+        }
+    )
+    return [
+        f"{_listed(names)} {'has' if len(names) == 1 else 'have'} {_seeds(seeds)}, {first} does "
+        "not: left out of the pairs"
+        for seeds, names in alone
+    ]
+
+
+def unfinished(runs: Mapping[str, Runs]) -> list[str]:
+    """Runs that have begun."""
+    return [
+        f"{name} with {_seeds(of.begun)} has not finished: no verdict"
+        for name, of in runs.items()
+        if of.begun
+    ]
+
+
+def failures(runs: Mapping[str, Runs]) -> list[str]:
+    """Runs that failed, by reason."""
+    found = []
+    for name, of in runs.items():
+        for reason in dict.fromkeys(of.failures.values()):
+            seeds = [seed for seed, why in of.failures.items() if why == reason]
+            found.append(f"{name} with {_seeds(seeds)} failed: {reason}: left out")
+    return found
+
+
+def shared(runs: Mapping[str, Runs]) -> list[str]:
+    """Averages that are not independent, as sweeps of other seeds make."""
+    found = []
+    for name, of in runs.items():
+        members = Counter(member for result in of.results.values() for member in result.of)
+        if common := [member for member, count in members.items() if count > 1]:
+            found.append(f"averages of {name} share {_listed(common)}: they are not independent")
+    return found
+
+
+def of_last(names: Sequence[str]) -> list[str]:
+    """Evaluations beside runs whose best checkpoint counts."""
+    words = "evaluations are of the last checkpoint: not compared"
+    return [f"{_listed(names)}: {words}"] if names else []
+
+
+def machines(used: Sequence[Result]) -> list[str]:
+    """Commits, devices and numbers of cores that differ, and changes that were not committed."""
+    found = []
+    commits = Counter(_short(result.about.get("commit") or "unknown") for result in used)
+    if len(commits) > 1:
+        found.append(f"runs of different commits: {_counts(commits)}")
+    elif any(name.endswith("+") for name in commits):
+        found.append(f"commit {next(iter(commits))}: with uncommitted changes")
+    devices = Counter(str(result.about["device"]) for result in used if result.about.get("device"))
+    if len(devices) > 1:
+        found.append(f"runs on different devices: {_counts(devices)}")
+    cores = {result.about.get("cores") for result in used} - {None}
+    if len(cores) > 1:
+        found.append(f"runs on different numbers of cores: {_listed(sorted(cores))}")
+    return found
+
+
+def _by_seeds(seeds: Mapping[str, Sequence[int]]) -> list[tuple[tuple[int, ...], list[str]]]:
+    """The arms by their seeds, but for those without any."""
+    found = defaultdict(list)
+    for name, some in seeds.items():
+        if some:
+            found[tuple(some)].append(name)
+    return list(found.items())
+
+
+def _short(commit: str) -> str:
+    return commit[:7] + "+" * commit.endswith("+") if commit != "unknown" else commit
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({count})" for name, count in counts.items())
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' * (len(seeds) > 1)} {_listed(seeds)}"
+
+
+def _listed(values: Sequence[Any]) -> str:
+    return ", ".join(map(str, values))

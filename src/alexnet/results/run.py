@@ -1,0 +1,120 @@
+"""The result of a run or an evaluation, read from its workdir.
+
+Workdirs of earlier versions lack some of what a result tells; a file COMMIT beside them may name
+their commit.
+"""
+
+import dataclasses
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from alexnet import files
+from alexnet.errors import UserError
+from alexnet.results import curve
+from alexnet.results.curve import number
+from alexnet.results.result import Result, plain
+from alexnet.sweeps import plan
+from alexnet.training import health
+from alexnet.training.health import DIVERGED
+from alexnet.workdir import log, record
+
+COMMIT = "COMMIT"
+
+
+def from_workdir(folder: Path, begun: bool = False) -> Result | None:
+    """A run's result; None if it has not finished or, with `begun`, has not been validated.
+
+    A run that failed has a result without errors.
+
+    Raises:
+        UserError: for a log or config that is damaged, or of a later version.
+    """
+    config = record.saved_config(folder)
+    flat, finished = plain(config), plan.finished(folder, config.epochs)
+    if not finished and (failure := _failure(folder)):
+        name, seed, dataset = folder.name, flat.pop("seed"), {"name": flat["data.name"]}
+        return Result(name, seed, flat, {}, {}, {}, dataset | {"contents": {}}, {}, failure=failure)
+    if not (folder / "metrics.jsonl").is_file() or not (finished or begun):
+        return None
+    rows = log.read_log(folder)
+    history = log.read_history(folder)
+    if not history:
+        return None
+    best = min(history, key=lambda row: (number(row["top1_error"]), row["epoch"]))
+    made = last_command(folder)
+    info = _json(folder / "dataset/info.json", {})
+    return Result(
+        name=folder.name,
+        seed=flat.pop("seed"),
+        config=flat,
+        last=history[-1],
+        best=best,
+        curve=curve.of_rows(rows),
+        dataset={"name": flat["data.name"], "contents": info.get("contents", {})},
+        about={
+            "seconds": rows[-1]["seconds"],
+            "commit": made.get("commit") or _commit(folder),
+            **{key: made.get(key) for key in ("versions", "device", "cores")},
+        },
+        finished=finished,
+    )
+
+
+def _failure(folder: Path) -> str:
+    """Why an unfinished run failed, in a few words without paths; "" if it did not."""
+    if (folder / health.FILE).is_file():
+        outcome = last_command(folder).get("outcome", DIVERGED)  # None if it trains again
+        if DIVERGED in str(outcome):
+            return DIVERGED
+    path = folder / plan.FAILURE
+    if not path.is_file():
+        return ""
+    line = re.sub(r"\S*/\S*", "...", path.read_text(errors="replace"))
+    return DIVERGED if DIVERGED in line else textwrap.shorten(line, 80) or "no reason is known"
+
+
+def last_command(folder: Path) -> dict[str, Any]:
+    """The newest entry of a run's provenance.json; {} without one."""
+    path = folder / "provenance.json"
+    newest = (_json(path, []) or [{}])[-1]
+    if not isinstance(newest, dict):
+        raise UserError(f"{path} is damaged (its last entry is {newest!r:.40}): delete it")
+    return files.unsealed(newest, str(path), "delete it")
+
+
+def from_evaluation(folder: Path, begun: bool = False) -> Result | None:
+    """The result of an evaluation by `worker.evaluate`; None if its first run does not count."""
+    path = folder / plan.EVALUATION
+    found = files.read_sealed(path, f"delete {folder}")
+    try:
+        first = from_workdir(folder.resolve().parent / found["of"][0], begun)
+        if first is None or first.failure:
+            return None
+        errors = {key: found[key] for key in ("loss", "top1_error", "top5_error", "count")}
+        last = {**first.last, **errors}
+        return dataclasses.replace(
+            first,
+            name=folder.name,
+            last=last,
+            best=last,
+            curve={},
+            about={**first.about, "commit": found["commit"]},
+            views=found["views"],
+            of=tuple(found["of"]),
+        )
+    except (LookupError, TypeError, AttributeError):
+        raise UserError(f"{path} is damaged: delete {folder}") from None
+
+
+def _json(path: Path, default: Any) -> Any:
+    try:
+        return files.read_json(path, type(default), "restore or delete it")
+    except FileNotFoundError:
+        return default
+
+
+def _commit(folder: Path) -> str | None:
+    path = folder.parent / COMMIT
+    return path.read_text().strip() if path.is_file() else None

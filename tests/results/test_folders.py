@@ -1,0 +1,190 @@
+"""Results, found in folders of runs, evaluations and result files."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from support.runs import DIGITS, leave, results_by_name
+
+import alexnet
+from alexnet.errors import UserError
+from alexnet.results import comparison, folders
+from alexnet.results.file import collect
+from alexnet.sweeps import plan
+from alexnet.sweeps.experiment import Arm, Experiment
+from alexnet.training import health
+from alexnet.training.setup import load_config
+
+
+def test_a_run_is_read_from_its_workdir(tmp_path):
+    leave(tmp_path / "a-3", [0.5, 0.2, 0.3], train=[0.6, 0.4], overrides={"seed": 3})
+    found = results_by_name(tmp_path)["a-3"]
+    assert (found.seed, found.last["top1_error"], found.best["top1_error"]) == (3, 0.3, 0.2)
+    assert found.curve["training"]["top1_error"] == [0.6, 0.4]
+    assert found.curve["validation"]["epoch"] == [1.0, 2.0, 3.0]
+    assert found.about["seconds"] == 6.0
+    assert (found.about["commit"], found.about["cores"]) == ("c" * 40, 2)
+    assert "seed" not in found.config
+
+
+def test_a_run_that_is_not_finished_is_named(tmp_path):
+    leave(tmp_path / "a-0", [0.5])
+    leave(tmp_path / "b-0", [0.5], epochs=2)
+    found = folders.read([tmp_path])
+    assert [result.name for result in found.results] == ["a-0"]
+    assert found.unfinished == [str(tmp_path / "b-0")]
+
+
+def test_folders_without_finished_runs(tmp_path):
+    with pytest.raises(UserError, match=r"none: no such folder"):
+        folders.read([tmp_path / "none"])
+    with pytest.raises(UserError, match=r"no finished run$"):
+        folders.read([tmp_path])
+    leave(tmp_path / "b-0", [0.5], epochs=2)
+    with pytest.raises(UserError, match=r"no finished run .1 begun.$"):
+        folders.read([tmp_path])
+
+
+def test_a_result_file_alone_is_read_and_nothing_is_counted_twice(tmp_path):
+    leave(tmp_path / "runs/a-0", [0.5])
+    [path] = collect(folders.read([tmp_path / "runs"]).results, tmp_path / "kept")
+    [alone] = folders.read([path]).results
+    assert alone.name == "a-0"
+    with pytest.raises(UserError, match=r"metrics.jsonl is no result file"):
+        folders.read([tmp_path / "runs/a-0/metrics.jsonl"])
+    twice = folders.read([path, tmp_path / "runs", tmp_path / "kept"]).results
+    [table] = comparison.tables(twice, [])
+    assert table.experiment.title == "1 run"
+
+
+def test_a_run_that_failed_is_told_from_one_that_has_begun(tmp_path, failing):
+    nan = "UserError: the loss is nan at step 9 (...): training diverged; ..."
+    failing("diverged-0", diverged=True, outcome=nan)
+    failing("diverged-1", failure=nan)
+    failing("full-0", failure="OSError: /home/me/x: no space left", outcome="OSError: no space")
+    failing("silent-0", failure=" ")
+    failing("resumed-0", diverged=True)
+    failing("begun-0", outcome="Interrupted: stopped by SIGTERM")
+    failing("done-0", failure="another run is using it", epochs=1.0)
+    for begun, counted in ((False, {"done-0"}), (True, {"done-0", "resumed-0", "begun-0"})):
+        found = folders.read([tmp_path], begun)
+        assert {one.name for one in found.results} == counted
+        assert {one.name for one in found.results if not one.finished} == counted - {"done-0"}
+        assert {one.name: one.failure for one in found.failed} == {
+            "diverged-0": "training diverged",
+            "diverged-1": "training diverged",
+            "full-0": "OSError: ... no space left",
+            "silent-0": "no reason is known",
+        }
+        names = {"resumed-0", "begun-0"} - counted
+        assert {*found.unfinished} == {str(tmp_path / name) for name in names}
+
+
+def test_training_that_diverges_says_so_in_the_words_that_are_looked_for(tmp_path):
+    run = SimpleNamespace(
+        config=SimpleNamespace(schedule={}), examples=lambda _: [1], epoch=lambda _: 0.5
+    )
+    with (
+        pytest.raises(UserError, match=health.DIVERGED),
+        health.explained(run, tmp_path, 0, lambda: None, lambda _: 0.1),
+    ):
+        raise health.DivergedError(3, "the loss is nan")
+
+
+def test_failures_alone_are_no_results(tmp_path, failing):
+    failing("a-0", failure="no memory")
+    with pytest.raises(UserError, match=r"no finished run .1 failed.$"):
+        folders.read([tmp_path])
+
+
+def test_a_run_that_diverged_has_no_error(tmp_path):
+    leave(tmp_path / "a-0", [0.5, 0.9], overrides={"seed": 0})
+    log = tmp_path / "a-0/metrics.jsonl"
+    log.write_text(log.read_text().replace("0.9,", "null,"))
+    found = results_by_name(tmp_path)["a-0"]
+    assert found.last["top1_error"] is None
+    assert found.best["top1_error"] == 0.5
+
+
+def test_links_are_followed_and_each_folder_is_read_once(tmp_path):
+    leave(tmp_path / "disk/a-0", [0.5])
+    (tmp_path / "disk/ten-0").mkdir()
+    row = {"views": "ten_crop", "of": ["a-0"], "commit": None, "loss": 1.0, "count": 100}
+    errors = {"top1_error": 0.25, "top5_error": 0.1}
+    (tmp_path / "disk/ten-0" / plan.EVALUATION).write_text(json.dumps(row | errors))
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    for name, target in (
+        ("one", tmp_path / "disk/a-0"),
+        ("ten", tmp_path / "disk/ten-0"),
+        ("twice", tmp_path / "disk/a-0"),
+        ("loop", runs),
+        ("gone", tmp_path / "nowhere"),
+    ):
+        (runs / name).symlink_to(target)
+    assert [one.name for one in folders.read([runs]).results] == ["one", "ten"]
+    assert folders.workdirs(runs) == [runs / "one"]
+
+
+def test_runs_below_a_folder_that_is_named_like_that_of_plans(tmp_path):
+    leave(tmp_path / "sweeps/lrn/a-0", [0.5])
+    arms = {"a": Arm("a", load_config(DIGITS), {})}
+    for name in ("config", "evaluation"):  # as the files of a run and an evaluation
+        plan.save(Experiment(name, "", "", arms, {}, 1), 1, tmp_path / "sweeps/lrn")
+        assert (tmp_path / "sweeps/lrn/sweeps" / f"{name}.json").exists()
+    found = folders.read([tmp_path])
+    assert [one.name for one in found.results] == ["a-0"]
+    assert found.unfinished == []
+    assert len(folders.experiments([tmp_path])) == 2
+
+
+def test_plans_of_one_experiment_with_different_settings_are_both_kept(tmp_path):
+    for folder, epochs, norms in (("a", 8.0, "10"), ("b", 1.0, "1"), ("c", 8.0, "1")):
+        arms = {}
+        for norm in norms:
+            config = load_config(DIGITS, {"epochs": epochs, "net.norm": norm == "1"})
+            arms[norm] = Arm(norm, config, {})
+        plan.save(Experiment("lrn", "small", "LRN.", arms, {}, 3), 1, tmp_path / folder)
+
+    def shown(names: str) -> list[tuple[float, int]]:
+        found = folders.experiments([tmp_path / name for name in names])
+        return [(one.arms["1"].config.epochs, len(one.arms)) for one in found]
+
+    assert shown("ab") == [(8.0, 2), (1.0, 1)]
+    assert shown("ac") == shown("ca") == shown("aca") == [(8.0, 2)]  # c has no other arm
+
+
+def test_an_evaluation_of_a_run_that_trains_on_is_not_finished(tmp_path):
+    leave(tmp_path / "a-0", [0.5], epochs=2)
+    leave(tmp_path / "b-0", [0.5])
+    (tmp_path / "one-0").mkdir()
+    row = {"views": "ten_crop", "of": ["a-0"], "commit": None, "loss": 1.0, "count": 100}
+    errors = {"top1_error": 0.25, "top5_error": 0.1}
+    (tmp_path / "one-0" / plan.EVALUATION).write_text(json.dumps(row | errors))
+    found = folders.read([tmp_path])
+    assert [result.name for result in found.results] == ["b-0"]
+    assert found.unfinished == [str(tmp_path / "a-0"), str(tmp_path / "one-0")]
+    assert [result.name for result in folders.read([tmp_path], begun=True).results] == [
+        "a-0",
+        "b-0",
+        "one-0",
+    ]
+
+
+def test_rows_for_a_data_frame(tmp_path):
+    leave(tmp_path / "a-0", [0.5, 0.4])
+    leave(tmp_path / "b-1", [0.3], overrides={"seed": 1, "net.norm": False})
+    rows = {row["name"]: row for row in alexnet.read_results(tmp_path)}
+    assert rows["a-0"]["top1_error"] == 0.4
+    assert rows["a-0"]["views"] == "centre"
+    assert rows["b-1"]["config.net.norm"] is False
+    assert rows["a-0"].keys() == rows["b-1"].keys()
+    assert all(not isinstance(value, dict) for row in rows.values() for value in row.values())
+
+
+def test_pandas_takes_the_rows(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    leave(tmp_path / "a-0", [0.5, 0.4])
+    leave(tmp_path / "a-1", [0.5, 0.2], overrides={"seed": 1})
+    frame = pandas.DataFrame(alexnet.read_results(tmp_path))
+    assert frame.groupby("config.net.norm").top1_error.mean()[True] == pytest.approx(0.3)
