@@ -70,11 +70,11 @@ def test_imports_point_one_way():
     assert not wrong
 
 
-def test_only_the_model_knows_linen_and_only_checkpoint_knows_orbax():
+def test_only_the_model_knows_linen_and_only_snapshot_knows_orbax():
     for path in (ROOT / "src").rglob("*.py"):
         text = path.read_text()
         assert ("import linen" in text) == (path.stem == "network"), path
-        assert ("orbax.checkpoint" in imports(path)) == (path.stem == "checkpoint"), path
+        assert ("orbax.checkpoint" in imports(path)) == (path.stem == "snapshot"), path
 
 
 def test_configs_import_each_other_only():

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from alexnet.errors import UserError
-from alexnet.workdir import checkpoint, record
+from alexnet.workdir import checkpoint, record, snapshot
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.record import Progress
 
@@ -724,7 +724,7 @@ def test_what_is_damaged_for_one_process_is_so_for_all(tmp_path):
 
 def test_uncaught_exceptions_are_reported_but_for_those_of_abandoned_writes(monkeypatch):
     told = []
-    monkeypatch.setattr(checkpoint, "_hooks", [pytest.fail, told.append])
+    monkeypatch.setattr(snapshot, "_hooks", [pytest.fail, told.append])
     for error in (RuntimeError("Event loop is closed"), ValueError("another")):
-        checkpoint._without_orbax(SimpleNamespace(exc_value=error))
+        snapshot._without_orbax(SimpleNamespace(exc_value=error))
     assert [str(what.exc_value) for what in told] == ["another"]

@@ -33,7 +33,7 @@ from alexnet.training.health import (
 from alexnet.training.programs import Programs
 from alexnet.training.setup import Run, load_config, setup
 from alexnet.training.step import Batch, TrainState
-from alexnet.workdir import checkpoint, record, tracker
+from alexnet.workdir import checkpoint, record, snapshot, tracker
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.claim import claim, start_over
 from alexnet.workdir.log import Log, read_history
@@ -288,7 +288,7 @@ def log_filters(log: Log, run: Run, step: int, params: Params) -> None:
         name = filters.first_convolution(run.net)
     except UserError:
         return
-    kernel = checkpoint.whole(params[name]["kernel"])
+    kernel = snapshot.whole(params[name]["kernel"])
     log.picture("filters", step, filters.grid(kernel, max(1, FILTER_SIDE // kernel.shape[1])))
 
 

@@ -1,50 +1,29 @@
-"""Checkpoints: written during training, verified when read. The best and the last two are kept.
+"""The checkpoints of a run: written during training; the best and the last two are kept.
 
-Orbax writes and reads one directory per step, `<workdir>/checkpoints/<step>/`; this file decides
-which steps are kept. A state is stored flat, one array per leaf under its path
-("params/conv1/kernel"), so a reader needs none of our Python classes. Orbax loads a flipped bit
-without a warning. So each checkpoint's metadata holds a record: every leaf's shape, dtype and
-crc32, and the step and the run, which reveal a renamed checkpoint or one from another run.
-
-Only the first process writes, and each process reads by itself. Otherwise Orbax would make them
-wait for each other: for minutes, if one fails. Afterwards the processes agree on the outcome.
+Each is a folder, `<workdir>/checkpoints/<step>/`. `snapshot` writes and reads one; this file
+decides which are kept, and finds the best and the last. Only the first process writes.
 """
 
-import gc
-import json
-import logging
 import os
 import re
 import shutil
-import sys
-import traceback
-import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
-import numpy as np
 from flax.traverse_util import unflatten_dict
-from jax.experimental import multihost_utils
-from orbax import checkpoint as v0
-from orbax.checkpoint import v1 as ocp
 
-from alexnet import files
 from alexnet.devices import processes
 from alexnet.errors import UserError
-from alexnet.text import difference, say
-from alexnet.workdir import damage
+from alexnet.text import say
+from alexnet.workdir import damage, snapshot
 from alexnet.workdir.damage import DamagedError
 from alexnet.workdir.record import Progress, Validation, best
+from alexnet.workdir.snapshot import Writer
 
 _STEP = re.compile("0|[1-9][0-9]*")  # the name of a checkpoint
 # The remains of a killed save or a killed deletion.
 _LEFTOVER = re.compile(r"[0-9]+\.(orbax-checkpoint-tmp.*|deleted)")
-_RECORD = "_CHECKPOINT_METADATA"
-# Earlier versions' names for the leaves of the optimiser's state.
-_FORMERLY = re.compile(r"(velocity|opt_state)/(?P<leaf>[^/]+/(kernel|bias))")
-_PATTERN = "*?[\\"  # characters that Orbax takes for a glob pattern
 
 Which = Literal["best", "last"] | int  # the best checkpoint, the last, or one by its step
 
@@ -73,7 +52,7 @@ class Checkpoints:
         self.directory, self.run = Path(directory).absolute(), run
         self.failure = ""
         self._saving: tuple[int, Validation, str] | None = None
-        self._writer: v0.AsyncCheckpointer | None = None
+        self._writer: Writer | None = None
         survey = processes.together(lambda: self._survey() if _first() else None)
         # Each step's validation; None if its record cannot be read. Such a step is never deleted.
         self._found = {
@@ -119,9 +98,9 @@ class Checkpoints:
                 "cannot be saved there: resume from it, or choose another workdir"
             )
         found = Validation(*(None if value is None else float(value) for value in (error, loss)))
-        leaves = _named(state)
+        leaves = snapshot.named(state)
         if jax.process_count() > 1:
-            leaves = {name: whole(leaf) for name, leaf in leaves.items()}
+            leaves = {name: snapshot.whole(leaf) for name, leaf in leaves.items()}
         about = {"step": step, "run": self.run, "metadata": progress.to_json(), **found._asdict()}
         self._saving = step, found, self._begin(step, leaves, about) if _first() else ""
 
@@ -129,13 +108,9 @@ class Checkpoints:
         """Adds a validation's result to the last step, which was saved without one."""
         self.wait()
         self._found[step] = found
-        if not _first():
-            return
-        path = self.directory / str(step) / _RECORD
-        whole_file = json.loads(path.read_text())
-        record = whole_file["custom_metadata"] | {"metadata": progress.to_json()} | found._asdict()
-        record.pop("crc32")
-        files.write_json(whole_file | {"custom_metadata": _sealed(record)}, path)
+        if _first():
+            about = {"metadata": progress.to_json(), **found._asdict()}
+            snapshot.amend(self.directory / str(step), about)
 
     def wait(self) -> None:
         """Finishes the save under way, if any, and deletes superfluous checkpoints."""
@@ -178,23 +153,21 @@ class Checkpoints:
         counts as damaged for all. It is reported on stderr and, once an older good checkpoint is
         found, renamed to `<step>.damaged`. Raises UserError if all checkpoints are damaged, if one
         cannot be read for another reason, if its leaves are not those of `like`, or if Orbax left
-        its files unmerged (see `_check_merged`).
+        its files unmerged (see `snapshot.read`).
         """
         self.wait()
-        damaged, choose = [], lambda path: lambda saved: _same(saved, like, path)
+        damaged = []
         for step in sorted(self._found, reverse=True):
             path = self.directory / str(step)
             try:
-                leaves, progress = _read(path, choose(path), self.run)
+                state, progress = snapshot.read_like(path, like, self.run)
             except DamagedError as error:
                 _report(f"{error}: looking for an earlier checkpoint")
                 damaged.append(step)
                 continue
             for newer in damaged:
                 self._remove(newer, keep_as=".damaged")
-            today = {_today(name): leaf for name, leaf in leaves.items()}
-            restored = [today[name] for name in _named(like)]
-            return jax.tree.unflatten(jax.tree.structure(like), restored), step, progress
+            return state, step, progress
         if damaged:
             raise UserError(
                 f"every checkpoint in {self.directory} is damaged: bring one back from a copy, or "
@@ -219,14 +192,10 @@ class Checkpoints:
 
     def _begin(self, step: int, leaves: dict[str, Any], about: dict) -> str:
         """Starts writing; returns why that failed, or ""."""
-        record = _sealed(about | {"leaves": _describe(leaves)})
+        record = snapshot.record(leaves, about)
         try:
-            self._writer = self._writer or _make_writer()
-            self._writer.save(
-                self.directory / str(step),
-                args=v0.args.Composite(state=v0.args.PyTreeSave(leaves)),
-                custom_metadata=record,
-            )
+            self._writer = self._writer or snapshot.make_writer()
+            snapshot.write(self._writer, self.directory / str(step), leaves, record)
         except Exception as error:
             return self._cleared(error)
         return ""
@@ -283,7 +252,7 @@ def check_path(directory: str | Path) -> None:
     Orbax globs for the files of a save, and does not complain if nothing matches.
     """
     path = str(Path(directory).absolute())
-    if found := [character for character in _PATTERN if character in path]:
+    if found := [character for character in snapshot.PATTERN if character in path]:
         raise UserError(
             f"{path}: checkpoints cannot be saved below a folder with {' '.join(found)} in its "
             "path; choose another, or make a symbolic link to it and train there"
@@ -318,7 +287,7 @@ def load_step(directory: str | Path, which: Which = "best") -> tuple[int, dict, 
         step = find(directory, which)
         path = directory / str(step)
         try:
-            leaves, progress = _read(path, _params)
+            leaves, progress = snapshot.read(path, snapshot.params)
         except DamagedError as error:
             if not path.is_dir():  # a run training there has just replaced it with a newer one
                 continue
@@ -358,67 +327,17 @@ def begun(workdir: str | Path) -> bool:
     return any(_STEP.fullmatch(path.name) for path in Path(workdir).glob("checkpoints/*"))
 
 
-def _reading() -> ocp.Context:
-    """A context in which a process may read some leaves, without waiting for other processes."""
-    context = ocp.Context()
-    context.pytree.loading.partial_load = True
-    context.multiprocessing.primary_host = jax.process_index()
-    context.multiprocessing.active_processes = {jax.process_index()}
-    context.multiprocessing.barrier_sync_key_prefix = f"process{jax.process_index()}"
-    return context
-
-
-def _make_writer() -> v0.AsyncCheckpointer:
-    """A writer for this process alone. Files are not compressed: 8% less would take 6x the work.
-
-    It has Orbax's older interface, as the newer one compares the path across processes even if only
-    one writes. When a save fails, Orbax logs a traceback from each thread; these are hidden, as we
-    report the failure.
-    """
-    for name in ("absl", "asyncio"):
-        logging.getLogger(name).addFilter(_is_not_orbax)
-    if sys.unraisablehook is not _without_orbax:
-        _hooks.append(sys.unraisablehook)
-        sys.unraisablehook = _without_orbax
-    here = jax.process_index()
-    alone = v0.options.MultiprocessingOptions(
-        primary_host=here, active_processes={here}, barrier_sync_key_prefix=f"process{here}"
-    )
-    state = v0.PyTreeCheckpointHandler(use_compression=False, multiprocessing_options=alone)
-    options = v0.CompositeOptions(multiprocessing_options=alone)
-    return v0.AsyncCheckpointer(
-        v0.CompositeCheckpointHandler(composite_options=options, state=state),
-        multiprocessing_options=alone,
-        # In the background, Orbax would wait for minutes for a directory that cannot be made.
-        async_options=v0.options.AsyncOptions(create_directories_asynchronously=False),
-    )
-
-
-def _is_not_orbax(record: logging.LogRecord) -> bool:
-    trace = "".join(traceback.format_exception(record.exc_info[1])) if record.exc_info else ""
-    return not any("orbax" in text for text in (record.pathname, record.getMessage(), trace))
-
-
-_hooks: list[Callable[[Any], object]] = []  # the `sys.unraisablehook` before ours
-
-
-def _without_orbax(what: Any) -> None:
-    """Hides "Event loop is closed", which the abandoned writes of a failed save report."""
-    if str(what.exc_value) != "Event loop is closed":
-        _hooks[-1](what)
-
-
 def _validations(directory: Path, run: str = "") -> dict[int, Validation | None]:
     """Each complete step's validation; its error is None if the step was not validated.
 
-    A damaged record gives None, and is reported. Raises UserError as `_read_record` does, and if a
-    record that may be sound cannot be read.
+    A damaged record gives None, and is reported. Raises UserError as `snapshot.read_record` does,
+    and if a record that may be sound cannot be read.
     """
     found: dict[int, Validation | None] = {}
     for step in sorted(int(p.name) for p in directory.iterdir() if _STEP.fullmatch(p.name)):
         path = directory / str(step)
         try:
-            about = _read_record(path, run)
+            about = snapshot.read_record(path, run)
             found[step] = Validation(about["error"], about.get("loss"))
         except UserError:
             raise
@@ -430,157 +349,6 @@ def _validations(directory: Path, run: str = "") -> dict[int, Validation | None]
                 _report(str(wrong))
                 found[step] = None
     return found
-
-
-def _named(tree: Any) -> dict[str, Any]:
-    """The leaves of a pytree by path, in the tree's order: {"params/conv1/kernel": ...}."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
-
-
-def _describe(leaves: dict[str, jax.Array]) -> dict[str, dict]:
-    return {
-        name: {"shape": list(leaf.shape), "dtype": str(leaf.dtype), "crc32": _crc32(leaf)}
-        for name, leaf in leaves.items()
-    }
-
-
-def _crc32(leaf: jax.Array | np.ndarray) -> int:
-    """The crc32 of the whole array's bytes in C order."""
-    return zlib.crc32(np.ascontiguousarray(whole(leaf)).view(np.uint8).data)
-
-
-def whole(leaf: jax.Array | np.ndarray) -> np.ndarray:
-    """The whole array on the host, whatever its sharding; every process must call it."""
-    if isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated):
-        leaf = multihost_utils.process_allgather(leaf, tiled=True)
-    return np.asarray(leaf)
-
-
-def _sealed(record: dict) -> dict:
-    """The record after a round trip through JSON, with its crc32."""
-    record = json.loads(json.dumps(record))
-    return record | {"crc32": zlib.crc32(json.dumps(record, sort_keys=True).encode())}
-
-
-def _read_record(path: Path, run: str = "") -> dict:
-    """A checkpoint's record.
-
-    {"step", "run", "metadata", "error", "loss", "leaves": {name: {"shape", "dtype", "crc32"}}}.
-    Raises UserError if the record is sound but from another step or `run`, and other exceptions if
-    it is damaged. Earlier versions stored no step, no run and no loss.
-    """
-    # ocp.metadata would open every array as well: 25 times slower, noisy when damaged.
-    record = json.loads((path / _RECORD).read_text())["custom_metadata"]
-    seal = record.pop("crc32")
-    if _sealed(record)["crc32"] != seal:
-        raise ValueError("its metadata changed since it was written")
-    step, owner = record.get("step", int(path.name)), record.get("run", "")
-    if step != int(path.name):
-        raise UserError(
-            f"{path} is the checkpoint of step {step}, renamed: name it {step} again, or move it "
-            "to another folder"
-        )
-    if run and owner not in ("", run):
-        raise UserError(f"checkpoint {path} belongs to another run: move it to another folder")
-    return record
-
-
-def _read(
-    path: Path, choose: Callable[[dict], dict], run: str = ""
-) -> tuple[dict[str, Any], Progress]:
-    """(leaves by name, progress); `choose` maps the record's leaves to the wanted ones.
-
-    Every process reads its parts of the wanted leaves; then all processes together verify each
-    whole leaf. Raises DamagedError, or UserError if the content may be sound or from `choose`. An
-    exception in one process is raised in all.
-    """
-
-    def read() -> tuple[dict, dict]:
-        return _judging(path, lambda: _read_alone(path, choose, run))
-
-    leaves, record = processes.together(read, DamagedError)
-    found = {name: _crc32(leaf) for name, leaf in leaves.items()}
-
-    def verify() -> None:
-        for name, crc32 in found.items():
-            if crc32 != record["leaves"][name]["crc32"]:
-                raise ValueError(f"{name} changed since it was written")
-
-    processes.together(lambda: _judging(path, verify), DamagedError)
-    return leaves, Progress.from_json(record["metadata"])
-
-
-def _judging(path: Path, attempt: Callable[[], Any]) -> Any:
-    """The result of `attempt`; its exceptions become UserError or DamagedError."""
-    try:
-        return attempt()
-    except UserError:
-        raise
-    except Exception as error:
-        wrong = damage.judged(error, f"checkpoint {path}")
-    # Orbax abandons its other reads, and Python reports each on garbage collection. Collect now, so
-    # that our message comes last.
-    gc.collect()
-    raise wrong
-
-
-def _read_alone(path: Path, choose: Callable[[dict], dict], run: str) -> tuple[dict, dict]:
-    """(leaves by name, the record); the leaves are not verified yet."""
-    _check_merged(path)
-    damage.check_readable(path)
-    record = _read_record(path, run)
-    with _reading():
-        leaves = ocp.load(path, choose(record["leaves"]), checkpointable_name="state")
-    return leaves, record
-
-
-def _check_merged(path: Path) -> None:
-    """Raises UserError for a checkpoint whose files Orbax never merged.
-
-    Earlier versions could save below paths such as "runs[1]" (see `check_path`). With a backslash
-    in the path, the files are in another folder, as TensorStore takes the backslash for a slash.
-    """
-    state = path / "state"
-    if not state.is_dir() or (state / "manifest.ocdbt").exists() or (state / "d").exists():
-        return
-    split = Path(f"{path}.orbax-checkpoint-tmp".replace("\\", "/"))
-    for part in (state / "ocdbt.process_0", split / "state" / "ocdbt.process_0"):
-        if part.is_dir():
-            raise UserError(
-                f"checkpoint {path} has all its files, but Orbax did not merge them, because a "
-                f"folder in its path has, or had, one of {' '.join(_PATTERN)} in its name: copy "
-                f"everything in {part} to {state}, and rename the folder with that name"
-            )
-
-
-def _params(saved: dict[str, dict]) -> dict[str, np.ndarray]:
-    """Numpy arrays to read leaves into: the leaves under "params/", or all if there are none."""
-    names = [name for name in saved if name.startswith("params/")] or list(saved)
-    return {
-        name: np.empty(saved[name]["shape"], jax.numpy.dtype(saved[name]["dtype"]))
-        for name in names
-    }
-
-
-def _same(saved: dict[str, dict], like: Any, path: Path) -> dict[str, Any]:
-    """The leaves of `like` by their saved names.
-
-    Raises UserError, naming the first leaf that differs: Orbax might cast it silently.
-    """
-    wanted = _named(like)
-    there = {_today(name): f"{leaf['dtype']}{leaf['shape']}" for name, leaf in saved.items()}
-    here = {name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in wanted.items()}
-    if line := difference(there, f"checkpoint {path}", here, "this run"):
-        raise UserError(f"{line}: resume with the config that saved it, or choose another workdir")
-    return {name: wanted[_today(name)] for name in saved}
-
-
-def _today(name: str) -> str:
-    """A leaf's current name, given its name in any version."""
-    if found := _FORMERLY.fullmatch(name):
-        return f"opt_state/momentum/trace/{found['leaf']}"
-    return name
 
 
 def _first() -> bool:
