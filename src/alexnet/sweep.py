@@ -67,6 +67,8 @@ def main(argv: Sequence[str]) -> None:
         keep = [] if dry else [held.enter_context(runner.alone(workdir))]
         jobs = runner.jobs(items, workdir, retry=on(options, "retry"))
         print(described(planned, jobs, workdir, cores), flush=True)
+        if cores > runner.cpu_count() and not options["slurm"]:
+            print(f"(this machine has {runner.cpu_count()}, so the runs take longer)", flush=True)
         running = Runner(
             jobs, workdir, places, lambda place: Worker(cores, cpus[place], gpus[place], keep)
         )

@@ -60,7 +60,7 @@ def some(names: Sequence[str], most: int, count: int | None = None) -> str:
 
 def counted(count: int, noun: str) -> str:
     """A count with its noun, in the singular for one."""
-    return f"{count} {noun}" + "s" * (count != 1)
+    return f"{count:,} {noun}" + "s" * (count != 1)
 
 
 def say(line: str) -> None:

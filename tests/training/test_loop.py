@@ -392,14 +392,14 @@ def test_a_run_introduces_itself(tiny, tmp_path, monkeypatch):
     run = setup(tiny)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(run.shapes))
     device = "1 x cpu (data 1 x tower 1), float32"
-    expected = f"pocket alexnet: {parameters:,} parameters in 2 tower(s); {device}"
+    expected = f"pocket alexnet: {parameters:,} parameters in 2 towers; {device}"
     assert loop.introduction(run, tmp_path, 0, None).splitlines()[:3] == [
         expected,
         "digits: 1,438 train, 359 validation images, 10 classes",
         f"starting, 17 steps in all; logs and checkpoints in {tmp_path}",
     ]
     monkeypatch.setattr(jax, "device_count", lambda: 3)
-    idle = "; 2 device(s) stay idle (see config.mesh, config.batch_size)"
+    idle = "; 2 devices stay idle (see config.mesh, config.batch_size)"
     assert loop.introduction(run, tmp_path, 0, None).splitlines()[0] == expected + idle
 
 
@@ -508,7 +508,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(data_dir, tmp_path, number)
         ("net.image_size", 64, "more than the stored 20"),
         ("net.image_size", 4, "cannot read"),
         ("augment.colour_noise", -1.0, "config.augment.colour_noise=-1.0"),
-        ("accumulate", 3, "does not divide into 3 parts of equal size, 3 on each of 1 device(s)"),
+        ("accumulate", 3, "does not divide into 3 parts of equal size, 3 on each of 1 device"),
         ("dtype", "float16", "choose one of float32, bfloat16"),
         ("mesh.tower", 3, "do not divide"),
         ("mesh.data", 64, "needs 64 devices"),

@@ -19,6 +19,7 @@ from alexnet.errors import Interrupted, UserError, local_path, require
 from alexnet.models import filters
 from alexnet.models.network import Params
 from alexnet.models.table import layers
+from alexnet.text import counted
 from alexnet.training import dataset, dispatch, evaluation, fine_tune
 from alexnet.training.health import (
     Alarm,
@@ -296,17 +297,19 @@ def introduction(run: Run, workdir: Path, start: int, known: Store | None) -> st
     """Lines on the run that is about to start, and warnings."""
     data, tower = run.mesh.devices.shape
     idle = jax.device_count() - data * tower
-    left = f"; {idle} device(s) stay idle (see config.mesh, config.batch_size)" if idle else ""
+    stay = "stays" if idle == 1 else "stay"
+    where = "see config.mesh, config.batch_size"
+    left = f"; {counted(idle, 'device')} {stay} idle ({where})" if idle else ""
     parameters = sum(layer.parameters for layer in layers(run.net))
     counts = ", ".join(f"{count:,} {split}" for split, count in run.store.counts.items())
     begin = f"resuming at step {start:,}" if start else "starting"
     if start == run.steps:
         begin = "finished already (to train longer, raise config.epochs)"
-    net = f"{run.net.name}: {parameters:,} parameters in {run.net.towers} tower(s)"
+    net = f"{run.net.name}: {parameters:,} parameters in {counted(run.net.towers, 'tower')}"
     lines = [
         f"{net}; {run.device} (data {data} x tower {tower}), {run.config.precision}{left}",
         f"{run.store.name}: {counts} images, {len(run.store.classes)} classes",
-        f"{begin}, {run.steps:,} steps in all; logs and checkpoints in {workdir}",
+        f"{begin}, {counted(run.steps, 'step')} in all; logs and checkpoints in {workdir}",
     ]
     if start and not dataset.is_known(known):
         lines.append(dataset.unknown(workdir))

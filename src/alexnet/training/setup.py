@@ -27,6 +27,7 @@ from alexnet.kernels.choose import KERNELS, Choice, choose, compiler_options
 from alexnet.models import network
 from alexnet.models.build import NETS, build
 from alexnet.models.table import Net
+from alexnet.text import counted
 from alexnet.training import dispatch, evaluation, forward, memory, optimizer, schedule
 from alexnet.training.evaluation import evaluate
 from alexnet.training.placement import state_shardings
@@ -305,7 +306,7 @@ def setup(
     if config.accumulate < 1 or config.batch_size % parts:
         raise UserError(
             f"the batch of {config.batch_size} images does not divide into {parts} parts of equal "
-            f"size, {config.accumulate} on each of {mesh.shape['data']} device(s)",
+            f"size, {config.accumulate} on each of {counted(mesh.shape['data'], 'device')}",
             f"config.accumulate={config.accumulate}",
         )
     memory.check(
