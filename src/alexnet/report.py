@@ -1,7 +1,7 @@
 """A page on one run or several: curves, filters, predictions, neighbours, mistakes, ablation.
 
     python -m alexnet.report DIR ... [--output=report.html] [--parts=curves,filters,...]
-        [--checkpoint=best|last|STEP] [--data_dir=DIR]
+        [--checkpoint=best|last|STEP] [--experiment=experiments/lrn.py:small] [--data_dir=DIR]
 
 The page is one HTML file, which opens without a network; its figures are also saved beside it as
 PNGs. DIR is a run, a sweep or another folder of runs. A page on several runs begins with their
@@ -27,12 +27,14 @@ from alexnet.errors import UserError, choice, local_path
 if TYPE_CHECKING:
     from alexnet.reports.part import Part
     from alexnet.reports.subject import Subject
+    from alexnet.sweeps.experiment import Experiment
     from alexnet.workdir.checkpoint import Which
 
 OPTIONS = {
     "output": ("report.html", "the file to write; figures go to a folder beside it"),
     "parts": ("all", "all, or some of them separated by commas"),
     "checkpoint": ("best", "best on the validation images, last, or the number of a step"),
+    "experiment": ("", "whose claims to judge, as in compare; else those that sweeps recorded"),
     "data_dir": ("", "where the datasets are prepared, if no longer where the runs found them"),
 }
 TOGETHER = ("curves", "ablation")  # parts on all runs
@@ -55,7 +57,7 @@ def main(argv: Sequence[str]) -> None:
     if missing := [name for name in NEEDS if importlib.util.find_spec(name) is None]:
         raise UserError(f"a report needs {' and '.join(missing)}: pip install {' '.join(NEEDS)}")
     from alexnet.results import folders  # these import JAX, which the checks above do not need
-    from alexnet.sweeps import plan
+    from alexnet.sweeps import experiment, plan
     from alexnet.workdir import checkpoint
 
     # In a sweep, `DIR/*` includes its plans, evaluations and jobs.
@@ -71,7 +73,9 @@ def main(argv: Sequence[str]) -> None:
     which = checkpoint.which(options["checkpoint"])
     data_dir = options["data_dir"]
     overrides = {"data.data_dir": str(path("data_dir", data_dir))} if data_dir else {}
-    report(dirs, workdirs, output, wanted, which, overrides)
+    named = options["experiment"]
+    experiments = experiment.named(named.split(",")) if named else []
+    report(dirs, workdirs, output, wanted, which, overrides, experiments)
 
 
 def report(
@@ -81,6 +85,7 @@ def report(
     wanted: Sequence[str],
     which: "Which",
     overrides: Mapping[str, Any],
+    experiments: Sequence["Experiment"],
 ) -> None:
     """Writes the page with the `wanted` parts on `workdirs`, the runs in `dirs`."""
     from alexnet.reports import ablation, about, page
@@ -90,7 +95,7 @@ def report(
     subjects = [Subject(workdir, which, overrides) for workdir in workdirs]
     named, arms, together = dict(zip(workdirs, names(workdirs), strict=True)), {}, []
     with contextlib.suppress(UserError):  # the ablation part will name the error
-        arms = ablation.arms(workdirs)
+        arms = ablation.arms(workdirs, experiments)
     if "curves" in wanted:
         # All seeds of an arm have one colour
         labels = arms if len(arms) > len({*arms.values()}) else named
@@ -99,7 +104,7 @@ def report(
     if "ablation" in wanted and len(workdirs) == 1:
         together.append(Part("Ablation", missing="one run: nothing to compare"))
     elif "ablation" in wanted:
-        together.append(made("Ablation", functools.partial(ablation.part, dirs)))
+        together.append(made("Ablation", functools.partial(ablation.part, dirs, experiments)))
     alone = {path if path in named else first_in(path, [*arms, *workdirs]) for path in dirs}
     runs = [
         page.Run(named[one.workdir], about.facts(one), own(one, wanted))

@@ -262,6 +262,7 @@ def test_the_config_part_has_what_differs_from_the_base():
         ([str(TRAINED), "--outptu=x"], "--outptu: no such option; did you mean 'output'"),
         ([str(TRAINED), "--checkpoint=worst"], "checkpoint=worst: choose best, last or a step"),
         ([str(TRAINED), "--output="], "--output= is empty"),
+        ([str(TRAINED), "--experiment=lnr.py"], "lnr.py: no such file"),
         ([str(TRAINED), "--output=page"], "--output=page: write a name that ends in .html"),
     ],
 )

@@ -13,11 +13,12 @@ from alexnet.results import comparison, folders, formats
 from alexnet.results.arms import placed
 from alexnet.results.comparison import Row, Table
 from alexnet.results.run import from_workdir
+from alexnet.sweeps.experiment import Experiment
 
 
-def arms(workdirs: Sequence[Path]) -> dict[Path, str]:
+def arms(workdirs: Sequence[Path], experiments: Sequence[Experiment] = ()) -> dict[Path, str]:
     """{workdir of a validated run: its arm's overrides or name}, a baseline before its arms."""
-    planned = folders.experiments(workdirs)
+    planned = experiments or folders.experiments(workdirs)
     found = {path: from_workdir(path, begun=True) for path in workdirs}
     paths = {id(result): path for path, result in found.items() if result}
     named: dict[Path, str] = {}
@@ -29,10 +30,11 @@ def arms(workdirs: Sequence[Path]) -> dict[Path, str]:
     return named
 
 
-def part(paths: Sequence[Path]) -> Part:
-    """The tables and their figures."""
+def part(paths: Sequence[Path], experiments: Sequence[Experiment] = ()) -> Part:
+    """The tables and their figures; the experiments are by default those that sweeps recorded."""
     found = folders.read(paths, begun=True)
-    tables = comparison.tables(found.results + found.failed, folders.experiments(paths))
+    planned = experiments or folders.experiments(paths)
+    tables = comparison.tables(found.results + found.failed, planned)
     shown = []
     for number, table in enumerate(tables):
         which = f"_{number + 1}" if number else ""
