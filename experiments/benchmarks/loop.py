@@ -24,7 +24,7 @@ from alexnet.cli import count, parse, run
 from alexnet.devices import runtime
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.setup import KINDS, setup
-from alexnet.workdir import log
+from alexnet.workdir import metrics
 
 OPTIONS = {"steps": ("20", "steps of the loop in a round"), "rounds": ("5", "how many rounds")}
 
@@ -53,7 +53,7 @@ def loop_seconds(config, folder: str) -> float:
     """A step's time in the loop, from the first row of its log to the last."""
     with tempfile.TemporaryDirectory(dir=folder) as workdir:
         train_and_evaluate(config, Path(workdir) / "run")
-        rows = log.read_log(Path(workdir) / "run")
+        rows = metrics.read_log(Path(workdir) / "run")
     first, *_, last = (row for row in rows if "train/loss" in row)
     return (last["seconds"] - first["seconds"]) / (last["step"] - first["step"])
 

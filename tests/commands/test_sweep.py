@@ -16,7 +16,7 @@ from alexnet.errors import Interrupted, UserError
 from alexnet.sweeps import plan, runner, worker, workers
 from alexnet.training.programs import Programs
 from alexnet.training.setup import load_config
-from alexnet.workdir import log
+from alexnet.workdir import metrics
 
 TINY = {
     "data.image_size": 20,
@@ -347,7 +347,7 @@ def numbers(workdir) -> dict[str, list]:
         clocks = ("seconds", "train/images_per_second")
         rows = [
             {key: value for key, value in row.items() if key not in clocks}
-            for row in log.read_log(path.parent)
+            for row in metrics.read_log(path.parent)
         ]
         last = max(path.parent.glob("checkpoints/*"), key=lambda step: int(step.name))
         leaves = json.loads((last / "_CHECKPOINT_METADATA").read_text())["custom_metadata"][

@@ -17,7 +17,7 @@ from support.tiny import ROOT
 from alexnet import train
 from alexnet.devices import processes
 from alexnet.errors import UserError
-from alexnet.workdir import log
+from alexnet.workdir import metrics
 
 SECOND = {"processes": "2", "process": "1"}
 
@@ -39,7 +39,9 @@ def command(workdir, data_dir, *more: str) -> list[str]:
 
 
 def losses(workdir) -> dict[int, float]:
-    return {row["step"]: row["train/loss"] for row in log.read_log(workdir) if "train/loss" in row}
+    return {
+        row["step"]: row["train/loss"] for row in metrics.read_log(workdir) if "train/loss" in row
+    }
 
 
 @pytest.fixture(scope="module")

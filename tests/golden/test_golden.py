@@ -14,7 +14,7 @@ from alexnet import config as configs
 from alexnet import evaluate, train
 from alexnet.data import store
 from alexnet.training.setup import KINDS
-from alexnet.workdir import checkpoint, log, migrations
+from alexnet.workdir import checkpoint, metrics, migrations
 from golden.runs import RUNS, SHORT, machine
 
 HERE = Path(__file__).parent
@@ -51,7 +51,7 @@ def test_a_store_gives_the_same_pixels(name, size, quality):
 @pytest.mark.parametrize("name", REPEATED)
 def test_a_run_is_resumed_to_the_same_bits(name, tmp_path):
     workdir = shutil.copytree(HERE / name, tmp_path / name)
-    before = len(log.read_log(workdir))
+    before = len(metrics.read_log(workdir))
     file = next(option for option in RUNS[name] if option.startswith("--config="))
     argv = [
         file.replace("configs/", f"{ROOT}/configs/"),
@@ -63,7 +63,7 @@ def test_a_run_is_resumed_to_the_same_bits(name, tmp_path):
         subprocess.run([sys.executable, "-m", "alexnet.train", *argv], check=True)
     else:
         train.main(argv)
-    rows = log.read_log(workdir)[before:]
+    rows = metrics.read_log(workdir)[before:]
     expected = EXPECTED["runs"][name]
     for row, old in zip(rows, expected["rows"], strict=True):
         assert row["step"] == old["step"]
@@ -85,7 +85,7 @@ def test_a_run_is_resumed_to_the_same_bits(name, tmp_path):
 
 
 def test_the_trained_digits_have_the_error_that_was_logged(data_dir, capsys):
-    logged = [row for row in log.read_log(TRAINED) if "validation/top1_error" in row]
+    logged = [row for row in metrics.read_log(TRAINED) if "validation/top1_error" in row]
     best = min(logged, key=lambda row: row["validation/top1_error"])
     _, progress = checkpoint.load_params(TRAINED)
     assert len(progress.validation_errors) == 1 + logged.index(best)

@@ -21,7 +21,7 @@ from alexnet.models.network import PLAIN
 from alexnet.training import forward
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.setup import PRECISIONS, setup
-from alexnet.workdir import checkpoint, log
+from alexnet.workdir import checkpoint, metrics
 
 pytestmark = pytest.mark.gpu
 
@@ -75,7 +75,7 @@ def python(code: str, *arguments: object, **environment: str) -> str:
 
 
 def losses(workdir) -> list[float]:
-    return [row["train/loss"] for row in log.read_log(workdir) if "train/loss" in row]
+    return [row["train/loss"] for row in metrics.read_log(workdir) if "train/loss" in row]
 
 
 def test_a_run_learns_and_its_checkpoint_is_evaluated_to_the_same_numbers(trained, data_dir):
@@ -198,7 +198,7 @@ def test_a_checkpoint_of_the_gpu_is_read_on_a_cpu(trained):
 def test_a_checkpoint_of_a_cpu_is_read_and_resumed_on_the_gpu(tmp_path, data_dir):
     workdir = tmp_path / "run"
     python(TRAIN, data_dir, workdir, "{}", 1, JAX_PLATFORMS="cpu")
-    [first] = log.read_history(workdir)
+    [first] = metrics.read_history(workdir)
     loss = float.fromhex(python(EVALUATE, workdir).split()[-1])
     assert loss == pytest.approx(first["loss"], rel=1e-3)
     assert len(train_and_evaluate(tiny_config(data_dir), workdir)) == 3

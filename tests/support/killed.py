@@ -16,7 +16,7 @@ import numpy as np
 from support import phased
 from support.processes import free_port
 
-from alexnet.workdir import checkpoint, log, record
+from alexnet.workdir import checkpoint, metrics, record
 
 PROGRAM = [sys.executable, phased.__file__]
 Argv = Sequence[str]  # a command and its arguments, without "alexnet"
@@ -131,7 +131,7 @@ def trained(workdir: Path) -> dict[str, Any]:
     }
     rows = [
         {name: value for name, value in row.items() if name not in CLOCKS}
-        for row in log.read_log(workdir)
+        for row in metrics.read_log(workdir)
     ]
     kept = sorted(path.name for path in (workdir / "checkpoints").iterdir())
     settings = record.saved_config(workdir).to_dict()

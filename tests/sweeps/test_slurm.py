@@ -20,7 +20,7 @@ from alexnet.sweeps.plan import Item
 from alexnet.sweeps.workers import Ended
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.setup import load_config
-from alexnet.workdir import log
+from alexnet.workdir import metrics
 
 
 def item(name: str, config, needs: tuple[str, ...] = ()) -> Item:
@@ -135,6 +135,6 @@ def test_a_job_that_is_preempted_comes_to_the_same_numbers(tmp_path, data_dir, c
     [task] = subprocess.run(children, capture_output=True, text=True, check=True).stdout.split()
     os.kill(int(task), signal.SIGUSR2)  # what SLURM sends before it takes a job's machine away
     assert "seconds" in job.result()
-    assert log.read_history(tmp_path / "a-0") == history
+    assert metrics.read_history(tmp_path / "a-0") == history
     provenance = json.loads((tmp_path / "a-0/provenance.json").read_text())
     assert len(provenance) == 2

@@ -19,7 +19,7 @@ from alexnet.data.store import Store
 from alexnet.errors import UserError
 from alexnet.training import dataset
 from alexnet.training.loop import train_and_evaluate
-from alexnet.workdir import log, record
+from alexnet.workdir import metrics, record
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 
@@ -73,7 +73,7 @@ def test_a_workdir_holds_what_prediction_needs(trained):
 @pytest.mark.slow
 def test_the_same_images_elsewhere_are_the_same_run(copy):
     moved = copy / "photos"  # with the very files, and another path
-    before = log.read_history(copy / "run")
+    before = metrics.read_history(copy / "run")
     found = evaluated(copy, moved)
     assert found["notes"] == []
     assert found["loss"] == before[-1]["loss"]

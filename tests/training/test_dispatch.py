@@ -15,7 +15,7 @@ from alexnet.errors import Interrupted, UserError
 from alexnet.training import dispatch, evaluation, health
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.setup import Run, setup
-from alexnet.workdir import log
+from alexnet.workdir import metrics
 
 
 def grouped(steps, size, at):
@@ -65,7 +65,7 @@ def test_late_metrics_are_added_up_to_the_same_bits_and_a_nan_has_its_step():
 def rows(workdir) -> list[dict]:
     """The logged rows, without the clock's numbers."""
     clocks = ("seconds", "train/images_per_second")
-    return [{k: v for k, v in row.items() if k not in clocks} for row in log.read_log(workdir)]
+    return [{k: v for k, v in row.items() if k not in clocks} for row in metrics.read_log(workdir)]
 
 
 def digests(workdir) -> dict[str, dict]:

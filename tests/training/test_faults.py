@@ -21,7 +21,7 @@ from alexnet.training import health, loop
 from alexnet.training.health import DivergedError, check_loss, check_state
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.setup import setup
-from alexnet.workdir import checkpoint, log
+from alexnet.workdir import checkpoint, metrics
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 
@@ -102,7 +102,7 @@ def test_a_run_without_its_checkpoints_is_not_erased(tiny, tmp_path, capsys):
     train_and_evaluate(tiny, tmp_path, fresh=True)
     assert f"the earlier run is in {tmp_path}/earlier-1" in capsys.readouterr().out
     assert (tmp_path / "earlier-1/metrics.jsonl").read_text() == rows
-    assert len(log.read_log(tmp_path)) == len(rows.splitlines())
+    assert len(metrics.read_log(tmp_path)) == len(rows.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_run_killed_before_its_first_checkpoint_just_starts(tiny, tmp_path, mo
     monkeypatch.setattr(loop, "check_state", die)
     with pytest.raises(Killed):
         train_and_evaluate(tiny, tmp_path)
-    assert log.read_log(tmp_path)
+    assert metrics.read_log(tmp_path)
     monkeypatch.undo()
     train_and_evaluate(tiny, tmp_path)
 
@@ -162,7 +162,7 @@ def test_a_validation_that_is_cut_short_is_made_up_for(tiny, tmp_path, monkeypat
         train_and_evaluate(tiny, tmp_path / "cut")
     monkeypatch.undo()
     assert train_and_evaluate(tiny, tmp_path / "cut") == whole
-    for a, b in zip(*(log.read_log(tmp_path / name) for name in ("whole", "cut")), strict=True):
+    for a, b in zip(*(metrics.read_log(tmp_path / name) for name in ("whole", "cut")), strict=True):
         assert {k: v for k, v in a.items() if "second" not in k} == {
             k: v for k, v in b.items() if "second" not in k
         }
@@ -249,7 +249,7 @@ def test_a_full_disk_ends_a_run_unless_there_is_room_again(data_dir, tmp_path, m
                 except OSError:
                     break
         if mended:
-            rows = log.read_log(small / "run")[-1]["step"]
+            rows = metrics.read_log(small / "run")[-1]["step"]
             until(lambda: "12" not in os.listdir(small / "run/checkpoints"), process)
             (small / "fill").unlink()
             assert rows
@@ -259,7 +259,7 @@ def test_a_full_disk_ends_a_run_unless_there_is_room_again(data_dir, tmp_path, m
         assert kept
         if mended:
             assert process.returncode == 0, err
-            history = [row["step"] for row in log.read_log(small / "run")]
+            history = [row["step"] for row in metrics.read_log(small / "run")]
             assert history == sorted(history)
             assert set(range(1, 46)) <= set(history)  # every row is there
         else:

@@ -27,7 +27,7 @@ from alexnet.training.health import DivergedError
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.setup import Run, setup
 from alexnet.training.step import TrainState
-from alexnet.workdir import checkpoint, log, record
+from alexnet.workdir import checkpoint, metrics, record
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.claim import OWN, claim
 
@@ -37,7 +37,7 @@ def rows(workdir) -> list[dict]:
     clocks = ("seconds", "train/images_per_second")
     return [
         {name: value for name, value in row.items() if name not in clocks}
-        for row in log.read_log(workdir)
+        for row in metrics.read_log(workdir)
     ]
 
 
@@ -226,7 +226,7 @@ def test_kills_and_resumes_change_no_row(tiny, tmp_path, monkeypatch, kills):
     monkeypatch.undo()
     train_and_evaluate(tiny, tmp_path / "killed")
     assert rows(tmp_path / "killed") == expected
-    seconds = [row["seconds"] for row in log.read_log(tmp_path / "killed")]
+    seconds = [row["seconds"] for row in metrics.read_log(tmp_path / "killed")]
     assert seconds == sorted(seconds)
 
 

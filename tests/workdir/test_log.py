@@ -21,7 +21,7 @@ from support.charts import events, pictures
 from tensorboardX.proto.event_pb2 import SessionLog
 
 from alexnet.errors import UserError
-from alexnet.workdir import charts, log
+from alexnet.workdir import charts, log, metrics, terminal
 from alexnet.workdir.log import Log
 
 
@@ -37,7 +37,8 @@ def clock(monkeypatch):
     class Clock:
         now = 0.0
 
-    monkeypatch.setattr(log, "monotonic", lambda: Clock.now)
+    for module in (log, terminal):
+        monkeypatch.setattr(module, "monotonic", lambda: Clock.now)
     return Clock
 
 
@@ -83,11 +84,11 @@ def on_terminal(code: str, columns: int, directory: Path) -> str:
 def test_rows_are_in_the_file_at_once_and_charted(tmp_path, clock):
     with Log(tmp_path / "run", 100, 128) as run:
         run.train(1, 0.5, np.float32(2.5), 0.5, 0.25, 1, 0.01)
-        assert len(log.read_log(tmp_path / "run")) == 1  # flushed
+        assert len(metrics.read_log(tmp_path / "run")) == 1  # flushed
         clock.now = 4
         run.train(3, 0.75, 2.0, 0.5, 0.125, 2, 0.01)
         run.validation(3, 1, 1.5, 0.4375, 0.25, 50_000)
-    first, second, validation = log.read_log(tmp_path / "run")
+    first, second, validation = metrics.read_log(tmp_path / "run")
     assert first == {
         "step": 1,
         "epoch": 0.5,
@@ -138,9 +139,9 @@ def test_resumed_reads_as_if_never_interrupted(tmp_path, clock):
     path = tmp_path / "killed" / "metrics.jsonl"
     with path.open("a") as file:
         file.write('{"step": 6, "epo')
-    assert [row["step"] for row in log.read_log(tmp_path / "killed")][-1] == 5
+    assert [row["step"] for row in metrics.read_log(tmp_path / "killed")][-1] == 5
     with Log(tmp_path / "killed", 6, 128, resume_step=3) as run:
-        assert [row["step"] for row in log.read_log(tmp_path / "killed")] == [1, 1, 2, 2, 3, 3]
+        assert [row["step"] for row in metrics.read_log(tmp_path / "killed")] == [1, 1, 2, 2, 3, 3]
         for step in range(4, 7):
             train(run, step)
             run.validation(step, step / 10, 2.0, 0.5, 0.25, 100)
@@ -164,7 +165,7 @@ def test_seconds_go_on_after_the_last_row_that_is_kept(tmp_path, clock):
     with Log(tmp_path, 6, 128, resume_step=2) as run:
         clock.now += 5
         train(run, 3)
-    assert [row["seconds"] for row in log.read_log(tmp_path)] == [10, 20, 25]
+    assert [row["seconds"] for row in metrics.read_log(tmp_path)] == [10, 20, 25]
 
 
 def test_train_and_validation_share_a_chart_beside_the_config(tmp_path):
@@ -198,16 +199,16 @@ def test_without_resume_the_file_starts_afresh(tmp_path):
     for _ in range(2):
         with Log(tmp_path, 6, 128) as run:
             run.validation(0, 0, 2.0, 0.5, 0.25, 100)
-    assert len(log.read_log(tmp_path)) == 1
+    assert len(metrics.read_log(tmp_path)) == 1
     assert len(scalars(tmp_path)) == 3
 
 
 def test_read_says_what_is_wrong(tmp_path):
     with pytest.raises(UserError, match=r"is .* the workdir of a run"):
-        log.read_log(tmp_path)
+        metrics.read_log(tmp_path)
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "epoch": 1}\n{"ste\n')
     with pytest.raises(UserError, match="line 2 is not JSON"):
-        log.read_log(tmp_path)
+        metrics.read_log(tmp_path)
 
 
 def test_other_processes_write_nothing(tmp_path, capsys):
@@ -270,7 +271,7 @@ def test_top5_is_left_out_where_it_means_nothing(tmp_path, capsys, clock):
     )
     assert "error 43.75%\n" in out
     assert "top-5" not in out
-    assert "train/top5_error" in log.read_log(tmp_path)[0]
+    assert "train/top5_error" in metrics.read_log(tmp_path)[0]
 
 
 @pytest.mark.parametrize("total", [700, 900_000])
@@ -294,7 +295,7 @@ def test_pauses_do_not_count(tmp_path, clock):
             train(run, step)
             with run.pause():
                 clock.now += 1000
-    assert [row["train/images_per_second"] for row in log.read_log(tmp_path)] == [
+    assert [row["train/images_per_second"] for row in metrics.read_log(tmp_path)] == [
         None,
         10,
         10,
@@ -308,7 +309,7 @@ def test_speed_is_recent(tmp_path, clock):
         for step in range(100):
             clock.now += 100 if step < 50 else 1
             train(run, step)
-    assert log.read_log(tmp_path)[-1]["train/images_per_second"] == 10
+    assert metrics.read_log(tmp_path)[-1]["train/images_per_second"] == 10
 
 
 def test_the_live_line_comes_back_below_messages(tmp_path, monkeypatch, clock):
@@ -335,9 +336,9 @@ def test_the_live_line_comes_back_below_messages(tmp_path, monkeypatch, clock):
 def test_lines_fit_a_terminal_and_the_live_line_is_the_last(tmp_path, columns, total):
     """A terminal that does not know its size, such as a serial line, reports 0."""
     code = f"""
-from alexnet.workdir import charts, log
+from alexnet.workdir import charts, log, terminal
 now = 0
-log.monotonic = lambda: now
+log.monotonic = terminal.monotonic = lambda: now
 with log.Log("run", {total}, 128) as run:
     run.message("starting")
     run.status("compiling")

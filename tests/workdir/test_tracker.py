@@ -13,7 +13,8 @@ import pytest
 from alexnet.errors import UserError
 from alexnet.training.loop import train_and_evaluate
 from alexnet.workdir import tracker
-from alexnet.workdir.log import Log, read_log
+from alexnet.workdir.log import Log
+from alexnet.workdir.metrics import read_log
 from alexnet.workdir.tracker import Tracker
 
 

@@ -29,7 +29,7 @@ from alexnet.models.describe import describe, describe_html
 from alexnet.models.network import PLAIN, Kernels
 from alexnet.models.table import Net
 from alexnet.training import forward
-from alexnet.workdir import log
+from alexnet.workdir import metrics
 
 if TYPE_CHECKING:
     from alexnet.inference.features import Neighbour
@@ -116,7 +116,7 @@ class Classifier:
     @property
     def history(self) -> list[dict[str, Any]]:
         """A row for each validation: step, epoch, loss, top1_error, top5_error, count."""
-        return log.read_history(self.about.source)
+        return metrics.read_history(self.about.source)
 
     def __repr__(self) -> str:
         return f"{self._title()}\n{describe(self.net)}"

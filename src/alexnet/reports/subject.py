@@ -16,7 +16,7 @@ from alexnet.inference.loading import load
 from alexnet.inference.splits import Splits
 from alexnet.workdir import record
 from alexnet.workdir.checkpoint import Which
-from alexnet.workdir.log import read_history, read_log
+from alexnet.workdir.metrics import read_history, read_log
 
 SPLIT = "validation"
 

@@ -18,7 +18,7 @@ from alexnet.results.result import Result, plain
 from alexnet.sweeps import plan
 from alexnet.training import health
 from alexnet.training.health import DIVERGED
-from alexnet.workdir import log, record
+from alexnet.workdir import metrics, record
 
 COMMIT = "COMMIT"
 
@@ -36,10 +36,10 @@ def from_workdir(folder: Path, begun: bool = False) -> Result | None:
     if not finished and (failure := _failure(folder)):
         name, seed, dataset = folder.name, flat.pop("seed"), {"name": flat["data.name"]}
         return Result(name, seed, flat, {}, {}, {}, dataset | {"contents": {}}, {}, failure=failure)
-    if not (folder / "metrics.jsonl").is_file() or not (finished or begun):
+    if not (folder / metrics.FILE).is_file() or not (finished or begun):
         return None
-    rows = log.read_log(folder)
-    history = log.read_history(folder)
+    rows = metrics.read_log(folder)
+    history = metrics.read_history(folder)
     if not history:
         return None
     best = min(history, key=lambda row: (number(row["top1_error"]), row["epoch"]))

@@ -15,7 +15,7 @@ from alexnet import config as configs
 from alexnet.errors import UserError, one_line
 from alexnet.sweeps.experiment import ELSEWHERE, Arm, Experiment
 from alexnet.training.setup import KINDS
-from alexnet.workdir import log, record
+from alexnet.workdir import metrics, record
 
 State = Literal["new", "begun", "running", "done", "failed", "left out"]
 RECORDS = "sweeps"  # the folder in a sweep's workdir that holds its plan
@@ -177,7 +177,7 @@ def state(item: Item, workdir: Path) -> State:
 
 def finished(folder: Path, epochs: float) -> bool:
     """Whether a run's last validation came after `epochs` epochs or more."""
-    history = log.read_history(folder) if (folder / "metrics.jsonl").is_file() else []
+    history = metrics.read_history(folder) if (folder / metrics.FILE).is_file() else []
     return bool(history) and history[-1]["epoch"] >= epochs - 1e-6
 
 

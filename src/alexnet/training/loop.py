@@ -37,7 +37,8 @@ from alexnet.training.step import Batch, TrainState
 from alexnet.workdir import checkpoint, record, snapshot, tracker
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.claim import claim, start_over
-from alexnet.workdir.log import Log, read_history
+from alexnet.workdir.log import Log
+from alexnet.workdir.metrics import read_history
 from alexnet.workdir.provenance import provenance
 from alexnet.workdir.record import Progress, Validation
 from alexnet.workdir.tracker import Tracker
