@@ -11,7 +11,7 @@ from support.tiny import ROOT
 WINGS = [
     {"config", "errors", "files", "locks", "text"},
     {"models", "devices"},
-    {"formats", "workdir", "data", "kernels"},
+    {"formats", "workdir", "logs", "data", "kernels"},
     {"training"},
     {"cli", "analysis", "inference", "figures"},
     {"sweeps"},

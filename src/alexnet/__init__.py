@@ -25,7 +25,7 @@ _NAMES = {
     "apply": "alexnet.models.network",
     "Network": "alexnet.models.network",
     "open_dataset": "alexnet.data.prepare",
-    "read_log": "alexnet.workdir.metrics",
+    "read_log": "alexnet.logs.metrics",
     "read_results": "alexnet.results.folders",
     "compare_results": "alexnet.results.formats",
     "ops": "alexnet.models",

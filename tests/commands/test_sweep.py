@@ -13,10 +13,10 @@ from support.tiny import ROOT
 
 from alexnet import sweep
 from alexnet.errors import Interrupted, UserError
+from alexnet.logs import metrics
 from alexnet.sweeps import plan, runner, worker, workers
 from alexnet.training.programs import Programs
 from alexnet.training.setup import load_config
-from alexnet.workdir import metrics
 
 TINY = {
     "data.image_size": 20,

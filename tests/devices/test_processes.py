@@ -17,7 +17,7 @@ from support.tiny import ROOT
 from alexnet import train
 from alexnet.devices import processes
 from alexnet.errors import UserError
-from alexnet.workdir import metrics
+from alexnet.logs import metrics
 
 SECOND = {"processes": "2", "process": "1"}
 

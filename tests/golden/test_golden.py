@@ -13,8 +13,9 @@ from support.tiny import ROOT
 from alexnet import config as configs
 from alexnet import evaluate, train
 from alexnet.data import store
+from alexnet.logs import metrics
 from alexnet.training.setup import KINDS
-from alexnet.workdir import checkpoint, metrics, migrations
+from alexnet.workdir import checkpoint, migrations
 from golden.runs import RUNS, SHORT, machine
 
 HERE = Path(__file__).parent

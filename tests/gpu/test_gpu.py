@@ -15,13 +15,14 @@ from support.tiny import ROOT, tiny_config
 from alexnet import config as configs
 from alexnet.devices import mesh as meshes
 from alexnet.kernels.choose import GPU, choose
+from alexnet.logs import metrics
 from alexnet.models import network, ops
 from alexnet.models.build import build
 from alexnet.models.network import PLAIN
 from alexnet.training import forward
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.setup import PRECISIONS, setup
-from alexnet.workdir import checkpoint, metrics
+from alexnet.workdir import checkpoint
 
 pytestmark = pytest.mark.gpu
 

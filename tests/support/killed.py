@@ -16,7 +16,8 @@ import numpy as np
 from support import phased
 from support.processes import free_port
 
-from alexnet.workdir import checkpoint, metrics, record
+from alexnet.logs import metrics
+from alexnet.workdir import checkpoint, record
 
 PROGRAM = [sys.executable, phased.__file__]
 Argv = Sequence[str]  # a command and its arguments, without "alexnet"

@@ -15,12 +15,12 @@ from support.runs import DIGITS
 from support.tiny import tiny_config
 
 from alexnet.errors import UserError
+from alexnet.logs import metrics
 from alexnet.sweeps import slurm
 from alexnet.sweeps.plan import Item
 from alexnet.sweeps.workers import Ended
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.setup import load_config
-from alexnet.workdir import metrics
 
 
 def item(name: str, config, needs: tuple[str, ...] = ()) -> Item:

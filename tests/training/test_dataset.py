@@ -17,9 +17,10 @@ from alexnet import evaluate
 from alexnet.data.statistics import Statistics
 from alexnet.data.store import Store
 from alexnet.errors import UserError
+from alexnet.logs import metrics
 from alexnet.training import dataset
 from alexnet.training.loop import train_and_evaluate
-from alexnet.workdir import metrics, record
+from alexnet.workdir import record
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 

@@ -12,10 +12,10 @@ import pytest
 from support.tiny import tiny_config
 
 from alexnet.errors import Interrupted, UserError
+from alexnet.logs import metrics
 from alexnet.training import dispatch, evaluation, health
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.setup import Run, setup
-from alexnet.workdir import metrics
 
 
 def grouped(steps, size, at):

@@ -17,11 +17,12 @@ from support.tiny import ROOT
 
 from alexnet.data.pipeline import train_batches
 from alexnet.errors import Interrupted, UserError
+from alexnet.logs import metrics
 from alexnet.training import health, loop
 from alexnet.training.health import DivergedError, check_loss, check_state
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.setup import setup
-from alexnet.workdir import checkpoint, metrics
+from alexnet.workdir import checkpoint
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 

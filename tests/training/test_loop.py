@@ -21,13 +21,14 @@ from support.tiny import ROOT, tiny_config
 
 from alexnet import evaluate
 from alexnet.errors import Interrupted, UserError
+from alexnet.logs import metrics
 from alexnet.models import filters
 from alexnet.training import dataset, evaluation, health, loop
 from alexnet.training.health import DivergedError
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.setup import Run, setup
 from alexnet.training.step import TrainState
-from alexnet.workdir import checkpoint, metrics, record
+from alexnet.workdir import checkpoint, record
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.claim import OWN, claim
 

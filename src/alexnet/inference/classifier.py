@@ -24,12 +24,12 @@ from alexnet.data.statistics import Statistics
 from alexnet.errors import UserError, choice, nearest, require
 from alexnet.inference.photos import Photo, several, square
 from alexnet.kernels.choose import choose, compiler_options
+from alexnet.logs import metrics
 from alexnet.models import network
 from alexnet.models.describe import describe, describe_html
 from alexnet.models.network import PLAIN, Kernels
 from alexnet.models.table import Net
 from alexnet.training import forward
-from alexnet.workdir import metrics
 
 if TYPE_CHECKING:
     from alexnet.inference.features import Neighbour

@@ -14,9 +14,9 @@ from alexnet.errors import UserError
 from alexnet.inference.classifier import Classifier
 from alexnet.inference.loading import load
 from alexnet.inference.splits import Splits
+from alexnet.logs.metrics import read_history, read_log
 from alexnet.workdir import record
 from alexnet.workdir.checkpoint import Which
-from alexnet.workdir.metrics import read_history, read_log
 
 SPLIT = "validation"
 

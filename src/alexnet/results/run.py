@@ -12,13 +12,14 @@ from typing import Any
 
 from alexnet import files
 from alexnet.errors import UserError
+from alexnet.logs import metrics
 from alexnet.results import curve
 from alexnet.results.curve import number
 from alexnet.results.result import Result, plain
 from alexnet.sweeps import plan
 from alexnet.training import health
 from alexnet.training.health import DIVERGED
-from alexnet.workdir import metrics, record
+from alexnet.workdir import record
 
 COMMIT = "COMMIT"
 

@@ -13,9 +13,10 @@ from ml_collections import ConfigDict
 from alexnet import cli, files
 from alexnet import config as configs
 from alexnet.errors import UserError, one_line
+from alexnet.logs import metrics
 from alexnet.sweeps.experiment import ELSEWHERE, Arm, Experiment
 from alexnet.training.setup import KINDS
-from alexnet.workdir import metrics, record
+from alexnet.workdir import record
 
 State = Literal["new", "begun", "running", "done", "failed", "left out"]
 RECORDS = "sweeps"  # the folder in a sweep's workdir that holds its plan

@@ -16,6 +16,10 @@ from alexnet.data.store import Store, check_outside
 from alexnet.devices import processes
 from alexnet.devices.processes import Interruption
 from alexnet.errors import Interrupted, UserError, local_path, require
+from alexnet.logs import tracker
+from alexnet.logs.log import Log
+from alexnet.logs.metrics import read_history
+from alexnet.logs.tracker import Tracker
 from alexnet.models import filters
 from alexnet.models.network import Params
 from alexnet.models.table import layers
@@ -34,14 +38,11 @@ from alexnet.training.health import (
 from alexnet.training.programs import Programs
 from alexnet.training.setup import Run, load_config, setup
 from alexnet.training.step import Batch, TrainState
-from alexnet.workdir import checkpoint, record, snapshot, tracker
+from alexnet.workdir import checkpoint, record, snapshot
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.claim import claim, start_over
-from alexnet.workdir.log import Log
-from alexnet.workdir.metrics import read_history
 from alexnet.workdir.provenance import provenance
 from alexnet.workdir.record import Progress, Validation
-from alexnet.workdir.tracker import Tracker
 
 FILTER_SIDE = 33  # pixels: filters are enlarged up to this side in TensorBoard
 

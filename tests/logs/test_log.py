@@ -1,4 +1,4 @@
-"""alexnet.workdir.log: every number once, whatever happens to the run."""
+"""alexnet.logs.log: every number once, whatever happens to the run."""
 
 import contextlib
 import fcntl
@@ -21,8 +21,8 @@ from support.charts import events, pictures
 from tensorboardX.proto.event_pb2 import SessionLog
 
 from alexnet.errors import UserError
-from alexnet.workdir import charts, log, metrics, terminal
-from alexnet.workdir.log import Log
+from alexnet.logs import charts, log, metrics, terminal
+from alexnet.logs.log import Log
 
 
 class Terminal(io.StringIO):
@@ -336,7 +336,7 @@ def test_the_live_line_comes_back_below_messages(tmp_path, monkeypatch, clock):
 def test_lines_fit_a_terminal_and_the_live_line_is_the_last(tmp_path, columns, total):
     """A terminal that does not know its size, such as a serial line, reports 0."""
     code = f"""
-from alexnet.workdir import charts, log, terminal
+from alexnet.logs import charts, log, terminal
 now = 0
 log.monotonic = terminal.monotonic = lambda: now
 with log.Log("run", {total}, 128) as run:
@@ -369,7 +369,7 @@ def test_tensorflow_stays_out(tmp_path):
     (tmp_path / "tensorflow.py").write_text("")
     code = (
         "import sys\n"
-        "from alexnet.workdir.log import Log\n"
+        "from alexnet.logs.log import Log\n"
         "with Log('run', 10, 128) as log: log.train(1, 0.1, 2.5, 0.5, 0.25, 1, 0.01)\n"
         "assert 'tensorflow' not in sys.modules and 'jax' not in sys.modules\n"
     )

@@ -8,7 +8,7 @@ from PIL import Image
 from support.charts import events, pictures
 from tensorboardX.proto.event_pb2 import SessionLog
 
-from alexnet.workdir import charts
+from alexnet.logs import charts
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from time import monotonic
 
 import numpy as np
 
+from alexnet.logs import metrics
+from alexnet.logs.charts import Charts
+from alexnet.logs.metrics import plain
+from alexnet.logs.terminal import Terminal
+from alexnet.logs.tracker import Tracker
 from alexnet.text import say
-from alexnet.workdir import metrics
-from alexnet.workdir.charts import Charts
-from alexnet.workdir.metrics import plain
-from alexnet.workdir.terminal import Terminal
-from alexnet.workdir.tracker import Tracker
 
 
 class Log:

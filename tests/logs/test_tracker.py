@@ -11,11 +11,11 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from alexnet.errors import UserError
+from alexnet.logs import tracker
+from alexnet.logs.log import Log
+from alexnet.logs.metrics import read_log
+from alexnet.logs.tracker import Tracker
 from alexnet.training.loop import train_and_evaluate
-from alexnet.workdir import tracker
-from alexnet.workdir.log import Log
-from alexnet.workdir.metrics import read_log
-from alexnet.workdir.tracker import Tracker
 
 
 class Recorder:

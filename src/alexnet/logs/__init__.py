@@ -1,0 +1,1 @@
+"""Logs: where a run's numbers go."""
