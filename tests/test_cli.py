@@ -23,7 +23,8 @@ from alexnet.data.augment import VIEWS
 from alexnet.data.store import QUALITY, store_path
 from alexnet.errors import Interrupted, UserError
 from alexnet.training.loop import conclusion
-from alexnet.training.setup import KINDS, setup
+from alexnet.training.settings import KINDS
+from alexnet.training.setup import setup
 from alexnet.workdir.record import Validation
 
 

@@ -23,7 +23,7 @@ from alexnet.models import network
 from alexnet.models.build import NETS, build
 from alexnet.text import documented
 from alexnet.training import optimizer, schedule
-from alexnet.training.setup import KINDS, SETTINGS, check_settings
+from alexnet.training.settings import KINDS, SETTINGS, check_settings
 from alexnet.workdir import record
 
 VARIANTS = {

@@ -24,7 +24,8 @@ from alexnet.cli import count, parse, run
 from alexnet.devices import runtime
 from alexnet.logs import metrics
 from alexnet.training.loop import train_and_evaluate
-from alexnet.training.setup import KINDS, setup
+from alexnet.training.settings import KINDS
+from alexnet.training.setup import setup
 
 OPTIONS = {"steps": ("20", "steps of the loop in a round"), "rounds": ("5", "how many rounds")}
 

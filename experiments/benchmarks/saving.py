@@ -21,7 +21,9 @@ import jax
 
 from alexnet.cli import count, parse, run
 from alexnet.training.health import check_loss, check_state
-from alexnet.training.setup import KINDS, Run, setup
+from alexnet.training.run import Run
+from alexnet.training.settings import KINDS
+from alexnet.training.setup import setup
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.record import Progress
 

@@ -16,7 +16,7 @@ if sys.argv[:1] == ["-m"]:  # Python is looking for a module to run, such as ale
 # submodule: `import alexnet.train` makes `alexnet.train` the module.
 _NAMES = {
     "load": "alexnet.inference.loading",
-    "load_config": "alexnet.training.setup",
+    "load_config": "alexnet.training.settings",
     "setup": "alexnet.training.setup",
     "train_and_evaluate": "alexnet.training.loop",
     "build": "alexnet.models.build",

@@ -74,7 +74,7 @@ def parse(
     Args:
         argv: without the program's name.
         options: the command's own; "config" may be among them.
-        kinds: `alexnet.training.setup.KINDS`.
+        kinds: `alexnet.training.settings.KINDS`.
 
     Raises:
         UserError: for any mistake in the arguments.
@@ -294,7 +294,7 @@ def config_help(file: str, config: ConfigDict, kinds: configs.Kinds) -> str:
 
 def config_settings(config: ConfigDict, kinds: configs.Kinds) -> dict[str, Setting]:
     """Every setting of a config by its dotted key, those outside the sections first."""
-    from alexnet.training.setup import SECTIONS  # imports JAX, which help on a net does not need
+    from alexnet.training.settings import SECTIONS  # imports JAX, which help on a net does not need
 
     tree = config.to_dict()
     plain = {name: value for name, value in tree.items() if not isinstance(value, Mapping)}

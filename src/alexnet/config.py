@@ -74,7 +74,7 @@ def load(file_and_variant: str, kinds: Kinds) -> ml_collections.ConfigDict:
     """The config of a file and variant, locked.
 
     Args:
-        kinds: `alexnet.training.setup.KINDS`.
+        kinds: `alexnet.training.settings.KINDS`.
 
     Raises:
         UserError: if there is no such file or variant, or the file or an override is invalid.

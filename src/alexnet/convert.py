@@ -39,7 +39,7 @@ from alexnet.inference.loading import check_same_net, load, prepared
 from alexnet.models import table
 from alexnet.models.build import build
 from alexnet.training import dataset, optimizer
-from alexnet.training.setup import KINDS, check_settings
+from alexnet.training.settings import KINDS, check_settings
 from alexnet.training.step import TrainState
 from alexnet.workdir import checkpoint, record
 from alexnet.workdir.record import Progress

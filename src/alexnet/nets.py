@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> None:
         options = values(flags, {"workdir": OPTIONS["workdir"]})
         print(of_config(record.saved_config(path("workdir", options["workdir"]))))
     elif any(flag.startswith("--config=") for flag in flags):
-        from alexnet.training.setup import KINDS  # imports JAX, which a net alone does not need
+        from alexnet.training.settings import KINDS  # imports JAX, which a net alone does not need
 
         print(of_config(parse(flags, {}, KINDS)[0]))
     else:

@@ -28,7 +28,9 @@ from alexnet.errors import UserError
 from alexnet.kernels.choose import on_cpu
 from alexnet.models.table import Net
 from alexnet.text import aligned
-from alexnet.training.setup import KINDS, PRECISIONS, Run, setup
+from alexnet.training.run import Run
+from alexnet.training.settings import KINDS, PRECISIONS
+from alexnet.training.setup import setup
 from alexnet.training.step import SCOPES
 
 WARM_UP = 2  # steps

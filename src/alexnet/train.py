@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from alexnet.cli import parse, path, run, typed
 from alexnet.devices import processes, runtime
 from alexnet.training.loop import train_and_evaluate
-from alexnet.training.setup import KINDS
+from alexnet.training.settings import KINDS
 
 OPTIONS = {
     "config": (None, "a file such as configs/digits.py, perhaps with :VARIANT after it"),

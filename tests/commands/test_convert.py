@@ -26,7 +26,8 @@ from alexnet.errors import UserError
 from alexnet.models.build import NETS
 from alexnet.training import forward
 from alexnet.training.loop import train_and_evaluate
-from alexnet.training.setup import KINDS, setup
+from alexnet.training.settings import KINDS
+from alexnet.training.setup import setup
 from alexnet.workdir import checkpoint, record
 
 VARIANTS = {"torchvision_alexnet": "torchvision", "caffe_alexnet": "caffe_alexnet"}

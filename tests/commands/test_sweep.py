@@ -16,7 +16,7 @@ from alexnet.errors import Interrupted, UserError
 from alexnet.logs import metrics
 from alexnet.sweeps import plan, runner, worker, workers
 from alexnet.training.programs import Programs
-from alexnet.training.setup import load_config
+from alexnet.training.settings import load_config
 
 TINY = {
     "data.image_size": 20,

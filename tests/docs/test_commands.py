@@ -15,7 +15,7 @@ from alexnet.__main__ import commands
 from alexnet.data.augment import VIEWS
 from alexnet.models.build import build
 from alexnet.models.table import layers
-from alexnet.training.setup import KINDS
+from alexnet.training.settings import KINDS
 
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 

@@ -140,7 +140,7 @@ TYPES = {
 def test_a_value_of_another_type_names_the_setting(said, world, tmp_path, change):
     (tmp_path / "mine.py").write_text(
         "from ml_collections import ConfigDict\n"
-        "from alexnet.training.setup import load_config\n"
+        "from alexnet.training.settings import load_config\n"
         "def get_config():\n"
         f"    found = load_config('{world}/small.py').to_dict()\n"
         f"    return ConfigDict({{**found, **{change}}})\n"

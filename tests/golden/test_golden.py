@@ -14,7 +14,7 @@ from alexnet import config as configs
 from alexnet import evaluate, train
 from alexnet.data import store
 from alexnet.logs import metrics
-from alexnet.training.setup import KINDS
+from alexnet.training.settings import KINDS
 from alexnet.workdir import checkpoint, migrations
 from golden.runs import RUNS, SHORT, machine
 

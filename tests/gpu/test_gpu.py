@@ -21,7 +21,8 @@ from alexnet.models.build import build
 from alexnet.models.network import PLAIN
 from alexnet.training import forward
 from alexnet.training.loop import train_and_evaluate
-from alexnet.training.setup import PRECISIONS, setup
+from alexnet.training.settings import PRECISIONS
+from alexnet.training.setup import setup
 from alexnet.workdir import checkpoint
 
 pytestmark = pytest.mark.gpu
@@ -33,7 +34,7 @@ import json, sys
 from support.tiny import tiny_config
 from alexnet import config as configs
 from alexnet.training.loop import train_and_evaluate
-from alexnet.training.setup import KINDS
+from alexnet.training.settings import KINDS
 data_dir, workdir, overrides, *epochs = sys.argv[1:]
 for number in epochs:
     config = tiny_config(data_dir)

@@ -19,7 +19,7 @@ from alexnet.errors import UserError
 from alexnet.results import comparison, folders, formats, statistics
 from alexnet.sweeps import plan
 from alexnet.sweeps.experiment import Arm, Claim, Experiment
-from alexnet.training.setup import load_config
+from alexnet.training.settings import load_config
 from alexnet.workdir import migrations
 
 BASE = [0.30, 0.32, 0.31, 0.29, 0.33]

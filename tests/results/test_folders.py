@@ -13,7 +13,7 @@ from alexnet.results.file import collect
 from alexnet.sweeps import plan
 from alexnet.sweeps.experiment import Arm, Experiment
 from alexnet.training import health
-from alexnet.training.setup import load_config
+from alexnet.training.settings import load_config
 
 
 def test_a_run_is_read_from_its_workdir(tmp_path):

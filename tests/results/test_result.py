@@ -10,7 +10,7 @@ from alexnet.results.file import collect
 from alexnet.results.result import matches
 from alexnet.sweeps import plan
 from alexnet.sweeps.experiment import Arm
-from alexnet.training.setup import load_config
+from alexnet.training.settings import load_config
 
 
 def test_the_runs_of_an_earlier_version_are_read_as_they_are():

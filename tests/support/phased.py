@@ -61,7 +61,7 @@ def operations(path: Path) -> int:
 
 def watch(marks: Marks) -> None:
     """Marks what a training run does."""
-    from alexnet.training.setup import Run
+    from alexnet.training.run import Run
     from alexnet.workdir.checkpoint import Checkpoints
 
     marks.during(Run, "evaluate", "validation")

@@ -10,7 +10,7 @@ from support.tiny import ROOT
 from alexnet import config as configs
 from alexnet.results import folders
 from alexnet.results.result import Result
-from alexnet.training.setup import KINDS
+from alexnet.training.settings import KINDS
 from alexnet.workdir import record
 
 DIGITS = str(ROOT / "configs/digits.py")

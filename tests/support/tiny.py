@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from alexnet import config as configs
 from alexnet.models import network
-from alexnet.training import setup
+from alexnet.training import settings, setup
 from alexnet.workdir import record
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.record import Progress
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def tiny_config(data_dir: str) -> ConfigDict:
-    config = configs.load(str(ROOT / "configs/digits.py"), setup.KINDS)
+    config = configs.load(str(ROOT / "configs/digits.py"), settings.KINDS)
     config.data.data_dir = data_dir
     config.data.image_size = 20
     config.net.image_size = 18

@@ -9,7 +9,7 @@ from support.runs import DIGITS
 from alexnet.sweeps import board
 from alexnet.sweeps.plan import Item
 from alexnet.sweeps.runner import Job
-from alexnet.training.setup import load_config
+from alexnet.training.settings import load_config
 
 
 def job(name: str, state: str, **how) -> Job:

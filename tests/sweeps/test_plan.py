@@ -9,7 +9,7 @@ from alexnet import sweep
 from alexnet.errors import UserError
 from alexnet.sweeps import plan
 from alexnet.sweeps.experiment import Arm, Experiment
-from alexnet.training.setup import load_config
+from alexnet.training.settings import load_config
 
 
 def experiment(**arms: dict) -> Experiment:

@@ -13,7 +13,7 @@ from alexnet.errors import UserError
 from alexnet.sweeps import board, plan, runner, worker
 from alexnet.sweeps.plan import Item
 from alexnet.sweeps.runner import Job
-from alexnet.training.setup import load_config
+from alexnet.training.settings import load_config
 
 
 def job(name: str, state: str = "new", epochs: float = 4.0, **how) -> Job:

@@ -20,7 +20,7 @@ from alexnet.sweeps import slurm
 from alexnet.sweeps.plan import Item
 from alexnet.sweeps.workers import Ended
 from alexnet.training.loop import train_and_evaluate
-from alexnet.training.setup import load_config
+from alexnet.training.settings import load_config
 
 
 def item(name: str, config, needs: tuple[str, ...] = ()) -> Item:

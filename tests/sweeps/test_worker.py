@@ -16,7 +16,7 @@ from support.runs import DIGITS
 from alexnet.errors import Interrupted, UserError
 from alexnet.sweeps import plan, worker
 from alexnet.training.programs import Programs
-from alexnet.training.setup import load_config
+from alexnet.training.settings import load_config
 from alexnet.workdir.claim import claim
 
 

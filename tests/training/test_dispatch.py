@@ -15,7 +15,8 @@ from alexnet.errors import Interrupted, UserError
 from alexnet.logs import metrics
 from alexnet.training import dispatch, evaluation, health
 from alexnet.training.loop import train_and_evaluate
-from alexnet.training.setup import Run, setup
+from alexnet.training.run import Run
+from alexnet.training.setup import setup
 
 
 def grouped(steps, size, at):

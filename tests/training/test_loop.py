@@ -26,7 +26,8 @@ from alexnet.models import filters
 from alexnet.training import dataset, evaluation, health, loop
 from alexnet.training.health import DivergedError
 from alexnet.training.loop import train_and_evaluate
-from alexnet.training.setup import Run, setup
+from alexnet.training.run import Run
+from alexnet.training.setup import setup
 from alexnet.training.step import TrainState
 from alexnet.workdir import checkpoint, record
 from alexnet.workdir.checkpoint import Checkpoints

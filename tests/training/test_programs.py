@@ -6,7 +6,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
-from alexnet.training import setup
+from alexnet.training import settings, setup
 from alexnet.training.programs import Programs
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
@@ -33,7 +33,7 @@ OTHERS = (
 
 def changed(config, overrides):
     config = config.copy_and_resolve_references()
-    configs.apply_overrides(config, overrides, setup.KINDS)
+    configs.apply_overrides(config, overrides, settings.KINDS)
     return config
 
 

@@ -10,7 +10,7 @@ from alexnet import config as configs
 from alexnet.errors import UserError
 from alexnet.training import schedule
 from alexnet.training.schedule import Hyperparameters, Milestones, Plateau, Stepwise
-from alexnet.training.setup import KINDS
+from alexnet.training.settings import KINDS
 
 LAYERS = ["conv1", "conv2", "fc8"]
 

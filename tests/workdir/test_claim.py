@@ -10,7 +10,7 @@ import pytest
 
 from alexnet import config as configs
 from alexnet.errors import UserError
-from alexnet.training.setup import KINDS
+from alexnet.training.settings import KINDS
 from alexnet.workdir import claim as claims
 from alexnet.workdir import record
 from alexnet.workdir.claim import Claim, claim, start_over

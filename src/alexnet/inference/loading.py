@@ -107,7 +107,7 @@ def _from_file(
 def _config(config: ConfigDict | str | None) -> ConfigDict | None:
     if not isinstance(config, str):
         return config
-    from alexnet.training.setup import load_config
+    from alexnet.training.settings import load_config
 
     return load_config(config)
 

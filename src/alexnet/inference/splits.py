@@ -12,7 +12,8 @@ from alexnet.data.augment import VIEWS
 from alexnet.errors import choice
 from alexnet.models import network
 from alexnet.training import dataset
-from alexnet.training.setup import KINDS, setup
+from alexnet.training.settings import KINDS
+from alexnet.training.setup import setup
 
 if TYPE_CHECKING:
     from alexnet.inference.classifier import Classifier

@@ -22,7 +22,7 @@ from alexnet.models.table import Net, layers
 from alexnet.reports.part import Part, Shown, Table
 from alexnet.reports.subject import Subject
 from alexnet.training import dataset
-from alexnet.training.setup import KINDS, load_config
+from alexnet.training.settings import KINDS, load_config
 from alexnet.workdir.provenance import ROOT
 
 BASE = ROOT / "configs/base.py"  # in a checkout; an installed package has none

@@ -25,7 +25,7 @@ from alexnet import cli
 from alexnet import config as configs
 from alexnet.data.augment import VIEWS
 from alexnet.errors import UserError, choice, is_number, local_path, nearest
-from alexnet.training.setup import KINDS
+from alexnet.training.settings import KINDS
 from alexnet.workdir import record
 
 FROM_ARM = "arm:"  # init_from the run of another arm

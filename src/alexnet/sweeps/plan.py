@@ -15,7 +15,7 @@ from alexnet import config as configs
 from alexnet.errors import UserError, one_line
 from alexnet.logs import metrics
 from alexnet.sweeps.experiment import ELSEWHERE, Arm, Experiment
-from alexnet.training.setup import KINDS
+from alexnet.training.settings import KINDS
 from alexnet.workdir import record
 
 State = Literal["new", "begun", "running", "done", "failed", "left out"]

@@ -23,7 +23,7 @@ from alexnet.errors import UserError, nearest
 from alexnet.models import network
 from alexnet.models.table import Conv
 from alexnet.text import difference
-from alexnet.training.setup import Run
+from alexnet.training.run import Run
 from alexnet.workdir import checkpoint, record
 
 Layer = dict[str, np.ndarray]  # {"kernel": [towers, ...], "bias": [towers, ...]}

@@ -13,7 +13,7 @@ from alexnet.errors import UserError
 from alexnet.files import write_json
 from alexnet.text import some
 from alexnet.training import evaluation
-from alexnet.training.setup import Run
+from alexnet.training.run import Run
 from alexnet.training.step import TrainState, norms
 
 WINDOW = 200  # steps

@@ -36,7 +36,9 @@ from alexnet.training.health import (
     warnings,
 )
 from alexnet.training.programs import Programs
-from alexnet.training.setup import Run, load_config, setup
+from alexnet.training.run import Run
+from alexnet.training.settings import load_config
+from alexnet.training.setup import setup
 from alexnet.training.step import Batch, TrainState
 from alexnet.workdir import checkpoint, record, snapshot
 from alexnet.workdir.checkpoint import Checkpoints

@@ -1,0 +1,117 @@
+"""The settings of a config: what may be in it, and which functions its sections are for."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, get_args
+
+from ml_collections import ConfigDict
+
+from alexnet import config as configs
+from alexnet.data import prepare
+from alexnet.data.augment import Augmentation
+from alexnet.devices import mesh as meshes
+from alexnet.errors import choice, require
+from alexnet.kernels.choose import KERNELS, Choice
+from alexnet.models.build import NETS, build
+from alexnet.training import optimizer, schedule
+from alexnet.training.schedule import SCHEDULES
+
+# Settings that choose a function; the rest of their section holds its arguments.
+KINDS = {
+    "net.name": configs.Kind(build, NETS, filled_in=("classes",)),
+    "optimizer.name": configs.Kind(
+        optimizer.build, optimizer.OPTIMIZERS, filled_in=("params", "decay", "rates")
+    ),
+    "schedule.kind": configs.Kind(schedule.build, SCHEDULES, filled_in=("epochs",)),
+}
+Precision = Literal["float32", "tf32"]
+PRECISIONS: dict[Precision, str] = {"float32": "float32", "tf32": "tensorfloat32"}  # by our names
+Fetch = Literal["step", "log"]
+Dtype = Literal["float32", "bfloat16"]
+
+
+def load_config(file: str, overrides: Mapping[str, Any] | None = None) -> ConfigDict:
+    """The config of `file[:variant]` with overrides, such as {"net.remove": "conv4"}.
+
+    Raises:
+        UserError: if there is no such file, variant or setting, or a value has the wrong type.
+    """
+    config = configs.load(str(file), KINDS)
+    configs.apply_overrides(config, overrides or {}, KINDS)
+    return config
+
+
+def check_settings(config: ConfigDict) -> None:
+    """Raises UserError for a setting that is missing, unknown or impossible."""
+    configs.call(check_top_level, "", config)
+
+
+def check_top_level(
+    *,
+    seed: int,
+    batch_size: int,
+    epochs: float,
+    data: Mapping[str, Any],
+    net: Mapping[str, Any],
+    augment: Mapping[str, Any],
+    optimizer: Mapping[str, Any],
+    schedule: Mapping[str, Any],
+    mesh: Mapping[str, Any],
+    init_from: str,
+    init_layers: str,
+    dtype: Dtype,
+    precision: Precision,
+    kernels: Choice,
+    accumulate: int,
+    steps_per_dispatch: int,
+    fetch: Fetch,
+    log_every: int,
+    checkpoint_every: int,
+    wandb_project: str,
+) -> None:
+    """Checks the settings outside all sections, and that no section is missing.
+
+    Args:
+        seed: of the initial weights, the order of the images, crops, noise and dropout.
+        batch_size: images per step, on all devices together.
+        epochs: how many times the run sees the training set.
+        data, net, augment, optimizer, schedule, mesh: sections, each with one function's arguments.
+        init_from: the workdir of a run whose weights this one starts from; "" is none.
+        init_layers: which layers it takes from there: all, conv, or names such as conv1,conv2.
+        dtype: what the net computes in; bfloat16 is mixed precision.
+        precision: of float32 products on GPUs; tf32 is faster, but rounds the factors.
+        kernels: how operations are implemented: plain, cpu, gpu, or auto, which suits the device.
+        accumulate: parts that a batch is split into, computed one after the other to save memory.
+        steps_per_dispatch: steps in one program, for nets that take milliseconds a step on GPUs.
+            Results stay the same; compiling takes that many times as long.
+        fetch: when the host fetches a step's loss, and notices that it is NaN: step, while the next
+            step runs, or log, with the next row of the log or checkpoint.
+        log_every: steps between rows of the log.
+        checkpoint_every: steps between checkpoints, besides the one at the end of each epoch.
+        wandb_project: the Weights & Biases project that tracks the run (pip install wandb); "" is
+            none.
+
+    Raises:
+        UserError: for an impossible value.
+    """
+    require("seed", seed, 0 <= seed < 2**32, "from 0 to 2^32 - 1")
+    require("epochs", epochs, epochs > 0, "must be more than 0")
+    require("batch_size", batch_size, batch_size >= 1, "must be at least 1")
+    counts = {"log_every": log_every, "checkpoint_every": checkpoint_every}
+    for name, steps in (counts | {"steps_per_dispatch": steps_per_dispatch}).items():
+        require(name, steps, steps >= 1, "a number of steps, at least 1")
+    choice("dtype", dtype, get_args(Dtype))
+    choice("precision", precision, get_args(Precision))
+    choice("kernels", kernels, KERNELS)
+    choice("fetch", fetch, get_args(Fetch))
+
+
+SETTINGS = tuple(inspect.signature(check_top_level).parameters)
+# The function whose arguments a section holds, unless a setting in it chooses the function; "" is
+# the top level.
+SECTIONS: dict[str, Callable[..., Any]] = {
+    "": check_top_level,
+    "data": prepare.ensure,
+    "augment": Augmentation,
+    "mesh": meshes.make,
+}
