@@ -21,6 +21,13 @@ def test_every_line_of_a_table_has_all_its_columns():
         text.aligned([("layer", "ms"), ("conv1",)])
 
 
+@pytest.mark.parametrize(
+    ("count", "words"), [(0, "0 runs"), (1, "1 run"), (2, "2 runs"), (1234, "1,234 runs")]
+)
+def test_a_count_agrees_with_its_noun(count, words):
+    assert text.counted(count, "run") == words
+
+
 def test_the_first_difference_is_named_in_the_order_of_what_was_expected():
     expected = {"conv1": (3, 4), "fc8": (5,)}
     assert text.difference(dict(reversed(expected.items())), "file", expected, "net") == ""

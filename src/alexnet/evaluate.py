@@ -30,6 +30,7 @@ from alexnet.devices import processes
 from alexnet.errors import UserError
 from alexnet.inference.ensemble import Ensemble
 from alexnet.inference.loading import load
+from alexnet.text import counted
 from alexnet.workdir import checkpoint, record
 
 OPTIONS = {
@@ -160,7 +161,7 @@ def shares(text: str, count: int) -> list[float]:
         weights = []
     if len(weights) != count or not all(0 < weight < math.inf for weight in weights):
         raise UserError(
-            f"--weights={text}: expected {count} number(s) above 0, one for each --workdir"
+            f"--weights={text}: expected {counted(count, 'number')} above 0, one for each --workdir"
         )
     return [weight / sum(weights) for weight in weights]
 

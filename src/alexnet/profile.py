@@ -27,7 +27,7 @@ from alexnet.devices import runtime
 from alexnet.errors import UserError
 from alexnet.kernels.choose import on_cpu
 from alexnet.models.table import Net
-from alexnet.text import aligned
+from alexnet.text import aligned, counted
 from alexnet.training.run import Run
 from alexnet.training.settings import KINDS, PRECISIONS
 from alexnet.training.setup import setup
@@ -50,7 +50,8 @@ def main(argv: Sequence[str]) -> None:
     run = setup(config)
     if steps + WARM_UP > run.steps:
         raise UserError(
-            f"the run has {run.steps} steps, and the first {WARM_UP} warm up: raise config.epochs",
+            f"the run has {counted(run.steps, 'step')}, and the first {WARM_UP} warm up: raise "
+            "config.epochs",
             f"steps={steps}",
         )
     state, hyperparameters = run.fresh(), run.hyperparameters(1)

@@ -5,10 +5,11 @@
 
 The page is one HTML file, which opens without a network; its figures are also saved beside it as
 PNGs. DIR is a run, a sweep or another folder of runs. A page on several runs begins with their
-curves and the ablation tables of `alexnet compare`; of the runs in a folder, only the first run of
-the baseline gets the other parts. A part that cannot be made, such as predictions without the
-dataset, is named with the reason. Parts: curves, ablation, filters (Figure 3), predictions
-and neighbours (Figure 4), mistakes, net, config, provenance.
+curves and the ablation tables of `alexnet compare`, by default for the experiments that the sweeps
+recorded; of the runs in a folder, only the first run of the baseline gets the other parts. A part
+that cannot be made, such as predictions without the dataset, is named with the reason. Parts:
+curves, ablation, filters (Figure 3), predictions and neighbours (Figure 4), mistakes, net, config,
+provenance.
 It needs matplotlib and jinja2: pip install matplotlib jinja2
 """
 
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from alexnet.cli import path, run, values
 from alexnet.errors import UserError, choice, local_path
+from alexnet.text import counted
 
 if TYPE_CHECKING:
     from alexnet.reports.part import Part
@@ -34,7 +36,7 @@ OPTIONS = {
     "output": ("report.html", "the file to write; figures go to a folder beside it"),
     "parts": ("all", "all, or some of them separated by commas"),
     "checkpoint": ("best", "best on the validation images, last, or the number of a step"),
-    "experiment": ("", "whose claims to judge, as in compare; else those that sweeps recorded"),
+    "experiment": ("", "the runs' experiments, FILE[:SCALE] or a folder, separated by commas"),
     "data_dir": ("", "where the datasets are prepared, if no longer where the runs found them"),
 }
 TOGETHER = ("curves", "ablation")  # parts on all runs
@@ -75,7 +77,8 @@ def main(argv: Sequence[str]) -> None:
     overrides = {"data.data_dir": str(path("data_dir", data_dir))} if data_dir else {}
     named = options["experiment"]
     experiments = experiment.named(named.split(",")) if named else []
-    report(dirs, workdirs, output, wanted, which, overrides, experiments)
+    command = shlex.join(["python", "-m", "alexnet.report", *argv])
+    report(dirs, workdirs, output, wanted, which, overrides, experiments, command)
 
 
 def report(
@@ -86,6 +89,7 @@ def report(
     which: "Which",
     overrides: Mapping[str, Any],
     experiments: Sequence["Experiment"],
+    command: str,
 ) -> None:
     """Writes the page with the `wanted` parts on `workdirs`, the runs in `dirs`."""
     from alexnet.reports import ablation, about, page
@@ -111,7 +115,6 @@ def report(
         for one in subjects
         if one.workdir in alone
     ]
-    command = shlex.join(["python", "-m", "alexnet.report", *map(str, dirs)])
     title = runs[0].name if len(workdirs) == 1 else f"{len(workdirs)} runs"
     nets = {f"{one.config.net.name} on {one.config.data.name}": None for one in subjects}
     text = page.html(title, ", ".join(nets), together, runs, command)
@@ -120,7 +123,7 @@ def report(
     for where, parts in [("", together), *((f"{one.name}: ", one.parts) for one in runs)]:
         for part in (part for part in parts if part.missing):
             print(f"left out: {where}{part.title}: {part.missing}", file=sys.stderr)
-    print(f"{output} ({len(text) / 1e6:.1f} MB), and {len(figures)} figures in {folder}")
+    print(f"{output} ({len(text) / 1e6:.1f} MB), and {counted(len(figures), 'figure')} in {folder}")
 
 
 def runs_in(path: Path) -> list[Path]:

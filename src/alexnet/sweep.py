@@ -67,8 +67,9 @@ def main(argv: Sequence[str]) -> None:
         keep = [] if dry else [held.enter_context(runner.alone(workdir))]
         jobs = runner.jobs(items, workdir, retry=on(options, "retry"))
         print(described(planned, jobs, workdir, cores), flush=True)
-        if cores > runner.cpu_count() and not options["slurm"]:
-            print(f"(this machine has {runner.cpu_count()}, so the runs take longer)", flush=True)
+        if places * cores > runner.cpu_count() and not options["slurm"]:
+            here = counted(runner.cpu_count(), "core")
+            print(f"(runs at a time share {here}, so they take longer)", flush=True)
         running = Runner(
             jobs, workdir, places, lambda place: Worker(cores, cpus[place], gpus[place], keep)
         )
@@ -242,7 +243,7 @@ def described(
         ]
     states = [job.state for job in jobs]
     counts = [
-        f"{states.count(state)} {words}"
+        f"{states.count(state):,} {words}"
         for state, words in (
             ("done", "done already"),
             ("begun", "to resume"),

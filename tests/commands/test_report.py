@@ -1,7 +1,9 @@
 """`alexnet.report` on real runs: everything is there, or the page says why not."""
 
+import html
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -156,6 +158,26 @@ def test_runs_without_weights_have_curves_and_a_table(tmp_path, capsys, monkeypa
     assert [line.partition(": Filters (Figure 3): there is no")[0] for line in said] == [
         f"left out: {name}" for name in names
     ]
+
+
+def test_the_page_names_the_command_that_made_it_and_judges_the_experiment_that_it_names(tmp_path):
+    for seed in range(5):
+        for name, norm in (("a", True), ("b", False)):
+            overrides = {"seed": seed, "net.norm": norm}
+            errors = [0.5] * 7 + [0.3 + 0.001 * seed * (2 - norm) + 0.02 * (not norm)]
+            leave(
+                tmp_path / f"{name}-{seed}",
+                errors,
+                file=f"{ROOT}/configs/cifar10.py:pocket",
+                overrides=overrides,
+            )
+    output = tmp_path / "page.html"
+    argv = [str(tmp_path), f"--output={output}", "--parts=ablation"]
+    for more, verdict in (([], False), ([f"--experiment={ROOT}/experiments/lrn.py:small"], True)):
+        report.main([*argv, *more])
+        page = output.read_text()
+        assert ("supported" in page) == verdict
+        assert shlex.join(["python", "-m", "alexnet.report", *argv, *more]) in html.unescape(page)
 
 
 def test_runs_have_their_folders_names_if_these_differ():

@@ -203,7 +203,7 @@ def order(workdir) -> list[str]:
 
 @pytest.mark.usefixtures("fake")
 def test_each_run_once_and_evaluations_after_what_they_are_of(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(runner, "cpu_count", lambda: 2)
+    monkeypatch.setattr(runner, "cpu_count", lambda: 5)
     arms = '{"a": {}, "b": {"seed": 9}, "both": {"evaluate": {"of": {"a": 1, "b": 1}}}}'
     argv = [write(tmp_path, arms), f"--workdir={tmp_path}/out", "--cores=3", "--jobs=2"]
     sweep.main(argv)
@@ -212,10 +212,13 @@ def test_each_run_once_and_evaluations_after_what_they_are_of(tmp_path, capsys, 
     assert {line.split()[1] for line in (tmp_path / "out/order").open()} == {"3"}
     said = capsys.readouterr().out
     assert f"4 runs and 2 evaluations in {tmp_path}/out: 6 new" in said
-    assert "\ncores of a run: 3\n(this machine has 2, so the runs take longer)\n" in said
+    assert "\ncores of a run: 3\n(runs at a time share 5 cores, so they take longer)\n" in said
+    monkeypatch.setattr(runner, "cpu_count", lambda: 6)
     sweep.main(argv)
     assert len(order(tmp_path / "out")) == 6
-    assert "6 done already" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "6 done already" in said
+    assert "share" not in said
 
 
 @pytest.mark.usefixtures("fake")

@@ -23,7 +23,7 @@ NOT_RUN = {
     "--source=": "other people's weights; tests/commands/test_convert.py writes such files",
     "--coordinator=": "several machines; tests/devices/test_processes.py has several processes",
     "experiments/benchmarks/": "minutes; tests/commands/test_benchmarks.py has short ones",
-    "--config.wandb_project=": "an account; tests/workdir/test_tracker.py has its offline mode",
+    "--config.wandb_project=": "an account; tests/logs/test_tracker.py has its offline mode",
     "=A,": "a placeholder",
     "DIR": "a placeholder",
     "experiments/results/": "writes pages; tests/results/test_pages.py",

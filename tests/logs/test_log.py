@@ -1,4 +1,4 @@
-"""alexnet.logs.log: every number once, whatever happens to the run."""
+"""The log, metrics.jsonl and the terminal: every number once, whatever happens to the run."""
 
 import contextlib
 import fcntl
@@ -216,6 +216,8 @@ def test_other_processes_write_nothing(tmp_path, capsys):
         train(run, 1)
         run.validation(1, 1, 2.0, 0.5, 0.25, 100)
         run.message("hello")
+        run.status("compiling")
+        run.picture("filters", 1, np.zeros((1, 1, 3), np.uint8))
         with run.pause():
             pass
     assert not (tmp_path / "run").exists()

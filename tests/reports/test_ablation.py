@@ -114,6 +114,9 @@ def test_a_sweep_has_its_arms_claims_and_verdicts(tmp_path):
     assert ablation.part([tmp_path]).tables[0].header[-1] != "verdict"
     named = ablation.part([tmp_path], [planned])
     assert (named.tables, named.text) == (made.tables, made.text)
+    assert [*ablation.arms(sorted(tmp_path.glob("lrn-*")), [planned]).values()] == [
+        *labels.values()
+    ]
 
 
 def test_an_arm_with_a_run_that_trains_on_has_no_verdict(tmp_path):

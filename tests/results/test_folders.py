@@ -10,6 +10,7 @@ import alexnet
 from alexnet.errors import UserError
 from alexnet.results import comparison, folders
 from alexnet.results.file import collect
+from alexnet.results.run import DIVERGED as READ
 from alexnet.sweeps import plan
 from alexnet.sweeps.experiment import Arm, Experiment
 from alexnet.training import health
@@ -85,7 +86,7 @@ def test_training_that_diverges_says_so_in_the_words_that_are_looked_for(tmp_pat
         config=SimpleNamespace(schedule={}), examples=lambda _: [1], epoch=lambda _: 0.5
     )
     with (
-        pytest.raises(UserError, match=health.DIVERGED),
+        pytest.raises(UserError, match=READ),
         health.explained(run, tmp_path, 0, lambda: None, lambda _: 0.1),
     ):
         raise health.DivergedError(3, "the loss is nan")

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -146,3 +147,10 @@ def parts(mesh: Mesh, count: int, batch: dict[str, jax.Array]) -> Iterator[dict[
             return per_device[:, number].reshape(-1, *rows.shape[1:])
 
         yield batch if count == 1 else jax.tree.map(part, batch)
+
+
+def whole(leaf: jax.Array | np.ndarray) -> np.ndarray:
+    """The whole array on the host, whatever its sharding; every process must call it."""
+    if isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated):
+        leaf = multihost_utils.process_allgather(leaf, tiled=True)
+    return np.asarray(leaf)

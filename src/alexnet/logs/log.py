@@ -1,4 +1,4 @@
-"""Where a run's numbers go: metrics.jsonl, TensorBoard event files, the terminal, a tracker."""
+"""The log of a run: hands its numbers to metrics.jsonl, TensorBoard, the terminal, a tracker."""
 
 import shutil
 import textwrap

@@ -8,7 +8,7 @@ from typing import Any
 
 from alexnet import files
 from alexnet.errors import UserError
-from alexnet.text import say
+from alexnet.text import counted, say
 
 FILE = "metrics.jsonl"
 ROW = {"step": int, "epoch": float}  # what a row of any version has
@@ -36,7 +36,7 @@ class Rows:
             self._try()
         if self._waiting:
             rows = self._waiting.count(b"\n")
-            say(f"warning: {self._path} lacks its last {rows:,} rows")
+            say(f"warning: {self._path} lacks its last {counted(rows, 'row')}")
         self._file.close()
 
     def _try(self) -> None:

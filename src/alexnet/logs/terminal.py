@@ -18,7 +18,7 @@ class Terminal:
 
     Args:
         total, done: all steps of the run, and those before this command.
-        interval: elsewhere than on a terminal, the seconds between two lines on progress.
+        interval: seconds between two lines on progress, where there is no terminal.
     """
 
     def __init__(self, total: int, done: int, interval: float):
@@ -39,7 +39,8 @@ class Terminal:
     def progress(self, step: int, line: str, optional: Sequence[str]) -> None:
         """Shows a line, without `optional` parts of it if it is too long.
 
-        It is the live line or, elsewhere, printed if the last one is old, or if the run ends.
+        On a terminal it is the live line. Elsewhere it is printed if `interval` seconds have passed
+        since the last one, or at the last step.
         """
         if self._bar is not None:
             self._live(self._bar, step, _fitted(line, optional, _columns()))
@@ -56,7 +57,7 @@ class Terminal:
             self.message(text)
 
     def message(self, text: str, optional: Sequence[str] = ()) -> None:
-        """Prints a line, above the live one if there is one."""
+        """Prints a line, above the live one if there is one; `optional` parts as in `progress`."""
         text = _fitted(text, optional, WIDTH)
         with _heard():
             if self._bar is not None:

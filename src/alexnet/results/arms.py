@@ -34,7 +34,7 @@ class Runs:
 
     @property
     def evaluated(self) -> bool:
-        """Whether they are evaluations of finished runs, and so of last checkpoints."""
+        """Whether any is an evaluation, which is of a last checkpoint."""
         return any(result.views for result in self.results.values())
 
 
@@ -73,7 +73,7 @@ def ids(runs: Mapping[str, list[Result]]) -> set[int]:
 
 
 def by_seed(results: Sequence[Result]) -> Runs:
-    """The runs of an arm; a seed that failed once and then did not, did not fail.
+    """The runs of an arm; a seed with a run that did not fail has no failure.
 
     Raises:
         UserError: if two runs of one seed differ.

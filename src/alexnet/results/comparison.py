@@ -169,7 +169,7 @@ def _table(
     ]
     about_arms = [
         *notes.images(elsewhere, first),
-        *notes.values(values, experiment.metric),
+        *notes.never(values, experiment.metric),
         *notes.partners(values, first, {*free, *elsewhere}),
         *notes.unfinished(runs),
         *notes.failures(runs),
@@ -181,7 +181,9 @@ def _table(
 
 
 def _compared(runs: Mapping[str, Runs], first: str) -> list[Result]:
-    """All runs of some arms, but for those of the `first` without a partner in any other."""
+    """All runs of some arms, but for those of the `first` without a partner in any other.
+
+    If no other arm has runs, all of the first."""
     partners = {seed for name, of in runs.items() if name != first for seed in of.results}
     return [
         result

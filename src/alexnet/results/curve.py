@@ -24,7 +24,7 @@ def training_errors(result: Result, window: float = 0.2) -> list[tuple[float, fl
         before = epoch
         size = total = 0.0
         for length, value in reversed(rows):
-            size, total = size + length, total + length * number(value)
+            size, total = size + length, total + length * or_infinity(value)
             if size >= window - 1e-9:
                 break
         if size >= window - 1e-9:
@@ -43,6 +43,6 @@ def of_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list]]:
     return found
 
 
-def number(error: float | None) -> float:
+def or_infinity(error: float | None) -> float:
     """An error, or infinity for that of a run that diverged, which is None."""
     return float("inf") if error is None else error

@@ -8,7 +8,7 @@ from typing import Any
 
 from alexnet import files
 from alexnet.errors import UserError, one_line
-from alexnet.results.result import FORMAT, Result, plain, settings
+from alexnet.results.result import FORMAT, Result, flat_config, settings
 from alexnet.workdir import record
 
 TYPES = {  # of a result file
@@ -39,7 +39,7 @@ def from_file(path: Path) -> Result | None:
     found = files.unsealed({"format": FORMAT} | found, str(path), "restore or delete it")
     files.check_types(found, TYPES, str(path), "restore or delete it")
     found.pop("format")
-    flat = plain(record.current(found["config"] | {"seed": found["seed"]}, str(path)))
+    flat = flat_config(record.current(found["config"] | {"seed": found["seed"]}, str(path)))
     flat.pop("seed")
     try:
         return Result(**{**found, "config": flat, "of": tuple(found["of"])})

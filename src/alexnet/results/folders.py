@@ -8,7 +8,7 @@ from typing import Any
 
 from alexnet.errors import UserError, local_path
 from alexnet.results.file import from_file
-from alexnet.results.result import Result, essence, matches, plain
+from alexnet.results.result import Result, essence, flat_config, matches
 from alexnet.results.run import from_evaluation, from_workdir
 from alexnet.sweeps import plan
 from alexnet.sweeps.experiment import Arm, Experiment
@@ -128,7 +128,7 @@ def _covers(one: Experiment, other: Experiment) -> bool:
 
 
 def _settled(arm: Arm) -> tuple[Any, ...]:
-    return essence(plain(arm.config)), arm.views, dict(arm.of)
+    return essence(flat_config(arm.config)), arm.views, dict(arm.of)
 
 
 def _walk(path: Path) -> Iterator[tuple[Path, list[str]]]:

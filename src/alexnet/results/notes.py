@@ -14,16 +14,16 @@ def images(elsewhere: Sequence[str], first: str) -> list[str]:
     return [f"{name} and {first} saw different images: not compared" for name in elsewhere]
 
 
-def values(values: Mapping[str, Mapping[int, float | None]], metric: str) -> list[str]:
+def never(values: Mapping[str, Mapping[int, float | None]], metric: str) -> list[str]:
     """Runs that diverged, or never reached the training error of a `metric` of epochs."""
     other = "" if metric == ERROR else f" or never reached {metric.removeprefix('epochs to ')}"
-    never = _by_seeds(
+    lacking = _by_seeds(
         {
             name: [seed for seed, one in seeds.items() if one is None]
             for name, seeds in values.items()
         }
     )
-    return [f"{_listed(names)} with {_seeds(seeds)} diverged{other}" for seeds, names in never]
+    return [f"{_listed(names)} with {_seeds(seeds)} diverged{other}" for seeds, names in lacking]
 
 
 def partners(
@@ -45,7 +45,7 @@ def partners(
 
 
 def unfinished(runs: Mapping[str, Runs]) -> list[str]:
-    """Runs that have begun."""
+    """Runs that have begun but not finished."""
     return [
         f"{name} with {_seeds(of.begun)} has not finished: no verdict"
         for name, of in runs.items()
@@ -74,7 +74,7 @@ def shared(runs: Mapping[str, Runs]) -> list[str]:
 
 
 def of_last(names: Sequence[str]) -> list[str]:
-    """Evaluations beside runs whose best checkpoint counts."""
+    """Evaluations, which are of last checkpoints, where the best are compared."""
     words = "evaluations are of the last checkpoint: not compared"
     return [f"{_listed(names)}: {words}"] if names else []
 
@@ -82,14 +82,16 @@ def of_last(names: Sequence[str]) -> list[str]:
 def machines(used: Sequence[Result]) -> list[str]:
     """Commits, devices and numbers of cores that differ, and changes that were not committed."""
     found = []
-    commits = Counter(_short(result.about.get("commit") or "unknown") for result in used)
+    commits = Counter(str(result.about.get("commit") or "unknown") for result in used)
     if len(commits) > 1:
-        found.append(f"runs of different commits: {_counts(commits)}")
+        each = ", ".join(f"{_short(name)} ({count})" for name, count in commits.items())
+        found.append(f"runs of different commits: {each}")
     elif any(name.endswith("+") for name in commits):
-        found.append(f"commit {next(iter(commits))}: with uncommitted changes")
+        found.append(f"commit {_short(next(iter(commits)))}: with uncommitted changes")
     devices = Counter(str(result.about["device"]) for result in used if result.about.get("device"))
     if len(devices) > 1:
-        found.append(f"runs on different devices: {_counts(devices)}")
+        each = ", ".join(f"{name} ({count})" for name, count in devices.items())
+        found.append(f"runs on different devices: {each}")
     cores = {result.about.get("cores") for result in used} - {None}
     if len(cores) > 1:
         found.append(f"runs on different numbers of cores: {_listed(sorted(cores))}")
@@ -97,7 +99,7 @@ def machines(used: Sequence[Result]) -> list[str]:
 
 
 def _by_seeds(seeds: Mapping[str, Sequence[int]]) -> list[tuple[tuple[int, ...], list[str]]]:
-    """The arms by their seeds, but for those without any."""
+    """[(seeds, the arms with just these)]; arms without seeds are left out."""
     found = defaultdict(list)
     for name, some in seeds.items():
         if some:
@@ -107,10 +109,6 @@ def _by_seeds(seeds: Mapping[str, Sequence[int]]) -> list[tuple[tuple[int, ...],
 
 def _short(commit: str) -> str:
     return commit[:7] + "+" * commit.endswith("+") if commit != "unknown" else commit
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} ({count})" for name, count in counts.items())
 
 
 def _seeds(seeds: Sequence[int]) -> str:

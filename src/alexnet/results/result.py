@@ -66,7 +66,7 @@ def matches(result: Result, arm: Arm) -> bool:
             return False
     elif result.views:
         return False
-    return essence(result.config) == essence(plain(arm.config))
+    return essence(result.config) == essence(flat_config(arm.config))
 
 
 def essence(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,6 +105,6 @@ def _without_paths(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"data.name": dataset(config["data.name"]), "init_from": origin}
 
 
-def plain(config: ConfigDict) -> dict[str, Any]:
+def flat_config(config: ConfigDict) -> dict[str, Any]:
     """A config's settings by dotted name, with tuples as lists."""
     return configs.flat(json.loads(json.dumps(config.to_dict())))

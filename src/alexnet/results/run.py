@@ -14,8 +14,8 @@ from alexnet import files
 from alexnet.errors import UserError
 from alexnet.logs import metrics
 from alexnet.results import curve
-from alexnet.results.curve import number
-from alexnet.results.result import Result, plain
+from alexnet.results.curve import or_infinity
+from alexnet.results.result import Result, flat_config
 from alexnet.sweeps import plan
 from alexnet.training import health
 from alexnet.training.health import DIVERGED
@@ -33,7 +33,7 @@ def from_workdir(folder: Path, begun: bool = False) -> Result | None:
         UserError: for a log or config that is damaged, or of a later version.
     """
     config = record.saved_config(folder)
-    flat, finished = plain(config), plan.finished(folder, config.epochs)
+    flat, finished = flat_config(config), plan.finished(folder, config.epochs)
     if not finished and (failure := _failure(folder)):
         name, seed, dataset = folder.name, flat.pop("seed"), {"name": flat["data.name"]}
         return Result(name, seed, flat, {}, {}, {}, dataset | {"contents": {}}, {}, failure=failure)
@@ -43,7 +43,7 @@ def from_workdir(folder: Path, begun: bool = False) -> Result | None:
     history = metrics.read_history(folder)
     if not history:
         return None
-    best = min(history, key=lambda row: (number(row["top1_error"]), row["epoch"]))
+    best = min(history, key=lambda row: (or_infinity(row["top1_error"]), row["epoch"]))
     made = last_command(folder)
     info = _json(folder / "dataset/info.json", {})
     return Result(

@@ -11,6 +11,7 @@ from typing import Any
 from alexnet.devices.processes import Interruption
 from alexnet.errors import Interrupted, UserError
 from alexnet.locks import lock
+from alexnet.logs import metrics
 from alexnet.sweeps import plan, workers
 from alexnet.sweeps.plan import Item, State
 from alexnet.sweeps.workers import Answer, Request, Worker
@@ -75,7 +76,7 @@ def look(job: Job, workdir: Path) -> None:
         with contextlib.suppress(OSError, ValueError):
             job.error = json.loads((folder / plan.EVALUATION).read_text())["top1_error"]
         return
-    for row in _tail(folder / "metrics.jsonl"):
+    for row in _tail(folder / metrics.FILE):
         job.epoch = row["epoch"]
         job.error = row.get("validation/top1_error", job.error)
         job.train_error = row.get("train/top1_error", job.train_error)

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from alexnet import config as configs
 from alexnet.data.store import Store, check_outside
+from alexnet.devices import mesh as meshes
 from alexnet.devices import processes
 from alexnet.devices.processes import Interruption
 from alexnet.errors import Interrupted, UserError, local_path, require
@@ -40,7 +41,7 @@ from alexnet.training.run import Run
 from alexnet.training.settings import load_config
 from alexnet.training.setup import setup
 from alexnet.training.step import Batch, TrainState
-from alexnet.workdir import checkpoint, record, snapshot
+from alexnet.workdir import checkpoint, record
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.claim import claim, start_over
 from alexnet.workdir.provenance import provenance
@@ -129,7 +130,7 @@ def train_and_evaluate(
             if due:
                 errors = catch_up(run, log, checkpoints, start, state, progress, interruption)
             if start < run.steps:
-                log.status(f"compiling; then numbers every {config.log_every} steps")
+                log.status(f"compiling; then numbers every {counted(config.log_every, 'step')}")
             for group in groups(run, start):
                 steps, batches = zip(*group, strict=True)
                 now = [run.hyperparameters(step, errors) for step in steps]
@@ -293,7 +294,7 @@ def log_filters(log: Log, run: Run, step: int, params: Params) -> None:
         name = filters.first_convolution(run.net)
     except UserError:
         return
-    kernel = snapshot.whole(params[name]["kernel"])
+    kernel = meshes.whole(params[name]["kernel"])
     log.picture("filters", step, filters.grid(kernel, max(1, FILTER_SIDE // kernel.shape[1])))
 
 

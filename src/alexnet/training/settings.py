@@ -1,4 +1,4 @@
-"""The settings of a config: what may be in it, and which functions its sections are for."""
+"""The settings of a config: loaded, checked, and the function that each section is for."""
 
 import inspect
 from collections.abc import Callable, Mapping

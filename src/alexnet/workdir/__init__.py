@@ -1,1 +1,1 @@
-"""The files that a run leaves in its workdir, and the lock that makes the workdir its own."""
+"""What a run leaves in its workdir: config, checkpoints, provenance; and the lock on it."""

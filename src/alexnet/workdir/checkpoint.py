@@ -14,6 +14,7 @@ import jax
 from flax.traverse_util import unflatten_dict
 
 from alexnet.devices import processes
+from alexnet.devices.mesh import whole
 from alexnet.errors import UserError
 from alexnet.text import say
 from alexnet.workdir import damage, snapshot
@@ -100,7 +101,7 @@ class Checkpoints:
         found = Validation(*(None if value is None else float(value) for value in (error, loss)))
         leaves = snapshot.named(state)
         if jax.process_count() > 1:
-            leaves = {name: snapshot.whole(leaf) for name, leaf in leaves.items()}
+            leaves = {name: whole(leaf) for name, leaf in leaves.items()}
         about = {"step": step, "run": self.run, "metadata": progress.to_json(), **found._asdict()}
         self._saving = step, found, self._begin(step, leaves, about) if _first() else ""
 
@@ -153,7 +154,7 @@ class Checkpoints:
         counts as damaged for all. It is reported on stderr and, once an older good checkpoint is
         found, renamed to `<step>.damaged`. Raises UserError if all checkpoints are damaged, if one
         cannot be read for another reason, if its leaves are not those of `like`, or if Orbax left
-        its files unmerged (see `snapshot.read`).
+        its files unmerged (see `snapshot._check_merged`).
         """
         self.wait()
         damaged = []
@@ -192,7 +193,7 @@ class Checkpoints:
 
     def _begin(self, step: int, leaves: dict[str, Any], about: dict) -> str:
         """Starts writing; returns why that failed, or ""."""
-        record = snapshot.record(leaves, about)
+        record = snapshot.make_record(leaves, about)
         try:
             self._writer = self._writer or snapshot.make_writer()
             snapshot.write(self._writer, self.directory / str(step), leaves, record)
@@ -287,13 +288,13 @@ def load_step(directory: str | Path, which: Which = "best") -> tuple[int, dict, 
         step = find(directory, which)
         path = directory / str(step)
         try:
-            leaves, progress = snapshot.read(path, snapshot.params)
+            leaves, progress = snapshot.read(path, snapshot.only_params)
         except DamagedError as error:
             if not path.is_dir():  # a run training there has just replaced it with a newer one
                 continue
             raise UserError(str(error)) from None
-        whole = unflatten_dict(leaves, sep="/")
-        return step, whole.get("params", whole), progress
+        tree = unflatten_dict(leaves, sep="/")
+        return step, tree.get("params", tree), progress
 
 
 def find(directory: str | Path, step: Which = "best") -> int:

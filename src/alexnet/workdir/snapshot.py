@@ -22,12 +22,12 @@ from typing import Any, TypeAlias
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from orbax import checkpoint as v0
 from orbax.checkpoint import v1 as ocp
 
 from alexnet import files
 from alexnet.devices import processes
+from alexnet.devices.mesh import whole
 from alexnet.errors import UserError
 from alexnet.text import difference
 from alexnet.workdir import damage
@@ -36,7 +36,7 @@ from alexnet.workdir.record import Progress
 
 Writer: TypeAlias = v0.AsyncCheckpointer
 
-RECORD = "_CHECKPOINT_METADATA"
+_RECORD = "_CHECKPOINT_METADATA"
 PATTERN = "*?[\\"  # characters that Orbax takes for a glob pattern
 # Earlier versions' names for the leaves of the optimiser's state.
 _FORMERLY = re.compile(r"(velocity|opt_state)/(?P<leaf>[^/]+/(kernel|bias))")
@@ -48,14 +48,7 @@ def named(tree: Any) -> dict[str, Any]:
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
-def whole(leaf: jax.Array | np.ndarray) -> np.ndarray:
-    """The whole array on the host, whatever its sharding; every process must call it."""
-    if isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated):
-        leaf = multihost_utils.process_allgather(leaf, tiled=True)
-    return np.asarray(leaf)
-
-
-def record(leaves: dict[str, Any], about: dict) -> dict:
+def make_record(leaves: dict[str, Any], about: dict) -> dict:
     """The record of some leaves: what is known `about` them, and what they should read as."""
     each = {
         name: {"shape": list(leaf.shape), "dtype": str(leaf.dtype), "crc32": _crc32(leaf)}
@@ -71,11 +64,11 @@ def write(writer: Writer, path: Path, leaves: dict[str, Any], record: dict) -> N
 
 
 def amend(path: Path, about: dict) -> None:
-    """Changes the record of a checkpoint on disk."""
-    content = json.loads((path / RECORD).read_text())
+    """Replaces the fields `about` in the record of a checkpoint, and seals it again."""
+    content = json.loads((path / _RECORD).read_text())
     found = content["custom_metadata"] | about
     found.pop("crc32")
-    files.write_json(content | {"custom_metadata": _sealed(found)}, path / RECORD)
+    files.write_json(content | {"custom_metadata": _sealed(found)}, path / _RECORD)
 
 
 def make_writer() -> Writer:
@@ -165,7 +158,7 @@ def read(
     return leaves, Progress.from_json(record["metadata"])
 
 
-def params(saved: dict[str, dict]) -> dict[str, np.ndarray]:
+def only_params(saved: dict[str, dict]) -> dict[str, np.ndarray]:
     """Numpy arrays to read leaves into: the leaves under "params/", or all if there are none."""
     names = [name for name in saved if name.startswith("params/")] or list(saved)
     return {
@@ -182,7 +175,7 @@ def read_record(path: Path, run: str = "") -> dict:
     it is damaged. Earlier versions stored no step, no run and no loss.
     """
     # ocp.metadata would open every array as well: 25 times slower, noisy when damaged.
-    record = json.loads((path / RECORD).read_text())["custom_metadata"]
+    record = json.loads((path / _RECORD).read_text())["custom_metadata"]
     seal = record.pop("crc32")
     if _sealed(record)["crc32"] != seal:
         raise ValueError("its metadata changed since it was written")
@@ -234,8 +227,8 @@ def _reading() -> ocp.Context:
 def _check_merged(path: Path) -> None:
     """Raises UserError for a checkpoint whose files Orbax never merged.
 
-    Earlier versions could save below paths such as "runs[1]" (see `check_path`). With a backslash
-    in the path, the files are in another folder, as TensorStore takes the backslash for a slash.
+    Earlier versions could save below paths such as "runs[1]" (see `checkpoint.check_path`). With a
+    backslash in the path, the files are in another folder, as TensorStore takes it for a slash.
     """
     state = path / "state"
     if not state.is_dir() or (state / "manifest.ocdbt").exists() or (state / "d").exists():
