@@ -1,4 +1,4 @@
-r"""The CIFAR-10 nets of the authors' cuda-convnet, with their learning rates and weight decays.
+r"""The CIFAR-10 nets of Krizhevsky's cuda-convnet, with their learning rates and weight decays.
 
     python -m alexnet.prepare cifar10
     python -m alexnet.train --config=configs/cifar10.py:80sec --workdir=runs/80sec
@@ -11,11 +11,11 @@ for ~350 epochs on four fifths of the images and ~150 on all; here it trains for
 Reached: "80sec" 26.48 ± 0.17% top-1 error on the 10,000 test images after its 10 epochs (seeds 0 to
 2, n = 3; `experiments/results/runs`).
 
-"19pct" without weight decay fits the four-layer net of Figure 1; the last flag is for its tanh arm:
+"19pct" without weight decay fits the four-layer net of Figure 1; the last line is for its tanh arm:
 
     --config.optimizer.weight_decay=0 --config.optimizer.layer_decay='()'
-    --config.schedule.milestones='()'
-    --config.net.activation=tanh
+    --config.schedule.milestones='()' --config.schedule.rate=0.004 --config.epochs=15
+    --config.net.activation=tanh --config.schedule.rate=0.008 --config.epochs=50
 
 "pocket" is not one of cuda-convnet's nets. It is the two-tower pocket net of `configs/digits.py`,
 for the paper's ablations (`experiments/*.py:small`). It trains for 8 epochs, because extra seeds

@@ -4,8 +4,9 @@ r"""AlexNet on ImageNet (ILSVRC-2012, 1000 classes): the paper and the runs of i
     python -m alexnet.train --config=configs/imagenet.py:original --workdir=runs/original
 
 Most variants are experiments of the paper. Errors are top-1 / top-5 over ten crops of the 2012
-validation images unless noted, from the paper or the source's log. None was run here: 90 epochs
-took the authors five to six days on two GPUs.
+validation images unless noted, from the paper or the source's log. None of these was run here: 90
+epochs took the authors five to six days on two GPUs. Here, all of the source's runs lower the
+rate at run 145's epochs; there, each had its own.
 
     original            run 145, the two-tower net                               40.7 / 18.2
     paper               net and training as the text describes them; where it leaves a choice:
@@ -26,7 +27,7 @@ took the authors five to six days on two GPUs.
 TFDS lacks the Fall 2011 release, so it is read from a folder of images:
 
     python -m alexnet.train --config=configs/imagenet.py:six_conv --workdir=runs/pretrained \
-        --config.data.name=folder:/path/to/fall2011 --config.epochs=8
+        --config.data.name=folder:/path/to/fall_2011 --config.epochs=8
     python -m alexnet.train --config=configs/imagenet.py:fine_tune --workdir=runs/fine_tuned \
         --config.init_from=runs/pretrained
 

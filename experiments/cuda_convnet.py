@@ -1,8 +1,8 @@
 """cuda-convnet's nets reach the published errors on CIFAR-10.
 
 cuda-convnet's web pages report 80sec 26%, 19pct 19%, 18pct 18%, conv-local-13pct 13% and
-conv-local-11pct 11%. The last two are averages over nine crops after hundreds of epochs; scale
-`long` trains them.
+conv-local-11pct 11%. The last two are of predictions averaged over nine crops, after hundreds of
+epochs; scale `long` trains these nets.
 """
 
 ARMS = {

@@ -1,7 +1,7 @@
 """Averaging the predictions of five nets lowers the error (section 6, Table 2).
 
-One CNN: 40.7 / 18.2. Five CNNs: 38.1 / 16.4 (2012 validation). The five differ in their
-seeds. The averages that are compared share no net; each is compared with its own first net.
+One CNN: 40.7 / 18.2. Five "similar CNNs": 38.1 / 16.4 (2012 validation). Here the five differ in
+their seeds. No net is in two averages; each average is compared with its own first net.
 The claim compares centre crops; the arm with ten crops is for comparison with the paper's errors.
 """
 

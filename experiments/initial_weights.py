@@ -2,7 +2,7 @@
 
 The text has a standard deviation of .01 everywhere, and biases of 1 in conv2, conv4, conv5, fc6 and
 fc7. The source has .03 in conv3 to conv5. Caffe's bvlc_alexnet has .005 in fc6 and fc7, and biases
-of .1. The paper claims only that its biases "accelerate the early stages of learning". By default
+of .1. The paper claims only that its biases speed up "the early stages of learning". By default
 the pocket net has .05 in all layers but conv1, because they have fewer inputs, and biases of .1.
 """
 

@@ -1,9 +1,11 @@
 """Response normalisation lowers a four-layer net's error on CIFAR-10 from 13 to 11% (section 3.3).
 
 "We also verified the effectiveness of this scheme on the CIFAR-10 dataset: a four-layer CNN
-achieved a 13% test error rate without normalization and 11% with normalization." The net is
-cuda-convnet's conv-local-11pct, which was tested over nine crops. The claim compares centre crops;
-the arms with nine crops are for comparison with the published errors. Scale `quarter` trains for a
+achieved a 13% test error rate without normalization and 11% with normalization." The paper refers
+to cuda-convnet for the net. This project takes conv-local-11pct, which has four layers before the
+classifier, with and without its norms. The published 13% are of a net with half as many maps in
+local3. Both were tested over nine crops. The claim compares centre crops; the arms with nine crops
+are for comparison with the published errors. Scale `quarter` trains for a
 quarter of the net's schedule, 130 of 520 epochs; `whole` trains for all of it.
 """
 

@@ -3,7 +3,8 @@
 "Training one CNN, with an extra sixth convolutional layer over the last pooling layer, to classify
 the entire ImageNet Fall 2011 release (15M images, 22K categories), and then fine-tuning it on
 ILSVRC-2012 gives an error rate of 16.6%" (top-5; top-1 39.0). The average of two such CNNs and
-five others reaches 36.7 / 15.4. At the small scale, CIFAR-100 stands in for the larger dataset.
+five others reaches 36.7 / 15.4. Pre-training takes 8 epochs, as run 146-2011 did, which however
+began from trained convolutions. At the small scale, CIFAR-100 stands in for the larger dataset.
 The claims compare centre crops; the arm with ten crops is for comparison with the paper's errors.
 """
 

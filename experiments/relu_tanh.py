@@ -1,14 +1,15 @@
 """With ReLUs a net learns several times as fast as with tanh (section 3.1, Figure 1).
 
-"A four-layer convolutional neural network with ReLUs reaches a 25% training error rate on CIFAR-10
-six times faster than an equivalent network with tanh neurons. The learning rates for each network
-were chosen independently to make training as fast as possible. No regularization of any kind was
-employed." The paper does not name the net; cuda-convnet's layers-19pct without weight decay fits.
+"A four-layer convolutional neural network with ReLUs (solid line) reaches a 25% training error rate
+on CIFAR-10 six times faster than an equivalent network with tanh neurons (dashed line). The
+learning rates for each network were chosen independently to make training as fast as possible. No
+regularization of any kind was employed." The paper does not name the net; cuda-convnet's
+layers-19pct without weight decay fits.
 
 Scale `search` tries each rate with one seed. Scale `small` uses the rate that needs the fewest
-epochs to a training error of 25%. If that is the largest rate, its double joins the search. It is
-.004 for ReLU and .008 for tanh, whose search went on to .016. tanh needed 42.5 of the search's 45
-epochs, so that `small` gives it 50.
+epochs to a training error of 25%. If the best rate is the largest tried, its double is tried, too.
+It is .004 for ReLU and .008 for tanh, whose search went on to .016. tanh needed 42.5 of the
+search's 45 epochs, so `small` gives it 50.
 """
 
 METRIC = "epochs to a training error of 0.25"

@@ -1,7 +1,7 @@
 """Averaging over ten crops of a test image lowers the error (sections 4.1 and 6).
 
-Table 1: 37.5 / 17.0 with ten crops; "the error rates of our net without averaging predictions over
-ten patches as described in Section 4.1 are 39.0% and 18.3%". The arm trains nothing; it evaluates
+Table 1: 37.5 / 17.0 with ten crops. "The error rates without averaging predictions over ten patches
+as described in Section 4.1 are 39.0% and 18.3%." The arm trains nothing; it evaluates
 the runs of the baseline.
 """
 

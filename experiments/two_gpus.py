@@ -3,7 +3,8 @@
 "This scheme reduces our top-1 and top-5 error rates by 1.7% and 1.2%, respectively, as compared
 with a net with half as many kernels in each convolutional layer trained on one GPU. [...] The
 one-GPU net actually has the same number of kernels as the two-GPU net in the final convolutional
-layer." The 2012 source has that net in `layers-145-half.cfg`.
+layer. [...] Therefore this comparison is biased in favor of the one-GPU net." The 2012 source has
+that net in `layers-145-half.cfg`.
 """
 
 ARMS = {

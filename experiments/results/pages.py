@@ -22,8 +22,8 @@ RESULTS = Path(__file__).parent
 HERE = RESULTS.parent
 ROOT = HERE.parent
 BEGIN, END = "<!-- written by experiments/results/pages.py -->\n", "<!-- until here -->\n"
-# The rows of the paper and the source, in the paper's order: (experiment, arm), or, for a row
-# without an experiment, (claim, paper, log, reason).
+# The rows of the paper and the source: (experiment, arm), or, for a row without an experiment,
+# (claim, paper, log, reason). The tables come first, then the changes of the net and of training.
 ROWS = (
     (
         "Table 1, ILSVRC-2010 test, ten-crop",
@@ -91,9 +91,9 @@ ROWS = (
         "Figure 3, 96 filters of conv1",
         "one tower without colour, one with, in every run",
         "",
-        "a figure",
+        "of any run: `alexnet report DIR`",
     ),
-    ("Figure 4", "top-5 of 8 images; 6 nearest by fc7", "", "a figure"),
+    ("Figure 4", "top-5 of 8 images; 6 nearest by fc7", "", "of any run: `alexnet report DIR`"),
     ("training time", "5 to 6 days, about 90 epochs, two GTX 580", "", "not measured"),
 )
 # The rows of the front pages, with their names in README.ko.md.
@@ -127,6 +127,8 @@ KOREAN = {
     "baseline ": "기준 ",
     "difference ": "차이 ",
     "factor ": "배수 ",
+    "8 epochs are too few to overfit": "8에폭은 오버피팅을 보기에 너무 짧음",
+    " epochs": "에폭",
     "detectable ": "검출 가능 ",
     "*supported*": "*뒷받침됨*",
     "*contradicted*": "*반박됨*",
@@ -142,17 +144,20 @@ HEAD = """\
 `python experiments/results/pages.py` writes this page from `experiments/results`; do not edit it.
 
 - **Errors** are in per cent: top-1 / top-5 for the paper and the log, top-1 of the last checkpoint
-  for ours (mean ± standard deviation over n seeds). The log is the comments in the authors' 2012
-  source, by run; 145 is the main run. For cuda-convnet's nets it is what their web pages report.
+  for ours (mean ± standard deviation over n seeds). Two rows count epochs instead, and say so. The
+  log is the comments in the authors' 2012 source, by run; 145 is the main run. For cuda-convnet's
+  nets it is what their web pages report.
 - **Difference:** the arm's error minus the baseline's, in points. It is the mean over pairs of runs
   with the same seed, with its 95% interval (Student's t). The baseline's error is over the
   same pairs; an arm's run without a partner counts only in the arm's error. For cuda-convnet's
   nets, the difference is the mean error minus the published one.
 - **Detectable:** the smallest true difference that this number of pairs, with this spread, would
   show in 80% of such experiments at the 5% level.
-- **Verdict:** *supported* if the interval lies on the claim's side of 0; *contradicted* if it does
-  not lie there and excludes the claimed effect; otherwise *cannot tell*. It is always *cannot tell*
-  with fewer than 5 pairs, or if the pairs cannot show an effect as small as the claim.
+- **Verdict:** *supported* if the interval lies on the claim's side of 0 (a factor's, of 1),
+  whatever the claimed size: compare that with the interval. *Contradicted* if it does not lie there
+  and excludes the claimed effect or, if only a direction is claimed, lies on the other side.
+  Otherwise *cannot tell*; always so with fewer than 5 pairs, or if they cannot show an effect as
+  small as the claim.
 - **Verdict on a published error:** *contradicted* if the whole interval lies above the published
   error, *supported* if not. It is always *cannot tell* with fewer than 5 runs, or if they cannot
   show a difference of 1 point.
@@ -253,12 +258,13 @@ def told(table: Table, row: Row) -> str:
     """The result at one scale."""
     first, ratio = table.rows[0], table.ratio
     runs = f"{table.dataset}, `{table.experiment.scale}`, n = {len(row.values)}"
-    said = f"{runs}: {formats.value_of(row)}"
+    unit = " epochs" if ratio else ""
+    said = f"{runs}: {formats.value_of(row)}{unit}"
     if row.claim.target is None:
         known = [seed for seed, value in row.values.items() if value is not None]
         partners = {seed: first.values[seed] for seed in known if seed in first.values}
         base = dataclasses.replace(first, values=partners or first.values)
-        said += f", {first.arm} {formats.value_of(base)}" if first.arm != row.arm else ""
+        said += f", {first.arm} {formats.value_of(base)}{unit}" if first.arm != row.arm else ""
     if row.against is not None:
         said += f"; {'factor' if ratio else 'difference'} {formats.difference_of(row, ratio)}"
     if smallest := formats.smallest_of(row, ratio):

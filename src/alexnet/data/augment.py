@@ -37,7 +37,7 @@ class Augmentation:
             near that of the test images (`convdata_jpeg.py`, get_next_batch).
         crop_chunk: how many consecutive images share one crop and flip; 32 in the source.
         mean: what is subtracted. "crop" is the mean image at the crop's place, before any
-            reflection, as the text says; "centre" its central crop, after the reflection, as the
+            reflection, as the text implies; "centre" its central crop, after the reflection, as the
             source does; "pixel" the same `mean_pixel` everywhere, as other frameworks' nets need.
         mean_pixel: red, green and blue on 0-255 for mean="pixel"; () otherwise.
     """

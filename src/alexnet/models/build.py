@@ -1,7 +1,7 @@
 """Builds a net by its name, and changes its rows for ablations.
 
-The paper's networks, its ablations, the authors' 2012 runs and their CIFAR-10 nets are all tables
-of the same kinds of rows.
+The paper's networks, its ablations, the authors' 2012 runs and cuda-convnet's CIFAR-10 nets are all
+tables of the same kinds of rows.
 """
 
 import dataclasses
@@ -57,7 +57,7 @@ def build(
         name: which of the nets that `alexnet.nets` shows.
         classes: how many classes the last layer tells apart.
         activation: the function in place of every ReLU (Figure 1).
-        norm: False leaves out every response norm (the authors' run 148).
+        norm: False leaves out every response norm, also over pixels (the authors' run 148).
         dropout: the rate of every dropout layer; 0 leaves dropout out.
         remove: rows to drop by name, separated by commas, such as "conv4" or "conv3,conv4";
             removing a layer also removes its nonlinearity and dropout.

@@ -1,4 +1,4 @@
-"""The authors' other nets: cuda-convnet's for CIFAR-10, and AlexNet as cuda-convnet2 has it."""
+"""Krizhevsky's other nets: cuda-convnet's for CIFAR-10, and AlexNet as cuda-convnet2 has it."""
 
 from alexnet.models.table import Activation, Conv, Dense, Dropout, Local, Net, Norm, Pool, Row
 
@@ -63,7 +63,7 @@ def cifar_conv_local_13pct(*, classes: int = 10, image_size: int = 24) -> Net:
 
 
 def cifar_conv_local_11pct(*, classes: int = 10, image_size: int = 24) -> Net:
-    """The "four-layer CNN" of section 3.3: in the paper, 13% error without norm, 11% with it.
+    """Taken for the "four-layer CNN" of section 3.3: 13% error without norm, 11% with it.
 
     `layers-conv-local-11pct.cfg`; the norm's additive constant is cuda-convnet's default of 1.
     """

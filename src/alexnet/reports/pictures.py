@@ -9,7 +9,7 @@ from alexnet.models.filters import colour_selectivity, first_convolution
 from alexnet.reports.part import Part, Shown, Table
 from alexnet.reports.subject import SPLIT, Subject
 
-EXAMPLES, LABELS, NEIGHBOURS = 8, 5, 6  # as in the paper
+EXAMPLES, LABELS, NEIGHBOURS = 8, 5, 6  # as in the paper, whose right half has 5 images
 MISTAKES = 10
 GREY = 1e-3  # images are grey if the second colour variance is less than this times the first
 

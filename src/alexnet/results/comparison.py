@@ -168,6 +168,7 @@ def _table(
         row.arm for row in rows if datasets[row.arm] != datasets[first] and not row.has_target
     ]
     about_arms = [
+        *notes.caveats({row.arm: row.claim for row in rows}),
         *notes.images(elsewhere, first),
         *notes.never(values, experiment.metric),
         *notes.partners(values, first, {*free, *elsewhere}),

@@ -6,7 +6,12 @@ from typing import Any
 
 from alexnet.results.arms import Runs
 from alexnet.results.result import Result
-from alexnet.sweeps.experiment import ERROR
+from alexnet.sweeps.experiment import ERROR, Claim
+
+
+def caveats(claims: Mapping[str, Claim | None]) -> list[str]:
+    """What the experiments say about their claims."""
+    return [f"{name}: {one.caveat}" for name, one in claims.items() if one and one.caveat]
 
 
 def images(elsewhere: Sequence[str], first: str) -> list[str]:

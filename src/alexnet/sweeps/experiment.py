@@ -55,6 +55,7 @@ class Claim:
             factor; None if no number is claimed.
         direction: if no number is claimed, +1 for a higher metric and -1 for a lower one.
         target: the claimed top-1 error in per cent, for an arm that is compared with no other.
+        caveat: what a reader of the verdict should know, in a few words.
     """
 
     claim: str
@@ -63,6 +64,7 @@ class Claim:
     effect: float | None = None
     direction: int = 0
     target: float | None = None
+    caveat: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -261,10 +263,10 @@ def _claim(value: Any, metric: str, called: str) -> Claim:
             f"{called} has {', '.join(value)}; it needs {needed}, and may have {', '.join(others)}"
         ) from None
     effect, target, epochs = found.effect, found.target, metric != ERROR
-    words = all(isinstance(one, str) for one in (found.claim, found.paper, found.log))
+    words = all(isinstance(one, str) for one in (found.claim, found.paper, found.log, found.caveat))
     known = effect is None or (is_number(effect) and (effect > 0 or not epochs))
     for name, good, needs in (
-        ("claim, paper, log", words, "texts"),
+        ("claim, paper, log, caveat", words, "texts"),
         ("effect", known, "a number, and for epochs above 0"),
         ("direction", found.direction in (1, 0, -1), "1, 0 or -1"),
         ("target", target is None or (is_number(target) and not epochs), "an error in per cent"),

@@ -86,7 +86,7 @@ def build(
         name: which update rule the weights follow.
         params: the parameters or their shapes, {layer: {"kernel": ..., "bias": ...}}.
         weight_decay: of every kernel that `layer_decay` does not name. As in the text and the
-            source it is not a regulariser added to the loss but a term of the update.
+            source it is a term of the update, which the logged loss leaves out.
         bias_decay: of every bias; the source decays none, the text does not say.
         layer_decay: (layer, decay of its kernel), for single layers (cuda-convnet's `wc`).
         options: the rule's own arguments.

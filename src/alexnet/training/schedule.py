@@ -33,7 +33,7 @@ class Schedule:
         rate: the learning rate at the start, eps in the paper.
         bias_factor: the biases' rate divided by the kernels'; 2 in the source.
         bias_drops: False leaves the biases at rate * bias_factor when the kernels' rate drops, as
-            the source did: the final `layer-params-145.cfg` has epsB .02 beside epsW .00001.
+            run 145 did: the final `layer-params-145.cfg` has epsB .02 beside epsW .00001.
         events: (epoch, name, value), each in force from that epoch on, unless one after it in the
             list sets the same. A layer's name, such as "conv1", sets its kernel's rate to the value
             and its bias's to `bias_factor` times it; 0 freezes the layer. "conv1.kernel" or
