@@ -85,9 +85,7 @@ def parse(
         raise UserError("which config? add --config=configs/digits.py, or another file of configs/")
     found, overrides = {}, {}
     for name, text in given.items():
-        if name in options:
-            found[name] = text
-        elif name.startswith("config."):
+        if name.startswith("config."):
             overrides[name.removeprefix("config.")] = text
         else:
             found[name] = text

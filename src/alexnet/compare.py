@@ -25,10 +25,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alexnet.cli import path, run, values
-from alexnet.errors import UserError
+from alexnet.errors import UserError, choice, local_path
 from alexnet.results import comparison, file, folders, formats
 from alexnet.sweeps import experiment, plan
-from alexnet.text import counted
+from alexnet.text import counted, some
 
 OPTIONS = {
     "metric": ("last", "the errors of the last checkpoint, or of the best: last, best"),
@@ -50,11 +50,10 @@ def main(argv: Sequence[str]) -> None:
     places = [argument for argument in argv if not argument.startswith("--")]
     options = values([argument for argument in argv if argument.startswith("--")], OPTIONS)
     for name, allowed in (("metric", ("last", "best")), ("format", tuple(FORMATS))):
-        if options[name] not in allowed:
-            raise UserError(f"--{name}={options[name]}: choose one of {', '.join(allowed)}")
+        choice(name, options[name], allowed)
     if not places:
         raise UserError("which runs? such as alexnet compare runs/lrn")
-    paths = [path("workdir", place) for place in places]
+    paths = [local_path("DIR", place) for place in places]
     found = folders.read(paths)
     named = options["experiment"]
     planned = experiment.named(named.split(",")) if named else folders.experiments(paths)
@@ -64,8 +63,7 @@ def main(argv: Sequence[str]) -> None:
     failed = [one.name for one in found.failed]
     for names, why in ((found.unfinished, "have not finished"), (failed, "failed")):
         if names:
-            some = ", ".join(names[:3]) + ", ..." * (len(names) > 3)
-            print(f"left out, as they {why}: {some}", file=sys.stderr)
+            print(f"left out, as they {why}: {some(names, 3)}", file=sys.stderr)
     if options["collect"]:
         collect(found, planned, path("collect", options["collect"]))
 

@@ -412,3 +412,10 @@ def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
                 raise UserError(f"has a value, and so has {key}: keep one", f"config.{whole}")
         section[name] = value
     return tree
+
+
+def tuples(value: Any) -> Any:
+    """A value with its lists as tuples, at any depth: JSON has lists only."""
+    if isinstance(value, Mapping):
+        return {key: tuples(inner) for key, inner in value.items()}
+    return tuple(map(tuples, value)) if isinstance(value, list | tuple) else value

@@ -86,6 +86,9 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         UserError: if the weights do not fit the config's net; then nothing is written.
     """
     check_settings(config)
+    if config.init_from:
+        raise UserError("the weights are those of --source", "config.init_from")
+    config = configs.absolute(config)
     checkpoint.check_path(workdir)
     if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
         raise UserError(f"--workdir={workdir} already exists: choose another")

@@ -27,10 +27,11 @@ from alexnet.cli import arguments, path, typed_overrides, values
 from alexnet.cli import run as run_command
 from alexnet.data.augment import VIEWS
 from alexnet.devices import processes
-from alexnet.errors import UserError
+from alexnet.errors import UserError, choice
 from alexnet.inference.ensemble import Ensemble
 from alexnet.inference.loading import load
 from alexnet.text import counted
+from alexnet.training.programs import Programs
 from alexnet.workdir import checkpoint, record
 
 OPTIONS = {
@@ -61,12 +62,13 @@ def main(argv: Sequence[str]) -> None:
             )
     options = values([part for part in argv if not part.startswith("--config.")], OPTIONS)
     if options["data_dir"]:
+        if "config.data.data_dir" in settings:
+            raise UserError("--data_dir is --config.data.data_dir: write one of them")
         settings["config.data.data_dir"] = str(path("data_dir", options["data_dir"]))
     views, split = options["views"], options["split"]
     workdirs = folders(options["workdir"])
     weights = shares(options["weights"], len(workdirs))
-    if views not in VIEWS:
-        raise UserError(f"--views={views}: choose one of {', '.join(VIEWS)}")
+    choice("views", views, tuple(VIEWS))
     step = checkpoint.which(options["checkpoint"])
     if options["coordinator"] and len(workdirs) > 1:
         raise UserError(
@@ -120,15 +122,15 @@ def evaluate(
             return
         print(
             f"{subject}, {row['dataset']} {split}, "
-            f"{views.replace('_', '-')} ({VIEWS[views]} view{'s' if VIEWS[views] > 1 else ''}): "
+            f"{views.replace('_', '-')} ({counted(VIEWS[views], 'view')}): "
             f"top-1 error {row['top1_error']:.2%}, {top5.format(row['top5_error'])}"
             f"loss {row['loss']:.4f}, {row['count']} images"
         )
 
-    average = Ensemble() if len(nets) > 1 else None
+    average, programs = Ensemble() if len(nets) > 1 else None, Programs()
     for workdir, net, weight, changes in zip(workdirs, nets, weights, overrides, strict=True):
         batches: list[tuple[np.ndarray, np.ndarray]] = []
-        splits = net.splits(changes)
+        splits = net.splits(changes, programs)
         row = splits.evaluate(split, views, batches if average else None)
         for note in row["notes"] if first else ():
             print(note, file=sys.stderr)

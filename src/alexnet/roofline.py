@@ -124,12 +124,12 @@ def main(argv: Sequence[str]) -> None:
     """Prints the tables of a net."""
     name, flags = positional(argv)
     name = name or "alexnet"
-    options = defaults(name)
     if asks_help(argv):
-        print(
-            command_help(__doc__, OPTIONS), listing(described(options, build, NETS[name])), sep="\n"
-        )
+        settings = described(defaults(name), build, NETS[name])
+        print(command_help(__doc__, OPTIONS), listing(settings), sep="\n")
         return
+    arguments(flags)  # before the net's name, which may be the value of an option: --batch 64
+    options = defaults(name)
     given = arguments(flags, {*OPTIONS, *options})
     batch = count("batch", given.pop("batch", OPTIONS["batch"][0]))
     options |= {key: typed(key, text, options[key]) for key, text in given.items()}

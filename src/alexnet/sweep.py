@@ -22,6 +22,7 @@ from typing import Any
 
 from alexnet import cli
 from alexnet.cli import path, run
+from alexnet.devices.cores import cpu_count
 from alexnet.errors import Interrupted, UserError
 from alexnet.sweeps import board, experiment, plan, runner, slurm
 from alexnet.sweeps.experiment import Experiment
@@ -67,8 +68,8 @@ def main(argv: Sequence[str]) -> None:
         keep = [] if dry else [held.enter_context(runner.alone(workdir))]
         jobs = runner.jobs(items, workdir, retry=on(options, "retry"))
         print(described(planned, jobs, workdir, cores), flush=True)
-        if places * cores > runner.cpu_count() and not options["slurm"]:
-            here = counted(runner.cpu_count(), "core")
+        if places * cores > cpu_count() and not options["slurm"]:
+            here = counted(cpu_count(), "core")
             print(f"(runs at a time share {here}, so they take longer)", flush=True)
         running = Runner(
             jobs, workdir, places, lambda place: Worker(cores, cpus[place], gpus[place], keep)
@@ -95,7 +96,9 @@ def work_off(running: Runner, jobs: Sequence[Job], workdir: Path) -> None:
         raise
     failed = [job for job in jobs if job.state in ("failed", "left out")]
     for job in failed:
-        print(f"{job.item.name} {board.outcome(job)}; see {workdir / job.item.name / plan.OUTPUT}")
+        output = workdir / job.item.name / plan.OUTPUT
+        see = f"; see {output}" if output.exists() else ""
+        print(f"{job.item.name} {board.outcome(job)}{see}")
     print(f"next: python -m alexnet.compare {shlex.quote(str(workdir))}")
     if failed:
         print("the same command with --retry runs the failed ones again", flush=True)
@@ -221,7 +224,7 @@ def agreed_cores(text: str, workdir: Path, jobs: int) -> int:
             "number of cores: choose another workdir",
             f"cores={asked}",
         )
-    return asked or next(iter(known), 0) or max(1, runner.cpu_count() // jobs)
+    return asked or next(iter(known), 0) or max(1, cpu_count() // jobs)
 
 
 def described(

@@ -40,8 +40,8 @@ def main(argv: Sequence[str]) -> None:
     workdir = path("workdir", options.pop("workdir"))
     fresh = typed("fresh", options.pop("fresh"), False)
     processes.join(**options)
-    runtime.cache_compilations()
     with processes.ends_clearly():
+        runtime.cache_compilations()
         train_and_evaluate(config, workdir, fresh=fresh)
 
 

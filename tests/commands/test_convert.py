@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import os
 import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -174,15 +176,21 @@ def test_old_and_new_caffemodels_are_alike(imported, folder, data_dir, tmp_path,
     jax.tree.map(np.testing.assert_array_equal, old, new)
 
 
-def test_without_a_dataset_the_file_gives_the_number_of_classes(tmp_path, data_dir):
+def test_without_a_dataset_the_file_gives_the_number_of_classes(tmp_path, data_dir, monkeypatch):
     source = written("caffenet", tmp_path, classes=5)  # odd: two towers share six
     workdir = tmp_path / "new/run"
     options = [f"--source={source}", f"--workdir={workdir}"]
-    convert.main([*flags("caffenet", tmp_path / "nowhere", data_dir), *options])
+    line = flags("caffenet", Path("nowhere"), os.path.relpath(data_dir, tmp_path))
+    monkeypatch.chdir(tmp_path)  # from another folder, these paths must lead to the same places
+    with pytest.raises(UserError, match=r"config.init_from: the weights are those of --source"):
+        convert.main([*line, *options, "--config.init_from=runs/a"])
+    convert.main([*line, *options])
     params, progress = checkpoint.load_params(workdir, "last")
     assert progress.epoch == checkpoint.find(workdir, "last") == 0  # of training here
     assert params["fc8"]["bias"].shape == (2, 3)
     assert params["fc8"]["bias"][1, 2] == 0
+    there = record.saved_config(workdir).data
+    assert (there.name, there.data_dir) == (f"folder:{tmp_path / 'nowhere'}", data_dir)
     assert alexnet.load(workdir, "last").net.classes == 5
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["run"]
 

@@ -55,6 +55,8 @@ def test_only_settings_of_the_data_and_of_the_mesh_may_change(asked, tmp_path):
     assert asked[-1][-1] == [changes]
     with pytest.raises(UserError, match=r"^--config.net.norm: an evaluation cannot change how"):
         evaluate.main([f"--workdir={run}", "--config.net.norm=false"])
+    with pytest.raises(UserError, match=r"^--data_dir is --config.data.data_dir: write one"):
+        evaluate.main([f"--workdir={run}", "--data_dir=/there", *settings])
 
 
 ROW = {
@@ -77,7 +79,7 @@ class Net:
     def __init__(self, source, classes: str = "abcdef"):
         self.about, self.classes = SimpleNamespace(source=source, epoch=2.5), tuple(classes)
 
-    def splits(self, overrides):
+    def splits(self, overrides, programs):
         return self
 
     def evaluate(self, split, views, keep):

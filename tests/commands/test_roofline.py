@@ -172,7 +172,8 @@ def test_every_net_has_its_tables(name, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["alexnett"], "^name='alexnett': choose one of .*; did you mean 'alexnet'"),
+        (["alexnett"], "^no net is called 'alexnett'; did you mean 'alexnet'"),
+        (["--batch", "64"], "--batch"),
         (["--tower=1"], "--tower: no such option; did you mean 'towers'"),
         (["--batch=many"], "--batch=many: expected a whole number of at least 1"),
         (["alexnet", "pocket"], "stray argument 'pocket'"),

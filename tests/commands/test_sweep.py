@@ -130,7 +130,7 @@ def test_combinations_have_the_seeds_that_are_asked_for(options, seeds):
 
 
 def test_jobs_share_the_cores_and_each_has_one_at_least(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "cpu_count", lambda: 6)
+    monkeypatch.setattr(sweep, "cpu_count", lambda: 6)
     assert [sweep.agreed_cores("", tmp_path, jobs) for jobs in (1, 2, 4, 6, 7)] == [6, 3, 1, 1, 1]
 
 
@@ -176,6 +176,7 @@ for line in sys.stdin:
         os.kill(os.getpid(), 9)
     if "bad" in folder.name and not (folder.parent / "mended").exists():
         (folder / "failure.txt").write_text("the loss is no number\\n")
+        (folder / "output.txt").touch()
         print(json.dumps({"error": "the loss is no number"}), flush=True)
         continue
     if "of" in request:
@@ -203,7 +204,7 @@ def order(workdir) -> list[str]:
 
 @pytest.mark.usefixtures("fake")
 def test_each_run_once_and_evaluations_after_what_they_are_of(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(runner, "cpu_count", lambda: 5)
+    monkeypatch.setattr(sweep, "cpu_count", lambda: 5)
     arms = '{"a": {}, "b": {"seed": 9}, "both": {"evaluate": {"of": {"a": 1, "b": 1}}}}'
     argv = [write(tmp_path, arms), f"--workdir={tmp_path}/out", "--cores=3", "--jobs=2"]
     sweep.main(argv)
@@ -213,7 +214,7 @@ def test_each_run_once_and_evaluations_after_what_they_are_of(tmp_path, capsys, 
     said = capsys.readouterr().out
     assert f"4 runs and 2 evaluations in {tmp_path}/out: 6 new" in said
     assert "\ncores of a run: 3\n(runs at a time share 5 cores, so they take longer)\n" in said
-    monkeypatch.setattr(runner, "cpu_count", lambda: 6)
+    monkeypatch.setattr(sweep, "cpu_count", lambda: 6)
     sweep.main(argv)
     assert len(order(tmp_path / "out")) == 6
     said = capsys.readouterr().out
@@ -233,9 +234,9 @@ def test_a_failure_stops_nothing_else_and_is_tried_again_when_asked(tmp_path, ca
     assert end.value.code == 1
     said = capsys.readouterr().out
     assert "\n3 runs and 1 evaluation in " in said
-    assert "bad-0 failed: the loss is no number; see" in said
-    assert "dead-0 failed: its process ended by SIGKILL" in said
-    assert "ten-0 left out: needs bad-0" in said
+    assert f"bad-0 failed: the loss is no number; see {tmp_path}/out/bad-0/output.txt\n" in said
+    assert "dead-0 failed: its process ended by SIGKILL\n" in said  # it left no output
+    assert "ten-0 left out: needs bad-0\n" in said
     assert "a-0: error 20.00%" in said
 
     with pytest.raises(SystemExit):

@@ -130,6 +130,7 @@ def test_after_a_run_signals_do_what_they_did_before():
     [
         (UserError("no such file"), "error: no such file\n"),
         (RuntimeError("UNAVAILABLE: gone\nmore"), f"error: {processes.LOST} (UNAVAILABLE: gone)\n"),
+        (OSError(28, "No space left on device"), "error: No space left on device\n"),
         (ValueError("a bug"), "Traceback"),
     ],
 )

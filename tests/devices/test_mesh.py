@@ -14,8 +14,9 @@ from alexnet.errors import UserError
 @pytest.mark.parametrize(
     ("towers", "batch", "data", "tower", "message"),
     [
-        (2, 8, 1, 2, r"data: 1 x 2 .data x tower. needs 2 devices, but jax sees 1: cpu"),
-        (2, 8, 4, 1, r"data: 4 x 1 .data x tower. needs 4 devices, but jax sees 1: cpu"),
+        (2, 8, 1, 2, r"data=1: 1 x 2 .data x tower. needs 2 devices, but jax sees 1: cpu; 0 takes"),
+        (2, 8, 0, 2, r"tower=2: 1 x 2 .data x tower. needs 2 devices"),
+        (2, 8, 4, 1, r"data=4: 4 x 1 .data x tower. needs 4 devices, but jax sees 1: cpu"),
         (2, 8, 1, 3, r"tower=3: the net's towers .2. do not divide over that"),
         (2, 8, 1, -1, r"tower=-1: the net's towers .2. do not"),
         (2, 8, 3, 1, r"data=3: does not divide the batch of 8 images"),

@@ -67,7 +67,7 @@ def computed(net, place, monkeypatch) -> list[str]:
     """The rows computed since the test began; their features are those that are known already."""
     rows, known = [], np.array(net.dataset_features("validation", overrides=place))
 
-    def noting(splits, split, row, progress):
+    def noting(splits, split, row):
         rows.append(row)
         yield from (known[:128], known[128:256], known[256:])
 
@@ -115,7 +115,7 @@ def files(folder: Path) -> set[str]:
 def test_a_computation_that_ends_early_leaves_nothing(net, run, place, monkeypatch, capsys, error):
     before, errors = files(run), [error]
 
-    def in_parts(splits, split, row, progress):
+    def in_parts(splits, split, row):
         yield np.ones((128, 2), np.float32)
         if errors:
             raise errors.pop()
@@ -136,7 +136,7 @@ def test_a_computation_that_ends_early_leaves_nothing(net, run, place, monkeypat
 def test_others_wait_while_one_process_computes(net, run, place, monkeypatch):
     free = []
 
-    def looking(splits, split, row, progress):
+    def looking(splits, split, row):
         with (run / "features/.lock").open("w") as file:
             free.append(lock(file, wait=False))
         yield np.ones((359, 2), np.float32)
@@ -269,7 +269,9 @@ def test_a_run_of_many_devices_is_opened_on_those_here(net, trained, place):
     opened = Splits(moved(net, trained, config=config), place).run
     assert opened.mesh.size == jax.device_count()
     assert opened.config.mesh.to_dict() == {"data": 0, "tower": 0}  # as many as there are
-    assert opened.config.accumulate == 1
+    assert (opened.config.accumulate, opened.config.batch_size) == (1, 5)  # a third of a batch
+    config.update({"batch_size": 1 << 16, "accumulate": 4})  # more than would fit here
+    assert Splits(moved(net, trained, config=config), place).run.config.batch_size == 1024
 
 
 @pytest.mark.parametrize(

@@ -371,6 +371,7 @@ def test_layer_names_are_unique(name):
     ("name", "options", "message"),
     [
         ("alexnett", {}, "^name='alexnett': choose one of alexnet, cc2, pocket"),
+        ("alexnet", {"remove": "tanh9", "activation": "tanh"}, "'tanh9'; did you mean 'tanh7'"),
         ("alexnet", {"kernel": 3}, "^kernel: .* did you mean 'kernels'"),
         ("cifar_80sec", {"towers": 2}, "^towers: net cifar_80sec has no such option"),
         ("alexnet", {"preset": "papper"}, "^preset='papper': choose one of paper, orig"),
@@ -450,7 +451,7 @@ def test_the_command_takes_the_nets_options(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["alexnett"], "^name='alexnett'"),
+        (["alexnett"], "^no net is called 'alexnett'; did you mean 'alexnet'"),
         (
             ["alexnet", "--tower=1"],
             "--tower: net alexnet has no such option; did you mean 'towers'",

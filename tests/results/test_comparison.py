@@ -473,10 +473,11 @@ def test_a_named_experiment_places_runs_by_their_config(tmp_path, capsys):
     ("argv", "message"),
     [
         ([], "which runs"),
-        (["DIR", "--metric=worst"], "--metric=worst: choose one of last, best"),
-        (["DIR", "--format=xml"], "--format=xml: choose one of text"),
+        (["DIR", "--metric=worst"], "^metric='worst': choose one of last, best"),
+        (["DIR", "--format=xml"], "^format='xml': choose one of text"),
         (["DIR", "--colect=x"], "--colect: no such option; did you mean 'collect'"),
         (["DIR/none"], "no such folder"),
+        (["s3://bucket/runs"], "^DIR=s3://bucket/runs: only local paths work"),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path, argv, message):

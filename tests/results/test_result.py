@@ -31,7 +31,16 @@ def test_the_runs_of_an_earlier_version_are_read_as_they_are():
 
 
 def test_a_run_belongs_to_the_arm_that_has_its_config(tmp_path):
-    elsewhere = {"data.data_dir": "/x", "log_every": 3, "kernels": "plain", "mesh.tower": 1}
+    elsewhere = {
+        "data.data_dir": "/x",
+        "log_every": 3,
+        "kernels": "plain",
+        "mesh.tower": 1,
+        "accumulate": 2,
+        "fetch": "log",
+        "steps_per_dispatch": 2,
+        "wandb_project": "mine",
+    }
     leave(tmp_path / "strange name", [0.5], overrides={"net.norm": False, "seed": 5} | elsewhere)
     run = results_by_name(tmp_path)["strange name"]
     for overrides, expected in (({"net.norm": False}, True), ({}, False)):

@@ -16,7 +16,7 @@ from support.tiny import tiny_config
 
 from alexnet.errors import UserError
 from alexnet.logs import metrics
-from alexnet.sweeps import slurm
+from alexnet.sweeps import plan, slurm
 from alexnet.sweeps.plan import Item
 from alexnet.sweeps.workers import Ended
 from alexnet.training.loop import train_and_evaluate
@@ -86,6 +86,8 @@ def test_runs_that_need_no_other_are_submitted_once(tmp_path, monkeypatch):
 class Desk:
     """What stands in for a worker: its second look finds the answer."""
 
+    stopped = False
+
     def __init__(self, cores: int):
         self.cores, self.log, self.looks = cores, [], 0
         self.process = SimpleNamespace(wait=lambda: self.log.append("ended"))
@@ -115,6 +117,22 @@ def test_a_task_gives_its_worker_one_run_and_is_requeued_as_it_is(monkeypatch):
     assert desk.log[2:] == ["stopped", "ended"]
     assert (what, again.request, again.cores) == ("requeue", {"folder": "a-0"}, 3)
     assert again._worker is None
+
+
+def test_a_task_whose_worker_died_has_failed_unless_it_was_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(slurm, "Worker", Desk)
+    death = {"died": "its process ended by SIGKILL"}
+    monkeypatch.setattr(slurm.workers, "wait", lambda workers, _: [Ended(workers[0], death)])
+    folder = tmp_path / "a-0"
+    folder.mkdir()
+    task = slurm.Task({"folder": str(folder)}, 3)
+    monkeypatch.setattr(Desk, "stopped", True)  # as SLURM preempts it
+    assert task() == death
+    assert not (folder / plan.FAILURE).exists()
+    monkeypatch.setattr(Desk, "stopped", False)
+    with pytest.raises(UserError, match="a-0: its process ended by SIGKILL"):
+        task()
+    assert (folder / plan.FAILURE).read_text() == death["died"] + "\n"
 
 
 @pytest.mark.slow

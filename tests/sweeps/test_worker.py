@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -80,11 +81,16 @@ def test_an_average_is_over_the_nets_probabilities(tmp_path, trained, monkeypatc
     """One net is sure of class 0, two lean to class 1: together they take class 0."""
     labels_N, p_KN = np.array([0]), {"a-0": (0.9, 0.1), "a-1": (0.4, 0.6), "a-2": (0.4, 0.6)}
     seen, mean = [], (0.9 + 0.4 + 0.4) / 3  # of class 0
+    contents = {}
 
     class Net:
         def __init__(self, folder, which):
             seen.append((folder, which))
             self.p_NK = np.array([p_KN[folder.name]])
+
+        def splits(self, programs):
+            self.run = SimpleNamespace(store=SimpleNamespace(contents=contents))
+            return self
 
         def evaluate(self, split, views, keep):
             keep.append((np.log(self.p_NK), labels_N))
@@ -97,6 +103,14 @@ def test_an_average_is_over_the_nets_probabilities(tmp_path, trained, monkeypatc
     assert seen == [(tmp_path / name, "last") for name in p_KN]
     assert (found["top1_error"], found["of"], found["views"]) == (0.0, list(p_KN), "centre")
     assert found["loss"] == pytest.approx(-math.log(mean))
+
+    class Digests(dict):
+        def get(self, split, default):
+            return str(len(seen))  # each net sees other images
+
+    contents = Digests()
+    asked = {"folder": str(tmp_path / "other-0"), "of": list(p_KN), "views": "centre"}
+    assert "images" in worker.answer(asked, Programs())["error"]
 
 
 def test_a_config_can_be_checked_without_a_run(tmp_path):

@@ -19,6 +19,7 @@ from alexnet.data.sources.raw import TOO_LARGE, UNREADABLE, LeftOut, RawData, Sp
 from alexnet.data.sources.tree import check_circumstances
 from alexnet.data.statistics import Accumulator
 from alexnet.data.store import Store, save_info
+from alexnet.devices.cores import cpu_count
 from alexnet.errors import UserError
 from alexnet.text import printable
 
@@ -286,7 +287,7 @@ def _named(file: LeftOut) -> str:
 
 def _in_chunks(work: Callable[[range], T], count: int) -> Iterator[T]:
     """Runs `work` on ranges up to `count` in threads; yields results in order, few ahead of use."""
-    threads = os.cpu_count() or 1
+    threads = cpu_count()
     pending: collections.deque[futures.Future[T]] = collections.deque()
     with futures.ThreadPoolExecutor(threads) as pool:
         for start in range(0, count, CHUNK):

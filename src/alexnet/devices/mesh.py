@@ -31,14 +31,15 @@ def make(*, towers: int, batch_size: int, data: int = 0, tower: int = 0) -> Mesh
         raise UserError(
             f"the net's towers ({towers}) do not divide over that many devices", f"tower={tower}"
         )
+    asked = f"data={data}" if data else f"tower={tower}"
     data, tower = layout(len(devices), towers, batch_size, data, tower)
     if data < 1 or batch_size % data:
         raise UserError(f"does not divide the batch of {batch_size} images", f"data={data}")
     if data * tower > len(devices):
         raise UserError(
             f"{data} x {tower} (data x tower) needs {data * tower} devices, but jax sees "
-            f"{len(devices)}: {devices[0].platform}",
-            "data",
+            f"{len(devices)}: {devices[0].platform}; 0 takes what fits",
+            asked,
         )
     # Neighbouring devices hold the towers of one replica, which communicate most.
     grid = np.array(devices[: data * tower]).reshape(data, tower)

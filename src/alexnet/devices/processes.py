@@ -22,7 +22,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from alexnet.errors import Interrupted, UserError
+from alexnet.errors import Interrupted, UserError, circumstance
 from alexnet.text import say
 
 HEARTBEAT_SECONDS = 100  # a process counts as lost after this long without a sign of life
@@ -181,6 +181,8 @@ def ends_clearly() -> Iterator[None]:
         elif any(word in str(error) for word in UNREACHABLE):
             reason = str(error).splitlines()[0]
             print(f"error: {LOST} ({reason})", file=sys.stderr)
+        elif line := circumstance(error):
+            print(f"error: {line}", file=sys.stderr)
         else:
             traceback.print_exc()
         sys.stdout.flush()

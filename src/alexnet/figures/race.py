@@ -11,13 +11,13 @@ def draw(figure: Figure, racers: Mapping[str, Sequence[Points]], goal: float = 0
     """A line for each run: solid for the first racer, dashed for the second, as in the paper.
 
     Args:
-        racers: {name: its runs}, such as one run for each seed.
+        racers: {name: its runs}, such as one run for each seed; at most four.
         goal: the training error to reach, 0 to 1: a dotted line.
     """
     axes = figure.subplots()
     axes.axhline(goal, color="C6", linewidth=0.8, linestyle=":")
     for place, ((name, runs), style) in enumerate(
-        zip(racers.items(), ("-", "--", "-.", ":"), strict=False)
+        zip(racers.items(), ("-", "--", "-.", ":")[: len(racers)], strict=True)
     ):
         for number, points in enumerate(runs):
             label = name if number == 0 else None

@@ -34,6 +34,7 @@ from alexnet.training import forward
 if TYPE_CHECKING:
     from alexnet.inference.features import Neighbour
     from alexnet.inference.splits import Splits
+    from alexnet.training.programs import Programs
 
 BATCH = 32  # images that go through the net at once
 
@@ -292,14 +293,19 @@ class Classifier:
 
         return nearest(self.splits(overrides), photos, count, split, row)
 
-    def splits(self, overrides: Mapping[str, Any] | None = None) -> "Splits":
-        """The run's dataset, opened; overrides and errors are those of `evaluate`."""
+    def splits(
+        self, overrides: Mapping[str, Any] | None = None, programs: "Programs | None" = None
+    ) -> "Splits":
+        """The run's dataset, opened; overrides and errors are those of `evaluate`.
+
+        Nets that differ in their weights only can share compiled `programs`.
+        """
         # Imported late: opening datasets needs slow imports, which photos do not.
         from alexnet.inference.splits import Splits
 
-        return Splits(self, overrides)
+        return Splits(self, overrides, programs)
 
-    def export(self, path: str | os.PathLike, names: str = "own") -> None:
+    def export(self, target: str | os.PathLike, names: str = "own") -> None:
         """Writes the net as .safetensors or .stablehlo; see `alexnet.convert`.
 
         Raises:
@@ -307,7 +313,7 @@ class Classifier:
         """
         from alexnet.inference.export import export
 
-        export(self, Path(path).expanduser(), names)
+        export(self, Path(target).expanduser(), names)
 
     # --- Batches ------------------------------------------------------------------------------
 
@@ -319,18 +325,22 @@ class Classifier:
         Raises:
             UserError: for a row that the net lacks.
         """
-        known = [row.name for row in self.net.rows]
         for name in names:
-            if name not in known:
-                raise UserError(
-                    f"net {self.net.name} has no layer {name!r}{nearest(name, known)}", "rows"
-                )
+            self.check_row(name, "rows")
 
         def chosen(net: Classifier, images_BSSC: jax.Array) -> list[jax.Array]:
             seen = net._activations(images_BSSC, net._kernels(images_BSSC))
             return [seen[name] for name in names]
 
         return self._program(tuple(names), chosen)
+
+    def check_row(self, name: str, argument: str) -> None:
+        """Raises UserError if the net has no such row."""
+        known = [row.name for row in self.net.rows]
+        if name not in known:
+            raise UserError(
+                f"net {self.net.name} has no layer {name!r}{nearest(name, known)}", argument
+            )
 
     def _kernels(self, images_BSSC: jax.Array) -> Kernels:
         return choose("auto", None, images_BSSC.shape[0], self.net.image_size)

@@ -64,13 +64,12 @@ def hidden_row(net: Net) -> str:
     return rows[-1].name
 
 
-def dataset_features(
-    splits: Splits, split: str, row: str = "", progress: bool = True
-) -> np.ndarray:
+def dataset_features(splits: Splits, split: str, row: str = "") -> np.ndarray:
     """See `Classifier.dataset_features`."""
     splits.check(split)
     row = row or hidden_row(splits.net.net)
-    compute = functools.partial(_computed, splits, split, row, progress)
+    splits.net.check_row(row, "row")
+    compute = functools.partial(_computed, splits, split, row)
     about = _about(splits, split, row)
     if about is None:
         return np.concatenate(list(compute()))
@@ -112,12 +111,11 @@ def nearest(
     return found
 
 
-def _computed(splits: Splits, split: str, row: str, progress: bool) -> Iterator[np.ndarray]:
-    """Batches of a row's outputs, in the order of the split."""
+def _computed(splits: Splits, split: str, row: str) -> Iterator[np.ndarray]:
+    """Batches of a row's outputs, in the order of the split; a terminal shows the progress."""
     program = splits.net.rows_program((row,))
     total = splits.run.store.counts[split]
-    hidden = None if progress else True  # None: hidden unless on a terminal
-    with tqdm(total=total, desc=f"{row} of {split}", unit=" images", disable=hidden) as bar:
+    with tqdm(total=total, desc=f"{row} of {split}", unit=" images", disable=None) as bar:
         for images, count in splits.batches(split):
             yield np.asarray(program(splits.net.params, images)[0])[:count]
             bar.update(count)

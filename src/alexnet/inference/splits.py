@@ -12,13 +12,15 @@ from alexnet.data.augment import VIEWS
 from alexnet.errors import choice
 from alexnet.models import network
 from alexnet.training import dataset
+from alexnet.training.programs import Programs
 from alexnet.training.settings import KINDS
 from alexnet.training.setup import setup
 
 if TYPE_CHECKING:
     from alexnet.inference.classifier import Classifier
 
-BATCH = 128  # images that go through the net at once
+BATCH = 128  # images that go through the net at once for features
+MOST = 1024  # and in an evaluation, if the run was trained with larger batches on many devices
 
 
 class Splits:
@@ -28,11 +30,17 @@ class Splits:
         run: set up as if to train further; its store has the images.
     """
 
-    def __init__(self, net: "Classifier", overrides: Mapping[str, Any] | None = None):
+    def __init__(
+        self,
+        net: "Classifier",
+        overrides: Mapping[str, Any] | None = None,
+        programs: Programs | None = None,
+    ):
         """Opens the dataset.
 
         Args:
             overrides: of settings, such as {"data.data_dir": ..., "mesh.data": 2}.
+            programs: those of other nets, for nets that differ in their weights only.
 
         Raises:
             UserError: if the dataset is not there, or has other classes.
@@ -41,10 +49,11 @@ class Splits:
         source = net.about.source
         config = net.config.copy_and_resolve_references()
         # On all devices here, however many the run was trained on.
-        anywhere = {"mesh.data": 0, "mesh.tower": 0, "accumulate": 1}
+        batch_size = min(config.batch_size // config.accumulate, MOST)
+        anywhere = {"mesh.data": 0, "mesh.tower": 0, "accumulate": 1, "batch_size": batch_size}
         configs.apply_overrides(config, anywhere | dict(overrides or {}), KINDS)
         self._then = dataset.remembered(source) if source.is_dir() else None
-        self.run = setup(config, net.about.statistics)
+        self.run = setup(config, net.about.statistics, programs)
         dataset.check_classes(source, net.about.classes, self.run.store.classes)
         network.check(self.run.net, net.params, str(source))
 

@@ -6,7 +6,7 @@ tables of the same kinds of rows.
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from alexnet import config as configs
@@ -87,19 +87,23 @@ def build(
         raise UserError(f"net {name} has no dropout layer: leave it at 0.5", f"dropout={dropout}")
     if not norm and not any(isinstance(row, Norm) for row in net.rows):
         raise UserError(f"net {name} has no response norm to leave out", "norm=False")
-    # The names of nonlinearities are those that the table shows, or those without `activation`.
-    parts = [part.strip().replace(activation, "relu") for part in remove.split(",")]
-    rows = _remove(net, [part for part in parts if part])
-    if not norm:
-        rows = [row for row in rows if not isinstance(row, Norm)]
     rows = [
         dataclasses.replace(row, name=row.name.replace("relu", activation), kind=activation)
         if isinstance(row, Activation)
         else dataclasses.replace(row, rate=dropout)
         if isinstance(row, Dropout)
         else row
+        for row in net.rows
+    ]
+    # The names of nonlinearities are those that the table shows, or those without `activation`.
+    parts = [part.strip() for part in remove.split(",")]
+    renamed = {part: part.replace("relu", activation) for part in parts if part}
+    rows = _removed(rows, renamed, net.name)
+    rows = [
+        row
         for row in rows
         if not (isinstance(row, Dropout) and dropout == 0)
+        and not (isinstance(row, Norm) and not norm)
     ]
     net = dataclasses.replace(net, rows=tuple(rows))
     if not rows or not isinstance(rows[-1], Dense) or rows[-1].neurons != classes:
@@ -116,14 +120,16 @@ def list_nets() -> tuple[str, ...]:
     return tuple(NETS)
 
 
-def _remove(net: Net, names: Sequence[str]) -> list[Row]:
-    known = [row.name for row in net.rows]
-    gone = set(names)
+def _removed(rows: Sequence[Row], names: Mapping[str, str], net: str) -> list[Row]:
+    """The rows without some; `names` are {as the user writes it: as the row is called}."""
+    known = [row.name for row in rows]
+    gone = {*names.values()}
     removed: Row | None = None
-    for name in names:
+    for written, name in names.items():
         if name not in known:
-            raise UserError(f"net {net.name} has no layer {name!r}{nearest(name, known)}", "remove")
-    for row in net.rows:
+            near = nearest(written, known)
+            raise UserError(f"net {net} has no layer {written!r}{near}", "remove")
+    for row in rows:
         # A layer's nonlinearity and dropout are the ones before the next layer: in `original`,
         # norm1 and pool1 stand between conv1 and its ReLU.
         if isinstance(row, Weighted):
@@ -132,11 +138,12 @@ def _remove(net: Net, names: Sequence[str]) -> list[Row]:
             continue  # of the next layer's inputs, as drop5 of torchvision's
         elif row.belongs_to_layer and removed:
             gone.add(row.name)
-    return [row for row in net.rows if row.name not in gone]
+    return [row for row in rows if row.name not in gone]
 
 
 def defaults(name: str) -> dict[str, Any]:
     """A net's options and their defaults: the arguments of `build` and of the net's function."""
-    choice("name", name, tuple(NETS))
+    if name not in NETS:
+        raise UserError(f"no net is called {name!r}{nearest(name, NETS)}: {', '.join(NETS)}")
     parameters = [p for f in (build, NETS[name]) for p in inspect.signature(f).parameters.values()]
     return {p.name: p.default for p in parameters if p.default is not p.empty}

@@ -151,8 +151,4 @@ NAMES = ("command", "commit", "device", "host", "began", "ended", "outcome")
 
 def _word(value: Any) -> str:
     """A setting as a user writes it: JSON's lists are tuples again."""
-    return str(_tuples(value)) if value != "" else '""'
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
+    return str(configs.tuples(value)) if value != "" else '""'

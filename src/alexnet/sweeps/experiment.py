@@ -40,7 +40,10 @@ SCALE = (  # keys of a scale, all but "metric": (name, type, the type in words)
 )
 # Settings in which a run may differ from its plan: where images are, and what changes results by
 # rounding at most.
-ELSEWHERE = ("data.data_dir", "checkpoint_every", "log_every", "mesh.", "kernels")
+ELSEWHERE = (
+    *("data.data_dir", "checkpoint_every", "log_every", "mesh.", "kernels"),
+    *("accumulate", "fetch", "steps_per_dispatch", "wandb_project"),
+)
 DEMONSTRATION = "digits"  # the scale that gets no verdicts
 
 
@@ -287,7 +290,13 @@ def _arm(
     if "evaluate" in changes:
         evaluated = _dict(changes.pop("evaluate"), '"evaluate"')
         return _evaluation(name, evaluated, changes, earlier)
-    config = configs.load(str(file.parent / changes.pop("config", settings["config"])), KINDS)
+    for key in changes:
+        if not isinstance(key, str):
+            raise UserError(f"{key!r} is no setting: expected a text such as net.norm")
+    named = changes.pop("config", settings["config"])
+    if not isinstance(named, str):
+        raise UserError(f"config: expected a text, not {named!r}")
+    config = configs.load(str(file.parent / named), KINDS)
     origin = str(changes.get("init_from", ""))
     starts_from = origin.removeprefix(FROM_ARM) if origin.startswith(FROM_ARM) else ""
     if starts_from and starts_from not in earlier:

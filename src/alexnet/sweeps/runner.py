@@ -274,8 +274,3 @@ def gpu_shares(
     # JAX would reserve three quarters of a GPU's memory for the first process that sees it.
     shared = {workers.RESERVE: os.environ.get(workers.RESERVE, "false")}
     return [shared if jobs > 1 else {}] * jobs
-
-
-def cpu_count() -> int:
-    """How many CPUs this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

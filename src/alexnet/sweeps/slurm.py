@@ -12,7 +12,7 @@ from typing import Any
 
 from alexnet.errors import UserError, one_line
 from alexnet.files import write_json
-from alexnet.sweeps import workers
+from alexnet.sweeps import plan, workers
 from alexnet.sweeps.plan import Item
 from alexnet.sweeps.workers import Answer, Request, Worker
 
@@ -34,8 +34,12 @@ class Task:
         self._worker.ask(self.request, self)
         while not (ended := list(workers.wait([self._worker], 60.0))):
             pass
+        asked = self._worker.stopped
         self._worker.stop()
-        return ended[0].answer
+        if "died" in (answer := ended[0].answer) and not asked:
+            (Path(self.request["folder"]) / plan.FAILURE).write_text(answer["died"] + "\n")
+            raise UserError(f"{self.request['folder']}: {answer['died']}")  # SLURM: FAILED
+        return answer
 
     def checkpoint(self, *_: Any) -> Any:
         """What to requeue: the same task, as its run resumes from its checkpoint."""

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from alexnet import config as configs
 from alexnet import files
 from alexnet.devices import runtime
 from alexnet.errors import Interrupted, UserError, one_line
@@ -34,6 +35,7 @@ from alexnet.training.setup import setup
 from alexnet.workdir import provenance
 from alexnet.workdir.claim import InUse
 
+SPLIT = "validation"  # that evaluations are of
 CHOSEN = frozenset(os.environ)  # environment variables that the user has set
 
 
@@ -84,7 +86,7 @@ def answer(request: Request, programs: Programs) -> Answer:
     _print_to(folder / plan.OUTPUT)
     try:
         if "of" in request:
-            evaluate(folder, request["of"], request["views"])
+            evaluate(folder, request["of"], request["views"], programs)
         else:
             train_and_evaluate(thawed(request["config"]), folder, programs)
     except Exception as error:
@@ -103,30 +105,25 @@ def label(folder: Path) -> None:
     os.environ.update({key: name for key, name in names.items() if key not in CHOSEN})
 
 
-def evaluate(folder: Path, of: Sequence[str], views: str) -> None:
+def evaluate(folder: Path, of: Sequence[str], views: str, programs: Programs) -> None:
     """Averages the outputs of some runs' last checkpoints; writes errors to `evaluation.json`."""
-    average, row = Ensemble(), {}
+    average, found = Ensemble() if len(of) > 1 else None, {}
     for name in of:
         batches: list[tuple[np.ndarray, np.ndarray]] = []
-        row = load(folder.parent / name, "last").evaluate("validation", views, keep=batches)
-        print(f"{name}, {views}: top-1 error {row['top1_error']:.2%}", flush=True)
-        average.add(name, 1 / len(of), batches)
-    found = (row if len(of) == 1 else row | average.means().row()) | {
-        "of": list(of),
-        "commit": provenance.commit(),
-    }
+        splits = load(folder.parent / name, "last").splits(programs=programs)
+        found = splits.evaluate(SPLIT, views, batches if average else None)
+        print(f"{name}, {views}: top-1 error {found['top1_error']:.2%}", flush=True)
+        if average:
+            average.add(name, 1 / len(of), batches, splits.run.store.contents.get(SPLIT, ""))
+    if average:
+        found |= average.means().row()
+    found |= {"of": list(of), "commit": provenance.commit()}
     files.write_json(files.sealed(found), folder / plan.EVALUATION)
 
 
 def thawed(found: Mapping[str, Any]) -> ConfigDict:
     """A config from JSON, with its lists turned back into tuples."""
-
-    def tuples(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {key: tuples(inner) for key, inner in value.items()}
-        return tuple(map(tuples, value)) if isinstance(value, list | tuple) else value
-
-    return ConfigDict(tuples(found)).lock()
+    return ConfigDict(configs.tuples(found)).lock()
 
 
 def _print_to(file: Path) -> None:

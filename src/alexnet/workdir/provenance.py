@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet import files
+from alexnet.devices.cores import cpu_count
 from alexnet.text import say
 
 PACKAGES = ("alexnet", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
@@ -101,7 +102,7 @@ def cores() -> int:
     pinned = os.environ.get("PJRT_NPROC", "")
     if pinned.isdecimal() and int(pinned):
         return int(pinned)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cpu_count()
 
 
 def _versions() -> dict[str, Any]:
