@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from alexnet.cli import run
 from alexnet.errors import UserError
-from alexnet.figures import race, style
+from alexnet.figures import figure_1, style
 from alexnet.results import curve, folders
 from alexnet.results.result import Result, matches
 from alexnet.sweeps import experiment
@@ -44,12 +44,12 @@ def main(argv: list[str]) -> None:
         picture.save(path, pnginfo=note, optimize=True)
 
 
-def draw(empty: Figure, shown: dict[str, list[race.Points]]) -> None:
+def draw(empty: Figure, shown: dict[str, list[figure_1.Points]]) -> None:
     """Figure 1."""
-    race.draw(empty, shown, GOAL)
+    figure_1.draw(empty, shown, GOAL)
 
 
-def racers(found: list[Result]) -> dict[str, list[race.Points]]:
+def racers(found: list[Result]) -> dict[str, list[figure_1.Points]]:
     """The runs of Figure 1; until both nets have some, each net's fastest of the search."""
     chosen = raced(found, "small")
     if len(chosen) < len(NETS):
@@ -80,7 +80,7 @@ def speed(run: Result) -> tuple[float, float]:
     return curve.epochs_to(run, GOAL) or float("inf"), min(errors)
 
 
-def digest(shown: dict[str, list[race.Points]]) -> str:
+def digest(shown: dict[str, list[figure_1.Points]]) -> str:
     """A digest of the numbers drawn, because pixels depend on fonts and versions."""
     return hashlib.sha256(json.dumps(shown).encode()).hexdigest()
 

@@ -159,9 +159,9 @@ def own(subject: "Subject", wanted: Sequence[str]) -> list["Part"]:
     from alexnet.reports.part import made
 
     makers = {
-        "filters": ("Filters (Figure 3)", pictures.figure_3),
-        "predictions": ("Predictions (Figure 4, left)", pictures.figure_4_left),
-        "neighbours": ("Neighbours (Figure 4, right)", pictures.figure_4_right),
+        "filters": ("Filters (Figure 3)", pictures.filters),
+        "predictions": ("Predictions (Figure 4, left)", pictures.predictions),
+        "neighbours": ("Neighbours (Figure 4, right)", pictures.neighbours),
         "mistakes": ("Mistakes", pictures.mistakes),
         "net": ("Net", about.net_part),
         "config": ("Config", about.config_part),

@@ -8,7 +8,8 @@ from alexnet.sweeps import plan
 
 
 @pytest.mark.parametrize(
-    ("unfinished", "named"), [(0, ""), (2, "b0, b1"), (3, "b0, b1, b2"), (4, "b0, b1, b2 and 1 more")]
+    ("unfinished", "named"),
+    [(0, ""), (2, "b0, b1"), (3, "b0, b1, b2"), (4, "b0, b1, b2 and 1 more")],
 )
 def test_runs_that_have_not_finished_are_named(tmp_path, monkeypatch, capsys, unfinished, named):
     monkeypatch.chdir(tmp_path)

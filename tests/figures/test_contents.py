@@ -14,7 +14,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from alexnet.figures import ablation, confusion, curves, examples, filters, race, style
+from alexnet.figures import ablation, confusion, curves, figure_1, figure_3, figure_4, style
 from alexnet.figures.ablation import Arm
 from alexnet.figures.curves import Curve
 from alexnet.models import filters as first_layer
@@ -232,9 +232,9 @@ def test_errors_begin_at_zero():
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_images_are_square_and_their_bars_beside_them(count):
     best = [("a", 1.0), ("b", 0.5), ("c", 0.25)]
-    some = [examples.Example(IMAGE, "b", best)] * count
-    height = examples.predictions_height(count)
-    axes = drawn(examples.draw_predictions, some, height=height)
+    some = [figure_4.Example(IMAGE, "b", best)] * count
+    height = figure_4.predictions_height(count)
+    axes = drawn(figure_4.draw_predictions, some, height=height)
     assert_units_are_square(axes)
     assert inches(axes) == pytest.approx((style.WIDTH, height))
     bars = [bar.get_bbox() for bar in axes.patches]
@@ -261,8 +261,8 @@ def test_images_are_square_and_their_bars_beside_them(count):
 
 
 def test_neighbours_are_square_and_those_of_another_class_framed():
-    rows = [examples.Row(IMAGE, "a", [(IMAGE, "a"), (IMAGE, "b"), (IMAGE, "a")])] * 2
-    axes = drawn(examples.draw_neighbours, rows, height=examples.neighbours_height(rows))
+    rows = [figure_4.Row(IMAGE, "a", [(IMAGE, "a"), (IMAGE, "b"), (IMAGE, "a")])] * 2
+    axes = drawn(figure_4.draw_neighbours, rows, height=figure_4.neighbours_height(rows))
     assert_units_are_square(axes)
     extents = [image.get_extent() for image in axes.images]
     assert len(extents) == 8
@@ -278,7 +278,7 @@ def test_neighbours_are_square_and_those_of_another_class_framed():
 @pytest.mark.parametrize("shape", [(2, 11, 11, 3, 48), (1, 5, 5, 3, 8)])
 def test_filters_are_square_and_inside_the_figure(shape):
     kernel_THWCO = np.random.default_rng(0).normal(size=shape)
-    axes = drawn(filters.draw, kernel_THWCO, height=filters.height(kernel_THWCO))
+    axes = drawn(figure_3.draw, kernel_THWCO, height=figure_3.height(kernel_THWCO))
     assert_units_are_square(axes)
     box = axes.get_position()
     assert 0 < box.x0 < box.x1 < 1
@@ -300,7 +300,7 @@ def test_lines_between_filters_have_the_colour_of_the_page():
     kernel_THWCO = np.zeros((1, 5, 5, 3, 4))
     for shade in (0, 27, 255):
         figure = Figure(facecolor=(shade / 255,) * 3)
-        filters.draw(figure, kernel_THWCO)
+        figure_3.draw(figure, kernel_THWCO)
         picture = figure.axes[0].images[0].get_array()
         assert np.unique(picture[0]) == shade
         assert set(np.unique(picture)) == {shade, 128}  # a weight of zero is grey
@@ -308,7 +308,7 @@ def test_lines_between_filters_have_the_colour_of_the_page():
 
 def test_a_racer_is_named_once_and_drawn_in_the_same_way_in_every_run():
     line = [(0.5, 0.6), (1.0, 0.25)]
-    axes = drawn(race.draw, {"ReLU": [line, line], "tanh": [line]})
+    axes = drawn(figure_1.draw, {"ReLU": [line, line], "tanh": [line]})
     goal, *runs = axes.lines
     assert set(goal.get_ydata()) == {0.25}
     assert [(run.get_linestyle(), run.get_color()) for run in runs] == [

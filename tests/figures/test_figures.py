@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet.figures import ablation, confusion, curves, examples, filters, race, style
+from alexnet.figures import ablation, confusion, curves, figure_1, figure_3, figure_4, style
 from alexnet.figures.ablation import Arm
 from alexnet.figures.style import DARK, LIGHT, WIDTH, drawn, short
 
@@ -44,16 +44,16 @@ def rows_of_a_log(scale: float) -> list[dict]:
     return [*train, {"epoch": 1.0, "validation/loss": None, "validation/top1_error": 0.25}]
 
 
-EXAMPLE = examples.Example(image(), ODD[0], [(name, 0.2) for name in ODD])
+EXAMPLE = figure_4.Example(image(), ODD[0], [(name, 0.2) for name in ODD])
 COUNTS = RANDOM.integers(0, 9, (8, 8)) * (np.arange(8) != 3)[:, None]  # a class without images
 FIGURES = {
-    "filters": (filters.draw, RANDOM.normal(size=(2, 5, 5, 3, 20))),
-    "a race": (race.draw, {ODD[0]: [[(0.5, 0.6), (1, 0.3)]] * 2, ODD[2]: [[(0.5, 0.9)]]}),
-    "one dead tower": (filters.draw, np.zeros((1, 3, 3, 3, 4))),
-    "predictions": (examples.draw_predictions, [EXAMPLE] * 3),
+    "filters": (figure_3.draw, RANDOM.normal(size=(2, 5, 5, 3, 20))),
+    "a race": (figure_1.draw, {ODD[0]: [[(0.5, 0.6), (1, 0.3)]] * 2, ODD[2]: [[(0.5, 0.9)]]}),
+    "one dead tower": (figure_3.draw, np.zeros((1, 3, 3, 3, 4))),
+    "predictions": (figure_4.draw_predictions, [EXAMPLE] * 3),
     "neighbours": (
-        examples.draw_neighbours,
-        [examples.Row(image(), "a", [(image(), "a"), (image(), "b")])] * 2,
+        figure_4.draw_neighbours,
+        [figure_4.Row(image(), "a", [(image(), "a"), (image(), "b")])] * 2,
     ),
     "confusion": (confusion.draw, COUNTS, ODD),
     "many classes": (confusion.draw, np.eye(40), [str(k) for k in range(40)]),
@@ -90,21 +90,21 @@ def test_it_is_drawn_in_light_and_dark(name):
 def test_the_pictures_are_the_images_and_filters():
     red = np.zeros((1, 3, 3, 3, 1))
     red[..., 0, :] = 1
-    shown = pixels(drawn(functools.partial(filters.draw, kernel_THWCO=red), 3).light)
+    shown = pixels(drawn(functools.partial(figure_3.draw, kernel_THWCO=red), 3).light)
     assert (shown == (255, 128, 128)).all(-1).mean() > 0.3
     blue = np.full((9, 9, 3), (10, 20, 200), np.uint8)
-    own = examples.Example(blue, "a", [("a", 0.75), ("b", 0.1)])
-    light = drawn(lambda figure: examples.draw_predictions(figure, [own] * 2), 1.36).light
+    own = figure_4.Example(blue, "a", [("a", 0.75), ("b", 0.1)])
+    light = drawn(lambda figure: figure_4.draw_predictions(figure, [own] * 2), 1.36).light
     assert (pixels(light) == (10, 20, 200)).all(-1).mean() > 0.15
 
 
 def test_a_bar_is_as_long_as_its_class_is_probable():
     lengths = []
     for probability in (0.25, 0.5, 1.0):
-        one = examples.Example(image(), "a", [("", 0.0), ("a", probability)])
+        one = figure_4.Example(image(), "a", [("", 0.0), ("a", probability)])
         empty = one._replace(best=[("", 0.0), ("a", 0.0)])
         with_bar, without = (
-            pixels(drawn(functools.partial(examples.draw_predictions, examples=[x]), 1.4).light)
+            pixels(drawn(functools.partial(figure_4.draw_predictions, examples=[x]), 1.4).light)
             for x in (one, empty)
         )
         columns = (with_bar != without).any((0, 2))

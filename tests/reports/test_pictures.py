@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from alexnet.figures import confusion, examples
+from alexnet.figures import confusion, figure_4
 from alexnet.figures.style import Drawing
 from alexnet.models.build import build
 from alexnet.reports import pictures
@@ -47,14 +47,14 @@ def test_it_counts_which_of_the_shown_images_are_right(wrong, monkeypatch, drawn
     shown = pictures.chosen(subject(predictions))
     assert len(set(shown)) == 8
     predictions[shown[:wrong]] = (LABELS[shown[:wrong]] + 1) % 6
-    part = pictures.figure_4_left(subject(predictions))
+    part = pictures.predictions(subject(predictions))
     assert part.text.startswith(
         "8 of the 60 validation images, drawn at random; the net's first label is right for "
         f"{8 - wrong} of them."
     )
     assert part.text.endswith("\nSome are missing.")
     assert "the 5 labels that the net finds most probable" in part.figures[0].title
-    assert drawn == [examples.predictions_height(8)]
+    assert drawn == [figure_4.predictions_height(8)]
     assert not part.wide  # it stands beside the neighbours
 
 
@@ -70,7 +70,7 @@ def test_it_counts_which_neighbours_have_the_class_of_their_image(monkeypatch, d
         return [[SimpleNamespace(image=None, label=name) for name in line] for line in names]
 
     monkeypatch.setattr(pictures.features, "nearest", nearest)
-    part = pictures.figure_4_right(some)
+    part = pictures.neighbours(some)
     assert (
         "40 of 48 neighbours have the class of their image" in part.text
     )  # 6 each, as in Figure 4
@@ -90,7 +90,7 @@ def test_filters_of_grey_images_are_said_to_be_grey(net, title, variances, grey,
     kernel = np.full((towers, 5, 5, 3, 4), 0.5)
     about = SimpleNamespace(statistics=SimpleNamespace(eigenvalues=np.float32(variances)))
     classifier = SimpleNamespace(net=own, params={"conv1": {"kernel": kernel}}, about=about)
-    part = pictures.figure_3(SimpleNamespace(net=classifier))
+    part = pictures.filters(SimpleNamespace(net=classifier))
     assert part.text.startswith(f"The {4 * towers} filters of conv1.")
     assert f"Here it is {' and '.join(['0.00'] * towers)}." in part.text
     assert ("The training images are grey" in part.text) == grey

@@ -55,7 +55,7 @@ def alexnet(
     across: Reads = "all" if communicate else "own"
     middle_std = 0.03 if init == "original" else 0.01  # conv3..conv6
     hidden_std = 0.005 if init == "caffe" else 0.01
-    one = 0.1 if init == "caffe" else 1.0  # section 5: biases "with the constant 1"
+    constant = 0.1 if init == "caffe" else 1.0  # section 5: biases "with the constant 1"
     divided = preset == "original"
     z, s = (3, 2) if overlapping_pool else (2, 2)
 
@@ -66,7 +66,7 @@ def alexnet(
     relu1, norm1, pool1 = Activation("relu1"), norm("norm1"), Pool("pool1", z, s)
     first = (conv1, relu1, norm1, pool1) if preset == "paper" else (conv1, norm1, pool1, relu1)
     second = (
-        Conv("conv2", kernels[1], 5, pad=2 if overlapping_pool else 1, bias=one),
+        Conv("conv2", kernels[1], 5, pad=2 if overlapping_pool else 1, bias=constant),
         Activation("relu2"),
         norm("norm2"),
         # scale .001, pow .75 in layer-params-145.cfg; the same-map norm's additive constant is not
@@ -77,21 +77,21 @@ def alexnet(
     middle = (
         Conv("conv3", kernels[2], 3, pad=1, reads=across, std=middle_std),
         Activation("relu3"),
-        Conv("conv4", kernels[3], 3, pad=1, std=middle_std, bias=one),
+        Conv("conv4", kernels[3], 3, pad=1, std=middle_std, bias=constant),
         Activation("relu4"),
-        Conv("conv5", kernels[4], 3, pad=int(overlapping_pool), std=middle_std, bias=one),
+        Conv("conv5", kernels[4], 3, pad=int(overlapping_pool), std=middle_std, bias=constant),
         Activation("relu5"),
         Pool("pool5", z, s),
     )
     sixth = (
-        Conv("conv6", sixth_conv, 3, pad=1, reads="all", std=middle_std, bias=one),
+        Conv("conv6", sixth_conv, 3, pad=1, reads="all", std=middle_std, bias=constant),
         Activation("relu_conv6"),
     )
     full = (
-        Dense("fc6", hidden[0], reads=across, std=hidden_std, bias=one),
+        Dense("fc6", hidden[0], reads=across, std=hidden_std, bias=constant),
         Activation("relu6"),
         Dropout("drop6"),
-        Dense("fc7", hidden[1], reads=across, std=hidden_std, bias=one),
+        Dense("fc7", hidden[1], reads=across, std=hidden_std, bias=constant),
         Activation("relu7"),
         Dropout("drop7"),
         Dense("fc8", classes),
@@ -136,7 +136,7 @@ def pocket(
     across: Reads = "all" if communicate else "own"
     z = 3 if overlapping_pool else 2
     std1, std2, std3, std6, std8 = POCKET_STDS[init]
-    one = 1.0 if init in PRESETS else 0.1
+    constant = 1.0 if init in PRESETS else 0.1
 
     def norm(name: str) -> Norm:
         return Norm(name, alpha_divided=preset != "paper")
@@ -145,29 +145,29 @@ def pocket(
     first = (norm1, pool1, relu1) if preset == "original" else (relu1, norm1, pool1)
     cnorm2 = Norm("cnorm2", 5, k=1.0, alpha=1e-3, over="space")
     sixth = (
-        Conv("conv6", sixth_conv, 3, pad=1, reads="all", std=std3, bias=one),
+        Conv("conv6", sixth_conv, 3, pad=1, reads="all", std=std3, bias=constant),
         Activation("relu_conv6"),
     )
     rows = (
         Conv("conv1", kernels[0], 5, pad=2, std=std1),
         *first,
-        Conv("conv2", kernels[1], 5, pad=2, std=std2, bias=one),
+        Conv("conv2", kernels[1], 5, pad=2, std=std2, bias=constant),
         Activation("relu2"),
         norm("norm2"),
         *((cnorm2,) if preset == "original" else ()),
         Pool("pool2", z),
         Conv("conv3", kernels[2], 3, pad=1, reads=across, std=std3),
         Activation("relu3"),
-        Conv("conv4", kernels[3], 3, pad=1, std=std3, bias=one),
+        Conv("conv4", kernels[3], 3, pad=1, std=std3, bias=constant),
         Activation("relu4"),
-        Conv("conv5", kernels[4], 3, pad=int(overlapping_pool), std=std3, bias=one),
+        Conv("conv5", kernels[4], 3, pad=int(overlapping_pool), std=std3, bias=constant),
         Activation("relu5"),
         Pool("pool5", z),
         *(sixth if sixth_conv else ()),
-        Dense("fc6", hidden[0], reads=across, std=std6, bias=one),
+        Dense("fc6", hidden[0], reads=across, std=std6, bias=constant),
         Activation("relu6"),
         Dropout("drop6"),
-        Dense("fc7", hidden[1], reads=across, std=std6, bias=one),
+        Dense("fc7", hidden[1], reads=across, std=std6, bias=constant),
         Activation("relu7"),
         Dropout("drop7"),
         Dense("fc8", classes, std=std8),

@@ -48,7 +48,7 @@ def caffe_alexnet(*, classes: int, image_size: int = 227) -> Net:
     def end(number: int) -> tuple[Row, ...]:
         return _caffe_norm(number), Pool(f"pool{number}")
 
-    return _caffe("caffe alexnet", classes, image_size, end, one=0.1)
+    return _caffe("caffe alexnet", classes, image_size, end, constant=0.1)
 
 
 def caffenet(*, classes: int, image_size: int = 227) -> Net:
@@ -57,7 +57,7 @@ def caffenet(*, classes: int, image_size: int = 227) -> Net:
     def end(number: int) -> tuple[Row, ...]:
         return Pool(f"pool{number}"), _caffe_norm(number)
 
-    return _caffe("caffenet", classes, image_size, end, one=1.0)
+    return _caffe("caffenet", classes, image_size, end, constant=1.0)
 
 
 def _caffe_norm(number: int) -> Norm:
@@ -70,32 +70,32 @@ def _caffe(
     classes: int,
     image_size: int,
     end: Callable[[int], tuple[Row, ...]],
-    one: float,
+    constant: float,
 ) -> Net:
     """A net of Caffe's, whose two groups are two towers.
 
     Args:
         end: f(n) makes the rows after relu n, for n = 1, 2.
-        one: the bias of the layers where the paper has 1.
+        constant: the bias of the layers where the paper has 1.
     """
     rows = (
         Conv("conv1", 96, 11, stride=4),
         Activation("relu1"),
         *end(1),
-        Conv("conv2", 256, 5, pad=2, bias=one),
+        Conv("conv2", 256, 5, pad=2, bias=constant),
         Activation("relu2"),
         *end(2),
         Conv("conv3", 384, 3, pad=1, reads="all"),
         Activation("relu3"),
-        Conv("conv4", 384, 3, pad=1, bias=one),
+        Conv("conv4", 384, 3, pad=1, bias=constant),
         Activation("relu4"),
-        Conv("conv5", 256, 3, pad=1, bias=one),
+        Conv("conv5", 256, 3, pad=1, bias=constant),
         Activation("relu5"),
         Pool("pool5"),
-        Dense("fc6", 4096, std=0.005, bias=one),
+        Dense("fc6", 4096, std=0.005, bias=constant),
         Activation("relu6"),
         Dropout("drop6", inverted=True),
-        Dense("fc7", 4096, std=0.005, bias=one),
+        Dense("fc7", 4096, std=0.005, bias=constant),
         Activation("relu7"),
         Dropout("drop7", inverted=True),
         Dense("fc8", classes),

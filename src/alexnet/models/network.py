@@ -243,11 +243,10 @@ class Network(nn.Module):
         for number, row in enumerate(rows, first_row):
             with jax.named_scope(row.name):  # for profiles
                 if isinstance(row, table.Weighted):
-                    layer = getattr(self, row.name)
-                    if layer.layer.input_shape[-1] > xs[0].shape[-1]:
+                    if row.reads_all and self._split(number):
                         xs = [self._all_towers(xs)] * self.towers
-                    xs = layer(xs)
-                elif isinstance(row, table.Norm) and row.reads == "all" and self._split(number):
+                    xs = getattr(self, row.name)(xs)
+                elif isinstance(row, table.Norm) and row.reads_all and self._split(number):
                     xs = self._own(_norm(row, self.kernels, self._all_towers(xs)))
                 elif isinstance(row, table.Dropout):
                     xs = self._dropout(row, number, xs, dropout_key, examples_B)

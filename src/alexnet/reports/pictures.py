@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from alexnet.figures import confusion, examples, filters
+from alexnet.figures import confusion, figure_3, figure_4
 from alexnet.figures.style import drawn
 from alexnet.inference import features
 from alexnet.models.filters import colour_selectivity, first_convolution
@@ -14,7 +14,7 @@ MISTAKES = 10
 GREY = 1e-3  # images are grey if the second colour variance is less than this times the first
 
 
-def figure_3(subject: Subject) -> Part:
+def filters(subject: Subject) -> Part:
     """The first layer's filters, and their colour selectivity."""
     net = subject.net
     name = first_convolution(net.net)
@@ -30,7 +30,7 @@ def figure_3(subject: Subject) -> Part:
     statistics = net.about.statistics
     if statistics is not None and statistics.eigenvalues[1] < GREY * statistics.eigenvalues[0]:
         text += "\nThe training images are grey: any colour is left over from the initial weights."
-    drawing = drawn(lambda figure: filters.draw(figure, kernel), filters.height(kernel))
+    drawing = drawn(lambda figure: figure_3.draw(figure, kernel), figure_3.height(kernel))
     title = "First-layer filters" + (", tower above tower" if len(kernel) > 1 else "")
     return Part("Filters (Figure 3)", text, [Shown("filters", title, drawing)])
 
@@ -41,7 +41,7 @@ def chosen(subject: Subject) -> list[int]:
     return sorted(np.random.default_rng(0).permutation(count)[:EXAMPLES].tolist())
 
 
-def figure_4_left(subject: Subject) -> Part:
+def predictions(subject: Subject) -> Part:
     """Some validation images and their most probable labels."""
     outcome, classes = subject.outcome, subject.net.classes
     numbers = chosen(subject)
@@ -50,10 +50,10 @@ def figure_4_left(subject: Subject) -> Part:
     for image, label, log_p_K in zip(images, labels, outcome.log_probs_NK[numbers], strict=True):
         order = np.argsort(-log_p_K, kind="stable")[:LABELS]
         best = [(classes[k], float(np.exp(log_p_K[k]))) for k in order]
-        drawings.append(examples.Example(image, classes[label], best))
+        drawings.append(figure_4.Example(image, classes[label], best))
     drawing = drawn(
-        lambda figure: examples.draw_predictions(figure, drawings),
-        examples.predictions_height(len(drawings)),
+        lambda figure: figure_4.draw_predictions(figure, drawings),
+        figure_4.predictions_height(len(drawings)),
     )
     right = sum(example.best[0][0] == example.label for example in drawings)
     text = (
@@ -67,18 +67,18 @@ def figure_4_left(subject: Subject) -> Part:
     return Part("Predictions (Figure 4, left)", text, shown, wide=False)
 
 
-def figure_4_right(subject: Subject) -> Part:
+def neighbours(subject: Subject) -> Part:
     """The same validation images, and the training images nearest to them."""
     net, store = subject.net, subject.splits.run.store
     row = features.hidden_row(net.net)
     images, labels = store.read(SPLIT, chosen(subject))
     found = features.nearest(subject.splits, images, NEIGHBOURS, "train", row)
     rows = [
-        examples.Row(image, net.classes[label], [(one.image, one.label) for one in near])
+        figure_4.Row(image, net.classes[label], [(one.image, one.label) for one in near])
         for image, label, near in zip(images, labels, found, strict=True)
     ]
     drawing = drawn(
-        lambda figure: examples.draw_neighbours(figure, rows), examples.neighbours_height(rows)
+        lambda figure: figure_4.draw_neighbours(figure, rows), figure_4.neighbours_height(rows)
     )
     same = sum(label == own.label for own in rows for _, label in own.near)
     total = sum(len(own.near) for own in rows)
