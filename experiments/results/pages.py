@@ -77,6 +77,7 @@ ROWS = (
     ("relu_tanh", "tanh"),
     ("dropout", "no_dropout"),
     ("dropout_iterations", "no_dropout"),
+    ("weight_decay", "no_decay"),
     ("single_tower", "one_tower"),
     ("presets", "paper"),
     ("initial_weights", "init_original"),

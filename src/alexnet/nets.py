@@ -5,11 +5,12 @@
     python -m alexnet.nets --workdir=runs/digits
 
 Name a net (`alexnet.nets NAME --help` lists its options), or give a config or a run, whose net then
-has as many classes as its dataset, or 1000 if their number is not known yet.
+has as many classes as its dataset, or 1000 if their number is not known yet. With nothing, it lists
+all nets.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ml_collections import ConfigDict
 
@@ -31,6 +32,7 @@ from alexnet.errors import UserError, nearest
 from alexnet.models.build import NETS, build, defaults
 from alexnet.models.describe import describe
 from alexnet.models.table import Net
+from alexnet.text import aligned
 from alexnet.workdir import record
 
 CLASSES = 1000  # ImageNet's, if the dataset is not known
@@ -57,10 +59,16 @@ def main(argv: Sequence[str]) -> None:
         from alexnet.training.settings import KINDS  # imports JAX, which a net alone does not need
 
         print(of_config(parse(flags, {}, KINDS)[0]))
+    elif flags:
+        raise UserError("which net? write its name first, or --config=FILE or --workdir=DIR")
     else:
-        raise UserError(
-            f"which net? write one of {', '.join(NETS)} first, or --config=FILE or --workdir=DIR"
-        )
+        print("\n".join(aligned([(name, summary(make)) for name, make in NETS.items()], names=2)))
+        print("\nFor the table of one: alexnet nets NAME")
+
+
+def summary(make: Callable[..., Net]) -> str:
+    """The first line of a function's docstring."""
+    return (make.__doc__ or "").partition("\n")[0]
 
 
 def named(name: str, texts: dict[str, str]) -> Net:

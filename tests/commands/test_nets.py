@@ -6,6 +6,7 @@ from support.tiny import ROOT
 from alexnet import nets, roofline
 from alexnet.data.prepare import ensure
 from alexnet.errors import UserError
+from alexnet.models import build
 from alexnet.workdir import record
 
 
@@ -53,10 +54,17 @@ def test_help_on_a_net_lists_its_options(command, capsys):
     assert "one of: relu, tanh, sigmoid, none\n" in said
 
 
+def test_with_nothing_it_lists_all_nets(capsys):
+    nets.main([])
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in said[:-2]] == list(build.NETS)
+    assert said[0].split(maxsplit=1)[1].startswith("The paper's network")
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], r"which net\? write one of alexnet, .* or --config=FILE or --workdir=DIR"),
+        (["--towers=1"], r"which net\? write its name first, or --config=FILE or --workdir=DIR"),
         (["--workdir=/nowhere"], "/nowhere holds no run"),
         (["--workdir="], "--workdir= is empty"),
         (["--workdir=x", "--config=y"], "--config: no such option"),
