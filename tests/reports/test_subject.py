@@ -30,5 +30,5 @@ def test_chapters_are_the_entries_of_its_provenance(tmp_path):
     file.write_text('[{"commit": "a"}, {"commit": "b"}]')
     assert Subject(tmp_path).chapters == [{"commit": "a"}, {"commit": "b"}]
     file.write_text('[{"commit": "a"}, 1]')
-    with pytest.raises(UserError, match=r"provenance\.json is damaged \(an entry is not a dict"):
+    with pytest.raises(UserError, match=r"provenance\.json is damaged \(an entry is 1"):
         _ = Subject(tmp_path).chapters

@@ -51,14 +51,15 @@ def test_the_cores_are_recorded(tmp_path, monkeypatch):
     assert before <= began <= ended <= after
 
 
-def test_a_damaged_record_is_put_aside_and_the_run_goes_on(tmp_path):
+@pytest.mark.parametrize("damaged", ['[{"command": "alex', "5", "[5]", '[{"crc32": "0"}]'])
+def test_a_damaged_record_is_put_aside_and_the_run_goes_on(tmp_path, damaged):
     path = tmp_path / "provenance.json"
-    path.write_text('[{"command": "alex')
+    path.write_text(damaged)
     with provenance(tmp_path, "1 x cpu"):
         pass
     [entry] = json.loads(path.read_text())
     assert entry["outcome"] == "done"
-    assert (tmp_path / "provenance.json.damaged").read_text() == '[{"command": "alex'
+    assert (tmp_path / "provenance.json.damaged").read_text() == damaged
 
 
 def test_a_record_that_cannot_be_written_is_a_warning(tmp_path, monkeypatch, capsys):

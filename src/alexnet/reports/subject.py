@@ -9,13 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from alexnet import files
-from alexnet.errors import UserError
 from alexnet.inference.classifier import Classifier
 from alexnet.inference.loading import load
 from alexnet.inference.splits import Splits
 from alexnet.logs.metrics import read_history, read_log
-from alexnet.workdir import record
+from alexnet.workdir import provenance, record
 from alexnet.workdir.checkpoint import Which
 
 SPLIT = "validation"
@@ -79,11 +77,4 @@ class Subject:
     @functools.cached_property
     def chapters(self) -> list[dict[str, Any]]:
         """Its chapters, the entries of provenance.json: one for each command that trained it."""
-        path = self.workdir / "provenance.json"
-        try:
-            found = files.read_json(path, list, "restore or delete it")
-        except FileNotFoundError:
-            return []
-        if not all(isinstance(chapter, dict) for chapter in found):
-            raise UserError(f"{path} is damaged (an entry is not a dict): restore or delete it")
-        return [files.unsealed(chapter, str(path), "restore or delete it") for chapter in found]
+        return provenance.commands(self.workdir)

@@ -19,7 +19,7 @@ from alexnet.results.result import Result, flat_config
 from alexnet.sweeps import plan
 from alexnet.training import health
 from alexnet.training.health import DIVERGED
-from alexnet.workdir import record
+from alexnet.workdir import provenance, record
 
 COMMIT = "COMMIT"
 
@@ -78,11 +78,7 @@ def _failure(folder: Path) -> str:
 
 def last_command(folder: Path) -> dict[str, Any]:
     """The newest entry of a run's provenance.json; {} without one."""
-    path = folder / "provenance.json"
-    newest = (_json(path, []) or [{}])[-1]
-    if not isinstance(newest, dict):
-        raise UserError(f"{path} is damaged (its last entry is {newest!r:.40}): delete it")
-    return files.unsealed(newest, str(path), "delete it")
+    return (provenance.commands(folder) or [{}])[-1]
 
 
 def from_evaluation(folder: Path, begun: bool = False) -> Result | None:

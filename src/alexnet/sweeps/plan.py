@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from alexnet.errors import UserError, one_line
 from alexnet.logs import metrics
 from alexnet.sweeps.experiment import ELSEWHERE, Arm, Experiment
 from alexnet.training.settings import KINDS
-from alexnet.workdir import record
+from alexnet.workdir import provenance, record
 
 State = Literal["new", "begun", "running", "done", "failed", "left out"]
 RECORDS = "sweeps"  # the folder in a sweep's workdir that holds its plan
@@ -185,9 +184,10 @@ def finished(folder: Path, epochs: float) -> bool:
 def _ended_well(folder: Path) -> bool:
     """Whether a run's last command ended without an error, and so with a last checkpoint."""
     try:
-        return json.loads((folder / "provenance.json").read_text())[-1]["outcome"] == "done"
-    except (OSError, ValueError, LookupError):
+        found = provenance.commands(folder)
+    except UserError:  # damaged
         return False
+    return bool(found) and found[-1].get("outcome") == "done"
 
 
 def _evaluated(item: Item, workdir: Path) -> State:

@@ -3,7 +3,6 @@
 import contextlib
 import datetime
 import functools
-import json
 import os
 import platform
 import shlex
@@ -16,8 +15,11 @@ from typing import Any
 
 from alexnet import files
 from alexnet.devices.cores import cpu_count
+from alexnet.errors import UserError
 from alexnet.text import say
 
+FILE = "provenance.json"
+MEND = "restore or delete it"
 PACKAGES = ("alexnet", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 ROOT = Path(__file__).parents[3]  # of a checkout
 
@@ -33,7 +35,7 @@ def provenance(workdir: Path, device: str, enabled: bool = True) -> Iterator[Non
     if not enabled:
         yield
         return
-    path = workdir / "provenance.json"
+    path = workdir / FILE
     entry = {
         "command": shlex.join(sys.orig_argv),
         "began": _now(),
@@ -45,11 +47,15 @@ def provenance(workdir: Path, device: str, enabled: bool = True) -> Iterator[Non
         "host": platform.node(),
         "versions": {"python": platform.python_version()} | _versions(),
     }
-    earlier = _earlier(path)
+    try:
+        earlier = commands(workdir)
+    except UserError:  # damaged, such as after a power cut: no reason to stop a run
+        os.replace(path, path.with_name(path.name + ".damaged"))
+        earlier = []
 
     def write() -> None:
         try:
-            files.write_json([*earlier, files.sealed(entry)], path)
+            files.write_json([*map(files.sealed, earlier), files.sealed(entry)], path)
         except FileNotFoundError:  # the workdir is gone, which is reported elsewhere
             pass
         except OSError as error:  # no reason to stop a run
@@ -68,12 +74,20 @@ def provenance(workdir: Path, device: str, enabled: bool = True) -> Iterator[Non
         write()
 
 
-def _earlier(path: Path) -> list[dict[str, Any]]:
+def commands(workdir: Path) -> list[dict[str, Any]]:
+    """An entry for each command that trained a run, oldest first; imports have none.
+
+    Raises:
+        UserError: if provenance.json is damaged.
+    """
+    path = workdir / FILE
     try:
-        return json.loads(path.read_text()) if path.exists() else []
-    except ValueError:  # such as after a power cut: no reason to stop a run
-        os.replace(path, path.with_name(path.name + ".damaged"))
+        found = files.read_json(path, list, MEND)
+    except FileNotFoundError:
         return []
+    if strange := [entry for entry in found if not isinstance(entry, dict)]:
+        raise UserError(f"{path} is damaged (an entry is {strange[0]!r:.40}): {MEND}")
+    return [files.unsealed(entry, str(path), MEND) for entry in found]
 
 
 @functools.cache
