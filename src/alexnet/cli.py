@@ -118,6 +118,22 @@ def values(argv: Sequence[str], options: Options) -> dict[str, str]:
     return complete(arguments(argv, options), options)
 
 
+def split(
+    argv: Sequence[str], options: Options, switches: Sequence[str] = ()
+) -> tuple[list[str], dict[str, str]]:
+    """(the arguments that are no options, a command's options).
+
+    Args:
+        switches: options that need no value: `--json` is `--json=true`.
+
+    Raises:
+        UserError: for any mistake in the options.
+    """
+    flags = [argument for argument in argv if argument.startswith("--")]
+    flags = [f"{flag}=true" if flag.removeprefix("--") in switches else flag for flag in flags]
+    return [argument for argument in argv if not argument.startswith("--")], values(flags, options)
+
+
 def complete(given: Mapping[str, str], options: Options) -> dict[str, str]:
     """`values` for options that are already parsed."""
     found = {}

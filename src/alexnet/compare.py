@@ -24,7 +24,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from alexnet.cli import path, run, values
+from alexnet.cli import path, run, split
 from alexnet.errors import UserError, choice, local_path
 from alexnet.results import comparison, file, folders, formats
 from alexnet.sweeps import experiment, plan
@@ -47,8 +47,7 @@ FORMATS = {
 
 def main(argv: Sequence[str]) -> None:
     """Reads, compares and prints."""
-    places = [argument for argument in argv if not argument.startswith("--")]
-    options = values([argument for argument in argv if argument.startswith("--")], OPTIONS)
+    places, options = split(argv, OPTIONS)
     for name, allowed in (("metric", ("last", "best")), ("format", tuple(FORMATS))):
         choice(name, options[name], allowed)
     if not places:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from alexnet.cli import count, path, run, typed, values
+from alexnet.cli import count, path, run, split, typed
 from alexnet.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,9 +29,7 @@ OPTIONS = {
 
 def main(argv: Sequence[str]) -> None:
     """Prints the classes of each photo."""
-    photos = [argument for argument in argv if not argument.startswith("--")]
-    flags = ["--json=true" if argument == "--json" else argument for argument in argv]
-    options = values([flag for flag in flags if flag.startswith("--")], OPTIONS)
+    photos, options = split(argv, OPTIONS, ("json",))
     workdir = path("workdir", options["workdir"])
     if not photos:
         raise UserError("which photos? name one or more files")

@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alexnet.cli import path, run, values
+from alexnet.cli import path, run, split
 from alexnet.errors import UserError, choice, local_path
 from alexnet.text import counted
 
@@ -46,8 +46,7 @@ NEEDS = ("matplotlib", "jinja2")
 
 def main(argv: Sequence[str]) -> None:
     """Writes the page, and says what is in it."""
-    given = [argument for argument in argv if not argument.startswith("--")]
-    options = values([argument for argument in argv if argument.startswith("--")], OPTIONS)
+    given, options = split(argv, OPTIONS)
     if not given:
         raise UserError("which runs? name the folder of one or more")
     wanted = (*TOGETHER, *OWN) if options["parts"] == "all" else options["parts"].split(",")

@@ -61,12 +61,15 @@ def main(argv: Sequence[str]) -> None:
     plan.check_workdir(workdir)
     planned = experiments(files, options, texts)
     items = unique([item for found, seeds in planned for item in plan.items(found, seeds, workdir)])
-    places, dry = cli.count("jobs", options["jobs"]), on(options, "dry_run")
+    places, dry = (
+        cli.count("jobs", options["jobs"]),
+        cli.typed("dry_run", options["dry_run"], False),
+    )
     cores = agreed_cores(options["cores"], workdir, places)
     cpus, gpus = runner.shares(places, cores), runner.gpu_shares(places)
     with contextlib.ExitStack() as held:
         keep = [] if dry else [held.enter_context(runner.alone(workdir))]
-        jobs = runner.jobs(items, workdir, retry=on(options, "retry"))
+        jobs = runner.jobs(items, workdir, retry=cli.typed("retry", options["retry"], False))
         print(described(planned, jobs, workdir, cores), flush=True)
         if places * cores > cpu_count() and not options["slurm"]:
             here = counted(cpu_count(), "core")
@@ -143,8 +146,7 @@ def read(argv: Sequence[str]) -> tuple[list[str], dict[str, str], dict[str, list
             files.append(argument)
     options = cli.values(plain, OPTIONS)
     for name in ("dry_run", "retry"):
-        if options[name] not in ("true", "false"):
-            raise UserError(f"--{name}={options[name]}: write true or false")
+        cli.typed(name, options[name], False)
     if bool(files) == bool(options["config"]):
         raise UserError(
             "which runs? give an experiment such as experiments/lrn.py, or --config=configs/X.py"
@@ -268,11 +270,6 @@ def described(
 def said(overrides: Mapping[str, Any]) -> str:
     """An arm's overrides, as a user writes them."""
     return ", ".join(f"{key}={value!r}" for key, value in overrides.items()) or "no overrides"
-
-
-def on(options: dict[str, str], name: str) -> bool:
-    """Whether a switch is on."""
-    return options[name] == "true"
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def file(tmp_path, data_dir) -> str:
         (["FILE", "--seeds=3..2"], "--seeds=3..2: expected the first and the last"),
         (["FILE", "--seeds=..2"], "--seeds=..2: expected the first and the last"),
         (["FILE", "--jobs=two"], "--jobs=two: expected"),
-        (["FILE", "--retry=perhaps"], "--retry=perhaps: write true or false"),
+        (["FILE", "--retry=perhaps"], "--retry=perhaps: expected true or false"),
         (["FILE", "--slurm="], "--slurm= is empty: write --slurm=PARTITION, or just --slurm"),
         (["FILE", "--slurm", "gpu"], "stray argument 'gpu': write --name=value, without a space"),
         (["--jobs", "2", "FILE"], "--jobs: write --jobs=value, without a space"),
