@@ -6,13 +6,13 @@
 # 신경망을 이 프로젝트의 표 하나로 나타냅니다.
 #
 # - **준비**: 이 프로젝트의 복제본과 matplotlib. GPU 불필요. CIFAR-10이 준비되어 있으면 CIFAR-10을
-#   쓰고(`python -m alexnet.prepare cifar10`, 내려받기 170 MB), 없으면 같은 셀을 scikit-learn의
+#   쓰고(`alexnet prepare cifar10`, 내려받기 170 MB), 없으면 같은 셀을 scikit-learn의
 #   손글씨 숫자로 실행(내려받기 없음)
-# - **소요 시간**: 다른 일을 하지 않는 코어 두 개에서 CIFAR-10 약 4분(코어 하나로는 8분), 손글씨
-#   숫자 1분 이내
+# - **소요 시간**: 다른 일을 하지 않는 코어 두 개에서 CIFAR-10 약 4분(코어 하나로는 8분. 아래 출력은
+#   다른 일도 하던 코어에서 얻은 것), 손글씨 숫자 1분 이내
 #
-# 다음 셀은 프로젝트가 없는 환경, 이를테면 온라인 노트북에서만 설치를 진행합니다. 버전을 범위로
-# 지정하므로, 이미 있는 jax가 그 범위 안이면 그대로 둡니다.
+# 프로젝트가 설치되어 있지 않으면(이를테면 온라인 노트북) 다음 셀이 설치합니다. 버전을 범위로
+# 지정하므로, 이미 있는 jax가 그 범위 안이면 그대로 둡니다. 코드의 주석은 영어입니다.
 
 # %%
 import importlib.util
@@ -129,7 +129,8 @@ assert abs(centred(train_images[:1000]).mean()) < 5
 #
 # - **합성곱**(convolution, 컨볼루션): 5×5 커널(kernel) 32개가 이미지 위를 움직이며 저마다 맵 한
 #   장을 만듦. 손으로 하는 계산은 `convolution` 노트북에 있음
-# - **ReLU**: $\max(0, x)$. 이 비선형성(nonlinearity)이 없으면 모든 계층이 선형 함수 하나와 같음
+# - **ReLU**: $\max(0, x)$. 이 비선형성(nonlinearity)이 없으면 합성곱과 완전 연결 계층을
+#   아무리 쌓아도 선형 계층 하나와 같음
 # - **풀링**(pooling): 3×3 창에서 가장 큰 수나 평균만 남김. 창을 2픽셀씩 옮기므로 서로 겹침
 # - **완전 연결**(fully connected): 남은 수 1,024개를 한 줄로 펴서 뉴런 64개로, 다시 클래스마다
 #   하나씩 10개로 보냄. 마지막 수 10개가 로짓(logit)이고, softmax가 이것을 확률로 바꿈
@@ -291,7 +292,7 @@ for _ in range(3):
 #
 # 한 에폭(epoch)마다 훈련 이미지 전부를 새로운 순서로 한 번씩 보여 주고, 훈련에 쓰지 않는 이미지로
 # 시험합니다. 시험 결과를 보고 고른 설정은 없습니다. 신경망과 합성곱의 가중치 감쇠는 cuda-convnet의
-# 것입니다. 다만 학습률은 시간을 줄이려고 그 1.5배에서 시작해 일직선으로 낮춥니다.
+# 것입니다. 다만 학습률은 시간을 줄이려고 cuda-convnet의 1.5배에서 시작해 일직선으로 낮춥니다.
 #
 # *CIFAR-10을 세 에폭 훈련하면 100장 중 몇 장을 틀릴까요? 아무렇게나 답하면 90장입니다.*
 
@@ -326,7 +327,7 @@ assert final < {"cifar10": 0.42, "digits": 0.95 if QUICK else 0.1}[store.name]
 # 이를 오버피팅(overfitting)이라고 합니다. AlexNet은 드롭아웃(dropout)과 데이터 증강(data
 # augmentation)으로 오버피팅을 막았습니다.
 #
-# *이 신경망에서는 오버피팅이 보입니까?*
+# *이 신경망에서는 오버피팅이 보입니까?* (세 에폭으로는 보이지 않습니다. 두 곡선이 거의 겹칩니다.)
 
 # %%
 _, axes = plt.subplots(figsize=(8, 3.2))
@@ -443,8 +444,8 @@ print(f"\nlogits up to {float(abs(table_logits).max()):.1f}, largest difference 
 assert difference < 1e-3
 
 # %% [markdown] id="ablation"
-# 실험 하나는 행을 바꾸거나 빼는 일입니다. 계층을 빼면 뒤따르는 계층의 크기가 저절로 맞추어집니다.
-# 이렇게 일부를 빼고 비교하는 것을 제거 실험(ablation)이라고 합니다.
+# 실험은 대개 행 하나를 바꾸거나 빼는 일입니다. 계층을 빼면 뒤따르는 계층의 크기가 저절로
+# 맞추어집니다. 이렇게 일부를 빼고 비교하는 것을 제거 실험(ablation)이라고 합니다.
 
 
 # %%
@@ -464,8 +465,8 @@ assert size(remove="conv2") == count - 25_632
 # ## 11. 이미지 한 장이 지나는 맵
 #
 # 표는 행마다 출력에 이름을 붙여 돌려줍니다. 이미지 한 장이 지나는 길을 따라가 봅니다. conv1의 맵
-# 32장, 풀링하고 0 아래를 자른 맵, conv2의 맵 32장, conv3의 맵 64장, 그리고 확률 열 개입니다. 눈금은
-# 열마다 하나이며 흰색이 0입니다.
+# 32장, 풀링하고 0 아래를 자른 맵, conv2의 맵 32장, conv3의 맵 64장과 pool3, 그리고 확률 열
+# 개입니다. 눈금은 열마다 하나이며 흰색이 0입니다.
 #
 # *첫 계층의 맵 가운데 설명할 만한 것은 어느 것입니까? 마지막 계층에서는 어떻습니까?*
 
@@ -496,14 +497,14 @@ assert np.allclose(jax.nn.softmax(table_logits)[index], probabilities[index], at
 # %% [markdown] id="onwards"
 # ## 12. 더 나아가기
 #
-# 여기서 손으로 쓴 일을 `alexnet.train_and_evaluate`가 대신하며, 긴 훈련에 필요한 자르기와 뒤집기,
+# 여기서 직접 짠 과정을 `alexnet.train_and_evaluate`가 대신하며, 긴 훈련에 필요한 자르기와 뒤집기,
 # 체크포인트(checkpoint), 로그를 더합니다.
 #
 # ```
-# python -m alexnet.train --config=configs/cifar10.py:80sec --workdir=runs/80sec
+# alexnet train --config=configs/cifar10.py:80sec --workdir=runs/80sec
 # ```
 #
-# 이렇게 훈련한 결과는 `reload_checkpoint` 노트북에서 이어집니다.
+# 이렇게 훈련한 결과는 `reload_checkpoint` 노트북(영어)에서 이어집니다.
 
 # %% [markdown] id="questions"
 # ## 세 가지 질문

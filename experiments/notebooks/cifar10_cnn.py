@@ -5,10 +5,10 @@
 # training loop in jax. At the end, we build the same net as a table of this project.
 #
 # - **Needs** a clone of this project, and matplotlib; no GPU. It uses CIFAR-10 if you have prepared
-#   it (`python -m alexnet.prepare cifar10` downloads 170 MB), and otherwise scikit-learn's
+#   it (`alexnet prepare cifar10` downloads 170 MB), and otherwise scikit-learn's
 #   handwritten digits, which need no download.
-# - **Takes** about four minutes on CIFAR-10 with two free cores (eight core-minutes), and under a
-#   minute on the digits.
+# - **Takes** about four minutes on CIFAR-10 with two free cores (eight core-minutes; the outputs
+#   below are from cores that were busy), and under a minute on the digits.
 #
 # The next cell installs the project if it is missing, as in a hosted notebook. It accepts ranges of
 # versions, so it keeps an installed jax that fits.
@@ -127,7 +127,8 @@ assert abs(centred(train_images[:1000]).mean()) < 5
 #
 # - **Convolution**: 32 kernels of 5×5 slide over the image; each gives a map. Notebook
 #   `convolution` computes one by hand.
-# - **ReLU**, $\max(0, x)$: without it, all layers together would be one linear function.
+# - **ReLU**, $\max(0, x)$: without it, convolutions and fully connected layers in a row would
+#   collapse into one linear map.
 # - **Pooling**: the largest number, or the mean, of 3×3 windows in steps of 2. They overlap.
 # - **Fully connected**: the last maps, as one list of 1,024 numbers, go into 64 neurons and then
 #   into ten, one per class. The ten outputs are *logits*; softmax turns them into probabilities.
@@ -325,7 +326,8 @@ assert final < {"cifar10": 0.42, "digits": 0.95 if QUICK else 0.1}[store.name]
 # the net never learns from. When the training error keeps falling but the test error does not, the
 # net memorises its images. This is *overfitting*.
 #
-# *Does this net overfit? What would you do about it?*
+# *Does this net overfit? What would you do about it?* (Not after three epochs: the curves lie
+# together. AlexNet has dropout and data augmentation against it.)
 
 # %%
 _, axes = plt.subplots(figsize=(8, 3.2))
@@ -443,7 +445,8 @@ print(f"\nlogits up to {float(abs(table_logits).max()):.1f}, largest difference 
 assert difference < 1e-3
 
 # %% [markdown] id="ablation"
-# For an experiment, add a row or remove one. The sizes of later layers then change automatically.
+# For an experiment, change a row or remove one. The sizes of later layers then change
+# automatically.
 
 
 # %%
@@ -463,8 +466,8 @@ assert size(remove="conv2") == count - 25_632
 # ## 11. One image through all maps
 #
 # The table gives the output of each row by name. Here is one image on its way through the net: 32
-# maps after conv1, pooling and ReLU; 32 after conv2; 64 after conv3; and ten probabilities. Each
-# column has one scale; white is zero.
+# maps of conv1, before and after pooling and ReLU; 32 after conv2; 64 after conv3 and after pool3;
+# and ten probabilities. Each column has one scale; white is zero.
 #
 # *Which maps of the first layer can you explain? Which of the last?*
 
@@ -499,7 +502,7 @@ assert np.allclose(jax.nn.softmax(table_logits)[index], probabilities[index], at
 # checkpoints and logs that long training needs:
 #
 # ```
-# python -m alexnet.train --config=configs/cifar10.py:80sec --workdir=runs/80sec
+# alexnet train --config=configs/cifar10.py:80sec --workdir=runs/80sec
 # ```
 #
 # Notebook `reload_checkpoint` continues from such a run.

@@ -301,7 +301,8 @@ assert list(sides.values()) == [54, 55, 55, 56, 55]
 # Three of them give 55. The authors' source pads with three zeros below and to the right; its last
 # window ends exactly where the padding ends. Many articles say 227 without padding, which is the
 # same count. Two zeros on each side also give 55, but on a shifted grid, and one row of the padding
-# stays unread.
+# stays unread. Without padding, one row of the image itself is unread. One zero on each side, a
+# common error, gives 54, 26, 12 and 5.
 #
 # The sizes of all later layers follow. Pooling (section 9) moves windows of 3 in steps of 2; this
 # project's table agrees.
@@ -383,7 +384,7 @@ show(
 # So even a 1×1 kernel is useful: it looks at one pixel at a time and mixes its channels. Here are
 # three of them on a photo: brightness, red minus the other two, and blue minus yellow.
 #
-# *Which parts of the flower are zero (white) in the last two maps?*
+# *Which parts of the photo are zero (white) in the last two maps?*
 
 # %%
 flower = jax.image.resize(
@@ -455,12 +456,13 @@ np.testing.assert_allclose(turned_edges, -edges[..., 0], atol=1e-5)
 # %%
 inputs, outputs, window_size = 224 * 224 * 3, 55 * 55 * 96, 11 * 11 * 3
 counts = {
-    "fully connected": inputs * outputs,
+    "fully connected": (inputs + 1) * outputs,
     "windows, not shared": outputs * (window_size + 1),
     "convolution": 96 * (window_size + 1),
 }
 assert inputs == 150_528
 assert outputs == 290_400
+print(f"{counts['fully connected'] / counts['convolution']:,.0f} times as many")
 assert f"{counts['fully connected'] / 1e9:.1f}" == "43.7"
 assert counts["windows, not shared"] == 105_705_600
 assert counts["convolution"] == 34_944
@@ -543,6 +545,7 @@ assert (up, down) == ([16, 8, 4], [15, 7, 3])
 
 # %%
 slope = jax.vmap(jax.grad(jnp.tanh))
+print("slopes of tanh:", *(f"{value:.2g}" for value in slope(jnp.array([3.0, 5.0]))))
 assert [f"{value:.2g}" for value in slope(jnp.array([3.0, 5.0]))] == ["0.0099", "0.00018"]
 of_relu = jax.vmap(jax.grad(alexnet.ops.relu))(jnp.array([-1.0, 0.0, 3.0, 5.0]))
 assert of_relu.tolist() == [0, 0, 1, 1]
@@ -619,7 +622,9 @@ assert (f"{text:.1f}", f"{source:.1f}") == ("23.2", "43.9")
 # give four maps of 55×55. ReLU, response normalisation and pooling follow, down to 27×27. Each
 # column has a separate scale.
 #
-# *What does the normalisation do to weak edges near strong ones, and to weak edges far from any?*
+# *What happens to a weak response at a pixel where another map responds strongly, and where none
+# does?* (Beside a response of 1,000, it is divided by 32; alone, only by 1.7. A response alone
+# divides itself, too: from about 200 on, a stronger one even gives less.)
 
 # %%
 down, across = np.mgrid[-5:6, -5:6]

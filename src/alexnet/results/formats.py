@@ -42,7 +42,8 @@ def compare_results(
     are not among the n), mean, std (errors in per cent or epochs), pairs (runs if there is a
     target), difference (from the target, else the baseline, in points; for epochs, the logarithm of
     the factor), low, high (its 95% interval), smallest (the smallest effect that the pairs could
-    show), claimed, target (a claimed error), paper, log and verdict. Unknown values are None.
+    show), claimed, target (a claimed error), claim (in words), caveat, paper, log and verdict.
+    Unknown values are None.
 
     Args:
         directory: a folder of sweeps, runs or results.
@@ -121,6 +122,8 @@ def rows(tables: Sequence[Table], metric: str) -> list[dict[str, Any]]:
                     "smallest": against.smallest,
                     "claimed": claim.effect if claim else None,
                     "target": claim.target if claim else None,
+                    "claim": claim.claim if claim else "",
+                    "caveat": claim.caveat if claim else "",
                     "paper": claim.paper if claim else "",
                     "log": claim.log if claim else "",
                     "verdict": row.verdict,
