@@ -10,7 +10,7 @@ import hypothesis
 import jax
 import pytest
 from ml_collections import ConfigDict
-from support.tiny import tiny_config
+from support.tiny import ROOT, tiny_config
 
 from alexnet.devices import runtime
 
@@ -24,6 +24,13 @@ def pytest_addoption(parser) -> None:
     """Of tests/faults: see docs/faults.md."""
     parser.addoption("--faults", type=int, default=0, help="how many faults each test makes")
     parser.addoption("--faults-seed", type=int, help="repeats what a test drew that failed")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def this_checkout() -> None:
+    """The commands that tests start run this checkout, also where another one is installed."""
+    paths = [str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -49,11 +56,12 @@ def compile_quickly():
 
     Here and in the commands that tests start, which are to give the same bits.
     """
-    jax.config.update("jax_disable_most_optimizations", True)
-    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    del os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"]
+    before = os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS", "") not in ("", "0", "false")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        jax.config.update("jax_disable_most_optimizations", True)
+        yield
+        jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="session")

@@ -420,7 +420,7 @@ if len(points):
     plt.show()
 else:
     print("not measured yet: no comparison of errors has two pairs of runs")
-print(f"{len(planned)} experiments and scales are planned, {len(measured)} arms have runs")
+print(f"{len(measured)} arms have runs")
 assert len(measured) >= len(search)
 
 # %% [markdown] id="questions"

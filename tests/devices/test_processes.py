@@ -177,7 +177,11 @@ def test_the_mistake_of_one_process_ends_both(data_dir, tmp_path):
         ({"cpu_devices": "²"}, "--cpu_devices=²: expected a whole number"),
     ],
 )
-def test_impossible_options_are_refused(options, message):
+def test_impossible_options_are_refused(options, message, monkeypatch):
+    def unknown(*_, **__):
+        raise OSError("no name server answers")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(UserError, match=message):
         processes.join(**options)
 

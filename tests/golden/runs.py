@@ -1,6 +1,7 @@
 """The options of the runs in this folder, and the machine that their last bits depend on."""
 
 import os
+import platform
 from pathlib import Path
 
 import jaxlib
@@ -29,9 +30,8 @@ SHORT = (
 
 def machine() -> str:
     """What the last bits of a result depend on, beside the program."""
-    cpu = next(
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    )
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text().splitlines() if about.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    cpu = next(names, platform.machine())  # not every system has the name
     return f"{cpu}, {os.cpu_count()} cores, jaxlib {jaxlib.__version__}"

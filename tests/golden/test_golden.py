@@ -85,10 +85,11 @@ def test_a_run_is_resumed_to_the_same_bits(name, tmp_path):
         assert crcs == expected["crc32"]
 
 
-def test_the_trained_digits_have_the_error_that_was_logged(data_dir, capsys):
+def test_the_trained_digits_have_the_error_that_was_logged(data_dir, tmp_path, capsys):
     logged = [row for row in metrics.read_log(TRAINED) if "validation/top1_error" in row]
     best = min(logged, key=lambda row: row["validation/top1_error"])
     _, progress = checkpoint.load_params(TRAINED)
     assert len(progress.validation_errors) == 1 + logged.index(best)
-    evaluate.main([f"--workdir={TRAINED}", f"--data_dir={data_dir}"])
+    workdir = shutil.copytree(TRAINED, tmp_path / "digits")  # an evaluation is recorded there
+    evaluate.main([f"--workdir={workdir}", f"--data_dir={data_dir}"])
     assert f"top-1 error {best['validation/top1_error']:.2%}" in capsys.readouterr().out

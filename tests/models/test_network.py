@@ -673,7 +673,8 @@ def four_devices(tmp_path_factory) -> Path:
 
 def run_on_four_devices(directory: Path, *options: str) -> None:
     line = [sys.executable, __file__, str(directory), *options]
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
+    paths = [str(ROOT / "tests"), os.environ["PYTHONPATH"]]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run(
         line, env=environment, capture_output=True, text=True, timeout=600, check=False
     )

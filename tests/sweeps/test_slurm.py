@@ -33,8 +33,9 @@ def test_without_submitit_it_says_what_to_install(tmp_path, monkeypatch):
         slurm.submit([item("a-0", load_config(DIGITS))], tmp_path, 1)
 
 
-def test_without_slurm_it_says_so(tmp_path):
+def test_without_slurm_it_says_so(tmp_path, monkeypatch):
     pytest.importorskip("submitit")
+    monkeypatch.setenv("PATH", str(tmp_path))  # nothing is sent, where SLURM is installed
     with pytest.raises(UserError, match="--slurm: SLURM did not take the jobs"):
         slurm.submit([item("a-0", load_config(DIGITS))], tmp_path, 1)
 

@@ -108,8 +108,8 @@ def test_ten_crops_of_a_net_that_never_saw_reflections(finished, tmp_path, capsy
     assert ("--ten_crop" in capsys.readouterr().out) == flip
 
 
-def test_the_same_command_again_only_reports(finished, capsys):
-    workdir, history = finished
+def test_the_same_command_again_only_reports(finished, tmp_path, capsys):
+    workdir, history = shutil.copytree(finished[0], tmp_path / "run"), finished[1]
     config = record.saved_config(workdir)
     config.schedule.milestones = ((20.0, 0.001),)
     before = rows(workdir)

@@ -1,12 +1,14 @@
 """alexnet.workdir.claim: whose a workdir is, for how long, and what becomes of what it held."""
 
 import os
+import re
 import resource
 import shutil
 import signal
 from pathlib import Path
 
 import pytest
+from support.tiny import ROOT
 
 from alexnet import config as configs
 from alexnet.errors import UserError
@@ -102,6 +104,15 @@ def test_what_a_resumed_run_may_change(tiny, tmp_path):
         claim(tmp_path, changed).__enter__()
     with claim(tmp_path, changed, ("net.",)):
         pass
+
+
+def test_the_page_on_launching_lists_the_settings_that_may_change(tiny):
+    text = (ROOT / "docs/launching.md").read_text().split("may change only these settings:")[1]
+    listed = re.findall(r"`([a-z_.]+)\*?`", text.partition("; and")[0])
+    may = {key for key in configs.flat(tiny.to_dict()) if key.startswith(claims.MAY_CHANGE)}
+    named = {key for key in configs.flat(tiny.to_dict()) if key.startswith(tuple(listed))}
+    assert len(listed) > 10
+    assert named == may
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "tensorboard", "checkpoints"])

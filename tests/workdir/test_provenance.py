@@ -78,6 +78,10 @@ def root(tmp_path, monkeypatch):
     """A folder that holds the package."""
     if not shutil.which("git"):
         pytest.skip("git is not installed")
+    for name in [name for name in os.environ if name.startswith("GIT_")]:  # as in a hook
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     monkeypatch.setattr(module, "ROOT", tmp_path)
     module.commit.cache_clear()
     yield tmp_path

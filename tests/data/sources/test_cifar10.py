@@ -91,7 +91,7 @@ def test_it_needs_no_tensorflow(manual, tmp_path):
     )
     done = subprocess.run(
         [sys.executable, "-c", check],
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ['PYTHONPATH']}"},
         capture_output=True,
         text=True,
     )
