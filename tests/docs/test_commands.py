@@ -7,7 +7,7 @@ import re
 from operator import getitem
 
 import pytest
-from support.pages import NOTEBOOKS, PAGES, blocks, command_of, lines, spans, split
+from support.pages import NOTEBOOKS, PAGES, blocks, command_of, lines, spans
 from support.tiny import ROOT
 
 from alexnet import cli, load_config
@@ -53,22 +53,22 @@ def check(name: str, arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#\s]+)[)#]", page.read_text()):
-        assert target.startswith("http") or (page.parent / target).exists(), target
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", page.read_text()):
+        if target.startswith("http"):
+            continue
+        there = page.parent / target if target else page
+        assert there.exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", there.read_text(), re.MULTILINE)
+            assert anchor in {
+                re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in titles
+            }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_python_can_be_parsed(page):
     for block in blocks(page, "python"):
         ast.parse(block)
-
-
-def test_the_papers_rows_are_settings_that_exist():
-    rows = re.findall(r"`'?(--config=[^`]*)`", (ROOT / "docs/paper.md").read_text())
-    assert len(rows) > 20
-    for row in rows:
-        [(_, *arguments)] = split(f"train {row}")
-        cli.parse(arguments, {"config": ("", "")}, KINDS)
 
 
 def test_the_readings_differ_as_the_page_on_fidelity_says():

@@ -32,7 +32,7 @@ def plain(data_dir):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("parts", [2, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("parts", [2, 8])
 def test_accumulating_over_parts_of_the_batch_is_the_plain_step(plain, tiny, parts):
     tiny.accumulate = parts
     losses, params, _ = steps(tiny)

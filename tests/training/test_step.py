@@ -97,7 +97,10 @@ def tiny() -> Tiny:
     return Tiny()
 
 
-def test_a_step_of_a_linear_net_by_hand():
+@pytest.mark.parametrize("parts", [1, 2, 4])
+def test_a_step_of_a_linear_net_by_hand(parts):
+    """Also if parts of the batch go through the net one after the other."""
+
     def logits(params, images, key, examples, noise_on, statistics):
         return images.reshape(len(images), -1) @ params["fc1"]["kernel"] + params["fc1"]["bias"]
 
@@ -108,7 +111,9 @@ def test_a_step_of_a_linear_net_by_hand():
     state = step.TrainState(jnp.int32(4), params, sgd.init(params))
     images = random.normal(size=(BATCH, 1, 1, 3)).astype(np.float32)
     now = Hyperparameters({"fc1": {"kernel": np.float32(0.01), "bias": np.float32(0.02)}}, 1.0)
-    train_step = step.make_train_step(logits, sgd, meshes.replicated(one_device()))
+    mesh = one_device()
+    in_parts = functools.partial(meshes.parts, mesh, parts)
+    train_step = step.make_train_step(logits, sgd, meshes.replicated(mesh), in_parts)
     batch = {"image": images, "label": LABELS}
     state, sums = train_step(state, batch, now, dataset_statistics(), step.key_of(0))
 

@@ -88,13 +88,15 @@ def test_validation_has_several_names(pets, name):
     assert raw.notes == ()
 
 
-def test_three_splits(pets):
-    into(pets, "train", "valid", "test")
+@pytest.mark.parametrize("ending", ["", "ing"])
+def test_three_splits(pets, ending):
+    train, test = f"train{ending}", f"test{ending}"
+    into(pets, train, "valid", test)
     raw = folder.list_images(str(pets))
     assert {split: {path.split("/")[0] for path in names(raw, split)} for split in raw.splits} == {
-        "train": {"train"},
+        "train": {train},
         "validation": {"valid"},
-        "test": {"test"},
+        "test": {test},
     }
 
 

@@ -28,6 +28,16 @@ def test_a_test_split_is_used_if_it_has_labels(monkeypatch, tmp_path, label):
     assert list(tfds.open_dataset("some", "").splits) == ["train", "validation"]
 
 
+def test_without_a_second_split_the_last_tenth_of_the_training_images_validates(
+    monkeypatch, tmp_path
+):
+    dataset(monkeypatch, tmp_path, train=[0, 1])
+    asked = []
+    monkeypatch.setattr(tfds, "_open_split", lambda _, split: asked.append(split) or [(b"", 0)])
+    assert list(tfds.open_dataset("some", "").splits) == ["train", "validation"]
+    assert asked == ["train[:90%]", "train[90%:]"]
+
+
 def test_imagenet_that_was_prepared_without_an_archive(monkeypatch, tmp_path):
     """TFDS skips the split, and its test split would stand in for validation."""
     dataset(monkeypatch, tmp_path, "imagenet2012", train=[0, 1], test=[-1])
