@@ -29,9 +29,7 @@ if importlib.util.find_spec("alexnet") is None:
 # %%
 import math
 import os
-import runpy
 import tempfile
-import textwrap
 import time
 from pathlib import Path
 
@@ -87,13 +85,13 @@ def pictures(panels, images):
 # %%
 ilsvrc_2010 = {"sparse coding": 28.2, "SIFT + Fisher vectors": 25.7, "AlexNet": 17.0}
 ilsvrc_2012 = {
-    "SIFT + Fisher vectors": 26.2,
-    "AlexNet": 18.2,
-    "5 AlexNets": 16.4,
-    "7 AlexNets, 2 pre-trained": 15.3,
+    "SIFT + Fisher vectors (test)": 26.2,
+    "AlexNet (validation)": 18.2,
+    "5 AlexNets (test)": 16.4,
+    "7 AlexNets, 2 pre-trained (test)": 15.3,
 }
 _, axes = plt.subplots(1, 2, figsize=(12, 1.9))
-contests = {"ILSVRC-2010, test": ilsvrc_2010, "ILSVRC-2012, validation or test": ilsvrc_2012}
+contests = {"ILSVRC-2010, test": ilsvrc_2010, "ILSVRC-2012": ilsvrc_2012}
 for panel, (title, errors) in zip(axes, contests.items(), strict=True):
     colours = [BLUE if "AlexNet" in name else "0.75" for name in errors]
     bars(panel, errors, "{:.1f}", colours)
@@ -149,8 +147,8 @@ _, axes = plt.subplots(1, 4, figsize=(13, 1.5), sharey=True)
 for panel, (title, (values, unit)) in zip(axes, columns.items(), strict=True):
     values = {name: value / unit for name, value in values.items()}
     bars(panel, values, "{:,.0f}", ["0.75", BLUE])
-    low = min(values.values()) / 4
-    panel.set(title=title, xscale="log", xlim=(low, low * (max(values.values()) / low) ** 1.6))
+    low = min(values.values()) / 10
+    panel.set(title=title, xscale="log", xlim=(low, low * 10**6))
     panel.set_xticks([])
     panel.set_xticks([], minor=True)
 axes[0].invert_yaxis()
@@ -212,7 +210,8 @@ assert f"{params_of['fc6'] / count:.1%}" == "61.9%"
 for name in convs:
     share = params_of[name] / count
     print(f"{name}: {share:.2%}{'  more than 1%' if share > 0.01 else ''}")
-print(f"conv1: 55 · 55 · 96 = {55 * 55 * 96:,} neurons")
+neurons = sum(layer.neurons for layer in layers.values())
+print(f"conv1: 55 · 55 · 96 = {55 * 55 * 96:,} neurons; all layers: {neurons:,}")
 assert [name for name in convs if params_of[name] > 0.01 * count] == ["conv3", "conv4"]
 assert layers["conv1"].neurons == 55 * 55 * 96 == 290_400 != 253_440
 
@@ -292,6 +291,7 @@ figure_2(axes, net)
 plt.tight_layout()
 plt.show()
 crossing = [row.name for row in net.rows if row.reads_all]
+print("read both towers:", *crossing)
 assert crossing == ["conv3", "fc6", "fc7", "fc8"]
 
 # %% [markdown] id="crossing"
@@ -545,7 +545,7 @@ for name, pixels in originals.items():
 
 
 def training_views(count=7, **changes):
-    """What the net would read of the temple in one step; the mean is left in, to look at."""
+    """(run, the temple's pixels, `count` random views of it); the mean is not subtracted."""
     settings = {
         "data.name": f"folder:{home / 'photos'}",
         "data.data_dir": str(home / "data"),
@@ -719,10 +719,12 @@ assert norm.scale == 1e-4
 
 # %%
 apart = alexnet.build("alexnet", preset="paper", overlapping_pool=False)
+maps_of = ("conv1", "pool1", "conv2", "pool2", "conv5", "pool5")
+print("side of the maps", *maps_of)
 for title, one in {"z = 3, s = 2": net, "z = s = 2": apart}.items():
     sides = {layer.row.name: layer.output_shape[0] for layer in one.layers if layer.row.needs_maps}
-    shown = [sides[name] for name in ("conv1", "pool1", "conv2", "pool2", "conv5", "pool5")]
-    print(f"{title:13}", *shown, f" {total(one, 'parameters'):,} parameters")
+    shown = [f"{sides[name]:5}" for name in maps_of]
+    print(f"{title:16}", *shown, f" {total(one, 'parameters'):,} parameters")
     assert total(one, "parameters") == count
 
 edge = np.array([[1, 0, -1], [2, 0, -2], [1, 0, -1]], np.float32)
@@ -746,7 +748,7 @@ for z in (3, 2):
     axes[first].imshow(here, cmap="gray_r", vmax=500)
     axes[first].set_title(f"edges, z = {z}, s = 2")
     axes[first + 1].imshow(there - here, cmap="RdBu_r", vmin=-500, vmax=500)
-    axes[first + 1].set_title(f"moved by a pixel: {changes[z]:.0%}")
+    axes[first + 1].set_title(f"moved by a pixel: {changes[z]:.0%} change")
 for panel in axes:
     panel.axis("off")
 plt.tight_layout()
@@ -802,7 +804,7 @@ for step in range(30):
     w = w + v
 
 _, axes = plt.subplots(figsize=(10, 3.2))
-grid = np.meshgrid(np.linspace(-4.3, 0.8, 100), np.linspace(-1.2, 1.2, 100))
+grid = np.meshgrid(np.linspace(-4.3, 2.2, 100), np.linspace(-1.2, 1.2, 100))
 axes.contour(*grid, valley(grid), 12, colors="0.85")
 for (name, path), mark in zip(paths.items(), ("o-", "s--", "^:"), strict=True):
     axes.plot(*path.T, mark, markersize=4, label=name)
@@ -812,7 +814,8 @@ axes.legend(loc="upper center", ncol=3)
 bare(axes)
 plt.show()
 travelled = {name: abs(path[-1] - path[15])[0] for name, path in paths.items()}
-print({name: f"{distance:.2f} after the drop" for name, distance in travelled.items()})
+for name, distance in travelled.items():
+    print(f"{name}: moves {distance:.2f} along w[0] after the drop")
 inside, outside = (paths[name] for name in ("paper: rate inside", "rate outside"))
 np.testing.assert_allclose(inside[:16], outside[:16], atol=1e-5)
 assert travelled["paper: rate inside"] > 5 * travelled["rate outside"]
@@ -834,7 +837,7 @@ for row in net.weighted:
     assert abs(kernel.std() - 0.01) < 2e-4
     assert bool((bias == (row.name in ("conv2", "conv4", "conv5", "fc6", "fc7"))).all())
 loss = float(-jax.nn.log_softmax(logits).mean())
-print(f"loss, the mean of all 1,000 answers: {loss:.2f}; ln 1000 = {math.log(1000):.2f}")
+print(f"loss, averaged over all 1,000 labels: {loss:.2f}; ln 1000 = {math.log(1000):.2f}")
 assert abs(loss - math.log(1000)) < 0.3
 
 # %% [markdown] id="views"
@@ -913,22 +916,10 @@ assert "conv3" not in [row.name for row in removed["conv3"].rows if row.reads_al
 # `experiments/README.md`에 있습니다.
 
 # %%
-claims, planned = {}, []
-for file in sorted(Path("..").glob("*.py")):
-    found = runpy.run_path(str(file)) if "SCALES =" in file.read_text() else {}
-    scales = [scale for scale in found.get("SCALES", ()) if scale != "digits"]  # a demonstration
-    planned += [f"{file}:{scale}" for scale in scales]
-    for scale in scales:
-        claims |= {
-            (file.stem, arm): claim
-            for arm, claim in found["SCALES"][scale].get("claims", found.get("CLAIMS", {})).items()
-        }
-measured = alexnet.compare_results("../results", planned)
-
-ours = {}
-for row in (row for row in measured if (row["experiment"], row["arm"]) in claims):
+measured = [row for row in alexnet.compare_results("../results", "..") if row["claim"]]
+for row in measured:
     epochs = row["metric"].startswith("epochs")  # their factors come as logarithms
-    unit, change = ("", "factor {:.2f}") if epochs else ("%", "difference {:+.2f}")
+    unit, change = (" epochs", "factor {:.2f}") if epochs else ("%", "difference {:+.2f}")
     numbers = [row[key] for key in ("difference", "low", "high") if row[key] is not None]
     numbers = np.exp(numbers) if epochs else numbers
     said = f"{row['dataset']}, n = {row['n']}: "
@@ -936,15 +927,10 @@ for row in (row for row in measured if (row["experiment"], row["arm"]) in claims
     if row["pairs"] and row["target"] is None:
         said += f", {change.format(numbers[0])}"
         said += " [{:.2f}, {:.2f}]".format(*numbers[1:]) if len(numbers) > 1 else ""
-    ours.setdefault((row["experiment"], row["arm"]), []).append(f"{said} {row['verdict']}")
-for key in ours:
-    print(f"{claims[key]['claim']}; the paper: {claims[key].get('paper') or '-'}")
-    print(*ours[key], sep="\n    ")
-waiting = [claim["claim"] for key, claim in claims.items() if key not in ours]
-print(textwrap.fill(f"Not run yet: {'; '.join(waiting)}.", 100))
-print(f"\n{len(ours)} of {len(claims)} claims have runs")
-assert {("lrn", "no_lrn"), ("depth", "no_conv4"), ("relu_tanh", "tanh")} <= {*claims}
-assert {*ours} <= {*claims}
+    print(f"{row['claim']}; the paper: {row['paper'] or '-'}; its log: {row['log'] or '-'}")
+    print(f"    {said} {row['verdict']}{row['caveat'] and ': ' + row['caveat']}")
+shown = {(row["experiment"], row["arm"]) for row in measured}
+assert {("lrn", "no_lrn"), ("depth", "no_conv4"), ("relu_tanh", "tanh")} <= shown
 
 # %% [markdown] id="figure-1"
 # 그림 1에 대해서는, CIFAR-10에서 신경망마다 가장 빠른 학습률을 찾아본 기록이 있습니다. 시드는

@@ -460,12 +460,13 @@ np.testing.assert_allclose(turned_edges, -edges[..., 0], atol=1e-5)
 # %%
 inputs, outputs, window_size = 224 * 224 * 3, 55 * 55 * 96, 11 * 11 * 3
 counts = {
-    "fully connected": inputs * outputs,
+    "fully connected": (inputs + 1) * outputs,
     "windows, not shared": outputs * (window_size + 1),
     "convolution": 96 * (window_size + 1),
 }
 assert inputs == 150_528
 assert outputs == 290_400
+print(f"{counts['fully connected'] / counts['convolution']:,.0f} times as many")
 assert f"{counts['fully connected'] / 1e9:.1f}" == "43.7"
 assert counts["windows, not shared"] == 105_705_600
 assert counts["convolution"] == 34_944
@@ -551,6 +552,7 @@ assert (up, down) == ([16, 8, 4], [15, 7, 3])
 
 # %%
 slope = jax.vmap(jax.grad(jnp.tanh))
+print("slopes of tanh:", *(f"{value:.2g}" for value in slope(jnp.array([3.0, 5.0]))))
 assert [f"{value:.2g}" for value in slope(jnp.array([3.0, 5.0]))] == ["0.0099", "0.00018"]
 of_relu = jax.vmap(jax.grad(alexnet.ops.relu))(jnp.array([-1.0, 0.0, 3.0, 5.0]))
 assert of_relu.tolist() == [0, 0, 1, 1]
