@@ -897,9 +897,9 @@ assert "conv3" not in [row.name for row in removed["conv3"].rows if row.reads_al
 # main one). The runs are this project's; the cell reads them from `experiments/results`. A verdict
 # holds for the dataset and the training in its row, not for ImageNet. An interval that contains 0
 # (for a factor, 1) does not show a difference. *Contradicted* means that the interval excludes the
-# size that the paper claims. With fewer than five pairs of runs, the verdict is *cannot tell*
-# (notebook `read_ablations` explains why). `experiments/README.md` also lists the claims without
-# runs.
+# size that the paper claims. With fewer than five pairs of runs, or if these could not show an
+# effect as small as the claim, the verdict is *cannot tell* (notebook `read_ablations` explains
+# why). `experiments/README.md` also lists the claims without runs.
 
 # %%
 measured = [row for row in alexnet.compare_results("../results", "..") if row["claim"]]
@@ -913,7 +913,7 @@ for row in measured:
     if row["pairs"] and row["target"] is None:
         said += f", {change.format(numbers[0])}"
         said += " [{:.2f}, {:.2f}]".format(*numbers[1:]) if len(numbers) > 1 else ""
-    print(f"{row['claim']}; the paper: {row['paper'] or '-'}; its log: {row['log'] or '-'}")
+    print(f"{row['claim']}; the paper: {row['paper'] or '-'}; the log: {row['log'] or '-'}")
     print(f"    {said} {row['verdict']}{row['caveat'] and ': ' + row['caveat']}")
 shown = {(row["experiment"], row["arm"]) for row in measured}
 assert {("lrn", "no_lrn"), ("depth", "no_conv4"), ("relu_tanh", "tanh")} <= shown
