@@ -125,7 +125,6 @@ def test_a_task_whose_worker_died_has_failed_unless_it_was_stopped(tmp_path, mon
     death = {"died": "its process ended by SIGKILL"}
     monkeypatch.setattr(slurm.workers, "wait", lambda workers, _: [Ended(workers[0], death)])
     folder = tmp_path / "a-0"
-    folder.mkdir()
     task = slurm.Task({"folder": str(folder)}, 3)
     monkeypatch.setattr(Desk, "stopped", True)  # as SLURM preempts it
     assert task() == death

@@ -37,8 +37,10 @@ class Task:
         asked = self._worker.stopped
         self._worker.stop()
         if "died" in (answer := ended[0].answer) and not asked:
-            (Path(self.request["folder"]) / plan.FAILURE).write_text(answer["died"] + "\n")
-            raise UserError(f"{self.request['folder']}: {answer['died']}")  # SLURM: FAILED
+            folder = Path(self.request["folder"])
+            folder.mkdir(parents=True, exist_ok=True)  # it may have died before
+            (folder / plan.FAILURE).write_text(answer["died"] + "\n")
+            raise UserError(f"{folder}: {answer['died']}")  # so that SLURM has it as failed
         return answer
 
     def checkpoint(self, *_: Any) -> Any:
