@@ -145,7 +145,7 @@ HEAD = """\
 `python experiments/results/pages.py` writes this page from `experiments/results`; do not edit it.
 
 - **Errors** are in per cent: top-1 / top-5 for the paper and the log, top-1 of the last checkpoint
-  for ours (mean ± standard deviation over n seeds). Two rows count epochs instead, and say so. The
+  for ours (mean ± standard deviation over n seeds). A row that counts epochs instead says so. The
   log is the comments in the authors' 2012 source, by run; 145 is the main run. For cuda-convnet's
   nets it is what their web pages report.
 - **Difference:** the arm's error minus the baseline's, in points. It is the mean over pairs of runs

@@ -129,9 +129,14 @@ def split(
     Raises:
         UserError: for any mistake in the options.
     """
-    flags = [argument for argument in argv if argument.startswith("--")]
-    flags = [f"{flag}=true" if flag.removeprefix("--") in switches else flag for flag in flags]
+    flags = switched([argument for argument in argv if argument.startswith("--")], switches)
     return [argument for argument in argv if not argument.startswith("--")], values(flags, options)
+
+
+def switched(argv: Sequence[str], switches: Sequence[str]) -> list[str]:
+    """The arguments with the value "true" for options that need none, such as `--json`."""
+    bare = {f"--{name}" for name in switches}
+    return [f"{argument}=true" if argument in bare else argument for argument in argv]
 
 
 def complete(given: Mapping[str, str], options: Options) -> dict[str, str]:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import get_args
 
-from alexnet.cli import asks_help, command_help, count, positional, run, typed, values
+from alexnet.cli import asks_help, command_help, count, positional, run, switched, typed, values
 from alexnet.data.prepare import prepare
 from alexnet.data.store import Encoding
 from alexnet.data.summary import as_json, summary, warnings
@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> None:
         print(command_help(__doc__, OPTIONS))
         return
     name, flags = positional(argv)
-    flags = [f"{flag}=true" if flag in ("--dry_run", "--json") else flag for flag in flags]
+    flags = switched(flags, ("dry_run", "json"))
     options = values([f"--name={name}", *flags] if name else flags, OPTIONS)
     size, pixels, bad = (options[name] for name in ("image_size", "max_pixels", "max_bad"))
     dry_run = typed("dry_run", options["dry_run"], False)

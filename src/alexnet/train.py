@@ -14,7 +14,7 @@ command then resumes from the last checkpoint before that. Exit codes:
 import sys
 from collections.abc import Sequence
 
-from alexnet.cli import parse, path, run, typed
+from alexnet.cli import parse, path, run, switched, typed
 from alexnet.devices import processes, runtime
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.settings import KINDS
@@ -35,8 +35,7 @@ OPTIONS = {
 
 def main(argv: Sequence[str]) -> None:
     """Reads the flags and trains."""
-    argv = ["--fresh=true" if argument == "--fresh" else argument for argument in argv]
-    config, options = parse(argv, OPTIONS, KINDS)
+    config, options = parse(switched(argv, ("fresh",)), OPTIONS, KINDS)
     workdir = path("workdir", options.pop("workdir"))
     fresh = typed("fresh", options.pop("fresh"), False)
     processes.join(**options)

@@ -184,7 +184,8 @@ def _table(
 def _compared(runs: Mapping[str, Runs], first: str) -> list[Result]:
     """All runs of some arms, but for those of the `first` without a partner in any other.
 
-    If no other arm has runs, all of the first."""
+    If no other arm has runs, all of the first.
+    """
     partners = {seed for name, of in runs.items() if name != first for seed in of.results}
     return [
         result
