@@ -38,10 +38,10 @@ BASE = {
     "augment.random_crop": True,  # False: the centre crop
     "augment.flip": True,  # reflect half of the training images
     "augment.colour_noise": 0.1,  # deviation of the alphas of section 4.1; 0 is off
-    "augment.colour_scale": "deviation",  # an alpha multiplies it, by component; or variance
+    "augment.colour_scale": "deviation",  # what an alpha multiplies: its component's; or variance
     "augment.divide_by_noise": False,  # True divides the noisy image by 1 + colour_noise
     "augment.crop_chunk": 1,  # consecutive images that share one crop and flip
-    "augment.mean": "crop",  # subtracted: crop, the mean image there; centre, its centre; or pixel
+    "augment.mean": "crop",  # of the mean image: crop, the crop's part; centre; or pixel, a colour
     "augment.mean_pixel": (),  # for pixel: red, green and blue on 0-255
     # The update rule: alexnet.training.optimizer
     "optimizer.name": "momentum",  # or nesterov, adamw, which bring their own settings

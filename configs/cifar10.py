@@ -5,17 +5,18 @@ r"""The CIFAR-10 nets of Krizhevsky's cuda-convnet, with their learning rates an
 
 Variants and cuda-convnet's test error: "80sec" 26%; "19pct" 19%; "18pct" 18%; "conv-local-13pct"
 13%; "conv-local-11pct" 11%. The last two train on 24x24 crops and their reflections; cuda-convnet
-tested them over nine crops (`python -m alexnet.evaluate --views=nine_crop`). It trained the last
+tested them over nine crops (`evaluate --checkpoint=last --views=nine_crop`). It trained the last
 for ~350 epochs on four fifths of the images and ~150 on all; here it trains for 520 on all.
 
 Reached: "80sec" 26.48 ± 0.17% top-1 error on the 10,000 test images after its 10 epochs (seeds 0 to
 2, n = 3; `experiments/results/runs`).
 
-"19pct" without weight decay fits the four-layer net of Figure 1; the last line is for its tanh arm:
+"19pct" without weight decay fits the four-layer net of Figure 1. Either net has the first line:
 
     --config.optimizer.weight_decay=0 --config.optimizer.layer_decay='()'
-    --config.schedule.milestones='()' --config.schedule.rate=0.004 --config.epochs=15
-    --config.net.activation=tanh --config.schedule.rate=0.008 --config.epochs=50
+        --config.schedule.milestones='()'
+    ReLU: --config.schedule.rate=0.004 --config.epochs=15
+    tanh: --config.net.activation=tanh --config.schedule.rate=0.008 --config.epochs=50
 
 "pocket" is not one of cuda-convnet's nets. It is the two-tower pocket net of `configs/digits.py`,
 for the paper's ablations (`experiments/*.py:small`). It trains for 8 epochs, because extra seeds

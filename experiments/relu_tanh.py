@@ -7,9 +7,9 @@ regularization of any kind was employed." The paper does not name the net; cuda-
 layers-19pct without weight decay fits.
 
 Scale `search` tries each rate with one seed. Scale `small` uses the rate that needs the fewest
-epochs to a training error of 25%. If the best rate is the largest tried, its double is tried, too.
-It is .004 for ReLU and .008 for tanh, whose search went on to .016. tanh needed 42.5 of the
-search's 45 epochs, so `small` gives it 50.
+epochs to a training error of 25%. If that is the largest rate tried, its double is tried, too. The
+best rate is .004 for ReLU and .008 for tanh; the search for tanh went on to .016. tanh needed 42.5
+of the search's 45 epochs, so `small` gives it 50.
 """
 
 METRIC = "epochs to a training error of 0.25"

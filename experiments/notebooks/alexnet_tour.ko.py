@@ -910,10 +910,11 @@ assert "conv3" not in [row.name for row in removed["conv3"].rows if row.reads_al
 # 주장은 논문의 것이며, 논문의 수치와 저자들의 기록(실행 번호별, 145가 주 실행)을 함께 적었습니다.
 # 결과는 이 프로젝트에서 잰 것으로, `experiments/results`에 있는 파일에서 바로 읽습니다. 판정은 그
 # 행의 데이터셋과 훈련에만 해당하며 ImageNet에 대한 것이 아닙니다. 구간에 0(배수는 1)이 들어 있으면
-# 차이가 있다고 말할 수 없습니다. *contradicted*(반박됨)는 논문이 주장한 크기가 구간 밖에 있다는
-# 뜻입니다. 짝지은 실험이 다섯 쌍보다 적거나, 그 쌍들로는 주장만큼 작은 차이를 알아볼 수 없으면
-# *cannot tell*(알 수 없음)입니다. 까닭은 `read_ablations` 노트북에 영어로 적었습니다. 아직 실행하지
-# 않은 주장까지 모은 표는 `experiments/README.md`에 있습니다.
+# 차이가 있다고 말할 수 없습니다. *contradicted*(반박됨)는 논문이 주장한 크기가 구간 밖에 있거나,
+# 논문이 크기를 말하지 않았다면 구간이 0의 반대쪽에 있다는 뜻입니다. 짝지은 실험이 다섯 쌍보다
+# 적거나, 그 쌍들로는 주장만큼 작은 차이를 알아볼 수 없으면 *cannot tell*(알 수 없음)입니다. 까닭은
+# `read_ablations` 노트북에 영어로 적었습니다. 아직 실행하지 않은 주장까지 모은 표는
+# `experiments/README.md`에 있습니다.
 
 # %%
 measured = [row for row in alexnet.compare_results("../results", "..") if row["claim"]]

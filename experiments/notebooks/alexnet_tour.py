@@ -897,9 +897,10 @@ assert "conv3" not in [row.name for row in removed["conv3"].rows if row.reads_al
 # main one). The runs are this project's; the cell reads them from `experiments/results`. A verdict
 # holds for the dataset and the training in its row, not for ImageNet. An interval that contains 0
 # (for a factor, 1) does not show a difference. *Contradicted* means that the interval excludes the
-# size that the paper claims. With fewer than five pairs of runs, or if these could not show an
-# effect as small as the claim, the verdict is *cannot tell* (notebook `read_ablations` explains
-# why). `experiments/README.md` also lists the claims without runs.
+# size that the paper claims or, if the paper gives no size, lies on the other side of 0. With fewer
+# than five pairs of runs, or if these could not show an effect as small as the claim, the verdict
+# is *cannot tell* (notebook `read_ablations` explains why). `experiments/README.md` also lists the
+# claims without runs.
 
 # %%
 measured = [row for row in alexnet.compare_results("../results", "..") if row["claim"]]

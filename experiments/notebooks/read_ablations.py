@@ -405,8 +405,9 @@ search[["n", "mean", "pairs", "factor", "low", "high"]].round(2)
 # %% [markdown] id="all"
 # ## 11. All that was measured
 #
-# The picture shows every comparison with at least two pairs in `experiments/results`. A cross marks
-# the paper's effect, if the paper gives one. New results will appear automatically.
+# The picture shows every comparison of errors with at least two pairs in `experiments/results`. The
+# CIFAR-10 nets of cuda-convnet have no pairs: their runs are compared with the published error. A
+# cross marks the paper's effect, if the paper gives one. New results will appear automatically.
 
 # %%
 measured = pandas.DataFrame(alexnet.compare_results(RESULTS, ".."))

@@ -277,7 +277,7 @@ assert tuned.classes == ("even", "odd")
 #
 # A `.safetensors` file holds named arrays, the classes and the mean image, readable in any
 # language; `alexnet.load` takes the file in place of a workdir. A `.stablehlo` file is a program
-# that runs wherever jax is installed, without this project.
+# that jax runs on CPUs and NVIDIA GPUs, without this project.
 
 # %%
 net.export(home / "digits.safetensors")

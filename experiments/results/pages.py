@@ -116,8 +116,8 @@ FRONT = {
 }
 HEAD_KO = "| 주장 | 논문 | 2012년 기록 | 이 프로젝트 |"
 KOREAN = {
-    "not run": "아직 없음",
-    "only `search` has run": "아직 `search`뿐",
+    "not run": "미실행",
+    "only `search` has run": "`search`만 실행",
     "worse by more than 1": "+1 초과",
     "worse by about ": "약 +",
     "worse by ": "+",
@@ -145,9 +145,13 @@ HEAD = """\
 `python experiments/results/pages.py` writes this page from `experiments/results`; do not edit it.
 
 - **Errors** are in per cent: top-1 / top-5 for the paper and the log, top-1 of the last checkpoint
-  for ours (mean ± standard deviation over n seeds). A row that counts epochs instead says so. The
-  log is the comments in the authors' 2012 source, by run; 145 is the main run. For cuda-convnet's
-  nets it is what their web pages report.
+  for ours (mean ± standard deviation over n runs, each with its own seed; for five or seven CNNs,
+  over n averages). A row that counts epochs instead says so. The log is the comments in the
+  authors' 2012 source, by run; 145 is the main run. For cuda-convnet's nets it is what their web
+  pages report.
+- **Net:** at scale `small`, a pocket AlexNet (28x28 crops, a quarter to a third of the kernels) that
+  trains on CIFAR-10 for 8 epochs (`configs/cifar10.py:pocket`); in Figure 1, in the four-layer net's
+  row and in their own rows, cuda-convnet's nets. `full` is the paper's net on ImageNet.
 - **Difference:** the arm's error minus the baseline's, in points. It is the mean over pairs of runs
   with the same seed, with its 95% interval (Student's t). The baseline's error is over the
   same pairs; an arm's run without a partner counts only in the arm's error. For cuda-convnet's
@@ -164,7 +168,8 @@ HEAD = """\
   show a difference of 1 point.
 
 Most claims are about ImageNet, on which this project has run nothing; a verdict holds for the
-dataset in its row. The details: `alexnet compare experiments/results --experiment=experiments`.
+net, the dataset and the training in its row. The details:
+`alexnet compare experiments/results --experiment=experiments`.
 
 | claim | paper | 2012 log | ours |
 | --- | --- | --- | --- |

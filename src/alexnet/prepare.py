@@ -30,7 +30,7 @@ OPTIONS = {
     ),
     "data_dir": (
         "",
-        "where datasets are prepared; by default $TFDS_DATA_DIR or TFDS's own folder",
+        "where datasets are prepared; by default $TFDS_DATA_DIR or ~/tensorflow_datasets",
     ),
     "quality": ("95", "of the stored JPEGs, 1 to 100; 0 stores raw pixels"),
     "encoding": ("auto", "jpeg or raw; auto stores raw pixels up to 64 a side, JPEGs above"),

@@ -46,7 +46,7 @@ def prepare(
 
     Args:
         name: digits, folder:/path, or any TFDS name of labelled images.
-        data_dir: where datasets are prepared; "" is $TFDS_DATA_DIR or TFDS's own place.
+        data_dir: where datasets are prepared; "" is $TFDS_DATA_DIR or ~/tensorflow_datasets.
         image_size: side of the stored squares, in pixels; None is 256, or 32 if most images are
             that small.
         quality: of the JPEGs that are stored, 1 to 100; 0 stores raw pixels.
@@ -142,7 +142,7 @@ def ensure(
 
     Args:
         name: digits, folder:/path, or any TFDS name of labelled images.
-        data_dir: where datasets are prepared; "" is $TFDS_DATA_DIR or TFDS's own place.
+        data_dir: where datasets are prepared; "" is $TFDS_DATA_DIR or ~/tensorflow_datasets.
         image_size: side of the stored squares, in pixels.
         quality: of the JPEGs that are stored, 1 to 100; 0 stores raw pixels.
         encoding: jpeg or raw; auto stores raw pixels up to 64 a side, JPEGs above.
