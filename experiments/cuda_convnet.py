@@ -1,7 +1,7 @@
 """cuda-convnet's nets reach the published errors on CIFAR-10.
 
 cuda-convnet's web pages report 80sec 26%, 19pct 19%, 18pct 18%, conv-local-13pct 13% and
-conv-local-11pct 11%. The last two are of predictions averaged over nine crops, after hundreds of
+conv-local-11pct 11%. The last two are of predictions averaged over ten crops, after hundreds of
 epochs; scale `long` trains these nets.
 """
 
@@ -14,7 +14,7 @@ LONG = {
     f"conv_local_{error}pct": {"config": f"../configs/cifar10.py:conv-local-{error}pct"}
     for error in (13, 11)
 }
-NINE = {f"nine_crop_{name}": {"evaluate": {"of": {name: 1}, "views": "nine_crop"}} for name in LONG}
+TEN = {f"ten_crop_{name}": {"evaluate": {"of": {name: 1}, "views": "ten_crop"}} for name in LONG}
 CLAIMS = {
     name: {"claim": f"cuda-convnet's {name}, CIFAR-10", "log": f"{error}", "target": error}
     for name, error in (("80sec", 26.0), ("19pct", 19.0), ("18pct", 18.0))
@@ -24,9 +24,9 @@ SCALES = {
     "long": {
         "config": "../configs/cifar10.py:conv-local-13pct",
         "seeds": 1,
-        "arms": LONG | NINE,
+        "arms": LONG | TEN,
         "claims": {
-            f"nine_crop_conv_local_{error}pct": {
+            f"ten_crop_conv_local_{error}pct": {
                 "claim": f"cuda-convnet's conv-local-{error}pct, CIFAR-10",
                 "log": f"{error}",
                 "target": float(error),

@@ -4,17 +4,17 @@
 achieved a 13% test error rate without normalization and 11% with normalization." The paper refers
 to cuda-convnet for the net. This project takes conv-local-11pct, which has four layers before the
 classifier, with and without its norms. The published 13% are of a net with half as many maps in
-local3. Both were tested over nine crops. The claim compares centre crops; the arms with nine crops
-are for comparison with the published errors. Scale `quarter` trains for a
-quarter of the net's schedule, 130 of 520 epochs; `whole` trains for all of it.
+local3. Both were tested over ten crops. The claim compares centre crops; the arms with ten crops
+are for comparison with the published errors. Scale `quarter` trains for a quarter of the net's
+schedule, 130 of 520 epochs; `whole` trains for all of it.
 """
 
-NINE = {"views": "nine_crop"}
+TEN = {"views": "ten_crop"}
 ARMS = {
     "norm": {},
     "no_norm": {"net.norm": False},
-    "norm_nine_crop": {"evaluate": {"of": {"norm": 1}} | NINE},
-    "no_norm_nine_crop": {"evaluate": {"of": {"no_norm": 1}} | NINE},
+    "norm_ten_crop": {"evaluate": {"of": {"norm": 1}} | TEN},
+    "no_norm_ten_crop": {"evaluate": {"of": {"no_norm": 1}} | TEN},
 }
 CLAIMS = {
     "no_norm": {
