@@ -86,8 +86,8 @@ ROWS = (
     ("cuda_convnet", "80sec"),
     ("cuda_convnet", "19pct"),
     ("cuda_convnet", "18pct"),
-    ("cuda_convnet", "nine_crop_conv_local_13pct"),
-    ("cuda_convnet", "nine_crop_conv_local_11pct"),
+    ("cuda_convnet", "ten_crop_conv_local_13pct"),
+    ("cuda_convnet", "ten_crop_conv_local_11pct"),
     (
         "Figure 3, 96 filters of conv1",
         "one tower without colour, one with, in every run",
@@ -149,9 +149,9 @@ HEAD = """\
   over n averages). A row that counts epochs instead says so. The log is the comments in the
   authors' 2012 source, by run; 145 is the main run. For cuda-convnet's nets it is what their web
   pages report.
-- **Net:** at scale `small`, a pocket AlexNet (28x28 crops, a quarter to a third of the kernels) that
-  trains on CIFAR-10 for 8 epochs (`configs/cifar10.py:pocket`); in Figure 1, in the four-layer net's
-  row and in their own rows, cuda-convnet's nets. `full` is the paper's net on ImageNet.
+- **Net:** at scale `small`, a pocket AlexNet (28x28 crops, a quarter to a third of the kernels)
+  that trains on CIFAR-10 for 8 epochs (`configs/cifar10.py:pocket`); in Figure 1, in the four-layer
+  net's row and in their own rows, cuda-convnet's nets. `full` is the paper's net on ImageNet.
 - **Difference:** the arm's error minus the baseline's, in points. It is the mean over pairs of runs
   with the same seed, with its 95% interval (Student's t). The baseline's error is over the
   same pairs; an arm's run without a partner counts only in the arm's error. For cuda-convnet's

@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> None:
     every = found.results + found.failed
     tables = comparison.tables(every, planned, options["metric"], options["baseline"])
     print(FORMATS[options["format"]](tables, options["metric"]))
-    failed = [one.name for one in found.failed]
+    failed = [one.name for one in found.failed] + found.lost
     for names, why in ((found.unfinished, "have not finished"), (failed, "failed")):
         if names:
             print(f"left out, as they {why}: {some(names, 3)}", file=sys.stderr)

@@ -379,13 +379,18 @@ def differences(
     old: ml_collections.ConfigDict, new: ml_collections.ConfigDict
 ) -> list[tuple[str, Any, Any]]:
     """(key, old value, new value) wherever two configs differ; None for a missing key."""
-    flat_old, flat_new = (flat(json.loads(json.dumps(c.to_dict()))) for c in (old, new))
+    flat_old, flat_new = plain(old), plain(new)
     keys = [*flat_old, *(key for key in flat_new if key not in flat_old)]
     return [
         (key, flat_old.get(key), flat_new.get(key))
         for key in keys
         if flat_old.get(key) != flat_new.get(key)
     ]
+
+
+def plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """A config's settings by dotted name, with tuples as lists."""
+    return flat(json.loads(json.dumps(config.to_dict())))
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

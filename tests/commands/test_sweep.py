@@ -201,7 +201,7 @@ def order(workdir) -> list[str]:
 @pytest.mark.usefixtures("fake")
 def test_each_run_once_and_evaluations_after_what_they_are_of(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sweep, "cpu_count", lambda: 5)
-    arms = '{"a": {}, "b": {"seed": 9}, "both": {"evaluate": {"of": {"a": 1, "b": 1}}}}'
+    arms = '{"a": {}, "b": {"net.norm": False}, "both": {"evaluate": {"of": {"a": 1, "b": 1}}}}'
     argv = [write(tmp_path, arms), f"--workdir={tmp_path}/out", "--cores=3", "--jobs=2"]
     sweep.main(argv)
     assert sorted(order(tmp_path / "out")) == ["a-0", "a-1", "b-0", "b-1", "both-0", "both-1"]
@@ -277,7 +277,7 @@ def test_a_dry_run_does_nothing(tmp_path, capsys):
 
 @pytest.mark.usefixtures("fake")
 def test_an_average_that_needs_more_seeds_says_so(tmp_path, capsys):
-    arms = '{"a": {}, "b": {"seed": 9}, "mean": {"evaluate": {"of": {"a": 2, "b": 3}}}}'
+    arms = '{"a": {}, "b": {"net.norm": False}, "mean": {"evaluate": {"of": {"a": 2, "b": 3}}}}'
     argv = [write(tmp_path, arms), f"--workdir={tmp_path}/out", "--dry_run"]
     sweep.main(argv)
     assert "\n  mean: needs 3 seeds, has 2\n4 runs in" in capsys.readouterr().out

@@ -189,6 +189,44 @@ def test_an_arm_that_is_compared_with_a_claimed_error_needs_no_partner(tmp_path)
     assert table.notes == []
 
 
+def test_a_baseline_that_only_one_of_two_experiments_has(tmp_path, capsys):
+    """The other keeps its own; a name that neither has is a mistake."""
+    folder = fill(tmp_path / "a")
+    [made] = folders.experiments([folder])
+    other = dataclasses.replace(made, name="other", arms={**made.arms}, claims={})
+    other.arms["deep"] = Arm("deep", load_config(DIGITS, {"epochs": 2.0, "net.dropout": 0.1}), {})
+    del other.arms["no_lrn"]
+    for seed in range(3):
+        how = {"seed": seed, "epochs": 2.0, "net.dropout": 0.1}
+        leave(folder / f"deep-{seed}", [0.5, 0.5], overrides=how)
+    found = folders.read([folder]).results
+    first, second = comparison.tables(found, [made, other], baseline="deep")
+    assert next(row.arm for row in first.rows) == made.baseline
+    assert next(row.arm for row in second.rows) == "deep"
+    with pytest.raises(UserError, match=r"baseline=depp: no such arm; did you mean 'deep'"):
+        comparison.tables(found, [made, other], baseline="depp")
+
+
+def test_epochs_are_read_from_the_finer_of_two_equal_logs(tmp_path):
+    """Whatever the order in which they are found; different intervals are noted."""
+    for place, every, errors in (("a", 10, [0.5, 0.3]), ("b", 5, [0.2, 0.2])):
+        how = {"log_every": every, "epochs": 2.0}
+        leave(tmp_path / place / "baseline-0", [0.4, 0.4], train=errors, overrides=how)
+    how = {"log_every": 10, "epochs": 2.0, "net.norm": False}
+    leave(tmp_path / "a/no_lrn-0", [0.4, 0.4], train=[0.5, 0.2], overrides=how)
+    arms = {
+        name: Arm(name, load_config(DIGITS, {"epochs": 2.0, "net.norm": norm}), {})
+        for name, norm in (("baseline", True), ("no_lrn", False))
+    }
+    made = Experiment("x", "small", "", arms, {}, 1, "epochs to a training error of 0.25")
+    for places in ("ab", "ba"):
+        found = folders.read([tmp_path / place for place in places]).results
+        [table] = comparison.tables(found, [made])
+        assert [row.values for row in table.rows] == [{0: 1.0}, {0: 2.0}]
+        [note] = [one for one in table.notes if "logged" in one]
+        assert note.startswith("runs were logged every 5, 10 steps")
+
+
 def test_runs_that_failed_are_named_beside_those_that_did_not(tmp_path, capsys):
     """Else the verdict would rest on the survivors, and nothing would say so."""
     folder = fill(tmp_path / "a")

@@ -9,7 +9,8 @@ from support.runs import leave, results_by_name
 from alexnet.errors import UserError
 from alexnet.results import folders
 from alexnet.results.file import collect
-from alexnet.results.result import Result, essence
+from alexnet.results.result import Result
+from alexnet.sweeps.essence import essence
 
 
 def test_a_failure_that_is_kept_is_still_a_failure(tmp_path, failing):

@@ -7,6 +7,7 @@ import pytest
 from support.runs import DIGITS, leave, results_by_name
 
 import alexnet
+from alexnet import compare
 from alexnet.errors import UserError
 from alexnet.results import comparison, folders
 from alexnet.results.file import collect
@@ -44,6 +45,34 @@ def test_folders_without_finished_runs(tmp_path):
     leave(tmp_path / "b-0", [0.5], epochs=2)
     with pytest.raises(UserError, match=r"no finished run .1 begun.$"):
         folders.read([tmp_path])
+
+
+def test_a_run_that_failed_before_it_had_a_config_is_named(tmp_path, capsys):
+    leave(tmp_path / "a-0", [0.5])
+    for name in ("b-0", "ten_crop-0"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / plan.FAILURE).write_text("no memory\n")
+    assert folders.read([tmp_path]).lost == [str(tmp_path / name) for name in ("b-0", "ten_crop-0")]
+    compare.main([str(tmp_path)])
+    lost = f"{tmp_path}/b-0, {tmp_path}/ten_crop-0"
+    assert f"left out, as they failed: {lost}\n" in capsys.readouterr().err
+
+
+def test_all_that_trained_a_run_is_told_not_only_what_came_last(tmp_path):
+    folder = leave(tmp_path / "a-0", [0.5])
+    made = {"outcome": "done", "commit": "d" * 40, "device": "1 x gpu", "cores": 8}
+    [first] = json.loads((folder / "provenance.json").read_text())
+    (folder / "provenance.json").write_text(json.dumps([first, made, first]))
+    about = results_by_name(tmp_path)["a-0"].about
+    assert about["commit"] == f"{'c' * 40} then {'d' * 40}"
+    assert (about["device"], about["cores"]) == ("1 x cpu then 1 x gpu", "2 then 8")
+
+
+def test_rows_tell_the_best_from_the_last(tmp_path):
+    leave(tmp_path / "a-0", [0.5, 0.2, 0.4])
+    [row] = alexnet.read_results(tmp_path)
+    keys = ("top1_error", "best_top1_error", "top5_error", "epochs", "seconds")
+    assert [row[key] for key in keys] == [0.4, 0.2, 0.2, 3.0, 6.0]
 
 
 def test_a_result_file_alone_is_read_and_nothing_is_counted_twice(tmp_path):

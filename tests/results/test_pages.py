@@ -125,7 +125,7 @@ def test_a_search_for_a_rate_is_named_but_is_no_result(tmp_path, monkeypatch):
     for page, cell in (
         ("experiments/README.md", "only `search` has run"),
         ("README.md", "only `search` has run"),
-        ("README.ko.md", "아직 `search`뿐"),
+        ("README.ko.md", "`search`만 실행"),
     ):
         text = pages[ROOT / page]
         [row] = [line for line in text.splitlines() if "relu_tanh.py) |" in line]

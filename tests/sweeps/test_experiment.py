@@ -88,11 +88,32 @@ def test_an_arms_own_overrides_win(tmp_path):
     assert [arm.config.net.activation for arm in found.arms.values()] == ["sigmoid", "tanh"]
 
 
+def test_a_setting_that_each_arm_overrides_has_no_effect(tmp_path):
+    arms = '{"a": {"epochs": 2}, "b": {"epochs": 3}, "mean": {"evaluate": {"of": {"a": 2}}}}'
+    file = simple(tmp_path, arms)
+    with pytest.raises(UserError, match=r"config.epochs: has no effect: each arm of .*mine.py"):
+        experiment.load(file, {"epochs": "1"})
+    assert experiment.load(file, {"net.norm": "false"}).arms["b"].config.epochs == 3
+
+
+@pytest.mark.parametrize(
+    "arms",
+    [
+        '{"a": {}, "b": {"kernels": "plain"}}',
+        '{"a": {"init_from": "runs/x/pre-0"}, "b": {"init_from": "runs/y/pre-1"}}',
+        '{"a": {"data.name": "folder:/v1/photos"}, "b": {"data.name": "folder:/v2/photos"}}',
+    ],
+)
+def test_arms_that_results_cannot_tell_apart_are_refused(tmp_path, arms):
+    with pytest.raises(UserError, match=r"'a' and 'b' differ only in config.*: alexnet compare"):
+        experiment.load(simple(tmp_path, arms))
+
+
 def test_an_experiment_survives_json(tmp_path):
     import json
 
     text = (
-        '{"baseline": {}, "pre": {"seed": 7}, "tuned": {"init_from": "arm:pre"},'
+        '{"baseline": {}, "pre": {"net.norm": False}, "tuned": {"init_from": "arm:pre"},'
         ' "two": {"evaluate": {"of": {"baseline": 2, "tuned": 1}, "views": "ten_crop"}}}'
     )
     found = experiment.load(simple(tmp_path, text))

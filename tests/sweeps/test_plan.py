@@ -1,15 +1,19 @@
 """From experiments and options to runs, and the states of runs."""
 
 import json
+import shutil
 
 import pytest
 from support.runs import DIGITS, leave
 
 from alexnet import sweep
 from alexnet.errors import UserError
+from alexnet.results.run import from_evaluation
 from alexnet.sweeps import plan
+from alexnet.sweeps.essence import run_name
 from alexnet.sweeps.experiment import Arm, Experiment
 from alexnet.training.settings import load_config
+from alexnet.workdir import record
 
 
 def experiment(**arms: dict) -> Experiment:
@@ -68,8 +72,14 @@ def test_a_value_in_two_spellings_is_given_twice(texts, said):
         plan.product(DIGITS, texts)
 
 
+def test_values_that_results_cannot_tell_apart_are_refused():
+    with pytest.raises(UserError, match=r"differ only in config.accumulate: alexnet compare"):
+        plan.product(DIGITS, {"accumulate": ["1", "2"]})
+    assert len(plan.product(DIGITS, {"accumulate": ["2"], "epochs": ["1", "2"]})[0].arms) == 2
+
+
 def test_odd_characters_of_a_name_become_underscores():
-    assert plan.run_name("milestones=((6, 0.001),)", 3) == "milestones=__6,_0.001_,_-3"
+    assert run_name("milestones=((6, 0.001),)", 3) == "milestones=__6,_0.001_,_-3"
 
 
 def test_a_setting_given_twice_has_both_values():
@@ -119,6 +129,63 @@ def test_another_run_in_its_place_is_refused(tmp_path, item, overrides):
     key, value = next(iter(overrides.items()))
     with pytest.raises(UserError, match=f"a-0 holds a run with config.{key}={value!r}, not "):
         plan.state(item, tmp_path)
+
+
+def test_a_sweep_that_has_moved_goes_on(tmp_path):
+    """The runs that others start from have moved with it, and the photos elsewhere."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    photos = {"data.name": "folder:/once/photos"}
+    tuned = {"starts_from": "a", "config": photos | {"init_from": "arm:a"}}
+    made = experiment(a={"config": dict(photos)}, tuned=tuned)
+    for item in plan.items(made, [0], old):
+        how = photos | {"init_from": item.config.init_from}
+        leave(new / item.name, [0.5, 0.4], overrides=how)
+    here = {"data.name": f"folder:{tmp_path}/photos"}
+    made = experiment(a={"config": dict(here)}, tuned=tuned | {"config": here | {"init_from": "x"}})
+    for item in plan.items(made, [0], new):
+        assert plan.state(item, new) == "done"
+    other = {"data.name": f"folder:{tmp_path}/pictures"}
+    [item] = plan.items(experiment(a={"config": other}), [0], new)
+    with pytest.raises(UserError, match=r"a-0 holds a run with config.data.name"):
+        plan.state(item, new)
+
+
+def test_photos_that_are_still_there_have_not_moved(tmp_path):
+    (tmp_path / "v1/photos").mkdir(parents=True)
+    leave(tmp_path / "a-0", [0.5, 0.4], overrides={"data.name": f"folder:{tmp_path}/v1/photos"})
+    moved = {"data.name": f"folder:{tmp_path}/v2/photos"}
+    [item] = plan.items(experiment(a={"config": moved}), [0], tmp_path)
+    with pytest.raises(UserError, match=r"a-0 holds a run with config.data.name"):
+        plan.state(item, tmp_path)
+
+
+def test_a_run_that_began_with_the_weights_of_another_that_was_replaced(tmp_path):
+    tuned = {"starts_from": "a", "config": {"init_from": "arm:a"}}
+    first, item = plan.items(experiment(a={}, tuned=tuned), [0], tmp_path)
+    leave(tmp_path / "a-0", [0.5, 0.4])
+    leave(tmp_path / "tuned-0", [0.5, 0.4], overrides={"init_from": item.config.init_from})
+    assert record.origin_of(tmp_path / "tuned-0") == record.run_of(tmp_path / "a-0")
+    assert [plan.state(one, tmp_path) for one in (first, item)] == ["done", "done"]
+    shutil.rmtree(tmp_path / "a-0")
+    leave(tmp_path / "a-0", [0.5, 0.3])
+    assert plan.state(first, tmp_path) == "done"
+    with pytest.raises(UserError, match=r"tuned-0 began with the weights of a run that is no long"):
+        plan.state(item, tmp_path)
+
+
+def test_an_evaluation_of_runs_that_were_replaced_is_to_be_done(tmp_path):
+    made = experiment(a={}, ten={"of": {"a": 1}, "views": "ten_crop"})
+    _, item = plan.items(made, [0], tmp_path)
+    leave(tmp_path / "a-0", [0.5, 0.4])
+    row = {"views": "ten_crop", "of": ["a-0"], "runs": [record.run_of(tmp_path / "a-0")]}
+    (tmp_path / "ten-0").mkdir()
+    (tmp_path / "ten-0" / plan.EVALUATION).write_text(json.dumps(row))
+    assert plan.state(item, tmp_path) == "done"
+    shutil.rmtree(tmp_path / "a-0")
+    assert plan.state(item, tmp_path) == "new"
+    leave(tmp_path / "a-0", [0.5, 0.3])
+    assert plan.state(item, tmp_path) == "new"
+    assert from_evaluation(tmp_path / "ten-0") is None
 
 
 def test_states_of_an_evaluation(tmp_path):

@@ -12,12 +12,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from support.runs import DIGITS
+from support.runs import DIGITS, leave
 
 from alexnet.errors import Interrupted, UserError
 from alexnet.sweeps import plan, worker
 from alexnet.training.programs import Programs
 from alexnet.training.settings import load_config
+from alexnet.workdir import record
 from alexnet.workdir.claim import claim
 
 
@@ -81,14 +82,17 @@ def test_an_average_is_over_the_nets_probabilities(tmp_path, trained, monkeypatc
     """One net is sure of class 0, two lean to class 1: together they take class 0."""
     labels_N, p_KN = np.array([0]), {"a-0": (0.9, 0.1), "a-1": (0.4, 0.6), "a-2": (0.4, 0.6)}
     seen, mean = [], (0.9 + 0.4 + 0.4) / 3  # of class 0
-    contents = {}
+    contents, how = {}, {"views": "centre", "data_dir": "/here"}
+    for name in p_KN:
+        leave(tmp_path / name, [0.5])
 
     class Net:
         def __init__(self, folder, which):
             seen.append((folder, which))
             self.p_NK = np.array([p_KN[folder.name]])
 
-        def splits(self, programs):
+        def splits(self, overrides, programs):
+            assert overrides == {"data.data_dir": "/here"}
             self.run = SimpleNamespace(store=SimpleNamespace(contents=contents))
             return self
 
@@ -97,19 +101,21 @@ def test_an_average_is_over_the_nets_probabilities(tmp_path, trained, monkeypatc
             return {"top1_error": float(self.p_NK.argmax() != 0), "split": split, "views": views}
 
     monkeypatch.setattr(worker, "load", Net)
-    asked = {"folder": str(tmp_path / "mean-0"), "of": list(p_KN), "views": "centre"}
+    asked = {"folder": str(tmp_path / "mean-0"), "of": list(p_KN), **how}
     assert "seconds" in worker.answer(asked, Programs())
     found = json.loads((tmp_path / "mean-0" / plan.EVALUATION).read_text())
     assert seen == [(tmp_path / name, "last") for name in p_KN]
     assert (found["top1_error"], found["of"], found["views"]) == (0.0, list(p_KN), "centre")
     assert found["loss"] == pytest.approx(-math.log(mean))
+    assert found["runs"] == [record.run_of(tmp_path / name) for name in p_KN]
+    assert len({*found["runs"]}) == 3
 
     class Digests(dict):
         def get(self, split, default):
             return str(len(seen))  # each net sees other images
 
     contents = Digests()
-    asked = {"folder": str(tmp_path / "other-0"), "of": list(p_KN), "views": "centre"}
+    asked = {"folder": str(tmp_path / "other-0"), "of": list(p_KN), **how}
     assert "images" in worker.answer(asked, Programs())["error"]
 
 

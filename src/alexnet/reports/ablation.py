@@ -25,7 +25,7 @@ def arms(workdirs: Sequence[Path], experiments: Sequence[Experiment] = ()) -> di
     for experiment, runs in placed([one for one in found.values() if one], planned):
         for name, several in runs.items():
             label = formats.overridden(experiment.arms[name].overrides) or name
-            for result in several:
+            for result in sorted(several, key=lambda one: bool(one.failure)):  # failed ones last
                 named.setdefault(paths[id(result)], label)
     return named
 

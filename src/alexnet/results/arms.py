@@ -9,8 +9,8 @@ from ml_collections import ConfigDict
 
 from alexnet import config as configs
 from alexnet.errors import UserError
-from alexnet.results.result import Result, dataset, matches, settings
-from alexnet.sweeps import plan
+from alexnet.results.result import Result, matches, settings
+from alexnet.sweeps.essence import arm_of, dataset
 from alexnet.sweeps.experiment import Arm, Experiment
 from alexnet.text import counted
 
@@ -75,6 +75,8 @@ def ids(runs: Mapping[str, list[Result]]) -> set[int]:
 def by_seed(results: Sequence[Result]) -> Runs:
     """The runs of an arm; a seed with a run that did not fail has no failure.
 
+    Of two runs that agree, the one that was logged more often counts.
+
     Raises:
         UserError: if two runs of one seed differ.
     """
@@ -88,6 +90,8 @@ def by_seed(results: Sequence[Result]) -> Runs:
                 f"{other.name} and {result.name} are two runs of one config and seed with "
                 "different results: leave one out"
             )
+        if result.config["log_every"] < other.config["log_every"]:
+            found[result.seed] = result
     failures = {
         result.seed: result.failure
         for result in results
@@ -142,7 +146,7 @@ def _grouped(found: Sequence[Result]) -> tuple[Experiment, dict[str, list[Result
             for key in {**middle, **essences[place]}
             if essences[place].get(key) != middle.get(key)
         }
-        name = plan.arm_of(groups[place][0].name)
+        name = arm_of(groups[place][0].name)
         while name in arms:
             name += "'"
         config = configs.nested({**groups[place][0].config, "data.name": next(iter(datasets))})

@@ -114,13 +114,16 @@ def tables(
         metric: the errors of the "last" checkpoint or of the "best", with which no evaluation is
             compared.
         baseline: the arm to compare with, in place of the experiments' own; claims about
-            differences are then left out.
+            differences are then left out. An experiment without such an arm keeps its own.
 
     Raises:
         UserError: if there is no such baseline; if runs on one dataset saw different images; if two
             runs of one config and seed differ; if the other runs use different datasets.
     """
     made = arms.placed(found, experiments)
+    if baseline and not any(baseline in runs for _, runs in made):
+        near = nearest(baseline, [name for _, runs in made for name in runs])
+        raise UserError(f"no such arm{near}", f"baseline={baseline}")
     compared = [arms.ids(runs) for _, runs in made if sum(map(bool, runs.values())) > 1]
     shown = set().union(*compared)
     return [
@@ -133,9 +136,7 @@ def tables(
 def _table(
     experiment: Experiment, placed: Mapping[str, list[Result]], metric: str, baseline: str
 ) -> Table:
-    first = baseline or experiment.baseline
-    if first not in placed:
-        raise UserError(f"no such arm{nearest(first, placed)}", f"baseline={first}")
+    first = baseline if baseline in placed else experiment.baseline
     order = [first, *(name for name in placed if name != first)]
     runs = {name: arms.by_seed(placed[name]) for name in order}
     arms.check_images(runs, experiment)
@@ -175,6 +176,7 @@ def _table(
         *notes.unfinished(runs),
         *notes.failures(runs),
         *notes.shared(runs),
+        *notes.intervals(_compared(runs, first), experiment.metric),
         *notes.of_last(of_last),
     ]
     dataset = datasets[first].partition(":")[0]

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from alexnet import config as configs
 from alexnet import files
 from alexnet.errors import UserError, one_line
-from alexnet.results.result import FORMAT, Result, flat_config, settings
+from alexnet.results.result import FORMAT, Result, settings
 from alexnet.workdir import record
 
 TYPES = {  # of a result file
@@ -39,7 +40,7 @@ def from_file(path: Path) -> Result | None:
     found = files.unsealed({"format": FORMAT} | found, str(path), "restore or delete it")
     files.check_types(found, TYPES, str(path), "restore or delete it")
     found.pop("format")
-    flat = flat_config(record.current(found["config"] | {"seed": found["seed"]}, str(path)))
+    flat = configs.plain(record.current(found["config"] | {"seed": found["seed"]}, str(path)))
     flat.pop("seed")
     try:
         return Result(**{**found, "config": flat, "of": tuple(found["of"])})

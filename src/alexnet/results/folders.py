@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from alexnet import config as configs
 from alexnet.errors import UserError, local_path
 from alexnet.results.file import from_file
-from alexnet.results.result import Result, essence, flat_config, matches
+from alexnet.results.result import Result, matches
 from alexnet.results.run import from_evaluation, from_workdir
 from alexnet.sweeps import plan
+from alexnet.sweeps.essence import essence
 from alexnet.sweeps.experiment import Arm, Experiment
 
 
@@ -59,12 +61,14 @@ class Found:
     Attributes:
         results: those that count; see `read`.
         failed: those that failed, as results without errors.
-        unfinished: the paths of all others.
+        unfinished: the paths of all others, but for
+        lost: those that failed before they had a config, or a result.
     """
 
     results: list[Result]
     failed: list[Result]
     unfinished: list[str]
+    lost: list[str]
 
 
 def read(paths: Sequence[Path], begun: bool = False) -> Found:
@@ -77,7 +81,7 @@ def read(paths: Sequence[Path], begun: bool = False) -> Found:
         UserError: if no run counts.
     """
     found: list[Result] = []
-    unfinished = []
+    unfinished, lost = [], []
     for path in paths:
         if not path.exists():
             raise UserError(f"{path}: no such folder or file")
@@ -89,6 +93,7 @@ def read(paths: Sequence[Path], begun: bool = False) -> Found:
         for folder, names in _walk(path):
             if "config.json" not in names and plan.EVALUATION not in names:
                 found += [one for name in names if (one := from_file(folder / name))]
+                lost += [str(folder)] if plan.FAILURE in names else []
                 continue
             make = from_workdir if "config.json" in names else from_evaluation
             if one := make(folder, begun):
@@ -98,11 +103,11 @@ def read(paths: Sequence[Path], begun: bool = False) -> Found:
     results = [one for one in found if not one.failure]
     failed = [one for one in found if one.failure]
     if not results:
-        counts = {"begun": len(unfinished), "failed": len(failed)}
+        counts = {"begun": len(unfinished), "failed": len(failed) + len(lost)}
         others = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
         what = "run that has been validated" if begun else "finished run"
         raise UserError(f"{', '.join(map(str, paths))}: no {what}{others and f' ({others})'}")
-    return Found(results, failed, unfinished)
+    return Found(results, failed, unfinished, lost)
 
 
 def experiments(paths: Sequence[Path]) -> list[Experiment]:
@@ -128,7 +133,7 @@ def _covers(one: Experiment, other: Experiment) -> bool:
 
 
 def _settled(arm: Arm) -> tuple[Any, ...]:
-    return essence(flat_config(arm.config)), arm.views, dict(arm.of)
+    return essence(configs.plain(arm.config)), arm.views, dict(arm.of)
 
 
 def _walk(path: Path) -> Iterator[tuple[Path, list[str]]]:

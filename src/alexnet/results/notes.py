@@ -78,6 +78,14 @@ def shared(runs: Mapping[str, Runs]) -> list[str]:
     return found
 
 
+def intervals(used: Sequence[Result], metric: str) -> list[str]:
+    """Rows of the log at different distances, if the `metric` is read from them."""
+    steps = sorted({result.config["log_every"] for result in used})
+    if metric == ERROR or len(steps) < 2:
+        return []
+    return [f"runs were logged every {_listed(steps)} steps: their epochs differ by that, too"]
+
+
 def of_last(names: Sequence[str]) -> list[str]:
     """Evaluations, which are of last checkpoints, where the best are compared."""
     words = "evaluations are of the last checkpoint: not compared"
@@ -99,7 +107,7 @@ def machines(used: Sequence[Result]) -> list[str]:
         found.append(f"runs on different devices: {each}")
     cores = {result.about.get("cores") for result in used} - {None}
     if len(cores) > 1:
-        found.append(f"runs on different numbers of cores: {_listed(sorted(cores))}")
+        found.append(f"runs on different numbers of cores: {_listed(sorted(cores, key=str))}")
     return found
 
 

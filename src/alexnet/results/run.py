@@ -7,15 +7,17 @@ their commit.
 import dataclasses
 import re
 import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from alexnet import config as configs
 from alexnet import files
 from alexnet.errors import UserError
 from alexnet.logs import metrics
 from alexnet.results import curve
 from alexnet.results.curve import or_infinity
-from alexnet.results.result import Result, flat_config
+from alexnet.results.result import Result
 from alexnet.sweeps import plan
 from alexnet.training import health
 from alexnet.training.health import DIVERGED
@@ -33,7 +35,7 @@ def from_workdir(folder: Path, begun: bool = False) -> Result | None:
         UserError: for a log or config that is damaged, or of a later version.
     """
     config = record.saved_config(folder)
-    flat, finished = flat_config(config), plan.finished(folder, config.epochs)
+    flat, finished = configs.plain(config), plan.finished(folder, config.epochs)
     if not finished and (failure := _failure(folder)):
         name, seed, dataset = folder.name, flat.pop("seed"), {"name": flat["data.name"]}
         return Result(name, seed, flat, {}, {}, {}, dataset | {"contents": {}}, {}, failure=failure)
@@ -44,7 +46,7 @@ def from_workdir(folder: Path, begun: bool = False) -> Result | None:
     if not history:
         return None
     best = min(history, key=lambda row: (or_infinity(row["top1_error"]), row["epoch"]))
-    made = last_command(folder)
+    commands = provenance.commands(folder)
     info = _json(folder / "dataset/info.json", {})
     return Result(
         name=folder.name,
@@ -56,8 +58,9 @@ def from_workdir(folder: Path, begun: bool = False) -> Result | None:
         dataset={"name": flat["data.name"], "contents": info.get("contents", {})},
         about={
             "seconds": rows[-1]["seconds"],
-            "commit": made.get("commit") or _commit(folder),
-            **{key: made.get(key) for key in ("versions", "device", "cores")},
+            "commit": _all(commands, "commit") or _commit(folder),
+            "versions": commands[-1].get("versions") if commands else None,
+            **{key: _all(commands, key) for key in ("device", "cores")},
         },
         finished=finished,
     )
@@ -81,13 +84,23 @@ def last_command(folder: Path) -> dict[str, Any]:
     return (provenance.commands(folder) or [{}])[-1]
 
 
+def _all(commands: Sequence[Mapping[str, Any]], key: str) -> Any:
+    """What all commands that trained a run noted: one value, or several in words."""
+    values = list(dict.fromkeys(one[key] for one in commands if one.get(key)))
+    return " then ".join(map(str, values)) if len(values) > 1 else next(iter(values), None)
+
+
 def from_evaluation(folder: Path, begun: bool = False) -> Result | None:
-    """The result of an evaluation by `worker.evaluate`; None if its first run does not count."""
+    """The result of an evaluation by `worker.evaluate`; None if its first run does not count.
+
+    None as well if the runs that it evaluated have been replaced.
+    """
     path = folder / plan.EVALUATION
     found = files.read_sealed(path, f"delete {folder}")
     try:
-        first = from_workdir(folder.resolve().parent / found["of"][0], begun)
-        if first is None or first.failure:
+        home = folder.resolve().parent
+        first = from_workdir(home / found["of"][0], begun)
+        if first is None or first.failure or not plan.is_of_these(found, home):
             return None
         errors = {key: found[key] for key in ("loss", "top1_error", "top5_error", "count")}
         last = {**first.last, **errors}

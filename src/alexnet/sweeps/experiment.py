@@ -25,10 +25,11 @@ from alexnet import cli
 from alexnet import config as configs
 from alexnet.data.augment import VIEWS
 from alexnet.errors import UserError, choice, is_number, local_path, nearest
+from alexnet.sweeps.essence import FROM_ARM, essence
 from alexnet.training.settings import KINDS
 from alexnet.workdir import record
+from alexnet.workdir.record import ELSEWHERE
 
-FROM_ARM = "arm:"  # init_from the run of another arm
 ERROR = "top1_error"  # the metric of most experiments
 EPOCHS_TO = "epochs to a training error of "  # the other metric; an error follows
 SCALE = (  # keys of a scale, all but "metric": (name, type, the type in words)
@@ -37,12 +38,6 @@ SCALE = (  # keys of a scale, all but "metric": (name, type, the type in words)
     ("arms", Mapping, "a dict"),
     ("claims", Mapping, "a dict"),
     ("overrides", Mapping, "a dict"),
-)
-# Settings in which a run may differ from its plan: where images are, and what changes results by
-# rounding at most.
-ELSEWHERE = (
-    *("data.data_dir", "checkpoint_every", "log_every", "mesh.", "kernels"),
-    *("accumulate", "fetch", "steps_per_dispatch", "wandb_project"),
 )
 DEMONSTRATION = "digits"  # the scale that gets no verdicts
 
@@ -199,7 +194,8 @@ def load(file_and_scale: str, overrides: Mapping[str, str] | None = None) -> Exp
             arms[str(name)] = _arm(str(name), changes, arms, file, settings, overrides or {})
         except UserError as error:
             raise UserError(f"{file}:{scale}, arm {name!r}: {error}") from None
-    _check_distinct(arms, f"{file}:{scale}")
+    check_distinct(arms, f"{file}:{scale}")
+    _check_effect(arms, overrides or {}, f"{file}:{scale}")
     if settings["seeds"] < 1:
         raise UserError(f"{file}:{scale}: seeds is {settings['seeds']}: expected at least 1")
     claims = settings["claims"]
@@ -234,7 +230,7 @@ def _read(file: Path) -> dict[str, Any]:
     for name in ("ARMS", "SCALES"):
         if not isinstance(found.get(name), Mapping) or not found[name]:
             raise UserError(f"{file}: an experiment needs a dict {name} that is not empty")
-    return {"__doc__": found.get("__doc__")} | found
+    return found
 
 
 def _dict(value: Any, called: str) -> dict[str, Any]:
@@ -243,17 +239,35 @@ def _dict(value: Any, called: str) -> dict[str, Any]:
     return dict(value)
 
 
-def _check_distinct(arms: Mapping[str, Arm], where: str) -> None:
-    """Raises UserError if two arms train the same, as an override for all arms may make them."""
+def check_distinct(arms: Mapping[str, Arm], where: str) -> None:
+    """Raises UserError if results would not tell two arms that train apart; see `essence`."""
     known: dict[str, str] = {}
     for name, arm in arms.items():
         if arm.of:
             continue
-        made = repr((configs.flat(arm.config.to_dict()), arm.starts_from))
-        if (other := known.setdefault(made, name)) != name:
+        first = known.setdefault(repr(essence(configs.plain(arm.config))), name)
+        if first == name:
+            continue
+        differ = [key for key, *_ in configs.differences(arms[first].config, arm.config)]
+        if not differ:
             raise UserError(
-                f"{where}: the arms {other!r} and {name!r} have the same settings: nothing to "
+                f"{where}: the arms {first!r} and {name!r} have the same settings: nothing to "
                 "compare"
+            )
+        raise UserError(
+            f"{where}: the arms {first!r} and {name!r} differ only in config.{', '.join(differ)}: "
+            "alexnet compare would take their runs for repetitions; train them in different "
+            "workdirs"
+        )
+
+
+def _check_effect(arms: Mapping[str, Arm], texts: Mapping[str, str], where: str) -> None:
+    """Raises UserError for a setting for all arms that each arm overrides."""
+    trained = [arm for arm in arms.values() if not arm.of]
+    for key in texts:
+        if all(key in arm.overrides for arm in trained):
+            raise UserError(
+                f"has no effect: each arm of {where} has a value of its own", f"config.{key}"
             )
 
 

@@ -13,9 +13,11 @@ from alexnet import cli, files
 from alexnet import config as configs
 from alexnet.errors import UserError, one_line
 from alexnet.logs import metrics
-from alexnet.sweeps.experiment import ELSEWHERE, Arm, Experiment
+from alexnet.sweeps.essence import dataset, run_name
+from alexnet.sweeps.experiment import Arm, Experiment, check_distinct
 from alexnet.training.settings import KINDS
 from alexnet.workdir import provenance, record
+from alexnet.workdir.record import ELSEWHERE
 
 State = Literal["new", "begun", "running", "done", "failed", "left out"]
 RECORDS = "sweeps"  # the folder in a sweep's workdir that holds its plan
@@ -87,21 +89,6 @@ def _evaluation(arm: Arm, seed: int, seeds: Sequence[int]) -> Item | None:
     )
 
 
-def run_name(arm: str, seed: int) -> str:
-    """The folder of a run."""
-    return f"{folder(arm)}-{seed}"
-
-
-def arm_of(run: str) -> str:
-    """The arm's part of a run's folder, without the seed; see `folder`."""
-    return re.sub(r"-\d+$", "", run)
-
-
-def folder(arm: str) -> str:
-    """An arm's name without characters that a path should not have."""
-    return re.sub(r"[^\w.,=+-]", "_", arm)
-
-
 # --- A sweep without a file -----------------------------------------------------------------------
 
 
@@ -135,6 +122,7 @@ def product(file: str, texts: Mapping[str, Sequence[str]]) -> tuple[Experiment, 
             raise UserError("a value is given twice", said)
         arms[name or "run"] = Arm(name or "run", config, overrides)
         seeds = seeds or [config.seed]
+    check_distinct(arms, file)
     title = f"{file}, values of {', '.join(varied)}" if varied else file
     name = re.sub(r"\W+", "_", "-".join([Path(file.partition(":")[0]).stem, *varied]))
     return Experiment(name, "", title, arms, {}, len(seeds)), seeds
@@ -165,14 +153,31 @@ def state(item: Item, workdir: Path) -> State:
         return "failed" if (folder / FAILURE).exists() else "new"
     saved = configs.absolute(record.saved_config(folder, resume=True))
     for key, old, new in configs.differences(saved, item.config):
-        if not key.startswith(ELSEWHERE):
+        if not key.startswith(ELSEWHERE) and not _moved(item, key, old, new):
             raise UserError(
                 f"{folder} holds a run with config.{key}={old!r}, not {new!r}: choose another "
                 "workdir, or delete that folder"
             )
+    origin = record.origin_of(folder)
+    if item.needs and origin and origin != record.run_of(workdir / item.needs[0]):
+        raise UserError(
+            f"{folder} began with the weights of a run that is no longer in {item.needs[0]}: "
+            "choose another workdir, or delete that folder"
+        )
     if _ended_well(folder) and finished(folder, item.config.epochs):
         return "done"
     return "failed" if (folder / FAILURE).exists() else "begun"
+
+
+def _moved(item: Item, key: str, old: str, new: str) -> bool:
+    """Whether a setting names the same run or images, which have moved with or without the sweep.
+
+    Training checks that they are the same.
+    """
+    if key == "init_from":
+        return bool(item.needs) and Path(old).name == Path(new).name
+    gone = not Path(str(old).partition(":")[2]).exists()
+    return key == "data.name" and gone and dataset(old) == dataset(new)
 
 
 def finished(folder: Path, epochs: float) -> bool:
@@ -206,7 +211,13 @@ def _evaluated(item: Item, workdir: Path) -> State:
         raise UserError(
             f"{folder} holds another evaluation: choose another workdir, or delete that folder"
         )
-    return "done"
+    return "done" if is_of_these(found, workdir) else "new"
+
+
+def is_of_these(evaluation: Mapping[str, Any], workdir: Path) -> bool:
+    """Whether the runs that were evaluated are still there; early versions did not note them."""
+    runs = [record.run_of(workdir / name) for name in evaluation["of"]]
+    return evaluation.get("runs", runs) == runs
 
 
 def check_workdir(workdir: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from alexnet import config as configs
 from alexnet.devices.processes import Interruption
 from alexnet.errors import Interrupted, UserError
 from alexnet.locks import lock
@@ -64,6 +65,7 @@ def jobs(items: Sequence[Item], workdir: Path, retry: bool = False) -> list[Job]
             job.note = failure.read_text().strip()
             if retry:
                 job.state = "begun" if (workdir / item.name / "config.json").exists() else "new"
+                job.note = ""
         look(job, workdir)
         found.append(job)
     return found
@@ -199,7 +201,8 @@ class Runner:
         folder = str(self.workdir / item.name)
         if item.trains:
             return {"folder": folder, "config": item.config.to_dict()}
-        return {"folder": folder, "of": item.needs, "views": item.views}
+        data_dir = configs.absolute(item.config).data.data_dir
+        return {"folder": folder, "of": item.needs, "views": item.views, "data_dir": data_dir}
 
     def _listen(self, show: Callable[[Job | None], None]) -> None:
         ended = list(workers.wait(self._busy(), LOOK))

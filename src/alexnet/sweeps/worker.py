@@ -28,11 +28,12 @@ from alexnet.errors import Interrupted, UserError, one_line
 from alexnet.inference.ensemble import Ensemble
 from alexnet.inference.loading import load
 from alexnet.sweeps import plan
+from alexnet.sweeps.essence import arm_of
 from alexnet.sweeps.workers import Answer, Request
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.programs import Programs
 from alexnet.training.setup import setup
-from alexnet.workdir import provenance
+from alexnet.workdir import provenance, record
 from alexnet.workdir.claim import InUse
 
 SPLIT = "validation"  # that evaluations are of
@@ -86,7 +87,7 @@ def answer(request: Request, programs: Programs) -> Answer:
     _print_to(folder / plan.OUTPUT)
     try:
         if "of" in request:
-            evaluate(folder, request["of"], request["views"], programs)
+            evaluate(folder, request["of"], request["views"], request["data_dir"], programs)
         else:
             train_and_evaluate(thawed(request["config"]), folder, programs)
     except Exception as error:
@@ -101,23 +102,31 @@ def answer(request: Request, programs: Programs) -> Answer:
 
 def label(folder: Path) -> None:
     """Sets Weights & Biases' group to the sweep and its tag to the arm, unless the user has."""
-    names = {"WANDB_RUN_GROUP": folder.parent.name, "WANDB_TAGS": plan.arm_of(folder.name)}
+    names = {"WANDB_RUN_GROUP": folder.parent.name, "WANDB_TAGS": arm_of(folder.name)}
     os.environ.update({key: name for key, name in names.items() if key not in CHOSEN})
 
 
-def evaluate(folder: Path, of: Sequence[str], views: str, programs: Programs) -> None:
-    """Averages the outputs of some runs' last checkpoints; writes errors to `evaluation.json`."""
+def evaluate(
+    folder: Path, of: Sequence[str], views: str, data_dir: str, programs: Programs
+) -> None:
+    """Averages the outputs of some runs' last checkpoints; writes errors to `evaluation.json`.
+
+    Args:
+        data_dir: where the dataset is prepared; "" is where the runs found it.
+    """
+    changes = {"data.data_dir": data_dir} if data_dir else None
+    runs = [record.run_of(folder.parent / name) for name in of]
     average, found = Ensemble() if len(of) > 1 else None, {}
     for name in of:
         batches: list[tuple[np.ndarray, np.ndarray]] = []
-        splits = load(folder.parent / name, "last").splits(programs=programs)
+        splits = load(folder.parent / name, "last").splits(changes, programs)
         found = splits.evaluate(SPLIT, views, batches if average else None)
         print(f"{name}, {views}: top-1 error {found['top1_error']:.2%}", flush=True)
         if average:
             average.add(name, 1 / len(of), batches, splits.run.store.contents.get(SPLIT, ""))
     if average:
         found |= average.means().row()
-    found |= {"of": list(of), "commit": provenance.commit()}
+    found |= {"of": list(of), "runs": runs, "commit": provenance.commit()}
     files.write_json(files.sealed(found), folder / plan.EVALUATION)
 
 

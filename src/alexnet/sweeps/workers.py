@@ -25,6 +25,7 @@ class Request(TypedDict, total=False):
     config: dict[str, Any]  # to train with
     of: Sequence[str]  # the runs to evaluate
     views: str
+    data_dir: str  # where the dataset is prepared; "" is where the runs found it
 
 
 class Answer(TypedDict, total=False):

@@ -18,10 +18,7 @@ from alexnet.text import some
 from alexnet.workdir import checkpoint, record
 
 # What may change when a run is resumed; anything else would make it another run.
-MAY_CHANGE = (
-    *("epochs", "schedule.", "mesh.", "accumulate", "kernels", "log_"),
-    *("checkpoint_", "data.data_dir", "wandb_project", "fetch", "steps_per_dispatch"),
-)
+MAY_CHANGE = ("epochs", "schedule.", *record.ELSEWHERE)
 # What commands write in a workdir.
 OWN = (
     *("checkpoints", "config.json", "dataset", "diverged.json", "evaluation.json", "failure.txt"),

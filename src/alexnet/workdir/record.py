@@ -19,13 +19,19 @@ from alexnet.workdir import migrations
 
 # Settings that every version has had
 ALWAYS = {"seed": int, "batch_size": int, "epochs": float, "net.name": str, "data.name": str}
+# Settings that change results by rounding at most, or name places: a run may go on with others.
+ELSEWHERE = (
+    *("data.data_dir", "checkpoint_every", "log_every", "mesh.", "kernels"),
+    *("accumulate", "fetch", "steps_per_dispatch", "wandb_project"),
+)
 MEND_CONFIG = (
     "restore it, or run the command in provenance.json with a new workdir and copy its config.json"
 )
 MEND_EVALUATION = "delete it, and evaluate again"
 SEAL = "sha256"  # the digest of the settings in config.json
 KIND = ("split", "views", "checkpoint", "dataset")  # what tells evaluations apart
-RUN = "run"  # in config.json, beside the settings
+# In config.json, beside the settings: the run's id, and that of the run whose weights it began with
+RUN, ORIGIN = "run", "origin"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,17 +99,27 @@ def best(validations: Mapping[int, Validation]) -> int | None:
 
 
 def save_config(config: ConfigDict, workdir: Path) -> None:
-    """Writes `<workdir>/config.json`; keeps the run's id there, or makes a new one."""
-    run = run_of(workdir) or secrets.token_hex(8)
+    """Writes `<workdir>/config.json`; keeps the run's id and its origin's, or notes new ones."""
+    run, start = run_of(workdir), config.get("init_from", "")
+    origin = origin_of(workdir) if run else start and run_of(Path(start))
     found = versioned(config)
-    about = {"version": found.pop("version"), SEAL: _seal(found), RUN: run}
-    files.write_json(about | found, workdir / "config.json")
+    about = {"version": found.pop("version"), SEAL: _seal(found), RUN: run or secrets.token_hex(8)}
+    files.write_json(about | ({ORIGIN: origin} if origin else {}) | found, workdir / "config.json")
 
 
 def run_of(workdir: Path) -> str:
     """The id of a workdir's run, which the run's checkpoints carry; "" if there is none yet."""
+    return _noted(workdir, RUN)
+
+
+def origin_of(workdir: Path) -> str:
+    """The id of the run whose weights a workdir's run began with; "" if none or unknown."""
+    return _noted(workdir, ORIGIN)
+
+
+def _noted(workdir: Path, key: str) -> str:
     try:
-        return json.loads((workdir / "config.json").read_text()).get(RUN, "")
+        return json.loads((workdir / "config.json").read_text()).get(key, "")
     except (OSError, ValueError, AttributeError):
         return ""
 
@@ -152,7 +168,8 @@ def saved_config(workdir: Path, resume: bool = False) -> ConfigDict:
             raise UserError(f"{workdir} is a file, not the folder of a run") from None
         raise UserError(f"{workdir} holds no run (no config.json): train one there first") from None
     seal, version = found.pop(SEAL, None), found.pop("version", 0)
-    found.pop(RUN, None)
+    for key in (RUN, ORIGIN):
+        found.pop(key, None)
     if seal not in (None, _seal(found)):  # earlier versions wrote none
         mend = f"{MEND_CONFIG}; or, if you changed the file on purpose, delete {SEAL!r} from it"
         raise UserError(f"{path} is damaged (its digest differs): {mend}")
