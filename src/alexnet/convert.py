@@ -128,11 +128,14 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
     finally:
         shutil.rmtree(partial, ignore_errors=True)  # what a failure left
     count = sum(layer.parameters for layer in table.layers(net))
-    print(
-        f"{source}: {count:,} parameters of net {net.name}, {net.classes} classes, in {workdir}\n"
-        f"next: python -m alexnet.evaluate --workdir={shlex.quote(str(workdir))} "
-        "--checkpoint=last"
-    )
+    print(f"{source}: {count:,} parameters of net {net.name}, {net.classes} classes, in {workdir}")
+    if config.augment.mean != "pixel" and weights.statistics(source):
+        print(
+            f"its mean image stays in {source}: the run subtracts that of its own dataset, "
+            f"{config.data.name}"
+        )
+    evaluate = f"python -m alexnet.evaluate --workdir={shlex.quote(str(workdir))} --checkpoint=last"
+    print(f"next: {evaluate}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,12 @@ from alexnet.data.records import DamagedError, Records, Writer, pack
 from alexnet.errors import UserError
 
 
+def test_a_lower_quality_takes_fewer_bytes():
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    low, high = (len(pack(noise, 0, quality)) for quality in (30, 95))
+    assert low < 0.6 * high
+
+
 @pytest.fixture
 def shards(tmp_path, monkeypatch):
     """Ten records in shards of four."""

@@ -111,7 +111,7 @@ def test_a_photo_is_left_as_it_is_and_none_gives_nothing(net, tmp_path):
     assert net.features([], "fc7").shape == (0, 256)
 
 
-def test_ten_crops_are_averaged(net, digits):
+def test_ten_crops_are_averaged(net, digits, capsys):
     paths, _ = digits
     ten = net.predict(paths, views="ten_crop")
     np.testing.assert_allclose(ten.sum(1), 1, rtol=1e-5)
@@ -121,6 +121,42 @@ def test_ten_crops_are_averaged(net, digits):
     logits = [np.asarray(f(view), float) for view in range(10)]
     expected = softmax(np.stack(logits), axis=2).mean(0)
     np.testing.assert_allclose(ten, expected, rtol=1e-3, atol=1e-6)
+    assert [best[0][1] for best in net.top(paths, 1, "ten_crop")] == ten.max(1).tolist()
+    predict.main([f"--workdir={TRAINED}", "--views=ten_crop", "--json", str(paths[0])])
+    [[(_, found), *_]] = json.loads(capsys.readouterr().out).values()
+    assert found == pytest.approx(ten[0].max(), rel=1e-4)
+
+
+@pytest.mark.parametrize("views", ["centre", "ten_crop", "nine_crop"])
+def test_an_evaluation_has_the_errors_of_its_views(net, data_dir, views):
+    """`evaluate` and `predict` reach the net by different ways."""
+    here = {"data.data_dir": data_dir}
+    images, labels = net.splits(here).run.store.read("validation", range(359))
+    p_NK = net.predict(images, views)
+    found = net.evaluate(views=views, overrides=here)
+    loss = -np.log(p_NK[np.arange(359), labels]).mean()
+    assert found["loss"] == pytest.approx(loss, rel=1e-3)
+    assert found["top1_error"] == pytest.approx((p_NK.argmax(1) != labels).mean(), abs=1.5 / 359)
+
+
+@pytest.mark.parametrize(("name", "jaxs"), [("float32", "float32"), ("tf32", "tensorfloat32")])
+def test_programs_have_the_precision_of_the_run(net, name, jaxs):
+    """Else a GPU would predict with TF32 what it has evaluated without."""
+    config = net.config.copy_and_resolve_references()
+    config.precision = name
+    other = Classifier(net.params, dataclasses.replace(net.about, config=config))
+    found = other.rows_program(["fc7"])  # traced below
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        apply = network.apply
+
+        def noted(*args, **how):
+            seen.append(jax.config.jax_default_matmul_precision)
+            return apply(*args, **how)
+
+        patch.setattr(network, "apply", noted)
+        found(other.params, np.zeros((1, 32, 32, 3), np.uint8))
+    assert seen == [jaxs]
 
 
 @pytest.mark.slow

@@ -265,6 +265,14 @@ def test_the_references_gradient_is_the_slope_of_its_loss(preset):
             assert slope == pytest.approx(expected / 2e-7, abs=1e-5 * size), f"{layer} {leaf}"
 
 
+def test_a_norm_has_the_power_of_its_row():
+    rows = (table.Norm("norm1", 3, 2.0, 0.1, beta=0.5, over="space"), table.Dense("fc2", 4))
+    net = table.Net("norm", 6, 4, 1, rows)
+    x = pixels(net, 2)
+    _, seen = apply(net, float32(strong(net)), float32(x))
+    assert_close(seen["norm1"], reference.norm(x, 3, 2.0, 0.1 / 9, 0.5, "space"))
+
+
 @pytest.mark.parametrize("with_norm", [False, True])
 def test_the_conv_local_nets_are_cuda_convnets(with_norm):
     net = build(f"cifar_conv_local_{11 if with_norm else 13}pct", classes=10)

@@ -82,6 +82,7 @@ def test_runs_that_need_no_other_are_submitted_once(tmp_path, monkeypatch):
     found = {key: cluster.options[key] for key in ("cpus_per_task", "slurm_partition", "cluster")}
     assert found == {"cpus_per_task": 3, "slurm_partition": "gpu", "cluster": "slurm"}
     assert cluster.options["timeout_min"] == 24 * 60  # a day
+    assert cluster.options["slurm_max_num_timeout"] == 100  # and again, as often as that
 
 
 class Desk:

@@ -19,6 +19,8 @@ from alexnet.models import network
 from alexnet.training import fine_tune, setup
 from alexnet.training.loop import train_and_evaluate
 from alexnet.workdir import checkpoint, record
+from alexnet.workdir.checkpoint import Checkpoints
+from alexnet.workdir.record import Progress
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 
@@ -59,6 +61,17 @@ def source(make, tmp_path_factory) -> Path:
     workdir = tmp_path_factory.mktemp("source")
     train_and_evaluate(make("three"), workdir)
     return workdir
+
+
+def test_the_last_checkpoint_is_read_not_the_best(make, tmp_path):
+    config = make("three")
+    plant(tmp_path, config, drawn(config))  # step 1, with error .5
+    last = jax.tree.map(lambda leaf: leaf + 1, drawn(config))
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        checkpoints.save(2, {"params": last}, Progress(epoch=2.0), 0.9)
+    given, story = fine_tune.read_layers(setup.setup(make("three", init_from=str(tmp_path))))
+    assert_same(given["conv1"], last["conv1"])
+    assert "after 2.00 epochs" in story
 
 
 def params(workdir) -> dict:

@@ -19,19 +19,23 @@ from PIL import Image
 from support.charts import pictures
 from support.tiny import ROOT, tiny_config
 
+from alexnet import config as configs
 from alexnet import evaluate
 from alexnet.errors import Interrupted, UserError
 from alexnet.logs import metrics
 from alexnet.models import filters
+from alexnet.results.run import from_workdir
 from alexnet.training import dataset, evaluation, health, loop
 from alexnet.training.health import DivergedError
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.run import Run
+from alexnet.training.settings import KINDS
 from alexnet.training.setup import setup
 from alexnet.training.step import TrainState
-from alexnet.workdir import checkpoint, record
+from alexnet.workdir import checkpoint, provenance, record
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.claim import OWN, claim
+from alexnet.workdir.record import Progress
 
 
 def rows(workdir) -> list[dict]:
@@ -111,10 +115,13 @@ def test_ten_crops_of_a_net_that_never_saw_reflections(finished, tmp_path, capsy
 def test_the_same_command_again_only_reports(finished, tmp_path, capsys):
     workdir, history = shutil.copytree(finished[0], tmp_path / "run"), finished[1]
     config = record.saved_config(workdir)
+    schedule = record.saved_config(workdir).schedule
     config.schedule.milestones = ((20.0, 0.001),)
     before = rows(workdir)
     assert train_and_evaluate(config, workdir) == history
     assert rows(workdir) == before
+    assert record.saved_config(workdir).schedule == schedule  # by which it was trained
+    assert [one["trains"] for one in provenance.commands(workdir)] == [True, False]
     out = capsys.readouterr().out
     assert "finished already (to train longer, raise config.epochs), 17 steps in all" in out
     assert "done: best validation" in out
@@ -390,6 +397,62 @@ def test_a_resumed_run_notes_its_new_settings_and_takes_no_other_images(tiny, tm
         train_and_evaluate(tiny, tmp_path)
 
 
+@pytest.mark.usefixtures("made_up")
+def test_a_schedule_that_changes_on_the_way_is_said_and_noted(tiny, tmp_path, capsys):
+    tiny.epochs = 1.0
+    train_and_evaluate(tiny, tmp_path)
+    capsys.readouterr()
+    configs.apply_overrides(tiny, {"epochs": 2.0, "schedule.rate": 0.005}, KINDS)
+    train_and_evaluate(tiny, tmp_path)
+    line = "config.schedule.rate=0.005 from here on, so far 0.01"
+    assert line in capsys.readouterr().out.splitlines()
+    first, second = provenance.commands(tmp_path)
+    assert (first["start"], first["changes"]) == (0, {})
+    assert (second["start"], second["changes"]) == (6, {"config.schedule.rate": [0.01, 0.005]})
+    assert from_workdir(tmp_path).about["changed"] == ["config.schedule.rate"]
+    assert record.saved_config(tmp_path).schedule.rate == 0.005
+
+
+@pytest.mark.usefixtures("made_up")
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_run_that_is_stopped_says_how_it_goes_on(tiny, tmp_path, monkeypatch, capsys, fresh):
+    monkeypatch.setattr(loop.Interruption, "agreed", lambda _: signal.SIGTERM)
+    with pytest.raises(Interrupted):
+        train_and_evaluate(tiny, tmp_path, fresh=fresh)
+    how = ", without --fresh," if fresh else ""
+    line = f"stopped at step 1; the same command{how} continues from there"
+    assert line in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.usefixtures("made_up")
+def test_a_run_that_begins_with_imported_weights_knows_its_images(tiny, tmp_path):
+    """The import was of no images; the run is of those at hand."""
+    record.save_config(tiny, tmp_path)
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        run = setup(tiny)
+        checkpoints.save(0, run.fresh(), Progress(), None)
+    tiny.epochs = 1.0
+    train_and_evaluate(tiny, tmp_path)
+    assert dataset.remembered(tmp_path).contents == run.store.contents != {}
+
+
+@pytest.mark.usefixtures("made_up")
+def test_a_plateau_lowers_the_rate_that_steps_get_and_that_is_logged(tiny, tmp_path, monkeypatch):
+    how = {"schedule.kind": "plateau", "schedule.rate": 0.01, "schedule.patience": 1}
+    configs.apply_overrides(tiny, how, KINDS)
+    given, train_steps = {}, Run.train_steps
+
+    def noted(run, state, batches, now):
+        given[int(state.step) + 1] = float(now[0].rates["fc8"]["kernel"])
+        return train_steps(run, state, batches, now)
+
+    monkeypatch.setattr(Run, "train_steps", noted)
+    train_and_evaluate(tiny, tmp_path)  # validations after steps 6, 12 and 17 all find .5
+    assert given == pytest.approx({n: 0.01 if n <= 12 else 0.001 for n in range(1, 18)})
+    logged = {row["step"]: row["train/rate"] for row in rows(tmp_path) if "train/rate" in row}
+    assert logged == pytest.approx({n: given[n] for n in logged})
+
+
 def test_a_run_introduces_itself(tiny, tmp_path, monkeypatch):
     run = setup(tiny)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(run.shapes))
@@ -417,6 +480,14 @@ def test_what_is_doubtful_is_said_once_at_the_start(tiny, tmp_path, capsys):
         "compiling; then numbers every 2 steps",
     ]
     assert len([line for line in lines if "the run ends" in line]) == 2
+
+
+def test_steps_that_are_never_dispatched_together_are_doubtful(tiny):
+    tiny.schedule.milestones = ()
+    for tiny.steps_per_dispatch, count in ((2, 0), (3, 1)):
+        assert len(health.warnings(setup(tiny))) == count
+    line = "config.steps_per_dispatch=3 has no effect: numbers or checkpoints are due every 2 steps"
+    assert health.warnings(setup(tiny)) == [line]
 
 
 def test_few_classes_and_few_images_are_doubtful(tiny):

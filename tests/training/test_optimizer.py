@@ -222,3 +222,23 @@ def test_every_optimiser_freezes_a_layer_with_all_it_keeps_of_it(name):
 def test_impossible_values_are_clear_errors(options, message):
     with pytest.raises(UserError, match=message):
         optimizer.build(params=start(), **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "theirs"),
+    [
+        (
+            "adamw",
+            {"b1": 0.5, "b2": 0.6, "eps": 0.3},
+            optax.adamw(0.1, 0.5, 0.6, 0.3, weight_decay=0.0),
+        ),
+        ("nesterov", {"momentum": 0.5}, optax.sgd(0.1, 0.5, nesterov=True)),
+    ],
+)
+def test_options_are_optaxs(name, options, theirs):
+    params = jax.tree.map(np.float32, start())
+    state, same = theirs.init(params), jax.tree.map(lambda _: 0.1, start())
+    for step, ours in enumerate(run(lambda _: same, name=name, weight_decay=0.0, **options)):
+        change, state = theirs.update(jax.tree.map(np.float32, start(step + 1)), state, params)
+        params = optax.apply_updates(params, change)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), params, ours)

@@ -216,6 +216,14 @@ def test_steps_stretch_with_the_run_and_biases_may_stay():
     assert rate(eps(2.5, [], LAYERS), "fc8", "bias") == 2
 
 
+def test_biases_have_steps_of_their_own():
+    eps = schedule.build(
+        "stepwise", epochs=3.0, rate=1.0, bias_factor=3.0, bias_divisor=100.0, bias_steps=3
+    )
+    found = [eps.bias_rate(epoch, []) for epoch in (1, 2, 3)]
+    assert found == pytest.approx([3, 0.3, 0.03])
+
+
 # --- What cannot be -------------------------------------------------------------------------------
 
 

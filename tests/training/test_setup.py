@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.tiny import drawn
 
 from alexnet.devices import mesh as meshes
 from alexnet.errors import UserError
+from alexnet.training import evaluation
 from alexnet.training.setup import setup
 
 IMAGES = 1438  # training images of the digits
@@ -35,6 +37,35 @@ def test_the_examples_of_a_step_are_its_batch(tiny):
         np.testing.assert_array_equal(batch["label"], labels)
         np.testing.assert_array_equal(batch["image"], images)
     assert step == 6  # which ends in the second epoch
+
+
+@pytest.mark.usefixtures("compile_quickly")
+def test_a_seed_draws_the_weights_the_order_and_the_steps_randomness(tiny):
+    tiny.seed = 7
+    run = setup(tiny)
+    _, batch = next(run.batches())
+    order = np.random.default_rng([7, 0]).permutation(IMAGES)
+    np.testing.assert_array_equal(batch["label"], run.store.read("train", order[:256])[1])
+    key = jax.random.key(7, impl="threefry2x32")
+    np.testing.assert_array_equal(*map(jax.random.key_data, (run.key, key)))
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(run.fresh().params), drawn(tiny))
+
+
+@pytest.mark.parametrize(("name", "jaxs"), [("float32", "float32"), ("tf32", "tensorfloat32")])
+def test_every_program_of_a_run_is_traced_at_its_precision(tiny, name, jaxs):
+    tiny.precision = name
+    run, seen = setup(tiny), []
+
+    def program(*_):
+        seen.append(jax.config.jax_default_matmul_precision)
+        return evaluation.Sums(*map(np.float32, (1, 0, 0, 1))), None
+
+    run.programs.update(dict.fromkeys(("train", "train 2", "centre"), program))
+    run.train_step(None, None, None)
+    run.train_steps(None, [1, 2], [1, 2])
+    run.evaluate(None, stop=lambda: True)
+    run.loss(None, {})
+    assert seen == [jaxs] * 4
 
 
 def test_inputs_are_as_large_as_the_net_sees(tiny):

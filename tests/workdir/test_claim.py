@@ -130,6 +130,32 @@ def test_a_workdir_that_was_emptied_but_for_hidden_files_is_new(tiny, tmp_path):
     with claim(tmp_path, tiny):
         pass
     assert (tmp_path / claims.LOCK).read_text() == ""
+    (tmp_path / "config.json").unlink()
+    with claim(tmp_path, tiny) as own:
+        own.note_saved(3)
+    (tmp_path / "config.json").unlink()
+    with claim(tmp_path, tiny) as own:  # its first checkpoint is noted, too
+        own.note_saved(3)
+    assert (tmp_path / claims.LOCK).read_text() == claims.SAVED
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_all_processes_must_share_the_workdir(tiny, tmp_path, monkeypatch, late):
+    """A disk that is shared through a network may show what is new a little later."""
+    asked = []
+
+    def gathered(value):
+        asked.append(value)
+        return [value, value, value if late and len(asked) > 3 else ""]
+
+    monkeypatch.setattr(claims.processes, "gathered", gathered)
+    monkeypatch.setattr(claims, "sleep", lambda _: None)
+    if late:
+        with claim(tmp_path, tiny) as own:
+            assert own.run == record.run_of(tmp_path)
+        return
+    with pytest.raises(UserError, match=r"workdir=.*: process 2 does not find there the run"):
+        claim(tmp_path, tiny).__enter__()
 
 
 def test_a_note_that_a_full_disk_refuses_is_tried_again(tiny, tmp_path):

@@ -12,7 +12,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import jax
 import numpy as np
@@ -30,6 +30,7 @@ from alexnet.models.describe import describe, describe_html
 from alexnet.models.network import PLAIN, Kernels
 from alexnet.models.table import Net
 from alexnet.training import forward
+from alexnet.training.settings import PRECISIONS
 
 if TYPE_CHECKING:
     from alexnet.inference.features import Neighbour
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from alexnet.training.programs import Programs
 
 BATCH = 32  # images that go through the net at once
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -353,8 +356,12 @@ class Classifier:
                 return function(Classifier(params, self.about), *arrays)
 
             options = compiler_options(None)
-            self.about.programs[key] = jax.jit(program, compiler_options=options)
+            self.about.programs[key] = self.precise(jax.jit(program, compiler_options=options))
         return self.about.programs[key]
+
+    def precise(self, function: Callable[..., T]) -> Callable[..., T]:
+        """The function, traced with the precision of float32 products that the run was set to."""
+        return jax.default_matmul_precision(PRECISIONS[self.config.precision])(function)
 
     def _batches(self, photos: Photo | Iterable[Photo]) -> Iterator[tuple[np.ndarray, int]]:
         """(uint8 squares, how many of them are photos), in few sizes, so few programs are compiled.

@@ -26,7 +26,7 @@ def export(net: "Classifier", target: Path, names: str) -> None:
     weights.check_target(target, names)
     weights.check_names(target, names, net.config.net.name)
     statistics = net.about.statistics
-    content = weights.content(
+    content = net.precise(weights.content)(
         target,
         names,
         net.net,

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from alexnet import config as configs
 from alexnet.data.augment import Augmentation
 from alexnet.data.statistics import Statistics
-from alexnet.data.store import Store, load_store, store_path
+from alexnet.data.store import Store, command, load_store, store_path
 from alexnet.devices import runtime
 from alexnet.errors import UserError, local_path
 from alexnet.formats import layout, weights
@@ -171,6 +171,6 @@ def _statistics(config: ConfigDict, known: Store | None, where: Path) -> Statist
     if known is None:
         raise UserError(
             f"{where} keeps no mean image, and dataset {config.data.name!r} is not prepared at "
-            f"{config.data.image_size} pixels: prepare it (python -m alexnet.prepare)"
+            f"{config.data.image_size} pixels: prepare it ({command(**config.data.to_dict())})"
         )
     return known.statistics

@@ -137,6 +137,8 @@ def provenance_part(subject: Subject) -> Part:
     for chapter in subject.chapters:
         versions = ", ".join(f"{name} {x}" for name, x in chapter.get("versions", {}).items())
         found = {name: chapter.get(name) for name in NAMES} | {"versions": versions}
+        for key, (old, new) in (chapter.get("changes") or {}).items():
+            found[key] = f"{_word(new)} from step {chapter['start']} on, so far {_word(old)}"
         rows += [(name, _word(value)) for name, value in found.items() if value]
     known = dataset.remembered(subject.workdir)
     if known is not None:

@@ -175,6 +175,7 @@ def _table(
         *notes.partners(values, first, {*free, *elsewhere}),
         *notes.unfinished(runs),
         *notes.failures(runs),
+        *notes.changed(runs),
         *notes.shared(runs),
         *notes.intervals(_compared(runs, first), experiment.metric),
         *notes.of_last(of_last),

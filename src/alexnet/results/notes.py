@@ -68,6 +68,16 @@ def failures(runs: Mapping[str, Runs]) -> list[str]:
     return found
 
 
+def changed(runs: Mapping[str, Runs]) -> list[str]:
+    """Runs of which a setting was changed on the way, such as a rate after a divergence."""
+    return [
+        f"{name} with {_seeds([seed])}: {_listed(keys)} changed on the way"
+        for name, of in runs.items()
+        for seed, result in of.results.items()
+        if (keys := result.about.get("changed"))
+    ]
+
+
 def shared(runs: Mapping[str, Runs]) -> list[str]:
     """Averages that are not independent, as sweeps of other seeds make."""
     found = []

@@ -46,7 +46,7 @@ def from_workdir(folder: Path, begun: bool = False) -> Result | None:
     if not history:
         return None
     best = min(history, key=lambda row: (or_infinity(row["top1_error"]), row["epoch"]))
-    commands = provenance.commands(folder)
+    commands = [one for one in provenance.commands(folder) if one.get("trains", True)]
     info = _json(folder / "dataset/info.json", {})
     return Result(
         name=folder.name,
@@ -61,6 +61,7 @@ def from_workdir(folder: Path, begun: bool = False) -> Result | None:
             "commit": _all(commands, "commit") or _commit(folder),
             "versions": commands[-1].get("versions") if commands else None,
             **{key: _all(commands, key) for key in ("device", "cores")},
+            **_changed(commands),
         },
         finished=finished,
     )
@@ -88,6 +89,12 @@ def _all(commands: Sequence[Mapping[str, Any]], key: str) -> Any:
     """What all commands that trained a run noted: one value, or several in words."""
     values = list(dict.fromkeys(one[key] for one in commands if one.get(key)))
     return " then ".join(map(str, values)) if len(values) > 1 else next(iter(values), None)
+
+
+def _changed(commands: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """{"changed": the settings that were changed while the run was trained}, or {}."""
+    keys = dict.fromkeys(key for one in commands for key in one.get("changes") or ())
+    return {"changed": list(keys)} if keys else {}
 
 
 def from_evaluation(folder: Path, begun: bool = False) -> Result | None:

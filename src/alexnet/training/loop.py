@@ -117,13 +117,17 @@ def train_and_evaluate(
         if start > run.steps:
             say_it_stays(run, workdir, progress.epoch)
             return read_history(workdir)
+        changes = changed(run, workdir) if 0 < start < run.steps else {}
         if first:
-            dataset.remember(run.store, workdir, begun)
+            dataset.remember(run.store, workdir, begun and start > 0)
+        about = {"start": start, "trains": start < run.steps, "changes": changes}
         with (
-            provenance(workdir, run.device, enabled=first),
+            provenance(workdir, run.device, enabled=first, **about),
             explained(run, workdir, start, saved, rate),
             open_log(run, workdir, start if restored else None, due) as log,
         ):
+            for key, (old, new) in changes.items():
+                story += f"\n{key}={new!r} from here on, so far {old!r}"
             log.message(introduction(run, workdir, start, known) + story)
             if start:
                 check_state(start, state)
@@ -167,7 +171,8 @@ def train_and_evaluate(
                 if stop:
                     check_saved(checkpoints, step)
                     claimed.note_saved(step)
-                    log.message(f"stopped at step {step}; the same command continues from there")
+                    again = f"the same command{', without --fresh,' * fresh}"
+                    log.message(f"stopped at step {step}; {again} continues from there")
                     raise Interrupted(stop)
             check_saved(checkpoints, run.steps)
             claimed.note_saved(run.steps)
@@ -203,6 +208,16 @@ def keep_origin(run: Run, workdir: Path) -> str:
             said += f"\nconfig.{name}={run.config[name]!r} is not used: the run has begun"
             run.config[name] = saved[name]
     return said
+
+
+def changed(run: Run, workdir: Path) -> dict[str, tuple[Any, Any]]:
+    """{setting: (its value so far, its value from now on)} of a resumed run's schedule."""
+    saved = configs.absolute(record.saved_config(workdir, resume=True))
+    return {
+        f"config.{key}": (old, new)
+        for key, old, new in configs.differences(saved, run.config)
+        if key.startswith("schedule.")
+    }
 
 
 def validated(
@@ -272,10 +287,16 @@ def say_it_stays(run: Run, workdir: Path, epochs: float) -> None:
 
 
 def open_log(run: Run, workdir: Path, resume_step: int | None, due: bool) -> Log:
-    """Opens the log and saves the config beside it; only the first process writes."""
+    """Opens the log and saves the config beside it; only the first process writes.
+
+    If the run has finished, its schedule stays the one that it was trained with.
+    """
     first, project = jax.process_index() == 0, run.config.wandb_project
     if first:
-        record.save_config(run.config, workdir)
+        config = run.config.copy_and_resolve_references()
+        if resume_step == run.steps:
+            config.schedule = record.saved_config(workdir, resume=True).schedule
+        record.save_config(config, workdir)
     return Log(
         workdir,
         run.steps,

@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import IO
 
 import jax
@@ -87,14 +87,34 @@ def claim(workdir: Path, config: ConfigDict, may_change: Sequence[str] = ()) -> 
                     check_kept(workdir, bool(file.tell()))
                 else:  # somebody has emptied the workdir, but for this hidden file
                     file.truncate(0)
+                    file.seek(0)
                 if not record.run_of(workdir):
                     record.save_config(config, workdir)
                 return file
 
         file = processes.together(take)
-        run = processes.gathered(record.run_of(workdir))[0]
+        run = _seen_by_all(workdir)
         with _written("", "the run stopped, and the same command resumes it"):
             yield Claim(workdir, run, file)
+
+
+def _seen_by_all(workdir: Path) -> str:
+    """The id of the run, once all processes read the same; a network's disk may take a while.
+
+    Raises:
+        UserError: if one still reads another after LOOK_SECONDS.
+    """
+    for _ in range(10):
+        first, *others = processes.gathered(record.run_of(workdir))
+        if set(others) <= {first}:
+            return first
+        sleep(LOOK_SECONDS / 10)
+    process = next(n for n, run in enumerate(others, 1) if run != first)
+    raise UserError(
+        f"process {process} does not find there the run that process 0 finds: all must share the "
+        "folder",
+        f"workdir={workdir}",
+    )
 
 
 def start_over(workdir: Path) -> None:

@@ -25,12 +25,13 @@ ROOT = Path(__file__).parents[3]  # of a checkout
 
 
 @contextlib.contextmanager
-def provenance(workdir: Path, device: str, enabled: bool = True) -> Iterator[None]:
+def provenance(workdir: Path, device: str, enabled: bool = True, **more: Any) -> Iterator[None]:
     """Notes the command, when it began and, at the end, when and how it ended.
 
     Args:
         device: the devices that the run uses, in words.
         enabled: False in all processes but the first.
+        more: what else to note.
     """
     if not enabled:
         yield
@@ -46,6 +47,7 @@ def provenance(workdir: Path, device: str, enabled: bool = True) -> Iterator[Non
         "cores": cores(),
         "host": platform.node(),
         "versions": {"python": platform.python_version()} | _versions(),
+        **more,
     }
     try:
         earlier = commands(workdir)
