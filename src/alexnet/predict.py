@@ -34,20 +34,24 @@ def main(argv: Sequence[str]) -> None:
     if not photos:
         raise UserError("which photos? name one or more files")
     top, as_json = count("top", options["top"]), typed("json", options["json"], False)
-    from alexnet.inference.loading import load  # imports JAX, which the checks do not need
+    from alexnet.inference.classifier import BATCH  # imports JAX, which the checks do not need
+    from alexnet.inference.loading import load
     from alexnet.workdir import checkpoint
 
     net = load(workdir, checkpoint.which(options["checkpoint"]))
     bad: dict[str, UserError] = {}
-    best = net.top(squares(photos, net.about.image_size, bad), top, options["views"])
-    found = list(zip([photo for photo in photos if photo not in bad], best, strict=True))
-    if as_json:
-        print(json.dumps(dict(found), indent=1), flush=True)
-    else:
-        for photo, classes in found:
+    every: dict[str, list[tuple[str, float]]] = {}
+    for start in range(0, len(photos), BATCH):  # what is done is shown
+        part = photos[start : start + BATCH]
+        best = net.top(squares(part, net.about.image_size, bad), top, options["views"])
+        found = list(zip([photo for photo in part if photo not in bad], best, strict=True))
+        every.update(found)
+        for photo, classes in () if as_json else found:
             print(photo)
             for name, probability in classes:
                 print(f"  {probability:7.2%}  {name}", flush=True)
+    if as_json:
+        print(json.dumps(every, indent=1), flush=True)
     if bad:
         *others, last = bad.values()
         for error in others:

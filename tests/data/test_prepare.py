@@ -582,7 +582,9 @@ def test_a_folder_whose_name_no_file_can_have_is_prepared(pets, tmp_path):
     shutil.copytree(pets, long)
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\n"))
     shutil.copytree(pets, odd)
-    for folder in (long, odd):
+    korean = tmp_path / ("\uc0ac\uc9c4" * 40)  # 80 letters, and 240 bytes
+    shutil.copytree(pets, korean)
+    for folder in (long, odd, korean):
         made = ensure(f"folder:{folder}", str(tmp_path / "data"), 8)
         assert sum(made.counts.values()) == 37
         json.dumps(as_json(made)).encode("ascii")

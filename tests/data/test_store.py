@@ -1,8 +1,10 @@
 """A store gives back its images, and reports damage and a later version in one line."""
 
 import dataclasses
+import gc
 import json
 import shlex
+import weakref
 
 import numpy as np
 import pytest
@@ -51,6 +53,18 @@ def test_raw_pixels_come_back_exactly(images, tmp_path):
     np.testing.assert_array_equal(read, images[[4, 0, 4]])
     np.testing.assert_array_equal(labels, [4, 0, 4])
     assert (read.dtype, labels.dtype) == (np.uint8, np.int32)
+
+
+def test_a_store_that_nobody_uses_is_gone_at_once(images, tmp_path):
+    """With all the images that it keeps in memory, and its open files."""
+    store = make_store(tmp_path / "raw", images, quality=0)
+    store.read("train", [0])
+    seen = weakref.ref(store)
+    gc.disable()
+    del store
+    gone = seen() is None
+    gc.enable()
+    assert gone
 
 
 def test_jpeg_comes_back_closely(images, tmp_path):

@@ -21,6 +21,7 @@ from alexnet import predict
 from alexnet.data.images import square_pixels
 from alexnet.data.store import store_path
 from alexnet.errors import UserError
+from alexnet.inference import classifier
 from alexnet.inference.classifier import Classifier
 from alexnet.models import network
 from alexnet.models.build import build
@@ -341,6 +342,23 @@ def test_a_checkpoint_of_another_net_names_what_does_not_fit(tmp_path):
 def test_mistakes_are_one_line(net, use, message):
     with pytest.raises(UserError, match=message):
         use(net)
+
+
+def test_predict_shows_what_is_done_before_it_goes_on(digits, capsys, monkeypatch):
+    paths = [str(path) for path in digits[0]]
+    monkeypatch.setattr(classifier, "BATCH", 5)
+    top, seen = Classifier.top, []
+
+    def noting(*args):
+        seen.append(capsys.readouterr().out)
+        return top(*args)
+
+    monkeypatch.setattr(Classifier, "top", noting)
+    predict.main([f"--workdir={TRAINED}", "--top=1", *paths])
+    shown = [*seen[1:], capsys.readouterr().out]
+    assert [[line for line in one.splitlines() if line[0] != " "] for one in shown] == [
+        *(paths[:5], paths[5:10], paths[10:])
+    ]
 
 
 def test_predict_prints_classes_or_json(digits, capsys):

@@ -211,6 +211,27 @@ def test_other_weights_another_net_or_mean_image_need_other_features(net, run, p
         assert len(computed) == number + 1
 
 
+def test_a_full_disk_is_noticed_before_the_second_batch(net, run, place, monkeypatch, capsys):
+    """Not after hours; what is computed again then fits in memory once."""
+    begun = []
+
+    def in_parts(splits, split, row):
+        begun.append(0)
+        for start, stop in ((0, 128), (128, 359)):
+            begun[-1] += 1
+            yield np.arange(start, stop, dtype=np.float32)[:, None]
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(features, "_computed", in_parts)
+    monkeypatch.setattr(features.os, "posix_fallocate", full)
+    found = moved(net, run).dataset_features("validation", "conv1", place)
+    np.testing.assert_array_equal(found[:, 0], np.arange(359))
+    assert begun == [1, 2]
+    assert "No space left on device" in capsys.readouterr().err
+
+
 def test_features_of_a_file_of_weights_are_not_kept(net, tmp_path, place, computed, capsys):
     source = tmp_path / "net.safetensors"
     source.touch()

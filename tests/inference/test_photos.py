@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from alexnet import files
+from alexnet.data import images
 from alexnet.errors import UserError
 from alexnet.inference.photos import several, square
 
@@ -87,6 +89,14 @@ def test_bytes_and_open_files_are_no_photos(tmp_path):
         for photo in (path.read_bytes(), file):
             with pytest.raises(UserError, match="a photo is no bytes or open file: give its path"):
                 several(photo)
+
+
+def test_a_film_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    with (tmp_path / "film.mov").open("wb") as file:
+        file.truncate(images.BIG + 1)
+    monkeypatch.setattr(files, "read_bytes", lambda _: pytest.fail("it was read"))
+    with pytest.raises(UserError, match=r"film.mov is not an image that can be read: not a known"):
+        square(tmp_path / "film.mov", 8)
 
 
 def test_a_file_that_is_no_image_says_so(tmp_path):

@@ -103,6 +103,19 @@ def test_an_added_class_is_refused_also_where_the_last_layer_has_room(copy):
         train_and_evaluate(config_of(copy / "photos", str(copy / "data"), 3), copy / "run")
 
 
+def test_a_test_split_that_came_later_is_no_change(copy):
+    """Training never saw one."""
+    photos = copy / "photos"
+    for name in "abc":
+        shutil.move(photos / name, copy / "train" / name)
+    shutil.move(copy / "train", photos / "train")
+    train_and_evaluate(config_of(photos, str(copy / "data"), epochs=1.0), copy / "again")
+    make_photos(photos / "test", "abc", seed=1)
+    overrides = {"data.name": f"folder:{photos}", "data.data_dir": str(copy / "data")}
+    found = alexnet.load(copy / "again", "last").evaluate("test", overrides=overrides)
+    assert (found["count"], found["notes"]) == (18, [])
+
+
 def test_changed_images_are_evaluated_with_a_warning_and_not_resumed(copy, capsys):
     for path in (copy / "photos").glob("*/*.png"):
         Image.open(path).rotate(90).save(path)

@@ -74,6 +74,13 @@ def test_the_last_checkpoint_is_read_not_the_best(make, tmp_path):
     assert "after 2.00 epochs" in story
 
 
+def test_nets_of_one_shape_that_compute_other_things_are_told_apart(make, source):
+    config = make("three", init_from=str(source), net__activation="tanh")
+    given, story = fine_tune.read_layers(setup.setup(config))
+    assert set(given) == {"conv1", "conv2", "conv3", "fc6", "fc8"}
+    assert story.splitlines()[-1] == "config.net.activation='tanh' here, 'relu' there"
+
+
 def params(workdir) -> dict:
     return checkpoint.load_params(workdir, "last")[0]
 

@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from alexnet.errors import one_line
 
+BIG = 2**26  # bytes: 64 MiB, above which a file's header is checked before the file is read
 MAX_PIXELS = 178_956_970  # of an image; Pillow itself refuses larger ones
 STRIP = 64  # times the shorter side: a longer image is cut to this before it is scaled
 ORIENTATION = 0x0112  # the EXIF tag

@@ -214,7 +214,7 @@ class _Tally:
         return UserError(
             f"at least {len(self.bad):,} of {self.images:,} images cannot be read or are too "
             f"large, more than max_bad={self.plan.max_bad:g} allows{self._shown()}; repair or "
-            "remove them, or prepare with a larger max_bad"
+            f"remove them, or prepare with image_size={self.plan.image_size} and a larger max_bad"
         )
 
     def _shown(self) -> str:

@@ -101,18 +101,15 @@ class Store:
         if self.quality or number * side * side * 3 > kept.AT_MOST:
             return {}
         return {
-            split: kept.Kept(functools.partial(self._from_disk, split), count, side)
+            # Not a method of the store: that would keep the store alive, and this with it.
+            split: kept.Kept(functools.partial(_raw, self._records[split], side), count, side)
             for split, count in self.counts.items()
         }
 
     def _from_disk(self, split: str, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        records = self._records[split].read(indices)
-        return self._decoded(split, indices, records) if self.quality else self._raw(records)
-
-    def _raw(self, records: Sequence[memoryview]) -> tuple[np.ndarray, np.ndarray]:
-        shape = (self.image_size, self.image_size, 3)
-        rows = np.frombuffer(b"".join(records), [("label", LABEL), ("image", np.uint8, shape)])
-        return np.ascontiguousarray(rows["image"]), rows["label"].astype(np.int32)
+        if not self.quality:
+            return _raw(self._records[split], self.image_size, indices)
+        return self._decoded(split, indices, self._records[split].read(indices))
 
     def _decoded(
         self, split: str, indices: Sequence[int], records: Sequence[memoryview]
@@ -125,6 +122,13 @@ class Store:
             except ValueError as error:
                 raise DamagedError(self._records[split].file(index), index, error) from error
         return images, labels
+
+
+def _raw(records: Records, side: int, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels that are stored as raw pixels."""
+    layout = [("label", LABEL), ("image", np.uint8, (side, side, 3))]
+    rows = np.frombuffer(b"".join(records.read(indices)), layout)
+    return np.ascontiguousarray(rows["image"]), rows["label"].astype(np.int32)
 
 
 def open_store(
@@ -277,7 +281,8 @@ def safe_name(name: str) -> str:
         # Whichever way the path is written, one folder has one store.
         folder = folder_path(name)
         digest = hashlib.sha1(os.fsencode(folder)).hexdigest()[:8]
-        return f"folder-{printable(folder.name)[:80]}-{digest}"
+        named = os.fsencode(printable(folder.name)[:80])[:200].decode(errors="ignore")
+        return f"folder-{named}-{digest}"
     return re.sub(r"[^\w.-]", "-", name)
 
 

@@ -41,4 +41,4 @@ def read_pth(path: Path) -> dict[str, np.ndarray]:
         raise UserError(
             f"{path} holds no state_dict: save one with torch.save(model.state_dict(), ...)"
         )
-    return {name: tensor.float().numpy() for name, tensor in found.items()}
+    return {name: tensor.detach().float().numpy() for name, tensor in found.items()}

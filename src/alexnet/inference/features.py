@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import jax
 import numpy as np
@@ -72,7 +72,7 @@ def dataset_features(splits: Splits, split: str, row: str = "") -> np.ndarray:
     compute = functools.partial(_computed, splits, split, row)
     about = _about(splits, split, row)
     if about is None:
-        return np.concatenate(list(compute()))
+        return _joined(compute(), splits.run.store.counts[split])
     folder = splits.net.about.source / FOLDER / f"{about['step']}-{row}-{split}"
     found = _read(folder, about)
     if found is not None:
@@ -88,7 +88,7 @@ def dataset_features(splits: Splits, split: str, row: str = "") -> np.ndarray:
         return found
     except OSError as error:  # a read-only folder, a full disk
         print(f"features are not kept in {folder.parent}: {error.strerror}", file=sys.stderr)
-        return np.concatenate(list(compute()))
+        return _joined(compute(), splits.run.store.counts[split])
 
 
 def nearest(
@@ -119,6 +119,17 @@ def _computed(splits: Splits, split: str, row: str) -> Iterator[np.ndarray]:
         for images, count in splits.batches(split):
             yield np.asarray(program(splits.net.params, images)[0])[:count]
             bar.update(count)
+
+
+def _joined(parts: Iterable[np.ndarray], count: int) -> np.ndarray:
+    """The `count` rows of all parts; a list of the parts would need twice the memory."""
+    rows, done = np.empty(0), 0
+    for part in parts:
+        if not done:
+            rows = np.empty((count, *part.shape[1:]), part.dtype)
+        rows[done : done + len(part)] = part
+        done += len(part)
+    return rows
 
 
 def _about(splits: Splits, split: str, row: str) -> dict[str, Any] | None:
@@ -172,6 +183,7 @@ def _write(folder: Path, about: dict[str, Any], parts: Iterable[np.ndarray]) -> 
                     shape = (about["count"], *part.shape[1:])
                     header = {"descr": part.dtype.str, "fortran_order": False, "shape": shape}
                     np.lib.format.write_array_header_1_0(file, header)
+                    _reserve(file, math.prod(shape) * part.itemsize)
                 content = np.ascontiguousarray(part).data
                 file.write(content)
                 sums = zlib.crc32(content, sums)
@@ -180,6 +192,17 @@ def _write(folder: Path, about: dict[str, Any], parts: Iterable[np.ndarray]) -> 
         os.replace(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _reserve(file: BinaryIO, size: int) -> None:
+    """Takes the room for `size` more bytes, if the system can: a full disk is noticed now."""
+    if hasattr(os, "posix_fallocate"):
+        try:
+            file.flush()
+            os.posix_fallocate(file.fileno(), file.tell(), size)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise
 
 
 @contextmanager

@@ -43,6 +43,9 @@ def square(photo: Photo, size: int) -> np.ndarray:
     """
     if isinstance(photo, str | os.PathLike):
         path = local_path("photo", os.fspath(photo))
+        with _readable(str(path)):
+            if path.is_file() and path.stat().st_size > images.BIG:  # a film, perhaps
+                images.check_size(path, images.MAX_PIXELS)
         try:
             encoded = files.read_bytes(path)
         except FileNotFoundError:

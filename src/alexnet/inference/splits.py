@@ -65,6 +65,8 @@ class Splits:
         """Lines on how the split's images differ from the training run's, as far as is known."""
         source = self.net.about.source
         unknown = [] if dataset.is_known(self._then) else [dataset.unknown(source)]
+        if self._then is None or split not in self._then.counts:  # such as a test split since then
+            return unknown
         return unknown + [
             f"warning: not the images that {source} was trained with: {line}"
             for line in dataset.changed(self._then, self.run.store, [split])

@@ -3,8 +3,9 @@
 `config.init_from` is the other run's workdir, whose last checkpoint is read; `config.init_layers`
 chooses the layers:
 
-    all           every layer: the nets must be the same except for their classes; if these differ,
-                  in number or by name, the last layer starts fresh
+    all           every layer: all must have the same shapes, but for the last one's classes; if
+                  these differ, in number or by name, the last layer starts fresh; settings of the
+                  nets that differ are listed
     conv          the convolutions alone, as run 146-2011 of the source took them from run 146-2009
     conv1,conv2   the layers named, as run 146-2009 took conv1 to conv5 from run 145
 
@@ -18,7 +19,9 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
+from alexnet import config as configs
 from alexnet.errors import UserError, nearest
 from alexnet.models import network
 from alexnet.models.table import Conv
@@ -46,7 +49,8 @@ def read_layers(run: Run) -> tuple[dict[str, Layer], str]:
         return {}, ""
     here = jax.eval_shape(lambda: network.init(run.net, jax.random.key(0)))
     try:
-        source = record.saved_config(Path(workdir)).data.name
+        other = record.saved_config(Path(workdir))
+        source = other.data.name
         there, progress = checkpoint.load_params(workdir, "last")
     except UserError as error:
         raise UserError(str(error), "config.init_from") from None
@@ -77,6 +81,10 @@ def read_layers(run: Run) -> tuple[dict[str, Layer], str]:
     for name in names:
         state = f"restored  {_Size(here[name])}" if name in wanted else fresh[name]
         lines.append(f"  {name.ljust(width)}  {state}")
+    if choice == "all":  # nets with the same shapes may compute different things
+        nets = (ConfigDict({"net": config.net}) for config in (other, run.config))
+        for key, old, new in configs.differences(*nets):
+            lines.append(f"config.{key}={new!r} here, {old!r} there")
     return {name: there[name] for name in wanted}, "\n".join(lines)
 
 

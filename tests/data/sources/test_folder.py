@@ -340,6 +340,20 @@ def test_an_unclear_level_of_classes_is_an_error(pets):
     assert "directly hold 1 images" in error(pets.parent / "more")
 
 
+def test_folders_are_named_as_they_are_spelled_on_disk(pets):
+    """macOS writes an accent as a letter of its own; the name of the class is composed."""
+    cafe = pets / "cafe\u0301"
+    cafe.mkdir()
+    (cafe / "a.heic").touch()
+    assert f"class folder {cafe} holds no images (found: 1 .heic)" in error(pets)
+    (cafe / "a.heic").unlink()
+    for name in ("cats", "dogs"):
+        shutil.move(pets / name, cafe / name)
+    said = error(pets)
+    assert "holds a single class, 'caf\u00e9'" in said
+    assert said.endswith(f"write folder:{cafe}")
+
+
 def test_a_validation_class_unknown_to_training_is_an_error(pets):
     into(pets, "train", "val")
     add(pets / "val" / "fish" / "1.png")

@@ -31,7 +31,6 @@ SPLITS = {
 }
 
 SHOWN = 5  # names in a message
-BIG = 2**26  # bytes: 64 MiB, above which a file's header is checked before the file is read
 # With a smaller share of the images directly in class folders, it may be unclear which folders are
 # the classes: see `_check_level`.
 OWN = 0.1
@@ -178,18 +177,19 @@ def _classes(
         raise UserError(f"no images in the sub-folders of {train}: {needs}; {kinds(files)}")
     for folder in layout.folders.values():
         _check_names(root / folder)
-    folders = {class_name(name) for name in folders_in(train) if not is_hidden([name, ""])}
-    if empty := sorted(folders - set(examples["train"])):
-        inside = [file for file in files if (root / file.path).is_relative_to(train / empty[0])]
+    inner = [name for name in folders_in(train) if not is_hidden([name, ""])]
+    real = {class_name(name): train / name for name in inner}
+    if empty := sorted(set(real) - set(examples["train"])):
+        hollow = real[empty[0]]
+        inside = [file for file in files if (root / file.path).is_relative_to(hollow)]
         raise UserError(
-            f"class folder {train / empty[0]} holds no images ({kinds(inside)}): remove it "
-            "or fill it"
+            f"class folder {hollow} holds no images ({kinds(inside)}): remove it or fill it"
         )
     classes = sorted(examples["train"])
     if len(classes) < 2:
         raise UserError(
             f"{train} holds a single class, {classes[0]!r}, and needs two; if the folders in "
-            f"{classes[0]!r} are the classes, write folder:{train / classes[0]}"
+            f"{classes[0]!r} are the classes, write folder:{real[classes[0]]}"
         )
     _check_level(train, layout, examples["train"])
     for split in set(layout.folders) - {"train"}:
@@ -250,7 +250,7 @@ def _sorted_out(
         reason = _no_example(file, inside=bool(split) and len(parts) > 1)
         if reason:
             left_out.append(LeftOut(file.path, reason))
-        elif file.size > BIG and (bad := _too_large(root, file, max_pixels)):
+        elif file.size > images.BIG and (bad := _too_large(root, file, max_pixels)):
             left_out.append(bad)
         else:
             examples[split].setdefault(class_name(parts[0]), []).append(file.path)
@@ -271,7 +271,7 @@ def _no_example(file: File, inside: bool) -> str:
 
 def _too_large(root: Path, file: File, max_pixels: int) -> LeftOut | None:
     """Why a big file is left out, without reading it; None if it is not."""
-    most = 8 * max_pixels + BIG  # bytes: no encoding takes more per pixel
+    most = 8 * max_pixels + images.BIG  # bytes: no encoding takes more per pixel
     if file.size > most:
         why = f"{file.size:,} bytes, more than max_pixels={max_pixels} can take"
         return LeftOut(file.path, TOO_LARGE, why)
