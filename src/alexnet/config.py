@@ -360,6 +360,19 @@ def check_types(function: Callable[..., Any], arguments: Mapping[str, Any], sect
             raise UserError(f"expected {called}", f"{section}{'.' * bool(section)}{name}={value!r}")
 
 
+def check_options(called: str, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Raises UserError for an option that `function` lacks, or one of another type.
+
+    Args:
+        called: the function's name in the message.
+    """
+    known = inspect.signature(function).parameters
+    for name in options:
+        if name not in known:
+            raise UserError(f"{called} has no such option{errors.nearest(name, known)}", name)
+    check_types(function, options, "")
+
+
 def absolute(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     """A copy whose paths are absolute."""
     config = config.copy_and_resolve_references()

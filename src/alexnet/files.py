@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import stat
 import zlib
 from collections.abc import Iterator, Mapping
@@ -79,6 +80,20 @@ def whole(target: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise
+
+
+@contextlib.contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """An empty folder to fill; it replaces `target` once it is complete."""
+    partial = target.with_name(target.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+    partial.mkdir()
+    try:
+        yield partial
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(partial, target)
+    finally:  # also after a full disk and Ctrl-C
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_json(value: Any, path: Path) -> None:

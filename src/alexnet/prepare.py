@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import get_args
 
-from alexnet.cli import asks_help, command_help, count, positional, run, switched, typed, values
+from alexnet.cli import count, positional, run, switched, typed, values
 from alexnet.data.prepare import prepare
 from alexnet.data.store import Encoding
 from alexnet.data.summary import as_json, summary, warnings
@@ -49,9 +49,6 @@ OPTIONS = {
 
 def main(argv: Sequence[str]) -> None:
     """Prepares the dataset and prints the summary; progress and warnings go to stderr."""
-    if asks_help(argv):
-        print(command_help(__doc__, OPTIONS))
-        return
     name, flags = positional(argv)
     flags = switched(flags, ("dry_run", "json"))
     options = values([f"--name={name}", *flags] if name else flags, OPTIONS)

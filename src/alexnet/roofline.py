@@ -26,7 +26,7 @@ from alexnet.cli import (
 from alexnet.devices.layout import layout
 from alexnet.models.build import NETS, build, defaults
 from alexnet.models.table import Net
-from alexnet.text import aligned
+from alexnet.text import aligned, counted
 
 OPTIONS = {"batch": ("128", "images per step, on all devices together")}
 MIB = 2**20
@@ -114,7 +114,7 @@ def describe(net: Net, batch: int) -> str:
         ms = (f"{1e3 * device:,.2f}", f"{1e3 * link:,.2f}")
         times.append((machine.name, f"{data} x {tower}", *ms, f"{rate:,.0f}", f"{hours:,.2f}"))
 
-    towers = f"{net.towers} towers" if net.towers > 1 else "1 tower"
+    towers = counted(net.towers, "tower")
     title = f"{net.name}, {towers}, {batch} images, float32 arrays: computed, not measured"
     tables = (*aligned(layers), footer, "", *aligned(exchanged), "", *aligned(times))
     return "\n".join((title, "", *tables))

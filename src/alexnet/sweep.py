@@ -16,9 +16,8 @@ import contextlib
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from alexnet import cli
 from alexnet.cli import path, run
@@ -29,7 +28,7 @@ from alexnet.sweeps.experiment import Experiment
 from alexnet.sweeps.plan import Item
 from alexnet.sweeps.runner import Job, Runner
 from alexnet.sweeps.workers import Worker
-from alexnet.text import aligned, counted
+from alexnet.text import aligned, counted, said
 
 OPTIONS = {
     "config": ("", "instead of an experiment: a file such as configs/digits.py"),
@@ -239,7 +238,13 @@ def described(
     lines = []
     for found, seeds in planned:
         lines.append(f"{found.source}: {found.title}" if found.source else found.title)
-        lines += aligned([(f"  {arm.name}", said(arm.overrides)) for arm in found.arms.values()], 2)
+        lines += aligned(
+            [
+                (f"  {arm.name}", said(arm.overrides) or "no overrides")
+                for arm in found.arms.values()
+            ],
+            2,
+        )
         lines.append(f"  seeds {', '.join(map(str, seeds))}")
         lines += [
             f"  {arm.name}: needs {needed} seeds, has {len(seeds)}"
@@ -265,11 +270,6 @@ def described(
     lines += [f"  {job.item.name} failed: {job.note}" for job in jobs if job.state == "failed"]
     lines.append(f"cores of a run: {cores}")
     return "\n".join(lines)
-
-
-def said(overrides: Mapping[str, Any]) -> str:
-    """An arm's overrides, as a user writes them."""
-    return ", ".join(f"{key}={value!r}" for key, value in overrides.items()) or "no overrides"
 
 
 if __name__ == "__main__":

@@ -58,6 +58,11 @@ def some(names: Sequence[str], most: int, count: int | None = None) -> str:
     return f"{shown} and {more:,} more" if more > 0 else shown
 
 
+def said(overrides: Mapping[str, Any]) -> str:
+    """An arm's overrides, as a user writes them."""
+    return ", ".join(f"{key}={value!r}" for key, value in overrides.items())
+
+
 def counted(count: int, noun: str) -> str:
     """A count with its noun, in the singular for one."""
     return f"{count:,} {noun}" + "s" * (count != 1)

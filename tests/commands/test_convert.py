@@ -23,7 +23,7 @@ import alexnet
 from alexnet import cli, convert, evaluate
 from alexnet.data.augment import evaluation_inputs
 from alexnet.data.prepare import prepare
-from alexnet.data.store import save_info
+from alexnet.data.store import save_description
 from alexnet.errors import UserError
 from alexnet.models.build import NETS
 from alexnet.training import forward
@@ -348,7 +348,7 @@ def test_our_file_says_what_net_it_holds(imported, folder, data_dir, tmp_path, c
     convert.main([*flags("caffenet", tmp_path / "no_images_here", data_dir), *options])
     assert alexnet.load(tmp_path / "elsewhere", "last").classes == ("a", "b", "c")
     other = prepare(f"folder:{folder}", str(tmp_path / "data"), 100, 0, progress=False)
-    save_info(dataclasses.replace(other, classes=("a", "b", "d")))
+    save_description(dataclasses.replace(other, classes=("a", "b", "d")))
     options = [f"--source={file}", f"--workdir={tmp_path / 'new'}"]
     with pytest.raises(UserError, match=r"safetensors was trained on .* 'c' removed and 'd' added"):
         convert.main([*flags("caffenet", folder, str(tmp_path / "data")), *options])

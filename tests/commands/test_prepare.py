@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet import prepare
+from alexnet import cli, prepare
 from alexnet.data.inventory import Inventory
 from alexnet.data.store import Store
 from alexnet.errors import UserError
@@ -64,5 +64,6 @@ def test_the_summary_is_json_for_programs_and_warnings_are_apart(monkeypatch, ca
 
 
 def test_help_beside_a_name(capsys):
-    prepare.main(["cifar10", "--help"])
+    with pytest.raises(SystemExit):
+        cli.help_first("prepare", ["cifar10", "--help"])
     assert "--image_size=" in capsys.readouterr().out

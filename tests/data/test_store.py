@@ -16,8 +16,8 @@ from alexnet.data.store import (
     Store,
     load_store,
     open_store,
+    save_description,
     save_info,
-    save_stamp,
     store_path,
     stored_quality,
 )
@@ -34,7 +34,7 @@ def make_store(path, images, quality) -> Store:
     for image in images:
         statistics.add(image)
     counts = {"train": len(images)}
-    save_info(
+    save_description(
         Store(path, "some", images.shape[1], quality, ("a", "b"), counts, statistics.result())
     )
     return load_store(path)
@@ -153,14 +153,14 @@ def test_a_store_is_loaded_as_it_was_saved(images, tmp_path):
         9, {"hidden": {".png": 3}}, ["a (b)"], "ab", {"train": [3, 3]}, 1, {"test": 2}
     )
     more = {"stamp": "s", "contents": {"train": "c"}, "pixels": {"train": "p"}, "inventory": about}
-    save_info(dataclasses.replace(store, classes=("\xe9", "\udcff"), **more))
+    save_description(dataclasses.replace(store, classes=("\xe9", "\udcff"), **more))
     read = load_store(store.path)
     for field in dataclasses.fields(store):
         if field.name not in ("statistics", *more, "classes"):
             assert getattr(read, field.name) == getattr(store, field.name)
     assert {name: getattr(read, name) for name in more} == more
     assert read.classes == ("\xe9", "\udcff")
-    save_stamp(dataclasses.replace(read, stamp="later"))
+    save_info(dataclasses.replace(read, stamp="later"))
     assert load_store(store.path).stamp == "later"
     assert load_store(store.path).inventory == about
     info = store.path / "info.json"
@@ -207,7 +207,7 @@ def test_what_is_damaged_is_said_in_one_line(images, tmp_path):
 def test_a_store_of_a_later_version(images, tmp_path, monkeypatch):
     store = make_store(tmp_path / "raw", images, quality=0)
     monkeypatch.setattr("alexnet.data.store.FORMAT", 3)
-    save_info(store)
+    save_description(store)
     monkeypatch.undo()
     with pytest.raises(UserError, match="format 3, of a later version: update"):
         load_store(store.path)

@@ -85,9 +85,12 @@ def test_a_resumed_run_is_told_again_once_it_has_seen_enough():
     assert heard(Alarm(10), [math.log(10)] * 500, 50, start=700) == [900]
 
 
-def run_of(classes: int = 10, images: int = 100, optimizer: str = "momentum", **schedule):
+def run_of(
+    classes: int = 10, images: int = 100, optimizer: str = "momentum", group: int = 1, **schedule
+):
     """What the module reads of a run: 20 steps over two epochs of 10 images a step."""
     config = {"batch_size": 10, "epochs": 2.0, "optimizer": {"name": optimizer}}
+    config |= {"log_every": 4, "checkpoint_every": 6, "steps_per_dispatch": group}
     config = ConfigDict(config | {"schedule": {"rate": 0.01}})
     return SimpleNamespace(
         config=config,
@@ -112,6 +115,8 @@ def run_of(classes: int = 10, images: int = 100, optimizer: str = "momentum", **
         ({"images": 10}, ""),
         ({"images": 9}, "config.batch_size=10 is more than the 9 training images"),
         ({"optimizer": "adamw"}, "config.schedule.rate=0.01 suits momentum"),
+        ({"group": 4}, ""),
+        ({"group": 5}, "config.steps_per_dispatch=5 has no effect: numbers or checkpoints are due"),
         ({"classes": 6}, ""),
         ({"classes": 5}, "with 5 classes the top-5 error is always 0: it is not shown"),
     ],

@@ -482,14 +482,6 @@ def test_what_is_doubtful_is_said_once_at_the_start(tiny, tmp_path, capsys):
     assert len([line for line in lines if "the run ends" in line]) == 2
 
 
-def test_steps_that_are_never_dispatched_together_are_doubtful(tiny):
-    tiny.schedule.milestones = ()
-    for tiny.steps_per_dispatch, count in ((2, 0), (3, 1)):
-        assert len(health.warnings(setup(tiny))) == count
-    line = "config.steps_per_dispatch=3 has no effect: numbers or checkpoints are due every 2 steps"
-    assert health.warnings(setup(tiny)) == [line]
-
-
 def test_few_classes_and_few_images_are_doubtful(tiny):
     tiny.schedule.milestones = ()
     run = setup(tiny)

@@ -18,7 +18,7 @@ from alexnet.data.inventory import SHOWN, Inventory, by_reason, write_left_out
 from alexnet.data.sources.raw import TOO_LARGE, UNREADABLE, LeftOut, RawData, Split
 from alexnet.data.sources.tree import check_circumstances
 from alexnet.data.statistics import Accumulator
-from alexnet.data.store import Store, save_info
+from alexnet.data.store import Store, save_description
 from alexnet.devices.cores import cpu_count
 from alexnet.errors import UserError
 from alexnet.text import printable
@@ -84,7 +84,7 @@ def take_in(raw: RawData, path: Path, plan: Plan, write: bool = True) -> Store:
     store = tally.store(path)
     if write:
         write_left_out(path, tally.left_out)
-        save_info(store)
+        save_description(store)
     return store
 
 

@@ -4,12 +4,12 @@ import contextlib
 import dataclasses
 import errno
 import os
-import shutil
 import statistics
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from alexnet import files
 from alexnet.data import images, store
 from alexnet.data.intake import Plan, contents, take_in
 from alexnet.data.inventory import by_reason, read_left_out, write_left_out
@@ -107,9 +107,10 @@ def prepare(
             if made := there(size):
                 return made
             before = store.load_store(place(size))
-            if before is not None and _same_images(before, raw, limits):
-                return _loaded(place(size))
-            return _make(raw, place(size), plan)
+            if before is None or not _brought_up_to_date(before, raw, limits):
+                with files.whole_folder(place(size)) as partial:
+                    take_in(raw, partial, plan)
+            return _loaded(place(size))
     except OSError as error:
         root = store.root_dir(data_dir)
         raise UserError(f"cannot prepare {name!r} in {root}: {error}") from error
@@ -204,7 +205,7 @@ def _is_current(made: Store, stamp: str, limits: Mapping[str, float]) -> bool:
     return made.stamp == stamp and made.inventory.limits == {**made.inventory.limits, **limits}
 
 
-def _same_images(made: Store, raw: RawData, limits: Mapping[str, float]) -> bool:
+def _brought_up_to_date(made: Store, raw: RawData, limits: Mapping[str, float]) -> bool:
     """Whether only times or left-out files have changed; then updates `info.json` and the list."""
     if made.inventory is None or made.inventory.limits != limits:
         return False
@@ -227,25 +228,11 @@ def _same_images(made: Store, raw: RawData, limits: Mapping[str, float]) -> bool
     about = dataclasses.replace(made.inventory, found=found, left_out=by_reason(left_out))
     try:
         write_left_out(made.path, left_out)
-        store.save_stamp(dataclasses.replace(made, stamp=raw.stamp, inventory=about))
+        store.save_info(dataclasses.replace(made, stamp=raw.stamp, inventory=about))
     except OSError as error:
         if error.errno not in READ_ONLY:
             raise  # else the bytes are compared again the next time
     return True
-
-
-def _make(raw: RawData, path: Path, plan: Plan) -> Store:
-    partial = path.with_name(path.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a preparation that was killed
-    partial.mkdir()
-    try:
-        take_in(raw, partial, plan)
-    except BaseException:  # also a full disk and Ctrl-C
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    shutil.rmtree(path, ignore_errors=True)
-    os.replace(partial, path)
-    return _loaded(path)
 
 
 def _loaded(path: Path) -> Store:

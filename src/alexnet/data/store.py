@@ -194,13 +194,13 @@ def _unsealed(path: Path, info: dict[str, Any], statistics: bytes) -> Store:
     return Store(path=path, statistics=Statistics.from_bytes(statistics), **info)
 
 
-def save_info(store: Store) -> None:
+def save_description(store: Store) -> None:
     """Writes all of `store` but its records; afterwards `load_store` finds it."""
     store.statistics.save(store.path / STATISTICS)
-    save_stamp(store)
+    save_info(store)
 
 
-def save_stamp(store: Store) -> None:
+def save_info(store: Store) -> None:
     """Writes `info.json` alone, for a store whose stamp has changed."""
     info = {
         field.name: getattr(store, field.name)

@@ -58,15 +58,15 @@ class Drawing(NamedTuple):
     dark: bytes
 
 
-def drawn(draw: Callable[[Figure], None], height: float, width: float = WIDTH) -> Drawing:
-    """Both themes of the figure that `draw` draws; `height` and `width` in inches."""
-    return Drawing(*(_png(draw, height, width, theme) for theme in (LIGHT, DARK)))
+def drawn(draw: Callable[[Figure], None], height: float) -> Drawing:
+    """Both themes of the figure that `draw` draws, `height` in inches."""
+    return Drawing(*(_png(draw, height, theme) for theme in (LIGHT, DARK)))
 
 
-def _png(draw: Callable[[Figure], None], height: float, width: float, theme: Theme) -> bytes:
+def _png(draw: Callable[[Figure], None], height: float, theme: Theme) -> bytes:
     with matplotlib.rc_context(_settings(theme)), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # about letters that no font here has
-        figure = Figure((width, height), dpi=DPI, layout="constrained")
+        figure = Figure((WIDTH, height), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure)
         file = io.BytesIO()

@@ -136,29 +136,25 @@ class Classifier:
     # --- Pure functions -----------------------------------------------------------------------
 
     def logits(
-        self, images_BSSC: jax.Array, views: str = "centre", view: jax.Array | int = 0
+        self,
+        images_BSSC: jax.Array,
+        views: str = "centre",
+        view: jax.Array | int = 0,
+        kernels: Kernels = PLAIN,
     ) -> jax.Array:
         """Logits, float32 [B, K], for one view of uint8 squares, `about.image_size` pixels wide.
 
-        The operations are the plain ones, so grad and jvp work.
+        The plain operations can be differentiated by grad and jvp.
         """
-        return self._logits(images_BSSC, views, view, PLAIN)
-
-    def _logits(
-        self, images_BSSC: jax.Array, views: str, view: jax.Array | int, kernels: Kernels
-    ) -> jax.Array:
         about = self.about
         f = forward.evaluation(self.net, None, about.augmentation, views, kernels=kernels)
         return f(self.params, images_BSSC, about.statistics, view)
 
-    def activations(self, images_BSSC: jax.Array) -> network.Activations:
+    def activations(self, images_BSSC: jax.Array, kernels: Kernels = PLAIN) -> network.Activations:
         """The output of each row of the net's table by name (conv1, ...), for the centre view.
 
         The towers' maps are side by side.
         """
-        return self._activations(images_BSSC, PLAIN)
-
-    def _activations(self, images_BSSC: jax.Array, kernels: Kernels) -> network.Activations:
         x = augment.evaluation_inputs(images_BSSC, self.about.augmentation, self.about.statistics)
         logits, seen = network.apply(self.net, self.params, x, kernels=kernels)
         return seen | {self.net.rows[-1].name: logits}
@@ -174,7 +170,7 @@ class Classifier:
         choice("views", views, tuple(VIEWS))
 
         def probabilities(net: Classifier, images_BSSC: jax.Array, view: jax.Array) -> jax.Array:
-            return jax.nn.softmax(net._logits(images_BSSC, views, view, net._kernels(images_BSSC)))
+            return jax.nn.softmax(net.logits(images_BSSC, views, view, net._kernels(images_BSSC)))
 
         program, found = self._program(views, probabilities), []
         for batch, count in self._batches(photos):
@@ -332,7 +328,7 @@ class Classifier:
             self.check_row(name, "rows")
 
         def chosen(net: Classifier, images_BSSC: jax.Array) -> list[jax.Array]:
-            seen = net._activations(images_BSSC, net._kernels(images_BSSC))
+            seen = net.activations(images_BSSC, net._kernels(images_BSSC))
             return [seen[name] for name in names]
 
         return self._program(tuple(names), chosen)

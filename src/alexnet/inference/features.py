@@ -12,11 +12,9 @@ import functools
 import json
 import math
 import os
-import shutil
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -25,7 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from alexnet.errors import UserError, require
-from alexnet.files import write_json
+from alexnet.files import whole_folder, write_json
 from alexnet.inference.neighbours import nearest as nearest_rows
 from alexnet.inference.photos import Photo
 from alexnet.inference.splits import Splits
@@ -78,7 +76,9 @@ def dataset_features(splits: Splits, split: str, row: str = "") -> np.ndarray:
     if found is not None:
         return found
     try:
-        with _locked(folder.parent):
+        folder.parent.mkdir(exist_ok=True)
+        with (folder.parent / ".lock").open("w") as file:
+            lock(file)  # one process computes, others wait; a killed one frees the lock
             found = _read(folder, about)  # another process may have just computed them
             if found is None:
                 _write(folder, about, compute())
@@ -172,10 +172,7 @@ def _read(folder: Path, about: dict[str, Any]) -> np.ndarray | None:
 
 def _write(folder: Path, about: dict[str, Any], parts: Iterable[np.ndarray]) -> None:
     """Writes features and `about` to `folder`, whole or not at all."""
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)  # left by a killed process
-    partial.mkdir()
-    try:
+    with whole_folder(folder) as partial:
         sums = 0
         with (partial / "features.npy").open("wb") as file:
             for part in parts:
@@ -188,10 +185,6 @@ def _write(folder: Path, about: dict[str, Any], parts: Iterable[np.ndarray]) -> 
                 file.write(content)
                 sums = zlib.crc32(content, sums)
         write_json(about | {"crc32": sums}, partial / "about.json")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _reserve(file: BinaryIO, size: int) -> None:
@@ -203,12 +196,3 @@ def _reserve(file: BinaryIO, size: int) -> None:
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One process computes, others wait for it; a killed process frees the lock."""
-    folder.mkdir(exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        lock(file)
-        yield

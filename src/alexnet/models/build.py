@@ -72,11 +72,7 @@ def build(
     choice("activation", activation, ACTIVATIONS)
     common = {"classes": classes, "norm": norm, "dropout": dropout, "remove": remove}
     configs.check_types(build, common, "")
-    known = inspect.signature(NETS[name]).parameters
-    for option in options:
-        if option not in known:
-            raise UserError(f"net {name} has no such option{nearest(option, known)}", option)
-    configs.check_types(NETS[name], options, "")
+    configs.check_options(f"net {name}", NETS[name], options)
     probability = 0 <= dropout < 1
     require("dropout", dropout, probability, "a probability from 0 up to, not including, 1")
     for option in ("towers", "image_size"):

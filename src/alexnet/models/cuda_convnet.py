@@ -5,11 +5,13 @@ from alexnet.models.table import Activation, Conv, Dense, Dropout, Local, Net, N
 
 def cifar_80sec(*, classes: int = 10, image_size: int = 32) -> Net:
     """cuda-convnet's "26% error in 80 seconds" (`layers-80sec.cfg`)."""
-    return Net("cifar 80sec", image_size, classes, 1, (*_quick_convs(), *_quick_head(classes)))
-
-
-def _quick_head(classes: int) -> tuple[Row, ...]:
-    return (Dense("fc64", 64, std=0.1), Activation("relu4"), Dense("fc10", classes, std=0.1))
+    rows = (
+        *_quick_convs(),
+        Dense("fc64", 64, std=0.1),
+        Activation("relu4"),
+        Dense("fc10", classes, std=0.1),
+    )
+    return Net("cifar 80sec", image_size, classes, 1, rows)
 
 
 def _quick_convs(same_map_norm: bool = False) -> tuple[Row, ...]:

@@ -3,7 +3,7 @@
 import html
 
 from alexnet.models.table import Net, Weighted, layers
-from alexnet.text import aligned
+from alexnet.text import aligned, counted
 
 HEADER = ("layer", "what", "output", "neurons", "parameters", "multiply-adds")
 NAMES = 3  # the first three columns are words, the others numbers
@@ -57,7 +57,7 @@ def _totals(net: Net) -> tuple[str, ...]:
 
 
 def _title(net: Net) -> str:
-    towers = f"{net.towers} towers" if net.towers > 1 else "1 tower"
+    towers = counted(net.towers, "tower")
     order = f" {net.pixels.order}" if net.pixels.order != "RGB" else ""
     inputs = net.image_size**2 * 3
     return (

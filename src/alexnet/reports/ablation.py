@@ -14,6 +14,7 @@ from alexnet.results.arms import placed
 from alexnet.results.comparison import Row, Table
 from alexnet.results.run import from_workdir
 from alexnet.sweeps.experiment import Experiment
+from alexnet.text import said
 
 
 def arms(workdirs: Sequence[Path], experiments: Sequence[Experiment] = ()) -> dict[Path, str]:
@@ -24,7 +25,7 @@ def arms(workdirs: Sequence[Path], experiments: Sequence[Experiment] = ()) -> di
     named: dict[Path, str] = {}
     for experiment, runs in placed([one for one in found.values() if one], planned):
         for name, several in runs.items():
-            label = formats.overridden(experiment.arms[name].overrides) or name
+            label = said(experiment.arms[name].overrides) or name
             for result in sorted(several, key=lambda one: bool(one.failure)):  # failed ones last
                 named.setdefault(paths[id(result)], label)
     return named
@@ -72,14 +73,14 @@ def _figures(table: Table, which: str, title: str) -> list[Shown]:
 
 def _arm(row: Row) -> figures.Arm:
     against = row.against and (row.against.mean, row.against.low, row.against.high)
-    return figures.Arm(formats.said(row) or row.arm, row.known, *(against or ()))
+    return figures.Arm(said(row.overrides) or row.arm, row.known, *(against or ()))
 
 
 def _shape(table: Table) -> Shape:
     """A table for the page, with a column for the arms' overrides."""
     (arm, *head), *lines = formats.cells(table)
     rows = [
-        (name, formats.said(row), *rest)
+        (name, said(row.overrides), *rest)
         for row, (name, *rest) in zip(table.rows, lines, strict=True)
     ]
     title = ": ".join(part for part in (table.dataset, table.experiment.title) if part)

@@ -10,7 +10,6 @@ from markupsafe import Markup
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
-from alexnet.config import REQUIRED
 from alexnet.data.prepare import class_count
 from alexnet.errors import UserError
 from alexnet.figures import curves
@@ -113,18 +112,13 @@ def config_part(subject: Subject) -> Part:
 
 
 def expected(base: ConfigDict, config: ConfigDict) -> dict[str, Any]:
-    """The base's settings; if the config chooses another function, that function's defaults."""
-    settings, chosen = configs.flat(base.to_dict()), configs.flat(config.to_dict())
-    for key, kind in KINDS.items():
-        if chosen[key] == settings[key]:
-            continue
-        section = key.partition(".")[0]
-        defaults = kind.defaults(key, chosen[key])
-        fresh = {f"{section}.{name}": value for name, value in defaults.items()}
-        kept = {name: settings.get(name, "") for name, x in fresh.items() if x is REQUIRED}
-        others = {k: v for k, v in settings.items() if not k.startswith(f"{section}.")}
-        settings = others | {key: settings[key]} | fresh | kept
-    return settings
+    """The base's settings; if the config chooses another function, that function's defaults.
+
+    Changes `base`.
+    """
+    own, chosen = (configs.flat(one.to_dict()) for one in (base, config))
+    configs.apply_overrides(base, {key: chosen[key] for key in KINDS}, KINDS)
+    return configs.flat(base.to_dict()) | {key: own[key] for key in KINDS}
 
 
 def provenance_part(subject: Subject) -> Part:

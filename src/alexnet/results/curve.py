@@ -5,17 +5,18 @@ from typing import Any
 
 from alexnet.results.result import Result
 
+WINDOW = 0.2  # epochs: 10,000 images of CIFAR-10, for which cuda-convnet printed one error
 
-def epochs_to(result: Result, error: float, window: float = 0.2) -> float | None:
+
+def epochs_to(result: Result, error: float) -> float | None:
     """Epochs until the training error is at most `error`; None if it never is."""
-    return next((epoch for epoch, mean in training_errors(result, window) if mean <= error), None)
+    return next((epoch for epoch, mean in training_errors(result) if mean <= error), None)
 
 
-def training_errors(result: Result, window: float = 0.2) -> list[tuple[float, float]]:
-    """(epoch, top-1 training error) at the log's rows from epoch `window` on, as in Figure 1.
+def training_errors(result: Result) -> list[tuple[float, float]]:
+    """(epoch, top-1 training error) at the log's rows from epoch WINDOW on, as in Figure 1.
 
-    Each error is the mean over the latest rows that cover at least `window` epochs. By default
-    these are 10,000 images of CIFAR-10, for which cuda-convnet printed one error.
+    Each error is the mean over the latest rows that cover at least WINDOW epochs.
     """
     train = result.curve.get("training", {})
     before, rows, means = 0.0, [], []
@@ -25,9 +26,9 @@ def training_errors(result: Result, window: float = 0.2) -> list[tuple[float, fl
         size = total = 0.0
         for length, value in reversed(rows):
             size, total = size + length, total + length * or_infinity(value)
-            if size >= window - 1e-9:
+            if size >= WINDOW - 1e-9:
                 break
-        if size >= window - 1e-9:
+        if size >= WINDOW - 1e-9:
             means.append((epoch, total / size))
     return means
 

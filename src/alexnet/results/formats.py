@@ -6,14 +6,14 @@ import json
 import math
 import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from alexnet.errors import choice, local_path
 from alexnet.results import comparison, folders, statistics
 from alexnet.results.comparison import Row, Table
-from alexnet.sweeps.experiment import ERROR, named
-from alexnet.text import aligned
+from alexnet.sweeps.experiment import ERROR, Claim, named
+from alexnet.text import aligned, said
 
 WIDTH = 80
 ABOUT = {
@@ -71,7 +71,11 @@ def text(tables: Sequence[Table], metric: str) -> str:
     for table in tables:
         title = [line for part in _titled(table) for line in _wrapped(part)]
         parts.append("\n".join(title + aligned(cells(table), names=1)))
-        about_arms = [f"  {row.arm}: {said(row)}{_quoted(row)}" for row in table.rows if said(row)]
+        about_arms = [
+            f"  {row.arm}: {said(row.overrides)}{_quoted(row)}"
+            for row in table.rows
+            if said(row.overrides)
+        ]
         parts[-1] += "".join(f"\n{line}" for one in about_arms for line in _wrapped(one))
         parts[-1] += "".join(
             f"\n{line}" for note in table.notes for line in _wrapped(f"  note: {note}")
@@ -101,7 +105,7 @@ def rows(tables: Sequence[Table], metric: str) -> list[dict[str, Any]]:
     for table in tables:
         for row in table.rows:
             against = row.against or statistics.Estimate(0, math.nan)
-            claim = row.claim
+            claim = row.claim or Claim("")
             found.append(
                 {
                     "experiment": table.experiment.name,
@@ -110,7 +114,7 @@ def rows(tables: Sequence[Table], metric: str) -> list[dict[str, Any]]:
                     "metric": table.experiment.metric,
                     "checkpoint": metric,
                     "arm": row.arm,
-                    "differs": said(row),
+                    "differs": said(row.overrides),
                     "n": len(row.values),
                     "failed": row.failed,
                     "mean": row.mean,
@@ -120,12 +124,12 @@ def rows(tables: Sequence[Table], metric: str) -> list[dict[str, Any]]:
                     "low": against.low,
                     "high": against.high,
                     "smallest": against.smallest,
-                    "claimed": claim.effect if claim else None,
-                    "target": claim.target if claim else None,
-                    "claim": claim.claim if claim else "",
-                    "caveat": claim.caveat if claim else "",
-                    "paper": claim.paper if claim else "",
-                    "log": claim.log if claim else "",
+                    "claimed": claim.effect,
+                    "target": claim.target,
+                    "claim": claim.claim,
+                    "caveat": claim.caveat,
+                    "paper": claim.paper,
+                    "log": claim.log,
                     "verdict": row.verdict,
                 }
             )
@@ -166,16 +170,6 @@ def chance(tables: Sequence[Table]) -> str:
         "supported. If no arm differed from its baseline, about "
         f"{statistics.by_chance(len(judged)):.2f} would by chance."
     )
-
-
-def said(row: Row) -> str:
-    """An arm's overrides as text."""
-    return overridden(row.overrides)
-
-
-def overridden(overrides: Mapping[str, Any]) -> str:
-    """Overrides as text."""
-    return ", ".join(f"{key}={value!r}" for key, value in overrides.items())
 
 
 def _quoted(row: Row) -> str:

@@ -48,7 +48,9 @@ class Board:
             print(f"{ended.item.name}: {outcome(ended)}; {self.summary()}", flush=True)
             self._said = time.monotonic()
         elif time.monotonic() - self._said >= EVERY:
-            running = [f"{job.item.name} at {job.share:.0%}" for job in self._in("running")]
+            running = [
+                f"{job.item.name} at {job.share:.0%}" for job in self.jobs if job.state == "running"
+            ]
             print(f"{', '.join(running)}; {self.summary()}", flush=True)
             self._said = time.monotonic()
 
@@ -67,7 +69,7 @@ class Board:
         if len(jobs) > room:
             latest = jobs[::-1]
             jobs = sorted(latest, key=lambda job: order.index(job.state))[:room]
-        width = max(3, *(len(job.item.name) for job in jobs), 12)
+        width = max(12, *(len(job.item.name) for job in jobs))
         lines = [f"{'run':{width}}  {'state':8}  {'epochs':>13}  {'training':>8}  {'error':>7}"]
         for job in jobs:
             epochs = f"{job.epoch:.1f} of {job.item.config.epochs:g}" if job.item.trains else ""
@@ -98,9 +100,6 @@ class Board:
         if done <= self._before or done >= whole:
             return None
         return (whole - done) * (time.monotonic() - self._began) / (done - self._before)
-
-    def _in(self, state: str) -> list[Job]:
-        return [job for job in self.jobs if job.state == state]
 
 
 def outcome(job: Job) -> str:

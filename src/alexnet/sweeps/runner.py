@@ -198,10 +198,12 @@ class Runner:
         return None
 
     def _request(self, item: Item) -> Request:
-        folder = str(self.workdir / item.name)
         if item.trains:
-            return {"folder": folder, "config": item.config.to_dict()}
-        data_dir = configs.absolute(item.config).data.data_dir
+            return training(item, self.workdir)
+        folder, data_dir = (
+            str(self.workdir / item.name),
+            configs.absolute(item.config).data.data_dir,
+        )
         return {"folder": folder, "of": item.needs, "views": item.views, "data_dir": data_dir}
 
     def _listen(self, show: Callable[[Job | None], None]) -> None:
@@ -231,6 +233,11 @@ class Runner:
         folder = self.workdir / job.item.name
         folder.mkdir(exist_ok=True)
         (folder / plan.FAILURE).write_text(how + "\n")
+
+
+def training(item: Item, workdir: Path) -> Request:
+    """The request that makes a worker train an item."""
+    return {"folder": str(workdir / item.name), "config": item.config.to_dict()}
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from alexnet.errors import UserError, one_line
 from alexnet.files import write_json
 from alexnet.sweeps import plan, workers
 from alexnet.sweeps.plan import Item
+from alexnet.sweeps.runner import training
 from alexnet.sweeps.workers import Answer, Request, Worker
 
 FOLDER = "slurm"
@@ -87,7 +88,7 @@ def submit(
             **({"slurm_partition": partition} if partition else {}),
         )
         with executor.batch():
-            jobs = [executor.submit(Task(request(item, workdir), cores)) for item in free]
+            jobs = [executor.submit(Task(training(item, workdir), cores)) for item in free]
     except (RuntimeError, FileNotFoundError) as error:
         raise UserError(f"--slurm: SLURM did not take the jobs: {one_line(error)}") from None
     submitted = {item.name: job.job_id for item, job in zip(free, jobs, strict=True)}
@@ -107,8 +108,3 @@ def still_queued(folder: Path, submitit: Any) -> set[str]:
 def _known(folder: Path) -> dict[str, str]:
     path = folder / "jobs.json"
     return json.loads(path.read_text()) if path.is_file() else {}
-
-
-def request(item: Item, workdir: Path) -> Request:
-    """The request that makes a worker train an item."""
-    return {"folder": str(workdir / item.name), "config": item.config.to_dict()}

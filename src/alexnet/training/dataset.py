@@ -5,14 +5,13 @@ records. Whenever the images are at hand, they are compared with those that the 
 """
 
 import dataclasses
-import os
 import shlex
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeGuard
 
-from alexnet.data.store import Store, load_store, save_info
+from alexnet import files
+from alexnet.data.store import Store, load_store, save_description
 from alexnet.errors import UserError
 from alexnet.text import some
 
@@ -29,12 +28,8 @@ def remember(store: Store, workdir: Path, begun: bool) -> None:
         return
     if begun:
         store = dataclasses.replace(store, contents={}, pixels={})
-    partial = workdir / f"{FOLDER}.partial"
-    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
-    partial.mkdir()
-    save_info(dataclasses.replace(store, path=partial))
-    shutil.rmtree(workdir / FOLDER, ignore_errors=True)
-    os.replace(partial, workdir / FOLDER)
+    with files.whole_folder(workdir / FOLDER) as partial:
+        save_description(dataclasses.replace(store, path=partial))
 
 
 def remembered(workdir: Path) -> Store | None:

@@ -1,7 +1,7 @@
 """Loss, top-1 and top-5 errors over a split, as sums, so that every example counts exactly once."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -54,9 +54,10 @@ def sums(log_probs_BK: jax.Array, labels_B: jax.Array) -> Sums:
     )
 
 
+@jax.jit
 def add(a: Sums, b: Sums) -> Sums:
     """The sums of both."""
-    return Sums(a.loss + b.loss, a.top1 + b.top1, a.top5 + b.top5, a.count + b.count)
+    return jax.tree.map(jnp.add, a, b)
 
 
 def means(total: Sums) -> Means:
@@ -66,11 +67,6 @@ def means(total: Sums) -> Means:
     return Means(
         found.loss.item() / count, found.top1.item() / count, found.top5.item() / count, count
     )
-
-
-def fetched(steps: Sequence[tuple[int, Sums]]) -> list[Sums]:
-    """The sums of several steps, fetched at once."""
-    return jax.device_get([sums for _, sums in steps])
 
 
 def evaluate(
@@ -94,13 +90,10 @@ def evaluate(
         jax.block_until_ready(total)  # at most two batches in flight, so that a stop is quick
         if keep is not None:
             keep.append(jax.device_get((log_probs_BK, batch["label"])))
-        total = counted if total is None else _add(total, counted)
+        total = counted if total is None else add(total, counted)
         if stop():
             return None
     assert total is not None  # no split is empty
     found = means(total)
     assert found.count == count, f"{found.count} of {count} examples were counted"
     return found
-
-
-_add = jax.jit(add)

@@ -16,6 +16,7 @@ other run's. A resumed run reads only its own checkpoint.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -62,24 +63,24 @@ def read_layers(run: Run) -> tuple[dict[str, Layer], str]:
         wanted += [name for name in there if name not in names]
         same_classes = progress.classes in ((), run.store.classes)  # imported nets name none
         if last in there and _but_classes(here[last]) == _but_classes(there[last]):
-            if _shapes(here[last]) != _shapes(there[last]):
-                fresh[last] = f"fresh: {_Size(here[last])} here, {_Size(there[last])} there"
+            if _size(here[last]) != _size(there[last]):
+                fresh[last] = f"fresh: {_size(here[last])} here, {_size(there[last])} there"
                 wanted.remove(last)
             elif not same_classes:
                 fresh[last] = f"fresh: the classes there are those of {source}"
                 wanted.remove(last)
     found, expected = (
-        {name: _Size(layers[name]) for name in wanted if name in layers} for layers in (there, here)
+        {name: _size(layers[name]) for name in wanted if name in layers} for layers in (there, here)
     )
     where = f"config.init_from={workdir}"
     if line := difference(found, where, expected, f"net {run.net.name} here"):
-        fitting = [n for n in names if n in there and _shapes(here[n]) == _shapes(there[n])]
+        fitting = [n for n in names if n in there and _size(here[n]) == _size(there[n])]
         advice = f"these layers fit: config.init_layers={','.join(fitting)}"
         raise UserError(f"{line}; {advice if fitting else 'no layer fits'}")
     lines = [f"\nfrom {workdir}, after {progress.epoch:.2f} epochs of {source}:"]
     width = max(map(len, names))
     for name in names:
-        state = f"restored  {_Size(here[name])}" if name in wanted else fresh[name]
+        state = f"restored  {_size(here[name])}" if name in wanted else fresh[name]
         lines.append(f"  {name.ljust(width)}  {state}")
     if choice == "all":  # nets with the same shapes may compute different things
         nets = (ConfigDict({"net": config.net}) for config in (other, run.config))
@@ -110,23 +111,20 @@ def _chosen(run: Run, choice: str, names: Sequence[str]) -> list[str]:
     return [name for name in names if name in listed]
 
 
-def _shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
-    return {part: tuple(layer[part].shape) for part in sorted(layer)}
-
-
-def _but_classes(layer: Layer) -> dict[str, tuple[int, ...]]:
-    return {part: shape[:-1] for part, shape in _shapes(layer).items()}
-
-
-class _Size:
+class _Size(NamedTuple):
     """A layer's shapes, printed as the kernel's alone: "2 x 11x11x3x48" with two towers."""
 
-    def __init__(self, layer: Layer):
-        self.shapes = _shapes(layer)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Size) and self.shapes == other.shapes
+    kernel: tuple[int, ...]
+    bias: tuple[int, ...]
 
     def __str__(self) -> str:
-        towers, *kernel = self.shapes["kernel"]
+        towers, *kernel = self.kernel
         return f"{towers} x {'x'.join(map(str, kernel))}"
+
+
+def _size(layer: Layer) -> _Size:
+    return _Size(*(tuple(layer[part].shape) for part in ("kernel", "bias")))
+
+
+def _but_classes(layer: Layer) -> list[tuple[int, ...]]:
+    return [shape[:-1] for shape in _size(layer)]

@@ -213,15 +213,12 @@ class Window:
 
     def _fetch(self) -> None:
         running, self._running = self._running, []
-        for (step, _), sums in zip(running, evaluation.fetched(running), strict=True):
-            self._count(step, sums)
-
-    def _count(self, step: int, sums: evaluation.Sums) -> None:
-        means = evaluation.means(sums)
-        check_loss(step, means.loss)
-        self._losses.append(means.loss)
-        step_sums = 1, means.loss, means.top1_error, means.top5_error
-        self._sums = tuple(a + b for a, b in zip(self._sums, step_sums, strict=True))
+        for step, sums in jax.device_get(running):
+            means = evaluation.means(sums)
+            check_loss(step, means.loss)
+            self._losses.append(means.loss)
+            step_sums = 1, means.loss, means.top1_error, means.top5_error
+            self._sums = tuple(a + b for a, b in zip(self._sums, step_sums, strict=True))
 
 
 def averages(sums: Sequence[float]) -> tuple[float, float, float, int]:

@@ -10,7 +10,6 @@ its weights nor its velocity change.
 freezing work with all of them.
 """
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -98,17 +97,13 @@ def build(
         UserError: for an impossible value, or an unknown name, option or layer.
     """
     choice("name", name, tuple(OPTIMIZERS))
-    known = inspect.signature(OPTIMIZERS[name]).parameters
-    for option in options:
-        if option not in known:
-            raise UserError(f"{name} has no such option{nearest(option, known)}", option)
+    configs.check_options(name, OPTIMIZERS[name], options)
     for pair in layer_decay:
         match pair:
             case [str(), value] if is_number(value):
                 pass
             case _:
                 raise UserError(f"{pair!r} is not (layer, decay)", "layer_decay")
-    configs.check_types(OPTIMIZERS[name], options, "")
     named = [layer for layer, _ in layer_decay]
     if twice := [layer for layer in named if named.count(layer) > 1]:
         raise UserError(f"{twice[0]!r} is listed twice: keep one", "layer_decay")

@@ -187,7 +187,7 @@ class Run:
                 program(params, part, self.statistics)[0]
                 for part in meshes.parts(self.mesh, self.config.accumulate, batch)
             ]
-        return evaluation.means(jax.tree.map(lambda *each: sum(each), *sums)).loss
+        return evaluation.means(functools.reduce(evaluation.add, sums)).loss
 
     def examples(self, step: int) -> list[int]:
         """The indices of the training images that a step sees."""

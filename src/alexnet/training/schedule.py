@@ -6,6 +6,7 @@ class's arguments.
 """
 
 import dataclasses
+import inspect
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -230,11 +231,7 @@ def build(kind: str, *, epochs: float, **options) -> Schedule:
         UserError: for an unknown kind or option, or an impossible value.
     """
     choice("kind", kind, tuple(SCHEDULES))
-    known = [field.name for field in dataclasses.fields(SCHEDULES[kind])]
-    for name in options:
-        if name not in known:
-            raise UserError(f"{kind!r} has no such option{nearest(name, known)}", name)
-    configs.check_types(SCHEDULES[kind], options, "")
-    if "epochs" in known:
+    configs.check_options(repr(kind), SCHEDULES[kind], options)
+    if "epochs" in inspect.signature(SCHEDULES[kind]).parameters:
         options["epochs"] = epochs
     return SCHEDULES[kind](**options)

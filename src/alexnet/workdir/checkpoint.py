@@ -33,7 +33,7 @@ class Checkpoints:
     """The checkpoints of one training run; every process makes this object and calls its methods.
 
     The constructor removes the leftovers of a killed process, so only the command that writes the
-    run may make this object: all others use `load_params`. Use `with` or call `close`, either of
+    run may make this object: all others use `load_params`. Use `with` or call `wait`, either of
     which finishes a save under way.
 
     Args:
@@ -66,7 +66,7 @@ class Checkpoints:
 
     def __exit__(self, error: type | None, *more) -> None:
         if error is None or jax.process_count() == 1:
-            self.close()
+            self.wait()
         elif self._saving is not None:  # other processes may have ended: ask none
             (step, _, why), self._saving = self._saving, None
             self._outcome(step, why)
@@ -141,10 +141,6 @@ class Checkpoints:
     def _known(self) -> dict[int, Validation]:
         """The validations of the steps whose record can be read."""
         return {step: found for step, found in self._found.items() if found is not None}
-
-    def close(self) -> None:
-        """Finishes the save under way."""
-        self.wait()
 
     def restore(self, like: Any) -> tuple[Any, int, Progress] | None:
         """(state, step, progress) of the newest good checkpoint, or None if there is none.
