@@ -35,7 +35,8 @@ CIFAR10 = {
     "augment.colour_noise": 0.0,
     "optimizer.weight_decay": 0.004,
     "schedule.rate": 0.001,
-    "schedule.bias_drops": False,  # cuda-convnet lowers only the kernels' rate, epsW
+    # "Reduce all learning rates (the epsW parameters)" (cuda-convnet's wiki): not epsB, the biases'
+    "schedule.bias_drops": False,
     "schedule.milestones": ((120, 1e-4), (130, 1e-5)),
     "epochs": 140,
     "checkpoint_every": 1000,

@@ -40,6 +40,9 @@ validation set:
     caffe_alexnet       bvlc_alexnet                                             42.9 / 19.8
     caffenet            bvlc_reference_caffenet                                  42.6
 
+Caffe's nets were trained on images minus the mean image (`--config.augment.mean=crop`). Here they
+subtract its average colour, as published code does that uses their weights without ImageNet.
+
 Other ablations of the paper are overrides of `original`. Without colour noise (top-1 error worse by
 more than 1 point): `--config.augment.colour_noise=0`. Without a middle convolution (worse by about
 2): `--config.net.remove=conv3` (conv4, conv5). Without dropout: `--config.net.dropout=0`. The five

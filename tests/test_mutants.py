@@ -53,6 +53,8 @@ def test_every_change_is_one_and_docstrings_annotations_and_errors_stay():
         ("x = a if b else c", "x = a if not b else c"),
         ("x = [a for a in b if a]", "x = [a for a in b if not a]"),
         ("x = f(flag=True)", "x = f(flag=False)"),
+        ("x = f(a, b=c)", "x = f(a)"),
+        ("x = f(a, b)", "x = f(a)"),
         ("x += a", "pass"),
         ("f()", "pass"),
         ("x = a is None", "x = a is not None"),

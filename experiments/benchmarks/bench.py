@@ -20,9 +20,10 @@ not be installed.
 Two processes hold the same net and take turns: each round times a few iterations of one, then of
 the other. A check makes sure that the same weights give the same loss. A ratio above 1 means that
 this project's median time is shorter. PyTorch runs eagerly, in channels_last, compiled and, on
-GPUs, compiled and captured as one CUDA graph. "stock" uses PyTorch's LocalResponseNorm; "by hand"
-writes the norm as a convolution with a band of ones; "our allocator" adds the allocator of this
-project's commands to "by hand" (to "stock", if the net has no such norm). Each column shows
+GPUs, compiled in channels_last, and compiled and captured as one CUDA graph, in either layout.
+"stock" uses PyTorch's LocalResponseNorm; "by hand" writes the norm as a convolution with a band of
+ones; "our allocator" adds the allocator of this project's commands to "by hand" (to "stock", if the
+net has no such norm). Each column shows
 PyTorch's fastest mode.
 
 The floor is the time of the step's multiply-adds at the rate of a large matrix product. On GPUs, a
@@ -44,6 +45,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import contestants
+import numpy as np
 import rows as tables
 from contestants import Contestant, Stable
 from results import Results
@@ -100,7 +102,7 @@ class Bench:
         return gpu
 
     def check_same(self, name: str, tuning: str) -> None:
-        """Raises UserError unless both contestants compute the same loss from the same weights."""
+        """Raises UserError unless both contestants compute the same from the same weights."""
         if (name, tuning) in self.checked:
             return
         task = {"net": name, "batch": 8, "work": "check", "dtype": "float32", "tuning": tuning}
@@ -111,6 +113,12 @@ class Bench:
             raise UserError(
                 f"{name}, {tuning}: not the same work: the loss is {us.said['loss']:g} here and "
                 f"{them.said['loss']:g} in PyTorch"
+            )
+        ours, theirs = (np.array(one.said["logits"]) for one in (us, them))
+        if not (apart := abs(ours - theirs).max()) <= 1e-4 * abs(ours).max():
+            raise UserError(
+                f"{name}, {tuning}: not the same work: logits up to {abs(ours).max():g} differ by "
+                f"{apart:g}"
             )
         self.stable.release(us), self.stable.release(them)
         self.checked.add((name, tuning))
@@ -172,7 +180,7 @@ class Bench:
     def _ready(self, race: Race, entry: dict) -> Contestant:
         """Prepares both contestants for a race and returns PyTorch's."""
         task = race.row._asdict()
-        meanwhile = self.stable.keeps and race.mode in ("compile", "graphs")
+        meanwhile = self.stable.keeps and race.mode.startswith(("compile", "graphs"))
         new = self.us is None or self.us.task != task
         if new and not self.stable.keeps:
             first = self.stable.ours().build(task)  # compiling takes memory, which must not count

@@ -58,20 +58,23 @@ class Task:
         """The initial parameters for seed 0."""
         return jax.jit(self.init, out_shardings=self.shardings.params)(jax.random.key(0))
 
-    def check(self) -> dict[str, float]:
-        """The loss of a batch, without dropout; writes the weights to the task's file."""
-        params = self.params()
-        leaves = {f"{n}.{p}": a for n, ab in params.items() for p, a in ab.items()}
-        np.savez(self.task["weights"], **leaves)
+    def check(self) -> dict[str, Any]:
+        """Loss and logits of a batch, without dropout; writes the weights to the task's file."""
+        shapes = {f"{n}.{p}": a.shape for n, ab in self.shapes.items() for p, a in ab.items()}
+        weights = work.weights(shapes)
+        np.savez(self.task["weights"], **weights)
+        params = {n: {p: weights[f"{n}.{p}"] for p in ab} for n, ab in self.shapes.items()}
+        params = jax.device_put(params, self.shardings.params)
         apply = forward.on_mesh(self.table, self.mesh, **self.how)
 
         def loss(params, x_BHWC, labels_B):
-            return evaluation.sums(jax.nn.log_softmax(apply(params, x_BHWC)), labels_B).loss
+            logits_BK = apply(params, x_BHWC)
+            return evaluation.sums(jax.nn.log_softmax(logits_BK), labels_B).loss, logits_BK
 
         with jax.default_matmul_precision(self.precision):
             program = jax.jit(loss, compiler_options=self.options)
-            total = program(params, work.inputs(self.images), self.labels)
-        return {"loss": float(total) / len(self.labels)}
+            total, logits_BK = program(params, work.inputs(self.images), self.labels)
+        return {"loss": float(total) / len(self.labels), "logits": np.asarray(logits_BK).tolist()}
 
     def arguments(self) -> tuple[Any, ...]:
         """The arguments of an iteration, on the device; a training step has the state first."""

@@ -12,7 +12,9 @@ ALEXNETS = ("alexnet", "alexnet without LRN")
 ONE_TOWER = tuple(f"{name}, one tower" for name in ALEXNETS)
 CIFARS = ("80sec", "19pct", "18pct", "conv-local-13pct", "conv-local-11pct")
 TUNINGS = ("stock", "by hand", "our allocator")
-MODES = ("eager", "channels_last", "compile", "graphs")
+# On CPUs, Inductor chooses NHWC itself; on GPUs not for nets with grouped or small convolutions.
+NHWC = ("compile_channels_last", "graphs_channels_last")
+MODES = ("eager", "channels_last", "compile", "graphs", *NHWC)
 DTYPES = ("float32", "tf32", "bfloat16")
 
 
@@ -51,7 +53,7 @@ def full(rows: Sequence[Row], modes: Sequence[str], gpu: bool) -> Iterator[Race]
 def short(modes: Sequence[str], batches: Sequence[int], gpu: bool) -> list[Race]:
     """All races, the important ones first, for a device that is available only for minutes.
 
-    First come the rows with speed goals (docs/gpu.md), against compile, graphs and channels_last.
+    First come the rows with speed goals (docs/gpu.md), against all modes but eager.
     Then come all rows against channels_last, which needs no compiling, then all other races.
     """
     large, small = max(batches), min(batches)
@@ -71,10 +73,12 @@ def short(modes: Sequence[str], batches: Sequence[int], gpu: bool) -> list[Race]
         *(Row(*it) for it in itertools.product(nets, ("forward",), (large, small), DTYPES)),
         *(Row(net, "train", small, dtype) for net in CIFARS for dtype in DTYPES),
     ]
-    races = [race for row in goals for race in _best(row, ("compile", "graphs", "channels_last"))]
+    races = [
+        race for row in goals for race in _best(row, ("compile", "graphs", *NHWC, "channels_last"))
+    ]
     for row in (*ours, *others):
         races += _best(row, ("channels_last",))
-    races += (race for row in others for race in _best(row, ("compile", "graphs")))
+    races += (race for row in others for race in _best(row, ("compile", "graphs", *NHWC)))
     races += full([*goals, *others], ("eager", *MODES[1:]), gpu)
     return [race for race in dict.fromkeys(races) if race.mode in modes]
 

@@ -1,8 +1,8 @@
 """PyTorch's training step or forward pass of the same nets, for `bench.py`.
 
 This script needs only PyTorch and NumPy: it builds the nets from the project's tables, which need
-no JAX. See `work.py` for the protocol. The modes are eager, channels_last, compile and graphs;
-graphs captures a whole iteration of the compiled net as one CUDA graph.
+no JAX. See `work.py` for the protocol. The modes are eager, compile and graphs, each also in
+channels_last; graphs captures a whole iteration of the compiled net as one CUDA graph.
 """
 
 import json
@@ -162,10 +162,11 @@ class Task:
         if task["work"] == "check":
             load(self.model, net, task["weights"])
         self.model.to(DEVICE).train(task["work"] == "train")
-        if task.get("mode") == "channels_last":
+        mode = task.get("mode", "")
+        if mode.endswith("channels_last"):
             self.model.to(memory_format=torch.channels_last)
             self.x = self.x.to(memory_format=torch.channels_last)
-        compiled = task.get("mode") in ("compile", "graphs")
+        compiled = mode.startswith(("compile", "graphs"))
         self.called = torch.compile(self.model, dynamic=False) if compiled else self.model
         self.optimizer = torch.optim.SGD(
             self.model.parameters(), lr=work.RATE, momentum=0.9, weight_decay=0.0005, fused=True
@@ -179,6 +180,13 @@ class Task:
     def loss(self) -> torch.Tensor:
         with self.autocast():
             return functional.cross_entropy(self.called(self.x), self.y)
+
+    def check(self) -> dict[str, Any]:
+        """Loss and logits."""
+        with torch.no_grad():
+            logits = self.model(self.x)
+            loss = functional.cross_entropy(logits, self.y)
+        return {"loss": loss.item(), "logits": logits.tolist()}
 
     def train(self) -> None:
         """A training step."""
@@ -216,9 +224,8 @@ def prepare(task: dict) -> work.Ready:
     """Builds a task, and runs it once."""
     made = task_of(task)
     if task["work"] == "check":
-        with torch.no_grad():
-            return work.Ready({"loss": made.loss().item()})
-    graphs = task["mode"] == "graphs"
+        return work.Ready(made.check())
+    graphs = task["mode"].startswith("graphs")
     if graphs and not GPU:
         raise RuntimeError("CUDA graphs need a GPU")
     iterate = made.train if task["work"] == "train" else made.forward
@@ -230,6 +237,8 @@ def prepare(task: dict) -> work.Ready:
     iterate()
     wait()
     compile_seconds = time.perf_counter() - compiling  # with the first run
+    if GPU:  # cuDNN's search for algorithms takes memory that steps do not
+        torch.cuda.reset_peak_memory_stats()
     said = {"compile": compile_seconds, "start": time.time() - task.get("started", time.time())}
     peak = torch.cuda.max_memory_allocated if GPU else None
     return work.Ready(said, iterate, wait, peak)
@@ -237,8 +246,10 @@ def prepare(task: dict) -> work.Ready:
 
 def task_of(task: dict, kept: dict[str, Task] = {}) -> Task:  # noqa: B006  kept for the next call
     """A new task, or the last one if it compiled the same net, so that graphs need no compiling."""
-    compiled = task.get("mode") in ("compile", "graphs")
-    key = json.dumps({k: v for k, v in task.items() if k not in ("mode", "started")})
+    mode = task.get("mode", "")
+    compiled = mode.startswith(("compile", "graphs"))
+    same = {k: v for k, v in task.items() if k not in ("mode", "started")}
+    key = json.dumps(same | {"channels_last": mode.endswith("channels_last")})
     if not compiled or key not in kept:
         kept.clear()
         torch.manual_seed(0)
@@ -246,7 +257,6 @@ def task_of(task: dict, kept: dict[str, Task] = {}) -> Task:  # noqa: B006  kept
         torch.compiler.reset()  # else the next net would be a recompilation of this one
         if GPU:
             torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
         made = Task(task)
         kept.update({key: made} if compiled else {})
         return made

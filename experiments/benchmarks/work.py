@@ -15,7 +15,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import checkout  # noqa: F401  before the package
@@ -64,6 +64,19 @@ def batch(table: Net, size: int) -> tuple[np.ndarray, np.ndarray]:
 def inputs(images: np.ndarray) -> np.ndarray:
     """The input of the nets: float32 pixels minus MEAN."""
     return images - np.float32(MEAN)
+
+
+def weights(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Weights, by "layer.kernel" and "layer.bias", with which every layer of a net matters.
+
+    Initial weights give logits near 0, and a loss near ln(classes), whatever the layers do.
+    """
+    random, found = np.random.default_rng(0), {}
+    for name, shape in shapes.items():  # kernels end in inputs and outputs; convolutions are 5-D
+        inputs = {3: shape[-2:-1], 5: shape[-4:-1], 6: shape[-3:-1]}
+        spread = (2 / np.prod(inputs[len(shape)])) ** 0.5 if name.endswith("kernel") else 0.1
+        found[name] = (random.standard_normal(shape) * spread).astype(np.float32)
+    return found
 
 
 class Ready(NamedTuple):

@@ -76,8 +76,9 @@ def pictures(panels, images):
 # ## 1. 결과부터: 2012년에 일어난 일 (초록, 6절)
 #
 # ILSVRC는 사진을 1,000가지 클래스(class)로 나누는 대회입니다. top-5 오류율(error rate)은 확률이
-# 가장 높은 다섯 클래스 안에 정답이 없는 비율입니다. 회색은 사람이 설계한 특징(feature)을 쓰는,
-# 그때까지 가장 좋았던 방법입니다. 파란색은 특징까지 훈련으로 얻는 신경망입니다.
+# 가장 높은 다섯 클래스 안에 정답이 없는 비율입니다. 회색은 사람이 설계한 특징(feature)을 쓰는 다른
+# 방법 가운데 가장 좋았던 것이며, 26.2%는 같은 2012년 대회의 2위입니다. 파란색은 특징까지 훈련으로
+# 얻는 신경망입니다.
 #
 # *2010년 대회의 데이터에서 top-5 오류율은 28.2%에서 17.0%로, 11.2%p 낮아졌습니다. 전체 오류의 몇
 # 퍼센트가 사라진 것일까요?*
@@ -353,7 +354,9 @@ assert [name for name in names if not differs[name][1]] == ["conv1", "conv2"]
 # *그렇다면 신경망 두 개의 앙상블일까요?* 그렇지 않습니다. 연결이 줄어든 신경망 하나입니다. 논문은
 # 커널이 절반이고 타워가 하나인 신경망과 비교했으며, GPU를 두 장 쓴 쪽의 오류율이 top-1에서 1.7%p,
 # top-5에서 1.2%p 낮았습니다(논문의 수치). 비교 대상은 `configs/ilsvrc2010.py:one_gpu`입니다. 두
-# 타워가 fc8에서만 만나는 신경망은 `configs/imagenet.py:no_communication`에 있습니다.
+# 타워가 fc8에서만 만나는 신경망은 `configs/imagenet.py:no_communication`에 있습니다. 저자들의
+# 기록에 따르면 conv2와 fc6이 더 큰데도 top-1 오류율이 41.8%(150번)로, 주 실행(145번)의 40.7%보다
+# 높습니다(여기서는 실행하지 않았습니다).
 
 # %%
 arms = {
@@ -379,11 +382,13 @@ assert round(total(arms["the same kernels, unsplit"], "multiply_adds") / 1e6) ==
 #
 # 훈련할 때는 매개변수마다 기울기(gradient)와 속도(velocity)가 딸려 있어 메모리가 세 배로 듭니다.
 # 미니배치(mini-batch) 하나의 사진 128장이 각 행에서 낸 출력도, 기울기를 구할 때까지 모두 남겨
-# 두어야 합니다. ReLU와 드롭아웃만은 읽은 자리에 덮어쓸 수 있습니다.
+# 두어야 합니다. ReLU와 드롭아웃만은 읽은 자리에 덮어쓸 수 있습니다. (합하면 1.3 GiB이지만 이것은
+# 최소한이며, 출력의 기울기와 입력, 작업 공간이 더 필요합니다. 논문에는 GPU 한 장에 들어가지 않는
+# 크기였다고만 적혀 있습니다.)
 #
 # 시간도 재 봅니다. 저자들은 GPU 두 장으로 사진 120만 장을 약 90번 보는 데 5~6일이 걸렸습니다. 이
-# 컴퓨터에서 사진 한 장을 보는 데 걸리는 시간을 재서, 같은 훈련에 며칠이 걸릴지 셈합니다. 훈련 한
-# 번은 순전파(forward pass)의 세 배쯤 걸린다고 봅니다.
+# 컴퓨터에서 사진 한 장을 보는 데 걸리는 시간을 재서, 같은 훈련에 며칠이 걸릴지 셈합니다. 사진
+# 한 장을 훈련하는 데는 순전파(forward pass)의 세 배쯤 걸린다고 봅니다.
 #
 # *며칠이나 걸릴까요?*
 
@@ -439,16 +444,23 @@ def left_edge(name):
     return place
 
 
-def notices(name, size):
-    """Whether that neuron reads anything but a square of `size` pixels from its edge on."""
+def notices(name, size, skip=0):
+    """Whether that neuron reads anything but a square of `size` pixels from its edge on.
+
+    With `skip`, the square begins so many pixels later.
+    """
     blinded, at = np.full_like(x_BHWC, np.nan), middle(name)
-    inside = slice(left_edge(name), left_edge(name) + size)
+    inside = slice(left_edge(name) + skip, left_edge(name) + size)
     blinded[:, inside, inside] = x_BHWC[:, inside, inside]
     return bool(np.isnan(run_net(params, blinded)[1][name][:, at, at]).any())
 
 
 for name, size in fields.items():
-    assert (notices(name, size), notices(name, size - 1)) == (False, True)
+    assert (notices(name, size), notices(name, size - 1), notices(name, size, 1)) == (
+        False,
+        True,
+        True,
+    )
 
 _, axes = plt.subplots(figsize=(4, 4))
 axes.imshow(photos["temple"][16:240, 16:240])
@@ -640,7 +652,10 @@ axes[1].set(ylabel="correlation", ylim=(0, 1.02))
 bare(*axes)
 plt.tight_layout()
 plt.show()
+slope = np.polyfit(np.asarray(logits[0]), drawn.mean(0), 1)[0]
+print(f"{len(drawn)} masks: correlation {agreement[-1]:.2f}, slope {slope:.2f}")
 assert agreement[0] < agreement[-1]
+assert QUICK or 0.8 < slope < 1.2
 
 # %% [markdown] id="dropout-answer"
 # 둘 다 12입니다. 오른쪽 그림은 무작위 가중치를 준 전체 신경망에서 얻은 것입니다. 마스크(mask)
@@ -822,8 +837,9 @@ assert travelled["paper: rate inside"] > 5 * travelled["rate outside"]
 
 # %% [markdown] id="rule-answer"
 # 논문의 규칙에서는 속도가 그대로 남아, 걸음마다 10분의 9로 줄며 더 굴러갑니다. 학습률이 바깥에
-# 있으면 단번에 10분의 1이 됩니다. `optax.sgd`가 뒤의 규칙이므로, 학습률을 처음 낮추는 순간부터
-# 논문과 달라집니다. 이 프로젝트는 위의 첫 번째 규칙을 씁니다.
+# 있으면 속도 자체는 그대로이지만, 그 속도로 내딛는 걸음이 단번에 10분의 1이 됩니다. `optax.sgd`가
+# 뒤의 규칙이므로, 학습률을 처음 낮추는 순간부터 논문과 달라집니다. 이 프로젝트는 위의 첫 번째
+# 규칙을 씁니다.
 #
 # 가중치는 표준 편차 0.01인 잡음에서 시작합니다. conv2, conv4, conv5, fc6, fc7의 편향(bias)은 1에서
 # 시작하므로 처음에는 ReLU가 열려 있습니다.
@@ -899,22 +915,24 @@ assert total(removed["conv5"], "parameters") == 79_396_968
 assert "conv3" not in [row.name for row in removed["conv3"].rows if row.reads_all]
 
 # %% [markdown] id="depth-answer"
-# 깊이만 달라지는 것은 conv4입니다. 매개변수가 1.1% 줄고 다른 것은 그대로입니다. conv2를 빼면
-# conv3이 맵 256장이 아니라 96장을 읽습니다. conv3을 빼면 두
-# 타워가 fc6에 가서야 만납니다. conv5를 빼면 fc6이 맵 256장이 아니라 384장을 읽게 되어, 신경망이
+# 깊이만 달라진다고 할 만한 것은 conv4입니다. 매개변수가 1.1%, 계산량이 15% 줄지만 나머지 계층의
+# 가중치는 형상이 그대로입니다. conv2를 빼면 conv3이 맵 256장이 아니라 96장을 읽습니다. conv3을 빼면
+# 두 타워가 fc6에 가서야 만납니다. conv5를 빼면 fc6이 맵 256장이 아니라 384장을 읽게 되어, 신경망이
 # 오히려 *커집니다*. 이 비교를 모두 훈련하는 실험이 `experiments/depth.py`입니다.
 
 # %% [markdown] id="measured"
 # ## 15. 기여도 및 결과: 여기서 잰 것
 #
-# 주장은 논문의 것이며, 논문의 수치와 저자들의 기록(실행 번호별, 145가 주 실행)을 함께 적었습니다.
-# 결과는 이 프로젝트에서 잰 것으로, `experiments/results`에 있는 파일에서 바로 읽습니다. 판정은 그
-# 행의 데이터셋과 훈련에만 해당하며 ImageNet에 대한 것이 아닙니다. 구간에 0(배수는 1)이 들어 있으면
-# 차이가 있다고 말할 수 없습니다. *contradicted*(반박됨)는 논문이 주장한 크기가 구간 밖에 있거나,
-# 논문이 크기를 말하지 않았다면 구간이 0의 반대쪽에 있다는 뜻입니다. 짝지은 실험이 다섯 쌍보다
-# 적거나, 그 쌍들로는 주장만큼 작은 차이를 알아볼 수 없으면 *cannot tell*(알 수 없음)입니다. 까닭은
-# `read_ablations` 노트북에 영어로 적었습니다. 아직 실행하지 않은 주장까지 모은 표는
-# `experiments/README.md`에 있습니다.
+# 주장은 논문의 것이며(80sec의 오류율만 cuda-convnet의 것), 논문의 수치와 저자들의 기록(실행 번호별,
+# 145가 주 실행)을 함께 적었습니다. 결과는 이 프로젝트에서 잰 것으로, `experiments/results`에 있는
+# 파일에서 바로 읽습니다. 판정은 그 행의 데이터셋과 훈련에만 해당하며 ImageNet에 대한 것이 아닙니다.
+# 구간에 0(배수는 1)이 들어 있으면 차이가 있다고 말할 수 없습니다. *supported*(뒷받침됨)는 구간
+# 전체가 0(배수는 1)을 기준으로 주장과 같은 쪽에 있다는 뜻이며, 크기까지 맞다는 뜻은 아닙니다.
+# *contradicted*(반박됨)는 구간이 그쪽에 있지 않으면서 주장한 크기도 구간 밖에 있거나, 논문이 크기를
+# 말하지 않았다면 구간이 반대쪽에 있다는 뜻입니다. 짝지은 실험이 다섯 쌍보다 적거나, 그 쌍들로는
+# 주장만큼 작은 차이를 알아볼 수 없으면 *cannot tell*(알 수 없음)입니다. 까닭은 `read_ablations`
+# 노트북에 영어로 적었습니다. 아직 실행하지 않은 주장까지 모은 표는 `experiments/README.md`에
+# 있습니다.
 
 # %%
 measured = [row for row in alexnet.compare_results("../results", "..") if row["claim"]]
@@ -972,9 +990,9 @@ assert {"relu", "tanh"} <= shown
 # 값으로, ReLU는 0.004, tanh는 0.008에서 쟀습니다. 시드가 다섯 쌍보다 적으므로 판정은 *cannot
 # tell*입니다. 학습률이 같을 때에도 ReLU가 훨씬 앞섭니다.
 #
-# 큰 데이터셋과 깊은 신경망, 그리고 GPU가 한자리에 모인 이 결과에서 딥러닝(deep learning)의 부활이
-# 시작되었습니다. 논문의 수치를 재현(reproduction)하는 명령은 모두 `docs/paper.md`에 있고, 지금까지
-# 나온 결과는 `experiments/README.md`에 있습니다.
+# 큰 데이터셋과 깊은 신경망, 그리고 GPU가 한자리에 모인 이 결과를 계기로 컴퓨터 비전은 딥러닝(deep
+# learning)으로 옮겨 갔습니다. 논문의 수치를 재현(reproduction)하는 명령은 모두 `docs/paper.md`에
+# 있고, 지금까지 나온 결과는 `experiments/README.md`에 있습니다.
 
 # %% [markdown] id="questions"
 # ## 세 가지 질문

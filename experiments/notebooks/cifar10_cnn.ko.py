@@ -90,8 +90,9 @@ axes.spines[:].set_visible(False)
 plt.show()
 
 # %% [markdown] id="mean"
-# 컬러 이미지는 빨강, 초록, 파랑 세 장의 맵이고, 값은 0에서 255까지입니다. 논문이 입력에 손대는 일은
-# 하나뿐입니다. 훈련 데이터의 평균 이미지를 픽셀마다 빼서, 입력이 0 주위에 놓이게 합니다.
+# 컬러 이미지는 빨강, 초록, 파랑 세 장의 맵이고, 값은 0에서 255까지입니다. 크기를 맞추는 것 말고
+# 논문에서 입력에 하는 처리는 하나뿐입니다. 훈련 데이터의 평균 이미지를 픽셀마다 빼서, 입력이 0
+# 주위에 놓이게 합니다.
 #
 # *사진 5만 장의 평균은 어떤 모습일까요?*
 
@@ -397,12 +398,13 @@ print(f"most often: {store.classes[i]} seen as {store.classes[j]}, {off[i, j]} t
 print(f"the other way round {off[j, i]} times")
 
 # %% [markdown] id="mistakes"
-# ## 9. 맞힌 것과, 자신 있게 틀린 것
+# ## 9. 처음 여덟 장과, 자신 있게 틀린 여덟 장
 #
 # 위는 시험 데이터의 처음 여덟 장이고, 아래는 틀린 것 중에서 신경망의 확신이 가장 컸던 여덟
 # 장입니다. 막대는 확률이 높은 클래스 세 개이며, 정답은 파란색입니다.
 #
-# *이 가운데 틀릴 만한 것은 어느 것입니까?*
+# *이 가운데 틀릴 만한 것은 어느 것입니까?* (정답이 잘못 붙은 경우도 있습니다. CIFAR-10이 고양이라고
+# 적은 개구리를 찾아보십시오.)
 
 # %%
 wrong = np.flatnonzero(predicted != test_labels)
@@ -445,7 +447,8 @@ assert difference < 1e-3
 
 # %% [markdown] id="ablation"
 # 실험은 대개 행 하나를 바꾸거나 빼는 일입니다. 계층을 빼면 뒤따르는 계층의 크기가 저절로
-# 맞추어집니다. 이렇게 일부를 빼고 비교하는 것을 제거 실험(ablation)이라고 합니다.
+# 맞추어집니다. (conv2는 맵 32장을 읽어 32장을 내므로 여기서는 달라지는 계층이 없습니다. 달라지는
+# 예는 세 번째 질문에 있습니다.) 이렇게 일부를 빼고 비교하는 것을 제거 실험(ablation)이라고 합니다.
 
 
 # %%
@@ -497,14 +500,17 @@ assert np.allclose(jax.nn.softmax(table_logits)[index], probabilities[index], at
 # %% [markdown] id="onwards"
 # ## 12. 더 나아가기
 #
-# 여기서 직접 짠 과정을 `alexnet.train_and_evaluate`가 대신하며, 긴 훈련에 필요한 자르기와 뒤집기,
-# 체크포인트(checkpoint), 로그를 더합니다.
+# 여기서 직접 짠 과정을 `alexnet.train_and_evaluate`가 대신하며, 체크포인트(checkpoint)와 로그,
+# 그리고 쓰는 신경망이라면 무작위 자르기와 좌우 뒤집기를 더합니다. 훈련이 끊겨도 같은 명령을 다시
+# 실행하면 이어집니다.
 #
 # ```
 # alexnet train --config=configs/cifar10.py:80sec --workdir=runs/80sec
+# alexnet evaluate --workdir=runs/80sec --checkpoint=last
 # ```
 #
-# 이렇게 훈련한 결과는 `reload_checkpoint` 노트북(영어)에서 이어집니다.
+# 훈련이 끝난 신경망을 쓰는 방법은 `reload_checkpoint` 노트북(영어)에서 손글씨 숫자 신경망으로
+# 보입니다.
 
 # %% [markdown] id="questions"
 # ## 세 가지 질문

@@ -87,9 +87,9 @@ axes.spines[:].set_visible(False)
 plt.show()
 
 # %% [markdown] id="mean"
-# A colour image is three maps, red, green and blue, of numbers from 0 to 255. The paper makes only
-# one change: it subtracts the mean image of the training set, pixel by pixel. The input of the net
-# is then centred on zero.
+# A colour image is three maps, red, green and blue, of numbers from 0 to 255. Apart from bringing
+# photos to one size, the paper makes only one change: it subtracts the mean image of the training
+# set, pixel by pixel. The input of the net is then centred on zero.
 #
 # *What does the mean of 50,000 photos look like?*
 
@@ -398,12 +398,13 @@ print(f"most often: {store.classes[i]} seen as {store.classes[j]}, {off[i, j]} t
 print(f"the other way round {off[j, i]} times")
 
 # %% [markdown] id="mistakes"
-# ## 9. Hits, and its surest mistakes
+# ## 9. The first images, and its surest mistakes
 #
 # The top row shows the first images of the test set, the bottom row the most confident mistakes.
 # The bars are the three most probable classes; the right class is blue.
 #
-# *Which of these mistakes would you forgive?*
+# *Which of these mistakes would you forgive?* (A mistake may also be the label's: look for a frog
+# that CIFAR-10 calls a cat.)
 
 # %%
 wrong = np.flatnonzero(predicted != test_labels)
@@ -445,8 +446,8 @@ print(f"\nlogits up to {float(abs(table_logits).max()):.1f}, largest difference 
 assert difference < 1e-3
 
 # %% [markdown] id="ablation"
-# For an experiment, change a row or remove one. The sizes of later layers then change
-# automatically.
+# For an experiment, change a row or remove one; later layers adapt their sizes. (conv2 reads 32
+# maps and gives 32, so here none has to; in question 3 one does.)
 
 
 # %%
@@ -498,14 +499,15 @@ assert np.allclose(jax.nn.softmax(table_logits)[index], probabilities[index], at
 # %% [markdown] id="onwards"
 # ## 12. Onwards
 #
-# `alexnet.train_and_evaluate` does what we wrote by hand here, and adds the crops, reflections,
-# checkpoints and logs that long training needs:
+# `alexnet.train_and_evaluate` does what we wrote by hand here. It adds checkpoints and logs, and,
+# for nets that use them, crops and reflections. After an interruption the same command continues:
 #
 # ```
 # alexnet train --config=configs/cifar10.py:80sec --workdir=runs/80sec
+# alexnet evaluate --workdir=runs/80sec --checkpoint=last
 # ```
 #
-# Notebook `reload_checkpoint` continues from such a run.
+# Notebook `reload_checkpoint` shows what can be done with a finished run, on a net for digits.
 
 # %% [markdown] id="questions"
 # ## Three questions

@@ -199,7 +199,7 @@ show(
 # ## 3. Is this a convolution?
 #
 # In mathematics a convolution turns the kernel by 180° first. We computed a cross-correlation
-# instead, and every neural network calls that a convolution.
+# instead, and almost every neural-network library calls that a convolution.
 #
 # *Does it matter to a net that learns its kernels?*
 
@@ -218,11 +218,11 @@ show(("image", image), "∗", ("turned kernel", turned), "=", ("convolution", co
 # ## 4. Padding and stride
 #
 # The result is smaller than the image: a window may not hang over the edge. With a border of zeros,
-# called *padding*, the result keeps the size of the image. With a *stride* of 2 the window moves
-# two pixels at a time.
+# called *padding*, of the right width (one for a 3×3 kernel), the result keeps the size of the
+# image. With a *stride* of 2 the window moves two pixels at a time.
 #
-# *With one pixel of padding and stride 2, what is the side of the result? Which of its numbers have
-# we already computed?*
+# *With one pixel of padding and stride 2, what is the side of the result? Where in the result of
+# padding 1 and stride 1 do its numbers stand?*
 
 # %%
 padded = np.pad(image, 1)
@@ -301,8 +301,8 @@ assert list(sides.values()) == [54, 55, 55, 56, 55]
 # Three of them give 55. The authors' source pads with three zeros below and to the right; its last
 # window ends exactly where the padding ends. Many articles say 227 without padding, which is the
 # same count. Two zeros on each side also give 55, but on a shifted grid, and one row of the padding
-# stays unread. Without padding, one row of the image itself is unread. One zero on each side, a
-# common error, gives 54, 26, 12 and 5.
+# stays unread. Without padding, one row of the image itself is unread. One zero on each side is a
+# common error: in libraries that round pooled sides down (section 9), it gives 54, 26, 12 and 5.
 #
 # The sizes of all later layers follow. Pooling (section 9) moves windows of 3 in steps of 2; this
 # project's table agrees.
@@ -384,7 +384,8 @@ show(
 # So even a 1×1 kernel is useful: it looks at one pixel at a time and mixes its channels. Here are
 # three of them on a photo: brightness, red minus the other two, and blue minus yellow.
 #
-# *Which parts of the photo are zero (white) in the last two maps?*
+# *Which parts of the photo are zero (white) in the last two maps?* (All grey ones, bright or dark:
+# the weights of these two kernels add up to zero.)
 
 # %%
 flower = jax.image.resize(
@@ -481,7 +482,8 @@ plt.show()
 # ## 9. Pooling, with and without overlap
 #
 # Pooling keeps the largest number of each window, so that a small shift changes little. AlexNet's
-# windows are $z=3$ wide and move by $s=2$, so they overlap. Earlier nets used $z=s=2$.
+# windows are $z=3$ wide and move by $s=2$, so they overlap. Traditionally, windows did not overlap:
+# $s=z$. The paper compares with $z=s=2$.
 #
 # *Pool 1 5 2 0 3 4 9 in both ways. Which numbers are read twice? What happens at the end?*
 

@@ -8,8 +8,7 @@ DIR is the workdir of a sweep or a run, or a folder of runs or result files. An 
 arms: configs that differ in a few settings. A run belongs to the arm that has its config, whatever
 the run is called. The experiments are those recorded by the sweeps in DIR, or those named with
 --experiment. By default, errors are those of the last checkpoint: on CIFAR-10 the best one was
-chosen on the test set, which serves as the validation set. Failed runs are not counted; a note
-under the table names them.
+chosen on the test set, which serves as the validation set. Failed runs are not counted, but named.
 
 A pair is a run of the arm and one of the baseline with the same seed. A verdict rests on the 95%
 interval of the mean difference in the pairs. It is "supported" if the interval lies on the claim's
@@ -17,8 +16,8 @@ side of 0, "contradicted" if it does not and excludes the claimed effect or, if 
 claimed, lies on the other side of 0, else "cannot tell". It is always "cannot tell" with fewer than
 5 pairs, or with too few to show the claimed effect. A claimed error, such as 26%, is "contradicted"
 if the interval of the runs' mean lies above it, "supported" if not, and "cannot tell" with fewer
-than 5 runs, or with too few to show 1 point. With --baseline, only claimed errors get verdicts: the
-other claims are about the experiment's own baseline.
+than 5 runs, or with too few to show 1 point. With --baseline, only claimed errors get verdicts in
+the experiments that have this arm: the other claims are about an experiment's own baseline.
 """
 
 import sys

@@ -24,7 +24,7 @@ def build(task):
         time.sleep(60)
     print("what a library says")
     if task["work"] == "check":
-        return work.Ready({{"loss": {loss}}})
+        return work.Ready({{"loss": {loss}, "logits": [[{loss}]]}})
     return work.Ready({{"compile": 1.0, "start": 2.0, "floor": 1e9, "copy": 1e9}},
                       lambda: time.sleep({ms} / 1e3))
 work.serve({{"platform": {platform!r}, "jax": "0", "torch": "0"}}, build)
@@ -148,7 +148,7 @@ def test_the_short_part_has_the_goals_first_and_everything_once(monkeypatch):
     assert len(set(found)) == len(found)
     first = found[0]
     assert first == (("alexnet", "train", 1024, "bfloat16", "auto"), "by hand", "compile")
-    begin = {race.row for race in found[:15]}
+    begin = {race.row for race in found[:25]}
     assert {(row.net, row.batch, row.dtype) for row in begin} == {
         *(("alexnet", 1024, dtype) for dtype in ("bfloat16", "tf32")),
         *(("alexnet", 128, "tf32"), ("alexnet without LRN", 1024, "tf32"), ("80sec", 128, "tf32")),

@@ -1,14 +1,21 @@
 """alexnet evaluate: what it is asked for, before any net is read; and what it says of nets."""
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from ml_collections import ConfigDict
 from support.runs import leave
+from support.tiny import ROOT, drawn, tiny_config
 
-from alexnet import evaluate
+import alexnet
+from alexnet import evaluate, predict
 from alexnet.errors import UserError
+from alexnet.reports.subject import Subject
 from alexnet.workdir import record
+from alexnet.workdir.checkpoint import Checkpoints
+from alexnet.workdir.record import Progress
 
 
 @pytest.fixture
@@ -114,3 +121,27 @@ def test_the_classes_of_every_net_are_compared(tmp_path, monkeypatch, other):
     monkeypatch.setattr(evaluate, "load", lambda path, step, overrides: nets[path])
     with pytest.raises(UserError, match=rf"the classes of .*/a .2. and of .*/{other} .2. differ"):
         evaluate.evaluate(runs, [1 / 3] * 3, "best", "validation", "centre", [{}] * 3)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory, data_dir) -> Path:
+    """A run whose best checkpoint is the first, and whose last has other weights."""
+    workdir, config = tmp_path_factory.mktemp("two"), tiny_config(data_dir)
+    record.save_config(config, workdir)
+    with Checkpoints(workdir / "checkpoints") as checkpoints:
+        for step, error in ((1, 0.1), (2, 0.9)):
+            config.seed = step
+            checkpoints.save(step, {"params": drawn(config)}, Progress(epoch=float(step)), error)
+    return workdir
+
+
+@pytest.mark.usefixtures("compile_quickly")
+@pytest.mark.parametrize(("which", "step"), [("best", 1), ("last", 2)])
+def test_the_checkpoint_that_is_asked_for_is_used(two, capsys, which, step):
+    evaluate.main([f"--workdir={two}", f"--checkpoint={which}"])
+    assert f"{two} after {step}.00 epochs" in capsys.readouterr().out
+    photo = str(ROOT / "experiments/trained/three.png")
+    predict.main([f"--workdir={two}", f"--checkpoint={which}", "--json", photo])
+    [best] = alexnet.load(two, step).top(photo)
+    assert json.loads(capsys.readouterr().out)[photo] == [list(pair) for pair in best]
+    assert Subject(two, which).net.about.step == step

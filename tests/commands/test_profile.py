@@ -44,7 +44,8 @@ def test_a_run_of_too_few_steps_is_not_measured(data_dir, monkeypatch):
 @pytest.mark.parametrize(
     ("platform", "dtype", "precision", "asked"),
     [
-        ("cpu", "float32", "float32", {"dtype": "float32"}),
+        ("cpu", "float32", "float32", ()),
+        ("cpu", "bfloat16", "float32", ()),
         ("gpu", "float32", "float32", (8192, "float32", "float32")),
         ("gpu", "float32", "tf32", (8192, "float32", "tensorfloat32")),
         ("gpu", "bfloat16", "float32", (8192, "bfloat16", "float32")),

@@ -432,6 +432,30 @@ def test_bfloat16_passes_through_with_its_two_to_three_digits(ops, op):
     assert np.isfinite(np.float64(dx)).all()
 
 
+@pytest.mark.parametrize("kernels", [PLAIN, GPU], ids=["plain", "gpu"])
+@pytest.mark.parametrize("layer", ["conv", "dense"])
+def test_the_gradient_of_a_bias_is_not_summed_in_bfloat16(kernels, layer):
+    """At 256, another 1 no longer changes a sum in bfloat16; conv1 adds up 387,200 numbers."""
+    x, weights = ((2, 9, 9, 4), (3, 3, 4, 5)) if layer == "conv" else ((7, 6), (6, 5))
+    x, kernel_T = (jnp.ones(shape, jnp.bfloat16) for shape in (x, (1, *weights)))
+    how = (1, ((1, 1), (1, 1))) if layer == "conv" else ()
+
+    def total(bias_T):
+        [y] = getattr(kernels, layer)([x], kernel_T, bias_T, *how)
+        return y.astype(jnp.float32).sum()
+
+    program = jax.make_jaxpr(jax.grad(total))(jnp.zeros((1, 5), jnp.bfloat16))
+    sums = [
+        (
+            one.invars[0].aval.dtype,
+            np.prod([one.invars[0].aval.shape[n] for n in one.params["axes"]]),
+        )
+        for one in program.eqns
+        if "reduce_sum" in str(one.primitive)
+    ]
+    assert {str(dtype) for dtype, terms in sums if terms > 1} == {"float32"}
+
+
 @pytest.mark.slow
 def test_convolutions_in_bfloat16():
     x = jnp.asarray(random(2, 5, 5, 3), jnp.bfloat16)

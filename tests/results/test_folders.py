@@ -66,6 +66,12 @@ def test_all_that_trained_a_run_is_told_not_only_what_came_last(tmp_path):
     about = results_by_name(tmp_path)["a-0"].about
     assert about["commit"] == f"{'c' * 40} then {'d' * 40}"
     assert (about["device"], about["cores"]) == ("1 x cpu then 1 x gpu", "2 then 8")
+    [table] = comparison.tables(folders.read([tmp_path]).results, [])
+    assert table.run_notes == [
+        "runs of different commits: ccccccc then ddddddd (1)",
+        "runs on different devices: 1 x cpu then 1 x gpu (1)",
+        "runs on different numbers of cores: 2 then 8",
+    ]
 
 
 def test_rows_tell_the_best_from_the_last(tmp_path):

@@ -1,4 +1,6 @@
-"""Small changes of a source file, one at a time: an operator, a constant, a condition, a statement.
+"""Small changes of a source file, one at a time.
+
+An operator, a constant, a condition or a statement becomes another; an argument is left out.
 
 Docstrings, annotations, error texts and `__repr__` stay as they are.
 """
@@ -180,6 +182,11 @@ def _changes(parent: ast.AST, field: str, node: ast.AST) -> Iterator[ast.AST]:
             yield ast.Constant(value + 1)
         case ast.Expr(ast.Call()) | ast.AugAssign():
             yield ast.Pass()
+        case ast.Call(func, args, keywords):  # an option that is read, and then not passed on
+            for left in (each for each in keywords if each.arg):
+                yield ast.Call(func, args, [each for each in keywords if each is not left])
+            if len(args) > 1 and not isinstance(args[-1], ast.Starred):
+                yield ast.Call(func, args[:-1], keywords)
         case ast.Return(value) if value and not isinstance(value, ast.Constant):
             yield ast.Return(None)
     if field == "ifs" or (field == "test" and isinstance(parent, ast.If | ast.IfExp)):

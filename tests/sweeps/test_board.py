@@ -51,7 +51,7 @@ def test_a_line_for_each_job_that_ends_and_one_every_minute(monkeypatch, capsys)
 def test_where_there_is_room_jobs_stay_in_order():
     jobs = [job("a-0", "done", error=0.5), job("b-0", "running"), job("c-0", "failed")]
     shown = board.Board(jobs)
-    for room, expected in ((3, ["a-0", "b-0", "c-0"]), (2, ["b-0", "c-0"])):
+    for room, expected in ((3, ["a-0", "b-0", "c-0"]), (2, ["b-0", "c-0"]), (0, [])):
         assert [line.split()[0] for line in shown.table(room)[1:]] == expected
 
 

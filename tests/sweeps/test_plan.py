@@ -139,11 +139,14 @@ def test_a_sweep_that_has_moved_goes_on(tmp_path):
     made = experiment(a={"config": dict(photos)}, tuned=tuned)
     for item in plan.items(made, [0], old):
         how = photos | {"init_from": item.config.init_from}
-        leave(new / item.name, [0.5, 0.4], overrides=how)
+        (leave(new / item.name, [0.5, 0.4], overrides=how) / "checkpoints/1").mkdir(parents=True)
     here = {"data.name": f"folder:{tmp_path}/photos"}
     made = experiment(a={"config": dict(here)}, tuned=tuned | {"config": here | {"init_from": "x"}})
     for item in plan.items(made, [0], new):
         assert plan.state(item, new) == "done"
+    shutil.rmtree(new / "tuned-0/checkpoints")  # killed before its first: it would begin anew
+    with pytest.raises(UserError, match=r"tuned-0 holds a run with config.data.name"):
+        plan.state(item, new)
     other = {"data.name": f"folder:{tmp_path}/pictures"}
     [item] = plan.items(experiment(a={"config": other}), [0], new)
     with pytest.raises(UserError, match=r"a-0 holds a run with config.data.name"):

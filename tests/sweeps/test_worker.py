@@ -82,7 +82,7 @@ def test_an_average_is_over_the_nets_probabilities(tmp_path, trained, monkeypatc
     """One net is sure of class 0, two lean to class 1: together they take class 0."""
     labels_N, p_KN = np.array([0]), {"a-0": (0.9, 0.1), "a-1": (0.4, 0.6), "a-2": (0.4, 0.6)}
     seen, mean = [], (0.9 + 0.4 + 0.4) / 3  # of class 0
-    contents, how = {}, {"views": "centre", "data_dir": "/here"}
+    contents, how = {}, {"views": "centre", "name": "folder:/new/photos", "data_dir": "/here"}
     for name in p_KN:
         leave(tmp_path / name, [0.5])
 
@@ -90,9 +90,10 @@ def test_an_average_is_over_the_nets_probabilities(tmp_path, trained, monkeypatc
         def __init__(self, folder, which):
             seen.append((folder, which))
             self.p_NK = np.array([p_KN[folder.name]])
+            self.config = load_config(DIGITS, {"data.name": "folder:/old/photos"})
 
         def splits(self, overrides, programs):
-            assert overrides == {"data.data_dir": "/here"}
+            assert overrides == {"data.data_dir": "/here", "data.name": "folder:/new/photos"}
             self.run = SimpleNamespace(store=SimpleNamespace(contents=contents))
             return self
 

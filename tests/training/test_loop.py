@@ -421,7 +421,9 @@ def test_a_run_that_is_stopped_says_how_it_goes_on(tiny, tmp_path, monkeypatch, 
         train_and_evaluate(tiny, tmp_path, fresh=fresh)
     how = ", without --fresh," if fresh else ""
     line = f"stopped at step 1; the same command{how} continues from there"
-    assert line in capsys.readouterr().out.splitlines()
+    said = capsys.readouterr().out.splitlines()
+    assert line in said
+    assert ("to resume this run, repeat the command without --fresh" in said) == fresh
 
 
 @pytest.mark.usefixtures("made_up")

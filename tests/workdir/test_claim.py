@@ -1,5 +1,6 @@
 """alexnet.workdir.claim: whose a workdir is, for how long, and what becomes of what it held."""
 
+import json
 import os
 import re
 import resource
@@ -90,6 +91,18 @@ def test_removed_checkpoints_of_an_earlier_versions_run_are_noticed(tiny, tmp_pa
     (tmp_path / "checkpoints").rmdir()
     with pytest.raises(UserError, match=r"checkpoints are gone: .* start over with --fresh"):
         claim(tmp_path, tiny).__enter__()
+
+
+def test_a_run_without_an_id_gets_one_and_keeps_its_settings(tiny, tmp_path):
+    """Early versions gave none; what the next command changes is noted later."""
+    record.save_config(tiny, tmp_path)
+    found = json.loads((tmp_path / "config.json").read_text())
+    del found["run"]
+    (tmp_path / "config.json").write_text(json.dumps(found))
+    tiny.schedule.rate = 0.5
+    with claim(tmp_path, tiny) as own:
+        assert own.run == record.run_of(tmp_path) != ""
+    assert record.saved_config(tmp_path).schedule.rate == 0.01
 
 
 def test_what_a_resumed_run_may_change(tiny, tmp_path):

@@ -152,6 +152,7 @@ def _about(splits: Splits, split: str, row: str) -> dict[str, Any] | None:
         "image_size": store.image_size,
         "quality": store.quality,
         "weights": sums,
+        "precision": about.config.precision,
         "net": zlib.crc32(repr((about.net, about.augmentation)).encode()),
     }
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from alexnet.models import ops
+from alexnet.models import network, ops
 from alexnet.models.ops import Padding
 
 # For the gradient of few kernels over many images, Eigen is no faster on two cores than on one;
@@ -35,7 +35,7 @@ def gpu_towers(
 ) -> list[jax.Array]:
     """`towers` with `in_blocks` in place of `conv`, and JAX's own gradients."""
     ys = _together(in_blocks, xs, kernel_THWIO, stride, padding)
-    return [y + bias_TO[t] for t, y in enumerate(ys)]
+    return [network.add_bias(y, bias_TO[t]) for t, y in enumerate(ys)]
 
 
 def _together(convolve, xs, kernel_THWIO, stride, padding):

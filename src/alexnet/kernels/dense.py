@@ -8,11 +8,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from alexnet.models.network import add_bias
+
 
 def towers(xs: list[jax.Array], kernel_TIO: jax.Array, bias_TO: jax.Array) -> list[jax.Array]:
     """Each tower's outputs for its maps or features [B, ...]."""
     x_TBI = jnp.stack([x.reshape(x.shape[0], -1) for x in xs])
-    return list(dense(x_TBI, kernel_TIO) + bias_TO[:, None])
+    return list(add_bias(dense(x_TBI, kernel_TIO), bias_TO[:, None]))
 
 
 def plain_towers(xs: list[jax.Array], kernel_TIO: jax.Array, bias_TO: jax.Array) -> list[jax.Array]:
@@ -20,7 +22,7 @@ def plain_towers(xs: list[jax.Array], kernel_TIO: jax.Array, bias_TO: jax.Array)
     x_TBI = jnp.stack([x.reshape(x.shape[0], -1) for x in xs])
     wide = jnp.promote_types(x_TBI.dtype, jnp.float32)
     y_TBO = jnp.einsum("tbi,tio->tbo", x_TBI, kernel_TIO, preferred_element_type=wide)
-    return list(y_TBO.astype(x_TBI.dtype) + bias_TO[:, None])
+    return list(add_bias(y_TBO.astype(x_TBI.dtype), bias_TO[:, None]))
 
 
 def dense(x_TBI: jax.Array, kernel_TIO: jax.Array) -> jax.Array:

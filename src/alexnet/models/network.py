@@ -44,9 +44,20 @@ def each_tower(
     def towers(
         xs: Towers, kernel_T: jax.Array, bias_T: jax.Array, *how: How.args, **more: How.kwargs
     ) -> Towers:
-        return [operation(x, kernel_T[t], *how, **more) + bias_T[t] for t, x in enumerate(xs)]
+        return [
+            add_bias(operation(x, kernel_T[t], *how, **more), bias_T[t]) for t, x in enumerate(xs)
+        ]
 
     return towers
+
+
+def add_bias(y: jax.Array, bias: jax.Array) -> jax.Array:
+    """y + bias, of the type of `y`, added in at least float32.
+
+    So the bias's gradient, a sum over images and pixels, is not summed in bfloat16.
+    """
+    wide = jnp.promote_types(y.dtype, jnp.float32)
+    return (y.astype(wide) + bias.astype(wide)).astype(y.dtype)
 
 
 def _flat_dense(x: jax.Array, kernel_IO: jax.Array) -> jax.Array:

@@ -61,8 +61,8 @@ class Found:
     Attributes:
         results: those that count; see `read`.
         failed: those that failed, as results without errors.
-        unfinished: the paths of all others, but for
-        lost: those that failed before they had a config, or a result.
+        unfinished: the paths of runs and evaluations that have not finished.
+        lost: the paths of those that failed and left neither a config nor a result.
     """
 
     results: list[Result]

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from alexnet.results.arms import Runs
-from alexnet.results.result import Result
+from alexnet.results.result import THEN, Result
 from alexnet.sweeps.experiment import ERROR, Claim
 
 
@@ -106,19 +106,28 @@ def machines(used: Sequence[Result]) -> list[str]:
     """Commits, devices and numbers of cores that differ, and changes that were not committed."""
     found = []
     commits = Counter(str(result.about.get("commit") or "unknown") for result in used)
-    if len(commits) > 1:
+    if _several(commits):
         each = ", ".join(f"{_short(name)} ({count})" for name, count in commits.items())
         found.append(f"runs of different commits: {each}")
     elif any(name.endswith("+") for name in commits):
         found.append(f"commit {_short(next(iter(commits)))}: with uncommitted changes")
     devices = Counter(str(result.about["device"]) for result in used if result.about.get("device"))
-    if len(devices) > 1:
+    if _several(devices):
         each = ", ".join(f"{name} ({count})" for name, count in devices.items())
         found.append(f"runs on different devices: {each}")
-    cores = {result.about.get("cores") for result in used} - {None}
-    if len(cores) > 1:
-        found.append(f"runs on different numbers of cores: {_listed(sorted(cores, key=str))}")
+    cores = {str(result.about["cores"]) for result in used if result.about.get("cores")}
+    if _several(cores):
+        found.append(f"runs on different numbers of cores: {_listed(sorted(cores, key=_first))}")
     return found
+
+
+def _several(values: Collection[str]) -> bool:
+    """Whether runs differ in a value, or one run had several, "a then b"."""
+    return len(values) > 1 or any(THEN in value for value in values)
+
+
+def _first(cores: str) -> int:
+    return int(cores.partition(THEN)[0])
 
 
 def _by_seeds(seeds: Mapping[str, Sequence[int]]) -> list[tuple[tuple[int, ...], list[str]]]:
@@ -131,7 +140,8 @@ def _by_seeds(seeds: Mapping[str, Sequence[int]]) -> list[tuple[tuple[int, ...],
 
 
 def _short(commit: str) -> str:
-    return commit[:7] + "+" * commit.endswith("+") if commit != "unknown" else commit
+    """The first digits of a commit, or of several; a "+" for uncommitted changes stays."""
+    return THEN.join(one[:7] + "+" * one.endswith("+") for one in commit.split(THEN))
 
 
 def _seeds(seeds: Sequence[int]) -> str:

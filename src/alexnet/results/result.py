@@ -11,6 +11,7 @@ from alexnet.sweeps.experiment import Arm
 from alexnet.workdir import migrations
 
 FORMAT = "alexnet result"
+THEN = " then "  # between the commits, or the devices, that trained a run one after the other
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +26,8 @@ class Result:
         last, best: {"epoch", "loss", "top1_error", "top5_error"}: of the last checkpoint, and of
             the one with the lowest error; errors are fractions.
         dataset: its name, and the known digests of its images.
-        about: seconds, commit, versions, device, cores; None if unknown. "changed" names settings
-            that were changed while it was trained.
+        about: seconds, commit, versions, device, cores; None if unknown; see THEN. "changed" names
+            settings that were changed while it was trained.
         failure: why the run failed, in a few words; it has no errors then. "" if it did not.
         finished: whether it has trained for all its epochs; result files hold no others.
     """

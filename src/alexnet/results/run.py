@@ -17,7 +17,7 @@ from alexnet.errors import UserError
 from alexnet.logs import metrics
 from alexnet.results import curve
 from alexnet.results.curve import or_infinity
-from alexnet.results.result import Result
+from alexnet.results.result import THEN, Result
 from alexnet.sweeps import plan
 from alexnet.training import health
 from alexnet.training.health import DIVERGED
@@ -88,7 +88,7 @@ def last_command(folder: Path) -> dict[str, Any]:
 def _all(commands: Sequence[Mapping[str, Any]], key: str) -> Any:
     """What all commands that trained a run noted: one value, or several in words."""
     values = list(dict.fromkeys(one[key] for one in commands if one.get(key)))
-    return " then ".join(map(str, values)) if len(values) > 1 else next(iter(values), None)
+    return THEN.join(map(str, values)) if len(values) > 1 else next(iter(values), None)
 
 
 def _changed(commands: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:

@@ -69,7 +69,7 @@ class Board:
         if len(jobs) > room:
             latest = jobs[::-1]
             jobs = sorted(latest, key=lambda job: order.index(job.state))[:room]
-        width = max(12, *(len(job.item.name) for job in jobs))
+        width = max([12, *(len(job.item.name) for job in jobs)])
         lines = [f"{'run':{width}}  {'state':8}  {'epochs':>13}  {'training':>8}  {'error':>7}"]
         for job in jobs:
             epochs = f"{job.epoch:.1f} of {job.item.config.epochs:g}" if job.item.trains else ""

@@ -241,11 +241,12 @@ def _dict(value: Any, called: str) -> dict[str, Any]:
 
 def check_distinct(arms: Mapping[str, Arm], where: str) -> None:
     """Raises UserError if results would not tell two arms that train apart; see `essence`."""
-    known: dict[str, str] = {}
+    known: dict[str, dict[str, Any]] = {}
     for name, arm in arms.items():
         if arm.of:
             continue
-        first = known.setdefault(repr(essence(configs.plain(arm.config))), name)
+        known[name] = essence(configs.plain(arm.config))
+        first = next(other for other, made in known.items() if made == known[name])
         if first == name:
             continue
         differ = [key for key, *_ in configs.differences(arms[first].config, arm.config)]

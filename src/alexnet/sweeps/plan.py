@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from alexnet.logs import metrics
 from alexnet.sweeps.essence import dataset, run_name
 from alexnet.sweeps.experiment import Arm, Experiment, check_distinct
 from alexnet.training.settings import KINDS
-from alexnet.workdir import provenance, record
+from alexnet.workdir import checkpoint, provenance, record
 from alexnet.workdir.record import ELSEWHERE
 
 State = Literal["new", "begun", "running", "done", "failed", "left out"]
@@ -153,7 +154,8 @@ def state(item: Item, workdir: Path) -> State:
         return "failed" if (folder / FAILURE).exists() else "new"
     saved = configs.absolute(record.saved_config(folder, resume=True))
     for key, old, new in configs.differences(saved, item.config):
-        if not key.startswith(ELSEWHERE) and not _moved(item, key, old, new):
+        moved = checkpoint.begun(folder) and _moved(item, key, old, new)
+        if not key.startswith(ELSEWHERE) and not moved:
             raise UserError(
                 f"{folder} holds a run with config.{key}={old!r}, not {new!r}: choose another "
                 "workdir, or delete that folder"
@@ -170,14 +172,14 @@ def state(item: Item, workdir: Path) -> State:
 
 
 def _moved(item: Item, key: str, old: str, new: str) -> bool:
-    """Whether a setting names the same run or images, which have moved with or without the sweep.
-
-    Training checks that they are the same.
-    """
+    """Whether a setting names the same run or images, which have moved, perhaps with the sweep."""
     if key == "init_from":
         return bool(item.needs) and Path(old).name == Path(new).name
-    gone = not Path(str(old).partition(":")[2]).exists()
-    return key == "data.name" and gone and dataset(old) == dataset(new)
+    return (
+        key == "data.name"
+        and dataset(old) == dataset(new)
+        and not os.path.exists(old.partition(":")[2])
+    )
 
 
 def finished(folder: Path, epochs: float) -> bool:

@@ -74,6 +74,8 @@ def jobs(items: Sequence[Item], workdir: Path, retry: bool = False) -> list[Job]
 def look(job: Job, workdir: Path) -> None:
     """Updates a job from the files of its run."""
     folder = workdir / job.item.name
+    if not job.item.trains and job.state != "done":  # what is there may be of earlier runs
+        return
     if not job.item.trains:
         with contextlib.suppress(OSError, ValueError):
             job.error = json.loads((folder / plan.EVALUATION).read_text())["top1_error"]
@@ -200,17 +202,19 @@ class Runner:
     def _request(self, item: Item) -> Request:
         if item.trains:
             return training(item, self.workdir)
-        folder, data_dir = (
-            str(self.workdir / item.name),
-            configs.absolute(item.config).data.data_dir,
-        )
-        return {"folder": folder, "of": item.needs, "views": item.views, "data_dir": data_dir}
+        data = configs.absolute(item.config).data
+        return {
+            "folder": str(self.workdir / item.name),
+            "of": item.needs,
+            "views": item.views,
+            "name": data.name,
+            "data_dir": data.data_dir,
+        }
 
     def _listen(self, show: Callable[[Job | None], None]) -> None:
         ended = list(workers.wait(self._busy(), LOOK))
         for worker, answer in ended:
             job, worker.doing = worker.doing, None
-            look(job, self.workdir)
             job.seconds = answer.get("seconds", 0.0)
             if "seconds" in answer:
                 job.state = "done"
@@ -218,6 +222,7 @@ class Runner:
                 job.state, job.note = "failed", answer["error"]
             else:
                 self._bury(worker, job, answer["died"])
+            look(job, self.workdir)
             show(job)
         for worker in self._busy():
             look(worker.doing, self.workdir)

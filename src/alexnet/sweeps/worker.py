@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from alexnet.errors import Interrupted, UserError, one_line
 from alexnet.inference.ensemble import Ensemble
 from alexnet.inference.loading import load
 from alexnet.sweeps import plan
-from alexnet.sweeps.essence import arm_of
+from alexnet.sweeps.essence import arm_of, dataset
 from alexnet.sweeps.workers import Answer, Request
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.programs import Programs
@@ -87,7 +87,7 @@ def answer(request: Request, programs: Programs) -> Answer:
     _print_to(folder / plan.OUTPUT)
     try:
         if "of" in request:
-            evaluate(folder, request["of"], request["views"], request["data_dir"], programs)
+            evaluate(folder, request, programs)
         else:
             train_and_evaluate(thawed(request["config"]), folder, programs)
     except Exception as error:
@@ -106,20 +106,15 @@ def label(folder: Path) -> None:
     os.environ.update({key: name for key, name in names.items() if key not in CHOSEN})
 
 
-def evaluate(
-    folder: Path, of: Sequence[str], views: str, data_dir: str, programs: Programs
-) -> None:
-    """Averages the outputs of some runs' last checkpoints; writes errors to `evaluation.json`.
-
-    Args:
-        data_dir: where the dataset is prepared; "" is where the runs found it.
-    """
-    changes = {"data.data_dir": data_dir} if data_dir else None
+def evaluate(folder: Path, request: Request, programs: Programs) -> None:
+    """Averages the outputs of some runs' last checkpoints; writes errors to `evaluation.json`."""
+    of, views = request["of"], request["views"]
     runs = [record.run_of(folder.parent / name) for name in of]
     average, found = Ensemble() if len(of) > 1 else None, {}
     for name in of:
         batches: list[tuple[np.ndarray, np.ndarray]] = []
-        splits = load(folder.parent / name, "last").splits(changes, programs)
+        net = load(folder.parent / name, "last")
+        splits = net.splits(_places(request, net.config.data.name), programs)
         found = splits.evaluate(SPLIT, views, batches if average else None)
         print(f"{name}, {views}: top-1 error {found['top1_error']:.2%}", flush=True)
         if average:
@@ -128,6 +123,14 @@ def evaluate(
         found |= average.means().row()
     found |= {"of": list(of), "runs": runs, "commit": provenance.commit()}
     files.write_json(files.sealed(found), folder / plan.EVALUATION)
+
+
+def _places(request: Request, name: str) -> dict[str, str]:
+    """Overrides for a run on the dataset `name` that say where its images are now."""
+    asked = {"data.data_dir": request["data_dir"]}
+    if name != request["name"] and dataset(name) == dataset(request["name"]):
+        asked["data.name"] = request["name"]
+    return {key: place for key, place in asked.items() if place}
 
 
 def thawed(found: Mapping[str, Any]) -> ConfigDict:

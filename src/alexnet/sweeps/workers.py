@@ -25,7 +25,8 @@ class Request(TypedDict, total=False):
     config: dict[str, Any]  # to train with
     of: Sequence[str]  # the runs to evaluate
     views: str
-    data_dir: str  # where the dataset is prepared; "" is where the runs found it
+    name: str  # of the dataset, which may have moved since
+    data_dir: str  # where it is prepared; "" is where the runs found it
 
 
 class Answer(TypedDict, total=False):

@@ -143,6 +143,7 @@ def explained(
     start: int,
     saved: Callable[[], int | None],
     rate: Callable[[int], float],
+    again: str = "the same command",
 ) -> Iterator:
     """Turns DivergedError into a UserError, with details in `<workdir>/diverged.json`.
 
@@ -150,6 +151,7 @@ def explained(
         start: the step that the run resumed from; 0 if it did not.
         saved: returns the newest step that was saved.
         rate: returns the learning rate of a step.
+        again: what starts the run again.
     """
     try:
         yield
@@ -169,7 +171,7 @@ def explained(
         raise UserError(
             f"{error.what} at step {step} (epoch {epoch:.2f}, training images "
             f"{some([str(number) for number in examples], 3)}, listed in {workdir / FILE}): "
-            f"{DIVERGED}; the same command with {smaller} (here {now:g}) starts again {then}"
+            f"{DIVERGED}; {again} with {smaller} (here {now:g}) starts again {then}"
         ) from None
 
 

@@ -86,8 +86,10 @@ def train_and_evaluate(
     dataset.check_resume(workdir, known, run.store)
     processes.check_same(dataset.digests(run.store))
     given, story = ({}, keep_origin(run, workdir)) if begun else fine_tune.read_layers(run)
+    again = f"the same command{', without --fresh,' * fresh}"
     if fresh:  # only now that nothing can stop the new run
         start_over(workdir)
+        story += "\nto resume this run, repeat the command without --fresh"
     # The same images may have moved.
     may_change = ("data.name",) if dataset.same_images(known, run.store) else ()
 
@@ -123,7 +125,7 @@ def train_and_evaluate(
         about = {"start": start, "trains": start < run.steps, "changes": changes}
         with (
             provenance(workdir, run.device, enabled=first, **about),
-            explained(run, workdir, start, saved, rate),
+            explained(run, workdir, start, saved, rate, again),
             open_log(run, workdir, start if restored else None, due) as log,
         ):
             for key, (old, new) in changes.items():
@@ -169,12 +171,11 @@ def train_and_evaluate(
                     claimed.note_saved(checkpoints.saved)
                     stop = stop or (due and interruption.agreed())
                 if stop:
-                    check_saved(checkpoints, step)
+                    check_saved(checkpoints, step, again)
                     claimed.note_saved(step)
-                    again = f"the same command{', without --fresh,' * fresh}"
                     log.message(f"stopped at step {step}; {again} continues from there")
                     raise Interrupted(stop)
-            check_saved(checkpoints, run.steps)
+            check_saved(checkpoints, run.steps, again)
             claimed.note_saved(run.steps)
             log.message(conclusion(workdir, errors, checkpoints.best(), config.augment.flip))
     return read_history(workdir)
@@ -216,7 +217,7 @@ def changed(run: Run, workdir: Path) -> dict[str, tuple[Any, Any]]:
     return {
         f"config.{key}": (old, new)
         for key, old, new in configs.differences(saved, run.config)
-        if key.startswith("schedule.")
+        if key.startswith("schedule.") or (key == "epochs" and hasattr(run.schedule, "epochs"))
     }
 
 
@@ -261,14 +262,14 @@ def check_batch(run: Run, step: int, state: TrainState, batch: Batch) -> None:
     check_loss(step, run.loss(state.params, batch), "loss with the new weights")
 
 
-def check_saved(checkpoints: Checkpoints, step: int) -> None:
+def check_saved(checkpoints: Checkpoints, step: int, again: str = "the same command") -> None:
     """Raises UserError if the last save failed."""
     checkpoints.wait()
     if checkpoints.failure:
         kept = f"step {checkpoints.saved}" if checkpoints.saved is not None else "the beginning"
         raise UserError(
-            f"step {step} could not be saved ({checkpoints.failure}): once that is fixed, the "
-            f"same command starts again from {kept}"
+            f"step {step} could not be saved ({checkpoints.failure}): once that is fixed, {again} "
+            f"starts again from {kept}"
         )
 
 

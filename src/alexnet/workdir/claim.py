@@ -14,7 +14,7 @@ from alexnet import config as configs
 from alexnet.devices import processes
 from alexnet.errors import UserError
 from alexnet.locks import lock
-from alexnet.text import some
+from alexnet.text import say, some
 from alexnet.workdir import checkpoint, record
 
 # What may change when a run is resumed; anything else would make it another run.
@@ -29,6 +29,7 @@ LOCK = ".lock"
 SAVED = "saved"  # in the lock file, once a checkpoint has been saved
 EARLIER = "earlier-"  # prefix of the folders that `start_over` makes
 LOOK_SECONDS = 2
+SHARED_SECONDS = 90  # a client of NFS may take a minute to see a file that is new
 FRESH = "start over with --fresh, which first moves what is there to another folder"
 
 
@@ -88,8 +89,10 @@ def claim(workdir: Path, config: ConfigDict, may_change: Sequence[str] = ()) -> 
                 else:  # somebody has emptied the workdir, but for this hidden file
                     file.truncate(0)
                     file.seek(0)
-                if not record.run_of(workdir):
+                if not (workdir / "config.json").exists():
                     record.save_config(config, workdir)
+                elif not record.run_of(workdir):  # an earlier version's: it gets an id
+                    record.save_config(record.saved_config(workdir, resume=True), workdir)
                 return file
 
         file = processes.together(take)
@@ -99,16 +102,18 @@ def claim(workdir: Path, config: ConfigDict, may_change: Sequence[str] = ()) -> 
 
 
 def _seen_by_all(workdir: Path) -> str:
-    """The id of the run, once all processes read the same; a network's disk may take a while.
+    """The id of the run, once all processes read the same.
 
     Raises:
-        UserError: if one still reads another after LOOK_SECONDS.
+        UserError: if one still reads another after SHARED_SECONDS.
     """
-    for _ in range(10):
+    for second in range(SHARED_SECONDS):
         first, *others = processes.gathered(record.run_of(workdir))
         if set(others) <= {first}:
             return first
-        sleep(LOOK_SECONDS / 10)
+        if second == LOOK_SECONDS and jax.process_index() == 0:
+            say(f"waiting until all processes find the run in {workdir} ...")
+        sleep(1)
     process = next(n for n, run in enumerate(others, 1) if run != first)
     raise UserError(
         f"process {process} does not find there the run that process 0 finds: all must share the "
