@@ -18,13 +18,13 @@ without a network. The other parts need only JAX, flax, optax, NumPy and PyTorch
 not be installed.
 
 Two processes hold the same net and take turns: each round times a few iterations of one, then of
-the other. A check makes sure that the same weights give the same loss. A ratio above 1 means that
-this project's median time is shorter. PyTorch runs eagerly, in channels_last, compiled and, on
-GPUs, compiled in channels_last, and compiled and captured as one CUDA graph, in either layout.
-"stock" uses PyTorch's LocalResponseNorm; "by hand" writes the norm as a convolution with a band of
-ones; "our allocator" adds the allocator of this project's commands to "by hand" (to "stock", if the
-net has no such norm). Each column shows
-PyTorch's fastest mode.
+the other. A check makes sure that the same weights give the same logits and loss. A ratio above 1
+means that this project's median time is shorter. PyTorch runs eagerly, in channels_last, compiled
+and, on GPUs, compiled in channels_last, and compiled and captured as one CUDA graph, in either
+layout. "stock" uses PyTorch's LocalResponseNorm; "by hand" writes the norm as a convolution with a
+band of ones; "our allocator" adds the allocator of this project's commands to "by hand" (to
+"stock", if the net has no such norm). Each column shows PyTorch's fastest mode; its memory is that
+of its fastest mode without our allocator.
 
 The floor is the time of the step's multiply-adds at the rate of a large matrix product. On GPUs, a
 layer counts with the time to copy its bytes, if that is longer. Both rates are measured in the same

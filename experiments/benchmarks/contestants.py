@@ -23,7 +23,7 @@ class Contestant:
 
     Attributes:
         about: platform, device, versions.
-        said: its answer to the last task: compile time, loss or rates.
+        said: its answer to the last task: compile time, rates, or what a check found.
         peak: peak memory in bytes, after a run.
         task: the last task that was sent.
         alive: whether it was not ended.

@@ -3,7 +3,7 @@
     echo '{"task": {"net": "alexnet", "batch": 32, "work": "train", "dtype": "float32"}}' |
         python experiments/benchmarks/jax_contestant.py
 
-The work "check" writes the weights to a file and returns the loss, so that PyTorch can be compared.
+The work "check" writes weights to a file and returns logits and loss, to compare with PyTorch's.
 This script reads no config and no images, so it needs only JAX, flax, optax and NumPy.
 """
 

@@ -214,6 +214,7 @@ def captured(iterate: Callable[[], None], warm_up: int = 3) -> Callable[[], None
         for _ in range(warm_up):
             iterate()
     torch.cuda.current_stream().wait_stream(stream)
+    torch.cuda.reset_peak_memory_stats()  # a replay allocates nothing: the capture has the peak
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         iterate()
@@ -237,7 +238,7 @@ def prepare(task: dict) -> work.Ready:
     iterate()
     wait()
     compile_seconds = time.perf_counter() - compiling  # with the first run
-    if GPU:  # cuDNN's search for algorithms takes memory that steps do not
+    if GPU and not graphs:  # cuDNN's search for algorithms takes memory that steps do not
         torch.cuda.reset_peak_memory_stats()
     said = {"compile": compile_seconds, "start": time.time() - task.get("started", time.time())}
     peak = torch.cuda.max_memory_allocated if GPU else None

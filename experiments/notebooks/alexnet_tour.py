@@ -379,9 +379,9 @@ assert round(total(arms["the same kernels, unsplit"], "multiply_adds") / 1e6) ==
 #
 # Training stores three numbers per parameter: its value, its gradient and its velocity. It also
 # keeps the outputs of all rows for all 128 images of a batch, until the gradients have been
-# computed; only ReLU and dropout can overwrite what they read. (Together that is 1.3 GiB, the least
-# possible. The gradients of the outputs, the input and working memory come on top; the paper says
-# only that the net was too big for one card.)
+# computed; only ReLU and dropout can overwrite what they read. (Together that is 1.3 GiB, if the
+# whole batch is computed at once and nothing twice. The gradients of the outputs, the input and
+# working memory come on top; the paper says only that the net was too big for one card.)
 #
 # Now the time. The authors' two GPUs took five to six days for about 90 passes over 1.2 million
 # photos. The cell times a forward pass for one photo on this machine. Training takes about three

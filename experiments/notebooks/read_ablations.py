@@ -310,12 +310,12 @@ axes.set(xlim=(1.7, 36), ylim=(0.4, 20))
 bare(axes)
 plt.show()
 
+enough = next(n for n in range(2, 40) if found(n, 0.4 / 0.5) > POWER)
+print(f"0.4 points with a std of 0.5: {enough} pairs")
 for arm in differences if SEEDS in smallest else ():
     by_trying = smallest[SEEDS] * differences[arm].std()
     print(f"{arm}: {SEEDS} pairs could show {by_trying:.1f}; computed {compared.smallest[arm]:.1f}")
     assert abs(by_trying / compared.smallest[arm] - 1) < 0.05
-enough = next(n for n in range(2, 40) if found(n, 0.4 / 0.5) > POWER)
-print(f"0.4 points with a std of 0.5: {enough} pairs")
 assert smallest[3] > 3 > 1.8 > smallest[5]
 assert 14 <= enough <= 16
 

@@ -24,7 +24,7 @@ def build(task):
         time.sleep(60)
     print("what a library says")
     if task["work"] == "check":
-        return work.Ready({{"loss": {loss}, "logits": [[{loss}]]}})
+        return work.Ready({{"loss": {loss}, "logits": [[0.0, {logit}]]}})
     return work.Ready({{"compile": 1.0, "start": 2.0, "floor": 1e9, "copy": 1e9}},
                       lambda: time.sleep({ms} / 1e3))
 work.serve({{"platform": {platform!r}, "jax": "0", "torch": "0"}}, build)
@@ -53,7 +53,7 @@ def race(tmp_path, monkeypatch):
     import contestants
     import results
 
-    def run(races, keeps=True, until=0.0, losses=(1.0, 1.0), known=None):
+    def run(races, keeps=True, until=0.0, losses=(1.0, 1.0), logits=(2.0, 2.0), known=None):
         started = []
         stable = contestants.Stable("python", tmp_path, until)
 
@@ -62,7 +62,11 @@ def race(tmp_path, monkeypatch):
             if (kept := stable.kept.get(name)) and kept.alive:
                 return kept
             code = FAKE.format(
-                folder=str(BENCHMARKS), loss=losses[not ours], ms=2 if ours else 4, platform="gpu"
+                folder=str(BENCHMARKS),
+                loss=losses[not ours],
+                logit=logits[not ours],
+                ms=2 if ours else 4,
+                platform="gpu",
             )
             started.append(name)
             found = contestants.Contestant([sys.executable, "-c", code], {}, stable.until)
@@ -139,6 +143,12 @@ def test_contestants_with_different_losses_are_refused(race):
     message = "80sec, stock: not the same work: the loss is 1 here and 1.01 in PyTorch"
     with pytest.raises(UserError, match=message):
         race(races(8), losses=(1.0, 1.01))
+
+
+def test_contestants_with_other_logits_are_refused_though_their_losses_agree(race):
+    message = "80sec, stock: not the same work: logits up to 2 differ by 0.001"
+    with pytest.raises(UserError, match=message):
+        race(races(8), logits=(2.0, 2.001))
 
 
 def test_the_short_part_has_the_goals_first_and_everything_once(monkeypatch):

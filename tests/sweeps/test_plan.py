@@ -144,9 +144,13 @@ def test_a_sweep_that_has_moved_goes_on(tmp_path):
     made = experiment(a={"config": dict(here)}, tuned=tuned | {"config": here | {"init_from": "x"}})
     for item in plan.items(made, [0], new):
         assert plan.state(item, new) == "done"
-    shutil.rmtree(new / "tuned-0/checkpoints")  # killed before its first: it would begin anew
-    with pytest.raises(UserError, match=r"tuned-0 holds a run with config.data.name"):
+    shutil.rmtree(new / "tuned-0/checkpoints")
+    assert plan.state(item, new) == "done"
+    (new / "tuned-0/provenance.json").unlink()  # killed before its first: it would begin anew
+    with pytest.raises(UserError, match=r"tuned-0 holds a run with config.init_from"):
         plan.state(item, new)
+    (new / "tuned-0" / plan.FAILURE).write_text("training diverged")
+    assert plan.state(item, new) == "failed"
     other = {"data.name": f"folder:{tmp_path}/pictures"}
     [item] = plan.items(experiment(a={"config": other}), [0], new)
     with pytest.raises(UserError, match=r"a-0 holds a run with config.data.name"):

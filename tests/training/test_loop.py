@@ -186,7 +186,7 @@ def test_an_interrupted_run_resumes_exactly(finished, tiny, tmp_path, monkeypatc
             stop.asked = step
             super().add(step, sums)
 
-    monkeypatch.setattr(loop, "Interruption", lambda: stop)
+    monkeypatch.setattr(loop, "Interruption", lambda again: stop)
     monkeypatch.setattr(loop, "Window", Counting)
     with pytest.raises(Interrupted, match="stopped by SIGTERM, after a checkpoint"):
         train_and_evaluate(tiny, tmp_path)
@@ -291,13 +291,14 @@ def test_validations_end_epochs_and_checkpoints_come_between(tiny, tmp_path, mon
 
 
 @pytest.mark.usefixtures("made_up")
-def test_a_run_whose_last_save_fails_is_not_done(tiny, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_run_whose_last_save_fails_is_not_done(tiny, tmp_path, monkeypatch, capsys, fresh):
     monkeypatch.setattr(Checkpoints, "_begin", lambda *_: "No space left on device")
     tiny.epochs = 1.0
-    with pytest.raises(
-        UserError, match=r"^step 6 could not be saved \(No space .*starts again from the beginning$"
-    ):
-        train_and_evaluate(tiny, tmp_path)
+    how = ", without --fresh," if fresh else ""
+    ends = f"the same command{how} starts again from the beginning$"
+    with pytest.raises(UserError, match=rf"^step 6 could not be saved \(No space .*{ends}"):
+        train_and_evaluate(tiny, tmp_path, fresh=fresh)
     assert "done" not in capsys.readouterr().out
 
 
@@ -411,6 +412,26 @@ def test_a_schedule_that_changes_on_the_way_is_said_and_noted(tiny, tmp_path, ca
     assert (second["start"], second["changes"]) == (6, {"config.schedule.rate": [0.01, 0.005]})
     assert from_workdir(tmp_path).about["changed"] == ["config.schedule.rate"]
     assert record.saved_config(tmp_path).schedule.rate == 0.005
+
+
+@pytest.mark.usefixtures("made_up")
+def test_more_epochs_change_the_rates_of_a_schedule_that_stretches(tiny, tmp_path, capsys):
+    configs.apply_overrides(tiny, {"schedule.kind": "stepwise", "epochs": 1.0}, KINDS)
+    for tiny.epochs in (1.0, 2.0):
+        train_and_evaluate(tiny, tmp_path)
+    assert "config.epochs=2.0 from here on, so far 1.0" in capsys.readouterr().out.splitlines()
+    assert provenance.commands(tmp_path)[-1]["changes"] == {"config.epochs": [1.0, 2.0]}
+
+
+@pytest.mark.usefixtures("made_up")
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_run_that_diverges_says_how_it_goes_on(tiny, tmp_path, monkeypatch, fresh):
+    monkeypatch.setattr(Run, "loss", lambda *_: float("nan"))
+    tiny.checkpoint_every = 1
+    how = ", without --fresh," if fresh else ""
+    message = f"training diverged; the same command{how} with a smaller config.schedule.rate"
+    with pytest.raises(UserError, match=message):
+        train_and_evaluate(tiny, tmp_path, fresh=fresh)
 
 
 @pytest.mark.usefixtures("made_up")

@@ -258,6 +258,7 @@ class Interruption:
 
     Args:
         second_ends: if False, a second signal raises KeyboardInterrupt in the main thread.
+        again: what resumes the run.
     """
 
     signal = 0
@@ -265,8 +266,8 @@ class Interruption:
     _pause, _left = 1, 1  # calls of `agreed` from one exchange to the next, and calls left
     _asked: float | None = None  # when the last exchange was
 
-    def __init__(self, second_ends: bool = True):
-        self._second_ends = second_ends
+    def __init__(self, second_ends: bool = True, again: str = "the same command"):
+        self._second_ends, self._again = second_ends, again
         self._first: tuple[int, float] = 0, 0.0  # the first signal, and when the handler saw it
         self._heard = 0.0  # when the listener saw it
         self._before: dict[int, Any] = {}  # the handlers by signal
@@ -324,7 +325,7 @@ class Interruption:
             self.signal, self._heard = number, time.monotonic()
             say("stopping after this step ...")
         elif self._second_ends and not _repeated(number, self.signal, self._heard):
-            say("stopped at once; the same command goes on from the last checkpoint")
+            say(f"stopped at once; {self._again} goes on from the last checkpoint")
             os._exit(128 + number)
 
     def _interrupt(self, number: int, _) -> None:

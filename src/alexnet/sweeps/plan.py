@@ -153,13 +153,17 @@ def state(item: Item, workdir: Path) -> State:
             raise UserError(f"{folder} holds {strange[0]} but no run: choose another workdir")
         return "failed" if (folder / FAILURE).exists() else "new"
     saved = configs.absolute(record.saved_config(folder, resume=True))
+    moved = None
     for key, old, new in configs.differences(saved, item.config):
-        moved = checkpoint.begun(folder) and _moved(item, key, old, new)
-        if not key.startswith(ELSEWHERE) and not moved:
-            raise UserError(
-                f"{folder} holds a run with config.{key}={old!r}, not {new!r}: choose another "
-                "workdir, or delete that folder"
-            )
+        if key.startswith(ELSEWHERE):
+            continue
+        another = UserError(
+            f"{folder} holds a run with config.{key}={old!r}, not {new!r}: choose another workdir, "
+            "or delete that folder"
+        )
+        if not _moved(item, key, old, new):
+            raise another
+        moved = another
     origin = record.origin_of(folder)
     if item.needs and origin and origin != record.run_of(workdir / item.needs[0]):
         raise UserError(
@@ -168,7 +172,11 @@ def state(item: Item, workdir: Path) -> State:
         )
     if _ended_well(folder) and finished(folder, item.config.epochs):
         return "done"
-    return "failed" if (folder / FAILURE).exists() else "begun"
+    if (folder / FAILURE).exists():
+        return "failed"
+    if moved and not checkpoint.begun(folder):  # training it would be another run
+        raise moved
+    return "begun"
 
 
 def _moved(item: Item, key: str, old: str, new: str) -> bool:

@@ -94,9 +94,9 @@ def train_and_evaluate(
     may_change = ("data.name",) if dataset.same_images(known, run.store) else ()
 
     with (
-        claim(workdir, config, may_change) as claimed,
+        claim(workdir, config, may_change, again) as claimed,
         Checkpoints(workdir / "checkpoints", claimed.run) as checkpoints,
-        Interruption() as interruption,
+        Interruption(again=again) as interruption,
     ):
         restored = run.restore(checkpoints)
         state, start, progress = restored or (run.fresh(given), 0, Progress())

@@ -66,11 +66,17 @@ class Claim:
 
 
 @contextlib.contextmanager
-def claim(workdir: Path, config: ConfigDict, may_change: Sequence[str] = ()) -> Iterator[Claim]:
+def claim(
+    workdir: Path,
+    config: ConfigDict,
+    may_change: Sequence[str] = (),
+    again: str = "the same command",
+) -> Iterator[Claim]:
     """Claims the workdir for this run while it trains.
 
     Args:
         may_change: keys that may differ from those of the run there, beside MAY_CHANGE.
+        again: what resumes the run.
 
     Raises:
         UserError: if the workdir is not writable, now or later; if another run is using it; if it
@@ -97,7 +103,7 @@ def claim(workdir: Path, config: ConfigDict, may_change: Sequence[str] = ()) -> 
 
         file = processes.together(take)
         run = _seen_by_all(workdir)
-        with _written("", "the run stopped, and the same command resumes it"):
+        with _written("", f"the run stopped, and {again} resumes it"):
             yield Claim(workdir, run, file)
 
 
