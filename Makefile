@@ -62,8 +62,11 @@ test-all: $(TORCH)/ready
 test-gpu: $(READY)
 	JAX_PLATFORMS=cuda,cpu $(BIN)/python -m pytest -m gpu tests/gpu $(ARGS)
 
-notebooks: $(READY)
+$(VENV)/ready-notebooks: $(READY)
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --editable '.[notebooks]'
+	touch $@
+
+notebooks: $(VENV)/ready-notebooks
 	$(BIN)/jupyter lab $(ARGS) experiments/notebooks
 
 bench: $(READY) $(TORCH)/ready

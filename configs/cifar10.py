@@ -81,6 +81,5 @@ POCKET = DIGITS | {
 
 
 def get_config(variant: str = "80sec") -> list[dict]:
-    if variant == "pocket":
-        return [BASE, POCKET]
-    return [BASE, CIFAR10, one_of(VARIANTS, variant)]
+    chosen = one_of(VARIANTS | {"pocket": POCKET}, variant)
+    return [BASE, POCKET] if variant == "pocket" else [BASE, CIFAR10, chosen]

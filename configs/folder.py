@@ -10,9 +10,9 @@ config has the variants of `configs/imagenet.py`, and one more:
               photos and small machines
 """
 
-from base import BASE
+from base import BASE, one_of
+from imagenet import VARIANTS, own_drops
 from imagenet import get_config as imagenet
-from imagenet import own_drops
 
 FOLDER = {
     "data.name": "folder:images",
@@ -31,6 +31,7 @@ POCKET = {
 
 
 def get_config(variant: str = "original") -> list[dict]:
+    one_of(VARIANTS | {"pocket": POCKET}, variant)
     if variant == "pocket":
         return [BASE, FOLDER, POCKET]
     return [*imagenet(variant), FOLDER, own_drops(variant, 40, 55)]

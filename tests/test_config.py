@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ml_collections import ConfigDict
 from support.tiny import ROOT
 
-from alexnet import cli
+from alexnet import cli, errors
 from alexnet import config as configs
 from alexnet.data.augment import Augmentation
 from alexnet.devices import mesh
@@ -66,10 +66,31 @@ def test_every_section_is_its_functions_arguments(file, variant):
 
 @pytest.mark.parametrize("file", [file for file in VARIANTS if VARIANTS[file] != [""]])
 def test_an_unknown_variant_names_the_known_ones(file):
-    with pytest.raises(
-        UserError, match=f"no variant 'nothing': choose one of .*{VARIANTS[file][0]}"
-    ):
+    with pytest.raises(UserError, match=r"no variant 'nothing': choose one of") as raised:
         configs.load(f"{ROOT}/configs/{file}.py:nothing", KINDS)
+    assert set(VARIANTS[file]) <= set(str(raised.value).partition("one of ")[2].split(", "))
+
+
+def test_a_misspelt_config_has_a_near_one():
+    with pytest.raises(UserError, match=r"imagnet.py: no such file; .*; did you mean 'imagenet'"):
+        configs.load(f"{ROOT}/configs/imagnet.py", KINDS)
+
+
+def test_an_error_of_a_config_that_is_not_about_its_variant_says_where(tmp_path):
+    (tmp_path / "mine.py").write_text("def get_config(variant):\n    return {}['b']\n")
+    with pytest.raises(UserError, match=r"mine.py, line 2: KeyError: 'b'"):
+        configs.load(f"{tmp_path}/mine.py:fast", KINDS)
+
+
+@pytest.mark.parametrize("keys", [("a", "a.b"), ("a.b", "a")])
+def test_a_section_has_no_value_of_its_own(keys):
+    with pytest.raises(UserError, match=r"config.a: has a value, and so has a.b: keep one"):
+        configs.nested(dict.fromkeys(keys, 1))
+
+
+def test_a_number_beyond_all_floats_is_no_number():
+    assert not errors.is_number(10**400)
+    assert errors.is_number(10**300)
 
 
 def load(file: str, variant: str = "") -> ConfigDict:
@@ -379,6 +400,20 @@ def test_what_the_program_fills_in_is_not_overwritten_in_silence():
     assert configs.call(function, "net", {"rate": 1}, classes=10) == (1, 10)
     with pytest.raises(UserError, match=r"config.net.classes=7: the program fills this in"):
         configs.call(function, "net", {"rate": 1, "classes": 7}, classes=10)
+
+
+def test_two_folders_have_each_their_own_package(tmp_path):
+    for name, seed in (("a", 1), ("b", 2)):
+        (tmp_path / name / "shared").mkdir(parents=True)
+        (tmp_path / name / "shared/__init__.py").write_text("")
+        (tmp_path / name / "shared/values.py").write_text(f"SEED = {seed}\n")
+        (tmp_path / name / "mine.py").write_text(
+            "from shared.values import SEED\nfrom ml_collections import FrozenConfigDict\n"
+            "def get_config():\n    return FrozenConfigDict({'seed': SEED})\n"
+        )
+    for name, seed in (("a", 1), ("b", 2)):
+        assert configs.load(f"{tmp_path}/{name}/mine.py", KINDS).seed == seed
+    assert not [name for name in sys.modules if name.startswith("shared")]
 
 
 def test_two_folders_have_each_their_own_base(tmp_path):

@@ -84,8 +84,9 @@ def load(file_and_variant: str, kinds: Kinds) -> ml_collections.ConfigDict:
     file, _, variant = file_and_variant.partition(":")
     path = local_path("--config", file)
     if not os.path.isfile(path):
-        raise UserError(f"{path}: no such file; the configs are in configs/")
-    with _siblings_importable(path.resolve().parent):
+        near = nearest(path.stem, [other.stem for other in path.parent.glob("*.py")])
+        raise UserError(f"{path}: no such file; the configs are in configs/{near}")
+    with siblings_importable(path.resolve().parent):
         get_config = run_file(path).get("get_config")
         if not callable(get_config):
             raise UserError(f"{path}: it defines no get_config()")
@@ -96,13 +97,16 @@ def load(file_and_variant: str, kinds: Kinds) -> ml_collections.ConfigDict:
             raise UserError(f"{path}: it needs a variant: write --config={path}:VARIANT")
         with blamed_on(path, variant):
             found = get_config(variant) if variant else get_config()
+    if isinstance(found, ml_collections.FrozenConfigDict):
+        found = ml_collections.ConfigDict(found)
     if isinstance(found, ml_collections.ConfigDict):
         return found.lock()
     layers = [found] if isinstance(found, Mapping) else found
     if not _are_settings(layers):
+        code = getattr(get_config, "__code__", None)
+        where = f"{path}, line {code.co_firstlineno}" if code else str(path)
         raise UserError(
-            f"{path}, line {get_config.__code__.co_firstlineno}: get_config() returns "
-            f"{_short(found)}; it must return dicts of settings"
+            f"{where}: get_config() returns {_short(found)}; it must return dicts of settings"
         )
     everything, *layers = layers
     try:
@@ -135,9 +139,9 @@ def blamed_on(path: Path, variant: str = "") -> Iterator[None]:
         where = f"{error.filename or path}, line {error.lineno}"
         raise UserError(f"{where}: {error.msg}") from None
     except (KeyError, ValueError) as error:
-        if not variant:
+        reason = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+        if not variant or variant not in reason:  # it is about something else
             raise UserError(_blame(path, error)) from None
-        reason = error.args[0] if isinstance(error, KeyError) and error.args else error
         raise UserError(f"{path}:{variant}: {reason}") from None
     except (Exception, SystemExit) as error:
         raise UserError(_blame(path, error)) from None
@@ -171,20 +175,25 @@ def _short(value: Any) -> str:
 
 
 @contextlib.contextmanager
-def _siblings_importable(folder: Path) -> Iterator[None]:
-    """Lets a config import the files beside it, and forgets these modules afterwards.
+def siblings_importable(folder: Path) -> Iterator[None]:
+    """Lets a config import what is beside it, and forgets these modules afterwards.
 
     Another folder, or the program that loads the config, may have a module of the same name.
     """
     names = {path.stem for path in folder.glob("*.py")}
-    before = {name: sys.modules.pop(name) for name in names & sys.modules.keys()}
+    names |= {path.parent.name for path in folder.glob("*/__init__.py")}
+
+    def known() -> list[str]:
+        return [name for name in sys.modules if name.partition(".")[0] in names]
+
+    before = {name: sys.modules.pop(name) for name in known()}
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
     try:
         yield
     finally:
         sys.path.remove(str(folder))
-        for name in names & sys.modules.keys():
+        for name in known():
             del sys.modules[name]
         sys.modules.update(before)
 
@@ -245,7 +254,7 @@ def _like(old: Any, key: str, value: Any) -> Any:
             pass
         case int(), int():
             return value
-        case float(), int() | float() if math.isfinite(value):
+        case float(), int() | float() if errors.is_number(value):
             return float(value)
         case tuple() | list(), tuple() | list() if _finite(value):
             return tuple(value)
@@ -256,7 +265,7 @@ def _finite(value: Any) -> bool:
     """Whether every number in a value, or in tuples inside it, is finite."""
     if isinstance(value, tuple | list):
         return all(map(_finite, value))
-    return not isinstance(value, float) or math.isfinite(value)
+    return not isinstance(value, int | float) or isinstance(value, bool) or errors.is_number(value)
 
 
 def expected(old: Any) -> str:
@@ -428,6 +437,11 @@ def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
             if not isinstance(section, dict):
                 whole = ".".join(sections[:depth])
                 raise UserError(f"has a value, and so has {key}: keep one", f"config.{whole}")
+        if name in section:
+            raise UserError(
+                f"has a value, and so has {key}.{next(iter(section[name]))}: keep one",
+                f"config.{key}",
+            )
         section[name] = value
     return tree
 

@@ -64,7 +64,12 @@ def require(name: str, value: object, good: bool, needs: str) -> None:
 
 def is_number(value: object) -> bool:
     """Whether a value is a finite number, and not a bool."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int beyond the largest float
+        return False
 
 
 def choice(name: str, value: str, allowed: Collection[Word]) -> Word:

@@ -1,6 +1,7 @@
 """Weights & Biases, offline: what a run sends there, read back from the files that it keeps."""
 
 import importlib.machinery
+import importlib.util
 import json
 import os
 import sys
@@ -112,7 +113,7 @@ def runs(monkeypatch) -> list[Run]:
         return found[-1]
 
     library = ModuleType("wandb")
-    library.__spec__ = importlib.machinery.ModuleSpec("wandb", None)
+    library.__spec__ = importlib.machinery.ModuleSpec("wandb", None, origin="here")
     library.init, library.Settings = init, dict
     library.errors = SimpleNamespace(Error=type("Error", (Exception,), {}))
     monkeypatch.setitem(sys.modules, "wandb", library)
@@ -131,6 +132,33 @@ def test_a_workdir_goes_on_under_its_id_in_the_same_project(tmp_path, runs, monk
     assert all(run.given["name"] == "run" and run.given["dir"] == workdir for run in runs)
     assert runs[0].given["config"] == {"seed": 3}
     assert runs[0].axes == {"*": "step"}  # charts are drawn over the run's steps
+
+
+def test_each_run_of_a_process_has_its_own_group_and_tags(tmp_path, runs, monkeypatch):
+    """The library reads the environment once, a sweep's worker trains several arms."""
+    for arm in ("baseline", "no_lrn"):
+        monkeypatch.setenv("WANDB_RUN_GROUP", "ablations")
+        monkeypatch.setenv("WANDB_TAGS", f"{arm},mine")
+        Tracker("alexnet", tmp_path, {})
+    monkeypatch.delenv("WANDB_TAGS")
+    Tracker("alexnet", tmp_path, {})
+    assert [run.given["group"] for run in runs] == ["ablations"] * 3
+    assert [run.given["tags"] for run in runs] == [["baseline", "mine"], ["no_lrn", "mine"], None]
+
+
+def test_a_team_is_not_part_of_a_projects_name(tmp_path, runs):
+    with pytest.raises(UserError, match=r"cannot contain '/'; the team goes into WANDB_ENTITY"):
+        Tracker("team/alexnet", tmp_path, {})
+    assert not runs
+
+
+def test_a_folder_of_its_output_is_not_the_library(tmp_path, monkeypatch):
+    (tmp_path / "wandb").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    if importlib.util.find_spec("wandb").origin is None:
+        with pytest.raises(UserError, match="Weights & Biases is not installed"):
+            Tracker("alexnet", tmp_path, {})
 
 
 def test_rows_are_sent_with_their_numbers_and_the_end_with_its_code(tmp_path, runs):

@@ -109,6 +109,14 @@ def test_arms_that_results_cannot_tell_apart_are_refused(tmp_path, arms):
         experiment.load(simple(tmp_path, arms))
 
 
+def test_an_experiment_may_import_what_is_beside_it(tmp_path):
+    (tmp_path / "arms_of_mine.py").write_text("ARMS = {'a': {}, 'b': {'net.norm': False}}\n")
+    file = simple(tmp_path)
+    path = tmp_path / "mine.py"
+    path.write_text("from arms_of_mine import ARMS\n" + path.read_text().replace("ARMS =", "OLD ="))
+    assert list(experiment.load(file).arms) == ["a", "b"]
+
+
 def test_an_experiment_survives_json(tmp_path):
     import json
 

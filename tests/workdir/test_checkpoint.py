@@ -386,6 +386,9 @@ def test_load_says_what_is_wrong(tmp_path):
         checkpoint.load_params(tmp_path)
     save(tmp_path, {1: None})
     assert checkpoint.find(tmp_path) == 1  # not validated, but the only one
+    assert checkpoint.find(tmp_path, "1") == 1
+    with pytest.raises(UserError, match="checkpoint=lst: choose best, last or a step"):
+        checkpoint.find(tmp_path, "lst")
     with pytest.raises(UserError, match=r"there is no step 2 in .*, only \[1\]"):
         checkpoint.load_params(tmp_path, 2)
     flip_bit(tmp_path / "1", where=0.9)

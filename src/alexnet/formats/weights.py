@@ -87,7 +87,7 @@ def read_weights(
 def check_suffix(source: Path) -> None:
     """Raises UserError for a file that cannot hold weights, by its suffix."""
     if source.suffix not in SUFFIXES:
-        raise UserError(f"its suffix must be {', '.join(SUFFIXES)}", f"source={source}")
+        raise UserError(f"{source}: its suffix must be {', '.join(SUFFIXES)}")
 
 
 def about(source: Path) -> dict[str, Any]:

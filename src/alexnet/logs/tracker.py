@@ -11,12 +11,15 @@ WANDB_TAGS to the arm, unless you set them.
 import contextlib
 import importlib.util
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from alexnet.errors import UserError, one_line
 from alexnet.files import write_json
+
+STRANGE = "/\\#?%:"  # what W&B does not allow in a project's name
 
 
 class Tracker:
@@ -50,15 +53,18 @@ class Tracker:
                 id=None if self.new else known["id"],
                 resume="allow",
                 name=workdir.name,
+                # Given here, as the library reads the environment only once a process.
+                group=os.environ.get("WANDB_RUN_GROUP"),
+                tags=tags.split(",") if (tags := os.environ.get("WANDB_TAGS")) else None,
                 dir=workdir,
                 config=dict(config),
                 settings=wandb.Settings(silent=True, console="off"),
             )
         except wandb.errors.Error as error:
-            raise UserError(
-                f"{one_line(error)}: run `wandb login`, or set WANDB_MODE=offline",
-                f"config.wandb_project={project!r}",
-            ) from None
+            line = one_line(error)
+            if "api_key" in line or "login" in line:
+                line += ": run `wandb login`, or set WANDB_MODE=offline"
+            raise UserError(line, f"config.wandb_project={project!r}") from None
         self._run.define_metric("*", step_metric="step")
         self.where = self._run.dir if self._run.offline else self._run.url
         write_json({"project": project, "id": self._run.id}, file)
@@ -78,8 +84,16 @@ class Tracker:
 
 
 def check(project: str) -> None:
-    """Raises UserError if a project is named and the library is not there."""
-    if project and importlib.util.find_spec("wandb") is None:
+    """Raises UserError if a project is named that cannot be, or without the library."""
+    if not project:
+        return
+    if strange := {*project} & {*STRANGE}:
+        raise UserError(
+            f"a project's name cannot contain {min(strange)!r}; the team goes into WANDB_ENTITY",
+            f"config.wandb_project={project!r}",
+        )
+    spec = importlib.util.find_spec("wandb")
+    if spec is None or spec.origin is None:  # a folder wandb/ of an earlier run is no library
         raise UserError(
             "Weights & Biases is not installed: pip install wandb",
             f"config.wandb_project={project!r}",

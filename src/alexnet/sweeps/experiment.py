@@ -226,7 +226,8 @@ def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
         near = nearest(file.stem, [path.stem for path in file.parent.glob("*.py")])
         raise UserError(f"{file}: no such file (experiments are in experiments/){near}")
-    found = configs.run_file(file)
+    with configs.siblings_importable(file.resolve().parent):
+        found = configs.run_file(file)
     for name in ("ARMS", "SCALES"):
         if not isinstance(found.get(name), Mapping) or not found[name]:
             raise UserError(f"{file}: an experiment needs a dict {name} that is not empty")

@@ -12,7 +12,7 @@ import jax
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
-from alexnet.data.store import Store, check_outside
+from alexnet.data.store import Store, check_outside, full_name
 from alexnet.devices import mesh as meshes
 from alexnet.devices import processes
 from alexnet.devices.processes import Interruption
@@ -77,6 +77,7 @@ def train_and_evaluate(
     checkpoint.check_path(workdir)
     asked = configs.flat({"config": config.to_dict()}) | {"--fresh": fresh}
     processes.check_same(asked, but=("config.data.data_dir",))
+    configs.call(full_name, "data", {"name": config.data.name})
     check_outside(config.data.name, workdir, "workdir")
     begun = not fresh and checkpoint.begun(workdir)
     known = dataset.remembered(workdir) if begun else None

@@ -298,6 +298,7 @@ def find(directory: str | Path, step: Which = "best") -> int:
 
     Where none was validated, as after an import, the best is the last.
     """
+    step = which(step) if isinstance(step, str) else step
     directory = _directory(directory)
     stored = _validations(directory) if directory.is_dir() else {}
     found = {number: one or Validation(None) for number, one in stored.items()}

@@ -186,7 +186,10 @@ def read_record(path: Path, run: str = "") -> dict:
             "to another folder"
         )
     if run and owner not in ("", run):
-        raise UserError(f"checkpoint {path} belongs to another run: move it to another folder")
+        raise UserError(
+            f"checkpoint {path} belongs to another run: move it to another folder; or, if "
+            f'config.json is a copy from another workdir, set "run" in it to "{owner}"'
+        )
     return record
 
 

@@ -141,7 +141,7 @@ def _download_and_prepare(builder, name: str) -> None:
         if (error.name or "").partition(".")[0] != "tensorflow":
             raise
         raise UserError(
-            f"preparing {name!r} needs TensorFlow, training does not: pip install tensorflow-cpu "
+            f"preparing {name!r} needs TensorFlow, training does not: pip install tensorflow "
             "(here, or in another environment with the same data_dir)"
         ) from error
     except (
