@@ -414,6 +414,9 @@ def test_two_folders_have_each_their_own_package(tmp_path):
     for name, seed in (("a", 1), ("b", 2)):
         assert configs.load(f"{tmp_path}/{name}/mine.py", KINDS).seed == seed
     assert not [name for name in sys.modules if name.startswith("shared")]
+    (tmp_path / "a/shared/values.py").write_text("\nimport nothere\n")
+    with pytest.raises(UserError, match=r"shared/values.py, line 2: imports nothere, which is nei"):
+        configs.load(f"{tmp_path}/a/mine.py", KINDS)
 
 
 def test_two_folders_have_each_their_own_base(tmp_path):

@@ -150,8 +150,16 @@ def blamed_on(path: Path, variant: str = "") -> Iterator[None]:
 def _blame(path: Path, error: BaseException) -> str:
     """The error, with the last line of its traceback that is in the file or in one beside it."""
     where, folder = str(path), path.resolve().parent
+
+    def beside(file: Path) -> bool:
+        """Whether a file is beside the user's, or in a package that is."""
+        if folder not in file.parents:
+            return False
+        top = folder / file.relative_to(folder).parts[0]
+        return file.parent == folder or (top / "__init__.py").exists()
+
     for frame in traceback.extract_tb(error.__traceback__):
-        if frame.filename == str(path) or Path(frame.filename).parent == folder:
+        if frame.filename == str(path) or beside(Path(frame.filename)):
             where = f"{frame.filename}, line {frame.lineno}"
     if isinstance(error, ModuleNotFoundError):
         return f"{where}: imports {error.name}, which is neither beside this file nor installed"
@@ -184,7 +192,7 @@ def siblings_importable(folder: Path) -> Iterator[None]:
     names |= {path.parent.name for path in folder.glob("*/__init__.py")}
 
     def known() -> list[str]:
-        return [name for name in sys.modules if name.partition(".")[0] in names]
+        return [name for name in list(sys.modules) if name.partition(".")[0] in names]
 
     before = {name: sys.modules.pop(name) for name in known()}
     sys.path.insert(0, str(folder))

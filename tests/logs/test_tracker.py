@@ -107,7 +107,11 @@ def runs(monkeypatch) -> list[Run]:
 
     def init(**given) -> Run:
         if given["project"] == "private":
-            raise library.errors.Error("api_key not configured")
+            raise library.errors.UsageError("No API key configured. Log in.")
+        if given["project"] == "far away":
+            raise library.errors.CommError("Run initialization has timed out")
+        if given["project"] == "long":
+            raise library.errors.UsageError("Invalid project name: too long")
         found.append(Run(len(found), given))
         found[-1].offline = os.environ.get("WANDB_MODE") == "offline"
         return found[-1]
@@ -115,7 +119,9 @@ def runs(monkeypatch) -> list[Run]:
     library = ModuleType("wandb")
     library.__spec__ = importlib.machinery.ModuleSpec("wandb", None, origin="here")
     library.init, library.Settings = init, dict
-    library.errors = SimpleNamespace(Error=type("Error", (Exception,), {}))
+    base = type("Error", (Exception,), {})
+    kinds = {name: type(name, (base,), {}) for name in ("UsageError", "CommError")}
+    library.errors = SimpleNamespace(Error=base, **kinds)
     monkeypatch.setitem(sys.modules, "wandb", library)
     return found
 
@@ -154,11 +160,10 @@ def test_a_team_is_not_part_of_a_projects_name(tmp_path, runs):
 
 def test_a_folder_of_its_output_is_not_the_library(tmp_path, monkeypatch):
     (tmp_path / "wandb").mkdir()
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
     monkeypatch.delitem(sys.modules, "wandb", raising=False)
-    if importlib.util.find_spec("wandb").origin is None:
-        with pytest.raises(UserError, match="Weights & Biases is not installed"):
-            Tracker("alexnet", tmp_path, {})
+    with pytest.raises(UserError, match="Weights & Biases is not installed"):
+        Tracker("alexnet", tmp_path, {})
 
 
 def test_rows_are_sent_with_their_numbers_and_the_end_with_its_code(tmp_path, runs):
@@ -171,9 +176,21 @@ def test_rows_are_sent_with_their_numbers_and_the_end_with_its_code(tmp_path, ru
     assert runs[0].code == 1
 
 
-def test_one_line_says_that_nobody_is_logged_in(tmp_path, runs):
-    with pytest.raises(UserError, match="api_key not configured: run `wandb login`, or set"):
-        Tracker("private", tmp_path, {})
+@pytest.mark.parametrize(
+    ("project", "line"),
+    [
+        (
+            "private",
+            r"No API key configured. Log in: run `wandb login`, or set WANDB_MODE=offline$",
+        ),
+        ("far away", r"timed out: run `wandb login`, or set WANDB_MODE=offline$"),
+        ("long", r"Invalid project name: too long$"),
+        ("a:b", r"a project's name cannot contain ':'$"),
+    ],
+)
+def test_one_line_says_what_is_wrong_there(tmp_path, runs, project, line):
+    with pytest.raises(UserError, match=line):
+        Tracker(project, tmp_path, {})
     assert not list(tmp_path.iterdir())
 
 

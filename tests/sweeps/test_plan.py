@@ -151,6 +151,8 @@ def test_a_sweep_that_has_moved_goes_on(tmp_path):
         plan.state(item, new)
     (new / "tuned-0" / plan.FAILURE).write_text("training diverged")
     assert plan.state(item, new) == "failed"
+    with pytest.raises(UserError, match=r"or delete that folder"):
+        plan.state(item, new, retry=True)
     other = {"data.name": f"folder:{tmp_path}/pictures"}
     [item] = plan.items(experiment(a={"config": other}), [0], new)
     with pytest.raises(UserError, match=r"a-0 holds a run with config.data.name"):

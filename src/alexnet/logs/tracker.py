@@ -62,8 +62,9 @@ class Tracker:
             )
         except wandb.errors.Error as error:
             line = one_line(error)
-            if "api_key" in line or "login" in line:
-                line += ": run `wandb login`, or set WANDB_MODE=offline"
+            # A usage error is a wrong setting, but for that of nobody who is logged in.
+            if not isinstance(error, wandb.errors.UsageError) or "API key" in line:
+                line = f"{line.rstrip('.')}: run `wandb login`, or set WANDB_MODE=offline"
             raise UserError(line, f"config.wandb_project={project!r}") from None
         self._run.define_metric("*", step_metric="step")
         self.where = self._run.dir if self._run.offline else self._run.url
@@ -87,9 +88,10 @@ def check(project: str) -> None:
     """Raises UserError if a project is named that cannot be, or without the library."""
     if not project:
         return
-    if strange := {*project} & {*STRANGE}:
+    if strange := [letter for letter in STRANGE if letter in project]:
+        team = "; the team goes into WANDB_ENTITY" if strange[0] == "/" else ""
         raise UserError(
-            f"a project's name cannot contain {min(strange)!r}; the team goes into WANDB_ENTITY",
+            f"a project's name cannot contain {strange[0]!r}{team}",
             f"config.wandb_project={project!r}",
         )
     spec = importlib.util.find_spec("wandb")

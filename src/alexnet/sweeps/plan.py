@@ -138,8 +138,11 @@ def _short(key: str, keys: Sequence[str]) -> str:
 # --- What has been done already -------------------------------------------------------------------
 
 
-def state(item: Item, workdir: Path) -> State:
+def state(item: Item, workdir: Path, retry: bool = False) -> State:
     """How far an item is: "done", "failed", "begun" or "new".
+
+    Args:
+        retry: whether a run that failed will be trained again.
 
     Raises:
         UserError: if its folder holds another run, or something else.
@@ -172,11 +175,10 @@ def state(item: Item, workdir: Path) -> State:
         )
     if _ended_well(folder) and finished(folder, item.config.epochs):
         return "done"
-    if (folder / FAILURE).exists():
-        return "failed"
-    if moved and not checkpoint.begun(folder):  # training it would be another run
-        raise moved
-    return "begun"
+    failed = (folder / FAILURE).exists()
+    if moved and not checkpoint.begun(folder) and (retry or not failed):
+        raise moved  # there is nothing to go on from
+    return "failed" if failed else "begun"
 
 
 def _moved(item: Item, key: str, old: str, new: str) -> bool:

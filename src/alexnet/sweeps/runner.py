@@ -59,7 +59,7 @@ def jobs(items: Sequence[Item], workdir: Path, retry: bool = False) -> list[Job]
     """
     found = []
     for item in items:
-        state, failure = plan.state(item, workdir), workdir / item.name / plan.FAILURE
+        state, failure = plan.state(item, workdir, retry), workdir / item.name / plan.FAILURE
         job = Job(item, state)
         if state == "failed":
             job.note = failure.read_text().strip()
