@@ -156,8 +156,8 @@ HEAD = """\
   with the same seed, with its 95% interval (Student's t). The baseline's error is over the
   same pairs; an arm's run without a partner counts only in the arm's error. For cuda-convnet's
   nets, the difference is the mean error minus the published one.
-- **Detectable:** the smallest true difference that this number of pairs, with this spread, would
-  show in 80% of such experiments at the 5% level.
+- **Detectable:** the smallest true difference (the factor nearest to 1) that this number of pairs,
+  with this spread, would show in 80% of such experiments at the 5% level.
 - **Verdict:** *supported* if the interval lies on the claim's side of 0 (a factor's, of 1),
   whatever the claimed size: compare that with the interval. *Contradicted* if it does not lie there
   and excludes the claimed effect or, if only a direction is claimed, lies on the other side.
@@ -263,7 +263,7 @@ def claimed(name: str, arm: str, planned: list[Experiment], tables: list[Table])
 def told(table: Table, row: Row) -> str:
     """The result at one scale."""
     first, ratio = table.rows[0], table.ratio
-    runs = f"{table.dataset}, `{table.experiment.scale}`, n = {len(row.values)}"
+    runs = f"{table.dataset}, `{table.experiment.scale}`, n = {formats.count_of(row)}"
     unit = " epochs" if ratio else ""
     said = f"{runs}: {formats.value_of(row)}{unit}"
     if row.claim.target is None:

@@ -102,7 +102,9 @@ def report(
     if "curves" in wanted:
         # All seeds of an arm have one colour
         labels = arms if len(arms) > len({*arms.values()}) else named
-        curves = [(labels.get(one.workdir, named[one.workdir]), one) for one in subjects]
+        order = {workdir: place for place, workdir in enumerate(arms)}  # as in the ablation
+        in_order = sorted(subjects, key=lambda one: order.get(one.workdir, len(order)))
+        curves = [(labels.get(one.workdir, named[one.workdir]), one) for one in in_order]
         together.append(made("Curves", functools.partial(about.curve_part, curves)))
     if "ablation" in wanted and len(workdirs) == 1:
         together.append(Part("Ablation", missing="one run: nothing to compare"))

@@ -63,6 +63,13 @@ def test_an_arm_has_a_dot_for_each_run_around_its_place_and_a_line_at_the_mean()
     assert [text.get_text() for text in axes.texts] == ["a (n = 1)", "b (n = 3)"]
 
 
+def test_many_runs_share_the_room_of_an_arm():
+    axes = drawn(ablation.draw_values, [Arm(name, [20.0] * 40) for name in "ab"])
+    for place, dots in enumerate(axes.lines[::2]):
+        heights = dots.get_ydata()
+        assert place - 0.32 < min(heights) < max(heights) < place + 0.32
+
+
 @pytest.mark.parametrize(
     ("count", "epochs", "label"), [(1, False, "top-1 error, %"), (9, True, "epochs")]
 )
@@ -141,6 +148,18 @@ def test_long_names_below_the_matrix_are_vertical(names, angle):
     assert {text.get_rotation() for text in axes.get_yticklabels()} == {0}
 
 
+def test_a_large_matrix_shows_the_largest_share_of_each_block():
+    counts_KK = np.eye(1000, dtype=int)
+    counts_KK[7, 998] = 1
+    axes = drawn(confusion.draw, counts_KK, [str(k) for k in range(1000)])
+    shown = np.asarray(axes.images[0].get_array())
+    assert confusion.block(1000) == 3
+    assert shown.shape == (334, 334)
+    assert shown[2, 332] == 0.5  # one of the two images of class 7
+    assert (np.diag(shown)[3:] == 1).all()
+    assert confusion.block(400) == confusion.block(2) == 1
+
+
 def test_the_worst_classes_are_bars_from_the_top_and_a_line_is_the_mean_of_all():
     errors = np.array([0.1, np.nan, 0.5, 0.3])
     axes = drawn(confusion.draw_worst, errors, "abcd")
@@ -189,6 +208,14 @@ def test_a_curve_has_the_colour_of_its_name():
     colours = [line.get_color() for line in axes.lines]
     assert colours == ["C0", "C0", "C1", "C1", "C0", "C0"]  # training and validation
     assert curves.MOST == len(style.LIGHT["colours"]) == len(style.DARK["colours"])
+
+
+def test_curves_beyond_the_legend_have_the_colour_of_its_last_line():
+    figure = drawn(curves.draw, [curve(name) for name in "abcdefghi"], "loss").figure
+    colours = [line.get_color() for line in figure.axes[0].lines[::2]]
+    assert colours == [*(f"C{n}" for n in range(7)), "C6", "C6"]
+    [legend] = figure.legends
+    assert legend.get_lines()[-1].get_color() == "C6"
 
 
 def test_training_fades_behind_validation_where_curves_are_many():

@@ -54,6 +54,15 @@ def test_random_weights_score_two_thirds():
     assert filters.colour_selectivity(weights) == pytest.approx([2 / 3, 2 / 3], abs=0.02)
 
 
+def test_filters_of_a_net_that_reads_bgr_are_shown_in_rgb():
+    red = np.zeros((1, 3, 3, 3, 2))
+    red[..., 2, :] = 1.0  # the third input of Caffe's nets
+    shown = filters.as_rgb(red, build("caffenet", classes=10))
+    assert (shown[..., 0, :] == 1).all()
+    assert (shown[..., 1:, :] == 0).all()
+    np.testing.assert_array_equal(filters.as_rgb(red, build("alexnet", classes=10)), red)
+
+
 def test_the_grid_of_the_papers_net():
     weights = np.random.default_rng(0).normal(size=(2, 11, 11, 3, 48))
     picture = filters.grid(weights)

@@ -208,7 +208,7 @@ def test_a_race_is_compared_in_epochs_by_factors(tmp_path, drawn, monkeypatch):
     goals.pop()
     made = ablation.part(runs)
     assert [shown.title for shown in made.figures] == [
-        "Epochs of all runs, and their means",
+        "Epochs of all runs that reached the training error, and their means",
         "Factors relative to the first arm, and 95% intervals",
     ]
     tanh, relu = drawn[0]

@@ -101,6 +101,15 @@ def test_figures_are_named_after_their_run(tmp_path):
     assert (folder / "loss.png").read_bytes() == png(3)
 
 
+def test_figures_of_an_earlier_page_do_not_stay(tmp_path):
+    folder = tmp_path / "report_figures"
+    folder.mkdir()
+    for name in ("confusion.png", "3-no_lrn-0-filters.png", "errors_2.png", "my own.png"):
+        (folder / name).write_bytes(b"")
+    page.write(tmp_path / "report.html", "text", {"filters.png": b"new"})
+    assert {path.name for path in folder.iterdir()} == {"filters.png", "my own.png"}
+
+
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"output=.*page.html: cannot write there: "):

@@ -23,11 +23,11 @@ def subject(predictions: np.ndarray) -> SimpleNamespace:
     def read(split, numbers):
         return np.zeros((len(numbers), 4, 4, 3), np.uint8), LABELS[numbers]
 
-    outcome = Outcome({"notes": ["some are missing"]}, np.log(p_NK), LABELS)
+    outcome = Outcome({"notes": ["some are missing"], "top1_error": 0.25}, np.log(p_NK), LABELS)
     store = SimpleNamespace(read=read)
     return SimpleNamespace(
         outcome=outcome,
-        net=SimpleNamespace(classes=CLASSES),
+        net=SimpleNamespace(classes=CLASSES, about=SimpleNamespace(step=1234, epoch=5.5)),
         splits=SimpleNamespace(run=SimpleNamespace(store=store)),
     )
 
@@ -49,8 +49,8 @@ def test_it_counts_which_of_the_shown_images_are_right(wrong, monkeypatch, drawn
     predictions[shown[:wrong]] = (LABELS[shown[:wrong]] + 1) % 6
     part = pictures.predictions(subject(predictions))
     assert part.text.startswith(
-        "8 of the 60 validation images, drawn at random; the net's first label is right for "
-        f"{8 - wrong} of them."
+        "8 of the 60 validation images, drawn at random; the first label of the net at step 1,234 "
+        f"(epoch 5.50) is right for {8 - wrong} of them."
     )
     assert part.text.endswith("\nSome are missing.")
     assert "the 5 labels that the net finds most probable" in part.figures[0].title
@@ -75,6 +75,7 @@ def test_it_counts_which_neighbours_have_the_class_of_their_image(monkeypatch, d
         "40 of 48 neighbours have the class of their image" in part.text
     )  # 6 each, as in Figure 4
     assert "outputs of relu7" in part.text
+    assert "at step 1,234 (epoch 5.50)" in part.text
     assert not part.wide
 
 
@@ -88,10 +89,11 @@ def test_it_counts_which_neighbours_have_the_class_of_their_image(monkeypatch, d
 def test_filters_of_grey_images_are_said_to_be_grey(net, title, variances, grey, drawn):
     towers, own = (2 if net == "alexnet" else 1), build(net, classes=6)
     kernel = np.full((towers, 5, 5, 3, 4), 0.5)
-    about = SimpleNamespace(statistics=SimpleNamespace(eigenvalues=np.float32(variances)))
+    variances = SimpleNamespace(eigenvalues=np.float32(variances))
+    about = SimpleNamespace(statistics=variances, step=7, epoch=0.5)
     classifier = SimpleNamespace(net=own, params={"conv1": {"kernel": kernel}}, about=about)
     part = pictures.filters(SimpleNamespace(net=classifier))
-    assert part.text.startswith(f"The {4 * towers} filters of conv1.")
+    assert part.text.startswith(f"The {4 * towers} filters of conv1 at step 7 (epoch 0.50).")
     assert f"Here it is {' and '.join(['0.00'] * towers)}." in part.text
     assert ("The training images are grey" in part.text) == grey
     assert [shown.title for shown in part.figures] == [title]

@@ -63,7 +63,7 @@ def test_a_mean_and_its_deviation(mean, std, text):
     [(False, "+0.69", "+0.69 [+0.00 +0.69]", "1.10"), (True, "2.00", "2.00 [1.00 2.00]", "3.00")],
 )
 def test_a_difference_or_for_epochs_a_factor(ratio, mean, interval, smallest):
-    none, known = SimpleNamespace(against=None), SimpleNamespace()
+    none, known = SimpleNamespace(against=None), SimpleNamespace(claim=None)
     assert formats.difference_of(none, ratio) == formats.smallest_of(none, ratio) == ""
     known.against = SimpleNamespace(mean=math.log(2), low=None, high=None, smallest=None)
     assert formats.difference_of(known, ratio) == mean
@@ -71,3 +71,13 @@ def test_a_difference_or_for_epochs_a_factor(ratio, mean, interval, smallest):
     known.against = SimpleNamespace(mean=math.log(2), low=0.0, high=math.log(2), smallest=1.1)
     assert formats.difference_of(known, ratio) == interval
     assert formats.smallest_of(known, ratio) == smallest
+    known.claim = SimpleNamespace(effect=0.5)  # half as many epochs: a factor below 1 shows it
+    assert formats.smallest_of(known, ratio) == ("0.33" if ratio else smallest)
+    known.claim = SimpleNamespace(effect=None)
+    known.against.mean = -1.0
+    assert formats.smallest_of(known, ratio) == ("0.33" if ratio else smallest)
+
+
+@pytest.mark.parametrize(("known", "text"), [([1.0, 2.0], "2"), ([2.0], "1 of 2"), ([], "0 of 2")])
+def test_runs_without_a_value_are_not_counted_among_those_with_one(known, text):
+    assert formats.count_of(SimpleNamespace(values={0: 1, 1: 2}, known=known)) == text

@@ -104,7 +104,7 @@ def test_the_baseline_is_over_the_pairs_that_reached_the_goal(tmp_path, monkeypa
     monkeypatch.setitem(SCRIPT["pages"].__globals__, "RESULTS", tmp_path)
     text = SCRIPT["pages"]()[HERE / "README.md"]
     [row] = [line for line in text.splitlines() if "(relu_tanh.py) |" in line]
-    assert "n = 2: 8.00 epochs, relu 2.00 epochs; factor 4.00" in row
+    assert "n = 1 of 2: 8.00 epochs, relu 2.00 epochs; factor 4.00" in row
 
 
 def test_a_search_for_a_rate_is_named_but_is_no_result(tmp_path, monkeypatch):

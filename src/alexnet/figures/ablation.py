@@ -36,7 +36,8 @@ def draw_values(figure: Figure, arms: Sequence[Arm], epochs: bool = False) -> No
     axes = figure.subplots()
     for place, arm in enumerate(arms):
         n = len(arm.values)
-        apart = [place + 0.09 * (number - (n - 1) / 2) for number in range(n)]
+        step = min(0.09, 0.63 / max(n - 1, 1))  # many runs share the room of one arm
+        apart = [place + step * (number - (n - 1) / 2) for number in range(n)]
         axes.plot(arm.values, apart, "o", markersize=5, color=_colour(place), alpha=0.6)
         axes.plot([sum(arm.values) / n] * 2, [place - 0.22, place + 0.22], "C6", linewidth=2)
     _names(axes, arms)

@@ -11,6 +11,7 @@ from alexnet.figures.style import shades, short
 NAMED = 30  # up to this many classes, the axes show their names
 COUNTED = 12  # up to this many classes, there is room for numbers
 WORST = 20  # classes in `draw_worst`
+POINTS = 400  # a picture has room for so many rows and columns
 
 
 def matrix(labels_N: np.ndarray, predictions_N: np.ndarray, classes: int) -> np.ndarray:
@@ -35,13 +36,24 @@ def confusions(counts_KK: np.ndarray, most: int) -> list[tuple[int, int, int]]:
     return [entry for entry in found if entry[2]]
 
 
+def block(classes: int) -> int:
+    """How many rows and columns share a point in `draw`: the largest share is shown."""
+    return -(-classes // POINTS)
+
+
 def draw(figure: Figure, counts_KK: np.ndarray, classes: Sequence[str]) -> None:
     """Shares of each class's images; colours are stretched near 0 to make mistakes visible."""
     axes = figure.subplots()
     shares_KK = counts_KK / np.maximum(counts_KK.sum(1, keepdims=True), 1)
-    axes.imshow(shares_KK, cmap=shades(), norm=PowerNorm(0.45, 0, 1), interpolation="nearest")
+    side = block(len(classes))
+    rest = -len(classes) % side
+    blocks = np.pad(shares_KK, ((0, rest), (0, rest)))
+    blocks = blocks.reshape(len(blocks) // side, side, -1, side).max((1, 3))
+    axes.imshow(blocks, cmap=shades(), norm=PowerNorm(0.45, 0, 1), interpolation="nearest")
     axes.grid(False)
     axes.set(xlabel="taken for", ylabel="is")
+    if side > 1:
+        axes.tick_params(labelbottom=False, labelleft=False)  # they would count blocks
     if len(classes) <= NAMED:
         size = 9 if len(classes) <= COUNTED else 7
         names = [short(name, 14) for name in classes]

@@ -36,7 +36,7 @@ def draw(figure: Figure, curves: Sequence[Curve], what: str) -> None:
     many = len(curves) > 3
     names = list(dict.fromkeys(curve.name for curve in curves))
     for curve in curves:
-        colour = f"C{names.index(curve.name) % MOST}"
+        colour = f"C{min(names.index(curve.name), MOST - 1)}"  # the last is that of "and 3 more"
         for split, style in (
             ("train", {"linewidth": 0.9, "alpha": 0.4 if many else 0.6}),
             ("validation", {"linewidth": 1.2 if many else 1.7, "marker": "o", "markersize": 2}),

@@ -4,6 +4,7 @@ This needs neither a display nor pyplot. A function draws on an empty figure, on
 and the figure becomes the bytes of a PNG.
 """
 
+import functools
 import io
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,6 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+
+from alexnet.text import say
 
 
 class Theme(TypedDict):
@@ -43,7 +46,10 @@ DARK: Theme = {
     "faint": "#3b424a",
     "colours": ("#7aaede", "#ff8f9c", "#5fc06f", "#dccb55", "#7fd6ee", "#dd86b8", "#a9b0b8"),
 }
-FALLBACK = ("Noto Sans CJK JP", "Noto Sans CJK SC", "Arial Unicode MS", "Noto Sans")
+FALLBACK = (  # for letters that the first font lacks
+    *("Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans CJK KR", "Noto Sans KR", "NanumGothic"),
+    *("Apple SD Gothic Neo", "Malgun Gothic", "Arial Unicode MS", "Noto Sans"),
+)
 
 
 class Drawing(NamedTuple):
@@ -64,14 +70,25 @@ def drawn(draw: Callable[[Figure], None], height: float) -> Drawing:
 
 
 def _png(draw: Callable[[Figure], None], height: float, theme: Theme) -> bytes:
-    with matplotlib.rc_context(_settings(theme)), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # about letters that no font here has
+    with matplotlib.rc_context(_settings(theme)), warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
         figure = Figure((WIDTH, height), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure)
         file = io.BytesIO()
         figure.savefig(file, format="png", metadata={"Software": None})
+    for one in seen:
+        if str(one.message).startswith("Glyph"):
+            _say_that_letters_are_missing()
+        else:
+            warnings.warn(one.message, stacklevel=2)
     return file.getvalue()
+
+
+@functools.cache
+def _say_that_letters_are_missing() -> None:
+    """Once: there would be a line for each letter and figure."""
+    say("some letters are drawn as boxes, as no font here has them; Noto Sans CJK has many")
 
 
 def _settings(theme: Theme) -> dict[Any, Any]:

@@ -24,6 +24,11 @@ def first_convolution(net: Net) -> str:
     return first.row.name
 
 
+def as_rgb(kernel_THWCO: np.ndarray, net: Net) -> np.ndarray:
+    """The kernels of the net's first layer, with their inputs in the order red, green, blue."""
+    return kernel_THWCO[..., ::-1, :] if net.pixels.order == "BGR" else kernel_THWCO
+
+
 def grid(kernel_THWCO: np.ndarray, scale: int = 1, line: int = 255) -> np.ndarray:
     """All filters in rows of up to 16, tower above tower: uint8 RGB [height, width, 3].
 

@@ -23,9 +23,11 @@ def arms(workdirs: Sequence[Path], experiments: Sequence[Experiment] = ()) -> di
     found = {path: from_workdir(path, begun=True) for path in workdirs}
     paths = {id(result): path for path, result in found.items() if result}
     named: dict[Path, str] = {}
-    for experiment, runs in placed([one for one in found.values() if one], planned):
+    every = placed([one for one in found.values() if one], planned)
+    for experiment, runs in every:
+        source = f"{experiment.source}: " if len(every) > 1 and experiment.source else ""
         for name, several in runs.items():
-            label = said(experiment.arms[name].overrides) or name
+            label = source + (said(experiment.arms[name].overrides) or name)
             for result in sorted(several, key=lambda one: bool(one.failure)):  # failed ones last
                 named.setdefault(paths[id(result)], label)
     return named
@@ -52,6 +54,7 @@ def _figures(table: Table, which: str, title: str) -> list[Shown]:
     if not found:
         return []
     height, values = figures.height(found), "Epochs" if table.ratio else "Errors"
+    reached = " that reached the training error" if table.ratio else ""
     factors = "Factors relative to" if table.ratio else "Differences from"
     compared = "the first arm" + " or a claimed error" * any(row.has_target for row in table.rows)
 
@@ -61,7 +64,7 @@ def _figures(table: Table, which: str, title: str) -> list[Shown]:
     shown = [
         Shown(
             f"errors{which}",
-            f"{title}{values} of all runs, and their means",
+            f"{title}{values} of all runs{reached}, and their means",
             drawing(figures.draw_values),
         )
     ]

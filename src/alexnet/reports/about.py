@@ -43,7 +43,10 @@ def curve_part(named: list[tuple[str, Subject]]) -> Part:
         )
         for what, title in (("top1_error", "Top-1 error"), ("loss", "Loss"))
     ]
-    text = "Training errors are measured during training, on random views and with dropout."
+    text = (
+        "Training errors are measured during training, on its views and with dropout, if the net "
+        "has any."
+    )
     return Part("Curves", text, shown)
 
 

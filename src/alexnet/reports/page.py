@@ -13,6 +13,11 @@ from alexnet import files
 from alexnet.errors import UserError
 from alexnet.reports.part import Part
 
+OWN = re.compile(  # the names that `pngs` gives
+    r"(\d+-.+-)?(curve_\w+|(errors|differences)(_\d+)?|filters|predictions|neighbours|confusion"
+    r"|class_errors)\.png"
+)
+
 
 @dataclasses.dataclass
 class Run:
@@ -71,6 +76,9 @@ def write(output: Path, text: str, figures: dict[str, bytes]) -> Path:
     folder = output.with_name(f"{output.stem}_figures")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("*.png"):  # of an earlier page, which had other parts
+            if old.name not in figures and OWN.fullmatch(old.name):
+                old.unlink()
         for name, png in figures.items():
             (folder / name).write_bytes(png)
         with files.whole(output) as partial:

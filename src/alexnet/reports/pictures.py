@@ -5,7 +5,7 @@ import numpy as np
 from alexnet.figures import confusion, figure_3, figure_4
 from alexnet.figures.style import drawn
 from alexnet.inference import features
-from alexnet.models.filters import colour_selectivity, first_convolution
+from alexnet.models.filters import as_rgb, colour_selectivity, first_convolution
 from alexnet.reports.part import Part, Shown, Table
 from alexnet.reports.subject import SPLIT, Subject
 
@@ -18,11 +18,11 @@ def filters(subject: Subject) -> Part:
     """The first layer's filters, and their colour selectivity."""
     net = subject.net
     name = first_convolution(net.net)
-    kernel = np.asarray(net.params[name]["kernel"])
+    kernel = as_rgb(np.asarray(net.params[name]["kernel"]), net.net)
     numbers = [f"{colour:.2f}" for colour in colour_selectivity(kernel)]
     text = (
-        f"The {kernel.shape[0] * kernel.shape[-1]} filters of {name}. Grey is a weight of zero; "
-        "all filters share one scale.\n"
+        f"The {kernel.shape[0] * kernel.shape[-1]} filters of {name} at {_when(subject)}. Grey is "
+        "a weight of zero; all filters share one scale.\n"
         "Colour selectivity is the share of a filter's squared weights that is not grey, averaged "
         "over a tower. A filter of brightness alone scores 0, random weights score 0.67. "
         f"Here it is {' and '.join(numbers)}."
@@ -33,6 +33,11 @@ def filters(subject: Subject) -> Part:
     drawing = drawn(lambda figure: figure_3.draw(figure, kernel), figure_3.height(kernel))
     title = "First-layer filters" + (", tower above tower" if len(kernel) > 1 else "")
     return Part("Filters (Figure 3)", text, [Shown("filters", title, drawing)])
+
+
+def _when(subject: Subject) -> str:
+    """Which checkpoint a picture is of."""
+    return f"step {subject.net.about.step:,} (epoch {subject.net.about.epoch:.2f})"
 
 
 def chosen(subject: Subject) -> list[int]:
@@ -58,8 +63,8 @@ def predictions(subject: Subject) -> Part:
     right = sum(example.best[0][0] == example.label for example in drawings)
     text = (
         f"{len(drawings)} of the {len(outcome.labels_N):,} validation images, drawn at random; "
-        f"the net's first label is right for {right} of them. The bar of an image's own class is "
-        "blue."
+        f"the first label of the net at {_when(subject)} is right for {right} of them. The bar of "
+        "an image's own class is blue."
     )
     text = "\n".join([text, *(f"{note[:1].upper()}{note[1:]}." for note in outcome.row["notes"])])
     title = f"Validation images, and the {len(best)} labels that the net finds most probable"
@@ -83,7 +88,8 @@ def neighbours(subject: Subject) -> Part:
     same = sum(label == own.label for own in rows for _, label in own.near)
     total = sum(len(own.near) for own in rows)
     text = (
-        f"Nearest by the L2 distance of the outputs of {row}, which the last layer reads. "
+        f"Nearest by the L2 distance of the outputs of {row}, which the last layer reads, at "
+        f"{_when(subject)}. "
         f"{same} of {total} neighbours have the class of their image; the others have a frame."
     )
     title = "Validation images, and the training images nearest to each"
@@ -105,6 +111,8 @@ def mistakes(subject: Subject) -> Part:
     title = "Error of each class"
     if len(classes) > confusion.WORST:
         title += f", the {confusion.WORST} worst of {len(classes)}"
+    side = confusion.block(len(classes))
+    each = f"; a point is the largest of {side} x {side}" if side > 1 else ""
     rows = [
         (classes[i], classes[j], f"{count:,}", f"{count / counts_KK[i].sum():.1%}")
         for i, j, count in confusion.confusions(counts_KK, MISTAKES)
@@ -112,9 +120,10 @@ def mistakes(subject: Subject) -> Part:
     header = ("class", "taken for", "images", "share of the class")
     return Part(
         "Mistakes",
-        f"Counted on the {len(outcome.labels_N):,} validation images, centre view.",
+        f"Counted on the {len(outcome.labels_N):,} validation images, centre view, at "
+        f"{_when(subject)}: top-1 error {outcome.row['top1_error']:.2%}.",
         [
-            Shown("confusion", "Confusion matrix: shares of each class", matrix),
+            Shown("confusion", f"Confusion matrix: shares of each class{each}", matrix),
             Shown("class_errors", title, worst),
         ],
         [Table(header, rows, 2, "The most frequent")] if rows else [],

@@ -23,8 +23,8 @@ ABOUT = {
     "test at the 5% level would find in 80% of experiments with as many pairs or runs and this "
     "spread.",
     True: "epochs: {what}; mean ± std over seeds. factor: relative to the first arm, paired by "
-    "seed, with its 95% interval (Student's t on logarithms). detectable: the smallest true factor "
-    "that a test at the 5% level would find in 80% of experiments with as many pairs and this "
+    "seed, with its 95% interval (Student's t on logarithms). detectable: the true factor nearest "
+    "to 1 that a test at the 5% level would find in 80% of experiments with as many pairs and this "
     "spread.",
 }
 
@@ -195,12 +195,18 @@ def cells(table: Table) -> list[list[str]]:
     head += ["claim", "verdict"] if claims else []
     lines = [head]
     for row in table.rows:
-        line = [row.arm, str(len(row.values)), value_of(row), difference_of(row, table.ratio)]
+        line = [row.arm, count_of(row), value_of(row), difference_of(row, table.ratio)]
         line.append(smallest_of(row, table.ratio))
         if claims:
             line += [claim_of(row, table.ratio), row.verdict]
         lines.append(line)
     return lines
+
+
+def count_of(row: Row) -> str:
+    """How many runs; "3 of 5" if only 3 have a value."""
+    known, every = len(row.known), len(row.values)
+    return str(every) if known == every else f"{known} of {every}"
 
 
 def value_of(row: Row) -> str:
@@ -222,10 +228,14 @@ def difference_of(row: Row, ratio: bool) -> str:
 
 
 def smallest_of(row: Row, ratio: bool) -> str:
-    """The smallest effect that could be shown."""
+    """The smallest effect that could be shown; a factor is on the claim's side of 1."""
     if row.against is None or row.against.smallest is None:
         return ""
-    return f"{math.exp(row.against.smallest) if ratio else row.against.smallest:.2f}"
+    if not ratio:
+        return f"{row.against.smallest:.2f}"
+    effect = row.claim and row.claim.effect
+    side = math.log(effect) if effect else row.against.mean
+    return f"{math.exp(math.copysign(row.against.smallest, side)):.2f}"
 
 
 def claim_of(row: Row, ratio: bool) -> str:

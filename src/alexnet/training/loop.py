@@ -317,7 +317,7 @@ def log_filters(log: Log, run: Run, step: int, params: Params) -> None:
         name = filters.first_convolution(run.net)
     except UserError:
         return
-    kernel = meshes.whole(params[name]["kernel"])
+    kernel = filters.as_rgb(meshes.whole(params[name]["kernel"]), run.net)
     log.picture("filters", step, filters.grid(kernel, max(1, FILTER_SIDE // kernel.shape[1])))
 
 
