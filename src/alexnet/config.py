@@ -406,15 +406,19 @@ def _absolute(key: str, path: str) -> str:
 
 
 def differences(
-    old: ml_collections.ConfigDict, new: ml_collections.ConfigDict
+    old: ml_collections.ConfigDict, new: ml_collections.ConfigDict, within: str = ""
 ) -> list[tuple[str, Any, Any]]:
-    """(key, old value, new value) wherever two configs differ; None for a missing key."""
+    """(key, old value, new value) wherever two configs differ; None for a missing key.
+
+    Args:
+        within: what the keys start with, such as "net.".
+    """
     flat_old, flat_new = plain(old), plain(new)
     keys = [*flat_old, *(key for key in flat_new if key not in flat_old)]
     return [
         (key, flat_old.get(key), flat_new.get(key))
         for key in keys
-        if flat_old.get(key) != flat_new.get(key)
+        if key.startswith(within) and flat_old.get(key) != flat_new.get(key)
     ]
 
 

@@ -131,8 +131,8 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
     print(f"{source}: {count:,} parameters of net {net.name}, {net.classes} classes, in {workdir}")
     if config.augment.mean != "pixel" and weights.statistics(source):
         print(
-            f"its mean image stays in {source}: the run subtracts that of its own dataset, "
-            f"{config.data.name}"
+            f"the run does not keep the mean image of {source}: it subtracts that of its own "
+            f"dataset, {config.data.name}"
         )
     evaluate = f"python -m alexnet.evaluate --workdir={shlex.quote(str(workdir))} --checkpoint=last"
     print(f"next: {evaluate}")

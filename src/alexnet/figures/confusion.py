@@ -11,7 +11,7 @@ from alexnet.figures.style import shades, short
 NAMED = 30  # up to this many classes, the axes show their names
 COUNTED = 12  # up to this many classes, there is room for numbers
 WORST = 20  # classes in `draw_worst`
-POINTS = 400  # a picture has room for so many rows and columns
+POINTS = 400  # rows and columns that a picture has room for
 
 
 def matrix(labels_N: np.ndarray, predictions_N: np.ndarray, classes: int) -> np.ndarray:

@@ -147,8 +147,7 @@ def check_same_net(exported: dict[str, Any], config: ConfigDict, source: Path) -
     Nets with the same shapes may compute different things.
     """
     saved = record.current(exported, str(source))
-    there, here = (ConfigDict({"net": c.net}) for c in (saved, config))
-    for key, old, new in configs.differences(there, here):
+    for key, old, new in configs.differences(saved, config, "net."):
         raise UserError(f"{source} was exported with config.{key}={old!r}, not {new!r}")
 
 

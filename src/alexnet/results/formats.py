@@ -176,8 +176,8 @@ def _quoted(row: Row) -> str:
     """What the paper and the log say about an arm."""
     if row.claim is None:
         return ""
-    said = {"paper": row.claim.paper, "log": row.claim.log}
-    return "".join(f"; {name}: {words}" for name, words in said.items() if words not in ("", "-"))
+    quoted = {"paper": row.claim.paper, "log": row.claim.log}
+    return "".join(f"; {name}: {words}" for name, words in quoted.items() if words not in ("", "-"))
 
 
 def _titled(table: Table) -> list[str]:

@@ -268,9 +268,7 @@ def _check_effect(arms: Mapping[str, Arm], texts: Mapping[str, str], where: str)
     trained = [arm for arm in arms.values() if not arm.of]
     for key in texts:
         if all(key in arm.overrides for arm in trained):
-            raise UserError(
-                f"has no effect: each arm of {where} has a value of its own", f"config.{key}"
-            )
+            raise UserError(f"has no effect: each arm of {where} sets it itself", f"config.{key}")
 
 
 def _claim(value: Any, metric: str, called: str) -> Claim:

@@ -74,11 +74,10 @@ def jobs(items: Sequence[Item], workdir: Path, retry: bool = False) -> list[Job]
 def look(job: Job, workdir: Path) -> None:
     """Updates a job from the files of its run."""
     folder = workdir / job.item.name
-    if not job.item.trains and job.state != "done":  # what is there may be of earlier runs
-        return
     if not job.item.trains:
-        with contextlib.suppress(OSError, ValueError):
-            job.error = json.loads((folder / plan.EVALUATION).read_text())["top1_error"]
+        if job.state == "done":  # else what is there may be of earlier runs
+            with contextlib.suppress(OSError, ValueError):
+                job.error = json.loads((folder / plan.EVALUATION).read_text())["top1_error"]
         return
     for row in _tail(folder / metrics.FILE):
         job.epoch = row["epoch"]

@@ -20,7 +20,6 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from alexnet import config as configs
 from alexnet.errors import UserError, nearest
@@ -83,8 +82,7 @@ def read_layers(run: Run) -> tuple[dict[str, Layer], str]:
         state = f"restored  {_size(here[name])}" if name in wanted else fresh[name]
         lines.append(f"  {name.ljust(width)}  {state}")
     if choice == "all":  # nets with the same shapes may compute different things
-        nets = (ConfigDict({"net": config.net}) for config in (other, run.config))
-        for key, old, new in configs.differences(*nets):
+        for key, old, new in configs.differences(other, run.config, "net."):
             lines.append(f"config.{key}={new!r} here, {old!r} there")
     return {name: there[name] for name in wanted}, "\n".join(lines)
 

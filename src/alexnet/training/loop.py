@@ -214,7 +214,7 @@ def keep_origin(run: Run, workdir: Path) -> str:
 
 def changed(run: Run, workdir: Path) -> dict[str, tuple[Any, Any]]:
     """{setting: (its value so far, its value from now on)} of a resumed run's schedule."""
-    saved = configs.absolute(record.saved_config(workdir, resume=True))
+    saved = record.saved_config(workdir, resume=True)
     return {
         f"config.{key}": (old, new)
         for key, old, new in configs.differences(saved, run.config)
@@ -263,7 +263,7 @@ def check_batch(run: Run, step: int, state: TrainState, batch: Batch) -> None:
     check_loss(step, run.loss(state.params, batch), "loss with the new weights")
 
 
-def check_saved(checkpoints: Checkpoints, step: int, again: str = "the same command") -> None:
+def check_saved(checkpoints: Checkpoints, step: int, again: str) -> None:
     """Raises UserError if the last save failed."""
     checkpoints.wait()
     if checkpoints.failure:

@@ -341,7 +341,7 @@ def test_an_unclear_level_of_classes_is_an_error(pets):
 
 
 def test_folders_are_named_as_they_are_spelled_on_disk(pets):
-    """macOS writes an accent as a letter of its own; the name of the class is composed."""
+    """macOS stores an accent as a separate character; class names use the composed form."""
     cafe = pets / "cafe\u0301"
     cafe.mkdir()
     (cafe / "a.heic").touch()
