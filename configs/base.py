@@ -66,6 +66,7 @@ BASE = {
     "accumulate": 1,  # parts into which a batch is divided, to save memory
     "precision": "float32",  # of products on GPUs; or tf32
     "kernels": "auto",  # forms of the operations: plain, cpu, gpu, or auto: by device
+    "cuda_graphs": False,  # True, for small nets on a GPU: a step with its convolutions is a graph
     "steps_per_dispatch": 1,  # steps per program, for GPUs and nets whose steps take milliseconds
     "fetch": "step",  # when the host fetches losses: step, during the next step; log, with each row
     "log_every": 50,  # steps per row of the log, which averages them

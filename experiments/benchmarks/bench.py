@@ -68,6 +68,7 @@ OPTIONS = {
     "seconds": "",  # time limit; "": 230 for short, else no limit
     "processes": "",  # kept: for all rows (default on GPUs); new: for each race (on CPUs)
     "known": "",  # a bench.json whose races are not run again
+    "cache": "",  # a folder that keeps compiled programs from run to run; "": none
     "out": "runs/bench",
 }
 ROUND_SECONDS = {"cpu": 0.5, "gpu": 0.15}  # length of a turn: short steps repeat many times
@@ -168,7 +169,9 @@ class Bench:
             entry["seconds"] += ours
             entry["peak"] = self.us.peak
             entry.update(
-                (name, self.us.said[name]) for name in ("floor", "copy") if name in self.us.said
+                (name, self.us.said[name])
+                for name in ("floor", "copy", "cuda_graphs")
+                if name in self.us.said
             )
             found["took"] = round(time.time() - begun, 1)
             print(f"{ratio:.2f} ({found['took']:.0f} s)", flush=True)
@@ -282,6 +285,17 @@ def python_with_torch(asked: str) -> str:
     raise UserError(f"--torch={asked}: no such Python; `make bench` makes one")
 
 
+def kept_cache(text: str) -> Path | None:
+    """The folder of --cache, created if missing. Raises UserError if it cannot be."""
+    if not text:
+        return None
+    try:
+        Path(text).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--cache={text}: {error}") from None
+    return Path(text).resolve()
+
+
 def opened(options: dict[str, str]) -> Results:
     """The results of this run.
 
@@ -311,7 +325,7 @@ def main(argv: list[str]) -> None:
     torch = python_with_torch(options["torch"])
     results = opened(options)
     with tempfile.TemporaryDirectory() as folder:
-        stable = Stable(torch, Path(folder), until)
+        stable = Stable(torch, Path(folder), until, kept_cache(options["cache"]))
         bench = Bench(stable, rounds, results)
         try:
             gpu = bench.about(options["processes"])

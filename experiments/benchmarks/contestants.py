@@ -106,12 +106,14 @@ class Stable:
 
     Args:
         torch: a Python that has PyTorch.
-        folder: for the weights and the compiled programs.
+        folder: for the weights and, unless there is a `cache`, the compiled programs.
         until: the deadline, in seconds as `time.time` gives them; 0 for none.
+        cache: a folder for compiled programs that outlives the stable.
     """
 
-    def __init__(self, torch: str, folder: Path, until: float = 0):
+    def __init__(self, torch: str, folder: Path, until: float = 0, cache: Path | None = None):
         self.torch, self.folder, self.until = torch, folder, until
+        self.cache = cache or folder
         self.kept, self.keeps = {}, True
 
     def ours(self, cache: Path | None = None) -> Contestant:
@@ -144,7 +146,7 @@ class Stable:
         return contestant
 
     def _environment(self, cache: Path | None) -> dict[str, str]:
-        folder = str(cache or self.folder)
+        folder = str(cache or self.cache)
         return {
             "PYTHONPATH": os.pathsep.join(
                 filter(None, (str(checkout.SOURCE), os.environ.get("PYTHONPATH")))

@@ -9,6 +9,7 @@ This script reads no config and no images, so it needs only JAX, flax, optax and
 
 import functools
 import platform
+import sys
 import time
 from collections.abc import Callable
 from importlib import metadata
@@ -46,7 +47,7 @@ class Task:
         self.mesh = meshes.make(towers=self.table.towers, batch_size=size, data=1, tower=1)
         kernels = choose(task.get("kernels", "auto"), self.mesh, size, self.table.image_size)
         self.how = {"dtype": jnp.dtype(self.dtype), "kernels": kernels}
-        self.options = compiler_options(self.mesh)
+        self.options = compiler_options(self.mesh, task.get("cuda_graphs", False))
         self.init = functools.partial(network.init, self.table)
         self.shapes = jax.eval_shape(self.init, jax.random.key(0))
         specs = network.params_specs(self.table)
@@ -88,7 +89,8 @@ class Task:
         statistics = jax.device_put(statistics, meshes.replicated(self.mesh))
         rate = schedule.build("milestones", epochs=1, rate=work.RATE)
         batch = jax.device_put({"image": self.images, "label": self.labels}, place)
-        return state, batch, rate(0, [], self.shapes), statistics, step.key_of(0)
+        now = jax.device_put(rate(0, [], self.shapes), meshes.replicated(self.mesh))
+        return state, batch, now, statistics, step.key_of(0)
 
     def traced(self, arguments: tuple[Any, ...]) -> Any:
         """The iteration, traced for these arguments or their shapes."""
@@ -107,18 +109,32 @@ class Task:
 
 
 def build(task: dict) -> work.Ready:
-    """Compiles a task, and runs it once."""
-    made = Task(task)
+    """Compiles a task, and runs it: on GPUs as a CUDA graph, if it can be one."""
     if task["work"] == "check":
-        return work.Ready(made.check())
+        return work.Ready(Task(task).check())
+    if on_cpu():
+        return compiled(task)
+    try:
+        return compiled(task | {"cuda_graphs": True})
+    except jax.errors.JaxRuntimeError as error:  # not every algorithm of cuDNN can be captured
+        print(f"no CUDA graph: {error}", file=sys.stderr)
+        return compiled(task)
+
+
+def compiled(task: dict) -> work.Ready:
+    """Compiles a task, and runs it until it is captured, if it is to be."""
+    made = Task(task)
     arguments = made.arguments()
     traced = made.traced(arguments)
     compiling = time.perf_counter()
     program = traced.lower().compile()
     compile_seconds = time.perf_counter() - compiling
     ready = running(program, arguments, carries_state=task["work"] == "train")
-    ready.start()
-    ready.wait()
+    cuda_graphs = task.get("cuda_graphs", False)
+    for _ in range(3 if cuda_graphs else 1):  # XLA captures graphs in the second iteration
+        ready.start()
+        ready.wait()
+    ready.said["cuda_graphs"] = cuda_graphs
     ready.said.update(compile=compile_seconds, start=time.time() - task.get("started", time.time()))
     ready.said.update(ceilings(task["dtype"]))
     return ready

@@ -82,6 +82,7 @@ def line(row: dict) -> str:
     seconds = statistics.median(row["seconds"])
     name = f"{row['net']}, kernels {row['kernels']}" if row["kernels"] != "auto" else row["net"]
     name += f", {row['dtype']}" if row["dtype"] != "float32" else ""
+    name += ", no CUDA graph" if "copy" in row and row.get("cuda_graphs") is False else ""
     cells = [name, row["work"], str(row["batch"])]
     cells += [f"{row['batch'] / seconds:,.1f}", f"{share(row):.0%}"]
     ran = [found for found in row["them"] if "ratio" in found]

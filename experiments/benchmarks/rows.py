@@ -53,33 +53,38 @@ def full(rows: Sequence[Row], modes: Sequence[str], gpu: bool) -> Iterator[Race]
 def short(modes: Sequence[str], batches: Sequence[int], gpu: bool) -> list[Race]:
     """All races, the important ones first, for a device that is available only for minutes.
 
-    First come the rows with speed goals (docs/gpu.md), against all modes but eager.
-    Then come all rows against channels_last, which needs no compiling, then all other races.
+    A row of each kind comes first, then all rows, against all modes but eager; then all other
+    races, and our plain operations.
     """
     large, small = max(batches), min(batches)
-    goals = [
-        Row("alexnet", "train", large, "bfloat16"),
-        Row("alexnet", "train", large, "tf32"),
-        Row("alexnet", "train", small, "tf32"),
-        Row("alexnet without LRN", "train", large, "tf32"),
-        Row("80sec", "train", small, "tf32"),
-    ]
-    ours = [row._replace(kernels="plain") for row in goals[:3]]
     nets = (*ALEXNETS, *ONE_TOWER)
+    first = [
+        Row("alexnet", "train", small, "bfloat16"),
+        Row("80sec", "train", small, "tf32"),
+        Row("alexnet", "train", large, "bfloat16"),
+        Row("alexnet", "train", small, "tf32"),
+        Row("alexnet", "forward", small, "bfloat16"),
+        Row("18pct", "train", small, "tf32"),
+        Row("conv-local-11pct", "train", small, "tf32"),
+        Row("alexnet without LRN", "train", small, "bfloat16"),
+        Row("alexnet, one tower", "train", small, "bfloat16"),
+        Row("alexnet", "forward", large, "bfloat16"),
+        Row("19pct", "train", small, "tf32"),
+        Row("conv-local-13pct", "train", small, "tf32"),
+        Row("alexnet", "train", small, "float32"),
+        Row("alexnet", "train", large, "tf32"),
+    ]
     others = [
-        *(Row(*it) for it in itertools.product(nets, ("train",), (large, small), ("tf32",))),
-        *(Row(net, "train", small, "tf32") for net in CIFARS),
-        *(Row(*it) for it in itertools.product(nets, ("train",), (large, small), DTYPES)),
-        *(Row(*it) for it in itertools.product(nets, ("forward",), (large, small), DTYPES)),
-        *(Row(net, "train", small, dtype) for net in CIFARS for dtype in DTYPES),
+        *(Row(*it) for it in itertools.product(nets, ("train",), (small, large), DTYPES[::-1])),
+        *(Row(*it) for it in itertools.product(nets, ("forward",), (small, large), DTYPES[::-1])),
+        *(Row(net, "train", small, dtype) for net in CIFARS for dtype in DTYPES[::-1]),
     ]
-    races = [
-        race for row in goals for race in _best(row, ("compile", "graphs", *NHWC, "channels_last"))
-    ]
-    for row in (*ours, *others):
-        races += _best(row, ("channels_last",))
-    races += (race for row in others for race in _best(row, ("compile", "graphs", *NHWC)))
-    races += full([*goals, *others], ("eager", *MODES[1:]), gpu)
+    races = []
+    for row in (*first, *others):
+        races += _best(row, ("compile", "graphs", *NHWC, "channels_last"))
+    for row in first[:4]:
+        races += _best(row._replace(kernels="plain"), ("channels_last",))
+    races += full([*first, *others], ("eager", *MODES[1:]), gpu)
     return [race for race in dict.fromkeys(races) if race.mode in modes]
 
 

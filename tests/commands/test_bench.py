@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import pytest
 from support.tiny import ROOT
 
@@ -151,18 +152,19 @@ def test_contestants_with_other_logits_are_refused_though_their_losses_agree(rac
         race(races(8), logits=(2.0, 2.001))
 
 
-def test_the_short_part_has_the_goals_first_and_everything_once(monkeypatch):
+def test_the_short_part_has_a_row_of_each_kind_first_and_everything_once():
     import rows
 
     found = rows.short(rows.MODES, (128, 1024), gpu=True)
     assert len(set(found)) == len(found)
     first = found[0]
-    assert first == (("alexnet", "train", 1024, "bfloat16", "auto"), "by hand", "compile")
-    begin = {race.row for race in found[:25]}
-    assert {(row.net, row.batch, row.dtype) for row in begin} == {
-        *(("alexnet", 1024, dtype) for dtype in ("bfloat16", "tf32")),
-        *(("alexnet", 128, "tf32"), ("alexnet without LRN", 1024, "tf32"), ("80sec", 128, "tf32")),
-    }
+    assert first == (("alexnet", "train", 128, "bfloat16", "auto"), "by hand", "compile")
+    begin = [race.row for race in found[:65]]  # five modes each
+    nets = {*rows.ALEXNETS, "alexnet, one tower", *rows.CIFARS}
+    assert {row.net for row in begin} == nets
+    assert {row.work for row in begin} == {"train", "forward"}
+    assert {row.batch for row in begin} == {128, 1024}
+    assert {row.dtype for row in begin} == set(rows.DTYPES)
     asked = {(race.row, race.mode) for race in found if race.row.kernels == "auto"}
     for net in (*rows.ALEXNETS, *rows.ONE_TOWER):
         for work in ("train", "forward"):
@@ -173,9 +175,46 @@ def test_the_short_part_has_the_goals_first_and_everything_once(monkeypatch):
     assert {race.row.kernels for race in found} == {"auto", "plain"}  # both forms of ours
 
 
+def test_a_step_that_no_cuda_graph_can_hold_is_timed_without_one(monkeypatch, capsys):
+    import jax_contestant
+
+    def compiled(task):
+        if task.get("cuda_graphs"):
+            raise jax.errors.JaxRuntimeError("UNKNOWN: <unknown cudnn status: 5003>")
+        return "without"
+
+    monkeypatch.setattr(jax_contestant, "on_cpu", lambda: False)
+    monkeypatch.setattr(jax_contestant, "compiled", compiled)
+    assert jax_contestant.build({"work": "train"}) == "without"
+    assert "no CUDA graph: UNKNOWN" in capsys.readouterr().err
+
+
+def test_the_table_says_whether_a_step_was_no_cuda_graph():
+    import results
+
+    row = {"net": "80sec", "work": "train", "batch": 128, "dtype": "tf32", "kernels": "auto"}
+    row |= {"seconds": [0.001], "peak": 1, "compile": 1, "floor": 1e12, "copy": 1e12}
+    row["them"] = [{"tuning": "stock", "mode": "graphs", "ratio": 1, "peak": 1}]
+    for known, name in (({}, "80sec, tf32"), ({"cuda_graphs": True}, "80sec, tf32")):
+        assert results.line(row | known).startswith(f"| {name} |")
+    line = results.line(row | {"cuda_graphs": False})
+    assert line.startswith("| 80sec, tf32, no CUDA graph |")
+
+
+def test_compiled_programs_outlive_a_run_in_the_folder_of_the_cache(tmp_path):
+    import contestants
+
+    kept = contestants.Stable("python", tmp_path / "own", cache=tmp_path / "kept")
+    assert kept._environment(None)["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "kept")
+    assert kept._environment(tmp_path / "new")["TRITON_CACHE_DIR"] == str(tmp_path / "new/triton")
+    own = contestants.Stable("python", tmp_path / "own")
+    assert own._environment(None)["JAX_COMPILATION_CACHE_DIR"] == str(tmp_path / "own")
+
+
 @pytest.mark.parametrize(
     ("argument", "line"),
     [
+        (f"--cache={__file__}", "--cache=.*test_bench.py: .*File exists"),
         ("--only=shrot", "--only='shrot': choose one of .*did you mean 'short'"),
         ("--dtype=fp16", "--dtype='fp16': choose one of float32, tf32, bfloat16"),
         ("--torch=/nowhere/python", "--torch=/nowhere/python: no such Python"),
@@ -255,7 +294,8 @@ def test_a_step_for_cuda_has_its_convolutions_and_nothing_that_a_gpu_waits_for(n
         expected = 3 * own - towers - (5 if together else 0)
         assert found["convolutions"] == expected == text.count("stablehlo.convolution(")
         assert found["products"] == 3 * dense * (1 if kernels == "gpu" else towers)
-        assert found["barriers"] == found["loops"] == found["host"] == 0
+        assert found["loops"] == found["host"] == 0
+        assert found["barriers"] == (2 * own if kernels == "gpu" else 0)  # of biases' gradients
         # Those of the flip and of each convolution's input gradient, which cuDNN takes on itself
         assert found["reverses"] <= 1 + 4 * towers
         pools = 3 * towers

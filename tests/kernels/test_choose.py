@@ -69,6 +69,12 @@ def test_each_kind_of_device_gets_its_own_forms_and_options(monkeypatch):
         "xla_gpu_experimental_enable_fusion_autotuner": False,
         "xla_gpu_autotune_level": 2,
     }
+    graphs = compiler_options(on("gpu"), cuda_graphs=True)
+    assert graphs == options | {
+        "xla_gpu_enable_command_buffer": (
+            "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,CONVOLUTION"
+        ),
+    }
     monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_autotune_level=4")
     assert compiler_options(on("gpu")) == {
         name: value for name, value in options.items() if name != "xla_gpu_autotune_level"

@@ -16,8 +16,8 @@ from support import reference
 
 from alexnet.kernels import convolution, pooling, relu, response_norm
 from alexnet.kernels.choose import CPU, GPU
+from alexnet.models import network, table
 from alexnet.models import ops as plain
-from alexnet.models import table
 from alexnet.models.network import PLAIN
 
 FORMS = [PLAIN, CPU, pytest.param(GPU, marks=pytest.mark.slow)]
@@ -309,9 +309,15 @@ def test_relu_lets_through_what_is_positive(ops):
     assert np.isnan(ops.relu(jnp.float32(np.nan)))
 
 
-def test_a_bias_is_added_at_every_place_and_gets_the_sum_of_what_comes_back():
+ADDERS = pytest.mark.parametrize(
+    "add_bias", [network.add_bias, convolution.add_bias, convolution.add_bias_by_pixel]
+)
+
+
+@ADDERS
+def test_a_bias_is_added_at_every_place_and_gets_the_sum_of_what_comes_back(add_bias):
     y, bias, dy = random(3, 4, 5, 6), random(6, seed=1), random(3, 4, 5, 6, seed=2)
-    found, gradient, bias_gradient = value_and_gradients(convolution.add_bias, y, bias, dy)
+    found, gradient, bias_gradient = value_and_gradients(add_bias, y, bias, dy)
     assert_close(found, y + bias)
     assert_close(gradient, dy)
     assert_close(bias_gradient, dy.sum((0, 1, 2)))

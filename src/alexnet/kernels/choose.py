@@ -60,6 +60,13 @@ _GPU_COMPILER_OPTIONS: dict[str, str | bool | int] = {
     "xla_gpu_autotune_level": 2,
 }
 
+# XLA's default list, which leaves out cuDNN's convolutions, and CONVOLUTION
+_CUDA_GRAPHS: dict[str, str | bool | int] = {
+    "xla_gpu_enable_command_buffer": (
+        "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,CONVOLUTION"
+    ),
+}
+
 
 def choose(kernels: str, mesh: Mesh | None, batch_size: int, image_size: int) -> Kernels:
     """The kernels by name, one of KERNELS; `auto` is `cpu` on CPUs, `gpu` on GPUs, else `plain`.
@@ -83,9 +90,15 @@ def choose(kernels: str, mesh: Mesh | None, batch_size: int, image_size: int) ->
     return CPU._replace(stage=functools.partial(chunks.in_chunks, size=size))
 
 
-def compiler_options(mesh: Mesh | None) -> dict[str, str | bool | int]:
-    """Options for jax.jit when it compiles a net; the user's XLA_FLAGS take precedence."""
-    options = {"cpu": _CPU_COMPILER_OPTIONS, "gpu": _GPU_COMPILER_OPTIONS}
+def compiler_options(mesh: Mesh | None, cuda_graphs: bool = False) -> dict[str, str | bool | int]:
+    """Options for jax.jit when it compiles a net; the user's XLA_FLAGS take precedence.
+
+    Args:
+        cuda_graphs: on GPUs, whether CUDA graphs hold convolutions as well. cuDNN cannot capture
+            all of its algorithms: then the second step fails.
+    """
+    gpu = _GPU_COMPILER_OPTIONS | (_CUDA_GRAPHS if cuda_graphs else {})
+    options = {"cpu": _CPU_COMPILER_OPTIONS, "gpu": gpu}
     flags = os.environ.get("XLA_FLAGS", "")
     return {
         name: value

@@ -4,6 +4,7 @@ Kernel gradients over 32 images at a time, and four outputs at once for three ch
 the net 80sec 68.5 -> 59.2 ms. A bias's gradient as a product with ones: AlexNet without LRN, batch
 32, 719 -> 688 ms. One convolution for towers that read the same maps: conv1, 32 images, 42 -> 32
 ms; a step of AlexNet on an H100, batch 128, bfloat16, 5.87 -> 5.19 ms, with `in_blocks` 4.05 ms.
+There, `add_bias_by_pixel` saves .2 ms.
 """
 
 import functools
@@ -33,9 +34,9 @@ def towers(
 def gpu_towers(
     xs: list[jax.Array], kernel_THWIO: jax.Array, bias_TO: jax.Array, stride: int, padding: Padding
 ) -> list[jax.Array]:
-    """`towers` with `in_blocks` in place of `conv`, and JAX's own gradients."""
+    """`towers` with `in_blocks` in place of `conv`, and cuDNN's own gradients."""
     ys = _together(in_blocks, xs, kernel_THWIO, stride, padding)
-    return [network.add_bias(y, bias_TO[t]) for t, y in enumerate(ys)]
+    return [add_bias_by_pixel(y, bias_TO[t]) for t, y in enumerate(ys)]
 
 
 def _together(convolve, xs, kernel_THWIO, stride, padding):
@@ -160,6 +161,30 @@ def _add_bias_gradient(_, dy_BHWC):
 
 
 _add_bias.defvjp(lambda y_BHWC, bias_C: (_add_bias(y_BHWC, bias_C), None), _add_bias_gradient)
+
+
+def add_bias_by_pixel(y_BHWC: jax.Array, bias_C: jax.Array) -> jax.Array:
+    """`network.add_bias`; the bias's gradient sums dy over images, then over pixels."""
+    return _add_bias_by_pixel(*_varying_alike(y_BHWC, bias_C))
+
+
+@jax.custom_vjp
+def _add_bias_by_pixel(y_BHWC, bias_C):
+    return network.add_bias(y_BHWC, bias_C)
+
+
+def _sum_by_pixel(bias_C, dy_BHWC):
+    # Sums over images read whole rows of memory. The barriers keep XLA from fusing both sums into
+    # what computes dy: that would read map by map.
+    dy_BN = lax.optimization_barrier(dy_BHWC).reshape(len(dy_BHWC), -1)
+    wide = jnp.promote_types(dy_BN.dtype, jnp.float32)
+    sums_N = lax.optimization_barrier(jnp.sum(dy_BN, 0, dtype=wide))
+    return dy_BHWC, sums_N.reshape(-1, dy_BHWC.shape[-1]).sum(0).astype(bias_C.dtype)
+
+
+_add_bias_by_pixel.defvjp(
+    lambda y_BHWC, bias_C: (_add_bias_by_pixel(y_BHWC, bias_C), bias_C), _sum_by_pixel
+)
 
 
 def _varying_alike(*arrays: jax.Array) -> list[jax.Array]:

@@ -18,11 +18,14 @@ def towers(xs: list[jax.Array], kernel_TIO: jax.Array, bias_TO: jax.Array) -> li
 
 
 def plain_towers(xs: list[jax.Array], kernel_TIO: jax.Array, bias_TO: jax.Array) -> list[jax.Array]:
-    """`towers` for GPUs: one plain product for all towers."""
+    """`towers` for GPUs: one plain product for all towers.
+
+    In bfloat16, tensor cores add in float32. A product that JAX knows to be float32 would have
+    float32 factors in its gradients.
+    """
     x_TBI = jnp.stack([x.reshape(x.shape[0], -1) for x in xs])
-    wide = jnp.promote_types(x_TBI.dtype, jnp.float32)
-    y_TBO = jnp.einsum("tbi,tio->tbo", x_TBI, kernel_TIO, preferred_element_type=wide)
-    return list(add_bias(y_TBO.astype(x_TBI.dtype), bias_TO[:, None]))
+    y_TBO = jnp.einsum("tbi,tio->tbo", x_TBI, kernel_TIO)
+    return list(add_bias(y_TBO, bias_TO[:, None]))
 
 
 def dense(x_TBI: jax.Array, kernel_TIO: jax.Array) -> jax.Array:

@@ -214,11 +214,11 @@ class Run:
             self.optimizer,
             self.shardings,
             functools.partial(meshes.parts, self.mesh, self.config.accumulate),
-            compiler_options(self.mesh),
+            compiler_options(self.mesh, self.config.cuda_graphs),
         )
 
     def _train_steps(self) -> dispatch.TrainSteps:
-        options = compiler_options(self.mesh)
+        options = compiler_options(self.mesh, self.config.cuda_graphs)
         return dispatch.make_train_steps(self.train_program, self.shardings, options)
 
     def _eval_program(self, views: str) -> EvalStep:

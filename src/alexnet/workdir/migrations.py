@@ -47,7 +47,7 @@ class Dropped:
 
 Change = Added | Renamed | Retired | Dropped
 
-VERSION = 7
+VERSION = 8
 CHANGES: tuple[tuple[int, Change], ...] = (
     # Krizhevsky's "One weird trick" (2014): fully-connected layers divided over the batch's devices
     (1, Retired("mesh.hybrid", False)),
@@ -71,6 +71,7 @@ CHANGES: tuple[tuple[int, Change], ...] = (
     (6, Added("net.sixth_conv", 0, net="pocket")),
     (7, Added("steps_per_dispatch", 1)),
     (7, Added("fetch", "step")),
+    (8, Added("cuda_graphs", False)),
 )
 
 

@@ -22,7 +22,7 @@ ALWAYS = {"seed": int, "batch_size": int, "epochs": float, "net.name": str, "dat
 # Settings that change results by rounding at most, or name places: a run may go on with others.
 ELSEWHERE = (
     *("data.data_dir", "checkpoint_every", "log_every", "mesh.", "kernels"),
-    *("accumulate", "fetch", "steps_per_dispatch", "wandb_project"),
+    *("accumulate", "cuda_graphs", "fetch", "steps_per_dispatch", "wandb_project"),
 )
 MEND_CONFIG = (
     "restore it, or run the command in provenance.json with a new workdir and copy its config.json"
