@@ -4,7 +4,8 @@
         [--checkpoint=best|last|STEP] [--top=5] [--json]
 
 A workdir is enough; its dataset is not needed. --workdir also takes a .safetensors that
-`alexnet.convert` wrote with --names=own. --json prints {"photo.jpg": [["class", 0.9], ...]}.
+`alexnet.convert` wrote with --names=own. --json prints {"photo.jpg": [["class", 0.9], ...]}, with
+the names of the dataset: ImageNet's are WordNet ids, which are printed in words otherwise.
 """
 
 import json
@@ -34,6 +35,7 @@ def main(argv: Sequence[str]) -> None:
     if not photos:
         raise UserError("which photos? name one or more files")
     top, as_json = count("top", options["top"]), typed("json", options["json"], False)
+    from alexnet.data.synsets import in_words
     from alexnet.inference.classifier import BATCH  # imports JAX, which the checks do not need
     from alexnet.inference.loading import load
     from alexnet.workdir import checkpoint
@@ -49,7 +51,9 @@ def main(argv: Sequence[str]) -> None:
         for photo, classes in () if as_json else found:
             print(photo)
             for name, probability in classes:
-                print(f"  {probability:7.2%}  {name}", flush=True)
+                word = in_words(name)
+                also = f" ({name})" if word != name else ""
+                print(f"  {probability:7.2%}  {word}{also}", flush=True)
     if as_json:
         print(json.dumps(every, indent=1), flush=True)
     if bad:

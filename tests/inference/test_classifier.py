@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -359,6 +360,23 @@ def test_predict_shows_what_is_done_before_it_goes_on(digits, capsys, monkeypatc
     assert [[line for line in one.splitlines() if line[0] != " "] for one in shown] == [
         *(paths[:5], paths[5:10], paths[10:])
     ]
+
+
+def test_predict_has_words_for_imagenets_classes(tmp_path, capsys, monkeypatch):
+    class Net:
+        about = SimpleNamespace(image_size=8)
+
+        def top(self, photos, count, views):
+            return [[("n03394916", 0.9312), ("cat", 0.05)] for _ in photos]
+
+    monkeypatch.setattr("alexnet.inference.loading.load", lambda *_: Net())
+    Image.new("RGB", (8, 8)).save(photo := tmp_path / "photo.png")
+    predict.main([f"--workdir={tmp_path}", str(photo)])
+    assert (
+        capsys.readouterr().out == f"{photo}\n   93.12%  French horn (n03394916)\n    5.00%  cat\n"
+    )
+    predict.main([f"--workdir={tmp_path}", str(photo), "--json"])
+    assert json.loads(capsys.readouterr().out)[str(photo)][0] == ["n03394916", 0.9312]
 
 
 def test_predict_prints_classes_or_json(digits, capsys):

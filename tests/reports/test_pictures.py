@@ -27,7 +27,8 @@ def subject(predictions: np.ndarray) -> SimpleNamespace:
     store = SimpleNamespace(read=read)
     return SimpleNamespace(
         outcome=outcome,
-        net=SimpleNamespace(classes=CLASSES, about=SimpleNamespace(step=1234, epoch=5.5)),
+        classes=CLASSES,
+        net=SimpleNamespace(about=SimpleNamespace(step=1234, epoch=5.5)),
         splits=SimpleNamespace(run=SimpleNamespace(store=store)),
     )
 
@@ -118,5 +119,5 @@ def test_the_table_of_mistakes_has_the_ten_most_frequent(drawn):
 )
 def test_the_errors_of_many_classes_are_those_of_the_worst(count, title):
     some = subject(LABELS)
-    some.net.classes = tuple(map(str, range(count)))
+    some.classes = tuple(map(str, range(count)))
     assert pictures.mistakes(some).figures[1].title == title

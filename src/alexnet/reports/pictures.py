@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from alexnet.data.synsets import in_words
 from alexnet.figures import confusion, figure_3, figure_4
 from alexnet.figures.style import drawn
 from alexnet.inference import features
@@ -48,7 +49,7 @@ def chosen(subject: Subject) -> list[int]:
 
 def predictions(subject: Subject) -> Part:
     """Some validation images and their most probable labels."""
-    outcome, classes = subject.outcome, subject.net.classes
+    outcome, classes = subject.outcome, subject.classes
     numbers = chosen(subject)
     images, labels = subject.splits.run.store.read(SPLIT, numbers)
     drawings = []
@@ -79,7 +80,9 @@ def neighbours(subject: Subject) -> Part:
     images, labels = store.read(SPLIT, chosen(subject))
     found = features.nearest(subject.splits, images, NEIGHBOURS, "train", row)
     rows = [
-        figure_4.Row(image, net.classes[label], [(one.image, one.label) for one in near])
+        figure_4.Row(
+            image, subject.classes[label], [(one.image, in_words(one.label)) for one in near]
+        )
         for image, label, near in zip(images, labels, found, strict=True)
     ]
     drawing = drawn(
@@ -99,7 +102,7 @@ def neighbours(subject: Subject) -> Part:
 
 def mistakes(subject: Subject) -> Part:
     """The confusion matrix, the errors of classes, and the most frequent mistakes."""
-    outcome, classes = subject.outcome, subject.net.classes
+    outcome, classes = subject.outcome, subject.classes
     predictions_N = outcome.log_probs_NK.argmax(1)
     counts_KK = confusion.matrix(outcome.labels_N, predictions_N, len(classes))
     errors_K = confusion.class_errors(counts_KK)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from alexnet.data.synsets import in_words
 from alexnet.inference.classifier import Classifier
 from alexnet.inference.loading import load
 from alexnet.inference.splits import Splits
@@ -54,6 +55,11 @@ class Subject:
     def history(self) -> list[dict[str, Any]]:
         """A row for each validation."""
         return read_history(self.workdir)
+
+    @functools.cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the net's classes, in words."""
+        return tuple(map(in_words, self.net.classes))
 
     @functools.cached_property
     def net(self) -> Classifier:
