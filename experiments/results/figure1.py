@@ -4,49 +4,29 @@ python experiments/results/figure1.py            # writes the figure if the resu
 python experiments/results/figure1.py --check    # exit status 1 if the figure is out of date
 """
 
-import hashlib
-import io
 import json
 import sys
 from pathlib import Path
 
-from matplotlib.figure import Figure
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+import drawing
 
 from alexnet.cli import run
-from alexnet.errors import UserError
-from alexnet.figures import figure_1, style
+from alexnet.figures import figure_1
 from alexnet.results import curve, folders
 from alexnet.results.result import Result, matches
 from alexnet.sweeps import experiment
 
 RESULTS = Path(__file__).parent
-LIGHT, DARK = RESULTS / "figure1.png", RESULTS / "figure1-dark.png"
 GOAL = 0.25  # training error
 NETS = {"relu": "ReLU", "tanh": "tanh"}  # the prefix of an arm's name: its net
 
 
 def main(argv: list[str]) -> None:
     """Writes the figure, or checks that it is up to date."""
-    if argv not in ([], ["--check"]):
-        raise UserError(f"stray argument {argv[0]!r}: only --check")
     shown = racers(folders.read([RESULTS]).results)
-    if all(drawn_from(path) == digest(shown) for path in (LIGHT, DARK)):
-        return
-    if argv:
-        sys.exit("experiments/results/figure1.png: run python experiments/results/figure1.py")
-    note = PngInfo()
-    note.add_text("results", digest(shown))
-    drawing = style.drawn(lambda empty: draw(empty, shown), height=2.8)
-    for path, png in ((LIGHT, drawing.light), (DARK, drawing.dark)):
-        picture = Image.open(io.BytesIO(png)).convert("P", palette=Image.Palette.ADAPTIVE)
-        picture.save(path, pnginfo=note, optimize=True)
-
-
-def draw(empty: Figure, shown: dict[str, list[figure_1.Points]]) -> None:
-    """Figure 1."""
-    figure_1.draw(empty, shown, GOAL)
+    drawing.write(
+        argv, "figure1", numbers(shown), lambda empty: figure_1.draw(empty, shown, GOAL), height=2.8
+    )
 
 
 def racers(found: list[Result]) -> dict[str, list[figure_1.Points]]:
@@ -80,14 +60,9 @@ def speed(run: Result) -> tuple[float, float]:
     return curve.epochs_to(run, GOAL) or float("inf"), min(errors)
 
 
-def digest(shown: dict[str, list[figure_1.Points]]) -> str:
-    """A digest of the numbers drawn, because pixels depend on fonts and versions."""
-    return hashlib.sha256(json.dumps(shown).encode()).hexdigest()
-
-
-def drawn_from(path: Path) -> str:
-    """The digest stored in a figure; "" if it has none."""
-    return Image.open(path).info.get("results", "") if path.exists() else ""
+def numbers(shown: dict[str, list[figure_1.Points]]) -> bytes:
+    """The numbers drawn."""
+    return json.dumps(shown).encode()
 
 
 if __name__ == "__main__":

@@ -11,8 +11,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from alexnet.cli import run
 from alexnet.errors import UserError
+from alexnet.models.filters import colour_selectivity
 from alexnet.results import comparison, folders, formats
 from alexnet.results.comparison import Row, Table
 from alexnet.sweeps import experiment
@@ -22,6 +25,9 @@ RESULTS = Path(__file__).parent
 HERE = RESULTS.parent
 ROOT = HERE.parent
 BEGIN, END = "<!-- written by experiments/results/pages.py -->\n", "<!-- until here -->\n"
+FIGURE_3 = "Figure 3, 96 filters of conv1"
+# Of scale `imagenette`: {arm: conv1's kernel [T, H, W, C, O]}
+FILTERS = RESULTS / "h100_2/filters.npz"
 # The rows of the paper and the source: (experiment, arm), or, for a row without an experiment,
 # (claim, paper, log, reason). The tables come first, then the changes of the net and of training.
 ROWS = (
@@ -88,12 +94,7 @@ ROWS = (
     ("cuda_convnet", "18pct"),
     ("cuda_convnet", "ten_crop_conv_local_13pct"),
     ("cuda_convnet", "ten_crop_conv_local_11pct"),
-    (
-        "Figure 3, 96 filters of conv1",
-        "one tower without colour, one with, in every run",
-        "",
-        "of any run: `alexnet report DIR`",
-    ),
+    (FIGURE_3, "one tower without colour, one with, in every run", "", ""),
     ("Figure 4", "top-5 of 8 images; 6 nearest by fc7", "", "of any run: `alexnet report DIR`"),
     ("training time", "5 to 6 days, about 90 epochs, two GTX 580", "", "not measured"),
 )
@@ -151,7 +152,8 @@ HEAD = """\
   pages report.
 - **Net:** at scale `small`, a pocket AlexNet (28x28 crops, a quarter to a third of the kernels)
   that trains on CIFAR-10 for 8 epochs (`configs/cifar10.py:pocket`); in Figure 1, in the four-layer
-  net's row and in their own rows, cuda-convnet's nets. `full` is the paper's net on ImageNet.
+  net's row and in their own rows, cuda-convnet's nets. `imagenette` is the authors' full net, which
+  trains on ten of ImageNet's classes for 30 epochs. `full` is the paper's net on ImageNet.
 - **Difference:** the arm's error minus the baseline's, in points. It is the mean over pairs of runs
   with the same seed, with its 95% interval (Student's t). The baseline's error is over the
   same pairs; an arm's run without a partner counts only in the arm's error. For cuda-convnet's
@@ -175,6 +177,15 @@ net, the dataset and the training in its row. The details:
 | --- | --- | --- | --- |
 """
 TAIL = """
+<picture>
+  <source media="(prefers-color-scheme: dark)" srcset="results/figure3-dark.png">
+  <img src="results/figure3.png" width="600" alt="48 small filters in each of two towers">
+</picture>
+
+Figure 3 of the paper, here conv1's filters after 30 epochs on Imagenette (the baseline). Beside
+each tower is its colour selectivity, the share of its filters' energy that is not grey
+(`src/alexnet/models/filters.py`). Many filters still have noise from the initial weights.
+
 Each claim with a link has a file in this folder. Most files have three scales: `digits` (included
 data, minutes; a demonstration without verdicts), `small` (hours on two CPU cores) and `full`
 (ImageNet):
@@ -203,12 +214,13 @@ def pages() -> dict[Path, str]:
     found = folders.read([RESULTS])
     tables = comparison.tables(found.results + found.failed, planned)
     cells = {"/".join(row): claimed(*row, planned, tables) for row in ROWS if len(row) == 2}
-    lines = cells | {row[0]: row for row in ROWS if len(row) == 4}
+    cells[FIGURE_3] = (*next(row for row in ROWS if row[0] == FIGURE_3)[:3], specialised())
+    lines = {row[0]: row for row in ROWS if len(row) == 4} | cells
     front = {
         ROOT / "README.md": [lines[key] for key in FRONT],
         ROOT / "README.ko.md": [renamed(lines[key], name) for key, name in FRONT.items()],
     }
-    made = {HERE / "README.md": page([cells.get("/".join(row), row) for row in ROWS], tables)}
+    made = {HERE / "README.md": page([cells.get(_key(row), row) for row in ROWS], tables)}
     for path, rows in front.items():
         before, begin, rest = path.read_text().partition(BEGIN)
         _, end, after = rest.partition(END)
@@ -216,6 +228,23 @@ def pages() -> dict[Path, str]:
             raise UserError(f"expected {BEGIN.strip()} and {END.strip()}", str(path))
         made[path] = before + begin + table_of(rows, path.stem == "README.ko") + end + after
     return made
+
+
+def _key(row: tuple[str, ...]) -> str:
+    """The name of a row: its experiment and arm, or its claim."""
+    return "/".join(row) if len(row) == 2 else row[0]
+
+
+def specialised() -> str:
+    """How much the towers of each run respond to colour."""
+    arms = []
+    for arm, kernel_THWCO in np.load(FILTERS).items():
+        towers = " / ".join(f"{score:.2f}" for score in colour_selectivity(kernel_THWCO))
+        arms.append(f"{arm} {towers}")
+    return (
+        "imagenette/160px-v2, `imagenette`: colour selectivity of towers 1 / 2 "
+        f"(random weights 0.67): {', '.join(arms)}"
+    )
 
 
 def renamed(cells: tuple[str, ...], name: str) -> tuple[str, ...]:

@@ -1,13 +1,13 @@
-"""Pages and Figure 1 are what the scripts make of the committed results."""
+"""Pages and figures are what the scripts make of the committed results."""
 
 import re
 import runpy
 
+import numpy as np
 import pytest
 from support.runs import leave
 from support.tiny import ROOT
 
-from alexnet.results import folders
 from alexnet.sweeps import experiment
 
 HERE = ROOT / "experiments"
@@ -21,13 +21,33 @@ def test_the_page_is_what_the_results_say(page):
     assert page.read_text() == SCRIPT["pages"]()[page]
 
 
-def test_figure_1_is_what_the_results_say():
-    """Else: python experiments/results/figure1.py"""
-    figure = runpy.run_path(str(HERE / "results/figure1.py"))
-    shown = figure["racers"](folders.read([HERE / "results"]).results)
-    assert len(shown) == 2
-    for path in (figure["LIGHT"], figure["DARK"]):
-        assert figure["drawn_from"](path) == figure["digest"](shown)
+@pytest.mark.parametrize("name", ["figure1", "figure3"])
+def test_the_figures_are_what_the_results_say(name, monkeypatch):
+    """Else: python experiments/results/figure1.py, or figure3.py"""
+    monkeypatch.syspath_prepend(HERE / "results")
+    figure = runpy.run_path(str(HERE / f"results/{name}.py"))
+    figure["main"](["--check"])  # exits with status 1 if not
+    drawing = figure["drawing"]
+    assert all(drawing.drawn_from(path) for path in drawing.paths(name))
+
+
+def test_a_figure_of_other_numbers_is_out_of_date(monkeypatch):
+    monkeypatch.syspath_prepend(HERE / "results")
+    drawing = runpy.run_path(str(HERE / "results/figure3.py"))["drawing"]
+    with pytest.raises(SystemExit, match=r"run python experiments/results/figure3\.py"):
+        drawing.write(["--check"], "figure3", b"other numbers", lambda _: None, 1)
+
+
+def test_the_towers_colour_selectivity_is_that_of_the_kept_filters():
+    [row] = [line for line in (HERE / "README.md").read_text().splitlines() if "Figure 3, " in line]
+    kernels = np.load(HERE / "results/h100_2/filters.npz")
+    for arm, kernel in kernels.items():
+        share = []
+        for tower in np.float64(kernel):  # [H, W, C, O]
+            grey = tower.mean(2, keepdims=True)
+            rest = ((tower - grey) ** 2).sum((0, 1, 2)) / (tower**2).sum((0, 1, 2))
+            share.append(f"{rest.mean():.2f}")
+        assert f"{arm} {' / '.join(share)}" in row
 
 
 def test_every_claim_of_every_experiment_has_a_row():
