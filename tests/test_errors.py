@@ -72,6 +72,14 @@ def test_a_mistake_within_a_config_file_names_both(tmp_path):
             RuntimeError("Unable to initialize backend 'cuda':\nno GPU"),
             "jax has no device (Unable to initialize backend 'cuda': no GPU)",
         ),
+        (
+            RuntimeError("UNKNOWN: <unknown cudnn status: 5003>\nin cuda_dnn.cc(5245): 'status'"),
+            (
+                "cuDNN failed (UNKNOWN: <unknown cudnn status: 5003> in cuda_dnn.cc(5245): "
+                "'status'): with config.cuda_graphs, it may have an algorithm that no CUDA graph"
+            ),
+        ),
+        (RuntimeError("RESOURCE_EXHAUSTED: 1 GB for cudnn status"), "out of memory"),
     ],
 )
 def test_what_the_machine_lacks_is_a_line(error, said):

@@ -24,9 +24,9 @@ def test_imagenettes_classes_in_words():
 
 
 def test_each_of_a_thousand_classes_has_a_word_of_its_own():
-    words = synsets._words()
+    words = synsets._WORDS
     assert len(words) == len({word.lower() for word in words.values()}) == 1000
-    assert list(words) == sorted(words)
+    assert list(synsets.IDS) == sorted(words)
     for name, word in words.items():
         assert re.fullmatch(r"n\d{8}", name)
         assert word == word.strip() != ""
@@ -34,7 +34,7 @@ def test_each_of_a_thousand_classes_has_a_word_of_its_own():
 
 def test_the_words_are_of_the_right_classes():
     """ILSVRC numbers its classes in the order of their ids; these numbers are well known."""
-    words = list(synsets._words().values())
+    words = list(synsets._WORDS.values())
     assert words[281] == "tabby"
     assert words[291] == "lion"
     assert words[388] == "giant panda"

@@ -362,6 +362,27 @@ def test_predict_shows_what_is_done_before_it_goes_on(digits, capsys, monkeypatc
     ]
 
 
+@pytest.mark.parametrize(
+    ("dataset", "classes", "names"),
+    [
+        ("imagenet2012", 1000, ("n01440764", "n02123045", "n15075141")),
+        ("imagenet2012", 10, ("0", "5", "9")),
+        ("cifar10", 1000, ("0", "281", "999")),
+    ],
+)
+def test_imported_nets_of_imagenet_know_its_classes(net, dataset, classes, names):
+    """281 is a tabby in torchvision and in Caffe."""
+    config = net.config.copy_and_resolve_references()
+    with config.unlocked():
+        config.data.name = dataset
+    table = dataclasses.replace(net.net, classes=classes)
+    about = dataclasses.replace(net.about, config=config, net=table, classes=())
+    found = Classifier(net.params, about).classes
+    assert len(found) == classes
+    assert (found[0], found[classes // 2 if classes == 10 else 281], found[-1]) == names
+    assert Classifier(net.params, dataclasses.replace(about, classes=("a",))).classes == ("a",)
+
+
 def test_predict_has_words_for_imagenets_classes(tmp_path, capsys, monkeypatch):
     class Net:
         about = SimpleNamespace(image_size=8)

@@ -142,6 +142,18 @@ def test_a_run_whose_process_died_has_failed_unless_it_was_to_end(tmp_path, aske
     assert (first.state, second.state) == ("new", "begun")
 
 
+@pytest.mark.parametrize("spent", [True, False])
+def test_a_spent_worker_is_replaced(tmp_path, monkeypatch, spent):
+    killed = []
+    worker = SimpleNamespace(doing=(found := job("a-0", "running")), kill=lambda: killed.append(1))
+    sweep = SimpleNamespace(crew=[worker], workdir=tmp_path, _busy=list)
+    answer = {"error": "cuDNN failed", "spent": spent}
+    monkeypatch.setattr(runner.workers, "wait", lambda *_: [runner.workers.Ended(worker, answer)])
+    runner.Runner._listen(sweep, lambda _: None)
+    assert (found.state, found.note) == ("failed", "cuDNN failed")
+    assert (sweep.crew, killed) == (([None], [1]) if spent else ([worker], []))
+
+
 def test_a_sweep_says_at_once_what_it_waits_for(tmp_path, monkeypatch):
     said, written = [], io.BytesIO()
 

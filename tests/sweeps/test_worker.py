@@ -50,20 +50,35 @@ def test_a_run_is_trained_in_its_folder_with_tuples_for_lists(tmp_path, trained)
 
 
 @pytest.mark.parametrize(
-    ("error", "line", "said"),
+    ("error", "line", "said", "spent"),
     [
-        (UserError("no such file", "data"), "data: no such file", "error: data: no such file\n"),
-        (ValueError("a\nbug"), "ValueError: a bug", "Traceback"),
+        (
+            UserError("no such file", "data"),
+            "data: no such file",
+            "error: data: no such file\n",
+            False,
+        ),
+        (ValueError("a\nbug"), "ValueError: a bug", "Traceback", True),
+        (
+            RuntimeError("RESOURCE_EXHAUSTED: 9 GB"),
+            (
+                "out of memory (RESOURCE_EXHAUSTED: 9 GB): when training, choose a smaller "
+                "config.batch_size or raise config.accumulate"
+            ),
+            "error: out of memory (RESOURCE_EXHAUSTED: 9 GB)",
+            True,
+        ),
     ],
 )
 def test_a_run_that_fails_leaves_its_reason(
-    tmp_path, trained, monkeypatch, capsys, error, line, said
+    tmp_path, trained, monkeypatch, capsys, error, line, said, spent
 ):
     def fail(*_):
         raise error
 
     monkeypatch.setattr(worker, "train_and_evaluate", fail)
-    assert worker.answer(request(tmp_path), Programs()) == {"error": line}
+    found = worker.answer(request(tmp_path), Programs())
+    assert found == {"error": line, "spent": spent}
     assert (tmp_path / plan.FAILURE).read_text() == f"{line}\n"
     assert capsys.readouterr().err.startswith(said)
 
@@ -162,6 +177,25 @@ def test_a_run_that_was_stopped_leaves_no_traceback(monkeypatch):
     with pytest.raises(SystemExit) as end:
         worker.main()
     assert end.value.code == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize(("spent", "done"), [(True, ["a-0"]), (False, ["a-0", "a-1"])])
+def test_after_an_error_of_the_machine_the_process_ends(monkeypatch, spent, done):
+    asked = []
+
+    def answer(request, programs):
+        asked.append(request["folder"])
+        return {"error": "cuDNN failed", "spent": spent}
+
+    monkeypatch.setattr(worker, "answer", answer)
+    monkeypatch.setattr(worker.runtime, "cache_compilations", lambda: None)
+    monkeypatch.setattr(worker.provenance, "commit", lambda: None)
+    monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(os, "kill", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["worker"])
+    monkeypatch.setattr(sys, "stdin", ['{"folder": "a-0"}\n', '{"folder": "a-1"}\n'])
+    worker.main()
+    assert asked == done
 
 
 @pytest.mark.parametrize("patient", [True, False])

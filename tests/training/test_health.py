@@ -5,7 +5,6 @@ import math
 import re
 from types import SimpleNamespace
 
-import jax
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -144,30 +143,6 @@ def test_a_run_that_diverges_where_it_resumed_may_have_a_bad_checkpoint(
     found = json.loads((tmp_path / "diverged.json").read_text())
     assert found["examples"] == [3, 1, 4, 1, 5]
     assert found["last_checkpoint"] == 8
-
-
-CUDNN = "UNKNOWN: <unknown cudnn status: 5003>\nin cuda_dnn.cc(5245): 'status'"
-
-
-@pytest.mark.parametrize(
-    ("cuda_graphs", "found", "kind", "words"),
-    [
-        (True, CUDNN, UserError, "(UNKNOWN: <unknown cudnn status: 5003> in cuda_dnn.cc(5245)"),
-        (True, CUDNN, UserError, "the same command with --config.cuda_graphs=false"),
-        (True, "out of memory", jax.errors.JaxRuntimeError, "out of memory"),
-        (False, CUDNN, jax.errors.JaxRuntimeError, CUDNN),
-    ],
-)
-def test_a_convolution_that_no_cuda_graph_can_hold_is_explained(
-    tmp_path, cuda_graphs, found, kind, words
-):
-    run = run_of()
-    run.config.cuda_graphs = cuda_graphs
-    with (
-        pytest.raises(kind, match=re.escape(words)),
-        health.explained(run, tmp_path, 0, lambda: None, lambda _: 0.01),
-    ):
-        raise jax.errors.JaxRuntimeError(found)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from alexnet.data import augment
+from alexnet.data import augment, synsets
 from alexnet.data.augment import VIEWS, Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.errors import UserError, choice, nearest, require
@@ -109,8 +109,15 @@ class Classifier:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names, in the order of the class numbers; the numbers if no names are known."""
-        return self.about.classes or tuple(map(str, range(self.net.classes)))
+        """The names, in the order of the class numbers; the numbers if no names are known.
+
+        A net of ImageNet that was imported without names has them in the order of their ids, as in
+        torchvision and Caffe.
+        """
+        if self.about.classes:
+            return self.about.classes
+        imagenet = self.config.data.name == "imagenet2012" and self.net.classes == 1000
+        return synsets.IDS if imagenet else tuple(map(str, range(self.net.classes)))
 
     @property
     def net(self) -> Net:

@@ -165,7 +165,8 @@ _add_bias.defvjp(lambda y_BHWC, bias_C: (_add_bias(y_BHWC, bias_C), None), _add_
 
 def add_bias_by_pixel(y_BHWC: jax.Array, bias_C: jax.Array) -> jax.Array:
     """`network.add_bias`; the bias's gradient sums dy over images, then over pixels."""
-    return _add_bias_by_pixel(*_varying_alike(y_BHWC, bias_C))
+    wide = jnp.promote_types(y_BHWC.dtype, jnp.float32)  # devices add their sums in it, too
+    return _add_bias_by_pixel(*_varying_alike(y_BHWC, bias_C.astype(wide)))
 
 
 @jax.custom_vjp

@@ -219,6 +219,9 @@ class Runner:
                 job.state = "done"
             elif "error" in answer:
                 job.state, job.note = "failed", answer["error"]
+                if answer.get("spent"):
+                    self.crew[self.crew.index(worker)] = None
+                    worker.kill()  # it is ending; the next one may need its memory
             else:
                 self._bury(worker, job, answer["died"])
             look(job, self.workdir)

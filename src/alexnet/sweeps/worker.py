@@ -24,7 +24,7 @@ from ml_collections import ConfigDict
 from alexnet import config as configs
 from alexnet import files
 from alexnet.devices import runtime
-from alexnet.errors import Interrupted, UserError, one_line
+from alexnet.errors import Interrupted, UserError, circumstance, one_line
 from alexnet.inference.ensemble import Ensemble
 from alexnet.inference.loading import load
 from alexnet.sweeps import plan
@@ -68,6 +68,8 @@ def main() -> None:
             sys.exit(128 + stopped.number)
         answered += 1  # before the answer is sent: the next request may follow at once
         print(json.dumps(found), file=answers)
+        if found.get("spent"):
+            return
 
 
 def answer(request: Request, programs: Programs) -> Answer:
@@ -91,12 +93,12 @@ def answer(request: Request, programs: Programs) -> Answer:
         else:
             train_and_evaluate(thawed(request["config"]), folder, programs)
     except Exception as error:
-        known = isinstance(error, UserError)
-        line = str(error) if known else f"{type(error).__name__}: {one_line(error)}"
+        known = str(error) if isinstance(error, UserError) else circumstance(error)
+        line = known or f"{type(error).__name__}: {one_line(error)}"
         print(f"error: {line}" if known else traceback.format_exc(), file=sys.stderr, flush=True)
         if not isinstance(error, InUse):
             (folder / plan.FAILURE).write_text(line + "\n")
-        return {"error": line}
+        return {"error": line, "spent": not isinstance(error, UserError)}
     return {"seconds": time.monotonic() - began}
 
 

@@ -30,11 +30,12 @@ class Request(TypedDict, total=False):
 
 
 class Answer(TypedDict, total=False):
-    """The outcome of a request, with one of these keys."""
+    """The outcome of a request, with one of these keys, and `spent` beside an error."""
 
     steps: int  # of the config that was checked
     seconds: float  # that the run took
     error: str
+    spent: bool  # whether the process ends, as the next run might meet the same error in it
     died: str  # how the process ended
 
 

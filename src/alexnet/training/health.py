@@ -9,7 +9,7 @@ from statistics import median
 
 import jax
 
-from alexnet.errors import UserError, one_line
+from alexnet.errors import UserError
 from alexnet.files import write_json
 from alexnet.text import some
 from alexnet.training import evaluation
@@ -145,9 +145,7 @@ def explained(
     rate: Callable[[int], float],
     again: str = "the same command",
 ) -> Iterator:
-    """Turns errors that the user can do something about into UserErrors.
-
-    A DivergedError's details are in `<workdir>/diverged.json`.
+    """Turns DivergedError into a UserError, with details in `<workdir>/diverged.json`.
 
     Args:
         start: the step that the run resumed from; 0 if it did not.
@@ -157,13 +155,6 @@ def explained(
     """
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
-        if not run.config.cuda_graphs or "cudnn" not in str(error).lower():
-            raise
-        raise UserError(
-            f"a CUDA graph cannot hold one of the algorithms that XLA chose for the convolutions "
-            f"({one_line(error)}): {again} with --config.cuda_graphs=false"
-        ) from None
     except DivergedError as error:
         step, last = error.step, saved()
         first, now = run.config.schedule.get("rate"), rate(step)
