@@ -18,18 +18,30 @@ rate at run 145's epochs; there, each had its own.
     nonoverlapping_pool run 147: pooling with z = s = 2                          41.1 / 18.5
     no_communication    run 150: the towers meet in fc8 only                     41.8 / 19.3
     six_conv            run 146's net: a sixth convolution over pool5
-    fine_tune           run 146-2012-2011: that net, pre-trained on all of   39.0 / 16.6
-                        ImageNet's Fall 2011 release, fine-tuned on 2012
+    fall_2009           run 146-2009: that net, with run 145's conv1 to conv5, trained on half of
+                        ImageNet's Fall 2009 release                         67.4 / 40.9 (test)
+    fall_2011           run 146-2011: that net, with the convolutions of run 146-2009, trained
+                        on all of the Fall 2011 release
+    fine_tune           run 146-2012-2011: run 146-2011's net, fine-tuned    39.0 / 16.6
+                        on 2012
     cc2_single_tower    Krizhevsky's later net in one tower, cuda-convnet2       40.4 / 18.2
                         (centre crop:                                            42.5 / 19.8)
 
-`fine_tune` starts from the last checkpoint of a six_conv run; see `alexnet.training.fine_tune`.
-TFDS lacks the Fall 2011 release, so it is read from a folder of images:
+In the chain original, fall_2009, fall_2011, fine_tune, each run starts from the last checkpoint of
+the one before; see `alexnet.training.fine_tune`. TFDS lacks both releases, so they are read from
+folders of images. For Fall 2009 (10,184 classes, 8.9 million images), put half of each class in
+train/ and half in test/, and evaluate with --split=test; a tenth of train/ is held out for
+validation.
 
-    python -m alexnet.train --config=configs/imagenet.py:six_conv --workdir=runs/pretrained \
-        --config.data.name=folder:/path/to/fall_2011 --config.epochs=8
+    python -m alexnet.train --config=configs/imagenet.py:fall_2009 --workdir=runs/fall_2009 \
+        --config.init_from=runs/original --config.data.name=folder:/path/to/fall_2009
+    python -m alexnet.train --config=configs/imagenet.py:fall_2011 --workdir=runs/fall_2011 \
+        --config.init_from=runs/fall_2009 --config.data.name=folder:/path/to/fall_2011
     python -m alexnet.train --config=configs/imagenet.py:fine_tune --workdir=runs/fine_tuned \
-        --config.init_from=runs/pretrained
+        --config.init_from=runs/fall_2011
+
+Without the 2009 release, fall_2011 can start from random weights: --config.init_from=
+--config.init_layers=all --config.schedule.events='()'.
 
 The AlexNets of other frameworks, with the settings of their scripts and solvers; `alexnet.convert`
 reads the weights that they publish. The published errors are of the centre crop of the 2012
@@ -47,13 +59,6 @@ Other ablations of the paper are overrides of `original`. Without colour noise (
 more than 1 point): `--config.augment.colour_noise=0`. Without a middle convolution (worse by about
 2): `--config.net.remove=conv3` (conv4, conv5). Without dropout: `--config.net.dropout=0`. The five
 nets of the ensemble differ in their seeds: `--config.seed=1`.
-
-ImageNet's Fall 2009 release (10,184 classes, 8.9 million images; the paper's net with six
-convolutions reached 67.4 / 40.9) is not in TFDS. Put half of each class in train/ and half in
-test/, and evaluate with --split=test. A tenth of train/ is held out for validation:
-
-    python -m alexnet.train --config=configs/imagenet.py:six_conv --workdir=runs/fall_2009 \
-        --config.data.name=folder:/path/to/fall_2009
 """
 
 from base import BASE, one_of
@@ -90,10 +95,10 @@ PAPER = {
 # Run 146-2012-2011: what the comments of its `layer-params-146-2012-2011.cfg` log. An event holds
 # until the next event for the same rate and overrides the milestones; the kernels of fc8 and conv1
 # follow events alone from their first one on. The log does not mention biases; .02 is their rate in
-# the file.
+# the file (conv6's .022, taken for a slip).
 FINE_TUNE = {
     "epochs": 54,
-    "init_from": "runs/pretrained",
+    "init_from": "runs/fall_2011",
     "net.sixth_conv": 256,
     "schedule.rate": 0.001,
     "schedule.bias_factor": 20.0,
@@ -108,6 +113,33 @@ FINE_TUNE = {
         (22, "fc8.kernel", 0.0001),
         (38, "colour_noise", 0.0),
         (42, "fc8.kernel", 0.00001),
+    ),
+}
+
+# Runs 146-2009 and 146-2011: the comments of their files. The new layers' rate drops at the
+# milestone, to that of the others. The log does not mention biases: theirs are the files' rates.
+FALL_2009 = {
+    "data.name": "folder:/path/to/fall_2009",
+    "epochs": 6.6491,
+    "init_from": "runs/original",
+    "init_layers": "conv1,conv2,conv3,conv4,conv5",
+    "net.sixth_conv": 256,
+    "schedule.milestones": ((2.16, 0.001),),
+    "schedule.events": (
+        *((0, f"conv{number}.kernel", 0.001) for number in range(1, 6)),
+        (0, "conv6.bias", 0.002),
+    ),
+}
+FALL_2011 = {
+    "data.name": "folder:/path/to/fall_2011",
+    "epochs": 8.11295,
+    "init_from": "runs/fall_2009",
+    "init_layers": "conv",
+    "net.sixth_conv": 256,
+    "schedule.milestones": ((6, 0.001),),
+    "schedule.events": (
+        *((0, f"conv{number}.kernel", 0.001) for number in range(1, 7)),
+        (0, "conv6.bias", 0.002),
     ),
 }
 
@@ -157,6 +189,8 @@ VARIANTS = {
         "net.hidden": (8192, 4096),
     },
     "six_conv": {"net.sixth_conv": 256},
+    "fall_2009": FALL_2009,
+    "fall_2011": FALL_2011,
     "fine_tune": FINE_TUNE,
     "cc2_single_tower": CC2,
     "torchvision": TORCHVISION,

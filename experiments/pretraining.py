@@ -3,8 +3,9 @@
 "Training one CNN, with an extra sixth convolutional layer over the last pooling layer, to classify
 the entire ImageNet Fall 2011 release (15M images, 22K categories), and then fine-tuning it on
 ILSVRC-2012 gives an error rate of 16.6%" (top-5; top-1 39.0). The average of two such CNNs and
-five others reaches 36.7 / 15.4. Pre-training takes 8 epochs, as run 146-2011 did, which however
-began from trained convolutions. At the small scale, CIFAR-100 stands in for the larger dataset.
+five others reaches 36.7 / 15.4. Pre-training takes 8 epochs, as run 146-2011 did, at the rates of
+its new layers; that run began from convolutions trained on Fall 2009, here all weights are new.
+At the small scale, CIFAR-100 stands in for the larger dataset.
 The claims compare centre crops; the arm with ten crops is for comparison with the paper's errors.
 """
 
@@ -37,9 +38,11 @@ SCALES = {
         "arms": {
             "baseline": {},
             "pretrained": {
-                "config": "../configs/imagenet.py:six_conv",
-                "data.name": "folder:/path/to/fall2011",
+                "config": "../configs/imagenet.py:fall_2011",
                 "epochs": 8,
+                "init_from": "",
+                "init_layers": "all",
+                "schedule.events": (),
             },
             "fine_tuned": {
                 "config": "../configs/imagenet.py:fine_tune",

@@ -2,7 +2,7 @@
 
 Table 1: 37.5 / 17.0 with ten crops. "The error rates without averaging predictions over ten patches
 as described in Section 4.1 are 39.0% and 18.3%." The arm trains nothing; it evaluates
-the runs of the baseline.
+the runs of the baseline, on the validation images; Table 1 is of the test set of ILSVRC-2010.
 """
 
 TEN = {"evaluate": {"of": {"baseline": 1}, "views": "ten_crop"}}

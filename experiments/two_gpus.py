@@ -4,7 +4,8 @@
 with a net with half as many kernels in each convolutional layer trained on one GPU. [...] The
 one-GPU net actually has the same number of kernels as the two-GPU net in the final convolutional
 layer. [...] Therefore this comparison is biased in favor of the one-GPU net." The 2012 source has
-that net in `layers-145-half.cfg`.
+that net in `layers-145-half.cfg`. Its errors are of the test set of ILSVRC-2010; a sweep's are of
+the validation set.
 """
 
 ARMS = {

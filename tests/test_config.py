@@ -30,11 +30,19 @@ VARIANTS = {
     "base": [""],
     "digits": [""],
     "cifar10": [
-        *("80sec", "19pct", "18pct", "conv-local-13pct", "conv-local-11pct", "pocket"),
+        *("80sec", "19pct", "19pct-translations", "18pct"),
+        *("conv-local-13pct", "conv-local-11pct", "pocket"),
     ],
     "imagenet": [
         *("original", "paper", "one_gpu", "no_lrn", "nonoverlapping_pool"),
-        *("no_communication", "six_conv", "fine_tune", "cc2_single_tower"),
+        *(
+            "no_communication",
+            "six_conv",
+            "fall_2009",
+            "fall_2011",
+            "fine_tune",
+            "cc2_single_tower",
+        ),
         *("torchvision", "caffe_alexnet", "caffenet"),
     ],
     "ilsvrc2010": ["original", "paper", "one_gpu", "cc2_single_tower", "caffenet"],

@@ -974,7 +974,7 @@ assert {"relu", "tanh"} <= shown
 # ReLU and at 0.008 for tanh; with fewer than five pairs of seeds, its verdict is *cannot tell*. At
 # equal rates ReLU is far ahead, too.
 #
-# `docs/paper.md` lists every number of the paper with the command that reproduces it;
+# `docs/paper.md` lists nearly every number of the paper with the command that reproduces it;
 # `experiments/README.md` has the results so far.
 
 # %% [markdown] id="questions"

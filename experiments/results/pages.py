@@ -64,7 +64,7 @@ ROWS = (
         "ImageNet Fall 2009, 10,184 classes",
         "67.4 / 40.9",
         "",
-        "not run (`configs/imagenet.py:six_conv` on a folder)",
+        "not run (`configs/imagenet.py:fall_2009`)",
     ),
     ("two_gpus", "one_gpu"),
     ("lrn", "no_lrn"),
@@ -85,6 +85,7 @@ ROWS = (
     ("dropout_iterations", "no_dropout"),
     ("weight_decay", "no_decay"),
     ("single_tower", "one_tower"),
+    ("single_tower", "cc2"),
     ("presets", "paper"),
     ("initial_weights", "init_original"),
     ("initial_weights", "init_paper"),
@@ -145,11 +146,11 @@ HEAD = """\
 
 `python experiments/results/pages.py` writes this page from `experiments/results`; do not edit it.
 
-- **Errors** are in per cent: top-1 / top-5 for the paper and the log, top-1 of the last checkpoint
-  for ours (mean ± standard deviation over n runs, each with its own seed; for five or seven CNNs,
-  over n averages). A row that counts epochs instead says so. The log is the comments in the
-  authors' 2012 source, by run; 145 is the main run. For cuda-convnet's nets it is what their web
-  pages report.
+- **Errors** are in per cent: top-1 / top-5 for the paper and the log. Ours are top-1 of the last
+  checkpoint, over the centre crops of the validation images unless a row says otherwise (mean ±
+  standard deviation over n runs, each with its own seed; for five or seven CNNs, over n averages).
+  A row that counts epochs instead says so. The log is the comments in the authors' 2012 source, by
+  run; 145 is the main run. For cuda-convnet's nets it is what their web pages report.
 - **Net:** at scale `small`, a pocket AlexNet (28x28 crops, a quarter to a third of the kernels)
   that trains on CIFAR-10 for 8 epochs (`configs/cifar10.py:pocket`); in Figure 1, in the four-layer
   net's row and in their own rows, cuda-convnet's nets. `imagenette` is the authors' full net, which

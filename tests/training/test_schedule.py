@@ -126,6 +126,24 @@ def test_run_146_2012_2011_epoch_by_epoch(epoch, conv1, others, fc8, noise):
     assert hyperparameters.colour_noise == noise
 
 
+@pytest.mark.parametrize(
+    ("variant", "drop", "killed", "conv6"),
+    [("fall_2009", 2.16, 6.6491, 0.01), ("fall_2011", 6, 8.11295, 0.001)],
+)
+def test_runs_146_2009_and_146_2011(variant, drop, killed, conv6):
+    """The logs in their files: .001 on convolutions (in 2009, not conv6), .01 on fc until `drop`."""
+    config = configs.load(f"{ROOT}/configs/imagenet.py:{variant}", KINDS)
+    assert config.epochs == killed
+    eps = configs.call(schedule.build, "schedule", config.schedule, epochs=config.epochs)
+    layers = [f"conv{number}" for number in range(1, 7)] + ["fc6", "fc7", "fc8"]
+    for epoch, new in ((0, 0.01), (drop - 0.01, 0.01), (drop, 0.001), (killed, 0.001)):
+        hyperparameters = eps(epoch, [], layers)
+        rates = [rate(hyperparameters, layer) for layer in layers]
+        assert rates == pytest.approx([0.001] * 5 + [min(conv6, new)] + [new] * 3)
+        biases = [rate(hyperparameters, layer, "bias") for layer in layers]
+        assert biases == pytest.approx([0.02] * 5 + [0.002] + [0.02] * 3)
+
+
 # --- Plateau --------------------------------------------------------------------------------------
 
 

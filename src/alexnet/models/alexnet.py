@@ -36,7 +36,7 @@ def alexnet(
     Args:
         preset: "paper" follows the text. "original" follows the source's `layers/layers-145.cfg`:
             norm1 and pool1 come before conv1's ReLU; alpha is divided by n; conv2 gets a second,
-            same-map norm; conv3-5 start from a standard deviation of .03.
+            same-map norm; conv3 to conv6 start from a standard deviation of .03.
         init: the initial weights and biases: "paper", "original" or "caffe" (bvlc_alexnet's
             fillers); "" follows the preset.
         towers: 2 as in the paper, or 1: the same layers, unsplit.
