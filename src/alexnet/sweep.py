@@ -69,6 +69,8 @@ def main(argv: Sequence[str]) -> None:
     with contextlib.ExitStack() as held:
         keep = [] if dry else [held.enter_context(runner.alone(workdir))]
         jobs = runner.jobs(items, workdir, retry=cli.typed("retry", options["retry"], False))
+        if not options["slurm"]:
+            leave_queued(jobs, workdir)
         print(described(planned, jobs, workdir, cores), flush=True)
         if places * cores > cpu_count() and not options["slurm"]:
             here = counted(cpu_count(), "core")
@@ -77,7 +79,7 @@ def main(argv: Sequence[str]) -> None:
             jobs, workdir, places, lambda place: Worker(cores, cpus[place], gpus[place], keep)
         )
         with contextlib.closing(running):
-            running.check()
+            running.check(elsewhere=bool(options["slurm"]))
             if dry:
                 return
             for found, _ in planned:
@@ -107,17 +109,30 @@ def work_off(running: Runner, jobs: Sequence[Job], workdir: Path) -> None:
         sys.exit(1)
 
 
+def leave_queued(jobs: Sequence[Job], workdir: Path) -> None:
+    """Leaves runs to SLURM that still wait there."""
+    queued = slurm.queued(workdir)
+    for job in jobs:
+        if job.item.name in queued and job.state in ("new", "begun"):
+            job.state, job.note = "left out", "it is in SLURM's queue"
+
+
 def submit(jobs: Sequence[Job], workdir: Path, cores: int, partition: str) -> None:
     """Submits the runs to SLURM, and says what is left for later."""
     todo = [job for job in jobs if job.state in ("new", "begun")]
     for job in todo:
         (workdir / job.item.name / plan.FAILURE).unlink(missing_ok=True)
-    items = [job.item for job in todo]
+    done = {job.item.name for job in jobs if job.state == "done"}
+    items = [job.item for job in todo if done.issuperset(job.item.needs)]
+    later = len(todo) - len(items) or any(not item.trains for item in items)
     sent = slurm.submit(items, workdir, cores, "" if partition == "true" else partition)
     where = shlex.quote(str(workdir))
     print(f"{counted(len(sent), 'run')} submitted; see squeue, and alexnet compare {where}")
-    if any(item.needs for item in items):
-        print("once they are done, the same command without --slurm runs what depends on them")
+    if later:
+        print(
+            "once they are done, the same command submits runs that start from them, and without "
+            "--slurm evaluates them here"
+        )
 
 
 def read(argv: Sequence[str]) -> tuple[list[str], dict[str, str], dict[str, list[str]]]:

@@ -144,11 +144,27 @@ def test_slurm_gets_the_runs_that_are_not_done(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sweep.slurm, "submit", lambda *given: asked.append(given) or given[0][:2])
     for written, partition in (("true", ""), ("gpu", "gpu")):
         sweep.submit(jobs, tmp_path, 3, written)
-        assert asked.pop() == ([jobs[n].item for n in (0, 1, 4)], tmp_path, 3, partition)
+        assert asked.pop() == ([jobs[n].item for n in (0, 1)], tmp_path, 3, partition)
+    jobs[0].state = "done"
+    sweep.submit(jobs, tmp_path, 3, "true")
+    assert asked.pop() == ([jobs[n].item for n in (1, 4)], tmp_path, 3, "")  # a-4 needs a-0
     assert [seed for seed in range(5) if (tmp_path / f"a-{seed}" / plan.FAILURE).exists()] == [2]
     first, then = capsys.readouterr().out.splitlines()[:2]
     assert first.startswith("2 runs submitted; see squeue")
-    assert then == "once they are done, the same command without --slurm runs what depends on them"
+    assert then.startswith("once they are done, the same command submits runs that start from them")
+
+
+def test_without_slurm_what_waits_in_its_queue_is_left_out(tmp_path, monkeypatch):
+    config = load_config(f"{ROOT}/configs/digits.py")
+    states = {"a-0": "new", "a-1": "begun", "a-2": "done", "a-3": "new"}
+    jobs = [
+        runner.Job(plan.Item(name, "a", int(name[-1]), config), state)
+        for name, state in states.items()
+    ]
+    monkeypatch.setattr(sweep.slurm, "queued", lambda _: {"a-0", "a-1", "a-2"})
+    sweep.leave_queued(jobs, tmp_path)
+    assert [job.state for job in jobs] == ["left out", "left out", "done", "new"]
+    assert jobs[0].note == "it is in SLURM's queue"
 
 
 # --- Runners of workers that do not train ---------------------------------------------------------

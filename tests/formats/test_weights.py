@@ -115,8 +115,13 @@ def test_a_file_of_caffes_other_net_is_refused(tmp_path):
 
 
 def test_torchvisions_names_are_only_for_a_safetensors_file_of_its_net():
-    for target, net_name in (("a.stablehlo", "torchvision_alexnet"), ("a.safetensors", "pocket")):
-        weights.check_names(Path(target), "own", net_name)
-        with pytest.raises(UserError, match=r"^names='torchvision': only possible for a .safet"):
-            weights.check_names(Path(target), "torchvision", net_name)
-    weights.check_names(Path("a.safetensors"), "torchvision", "torchvision_alexnet")
+    theirs = {"name": "torchvision_alexnet", "activation": "relu"}
+    for target, net, words in (
+        ("a.stablehlo", theirs, "only possible for a .safetensors of net torchvision_alexnet"),
+        ("a.safetensors", theirs | {"name": "pocket"}, "only possible for a .safetensors of net"),
+        ("a.safetensors", theirs | {"activation": "tanh"}, "torchvision's AlexNet has ReLUs, this"),
+    ):
+        weights.check_names(Path(target), "own", net)
+        with pytest.raises(UserError, match=f"^names='torchvision': {words}"):
+            weights.check_names(Path(target), "torchvision", net)
+    weights.check_names(Path("a.safetensors"), "torchvision", theirs)

@@ -336,6 +336,21 @@ def test_a_nonlinearity_is_removed_by_either_name(kind):
         assert names(alexnet(activation=kind, remove=name)) == expected
 
 
+@pytest.mark.parametrize("written", ["leaky_relu1", "relu1"])
+def test_a_nonlinearity_whose_name_contains_relu_is_removed_as_the_table_shows_it(
+    written, monkeypatch
+):
+    def mine(*, classes: int = 10, image_size: int = 8) -> table.Net:
+        rows = (Conv("conv1", 4, 3), Activation("relu1"), Dense("fc2", classes))
+        return table.Net("mine", image_size, classes, 1, rows)
+
+    monkeypatch.setitem(NETS, "mine", mine)
+    monkeypatch.setattr("alexnet.models.build.ACTIVATIONS", ("relu", "leaky_relu"))
+    monkeypatch.setattr("alexnet.models.build.configs.check_types", lambda *_: None)
+    found = build("mine", classes=10, activation="leaky_relu", remove=written)
+    assert names(found) == ["conv1", "fc2"]
+
+
 def test_a_dropout_before_fc6_is_no_convolutions():
     found = names(build("torchvision_alexnet", classes=10, remove="conv5"))
     assert found[found.index("pool5") :][:3] == ["pool5", "drop5", "fc6"]

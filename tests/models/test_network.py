@@ -32,6 +32,7 @@ from support.tiny import ROOT
 from alexnet.analysis import cost
 from alexnet.data.augment import Augmentation
 from alexnet.data.statistics import Statistics
+from alexnet.errors import UserError
 from alexnet.devices import mesh as meshes
 from alexnet.kernels import chunks, convolution
 from alexnet.kernels.choose import CPU, GPU, compiler_options
@@ -845,3 +846,37 @@ if __name__ == "__main__":
     jax.config.update("jax_num_cpu_devices", 4)
     jax.config.update("jax_disable_most_optimizations", True)  # else it compiles for minutes
     on_four_devices(Path(sys.argv[1]), every=sys.argv[2:] == ["every"])
+
+
+# --- Tables written by hand -----------------------------------------------------------------------
+
+
+def by_hand(*rows: table.Row, classes: int = 10, towers: int = 1) -> table.Net:
+    return table.Net("mine", 8, classes, towers, rows)
+
+
+@pytest.mark.parametrize(
+    ("net", "words"),
+    [
+        (by_hand(table.Dense("fc", 100)), "net mine must end in 10 outputs, one per class; its"),
+        (by_hand(table.Conv("conv", 10, 3)), "last row gives 6x6x10"),
+        (by_hand(), "last row gives none"),
+        (
+            by_hand(table.Activation("relu"), table.Activation("relu"), table.Dense("fc", 10)),
+            "net mine: two rows are called 'relu'",
+        ),
+        (by_hand(table.Dense("fc", 7), towers=2), "last row gives 4 for each tower"),
+    ],
+)
+def test_a_table_that_is_no_classifier_is_refused(net, words):
+    with pytest.raises(UserError, match=re.escape(words)):
+        init(net, jax.random.key(0))
+
+
+def test_a_net_may_end_without_a_dense_layer():
+    """As Network in Network does."""
+    net = by_hand(table.Conv("conv", 10, 3), table.GlobalPool("pool"))
+    params = init(net, jax.random.key(0))
+    x_BHWC = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
+    logits, maps = apply(net, params, x_BHWC)
+    np.testing.assert_allclose(logits, np.mean(maps["conv"], (1, 2)), rtol=1e-5, atol=1e-6)

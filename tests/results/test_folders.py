@@ -218,6 +218,22 @@ def test_rows_for_a_data_frame(tmp_path):
     assert all(not isinstance(value, dict) for row in rows.values() for value in row.values())
 
 
+def test_a_baseline_of_two_experiments_has_a_row_for_each(tmp_path):
+    leave(tmp_path / "baseline-0", [0.5])
+    leave(tmp_path / "no_lrn-0", [0.6], overrides={"net.norm": False})
+    configs = {
+        name: load_config(DIGITS, {"epochs": 1.0} | overrides)
+        for name, overrides in (("baseline", {}), ("no_lrn", {"net.norm": False}))
+    }
+    for name, arms in (("lrn", ("baseline", "no_lrn")), ("depth", ("baseline",))):
+        own = {arm: Arm(arm, configs[arm], {}) for arm in arms}
+        plan.save(Experiment(name, "digits", "Why.", own, {}, 1), 1, tmp_path)
+    rows = alexnet.read_results(tmp_path)
+    assert sorted((row["experiment"], row["arm"]) for row in rows) == [
+        *(("depth", "baseline"), ("lrn", "baseline"), ("lrn", "no_lrn"))
+    ]
+
+
 def test_pandas_takes_the_rows(tmp_path):
     pandas = pytest.importorskip("pandas")
     leave(tmp_path / "a-0", [0.5, 0.4])

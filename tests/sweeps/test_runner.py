@@ -63,8 +63,15 @@ def test_an_arm_is_checked_once_and_only_if_it_has_a_run_to_train(tmp_path, monk
     average.item = dataclasses.replace(average.item, views="centre")
     jobs = [job("a-0", "done"), job("b-0", "begun"), job("b-1"), average]
     runner.Runner(jobs, tmp_path, 1, lambda place: None).check()
-    assert asked == [{"check": jobs[1].item.config.to_dict()}]
+    config = jobs[1].item.config.to_dict()
+    assert asked == [{"check": config, "origin": False}]  # it has begun
     assert [one.steps for one in jobs] == [0, 7, 7, 0]
+    asked.clear()
+    later = job("d-0")
+    later.item = dataclasses.replace(later.item, needs=("c-0",), arm="d")
+    runner.Runner([job("c-0"), later], tmp_path, 1, lambda place: None).check(elsewhere=True)
+    assert [one["origin"] for one in asked] == [True, False]
+    assert asked[0]["check"]["mesh"] == config["mesh"] | {"data": 0, "tower": 0}
 
 
 def test_progress_is_read_from_the_log(tmp_path):
@@ -121,10 +128,22 @@ def test_runs_are_labelled_for_trackers_unless_the_user_has(monkeypatch, tmp_pat
     assert os.environ["WANDB_TAGS"] == "no_lrn"
 
 
-@pytest.mark.parametrize("asked_to_end", [False, True])
-def test_a_run_whose_process_died_has_failed_unless_it_was_to_end(tmp_path, asked_to_end):
-    dead, other = SimpleNamespace(stopped=asked_to_end), SimpleNamespace()
-    sweep = SimpleNamespace(crew=[other, dead], workdir=tmp_path)
+@pytest.mark.parametrize(
+    ("stopped", "interrupted", "stopping", "asked_to_end"),
+    [
+        (False, False, False, False),
+        (True, False, True, True),
+        (False, True, True, True),  # the sweep and the worker got the same signal
+        (False, True, False, False),
+        (False, False, True, False),
+    ],
+)
+def test_a_run_whose_process_died_has_failed_unless_it_was_to_end(
+    tmp_path, stopped, interrupted, stopping, asked_to_end
+):
+    dead = SimpleNamespace(stopped=stopped, interrupted=interrupted)
+    other = SimpleNamespace()
+    sweep = SimpleNamespace(crew=[other, dead], workdir=tmp_path, stopping=stopping)
     found = job("a-0", "running")
     runner.Runner._bury(sweep, dead, found, "its process ended by SIGKILL")
     assert sweep.crew == [other, None]

@@ -65,7 +65,7 @@ class Cluster:
         return SimpleNamespace(job_id=f"{99 + len(self.tasks)}")
 
 
-def test_runs_that_need_no_other_are_submitted_once(tmp_path, monkeypatch):
+def test_runs_that_are_not_queued_are_submitted(tmp_path, monkeypatch):
     cluster = Cluster({"1": "RUNNING", "2": "FAILED"})
     monkeypatch.setitem(sys.modules, "submitit", cluster)
     config = load_config(DIGITS)
@@ -74,7 +74,9 @@ def test_runs_that_need_no_other_are_submitted_once(tmp_path, monkeypatch):
     jobs = workdir / "slurm/jobs.json"
     jobs.write_text(json.dumps({"a-0": "1", "a-1": "2"}))
     average = dataclasses.replace(item("mean-0", config), views="centre")
-    items = [item("a-0", config), item("a-1", config), item("b-0", config, ("a-0",)), average]
+    items = [item("a-0", config), item("a-1", config), average]
+    assert slurm.queued(workdir) == {"a-0"}
+    assert slurm.queued(tmp_path / "another") == set()
     [job] = slurm.submit(items, workdir, 3, partition="gpu")
     [task] = cluster.tasks
     assert task.request == {"folder": str(workdir / "a-1"), "config": config.to_dict()}
@@ -88,7 +90,7 @@ def test_runs_that_need_no_other_are_submitted_once(tmp_path, monkeypatch):
 class Desk:
     """What stands in for a worker: its second look finds the answer."""
 
-    stopped = False
+    stopped = interrupted = False
 
     def __init__(self, cores: int):
         self.cores, self.log, self.looks = cores, [], 0
@@ -134,6 +136,11 @@ def test_a_task_whose_worker_died_has_failed_unless_it_was_stopped(tmp_path, mon
     with pytest.raises(UserError, match="a-0: its process ended by SIGKILL"):
         task()
     assert (folder / plan.FAILURE).read_text() == death["died"] + "\n"
+    (folder / plan.FAILURE).unlink()
+    monkeypatch.setattr(Desk, "interrupted", True)  # its run can go on
+    with pytest.raises(UserError, match="a-0: its process ended by SIGKILL"):
+        task()
+    assert not (folder / plan.FAILURE).exists()
 
 
 @pytest.mark.slow

@@ -135,6 +135,14 @@ def test_an_average_is_over_the_nets_probabilities(tmp_path, trained, monkeypatc
     assert "images" in worker.answer(asked, Programs())["error"]
 
 
+def test_the_run_that_a_run_begins_with_is_checked_before_it(tiny, tmp_path):
+    asked = {"check": tiny.to_dict() | {"init_from": str(tmp_path / "typo")}, "origin": True}
+    assert "config.init_from: " in worker.answer(asked, Programs())["error"]
+    assert "steps" in worker.answer(asked | {"origin": False}, Programs())
+    asked["check"]["init_from"], asked["check"]["wandb_project"] = "", "a/b"
+    assert "cannot contain '/'" in worker.answer(asked, Programs())["error"]
+
+
 def test_a_config_can_be_checked_without_a_run(tmp_path):
     config = load_config(DIGITS).to_dict()
     assert "error" in worker.answer({"check": config | {"batch_size": -1}}, Programs())

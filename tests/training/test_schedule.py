@@ -131,7 +131,7 @@ def test_run_146_2012_2011_epoch_by_epoch(epoch, conv1, others, fc8, noise):
     [("fall_2009", 2.16, 6.6491, 0.01), ("fall_2011", 6, 8.11295, 0.001)],
 )
 def test_runs_146_2009_and_146_2011(variant, drop, killed, conv6):
-    """The logs in their files: .001 on convolutions (in 2009, not conv6), .01 on fc until `drop`."""
+    """Their files: .001 on convolutions (in 2009 not on conv6), .01 on new layers until `drop`."""
     config = configs.load(f"{ROOT}/configs/imagenet.py:{variant}", KINDS)
     assert config.epochs == killed
     eps = configs.call(schedule.build, "schedule", config.schedule, epochs=config.epochs)

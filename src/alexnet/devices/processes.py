@@ -190,6 +190,11 @@ def ends_clearly() -> Iterator[None]:
         os._exit(2)
 
 
+def signal_numbers() -> list[signal.Signals]:
+    """Those of SIGNALS that this system has."""
+    return [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
+
+
 def gathered(value: Any) -> list[Any]:
     """Every process's value, in order, after a JSON round trip; every process must call it."""
     text = json.dumps(value)
@@ -279,7 +284,7 @@ class Interruption:
         os.set_blocking(self._told, False)
         threading.Thread(target=self._listen, args=(listened,), daemon=True).start()
         self._wakeup = signal.set_wakeup_fd(self._told, warn_on_full_buffer=False)
-        for number in (getattr(signal, name) for name in SIGNALS if hasattr(signal, name)):
+        for number in signal_numbers():
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._interrupt)
         return self

@@ -117,11 +117,15 @@ def check_target(target: Path, names: str) -> None:
     choice("names", names, ("own", "torchvision"))
 
 
-def check_names(target: Path, names: str, net_name: str) -> None:
-    """Raises UserError if `names` are not possible for this suffix and net."""
-    renamed = target.suffix == ".safetensors" and net_name in torchvision.NETS
-    if names == "torchvision" and not renamed:
+def check_names(target: Path, names: str, net: Mapping[str, Any]) -> None:
+    """Raises UserError if `names` are not possible for this suffix and `config.net`."""
+    if names != "torchvision":
+        return
+    if target.suffix != ".safetensors" or net["name"] not in torchvision.NETS:
         what = f"only possible for a .safetensors of net {torchvision.NETS[0]}"
+        raise UserError(what, f"names={names!r}")
+    if net["activation"] != "relu":  # weights do not show it
+        what = f"torchvision's AlexNet has ReLUs, this net has activation={net['activation']!r}"
         raise UserError(what, f"names={names!r}")
 
 

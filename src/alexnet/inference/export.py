@@ -24,7 +24,7 @@ def export(net: "Classifier", target: Path, names: str) -> None:
     if target.exists():
         raise UserError("already exists: delete it, or choose another name", f"target={target}")
     weights.check_target(target, names)
-    weights.check_names(target, names, net.config.net.name)
+    weights.check_names(target, names, net.config.net)
     statistics = net.about.statistics
     content = net.precise(weights.content)(
         target,

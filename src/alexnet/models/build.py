@@ -22,7 +22,7 @@ from alexnet.models.table import (
     Norm,
     Row,
     Weighted,
-    layers,
+    check,
 )
 
 MakeNet = Callable[..., Net]  # f(*, classes, image_size and the net's own options)
@@ -93,7 +93,10 @@ def build(
     ]
     # The names of nonlinearities are those that the table shows, or those without `activation`.
     parts = [part.strip() for part in remove.split(",")]
-    renamed = {part: part.replace("relu", activation) for part in parts if part}
+    known = [row.name for row in rows]
+    renamed = {
+        part: part if part in known else part.replace("relu", activation) for part in parts if part
+    }
     rows = _removed(rows, renamed, net.name)
     rows = [
         row
@@ -102,12 +105,12 @@ def build(
         and not (isinstance(row, Norm) and not norm)
     ]
     net = dataclasses.replace(net, rows=tuple(rows))
-    if not rows or not isinstance(rows[-1], Dense) or rows[-1].neurons != classes:
+    if remove and (not rows or rows[-1].name != known[-1]):
         raise UserError(
             f"net {net.name} must end in a layer with {classes} outputs, one per class: keep it",
             f"remove={remove!r}",
         )
-    layers(net)
+    check(net)
     return net
 
 

@@ -177,6 +177,7 @@ class Network(nn.Module):
     kernels: Kernels = PLAIN
 
     def setup(self) -> None:
+        table.check(self.net)
         for layer in table.layers(self.net):
             if isinstance(layer.row, table.Weighted):
                 wide = layer.row is self.net.rows[-1] or (
@@ -226,7 +227,8 @@ class Network(nn.Module):
         drops = train and any(isinstance(row, table.Dropout) for row in rows)
         if drops and dropout_key is None:
             dropout_key = self.make_rng("dropout")
-        first_dense = next(i for i, row in enumerate(rows) if isinstance(row, table.Dense))
+        dense = (i for i, row in enumerate(rows) if isinstance(row, table.Dense))
+        first_dense = next(dense, len(rows))
         run = functools.partial(self._run, dropout_key=dropout_key if drops else None)
 
         def stage(x_BHWC: jax.Array, examples_B: jax.Array) -> tuple[Towers, Activations]:

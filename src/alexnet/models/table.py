@@ -384,6 +384,21 @@ def layers(net: Net) -> tuple[Layer, ...]:
     return tuple(traced)
 
 
+def check(net: Net) -> None:
+    """Raises UserError unless names differ and the net ends in an output for each class."""
+    names = [row.name for row in net.rows]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"net {net.name}: two rows are called {name!r}")
+    last = layers(net)[-1].output_shape if net.rows else ()
+    if last != (math.ceil(net.classes / net.towers),):  # together, towers may have more
+        size = "x".join(map(str, last)) or "none"
+        raise UserError(
+            f"net {net.name} must end in {net.classes} outputs, one per class; its last row gives "
+            f"{size}{' for each tower' * (net.towers > 1)}"
+        )
+
+
 def _output(net: Net, row: Row, own: Shape, read: Shape) -> Shape:
     """The row's output shape; errors name the net and the row."""
     try:

@@ -21,7 +21,8 @@ def read_results(directory: str | os.PathLike) -> list[dict[str, Any]]:
 
     `pandas.DataFrame(read_results("runs/lrn"))` has the columns name, experiment, scale, arm, seed,
     dataset, epochs, top1_error, top5_error, loss (of the last checkpoint), best_top1_error,
-    seconds, commit, views, and config.X for each setting X. Errors are fractions, 0 to 1.
+    seconds, commit, views, and config.X for each setting X. Errors are fractions, 0 to 1. A run
+    that is an arm of several experiments, such as their common baseline, has a row for each.
 
     Raises:
         UserError: if there is no finished run.
@@ -31,10 +32,10 @@ def read_results(directory: str | os.PathLike) -> list[dict[str, Any]]:
     arms = [(one, arm) for one in experiments([path]) for arm in one.arms.values()]
     rows = []
     for result in found:
-        experiment, arm = next(
-            ((one, arm) for one, arm in arms if matches(result, arm)), (None, None)
-        )
-        rows.append(
+        own: list[tuple[Experiment | None, Arm | None]] = [
+            (one, arm) for one, arm in arms if matches(result, arm)
+        ]
+        rows += [
             {
                 "name": result.name,
                 "experiment": experiment.name if experiment else None,
@@ -50,7 +51,8 @@ def read_results(directory: str | os.PathLike) -> list[dict[str, Any]]:
                 "views": result.views or "centre",
             }
             | {f"config.{key}": value for key, value in result.config.items()}
-        )
+            for experiment, arm in own or [(None, None)]
+        ]
     return rows
 
 

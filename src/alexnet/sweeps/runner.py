@@ -113,11 +113,15 @@ class Runner:
     ):
         self.jobs, self.workdir = jobs, workdir
         self.crew: list[Worker | None] = [None] * places
+        self.interruption: Interruption | None = None
         self._hire = hire
         self._state = {job.item.name: job for job in jobs}
 
-    def check(self) -> None:
+    def check(self, elsewhere: bool = False) -> None:
         """Sets up each arm once, in a worker, just as training would, and counts its steps.
+
+        Args:
+            elsewhere: whether the runs will have other devices: then a mesh is not checked.
 
         Raises:
             UserError: for the first invalid config, naming its arm.
@@ -127,7 +131,11 @@ class Runner:
             if not job.item.trains or job.state not in ("new", "begun"):
                 continue
             if job.item.arm not in steps:
-                answer = self._ask_first({"check": job.item.config.to_dict()})
+                config = job.item.config.to_dict()
+                if elsewhere:
+                    config["mesh"] |= {"data": 0, "tower": 0}
+                begins = job.state == "new" and not job.item.needs
+                answer = self._ask_first({"check": config, "origin": begins})
                 if "steps" not in answer:
                     raise UserError(
                         f"arm {job.item.arm!r}: {answer.get('error', answer.get('died'))}"
@@ -156,6 +164,7 @@ class Runner:
             Interrupted: after one of `processes.SIGNALS`, once every run has saved a checkpoint.
         """
         with Interruption(second_ends=False) as interruption:
+            self.interruption = interruption
             try:
                 while not interruption.signal and self._hand_out():
                     self._listen(show)
@@ -170,6 +179,11 @@ class Runner:
                     for worker in self._busy():
                         worker.kill()
                 raise
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a signal has asked the sweep to stop."""
+        return bool(self.interruption and self.interruption.signal)
 
     def _busy(self) -> list[Worker]:
         return [worker for worker in self.crew if worker and worker.doing]
@@ -233,7 +247,7 @@ class Runner:
 
     def _bury(self, worker: Worker, job: Job, how: str) -> None:
         self.crew[self.crew.index(worker)] = None
-        if worker.stopped:  # it was asked to end
+        if worker.stopped or (self.stopping and worker.interrupted):  # both got the signal
             job.state = "begun"
             return
         job.state, job.note = "failed", how

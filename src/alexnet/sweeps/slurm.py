@@ -35,12 +35,14 @@ class Task:
         self._worker.ask(self.request, self)
         while not (ended := list(workers.wait([self._worker], 60.0))):
             pass
+        answer = ended[0].answer
         asked = self._worker.stopped
         self._worker.stop()
-        if "died" in (answer := ended[0].answer) and not asked:
+        if "died" in answer and not asked:
             folder = Path(self.request["folder"])
-            folder.mkdir(parents=True, exist_ok=True)  # it may have died before
-            (folder / plan.FAILURE).write_text(answer["died"] + "\n")
+            if not self._worker.interrupted:  # else its run can go on
+                folder.mkdir(parents=True, exist_ok=True)  # it may have died before
+                (folder / plan.FAILURE).write_text(answer["died"] + "\n")
             raise UserError(f"{folder}: {answer['died']}")  # so that SLURM has it as failed
         return answer
 
@@ -57,7 +59,7 @@ class Task:
 def submit(
     items: Sequence[Item], workdir: Path, cores: int, partition: str = "", cluster: str = "slurm"
 ) -> list[Any]:
-    """Submits the runs that need no other and are not queued yet; evaluations are left out.
+    """Submits the runs that are not queued yet; evaluations are left out.
 
     Args:
         cores: how many cores each run gets and uses.
@@ -75,8 +77,8 @@ def submit(
         raise UserError("--slurm needs submitit: pip install submitit") from None
     folder = workdir / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    queued = still_queued(folder, submitit)
-    free = [item for item in items if item.trains and not item.needs and item.name not in queued]
+    waiting = still_queued(folder, submitit)
+    free = [item for item in items if item.trains and item.name not in waiting]
     try:
         executor = submitit.AutoExecutor(
             folder=folder / "%j", cluster=cluster, slurm_max_num_timeout=RESTARTS
@@ -94,6 +96,18 @@ def submit(
     submitted = {item.name: job.job_id for item, job in zip(free, jobs, strict=True)}
     write_json(_known(folder) | submitted, folder / "jobs.json")
     return jobs
+
+
+def queued(workdir: Path) -> set[str]:
+    """The runs of a sweep whose jobs have not ended; none without submitit."""
+    folder = workdir / FOLDER
+    if not _known(folder):
+        return set()
+    try:
+        import submitit
+    except ImportError:
+        return set()
+    return still_queued(folder, submitit)
 
 
 def still_queued(folder: Path, submitit: Any) -> set[str]:

@@ -27,9 +27,11 @@ from alexnet.devices import runtime
 from alexnet.errors import Interrupted, UserError, circumstance, one_line
 from alexnet.inference.ensemble import Ensemble
 from alexnet.inference.loading import load
+from alexnet.logs import tracker
 from alexnet.sweeps import plan
 from alexnet.sweeps.essence import arm_of, dataset
 from alexnet.sweeps.workers import Answer, Request
+from alexnet.training import fine_tune
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.programs import Programs
 from alexnet.training.setup import setup
@@ -80,7 +82,11 @@ def answer(request: Request, programs: Programs) -> Answer:
     began = time.monotonic()
     if "check" in request:
         try:
-            return {"steps": setup(thawed(request["check"])).steps}
+            run = setup(thawed(request["check"]))
+            tracker.check(run.config.wandb_project)
+            if request.get("origin"):
+                fine_tune.read_layers(run)
+            return {"steps": run.steps}
         except UserError as error:
             return {"error": str(error)}
     folder = Path(request["folder"])

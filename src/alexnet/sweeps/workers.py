@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypedDict
 
+from alexnet.devices import processes
+
 COMMAND = [sys.executable, "-m", "alexnet.sweeps.worker"]
 GPUS = "CUDA_VISIBLE_DEVICES"
 RESERVE = "XLA_PYTHON_CLIENT_PREALLOCATE"  # whether JAX takes most of a GPU's memory at once
@@ -21,6 +23,7 @@ class Request(TypedDict, total=False):
     """A job for a worker: to check a config, or to train or evaluate in a folder."""
 
     check: dict[str, Any]  # a config
+    origin: bool  # whether the run whose weights it begins with must be there
     folder: str
     config: dict[str, Any]  # to train with
     of: Sequence[str]  # the runs to evaluate
@@ -93,6 +96,12 @@ class Worker:
     def stopped(self) -> bool:
         """Whether the worker was asked to end."""
         return self._requests.closed
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the process, which has died, got a signal that stops a run."""
+        code = self.process.returncode
+        return any(code in (-number, 128 + number) for number in processes.signal_numbers())
 
     def kill(self) -> None:
         """Ends the process at once."""
