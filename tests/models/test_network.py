@@ -32,8 +32,8 @@ from support.tiny import ROOT
 from alexnet.analysis import cost
 from alexnet.data.augment import Augmentation
 from alexnet.data.statistics import Statistics
-from alexnet.errors import UserError
 from alexnet.devices import mesh as meshes
+from alexnet.errors import UserError
 from alexnet.kernels import chunks, convolution
 from alexnet.kernels.choose import CPU, GPU, compiler_options
 from alexnet.models import network, table
