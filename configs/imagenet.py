@@ -35,10 +35,10 @@ validation.
 
     python -m alexnet.train --config=configs/imagenet.py:fall_2009 --workdir=runs/fall_2009 \
         --config.init_from=runs/original --config.data.name=folder:/path/to/fall_2009
-    python -m alexnet.train --config=configs/imagenet.py:fall_2011 --workdir=runs/fall_2011 \
+    python -m alexnet.train --config=configs/imagenet.py:fall_2011 --workdir=runs/pretrained \
         --config.init_from=runs/fall_2009 --config.data.name=folder:/path/to/fall_2011
     python -m alexnet.train --config=configs/imagenet.py:fine_tune --workdir=runs/fine_tuned \
-        --config.init_from=runs/fall_2011
+        --config.init_from=runs/pretrained
 
 Without the 2009 release, fall_2011 can start from random weights: --config.init_from=
 --config.init_layers=all --config.schedule.events='()'.
@@ -98,7 +98,7 @@ PAPER = {
 # the file (conv6's .022, taken for a slip).
 FINE_TUNE = {
     "epochs": 54,
-    "init_from": "runs/fall_2011",
+    "init_from": "runs/pretrained",
     "net.sixth_conv": 256,
     "schedule.rate": 0.001,
     "schedule.bias_factor": 20.0,
