@@ -359,9 +359,9 @@ def test_chunks_change_nothing():
         assert_close(named_in_chunks[name], value, 1e-6)
 
 
-def gradient_of_squares(net, mesh, params, x, kernels):
+def gradient_of_squares(net, mesh, params, x, kernels, dtype=jnp.float32):
     """(gradient of the sum of squared logits, logits), compiled."""
-    everywhere = forward.on_mesh(net, mesh, kernels=kernels)
+    everywhere = forward.on_mesh(net, mesh, kernels=kernels, dtype=jnp.dtype(dtype))
 
     def squares(params):
         logits = everywhere(params, x, jax.random.key(0))
@@ -587,6 +587,8 @@ def on_four_devices(directory: Path, every: bool = False) -> None:
         for form, kernels in forms.items():
             gradient, logits[form] = gradient_of_squares(net, mesh, params, x, kernels)(params)
             gradients[form] = flat(gradient)
+        half = gradient_of_squares(net, mesh, params, x, GPU, jnp.bfloat16)
+        gradients["bfloat16"] = flat(half(params)[0])
         np.savez(
             directory / name,
             born=flat(born.params),
@@ -698,6 +700,18 @@ def test_four_devices_agree_with_one(four_devices, mesh, what):
     assert len(np.unique(expected)) > 4
     assert np.isfinite(expected).all()
     assert_close(found, expected, 1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mesh", FEW[1:])
+def test_four_devices_agree_with_one_in_bfloat16(four_devices, mesh):
+    """Both come near float32. A gradient without the other devices' would be half, or far off."""
+    alone, found = (np.load(four_devices / f"{name}.npz")["bfloat16"] for name in ("1x1", mesh))
+    exact = np.load(four_devices / "1x1.npz")["plain"]
+    assert (alone.dtype, found.dtype) == (np.float32, np.float32)
+    errors = [np.linalg.norm(one - exact) / np.linalg.norm(exact) for one in (alone, found)]
+    assert 0 < min(errors)
+    assert max(errors) < 0.2
 
 
 @pytest.mark.slow

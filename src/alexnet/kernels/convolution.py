@@ -80,7 +80,7 @@ def _blocks(x_BHWC: jax.Array, side: int) -> jax.Array:
 
 def conv(x_BHWC: jax.Array, kernel_HWIO: jax.Array, stride: int, padding: Padding) -> jax.Array:
     """`ops.conv`."""
-    return _conv(*_varying_alike(x_BHWC, kernel_HWIO), stride, padding)
+    return _conv(*network.varying_alike(x_BHWC, kernel_HWIO), stride, padding)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -146,7 +146,7 @@ def _correlate(x_BHWC, kernel_HWIO, padding, strides=(1, 1), x_apart=1, kernel_a
 
 def add_bias(y_BHWC: jax.Array, bias_C: jax.Array) -> jax.Array:
     """y + bias; the bias's gradient is the sum of dy over images and pixels."""
-    return _add_bias(*_varying_alike(y_BHWC, bias_C))
+    return _add_bias(*network.varying_alike(y_BHWC, bias_C))
 
 
 @jax.custom_vjp
@@ -166,7 +166,7 @@ _add_bias.defvjp(lambda y_BHWC, bias_C: (_add_bias(y_BHWC, bias_C), None), _add_
 def add_bias_by_pixel(y_BHWC: jax.Array, bias_C: jax.Array) -> jax.Array:
     """`network.add_bias`; the bias's gradient sums dy over images, then over pixels."""
     wide = jnp.promote_types(y_BHWC.dtype, jnp.float32)  # devices add their sums in it, too
-    return _add_bias_by_pixel(*_varying_alike(y_BHWC, bias_C.astype(wide)))
+    return _add_bias_by_pixel(*network.varying_alike(y_BHWC, bias_C.astype(wide)))
 
 
 @jax.custom_vjp
@@ -186,18 +186,3 @@ def _sum_by_pixel(bias_C, dy_BHWC):
 _add_bias_by_pixel.defvjp(
     lambda y_BHWC, bias_C: (_add_bias_by_pixel(y_BHWC, bias_C), bias_C), _sum_by_pixel
 )
-
-
-def _varying_alike(*arrays: jax.Array) -> list[jax.Array]:
-    """The same arrays, all varying over the mesh axes that any of them varies over.
-
-    Inside shard_map, maps differ between the devices that share a batch; kernels and biases do not.
-    This cast makes JAX sum the gradients of kernels and biases over those devices, which a custom
-    gradient cannot do.
-    """
-    varying = [jax.typeof(x).manual_axis_type.varying for x in arrays]
-    missing = [tuple(frozenset().union(*varying) - axes) for axes in varying]
-    return [
-        lax.pcast(x, axes, to="varying") if axes else x
-        for x, axes in zip(arrays, missing, strict=True)
-    ]

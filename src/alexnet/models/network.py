@@ -60,6 +60,41 @@ def add_bias(y: jax.Array, bias: jax.Array) -> jax.Array:
     return (y.astype(wide) + bias.astype(wide)).astype(y.dtype)
 
 
+def varying_alike(*arrays: jax.Array) -> list[jax.Array]:
+    """The same arrays, all varying over the mesh axes that any of them varies over.
+
+    Inside shard_map, maps differ between the devices that share a batch; kernels and biases do not.
+    This cast makes JAX sum the gradients of kernels and biases over those devices, which a custom
+    gradient cannot do.
+    """
+    varying = [jax.typeof(x).manual_axis_type.varying for x in arrays]
+    missing = [tuple(frozenset().union(*varying) - axes) for axes in varying]
+    return [
+        jax.lax.pcast(x, axes, to="varying") if axes else x
+        for x, axes in zip(arrays, missing, strict=True)
+    ]
+
+
+def _gathered(x: jax.Array, axis: str) -> jax.Array:
+    """The maps or features of all devices on a mesh axis, side by side."""
+    return jax.lax.all_gather(x, axis, axis=x.ndim - 1, tiled=True)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _gathered_narrow(x: jax.Array, axis: str) -> jax.Array:
+    """`_gathered`; gradients are added in float32, as XLA on CPUs aborts if it adds bfloat16."""
+    return _gathered(x, axis)
+
+
+def _scattered(axis: str, _: None, dy: jax.Array) -> tuple[jax.Array]:
+    wide, last = dy.astype(jnp.float32), dy.ndim - 1
+    dx = jax.lax.psum_scatter(wide, axis, scatter_dimension=last, tiled=True)
+    return (dx.astype(dy.dtype),)
+
+
+_gathered_narrow.defvjp(lambda x, axis: (_gathered(x, axis), None), _scattered)
+
+
 def _flat_dense(x: jax.Array, kernel_IO: jax.Array) -> jax.Array:
     return ops.dense(x.reshape(x.shape[0], -1), kernel_IO)
 
@@ -121,7 +156,10 @@ class Weights(nn.Module):
             xs = [xs[0].astype(dtype)] * len(xs)  # still the same array
         else:
             xs = [x.astype(dtype) for x in xs]
-        kernel, bias = self.kernel.astype(dtype), self.bias.astype(dtype)
+        kernel, bias = self.kernel, self.bias
+        if dtype != kernel.dtype:  # devices add up their gradients in the parameters' type
+            _, kernel, bias = varying_alike(xs[0], kernel, bias)
+        kernel, bias = kernel.astype(dtype), bias.astype(dtype)
         return _WEIGHTED[type(row)](row, self.kernels, xs, kernel, bias)
 
 
@@ -274,7 +312,9 @@ class Network(nn.Module):
         x = jnp.concatenate(xs, -1) if len(xs) > 1 else xs[0]
         if self.axis is None:
             return x
-        return jax.lax.all_gather(x, self.axis, axis=x.ndim - 1, tiled=True)
+        if jnp.finfo(x.dtype).bits < 32:
+            return _gathered_narrow(x, self.axis)
+        return _gathered(x, self.axis)
 
     @nn.nowrap
     def _own(self, x: jax.Array) -> Towers:
