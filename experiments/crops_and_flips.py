@@ -25,6 +25,13 @@ SCALES = {
         "arms": {"baseline": {}, "no_crops": ARMS["no_crops"]},
         "claims": {"no_crops": CLAIMS["no_crops"]},
     },
-    "small": {"config": "../configs/cifar10.py:pocket", "seeds": 8},
+    "small": {
+        "config": "../configs/cifar10.py:pocket",
+        "seeds": 8,
+        "claims": {
+            name: claim | {"caveat": "8 epochs are too few to overfit"}
+            for name, claim in CLAIMS.items()
+        },
+    },
     "full": {"config": "../configs/imagenet.py", "seeds": 1},
 }
