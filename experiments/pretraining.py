@@ -39,6 +39,7 @@ SCALES = {
             "baseline": {},
             "pretrained": {
                 "config": "../configs/imagenet.py:fall_2011",
+                "data.name": "folder:/path/to/fall_2011",
                 "epochs": 8,
                 "init_from": "",
                 "init_layers": "all",

@@ -79,6 +79,7 @@ def test_a_mistake_within_a_config_file_names_both(tmp_path):
                 "'status'): with config.cuda_graphs, it may have an algorithm that no CUDA graph"
             ),
         ),
+        (RuntimeError("CUDNN_STATUS_EXECUTION_FAILED in cuda_dnn.cc"), "cuDNN failed (CUDNN_STA"),
         (RuntimeError("RESOURCE_EXHAUSTED: 1 GB for cudnn status"), "out of memory"),
     ],
 )

@@ -59,7 +59,7 @@ def mosaic(pictures, columns, fill=255):
 #
 # CIFAR-10 is 60,000 photos of 32×32 pixels in ten classes: 50,000 for training and 10,000 for the
 # test. AlexNet's authors tested some of their ideas on it, too: ReLUs and response normalisation.
-# ImageNet has 1.2 million. (The digits, 1,797 of 8×8 pixels, are enlarged to the same size.)
+# ImageNet has 1.2 million photos. (The digits, 1,797 of 8×8 pixels, are enlarged to 32×32.)
 #
 # *How many numbers make up one image? How often is a random guess right?*
 

@@ -74,6 +74,9 @@ def main(argv: Sequence[str]) -> None:
     net.export(target, options["names"])
     size = target.stat().st_size
     print(f"{target}: net {net.net.name}, {len(net.classes)} classes, {size:,} bytes")
+    mean = net.config.augment.mean
+    if options["names"] == "torchvision" and mean != "pixel":
+        print(f"the file does not keep the mean image that this run subtracts (mean={mean!r})")
 
 
 # --- In -------------------------------------------------------------------------------------------
@@ -134,8 +137,9 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
             f"the run does not keep the mean image of {source}: it subtracts that of its own "
             f"dataset, {config.data.name}"
         )
-    evaluate = f"python -m alexnet.evaluate --workdir={shlex.quote(str(workdir))} --checkpoint=last"
-    print(f"next: {evaluate}")
+    where = f"--workdir={shlex.quote(str(workdir))} --checkpoint=last"
+    print(f"next: python -m alexnet.predict {where} PHOTO")
+    print(f"      python -m alexnet.evaluate {where}    (needs {config.data.name})")
 
 
 if __name__ == "__main__":

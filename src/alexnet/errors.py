@@ -110,7 +110,7 @@ def circumstance(error: BaseException) -> str:
         what = " ".join(filter(None, ("out of memory", one_line(error) and f"({one_line(error)})")))
         advice = "choose a smaller config.batch_size or raise config.accumulate"
         return f"{what}: when training, {advice}"
-    if "cudnn status" in str(error):
+    if re.search("cudnn[ _]status", str(error), re.IGNORECASE):
         return (
             f"cuDNN failed ({one_line(error)}): with config.cuda_graphs, it may have an algorithm "
             "that no CUDA graph can hold; set config.cuda_graphs to false"

@@ -104,8 +104,9 @@ def work_off(running: Runner, jobs: Sequence[Job], workdir: Path) -> None:
         see = f"; see {output}" if output.exists() else ""
         print(f"{job.item.name} {board.outcome(job)}{see}")
     print(f"next: python -m alexnet.compare {shlex.quote(str(workdir))}")
-    if failed:
+    if any(job.state == "failed" for job in failed):
         print("the same command with --retry runs the failed ones again", flush=True)
+    if failed:
         sys.exit(1)
 
 
@@ -114,7 +115,11 @@ def leave_queued(jobs: Sequence[Job], workdir: Path) -> None:
     queued = slurm.queued(workdir)
     for job in jobs:
         if job.item.name in queued and job.state in ("new", "begun"):
-            job.state, job.note = "left out", "it is in SLURM's queue"
+            job.state = "left out"
+            job.note = (
+                "SLURM still has it, as far as is known; if not, delete "
+                f"{workdir / slurm.FOLDER / slurm.JOBS}"
+            )
 
 
 def submit(jobs: Sequence[Job], workdir: Path, cores: int, partition: str) -> None:
@@ -274,6 +279,7 @@ def described(
             ("begun", "to resume"),
             ("new", "new"),
             ("failed", "failed (--retry tries again)"),
+            ("left out", "left to SLURM"),
         )
         if state in states
     ]

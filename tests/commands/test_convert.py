@@ -408,8 +408,9 @@ def test_what_to_do_next_works_in_a_workdir_of_any_name(folder, data_dir, tmp_pa
     convert.main(
         [*flags("caffenet", folder, data_dir), f"--source={source}", f"--workdir={workdir}"]
     )
-    line = capsys.readouterr().out.splitlines()[-1]
-    *python, option, last = shlex.split(line.removeprefix("next: "))
+    first, second = capsys.readouterr().out.splitlines()[-2:]
+    assert first.startswith("next: python -m alexnet.predict --workdir=")
+    *python, option, last = shlex.split(second.partition("    (needs ")[0])
     assert python == ["python", "-m", "alexnet.evaluate"]
     evaluate.main([option, last])
     assert f"{workdir} after 0.00 epochs" in capsys.readouterr().out

@@ -164,7 +164,7 @@ def test_without_slurm_what_waits_in_its_queue_is_left_out(tmp_path, monkeypatch
     monkeypatch.setattr(sweep.slurm, "queued", lambda _: {"a-0", "a-1", "a-2"})
     sweep.leave_queued(jobs, tmp_path)
     assert [job.state for job in jobs] == ["left out", "left out", "done", "new"]
-    assert jobs[0].note == "it is in SLURM's queue"
+    assert jobs[0].note.endswith(f"if not, delete {tmp_path}/slurm/jobs.json")
 
 
 # --- Runners of workers that do not train ---------------------------------------------------------

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from alexnet.data.inventory import Inventory, by_reason, read_left_out, write_left_out
+from alexnet.data.sources.folder import NO_IMAGE
 from alexnet.data.sources.raw import LeftOut
 from alexnet.data.store import Store
 from alexnet.data.summary import as_json, summary, totals, warnings
@@ -35,6 +36,8 @@ def test_nothing_to_warn_of():
         (store({"a": 5, "b": 9}, {"a": 0, "b": 1}), "classes without validation images: a$"),
         (store({"a": 2, "b": 9}, {"a": 0, "b": 1}), "classes without validation images: a$"),
         (store({"a": 5, "b": 50}), "class 'b' has 50 training images, 'a' has 5: a net may"),
+        (store({"a": 5, "b": 5}, left_out={NO_IMAGE: {".heic": 1200, ".txt": 3}, "hidden": {".dng": 1}}),
+         "^1,200 .heic are photos that this program does not read: export them as JPEG"),
         (store({"a": 5, "b": 5}, in_train={"validation": 2}), "2 of 2 validation images are also"),
         (store({"a": 5, "b": 5}, in_classes=12, in_classes_first=list("cdefghijkl")),
          "12 images are also in another class, byte for byte: c, d, .* l and 2 more$"),

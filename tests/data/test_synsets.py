@@ -1,6 +1,9 @@
 """alexnet.data.synsets: words for ImageNet's classes."""
 
 import re
+from pathlib import Path
+
+import tensorflow_datasets as tfds
 
 from alexnet.data import synsets
 from alexnet.data.synsets import in_words
@@ -40,6 +43,13 @@ def test_the_words_are_of_the_right_classes():
     assert words[388] == "giant panda"
     assert words[954] == "banana"
     assert (words[134], words[517]) == ("crane (bird)", "crane (machine)")
+
+
+def test_tfds_has_the_same_classes_in_the_same_order():
+    labels = Path(tfds.__file__).parent / "datasets/imagenet2012/labels.txt"
+    assert tuple(labels.read_text().split()) == synsets.IDS
+    assert synsets.implied("imagenet2012", 1000) == synsets.IDS
+    assert synsets.implied("imagenet2012", 999) == synsets.implied("cifar10", 1000) == ()
 
 
 def test_other_names_stay_as_they_are():

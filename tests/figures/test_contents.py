@@ -161,9 +161,9 @@ def test_a_large_matrix_shows_the_largest_share_of_each_block():
 
 
 def test_the_worst_classes_are_bars_from_the_top_and_a_line_is_the_mean_of_all():
-    errors = np.array([0.1, np.nan, 0.5, 0.3])
-    axes = drawn(confusion.draw_worst, errors, "abcd")
-    assert [text.get_text() for text in axes.get_yticklabels()] == ["c", "d", "a"]
+    counts_KK = np.array([[9, 1, 0, 0], [0, 0, 0, 0], [1, 0, 1, 0], [0, 150, 300, 1050]])
+    axes = drawn(confusion.draw_worst, counts_KK, "abcd")  # errors of .1, none, .5 and .3
+    assert [it.get_text() for it in axes.get_yticklabels()] == ["c (2)", "d (1,500)", "a (10)"]
     bars = [bar.get_bbox() for bar in axes.patches]
     np.testing.assert_allclose([(bar.x0, bar.x1) for bar in bars], [(0, 50), (0, 30), (0, 10)])
     edges = [edge for bar in bars for edge in (bar.y0, bar.y1)]

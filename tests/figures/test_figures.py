@@ -57,7 +57,7 @@ FIGURES = {
     ),
     "confusion": (confusion.draw, COUNTS, ODD),
     "many classes": (confusion.draw, np.eye(40), [str(k) for k in range(40)]),
-    "worst": (confusion.draw_worst, confusion.class_errors(COUNTS), ODD),
+    "worst": (confusion.draw_worst, COUNTS, ODD),
     "errors": (ablation.draw_values, [Arm(ODD[2], [0.1]), Arm(ODD[5], [0.1, 0.2])]),
     "differences": (
         ablation.draw_differences,

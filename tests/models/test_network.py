@@ -856,12 +856,6 @@ def test_how_images_compare_with_the_noise_of_dropout():
     assert found["text"] < image_to_noise(net("caffe"), images_BHWC) < found["biases of .1"]
 
 
-if __name__ == "__main__":
-    jax.config.update("jax_num_cpu_devices", 4)
-    jax.config.update("jax_disable_most_optimizations", True)  # else it compiles for minutes
-    on_four_devices(Path(sys.argv[1]), every=sys.argv[2:] == ["every"])
-
-
 # --- Tables written by hand -----------------------------------------------------------------------
 
 
@@ -894,3 +888,11 @@ def test_a_net_may_end_without_a_dense_layer():
     x_BHWC = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
     logits, maps = apply(net, params, x_BHWC)
     np.testing.assert_allclose(logits, np.mean(maps["conv"], (1, 2)), rtol=1e-5, atol=1e-6)
+    half = network.Network(net, dtype=jnp.bfloat16, kernels=GPU)
+    assert half.apply({"params": params}, x_BHWC).dtype == jnp.float32
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_num_cpu_devices", 4)
+    jax.config.update("jax_disable_most_optimizations", True)  # else it compiles for minutes
+    on_four_devices(Path(sys.argv[1]), every=sys.argv[2:] == ["every"])

@@ -115,7 +115,10 @@ def test_the_table_of_mistakes_has_the_ten_most_frequent(drawn):
 
 @pytest.mark.parametrize(
     ("count", "title"),
-    [(20, "Error of each class"), (21, "Error of each class, the 20 worst of 21")],
+    [
+        (20, "Error of each class (and its images)"),
+        (21, "Error of each class (and its images), the 20 worst of 21"),
+    ],
 )
 def test_the_errors_of_many_classes_are_those_of_the_worst(count, title):
     some = subject(LABELS)

@@ -106,12 +106,17 @@ def run_of(
     ("how", "words"),
     [
         ({}, ""),
-        ({"milestones": ((1.9, 0.1),)}, ""),
-        ({"milestones": ((1.0, 0.1), (1.95, 0.1), (3.0, 0.1))}, "schedule.milestones at epoch 1.9"),
+        ({"milestones": ((1.9, 0.001),)}, ""),
+        (
+            {"milestones": ((1.0, 0.003), (1.95, 0.002), (3.0, 0.001))},
+            "schedule.milestones at epoch 1.9",
+        ),
         (
             {"events": ((2.0, "flip", 1),)},
             "the run ends (config.epochs=2) before config.schedule.events at",
         ),
+        ({"milestones": ((1.0, 0.001), (1.5, 0.001))}, "sets the rate to 0.001 at epoch 1.5, no"),
+        ({"milestones": ((1.0, 0.02), (1.5, 0.001))}, "at epoch 1, no lower than before (0.01)"),
         ({"images": 10}, ""),
         ({"images": 9}, "config.batch_size=10 is more than the 9 training images"),
         ({"optimizer": "adamw"}, "config.schedule.rate=0.01 suits momentum"),

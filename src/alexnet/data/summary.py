@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alexnet.data.inventory import LEFT_OUT, SHOWN, Inventory
+from alexnet.data.sources.folder import NO_IMAGE
 from alexnet.data.store import FOLDER, Store
 from alexnet.text import aligned, printable, some
 
 FEW = 20  # up to this many classes are all listed, with their counts
+CAMERAS = (".heic", ".heif", ".dng", ".cr2", ".cr3", ".nef", ".arw")  # photos, but not for Pillow
 UNEVEN = 10  # times as many images in the largest class as in the smallest: worth a warning
 
 
@@ -70,6 +72,11 @@ def warnings(store: Store) -> list[str]:
         lines.append(
             f"{about.in_classes:,} images are also in another class, byte for byte: "
             f"{_few(about.in_classes_first, about.in_classes)}"
+        )
+    photos = {kind: n for kind, n in about.left_out.get(NO_IMAGE, {}).items() if kind in CAMERAS}
+    if photos:
+        lines.append(
+            f"{_kinds(photos)} are photos that this program does not read: export them as JPEG"
         )
     return [*lines, *_about_names(store.classes), *_about_counts(store.classes, about.class_counts)]
 

@@ -7,6 +7,11 @@ _WORDS = dict(line.split(" ", 1) for line in _LINES if not line.startswith("#"))
 IDS = tuple(_WORDS)  # of the 1,000 classes of ILSVRC-2012, sorted
 
 
+def implied(dataset: str, count: int) -> tuple[str, ...]:
+    """The classes of a net of ImageNet that names none, as in torchvision and Caffe; else ()."""
+    return IDS if dataset == "imagenet2012" and count == len(IDS) else ()
+
+
 def in_words(name: str) -> str:
     """What people call a class: "n01440764" is a tench; other names stay as they are.
 

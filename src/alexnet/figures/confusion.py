@@ -68,14 +68,17 @@ def draw(figure: Figure, counts_KK: np.ndarray, classes: Sequence[str]) -> None:
                 axes.text(j, i, count, ha="center", va="center", fontsize=8, color=colour)
 
 
-def draw_worst(figure: Figure, errors_K: np.ndarray, classes: Sequence[str]) -> None:
+def draw_worst(figure: Figure, counts_KK: np.ndarray, classes: Sequence[str]) -> None:
     """A bar for each class's error, at most the 20 largest; a line at the mean of all classes."""
     axes = figure.subplots()
+    errors_K, images_K = class_errors(counts_KK), counts_KK.sum(1)
     descending = np.argsort(-errors_K, kind="stable")
     order = [k for k in descending if not np.isnan(errors_K[k])][:WORST]
     axes.barh(range(len(order)), 100 * errors_K[order], 0.72, alpha=0.85)
     axes.axvline(100 * np.nanmean(errors_K), color="C1", linewidth=1.2)
-    axes.set_yticks(range(len(order)), [short(classes[k], 24) for k in order], fontsize=9)
+    axes.set_yticks(
+        range(len(order)), [f"{short(classes[k], 24)} ({images_K[k]:,})" for k in order], fontsize=9
+    )
     axes.set_ylim(len(order) - 0.4, -0.6)
     axes.grid(False, axis="y")
     axes.set_xlim(left=0)

@@ -127,6 +127,9 @@ def check_names(target: Path, names: str, net: Mapping[str, Any]) -> None:
     if net["activation"] != "relu":  # weights do not show it
         what = f"torchvision's AlexNet has ReLUs, this net has activation={net['activation']!r}"
         raise UserError(what, f"names={names!r}")
+    if net["remove"]:
+        what = f"torchvision's AlexNet has all its layers, this net has remove={net['remove']!r}"
+        raise UserError(what, f"names={names!r}")
 
 
 def content(

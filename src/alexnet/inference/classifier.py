@@ -114,10 +114,8 @@ class Classifier:
         A net of ImageNet that was imported without names has them in the order of their ids, as in
         torchvision and Caffe.
         """
-        if self.about.classes:
-            return self.about.classes
-        imagenet = self.config.data.name == "imagenet2012" and self.net.classes == 1000
-        return synsets.IDS if imagenet else tuple(map(str, range(self.net.classes)))
+        known = self.about.classes or synsets.implied(self.config.data.name, self.net.classes)
+        return known or tuple(map(str, range(self.net.classes)))
 
     @property
     def net(self) -> Net:

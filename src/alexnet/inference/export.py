@@ -31,7 +31,13 @@ def export(net: "Classifier", target: Path, names: str) -> None:
         names,
         net.net,
         jax.device_get(net.params),
-        {"config": record.versioned(net.config), "class_names": list(net.about.classes)},
+        # A file of weights is named when it is read, a program never again.
+        {
+            "config": record.versioned(net.config),
+            "class_names": list(
+                net.classes if target.suffix == ".stablehlo" else net.about.classes
+            ),
+        },
         {} if statistics is None else statistics._asdict(),
         lambda: _crops(net),
     )

@@ -67,7 +67,9 @@ def _from_workdir(
     configs.apply_overrides(config, overrides, {})
     step, params, progress = checkpoints.load_step(workdir, which)
     known = dataset.remembered(workdir) or prepared(config)
-    classes = progress.classes or (known.classes if known else ())
+    classes = progress.classes
+    if not classes and known and progress.class_count in (0, len(known.classes)):
+        classes = known.classes
     net = _net(config, params, len(classes) or progress.class_count)
     network.check(net, params, str(workdir))
     statistics = _statistics(config, known, workdir)

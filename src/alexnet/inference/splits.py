@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from alexnet import config as configs
-from alexnet.data import pipeline
+from alexnet.data import pipeline, synsets
 from alexnet.data.augment import VIEWS
 from alexnet.errors import choice
 from alexnet.models import network
@@ -54,7 +54,8 @@ class Splits:
         configs.apply_overrides(config, anywhere | dict(overrides or {}), KINDS)
         self._then = dataset.remembered(source) if source.is_dir() else None
         self.run = setup(config, net.about.statistics, programs)
-        dataset.check_classes(source, net.about.classes, self.run.store.classes)
+        named = net.about.classes or synsets.implied(net.config.data.name, net.net.classes)
+        dataset.check_classes(source, named, self.run.store.classes)
         network.check(self.run.net, net.params, str(source))
 
     def check(self, split: str) -> None:

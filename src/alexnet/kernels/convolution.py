@@ -165,8 +165,7 @@ _add_bias.defvjp(lambda y_BHWC, bias_C: (_add_bias(y_BHWC, bias_C), None), _add_
 
 def add_bias_by_pixel(y_BHWC: jax.Array, bias_C: jax.Array) -> jax.Array:
     """`network.add_bias`; the bias's gradient sums dy over images, then over pixels."""
-    wide = jnp.promote_types(y_BHWC.dtype, jnp.float32)  # devices add their sums in it, too
-    return _add_bias_by_pixel(*network.varying_alike(y_BHWC, bias_C.astype(wide)))
+    return _add_bias_by_pixel(*network.varying_alike(y_BHWC, bias_C))
 
 
 @jax.custom_vjp

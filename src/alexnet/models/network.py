@@ -218,7 +218,7 @@ class Network(nn.Module):
         table.check(self.net)
         for layer in table.layers(self.net):
             if isinstance(layer.row, table.Weighted):
-                wide = layer.row is self.net.rows[-1] or (
+                wide = layer.row is self.net.weighted[-1] or (
                     self.kernels.wide_convs and not isinstance(layer.row, table.Dense)
                 )
                 dtype = None if wide else self.dtype

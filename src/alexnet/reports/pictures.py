@@ -105,13 +105,12 @@ def mistakes(subject: Subject) -> Part:
     outcome, classes = subject.outcome, subject.classes
     predictions_N = outcome.log_probs_NK.argmax(1)
     counts_KK = confusion.matrix(outcome.labels_N, predictions_N, len(classes))
-    errors_K = confusion.class_errors(counts_KK)
     matrix = drawn(lambda figure: confusion.draw(figure, counts_KK, classes), 4.6)
     worst = drawn(
-        lambda figure: confusion.draw_worst(figure, errors_K, classes),
+        lambda figure: confusion.draw_worst(figure, counts_KK, classes),
         confusion.worst_height(len(classes)),
     )
-    title = "Error of each class"
+    title = "Error of each class (and its images)"
     if len(classes) > confusion.WORST:
         title += f", the {confusion.WORST} worst of {len(classes)}"
     side = confusion.block(len(classes))

@@ -58,8 +58,8 @@ class Subject:
 
     @functools.cached_property
     def classes(self) -> tuple[str, ...]:
-        """The names of the net's classes, in words."""
-        return tuple(map(in_words, self.net.classes))
+        """The names of the net's classes, in words; if it has none, those of its dataset."""
+        return tuple(map(in_words, self.net.about.classes or self.splits.run.store.classes))
 
     @functools.cached_property
     def net(self) -> Classifier:

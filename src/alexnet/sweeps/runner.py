@@ -25,7 +25,8 @@ class Job:
     """An item and its progress.
 
     Attributes:
-        state: new, begun, running, done, failed, or "left out" if it needs a run that failed.
+        state: new, begun, running, done, failed, or "left out" if it needs a run that
+            failed, or is left to SLURM.
         epoch: how many epochs are done.
         error: top-1 error of its last validation, a fraction.
         train_error: top-1 training error in the last row of its log, a fraction.

@@ -17,7 +17,7 @@ from alexnet.sweeps.plan import Item
 from alexnet.sweeps.runner import training
 from alexnet.sweeps.workers import Answer, Request, Worker
 
-FOLDER = "slurm"
+FOLDER, JOBS = "slurm", "jobs.json"
 MINUTES = 24 * 60  # the time limit of a job
 RESTARTS = 100  # how often a job is requeued when its time is up
 ACTIVE = ("PENDING", "RUNNING", "REQUEUED", "SUSPENDED", "UNKNOWN")
@@ -94,7 +94,7 @@ def submit(
     except (RuntimeError, FileNotFoundError) as error:
         raise UserError(f"--slurm: SLURM did not take the jobs: {one_line(error)}") from None
     submitted = {item.name: job.job_id for item, job in zip(free, jobs, strict=True)}
-    write_json(_known(folder) | submitted, folder / "jobs.json")
+    write_json(_known(folder) | submitted, folder / JOBS)
     return jobs
 
 
@@ -120,5 +120,5 @@ def still_queued(folder: Path, submitit: Any) -> set[str]:
 
 
 def _known(folder: Path) -> dict[str, str]:
-    path = folder / "jobs.json"
+    path = folder / JOBS
     return json.loads(path.read_text()) if path.is_file() else {}

@@ -22,6 +22,7 @@ import jax
 import numpy as np
 
 from alexnet import config as configs
+from alexnet.data import synsets
 from alexnet.errors import UserError, nearest
 from alexnet.models import network
 from alexnet.models.table import Conv
@@ -60,7 +61,8 @@ def read_layers(run: Run) -> tuple[dict[str, Layer], str]:
     fresh = dict.fromkeys(names, "fresh")
     if choice == "all":
         wanted += [name for name in there if name not in names]
-        same_classes = progress.classes in ((), run.store.classes)  # imported nets name none
+        classes = progress.classes or synsets.implied(source, progress.class_count)
+        same_classes = classes in ((), run.store.classes)  # imported nets name none
         if last in there and _but_classes(here[last]) == _but_classes(there[last]):
             if _size(here[last]) != _size(there[last]):
                 fresh[last] = f"fresh: {_size(here[last])} here, {_size(there[last])} there"
@@ -74,8 +76,9 @@ def read_layers(run: Run) -> tuple[dict[str, Layer], str]:
     where = f"config.init_from={workdir}"
     if line := difference(found, where, expected, f"net {run.net.name} here"):
         fitting = [n for n in names if n in there and _size(here[n]) == _size(there[n])]
-        advice = f"these layers fit: config.init_layers={','.join(fitting)}"
-        raise UserError(f"{line}; {advice if fitting else 'no layer fits'}")
+        these = f"these layers fit: config.init_layers={','.join(fitting)}"
+        theirs = f"; the net there is {other.net.name}" * (other.net.name != run.config.net.name)
+        raise UserError(f"{line}{theirs}; {these if fitting else 'no layer fits'}")
     lines = [f"\nfrom {workdir}, after {progress.epoch:.2f} epochs of {source}:"]
     width = max(map(len, names))
     for name in names:

@@ -41,6 +41,14 @@ def warnings(run: Run) -> list[str]:
                 f"the run ends (config.epochs={run.config.epochs:g}) before "
                 f"config.schedule.{name} at epoch {epochs}"
             )
+    before = run.config.schedule.get("rate")
+    for epoch, rate in getattr(run.schedule, "milestones", ()):
+        if rate >= before:
+            lines.append(
+                f"config.schedule.milestones sets the rate to {rate:g} at epoch {epoch:g}, no "
+                f"lower than before ({before:g})"
+            )
+        before = rate
     if run.config.optimizer.name == "adamw" and run.config.schedule.rate > ADAMS_RATE:
         lines.append(
             f"config.schedule.rate={run.config.schedule.rate:g} suits momentum: adamw needs "

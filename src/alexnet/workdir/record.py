@@ -165,7 +165,8 @@ def saved_config(workdir: Path, resume: bool = False) -> ConfigDict:
         found = files.read_json(path, dict, MEND_CONFIG)
     except FileNotFoundError:
         if workdir.is_file():
-            raise UserError(f"{workdir} is a file, not the folder of a run") from None
+            make = "python -m alexnet.convert --source makes a run of a file of weights"
+            raise UserError(f"{workdir} is a file, not the folder of a run; {make}") from None
         raise UserError(f"{workdir} holds no run (no config.json): train one there first") from None
     seal, version = found.pop(SEAL, None), found.pop("version", 0)
     for key in (RUN, ORIGIN):
