@@ -305,7 +305,8 @@ def told(table: Table, row: Row) -> str:
         said += f"; {'factor' if ratio else 'difference'} {formats.difference_of(row, ratio)}"
     if smallest := formats.smallest_of(row, ratio):
         said += f", detectable {smallest}"
-    notes = "".join(f" ({note})" for note in table.arm_notes)
+    others = tuple(f"{other.arm}: " for other in table.rows if other.arm != row.arm)
+    notes = "".join(f" ({note})" for note in table.arm_notes if not note.startswith(others))
     verdict = row.verdict or ("no pairs yet" if row.against is None else "no number is claimed")
     return f"{said}: *{verdict}*{notes}"
 
