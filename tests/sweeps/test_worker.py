@@ -171,16 +171,21 @@ class Input:
             assert self._answered.wait(20)
 
 
-def test_a_run_that_was_stopped_leaves_no_traceback(monkeypatch):
-    def stop(*_):
-        raise Interrupted(signal.SIGTERM)
-
-    monkeypatch.setattr(worker, "answer", stop)
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """`worker.main` leaves this process as it is."""
     monkeypatch.setattr(worker.runtime, "cache_compilations", lambda: None)
     monkeypatch.setattr(worker.provenance, "commit", lambda: None)
     monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
     monkeypatch.setattr(os, "kill", lambda *_: None)
     monkeypatch.setattr(sys, "argv", ["worker"])
+
+
+def test_a_run_that_was_stopped_leaves_no_traceback(monkeypatch, in_this_process):
+    def stop(*_):
+        raise Interrupted(signal.SIGTERM)
+
+    monkeypatch.setattr(worker, "answer", stop)
     monkeypatch.setattr(sys, "stdin", ["{}\n"])
     with pytest.raises(SystemExit) as end:
         worker.main()
@@ -188,7 +193,7 @@ def test_a_run_that_was_stopped_leaves_no_traceback(monkeypatch):
 
 
 @pytest.mark.parametrize(("spent", "done"), [(True, ["a-0"]), (False, ["a-0", "a-1"])])
-def test_after_an_error_of_the_machine_the_process_ends(monkeypatch, spent, done):
+def test_after_an_error_of_the_machine_the_process_ends(monkeypatch, in_this_process, spent, done):
     asked = []
 
     def answer(request, programs):
@@ -196,11 +201,6 @@ def test_after_an_error_of_the_machine_the_process_ends(monkeypatch, spent, done
         return {"error": "cuDNN failed", "spent": spent}
 
     monkeypatch.setattr(worker, "answer", answer)
-    monkeypatch.setattr(worker.runtime, "cache_compilations", lambda: None)
-    monkeypatch.setattr(worker.provenance, "commit", lambda: None)
-    monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(os, "kill", lambda *_: None)
-    monkeypatch.setattr(sys, "argv", ["worker"])
     monkeypatch.setattr(sys, "stdin", ['{"folder": "a-0"}\n', '{"folder": "a-1"}\n'])
     worker.main()
     assert asked == done
