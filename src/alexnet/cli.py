@@ -139,6 +139,41 @@ def switched(argv: Sequence[str], switches: Sequence[str]) -> list[str]:
     return [f"{argument}=true" if argument in bare else argument for argument in argv]
 
 
+def changed_settings(
+    argv: Sequence[str], sections: Sequence[str]
+) -> tuple[list[str], dict[str, str]]:
+    """(the other arguments, the settings of a trained run that are changed, as text by key).
+
+    Args:
+        sections: of the config, whose settings do not change how the run was trained.
+
+    Raises:
+        UserError: for a setting of another section.
+    """
+    settings = arguments([part for part in argv if part.startswith("--config.")])
+    texts = {name.removeprefix("config."): text for name, text in settings.items()}
+    for key in texts:
+        if key.partition(".")[0] not in sections:
+            raise UserError(
+                f"--config.{key}: how a run was trained cannot change now, only settings of "
+                + " and ".join(f"--config.{section}" for section in sections)
+            )
+    return [part for part in argv if not part.startswith("--config.")], texts
+
+
+def data_dir(text: str, changed: Mapping[str, str]) -> dict[str, str]:
+    """What --data_dir changes, in the form of `changed_settings`; {} if `text` is empty.
+
+    Raises:
+        UserError: if `changed` has another data_dir.
+    """
+    if not text:
+        return {}
+    if "data.data_dir" in changed:
+        raise UserError("--data_dir is --config.data.data_dir: write one of them")
+    return {"data.data_dir": str(path("data_dir", text))}
+
+
 def complete(given: Mapping[str, str], options: Options) -> dict[str, str]:
     """`values` for options that are already parsed."""
     found = {}

@@ -23,7 +23,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from alexnet.cli import arguments, path, typed_overrides, values
+from alexnet.cli import changed_settings, data_dir, path, typed_overrides, values
 from alexnet.cli import run as run_command
 from alexnet.data.augment import VIEWS
 from alexnet.devices import processes
@@ -47,24 +47,15 @@ OPTIONS = {
     "cpu_devices": ("", "virtual devices to split the CPU into, to try several on one machine"),
 }
 PROCESSES = ("coordinator", "processes", "process", "cpu_devices")
-MAY_CHANGE = ("config.data.", "config.mesh.")
+MAY_CHANGE = ("data", "mesh")
 
 
 def main(argv: Sequence[str]) -> None:
     """Evaluates and prints a line for each run, and one for their average."""
     argv = ["--views=ten_crop" if argument == "--ten_crop" else argument for argument in argv]
-    settings = arguments([part for part in argv if part.startswith("--config.")])
-    for name in settings:
-        if not name.startswith(MAY_CHANGE):
-            raise UserError(
-                f"--{name}: an evaluation cannot change how a run was trained, only settings of "
-                "--config.data and --config.mesh"
-            )
-    options = values([part for part in argv if not part.startswith("--config.")], OPTIONS)
-    if options["data_dir"]:
-        if "config.data.data_dir" in settings:
-            raise UserError("--data_dir is --config.data.data_dir: write one of them")
-        settings["config.data.data_dir"] = str(path("data_dir", options["data_dir"]))
+    argv, texts = changed_settings(argv, MAY_CHANGE)
+    options = values(argv, OPTIONS)
+    texts |= data_dir(options["data_dir"], texts)
     views, split = options["views"], options["split"]
     workdirs = folders(options["workdir"])
     weights = shares(options["weights"], len(workdirs))
@@ -74,7 +65,6 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(
             "--coordinator: several processes cannot average runs; evaluate one run at a time"
         )
-    texts = {name.removeprefix("config."): text for name, text in settings.items()}
     # Checked before the processes wait for each other: each reports the mistake and ends.
     overrides = [typed_overrides(record.saved_config(workdir), texts) for workdir in workdirs]
     for workdir in workdirs:

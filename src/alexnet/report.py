@@ -2,6 +2,7 @@
 
     python -m alexnet.report DIR ... [--output=report.html] [--parts=curves,filters,...]
         [--checkpoint=best|last|STEP] [--experiment=experiments/lrn.py:small] [--data_dir=DIR]
+        [--config.data.*=...]
 
 The page is one HTML file, which opens without a network; its figures are also saved beside it as
 PNGs. DIR is a run, a sweep or another folder of runs. A page on several runs begins with their
@@ -22,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alexnet.cli import path, run, split
+from alexnet.cli import changed_settings, data_dir, path, run, split, typed_overrides
 from alexnet.errors import UserError, choice, local_path
 from alexnet.text import counted
 
@@ -46,7 +47,9 @@ NEEDS = ("matplotlib", "jinja2")
 
 def main(argv: Sequence[str]) -> None:
     """Writes the page, and says what is in it."""
-    given, options = split(argv, OPTIONS)
+    others, texts = changed_settings(argv, ("data",))
+    given, options = split(others, OPTIONS)
+    texts |= data_dir(options["data_dir"], texts)
     if not given:
         raise UserError("which runs? name the folder of one or more")
     wanted = (*TOGETHER, *OWN) if options["parts"] == "all" else options["parts"].split(",")
@@ -59,7 +62,7 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(f"a report needs {' and '.join(missing)}: pip install {' '.join(NEEDS)}")
     from alexnet.results import folders  # these import JAX, which the checks above do not need
     from alexnet.sweeps import experiment, plan
-    from alexnet.workdir import checkpoint
+    from alexnet.workdir import checkpoint, record
 
     # In a sweep, `DIR/*` includes its plans, evaluations and jobs.
     beside = [
@@ -72,8 +75,10 @@ def main(argv: Sequence[str]) -> None:
     if options["parts"] == "all" and len(workdirs) == 1:
         wanted = [part for part in wanted if part != "ablation"]
     which = checkpoint.which(options["checkpoint"])
-    data_dir = options["data_dir"]
-    overrides = {"data.data_dir": str(path("data_dir", data_dir))} if data_dir else {}
+    overrides = {
+        workdir: typed_overrides(record.saved_config(workdir), texts) if texts else {}
+        for workdir in workdirs
+    }
     named = options["experiment"]
     experiments = experiment.named(named.split(",")) if named else []
     command = shlex.join(["python", "-m", "alexnet.report", *argv])
@@ -86,16 +91,20 @@ def report(
     output: Path,
     wanted: Sequence[str],
     which: "Which",
-    overrides: Mapping[str, Any],
+    overrides: Mapping[Path, Mapping[str, Any]],
     experiments: Sequence["Experiment"],
     command: str,
 ) -> None:
-    """Writes the page with the `wanted` parts on `workdirs`, the runs in `dirs`."""
+    """Writes the page with the `wanted` parts on `workdirs`, the runs in `dirs`.
+
+    Args:
+        overrides: of each run's settings, such as where its data are now.
+    """
     from alexnet.reports import ablation, about, page
     from alexnet.reports.part import Part, made
     from alexnet.reports.subject import Subject
 
-    subjects = [Subject(workdir, which, overrides) for workdir in workdirs]
+    subjects = [Subject(workdir, which, overrides[workdir]) for workdir in workdirs]
     named, arms, together = dict(zip(workdirs, names(workdirs), strict=True)), {}, []
     with contextlib.suppress(UserError):  # the ablation part will name the error
         arms = ablation.arms(workdirs, experiments)

@@ -60,7 +60,7 @@ def test_only_settings_of_the_data_and_of_the_mesh_may_change(asked, tmp_path):
     settings = [f"--config.{name}={value}" for name, value in changes.items()]
     evaluate.main([f"--workdir={run}", *settings])
     assert asked[-1][-1] == [changes]
-    with pytest.raises(UserError, match=r"^--config.net.norm: an evaluation cannot change how"):
+    with pytest.raises(UserError, match=r"^--config.net.norm: how a run was trained cannot change"):
         evaluate.main([f"--workdir={run}", "--config.net.norm=false"])
     with pytest.raises(UserError, match=r"^--data_dir is --config.data.data_dir: write one"):
         evaluate.main([f"--workdir={run}", "--data_dir=/there", *settings])

@@ -14,7 +14,7 @@ from PIL import Image
 from support.runs import leave
 from support.tiny import ROOT, plant, tiny_config
 
-from alexnet import report
+from alexnet import prepare, report
 from alexnet.errors import UserError
 from alexnet.figures import style
 from alexnet.training.setup import setup
@@ -131,6 +131,20 @@ def test_without_its_images_a_page_says_what_it_left_out(pets, tmp_path):
     }
     for name in ("Predictions (Figure 4, left)", "Neighbours (Figure 4, right)", "Mistakes"):
         assert "photos" in missing[name]
+
+
+def test_photos_that_have_moved_are_found_where_the_command_says(pets, tmp_path):
+    moved = tmp_path / "moved"
+    (tmp_path / "photos").rename(moved)
+    shutil.rmtree(tmp_path / "data")
+    elsewhere = f"--data_dir={tmp_path / 'elsewhere'}"
+    where = [f"--config.data.name=folder:{moved}", elsewhere]
+    prepare.main([f"folder:{moved}", "--image_size=20", elsewhere])
+    output = tmp_path / "page.html"
+    report.main([str(pets), f"--output={output}", "--parts=mistakes,config", *where])
+    page = output.read_text()
+    assert not left_out(page)
+    assert f"folder:{tmp_path / 'photos'}" in page  # in the config, as trained
 
 
 def test_runs_without_weights_have_curves_and_a_table(tmp_path, capsys, monkeypatch):
@@ -285,6 +299,8 @@ def test_the_config_part_has_what_differs_from_the_base():
         ([str(TRAINED), "--checkpoint=worst"], "checkpoint=worst: choose best, last or a step"),
         ([str(TRAINED), "--output="], "--output= is empty"),
         ([str(TRAINED), "--experiment=lnr.py"], "lnr.py: no such file"),
+        ([str(TRAINED), "--config.net.norm=0"], "how a run was trained cannot change now"),
+        ([str(TRAINED), "--config.data.nam=x"], "config.data.nam"),
         ([str(TRAINED), "--output=page"], "--output=page: write a name that ends in .html"),
     ],
 )
