@@ -215,6 +215,10 @@ def test_the_net_of_cuda_convnet2():
     net = build("cc2", classes=1000)
     layers = traced(net)
     assert net.image_size == 224
+    assert " ".join(names(net)) == (
+        "conv1 norm1 pool1 relu1 conv2 relu2 norm2 pool2 conv3 relu3 conv4 relu4 conv5 pool5 relu5"
+        " fc6 relu6 drop6 fc7 relu7 drop7 fc8"
+    )
     assert [layers[name].output_shape[-1] for name in CONVS] == [64, 192, 384, 256, 256]
     assert sides(net, *CONVS, *POOLS) == [55, 27, 13, 13, 13, 27, 13, 6]
     assert total(net, "parameters") == 61_100_840

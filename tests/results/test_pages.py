@@ -69,12 +69,24 @@ def test_every_experiment_is_behind_a_row_of_the_page_on_the_paper():
 
 
 @pytest.mark.parametrize(
-    "number",
-    # top-1 errors in the comments of layer-params-145, 147, 148, 150, 146, 145-half
-    ["37.4727", "39.0247", "40.6640", "41.0580", "42.0340", "41.8280", "38.9900", "39.1680"],
+    ("row", "numbers"),
+    # top-1 / top-5 errors in the comments of the source's layer-params-*.cfg
+    [
+        ("Table 1, ILSVRC-2010 test, ten-crop", ["145-2010: 37.4727 / 16.9987"]),
+        ("the same, centre", ["145-2010: 39.0247 / 18.2953"]),
+        ("Table 2, 2012 validation, one CNN", ["145: 40.6640 / 18.2100"]),
+        ("(ten_crop.py)", ["145-2010: 37.4727 / 16.9987", "centre 39.0247 / 18.2953"]),
+        ("(pretraining.py)", ["146-2012-2011: 38.9900 / 16.6220", "145: 40.6640 / 18.2100"]),
+        ("(two_gpus.py)", ["145-half (2010 test): 39.1680 / 18.2287"]),
+        ("(lrn.py)", ["148: 42.0340 / 19.3620", "145: 40.6640 / 18.2100"]),
+        ("(overlapping_pooling.py)", ["147: 41.0580 / 18.5100", "145: 40.6640 / 18.2100"]),
+        ("(communication.py)", ["150: 41.8280 / 19.3300", "145: 40.6640 / 18.2100"]),
+    ],
 )
-def test_the_logs_numbers_are_there(number):
-    assert number in (HERE / "README.md").read_text()
+def test_the_logs_numbers_are_in_their_row(row, numbers):
+    lines = [line for line in (HERE / "README.md").read_text().splitlines() if row in line]
+    log = lines[0].split(" | ")[2]
+    assert [number for number in numbers if number not in log] == []
 
 
 def test_results_get_into_their_row(tmp_path, monkeypatch):

@@ -48,6 +48,40 @@ def test_every_claim_has_its_words_and_a_number_of_the_paper_or_a_log(path):
             assert claim.paper or claim.log
 
 
+# What the paper or, for `communication`, the authors' log says, in points of top-1 error; the last
+# two are factors. An arm is the baseline with something changed, so that "worse by 1.4" is +1.4.
+EFFECTS = {
+    ("colour_noise", "no_colour_noise"): 1.0,  # "over 1%"
+    ("communication", "no_communication"): 41.8280 - 40.6640,
+    ("depth", "no_conv2"): 2.0,  # "a loss of about 2%"
+    ("depth", "no_conv3"): 2.0,
+    ("depth", "no_conv4"): 2.0,
+    ("depth", "no_conv5"): 2.0,
+    ("ensembles", "five_nets"): 38.1 - 40.7,
+    ("lrn", "no_lrn"): 1.4,
+    ("lrn_cifar10", "no_norm"): 13 - 11,
+    ("overlapping_pooling", "no_overlap"): 0.4,
+    ("pretraining", "fine_tuned"): 39.0 - 40.7,
+    ("pretraining", "seven_nets"): 36.7 - 40.7,
+    ("ten_crop", "ten_crop"): 37.5 - 39.0,
+    ("two_gpus", "one_gpu"): 1.7,
+    ("relu_tanh", "tanh"): 6,  # "six times faster"
+    ("dropout_iterations", "no_dropout"): 1 / 2,  # dropout "roughly doubles"
+}
+
+
+def test_the_claimed_effects_are_the_papers():
+    found = {}
+    for path in FILES:
+        for scale in experiment.scales(path):
+            for arm, claim in experiment.load(f"{path}:{scale}").claims.items():
+                if claim.effect is not None:
+                    said = found.setdefault((path.stem, arm), claim.effect)
+                    assert said == claim.effect, (path.stem, scale, arm)
+    assert found.keys() == EFFECTS.keys()
+    assert found == pytest.approx(EFFECTS, abs=0.005)
+
+
 @pytest.mark.parametrize(("path", "scale"), SCALES, ids=lambda part: getattr(part, "stem", part))
 def test_a_claim_compares_the_same_views_unless_it_is_about_them(path, scale):
     found = experiment.load(f"{path}:{scale}")

@@ -5,9 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from support.tiny import ROOT
 
+from alexnet import config as configs
 from alexnet.errors import UserError
+from alexnet.models.build import build
+from alexnet.models.table import Weighted
 from alexnet.training import optimizer
+from alexnet.training.settings import KINDS
 
 STEPS, DROP = 12, 5  # the rate is divided by 10 after five steps
 
@@ -198,6 +203,53 @@ def test_every_optimiser_freezes_a_layer_with_all_it_keeps_of_it(name):
     history = run(frozen, name=name)
     assert distance(history[-1]["conv1"], history[DROP - 1]["conv1"]) == 0
     assert distance(history[-1]["fc8"], history[DROP - 1]["fc8"]) > 0.01
+
+    def kept(state, layer):
+        leaves, _ = jax.tree_util.tree_flatten_with_path(state)
+        return [leaf for path, leaf in leaves if layer in jax.tree_util.keystr(path)]
+
+    params, gradients = (jax.tree.map(jnp.float32, start(seed)) for seed in (0, 1))
+    rule = optimizer.build(params=params, name=name)
+    _, before = rule.update(gradients, rule.init(params), params, rates=rates(0.1))
+    _, after = rule.update(gradients, before, params, rates=rates(0.1, conv1=0.0))
+    pairs = {layer: (kept(before, layer), kept(after, layer)) for layer in ("conv1", "fc8")}
+    assert len(pairs["conv1"][0]) >= 2  # at least one number for each kernel and bias
+    jax.tree.map(np.testing.assert_array_equal, *pairs["conv1"])
+    assert all((old != new).all() for old, new in zip(*pairs["fc8"], strict=True))
+
+
+CONVS = ("conv1", "conv2", "conv3")
+
+
+@pytest.mark.parametrize(
+    ("variant", "expected"),
+    [
+        # `wc` in cuda-convnet's layer-params-*.cfg
+        ("80sec", dict.fromkeys(CONVS, 0.004) | {"fc64": 0.03, "fc10": 0.03}),
+        ("19pct", dict.fromkeys(CONVS, 0.004) | {"fc10": 3}),
+        ("19pct-translations", dict.fromkeys(CONVS, 0) | {"fc10": 0}),
+        ("18pct", dict.fromkeys(CONVS, 0.004) | {"fc10": 1}),
+        (
+            "conv-local-13pct",
+            {"conv1": 0, "conv2": 0, "local3": 0.004, "local4": 0.004, "fc10": 0.004},
+        ),
+        (
+            "conv-local-11pct",
+            {"conv1": 0, "conv2": 0, "local3": 0.004, "local4": 0.004, "fc10": 0.01},
+        ),
+    ],
+)
+def test_the_weight_decays_of_cuda_convnets_nets(variant, expected):
+    config = configs.load(f"{ROOT}/configs/cifar10.py:{variant}", KINDS)
+    net = configs.call(build, "net", config.net, classes=10)
+    weighted = [row for row in net.rows if isinstance(row, Weighted)]
+    ones = {row.name: {"kernel": jnp.ones(1), "bias": jnp.ones(1)} for row in weighted}
+    rule = configs.call(optimizer.build, "optimizer", config.optimizer, params=ones)
+    change, _ = rule.update(jax.tree.map(jnp.zeros_like, ones), rule.init(ones), ones, rates=ones)
+    # of a weight of 1 that has no gradient, at a rate of 1, decay takes its share
+    decays = {name: -float(layer["kernel"][0]) for name, layer in change.items()}
+    assert decays == pytest.approx(expected)
+    assert all(float(layer["bias"][0]) == 0 for layer in change.values())
 
 
 @pytest.mark.parametrize(

@@ -14,42 +14,110 @@ from alexnet.training.settings import KINDS
 
 LAYERS = ["conv1", "conv2", "fc8"]
 
-# Run 145-2010: .01; 23 -> .001; 51 -> .0001; 68: conv1 -> 1e-5 and colour noise off; 72: conv1
-# frozen; 78 -> 1e-5.
-RUN_145_2010 = {
-    "rate": 0.01,
-    "milestones": ((23, 1e-3), (51, 1e-4), (78, 1e-5)),
-    "events": ((68, "conv1", 1e-5), (68, "colour_noise", 0), (72, "conv1", 0)),
-}
+# .01; epoch 23 -> .001; 51 -> .0001; 68: conv1 -> 1e-5 and colour noise off; 72: conv1 frozen;
+# 78 -> 1e-5; stopped at 93. The biases keep their .02, but conv1's follow its kernels from 68 on.
+RUN_145_2010 = [
+    # epoch, fc8, conv1, conv1's biases, noise
+    (0, 1e-2, 1e-2, 2e-2, 1),
+    (22.999, 1e-2, 1e-2, 2e-2, 1),
+    (23, 1e-3, 1e-3, 2e-2, 1),
+    (50.999, 1e-3, 1e-3, 2e-2, 1),
+    (51, 1e-4, 1e-4, 2e-2, 1),
+    (67.999, 1e-4, 1e-4, 2e-2, 1),
+    (68, 1e-4, 1e-5, 2e-3, 0),
+    (71.999, 1e-4, 1e-5, 2e-3, 0),
+    (72, 1e-4, 0, 0, 0),
+    (77.999, 1e-4, 0, 0, 0),
+    (78, 1e-5, 0, 0, 0),
+    (93, 1e-5, 0, 0, 0),
+]
+# The same on ImageNet 2012: 25, 51, 67, 72, 79; stopped at 91.
+RUN_145 = [
+    (0, 1e-2, 1e-2, 2e-2, 1),
+    (24.999, 1e-2, 1e-2, 2e-2, 1),
+    (25, 1e-3, 1e-3, 2e-2, 1),
+    (50.999, 1e-3, 1e-3, 2e-2, 1),
+    (51, 1e-4, 1e-4, 2e-2, 1),
+    (66.999, 1e-4, 1e-4, 2e-2, 1),
+    (67, 1e-4, 1e-5, 2e-3, 0),
+    (72, 1e-4, 0, 0, 0),
+    (78.999, 1e-4, 0, 0, 0),
+    (79, 1e-5, 0, 0, 0),
+    (91, 1e-5, 0, 0, 0),
+]
 
 
 def rate(hyperparameters: Hyperparameters, layer: str = "fc8", leaf: str = "kernel") -> float:
     return float(hyperparameters.rates[layer][leaf])
 
 
+def of_config(name: str) -> tuple[float, schedule.Schedule]:
+    """The epochs and the schedule of a config in configs/."""
+    config = configs.load(f"{ROOT}/configs/{name}", KINDS)
+    built = configs.call(schedule.build, "schedule", config.schedule, epochs=config.epochs)
+    return config.epochs, built
+
+
 @pytest.mark.parametrize(
-    ("epoch", "fc8", "conv1", "noise"),
+    ("name", "log"), [("ilsvrc2010.py", RUN_145_2010), ("imagenet.py", RUN_145)]
+)
+def test_runs_145_2010_and_145_epoch_by_epoch(name, log):
+    epochs, eps = of_config(name)
+    assert epochs == log[-1][0]
+    for epoch, fc8, conv1, bias1, noise in log:
+        now = eps(epoch, [], LAYERS)
+        rates = [rate(now, layer) for layer in LAYERS]
+        assert rates == pytest.approx([conv1, fc8, fc8]), epoch
+        biases = [rate(now, layer, "bias") for layer in LAYERS]
+        assert biases == pytest.approx([bias1, 2e-2, 2e-2]), epoch
+        assert now.colour_noise == noise, epoch
+
+
+@pytest.mark.parametrize(
+    ("variant", "epochs", "drops"),
     [
-        (0, 1e-2, 1e-2, 1),
-        (22.999, 1e-2, 1e-2, 1),
-        (23, 1e-3, 1e-3, 1),
-        (50.999, 1e-3, 1e-3, 1),
-        (51, 1e-4, 1e-4, 1),
-        (67.999, 1e-4, 1e-4, 1),
-        (68, 1e-4, 1e-5, 0),
-        (71.999, 1e-4, 1e-5, 0),
-        (72, 1e-4, 0, 0),
-        (78, 1e-5, 0, 0),
-        (93, 1e-5, 0, 0),
+        # "to 26% in 80 seconds"; "120 epochs, then /10 for 10 more, and again"; 11pct is 350 + 150
+        # epochs at the first rate
+        ("80sec", 10, (8,)),
+        ("19pct", 140, (120, 130)),
+        ("19pct-translations", 140, (120, 130)),
+        ("18pct", 140, (120, 130)),
+        ("conv-local-13pct", 160, (140, 150)),
+        ("conv-local-11pct", 520, (500, 510)),
     ],
 )
-def test_run_145_2010_epoch_by_epoch(epoch, fc8, conv1, noise):
-    hyperparameters = Milestones(**RUN_145_2010)(epoch, [], LAYERS)
-    assert rate(hyperparameters) == rate(hyperparameters, "conv2") == pytest.approx(fc8)
-    assert rate(hyperparameters, "conv1") == pytest.approx(conv1)
-    assert rate(hyperparameters, "fc8", "bias") == pytest.approx(2 * fc8)
-    assert rate(hyperparameters, "conv1", "bias") == pytest.approx(2 * conv1)
-    assert hyperparameters.colour_noise == noise
+def test_cuda_convnets_rates(variant, epochs, drops):
+    """Kernels .001, divided by 10 at each drop; biases .002 throughout."""
+    said, eps = of_config(f"cifar10.py:{variant}")
+    assert said == epochs
+    for number, (begin, end) in enumerate(zip((0, *drops), (*drops, epochs), strict=True)):
+        for epoch in (begin, end - 0.001):
+            now = eps(epoch, [], LAYERS)
+            assert [rate(now, layer) for layer in LAYERS] == pytest.approx([1e-3 / 10**number] * 3)
+            assert [rate(now, layer, "bias") for layer in LAYERS] == pytest.approx([2e-3] * 3)
+            assert now.colour_noise == 1  # times a deviation of 0
+
+
+@pytest.mark.parametrize(
+    ("variant", "drops", "last"),
+    [
+        # solver.prototxt: gamma .1 every 100,000 steps of 256 images, 450,000 in all; the biases'
+        # lr_mult is 2
+        ("caffe_alexnet", (20, 40, 60, 80), 90),
+        ("caffenet", (20, 40, 60, 80), 90),
+        ("torchvision", (30, 60), 90),  # --lr 0.01 --lr-step-size 30 --lr-gamma 0.1 --epochs 90
+    ],
+)
+def test_the_rates_of_other_frameworks(variant, drops, last):
+    epochs, eps = of_config(f"imagenet.py:{variant}")
+    assert epochs == last
+    factor = 1 if variant == "torchvision" else 2
+    for number, (begin, end) in enumerate(zip((0, *drops), (*drops, last), strict=True)):
+        for epoch in (begin, end - 0.001):
+            now, expected = eps(epoch, [], LAYERS), 1e-2 / 10**number
+            assert [rate(now, layer) for layer in LAYERS] == pytest.approx([expected] * 3)
+            biases = [rate(now, layer, "bias") for layer in LAYERS]
+            assert biases == pytest.approx([factor * expected] * 3)
 
 
 def test_rates_and_noise_are_float32_scalars():
@@ -66,7 +134,8 @@ def test_no_milestones_is_a_constant_rate():
 
 def test_biases_that_do_not_drop():
     """The final layer-params-145-2010.cfg has epsB .002 beside epsW .00001."""
-    eps = Milestones(**(RUN_145_2010 | {"rate": 1e-3}), bias_drops=False)
+    drops = {"milestones": ((23, 1e-3), (51, 1e-4), (78, 1e-5)), "events": ((72, "conv1", 0),)}
+    eps = Milestones(rate=1e-3, **drops, bias_drops=False)
     hyperparameters = eps(90, [], LAYERS)
     assert rate(hyperparameters) == pytest.approx(1e-5)
     assert rate(hyperparameters, "fc8", "bias") == pytest.approx(2e-3)
@@ -116,9 +185,8 @@ def test_an_event_for_one_part_of_a_layer_and_the_later_event_wins():
 )
 def test_run_146_2012_2011_epoch_by_epoch(epoch, conv1, others, fc8, noise):
     """The log in `layer-params-146-2012-2011.cfg`, line by line."""
-    config = configs.load(f"{ROOT}/configs/imagenet.py:fine_tune", KINDS)
-    assert config.epochs == 54
-    eps = configs.call(schedule.build, "schedule", config.schedule, epochs=config.epochs)
+    epochs, eps = of_config("imagenet.py:fine_tune")
+    assert epochs == 54
     hyperparameters = eps(epoch, [], LAYERS)
     assert [rate(hyperparameters, layer) for layer in LAYERS] == pytest.approx([conv1, others, fc8])
     biases = [0.02 if epoch < 7 else 0, 0.02, 0.02]
@@ -132,9 +200,8 @@ def test_run_146_2012_2011_epoch_by_epoch(epoch, conv1, others, fc8, noise):
 )
 def test_runs_146_2009_and_146_2011(variant, drop, killed, conv6):
     """Their files: .001 on convolutions (in 2009 not on conv6), .01 on new layers until `drop`."""
-    config = configs.load(f"{ROOT}/configs/imagenet.py:{variant}", KINDS)
-    assert config.epochs == killed
-    eps = configs.call(schedule.build, "schedule", config.schedule, epochs=config.epochs)
+    epochs, eps = of_config(f"imagenet.py:{variant}")
+    assert epochs == killed
     layers = [f"conv{number}" for number in range(1, 7)] + ["fc6", "fc7", "fc8"]
     for epoch, new in ((0, 0.01), (drop - 0.01, 0.01), (drop, 0.001), (killed, 0.001)):
         hyperparameters = eps(epoch, [], layers)
