@@ -1,6 +1,8 @@
 """What a damaged file is called; rows that are sealed: any change of a value is noticed."""
 
 import json
+import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,81 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path, error):
         write()
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
     assert target.read_text() == "before"
+
+
+def fill(target: Path, text: str, full: bool = False) -> None:
+    with files.whole_folder(target) as partial:
+        (partial / "a").write_text(text)
+        if full:
+            raise OSError("the disk is full")
+
+
+def test_a_folder_that_is_a_link_is_replaced_where_it_lies(tmp_path):
+    """Such as a dataset that was moved to a larger disk."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    fill(disk / "store", "before")
+    link = tmp_path / "link"
+    link.symlink_to(disk / "store")
+    fill(link, "after")
+    assert link.is_symlink()
+    assert (disk / "store/a").read_text() == "after"
+    assert [path.name for path in disk.iterdir()] == ["store"]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_folder_stays_if_its_replacement_is_interrupted(tmp_path, monkeypatch, number):
+    """At the first of the two renames, or at the second."""
+    target, renames = tmp_path / "store", []
+    fill(target, "before")
+
+    def replace(*paths):
+        renames.append(paths)
+        if len(renames) == number:
+            raise KeyboardInterrupt
+        rename(*paths)
+
+    rename = os.replace
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(KeyboardInterrupt):
+        fill(target, "after")
+    assert (target / "a").read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_a_folder_is_brought_back_after_a_kill_between_the_renames(tmp_path):
+    target = tmp_path / "store"
+    fill(target, "before")
+    os.replace(target, tmp_path / "store.old")
+    fill(tmp_path / "store.partial", "after")
+    with pytest.raises(OSError, match="full"):
+        fill(target, "half", full=True)
+    assert (target / "a").read_text() == "before"
+    fill(target, "after")
+    assert (target / "a").read_text() == "after"
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+@pytest.fixture
+def few_files(monkeypatch):
+    """A process whose limit on open files is as on most systems; [(soft, hard), ...] it set."""
+    limits = [(256, 1024)]
+
+    def set_limits(_, both):
+        if both[0] > both[1]:
+            raise ValueError("current limit exceeds maximum limit")
+        limits.append(both)
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", set_limits)
+    return limits
+
+
+def test_the_limit_on_open_files_is_raised_as_far_as_it_must_be(few_files):
+    files.allow_open(9, "a store")
+    assert few_files == [(256, 1024)]
+    files.allow_open(500, "a store")
+    [_, (soft, hard)] = few_files
+    assert 500 < soft < hard == 1024
+    with pytest.raises(UserError, match=rf"^TFDS's x has 1,024 files to be open .* open {soft} "):
+        files.allow_open(1024, "TFDS's x")

@@ -19,6 +19,7 @@ KINDS = {  # of paths that are not regular files
     stat.S_ISBLK: "a device",
     stat.S_ISSOCK: "a socket",
 }
+SPARE = 64  # open files beside those that are counted: libraries, logs, threads
 SEAL = "crc32"  # the key of a row's digest
 WORDS = {dict: "an object", list: "a list", str: "text", int: "a whole number", float: "a number"}
 
@@ -84,16 +85,50 @@ def whole(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """An empty folder to fill; it replaces `target` once it is complete."""
-    partial = target.with_name(target.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+    """An empty folder to fill; it replaces `target`, or what that links to, once it is complete."""
+    if target.is_symlink():  # such as a dataset that was moved to a larger disk
+        target = target.resolve()
+    partial, old = (target.with_name(target.name + suffix) for suffix in (".partial", ".old"))
+
+    def clean() -> None:
+        if old.exists() and not target.exists():  # interrupted between the two renames
+            os.replace(old, target)
+        for left in (partial, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+    clean()  # what a process left that was killed
     partial.mkdir()
     try:
         yield partial
-        shutil.rmtree(target, ignore_errors=True)
+        if target.exists():  # removed last: that takes time, and fails on NFS while a run reads it
+            os.replace(target, old)
         os.replace(partial, target)
     finally:  # also after a full disk and Ctrl-C
-        shutil.rmtree(partial, ignore_errors=True)
+        clean()
+
+
+def allow_open(count: int, what: str) -> None:
+    """Raises this process's limit on open files, if need be, so that `count` more can be open.
+
+    Raises:
+        UserError: if the system allows fewer, naming `what` needs them.
+    """
+    try:
+        import resource
+    except ImportError:  # not a Unix
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    here = Path("/dev/fd")
+    needed = (sum(1 for _ in here.iterdir()) if here.is_dir() else 0) + count + SPARE
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+    except (ValueError, OSError):  # above the hard limit
+        raise UserError(
+            f"{what} has {count:,} files to be open at once, but this process may open {soft:,} "
+            f"and no more: raise the limit (ulimit -n {needed})"
+        ) from None
 
 
 def write_json(value: Any, path: Path) -> None:

@@ -13,15 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import simplejpeg
 import sklearn.datasets
 from PIL import Image
 
-from alexnet.data import images
+from alexnet.data import images, intake
 from alexnet.data import prepare as preparing
 from alexnet.data.inventory import read_left_out
 from alexnet.data.prepare import ensure, prepare
 from alexnet.data.records import Writer
 from alexnet.data.sources import named
+from alexnet.data.sources.raw import RawData
 from alexnet.data.store import open_store, store_path
 from alexnet.data.summary import as_json, summary
 from alexnet.errors import UserError
@@ -345,7 +347,7 @@ def test_a_dataset_without_a_validation_split_uses_its_test_split(tmp_path, digi
     raw = named.open_raw("digits", digits_dir)
     assert {split: len(part) for split, part in raw.splits.items()} == digits.counts
     assert raw.splits["train"][0][0].startswith(b"\x89PNG")
-    assert "split 'test' of digits/1.0.0" in raw.splits["validation"].where(7)
+    assert "digits/1.0.0/test, example" in raw.splits["validation"].where(7)
 
 
 def test_command_says_what_it_found(pets, tmp_path):
@@ -518,6 +520,48 @@ def test_an_error_of_the_machine_leaves_no_photo_out(pets, tmp_path, monkeypatch
         with pytest.raises(UserError, match=rf"^cats/00.png cannot be read now \({why}\)"):
             ensure(name, str(tmp_path), 16)
     assert ensure(name, str(tmp_path), 16).inventory.left_out == {}
+
+
+class Failing(list):
+    """A split of TFDS, one of whose examples cannot be read."""
+
+    def __init__(self, examples, error):
+        super().__init__(examples)
+        self._error = error
+
+    def __getitem__(self, index):
+        if index == 1:
+            raise self._error
+        return super().__getitem__(index)
+
+    def where(self, index):
+        return f"some/1.0.0/train, example {index}"
+
+    def path(self, index):
+        return b""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("read() failed: Stale file handle; shard 3", r"^some/1.0.0/train, example 1 cannot be re"),
+        ("open() failed: Too many open files", "Too many open files.*mend the cause and try again"),
+        ("DATA_LOSS: bad block", ""),
+    ],
+)
+def test_an_error_of_the_machine_leaves_no_example_of_tfds_out(tmp_path, text, message, capsys):
+    image = np.full((8, 8, 3), 9, np.uint8)
+    encoded = simplejpeg.encode_jpeg(image)
+    train = Failing([(encoded, 0)] * 30, RuntimeError(text))
+    raw = RawData(("a",), {"train": train, "validation": Failing([(encoded, 0)], None)})
+    plan = intake.Plan("some", 8, 95, 10**6, 0.05, progress=False)
+    if message:
+        with pytest.raises(UserError, match=message):
+            intake.take_in(raw, tmp_path, plan)
+        return
+    made = intake.take_in(raw, tmp_path, plan)
+    assert made.counts["train"] == 29
+    assert made.inventory.left_out == {"cannot be read": {"no suffix": 1}}
 
 
 def test_a_store_of_the_default_size_is_found_without_the_raw_data(tmp_path, monkeypatch, pets):

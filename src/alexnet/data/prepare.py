@@ -155,6 +155,8 @@ def ensure(
     if not name.startswith(store.FOLDER):
         if before is None and named.is_local(name, data_dir):
             before = prepare(name, data_dir, image_size, quality, encoding)
+            if warnings(before) or (before.inventory and before.inventory.left_out):
+                _say(before)
         made = before or store.open_store(name, data_dir, image_size, quality, encoding)
         return made.open()
     if before is not None and before.format < store.FORMAT:
@@ -171,9 +173,14 @@ def ensure(
         return before.open()
     made = prepare(name, data_dir, image_size, quality, encoding)
     if before is None or before.contents != made.contents:
-        lines = [summary(made), *(f"warning: {line}" for line in warnings(made))]
-        print("\n".join(lines), file=sys.stderr)
+        _say(made)
     return made.open()
+
+
+def _say(made: Store) -> None:
+    """Prints what the store holds, and the warnings."""
+    lines = [summary(made), *(f"warning: {line}" for line in warnings(made))]
+    print("\n".join(lines), file=sys.stderr)
 
 
 def class_count(

@@ -14,6 +14,7 @@ import simplejpeg
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
 from alexnet.errors import UserError, one_line
+from alexnet.files import allow_open
 
 PER_SHARD = 16_384  # records: half a gigabyte of JPEGs of 256 x 256 pixels
 LABEL = np.dtype("<i4")
@@ -87,6 +88,7 @@ class Records:
             shard(path, split, first) if checked else path / f"{split}.array_record"
             for first in range(0, count, self._per_file)
         ]
+        allow_open(len(self._files), f"the store {path}")
         # Reading ahead, the default, would be wasted on shuffled records.
         options = "readahead_buffer_size:0,max_parallelism:0"
         self._readers = [ArrayRecordReader(str(file), options) for file in self._files]

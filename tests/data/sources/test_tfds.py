@@ -12,7 +12,8 @@ from alexnet.errors import UserError
 def dataset(monkeypatch, path: Path, name: str = "some", **labels: list[int]) -> None:
     """Lets a dataset take the place of TFDS's: the labels of its images by split."""
     names = SimpleNamespace(names=["a", "b"])
-    info = SimpleNamespace(splits=labels, features={"label": names})
+    splits = {split: SimpleNamespace(num_shards=1) for split in labels}
+    info = SimpleNamespace(splits=splits, features={"label": names})
     builder = SimpleNamespace(name=name, data_path=path, info=info)
     monkeypatch.setattr(tfds, "_builder", lambda *_: builder)
     monkeypatch.setattr(

@@ -9,6 +9,7 @@ from pathlib import Path
 from alexnet.data.sources.raw import RawData
 from alexnet.data.store import root_dir
 from alexnet.errors import UserError, nearest, one_line
+from alexnet.files import allow_open
 
 # The imagenet2012 builder skips a split whose archive is absent.
 IMAGENET = "imagenet2012"
@@ -36,7 +37,7 @@ class TfdsSplit:
         return example["image"], int(example["label"])
 
     def where(self, index: int) -> str:
-        return f"example {index} of {self._name}"
+        return f"{self._name}, example {index}"
 
     def path(self, index: int) -> bytes:
         return b""
@@ -72,6 +73,8 @@ def open_dataset(name: str, data_dir: str) -> RawData:
         splits = splits | {"validation": "test"} if "test" in builder.info.splits else UNSPLIT
     if "train" not in builder.info.splits:
         raise UserError(f"dataset {name!r} has no split 'train': {list(builder.info.splits)}")
+    shards = sum(split.num_shards for split in builder.info.splits.values())
+    allow_open(shards, f"TFDS's {name}")  # array_record keeps every shard open
     opened = {split: _open_split(builder, source) for split, source in splits.items()}
     if {"validation", "test"} <= set(builder.info.splits):
         test = _open_split(builder, "test")
@@ -189,4 +192,4 @@ def _open_split(builder, split: str) -> TfdsSplit:
             f"{builder.data_path} is not in TFDS's array_record format: delete it, or choose "
             "another data_dir, and prepare again"
         ) from error
-    return TfdsSplit(source, f"split {split!r} of {builder.info.full_name}")
+    return TfdsSplit(source, f"{builder.info.full_name}/{split}")

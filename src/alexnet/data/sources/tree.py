@@ -9,6 +9,7 @@ from concurrent import futures
 from pathlib import Path
 from typing import NamedTuple
 
+from alexnet.data.records import CIRCUMSTANCES
 from alexnet.errors import UserError, one_line
 from alexnet.text import printable
 
@@ -111,8 +112,13 @@ def _digest(path: str) -> bytes | str:
 def check_circumstances(error: Exception, file: str) -> None:
     """Raises UserError if an error says nothing about the file: another time, it may be readable.
 
-    Pillow's own OSErrors on damaged files have no number.
+    Pillow's own OSErrors on damaged files have no number, array_record's RuntimeErrors only words.
     """
+    if isinstance(error, RuntimeError) and any(word in str(error) for word in CIRCUMSTANCES):
+        raise UserError(
+            f"{printable(file)} cannot be read now ({one_line(error)}), though it may be intact: "
+            "mend the cause and try again"
+        ) from None
     number = error.errno if isinstance(error, OSError) else None
     if isinstance(error, MemoryError) or number not in (None, *OF_A_FILE):
         why = os.strerror(number) if number else "out of memory"
