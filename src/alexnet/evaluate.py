@@ -47,6 +47,7 @@ OPTIONS = {
     "cpu_devices": ("", "virtual devices to split the CPU into, to try several on one machine"),
 }
 PROCESSES = ("coordinator", "processes", "process", "cpu_devices")
+OWN = (*PROCESSES, "data_dir")  # what each process may have of its own
 MAY_CHANGE = ("data", "mesh")
 
 
@@ -55,7 +56,7 @@ def main(argv: Sequence[str]) -> None:
     argv = ["--views=ten_crop" if argument == "--ten_crop" else argument for argument in argv]
     argv, texts = changed_settings(argv, MAY_CHANGE)
     options = values(argv, OPTIONS)
-    texts |= data_dir(options["data_dir"], texts)
+    here = data_dir(options["data_dir"], texts)
     views, split = options["views"], options["split"]
     workdirs = folders(options["workdir"])
     weights = shares(options["weights"], len(workdirs))
@@ -66,11 +67,15 @@ def main(argv: Sequence[str]) -> None:
             "--coordinator: several processes cannot average runs; evaluate one run at a time"
         )
     # Checked before the processes wait for each other: each reports the mistake and ends.
-    overrides = [typed_overrides(record.saved_config(workdir), texts) for workdir in workdirs]
+    overrides = [
+        typed_overrides(record.saved_config(workdir), texts | here) for workdir in workdirs
+    ]
     for workdir in workdirs:
         record.evaluations(workdir)
     processes.join(**{name: options[name] for name in PROCESSES})
     with processes.ends_clearly():
+        asked = {f"--{name}": text for name, text in options.items() if name not in OWN}
+        processes.check_same(asked | {f"--config.{key}": text for key, text in texts.items()})
         evaluate(workdirs, weights, step, split, views, overrides)
 
 

@@ -37,6 +37,24 @@ def test_processes_join_first(asked, tmp_path):
     assert evaluated == ([run], [1.0], "best", "validation", "ten_crop", [{}])
 
 
+def test_processes_evaluate_the_same(asked, tmp_path, monkeypatch):
+    run, compared = leave(tmp_path / "run", [0.5]), []
+    monkeypatch.setattr(evaluate.processes, "check_same", compared.append)
+    own = ["--coordinator=127.0.0.1:9", "--processes=2", "--process=1", "--data_dir=/here"]
+    evaluate.main([f"--workdir={run}", "--ten_crop", "--config.mesh.data=2", *own])
+    assert compared == [
+        {
+            "--workdir": str(run),
+            "--weights": "",
+            "--views": "ten_crop",
+            "--checkpoint": "best",
+            "--split": "validation",
+            "--config.mesh.data": "2",
+        }
+    ]
+    assert asked[-1][-1] == [{"mesh.data": 2, "data.data_dir": "/here"}]
+
+
 def test_one_process_averages_runs_and_several_refuse_to(asked, tmp_path):
     runs = [leave(tmp_path / name, [0.5]) for name in "ab"]
     argv = [f"--workdir={runs[0]},{runs[1]}"]

@@ -330,6 +330,7 @@ def test_what_goes_wrong_in_a_run_is_kept(tmp_path, monkeypatch, error, line):
 
     monkeypatch.setattr(worker, "train_and_evaluate", fail)
     monkeypatch.setattr(worker, "_print_to", lambda _: None)
+    monkeypatch.setattr(worker, "label", lambda _: None)  # it would change the environment
     request = {"folder": str(tmp_path / "a-0"), "config": {"seed": 1}}
     assert worker.answer(request, Programs())["error"] == line
     assert (tmp_path / "a-0" / plan.FAILURE).read_text() == line + "\n"

@@ -85,36 +85,39 @@ def test_alone_a_value_comes_back_as_others_would_get_it_and_a_signal_counts_at_
 
 
 @pytest.mark.parametrize("second_ends", [True, False])
-def test_a_signal_that_comes_twice_at_once_counts_once(monkeypatch, second_ends):
-    """As SIGHUP does when a terminal is closed: the run would lose its checkpoint."""
+@pytest.mark.parametrize(
+    ("first", "second", "seconds"),
+    [
+        # when a terminal is closed, and when systemd shuts a machine down: the run would lose its
+        # checkpoint
+        (signal.SIGHUP, signal.SIGHUP, processes.EVENT_SECONDS),
+        (signal.SIGTERM, signal.SIGHUP, processes.EVENT_SECONDS),
+        (signal.SIGINT, signal.SIGTERM, processes.EVENT_SECONDS),
+        # pressed twice by a person who does not want to wait
+        (signal.SIGINT, signal.SIGINT, processes.HAND_SECONDS),
+    ],
+)
+def test_signals_of_one_event_count_once_and_a_later_one_ends_the_process(
+    monkeypatch, second_ends, first, second, seconds
+):
+    """Or, for a sweep, is Python's Ctrl-C."""
     ended, now = [], [100.0]
     monkeypatch.setattr(os, "_exit", ended.append)
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     interruption = processes.Interruption(second_ends)
-    for later in (0.0, 0.001, processes.REPEAT_SECONDS - 0.01):
+    interruption._ask(first)
+    interruption._interrupt(first, None)
+    for later in (0.001, seconds - 0.01):
         now[0] = 100.0 + later
-        interruption._ask(signal.SIGHUP)
-        interruption._interrupt(signal.SIGHUP, None)
+        interruption._ask(second)
+        interruption._interrupt(second, None)
     assert ended == []
-    now[0] = 100.0 + processes.REPEAT_SECONDS
-    interruption._ask(signal.SIGHUP)
-    assert ended == ([128 + signal.SIGHUP] if second_ends else [])
+    assert interruption.signal == first
+    now[0] = 100.0 + seconds
+    interruption._ask(second)
+    assert ended == ([128 + second] if second_ends else [])
     with contextlib.nullcontext() if second_ends else pytest.raises(KeyboardInterrupt):
-        interruption._interrupt(signal.SIGHUP, None)
-
-
-@pytest.mark.parametrize("second_ends", [True, False])
-def test_a_second_signal_ends_the_process_or_is_pythons_ctrl_c(monkeypatch, second_ends):
-    ended = []
-    monkeypatch.setattr(os, "_exit", ended.append)
-    interruption = processes.Interruption(second_ends)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        interruption._ask(number)
-    assert interruption.signal == signal.SIGINT
-    assert ended == ([128 + signal.SIGTERM] if second_ends else [])
-    interruption._interrupt(signal.SIGINT, None)
-    with contextlib.nullcontext() if second_ends else pytest.raises(KeyboardInterrupt):
-        interruption._interrupt(signal.SIGTERM, None)
+        interruption._interrupt(second, None)
 
 
 def test_after_a_run_signals_do_what_they_did_before():
@@ -135,6 +138,18 @@ def test_after_a_run_signals_do_what_they_did_before():
     ],
 )
 def test_one_of_several_processes_ends_at_once_and_says_why(monkeypatch, capsys, error, said):
+    assert code_of_end(monkeypatch, error) == 2
+    assert capsys.readouterr().err.startswith(said)
+
+
+def test_ctrl_c_ends_one_of_several_processes_without_a_word(monkeypatch, capsys):
+    assert code_of_end(monkeypatch, KeyboardInterrupt()) == 130  # as it does one alone
+    assert capsys.readouterr().err == ""
+
+
+def code_of_end(monkeypatch, error: BaseException) -> int:
+    """How one of several processes exits on an error."""
+
     class Ended(BaseException):
         pass
 
@@ -143,9 +158,9 @@ def test_one_of_several_processes_ends_at_once_and_says_why(monkeypatch, capsys,
 
     monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(os, "_exit", end)
-    with pytest.raises(Ended, match="2"), processes.ends_clearly():
+    with pytest.raises(Ended) as ended, processes.ends_clearly():
         raise error
-    assert capsys.readouterr().err.startswith(said)
+    return ended.value.args[0]
 
 
 def test_alone_an_error_ends_python_as_usual():
@@ -175,3 +190,7 @@ def test_processes_ask_each_other_every_few_seconds_at_the_slowest_ones_pace(
     expected = processes.ASK_SECONDS * own / max(own, other)
     assert between[-3:] == pytest.approx([expected] * 3, abs=2 * own)
     assert between[0] < expected / 2  # it begins with a question after each step
+    count = len(asked)
+    interruption.begin_pace()
+    interruption.agreed()
+    assert len(asked) == count + 1  # as at the beginning

@@ -16,7 +16,9 @@ from alexnet.logs import tracker
 from alexnet.logs.log import Log
 from alexnet.logs.metrics import read_log
 from alexnet.logs.tracker import Tracker
+from alexnet.training import loop
 from alexnet.training.loop import train_and_evaluate
+from alexnet.training.setup import setup
 
 
 class Recorder:
@@ -65,6 +67,16 @@ def test_the_tracker_hears_of_a_failure(tmp_path):
     with pytest.raises(KeyboardInterrupt), Log(tmp_path, 10, 128, tracker=recorder):
         raise KeyboardInterrupt
     assert recorder.closed is True
+
+
+def test_a_log_that_cannot_be_opened_ends_the_run_there(tiny, tmp_path, runs):
+    """Or the library would give the run to the next one in this process."""
+    tiny.wandb_project = "alexnet"
+    (tmp_path / "metrics.jsonl").write_text("{}\n{}\n")
+    with pytest.raises(UserError, match=r"metrics\.jsonl"):
+        loop.open_log(setup(tiny), tmp_path, resume_step=3, due=False)
+    [run] = runs
+    assert run.code == 1
 
 
 def test_one_line_says_that_it_is_not_installed(tiny, tmp_path, monkeypatch):

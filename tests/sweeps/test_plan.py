@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from support.runs import DIGITS, leave
@@ -223,6 +224,26 @@ def test_states_of_an_evaluation(tmp_path):
     leave(folder, [0.5])
     with pytest.raises(UserError, match="pair-0 holds a run, not an evaluation"):
         plan.state(item, tmp_path)
+
+
+def test_a_run_that_was_killed_before_it_had_a_config_is_new(tmp_path, item):
+    folder = tmp_path / item.name
+    folder.mkdir()
+    for name in (".lock", "config.json.partial"):
+        (folder / name).write_text("")
+        assert plan.state(item, tmp_path) == "new"
+
+
+def test_a_failure_is_noted_whole_or_not_at_all(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "write_text", full)
+        plan.note_failure(tmp_path / "a-0", "diverged")
+    assert list((tmp_path / "a-0").iterdir()) == []
+    plan.note_failure(tmp_path / "a-0", "diverged")
+    assert (tmp_path / "a-0" / plan.FAILURE).read_text() == "diverged\n"
 
 
 def test_folders_that_hold_other_things_are_refused(tmp_path, item):

@@ -187,10 +187,20 @@ def test_signals_save_and_exit_with_their_code(data_dir, tmp_path, number):
     assert steps(tmp_path)
 
 
+IMPATIENT = """
+import sys
+from alexnet import cli, train
+from alexnet.devices import processes
+
+processes.EVENT_SECONDS = 0  # a second signal is no longer of the same event
+cli.run(lambda: train.main(sys.argv[1:]))
+"""
+
+
 @pytest.mark.slow
 def test_a_second_signal_ends_at_once_and_nohup_is_respected(data_dir, tmp_path):
-    arguments = command(tmp_path, data_dir, "--config.epochs=500")
-    process = start(["nohup", *arguments])
+    arguments = command(tmp_path, data_dir, "--config.epochs=500")[3:]
+    process = start(["nohup", sys.executable, "-c", IMPATIENT, *arguments])
     metrics = tmp_path / "metrics.jsonl"
     until(lambda: metrics.exists() and metrics.stat().st_size, process)
     size = metrics.stat().st_size

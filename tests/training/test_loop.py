@@ -21,6 +21,8 @@ from support.tiny import ROOT, tiny_config
 
 from alexnet import config as configs
 from alexnet import evaluate
+from alexnet.devices import mesh as meshes
+from alexnet.devices import processes
 from alexnet.errors import Interrupted, UserError
 from alexnet.logs import metrics
 from alexnet.models import filters
@@ -341,6 +343,44 @@ def test_a_run_that_ends_at_a_checkpoint_within_an_epoch_validates_it(tiny, tmp_
     history = train_and_evaluate(tiny, tmp_path)
     assert [row["step"] for row in history] == [6, 8]
     assert train_and_evaluate(tiny, tmp_path) == history
+
+
+@pytest.mark.usefixtures("made_up")
+def test_a_validation_whose_row_is_lost_counts_once(tiny, tmp_path):
+    """Else a plateau would see one more validation without a better error."""
+    history = train_and_evaluate(tiny, tmp_path)
+    log = tmp_path / "metrics.jsonl"
+    *before, last = log.read_text().splitlines(keepends=True)
+    assert "validation/loss" in last
+    log.write_text("".join(before))
+    assert train_and_evaluate(tiny, tmp_path) == history
+    _, progress = checkpoint.load_params(tmp_path, "last")
+    assert list(progress.validation_errors) == [row["top1_error"] for row in history]
+
+
+@pytest.mark.usefixtures("made_up")
+def test_a_mesh_that_processes_cannot_share_is_refused_before_a_fresh_start(
+    tiny, tmp_path, monkeypatch
+):
+    train_and_evaluate(tiny, tmp_path)
+
+    def refuse(_):
+        raise UserError("process 0 has rows [0, 1] of the mesh", "config.mesh")
+
+    monkeypatch.setattr(meshes, "process_rows", refuse)
+    with pytest.raises(UserError, match="has rows"):
+        train_and_evaluate(tiny, tmp_path, fresh=True)
+    assert not (tmp_path / "earlier-1").exists()
+
+
+def test_processes_with_other_images_are_told_apart_before_they_share_anything(tiny, monkeypatch):
+    def check(settings, but=()):
+        raise UserError("; ".join(settings))
+
+    monkeypatch.setattr(processes, "check_same", check)
+    monkeypatch.setattr(jax, "device_put", lambda *_: pytest.fail("shared"))
+    with pytest.raises(UserError, match=r"^digits's train images; digits's validation images;"):
+        setup(tiny)
 
 
 @pytest.mark.usefixtures("made_up")

@@ -29,7 +29,8 @@ HEARTBEAT_SECONDS = 100  # a process counts as lost after this long without a si
 ANSWER_SECONDS = 35  # how long the others try to reach process 0
 JOIN_SECONDS = 300  # how long the processes wait for each other
 NOTICE_SECONDS = 10  # how long a process waits before it says that it waits
-REPEAT_SECONDS = 0.5
+EVENT_SECONDS = 2  # signals that come within this long are of one event
+HAND_SECONDS = 0.5  # but Ctrl-C may be pressed again after this long
 ASK_SECONDS = 3  # how often the processes ask each other whether to stop
 SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
 MOST_CPU_DEVICES = 256  # each takes threads and memory of this machine
@@ -176,6 +177,8 @@ def ends_clearly() -> Iterator[None]:
     except BaseException as error:
         if not jax.distributed.is_initialized():
             raise
+        if isinstance(error, KeyboardInterrupt):
+            os._exit(130)
         if isinstance(error, UserError):
             print(error.line(), file=sys.stderr)
         elif any(word in str(error) for word in UNREACHABLE):
@@ -258,8 +261,9 @@ class Interruption:
 
     A thread listens, as Python's own handlers wait for the main thread, which may be compiling for
     minutes. Ignored signals, such as SIGHUP under nohup, stay ignored. Python lets only the main
-    thread handle signals: in another thread this does nothing. A signal that comes twice within
-    REPEAT_SECONDS counts once: when a terminal closes, both the shell and the system send SIGHUP.
+    thread handle signals: in another thread this does nothing. Signals of one event count once:
+    when a terminal closes, both the shell and the system send SIGHUP; when a machine is shut down,
+    systemd sends SIGTERM and SIGHUP.
 
     Args:
         second_ends: if False, a second signal raises KeyboardInterrupt in the main thread.
@@ -319,6 +323,10 @@ class Interruption:
         self._agreed = max(number for number, _ in answers)
         return self._agreed
 
+    def begin_pace(self) -> None:
+        """Measures anew how often to ask, as what follows may take longer; in every process."""
+        self._pause, self._left, self._asked = 1, 1, None
+
     def _listen(self, listened: int) -> None:
         with os.fdopen(listened, "rb", buffering=0) as numbers:
             while number := numbers.read(1):
@@ -329,17 +337,18 @@ class Interruption:
         if not self.signal:
             self.signal, self._heard = number, time.monotonic()
             say("stopping after this step ...")
-        elif self._second_ends and not _repeated(number, self.signal, self._heard):
+        elif self._second_ends and not _of_one_event(number, self.signal, self._heard):
             say(f"stopped at once; {self._again} goes on from the last checkpoint")
             os._exit(128 + number)
 
     def _interrupt(self, number: int, _) -> None:
         if not self._first[0]:
             self._first = number, time.monotonic()
-        elif not self._second_ends and not _repeated(number, *self._first):
+        elif not self._second_ends and not _of_one_event(number, *self._first):
             raise KeyboardInterrupt
 
 
-def _repeated(number: int, first: int, when: float) -> bool:
-    """Whether a signal is the first one again, sent twice for one event."""
-    return number == first and time.monotonic() - when < REPEAT_SECONDS
+def _of_one_event(number: int, first: int, when: float) -> bool:
+    """Whether a signal belongs to the event that sent the first one."""
+    by_hand = number == first == signal.SIGINT
+    return time.monotonic() - when < (HAND_SECONDS if by_hand else EVENT_SECONDS)

@@ -1,5 +1,6 @@
 """The runs of a sweep: their names, their configs and their states."""
 
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -151,8 +152,8 @@ def state(item: Item, workdir: Path, retry: bool = False) -> State:
     if item.views:
         return _evaluated(item, workdir)
     if not (folder / "config.json").is_file():
-        strange = [path.name for path in folder.glob("*") if path.name not in (FAILURE, OUTPUT)]
-        if strange and strange != [".lock"]:
+        begun = (FAILURE, OUTPUT, ".lock", "config.json.partial")  # by a run that was killed
+        if strange := [path.name for path in folder.glob("*") if path.name not in begun]:
             raise UserError(f"{folder} holds {strange[0]} but no run: choose another workdir")
         return "failed" if (folder / FAILURE).exists() else "new"
     saved = configs.absolute(record.saved_config(folder, resume=True))
@@ -179,6 +180,14 @@ def state(item: Item, workdir: Path, retry: bool = False) -> State:
     if moved and not checkpoint.begun(folder) and (retry or not failed):
         raise moved  # there is nothing to go on from
     return "failed" if failed else "begun"
+
+
+def note_failure(folder: Path, why: str) -> None:
+    """Writes why the run in `folder` failed; on a full disk it does without."""
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        with files.whole(folder / FAILURE) as partial:
+            partial.write_text(why + "\n")
 
 
 def _moved(item: Item, key: str, old: str, new: str) -> bool:

@@ -147,10 +147,9 @@ class Runner:
     def _ask_first(self, request: Request) -> Answer:
         first = self.crew[0] = self.crew[0] or self._hire(0)
         first.ask(request, request)
-        while not (ended := list(workers.wait([first], 60.0))):
-            pass
+        found = workers.answer_of(first)
         first.doing = None
-        return ended[0].answer
+        return found
 
     def close(self) -> None:
         """Ends the workers; a run in progress saves a checkpoint first."""
@@ -252,9 +251,7 @@ class Runner:
             job.state = "begun"
             return
         job.state, job.note = "failed", how
-        folder = self.workdir / job.item.name
-        folder.mkdir(exist_ok=True)
-        (folder / plan.FAILURE).write_text(how + "\n")
+        plan.note_failure(self.workdir / job.item.name, how)
 
 
 def training(item: Item, workdir: Path) -> Request:

@@ -33,16 +33,13 @@ class Task:
     def __call__(self) -> Answer:
         self._worker = Worker(self.cores)
         self._worker.ask(self.request, self)
-        while not (ended := list(workers.wait([self._worker], 60.0))):
-            pass
-        answer = ended[0].answer
+        answer = workers.answer_of(self._worker)
         asked = self._worker.stopped
         self._worker.stop()
         if "died" in answer and not asked:
             folder = Path(self.request["folder"])
             if not self._worker.interrupted:  # else its run can go on
-                folder.mkdir(parents=True, exist_ok=True)  # it may have died before
-                (folder / plan.FAILURE).write_text(answer["died"] + "\n")
+                plan.note_failure(folder, answer["died"])
             raise UserError(f"{folder}: {answer['died']}")  # so that SLURM has it as failed
         return answer
 

@@ -6,6 +6,7 @@ CPUs that the process may use. Runs in one process share compiled steps. A run's
 current run saves a checkpoint and stops.
 """
 
+import contextlib
 import json
 import os
 import queue
@@ -101,9 +102,11 @@ def answer(request: Request, programs: Programs) -> Answer:
     except Exception as error:
         known = str(error) if isinstance(error, UserError) else circumstance(error)
         line = known or f"{type(error).__name__}: {one_line(error)}"
-        print(f"error: {line}" if known else traceback.format_exc(), file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # a full disk
+            said = f"error: {line}" if known else traceback.format_exc()
+            print(said, file=sys.stderr, flush=True)
         if not isinstance(error, InUse):
-            (folder / plan.FAILURE).write_text(line + "\n")
+            plan.note_failure(folder, line)
         return {"error": line, "spent": not isinstance(error, UserError)}
     return {"seconds": time.monotonic() - began}
 

@@ -119,6 +119,13 @@ def wait(workers: Sequence[Worker], seconds: float) -> Iterator[Ended]:
             yield Ended(key.data, json.loads(line) if line.endswith("\n") else _death(key.data))
 
 
+def answer_of(worker: Worker) -> Answer:
+    """A worker's answer, however long it takes."""
+    while not (ended := list(wait([worker], 60.0))):
+        pass
+    return ended[0].answer
+
+
 def _death(worker: Worker) -> Answer:
     code = worker.process.wait()
     how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit status {code}"

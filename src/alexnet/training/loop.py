@@ -4,7 +4,7 @@ import dataclasses
 import math
 import os
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,6 @@ def train_and_evaluate(
     tracker.check(run.config.wandb_project)
     config, first = run.config, jax.process_index() == 0
     dataset.check_resume(workdir, known, run.store)
-    processes.check_same(dataset.digests(run.store))
     given, story = ({}, keep_origin(run, workdir)) if begun else fine_tune.read_layers(run)
     again = f"the same command{', without --fresh,' * fresh}"
     if fresh:  # only now that nothing can stop the new run
@@ -161,7 +160,7 @@ def train_and_evaluate(
                     with log.pause():
                         found = None
                         if validate and not stop:
-                            found = validated(run, log, step, state, interruption.agreed)
+                            found = validated(run, log, step, state, interruption)
                         if found:
                             errors = [*errors, found.top1_error]
                         else:
@@ -223,10 +222,11 @@ def changed(run: Run, workdir: Path) -> dict[str, tuple[Any, Any]]:
 
 
 def validated(
-    run: Run, log: Log, step: int, state: TrainState, stop: Callable[[], object]
+    run: Run, log: Log, step: int, state: TrainState, interruption: Interruption
 ) -> evaluation.Means | None:
-    """Validates after a step and logs the result; None if `stop()` was true meanwhile."""
-    found = run.evaluate(state.params, stop=stop)
+    """Validates after a step and logs the result; None if a signal came meanwhile."""
+    found = run.evaluate(state.params, stop=interruption.agreed)
+    interruption.begin_pace()  # a step takes longer than a batch of a validation
     if found is not None:
         check_loss(step, found.loss, "validation loss")
         log.validation(step, run.epoch(step), **found.row())
@@ -249,10 +249,13 @@ def catch_up(
     interruption: Interruption,
 ) -> list[float]:
     """Runs the validation that an interruption put off; returns all errors so far."""
-    found = validated(run, log, step, state, interruption.agreed)
+    found = validated(run, log, step, state, interruption)
     if found is None:
         raise Interrupted(interruption.agreed())
-    errors = (*progress.validation_errors, found.top1_error)
+    before = progress.validation_errors
+    if checkpoints.is_validated(step):  # only its row of the log is lost
+        before = before[:-1]
+    errors = (*before, found.top1_error)
     progress = dataclasses.replace(progress, validation_errors=errors, due=False)
     checkpoints.validated(step, progress, validation(found))
     return list(errors)
@@ -299,16 +302,22 @@ def open_log(run: Run, workdir: Path, resume_step: int | None, due: bool) -> Log
         if resume_step == run.steps:
             config.schedule = record.saved_config(workdir, resume=True).schedule
         record.save_config(config, workdir)
-    return Log(
-        workdir,
-        run.steps,
-        run.config.batch_size,
-        resume_step=resume_step,
-        due=due,
-        enabled=first,
-        top5=tells_top5(run),
-        tracker=Tracker(project, workdir, run.config.to_dict()) if project and first else None,
-    )
+    tracker = Tracker(project, workdir, run.config.to_dict()) if project and first else None
+    try:
+        return Log(
+            workdir,
+            run.steps,
+            run.config.batch_size,
+            resume_step=resume_step,
+            due=due,
+            enabled=first,
+            top5=tells_top5(run),
+            tracker=tracker,
+        )
+    except BaseException:
+        if tracker:  # else the library would give it to this process's next run
+            tracker.close(failed=True)
+        raise
 
 
 def log_filters(log: Log, run: Run, step: int, params: Params) -> None:

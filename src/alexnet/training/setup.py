@@ -11,12 +11,13 @@ from alexnet.data import prepare
 from alexnet.data.augment import Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.devices import mesh as meshes
+from alexnet.devices import processes
 from alexnet.errors import UserError, require
 from alexnet.kernels.choose import choose
 from alexnet.models import network
 from alexnet.models.build import build
 from alexnet.text import counted
-from alexnet.training import memory, optimizer, schedule
+from alexnet.training import dataset, memory, optimizer, schedule
 from alexnet.training.placement import state_shardings
 from alexnet.training.programs import Programs
 from alexnet.training.run import Run
@@ -62,6 +63,8 @@ def setup(
     mesh = configs.call(
         meshes.make, "mesh", config.mesh, towers=net.towers, batch_size=config.batch_size
     )
+    meshes.process_rows(mesh)  # raises for a mesh that the processes cannot share
+    processes.check_same(dataset.digests(store))
     parts = config.accumulate * mesh.shape["data"]
     if config.accumulate < 1 or config.batch_size % parts:
         raise UserError(

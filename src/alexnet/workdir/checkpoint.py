@@ -113,6 +113,10 @@ class Checkpoints:
             about = {"metadata": progress.to_json(), **found._asdict()}
             snapshot.amend(self.directory / str(step), about)
 
+    def is_validated(self, step: int) -> bool:
+        """Whether a step is kept with the result of its validation."""
+        return self._known.get(step, Validation(None)).error is not None
+
     def wait(self) -> None:
         """Finishes the save under way, if any, and deletes superfluous checkpoints."""
         if self._saving is None:
