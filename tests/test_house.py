@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 
 from support.tiny import ROOT
 
@@ -100,3 +101,18 @@ def test_dataclasses_are_frozen_but_for_what_fills_up():
     assert thawed == {"reports/subject.Subject", "reports/part.Part", "reports/page.Run"} | {
         "sweeps/runner.Job"
     }
+
+
+def test_an_installed_package_has_every_file():
+    """Tests run from the sources, where a file that setuptools leaves out is there all the same."""
+    about = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    taken = {
+        path
+        for package, patterns in about["package-data"].items()
+        for pattern in patterns
+        for path in (ROOT / "src" / package.replace(".", "/")).glob(pattern)
+    }
+    files = {path for path in SOURCE.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    assert {path for path in files if path.suffix != ".py"} == taken
+    folders = {path.parent for path in files}
+    assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []

@@ -53,9 +53,20 @@ def test_the_summary_is_json_for_programs_and_warnings_are_apart(monkeypatch, ca
     about = Inventory(found=60, class_counts=counts)
     made = Store(Path("/data/some"), "some", 32, 0, ("a", "b"), totals, None, inventory=about)
     asked = []
-    monkeypatch.setattr(prepare, "prepare", lambda *given, **more: asked.append(more) or made)
+
+    def fake(*given, **more):
+        asked.append((given, more))
+        return made
+
+    monkeypatch.setattr(prepare, "prepare", fake)
+    options = ["--data_dir=d", "--image_size=32", "--quality=90", "--encoding=jpeg"]
+    prepare.main(["some", "--max_pixels=1000", *options])
+    capsys.readouterr()
     prepare.main(["some", "--json", "--dry_run", "--max_bad=0.5"])
-    assert asked == [{"max_pixels": None, "max_bad": 0.5, "dry_run": True}]
+    assert asked == [
+        (("some", "d", 32, 90, "jpeg"), {"max_pixels": 1000, "max_bad": None, "dry_run": False}),
+        (("some", "", None, 95, "auto"), {"max_pixels": None, "max_bad": 0.5, "dry_run": True}),
+    ]
     out, error = capsys.readouterr()
     found = json.loads(out)
     assert (found["used"], found["found"], found["classes"]) == (57, 60, {"a": 6, "b": 51})

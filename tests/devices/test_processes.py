@@ -1,6 +1,7 @@
 """Several processes as one run, on this machine."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,7 +15,7 @@ from support.faults import until
 from support.processes import free_port, start
 from support.tiny import ROOT
 
-from alexnet import train
+from alexnet import evaluate, train
 from alexnet.devices import processes
 from alexnet.errors import UserError
 from alexnet.logs import metrics
@@ -38,18 +39,26 @@ def command(workdir, data_dir, *more: str) -> list[str]:
     return [sys.executable, "-m", "alexnet.train", *arguments(workdir, data_dir, *more)]
 
 
-def losses(workdir) -> dict[int, float]:
-    return {
-        row["step"]: row["train/loss"] for row in metrics.read_log(workdir) if "train/loss" in row
-    }
+def logged(workdir, *names: str) -> dict[tuple[int, str], float]:
+    rows = metrics.read_log(workdir)
+    return {(row["step"], name): row[name] for row in rows for name in names if name in row}
+
+
+def check_same_run(workdir, alone) -> None:
+    """Fails unless two runs have the same losses, and errors that differ by two images at most."""
+    names = ("train/loss", "validation/loss")
+    assert logged(workdir, *names) == pytest.approx(logged(alone, *names), rel=1e-3)
+    error = "validation/top1_error"
+    assert logged(workdir, error) == pytest.approx(logged(alone, error), rel=0, abs=2.01 / 359)
+    assert set(logged(workdir, "validation/count").values()) == {359}
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory, data_dir):
-    """The losses of one process on one device, by step."""
+    """The workdir of one process on one device."""
     workdir = tmp_path_factory.mktemp("alone")
     train.main(arguments(workdir, data_dir))
-    return losses(workdir)
+    return workdir
 
 
 def test_two_processes_are_one_run(alone, data_dir, tmp_path, capsys):
@@ -62,9 +71,11 @@ def test_two_processes_are_one_run(alone, data_dir, tmp_path, capsys):
     assert "data 1 x tower 2" in ends[0][0]
     assert "done: best validation" in ends[0][0]
     assert "done" not in ends[1][0]  # one of them speaks
-    assert losses(tmp_path) == pytest.approx(alone, rel=1e-3)
-    assert len(alone) == 23
-    assert alone[23] < 0.95 * alone[1]
+    check_same_run(tmp_path, alone)
+    losses = logged(alone, "train/loss")
+    assert len(losses) == 23
+    assert losses[23, "train/loss"] < 0.95 * losses[1, "train/loss"]
+    assert len(logged(alone, "validation/loss")) == 4
     # what two processes saved, one goes on from, on one device
     more = arguments(tmp_path, data_dir, "--config.mesh.tower=1")
     train.main([argument.replace("epochs=4", "epochs=5") for argument in more])
@@ -77,17 +88,35 @@ def test_meshes_follow_the_same_losses(alone, data_dir, tmp_path, mesh):
     data, tower = mesh
     flags = ("--cpu_devices=4", f"--config.mesh.data={data}", f"--config.mesh.tower={tower}")
     subprocess.run(command(tmp_path, data_dir, *flags), check=True, capture_output=True)
-    assert losses(tmp_path) == pytest.approx(alone, rel=1e-3)
+    check_same_run(tmp_path, alone)
 
 
 @pytest.mark.slow
-def test_two_processes_split_the_batch(alone, data_dir, tmp_path):
+def test_two_processes_split_the_batch_of_training_and_of_evaluation(
+    alone, data_dir, tmp_path, capsys
+):
     flags = ("--config.mesh.data=2", "--config.mesh.tower=1", "--processes=2")
     where = f"--coordinator=127.0.0.1:{free_port()}"
     runs = [start(command(tmp_path, data_dir, where, *flags, f"--process={n}")) for n in (0, 1)]
     ends = [run.communicate(timeout=300) for run in runs]
     assert [run.returncode for run in runs] == [0, 0], ends
-    assert losses(tmp_path) == pytest.approx(alone, rel=1e-3)
+    check_same_run(tmp_path, alone)
+
+    evaluation = [f"--workdir={tmp_path}", "--checkpoint=last", "--ten_crop"]
+    evaluate.main(evaluation)
+    expected = capsys.readouterr().out
+    program = [sys.executable, "-m", "alexnet.evaluate", *evaluation, "--config.mesh.data=2"]
+    where = (f"--coordinator=127.0.0.1:{free_port()}", "--processes=2")
+    runs = [start([*program, *where, f"--process={n}"]) for n in (0, 1)]
+    (said, _), (other, _) = ends = [run.communicate(timeout=300) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], ends
+    assert "top-1 error" not in other  # one of them speaks
+    numbers = [
+        [float(number) for number in re.findall(r"[0-9.]+", line.partition(" views): ")[2])]
+        for line in (said, expected)
+    ]
+    assert numbers[0] == pytest.approx(numbers[1], abs=2.01 / 359 * 100)
+    assert len(numbers[0]) == 6  # of top-1 and top-5, the loss, the count
 
 
 @pytest.mark.slow

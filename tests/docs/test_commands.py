@@ -4,10 +4,12 @@ import ast
 import functools
 import importlib
 import re
+import shlex
+import subprocess
 from operator import getitem
 
 import pytest
-from support.pages import NOTEBOOKS, PAGES, blocks, command_of, lines, spans
+from support.pages import NOTEBOOKS, PAGES, Line, blocks, command_of, lines, spans
 from support.tiny import ROOT
 
 from alexnet import cli, load_config
@@ -96,3 +98,22 @@ def test_numbers_in_the_korean_page_are_the_tables():
         f"{products // 10**8}억 {round(products / 10**4) % 10**4:,}만",
     ):
         assert said in " ".join(page.split()), said
+
+
+@pytest.mark.parametrize("target", ["train", "train CONFIG=configs/cifar10.py:80sec"])
+def test_make_writes_commands_that_are_there(target):
+    told = subprocess.run(
+        ["make", "--dry-run", "--always-make", *target.split()],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    arguments = shlex.split(told.stdout.splitlines()[-1])
+    name, rest = command_of(Line(tuple(arguments), ""))
+    assert name == "train"
+    check(name, rest)
+    values = dict(word.removeprefix("--").split("=") for word in rest)
+    assert set(values) == {"config", "workdir"}
+    assert load_config(str(ROOT / values["config"])).epochs > 0
+    assert re.fullmatch(r"runs/[\w-]+", values["workdir"])  # such as runs/cifar10-80sec

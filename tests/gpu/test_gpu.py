@@ -91,18 +91,24 @@ def test_a_run_learns_and_its_checkpoint_is_evaluated_to_the_same_numbers(traine
     assert found.loss == pytest.approx(history[-1]["loss"], rel=1e-5)
 
 
-@pytest.mark.xfail(reason="on an H100 with jax 0.11.2 losses differ in the seventh digit")
 @pytest.mark.parametrize("kernels", ["plain", "gpu"])
 def test_with_deterministic_operations_a_run_is_resumed_to_the_same_bits(
     kernels, tmp_path, data_dir
 ):
-    """All three processes run the same compiled step. See docs/gpu.md for what was seen."""
+    """All three processes run the same compiled step.
+
+    On an H100 with jax 0.11.2 losses differed in the seventh digit (docs/gpu.md): that is expected
+    to fail, but nothing else is.
+    """
     overrides = f'{{"kernels": "{kernels}", "log_every": 1}}'
     how = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {DETERMINISTIC}"}
     python(TRAIN, data_dir, tmp_path / "whole", overrides, 2, **how)
     python(TRAIN, data_dir, tmp_path / "parts", overrides, 1, **how)
     python(TRAIN, data_dir, tmp_path / "parts", overrides, 2, **how)
-    assert losses(tmp_path / "whole") == losses(tmp_path / "parts")
+    both = [losses(tmp_path / name) for name in ("whole", "parts")]
+    np.testing.assert_allclose(*both, rtol=1e-4)
+    if both[0] != both[1]:
+        pytest.xfail("the same step gives other last bits")
     whole, parts = (checkpoint.load_params(tmp_path / it, "last")[0] for it in ("whole", "parts"))
     jax.tree.map(np.testing.assert_array_equal, whole, parts)
 

@@ -6,9 +6,6 @@ import itertools
 import json
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
@@ -595,28 +592,6 @@ def test_rates_freezing_and_noise_that_change_on_the_way_survive_resuming(tiny, 
     jax.tree.map(np.testing.assert_array_equal, after[2.4], whole)
     assert np.all(after[1.8]["conv1"]["kernel"] == whole["conv1"]["kernel"])  # frozen
     assert np.any(after[1.8]["conv2"]["kernel"] != whole["conv2"]["kernel"])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_the_same_command_goes_on(data_dir, tmp_path, number):
-    command = [
-        *(sys.executable, "-m", "alexnet.train", f"--config={ROOT}/configs/digits.py"),
-        *(f"--workdir={tmp_path}", f"--config.data.data_dir={data_dir}"),
-        *("--config.epochs=8", "--config.log_every=1"),
-    ]
-    process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    metrics = tmp_path / "metrics.jsonl"
-    while not (metrics.exists() and metrics.stat().st_size):
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.1)
-    process.send_signal(number)
-    out, _ = process.communicate(timeout=120)
-    assert process.returncode == 128 + number
-    assert "the same command continues from there" in out
-    again = subprocess.run(command, text=True, capture_output=True, check=True)
-    assert "resuming at step" in again.stdout
-    assert "done: best validation" in again.stdout
 
 
 @pytest.mark.parametrize(

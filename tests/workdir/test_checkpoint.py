@@ -173,21 +173,6 @@ def test_best_is_the_same_for_all_who_ask(tmp_path):
     assert progress.epoch == 2
 
 
-@pytest.mark.parametrize(
-    ("found", "step"),
-    [
-        ({}, None),
-        ({1: (None, None)}, None),
-        ({1: (0.5, None), 2: (0.4, None)}, 2),
-        ({2: (0.4, 1.0), 1: (0.4, 1.0)}, 1),
-        ({1: (0.4, None), 2: (0.4, 1.0), 3: (0.4, 0.5)}, 1),  # an earlier version's, loss unknown
-        ({1: (0.5, None), 2: (0.4, 1.0), 3: (0.4, 0.5)}, 3),
-    ],
-)
-def test_best_goes_by_error_then_loss_then_step(found, step):
-    assert record.best({step: record.Validation(*one) for step, one in found.items()}) == step
-
-
 def test_progress_of_an_earlier_version():
     assert Progress.from_json({"epoch": 1.5}) == Progress(1.5)
 
