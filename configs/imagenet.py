@@ -5,8 +5,8 @@ r"""AlexNet on ImageNet (ILSVRC-2012, 1000 classes): the paper and the runs of i
 
 Most variants are experiments of the paper. Errors are top-1 / top-5 over ten crops of the 2012
 validation images unless noted, from the paper or the source's log. None of these was run here: 90
-epochs took the authors five to six days on two GPUs. Here, all of the source's runs lower the
-rate at run 145's epochs; there, each had its own.
+epochs took the authors five to six days on two GPUs. Here, one_gpu to six_conv lower the rate at
+run 145's epochs; in the source, each had its own.
 
     original            run 145, the two-tower net                               40.7 / 18.2
     paper               net and training as the text describes them; where it leaves a choice:

@@ -83,6 +83,7 @@ def test_runs_that_are_not_queued_are_submitted(tmp_path, monkeypatch):
     assert json.loads(jobs.read_text()) == {"a-0": "1", "a-1": job.job_id}
     found = {key: cluster.options[key] for key in ("cpus_per_task", "slurm_partition", "cluster")}
     assert found == {"cpus_per_task": 3, "slurm_partition": "gpu", "cluster": "slurm"}
+    assert cluster.options["slurm_srun_args"] == ["--cpus-per-task=3"]
     assert cluster.options["timeout_min"] == 24 * 60  # a day
     assert cluster.options["slurm_max_num_timeout"] == 100  # and again, as often as that
 

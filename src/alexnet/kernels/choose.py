@@ -94,8 +94,8 @@ def compiler_options(mesh: Mesh | None, cuda_graphs: bool = False) -> dict[str, 
     """Options for jax.jit when it compiles a net; the user's XLA_FLAGS take precedence.
 
     Args:
-        cuda_graphs: on GPUs, whether CUDA graphs hold convolutions as well. cuDNN cannot capture
-            all of its algorithms: then the second step fails.
+        cuda_graphs: on GPUs, whether CUDA graphs hold convolutions as well. If cuDNN cannot capture
+            them, the second step fails.
     """
     gpu = _GPU_COMPILER_OPTIONS | (_CUDA_GRAPHS if cuda_graphs else {})
     options = {"cpu": _CPU_COMPILER_OPTIONS, "gpu": gpu}

@@ -84,6 +84,7 @@ def submit(
             name=f"alexnet-{workdir.name}",
             timeout_min=MINUTES,
             cpus_per_task=cores,
+            slurm_srun_args=[f"--cpus-per-task={cores}"],  # srun need not inherit it from sbatch
             **({"slurm_partition": partition} if partition else {}),
         )
         with executor.batch():

@@ -84,7 +84,7 @@ def check_top_level(
         kernels: how operations are implemented: plain, cpu, gpu, or auto, which suits the device.
         accumulate: parts that a batch is split into, computed one after the other to save memory.
         cuda_graphs: on GPUs, whether a step is launched as one CUDA graph, with its convolutions,
-            which suits small nets. cuDNN cannot capture all of its algorithms.
+            which suits small nets. If cuDNN cannot capture them, the second step fails.
         steps_per_dispatch: steps in one program, for nets that take milliseconds a step on GPUs.
             Results stay the same; compiling takes that many times as long.
         fetch: when the host fetches a step's loss, and notices that it is NaN: step, while the next
