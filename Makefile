@@ -67,7 +67,8 @@ $(VENV)/ready-notebooks: $(READY)
 	touch $@
 
 notebooks: $(VENV)/ready-notebooks
-	$(BIN)/jupyter lab $(ARGS) experiments/notebooks
+	$(BIN)/jupyter lab --ServerApp.root_dir='$(CURDIR)' \
+		--LabApp.default_url=/lab/tree/experiments/notebooks $(ARGS)
 
 bench: $(READY) $(TORCH)/ready
 	$(BIN)/python experiments/benchmarks/bench.py --torch=$(TORCH)/bin/python $(ARGS)

@@ -11,8 +11,8 @@ alone 39.0 / 18.3; SIFT + FVs 45.7 / 25.7; sparse coding 47.1 / 28.2. The source
 run here.
 
 This config has the variants of `configs/imagenet.py` except those of the Fall releases; variants
-without a schedule of their own use the epochs of run 145-2010. The run's last parameter file has bias rates
-of .002. The log does not say when they fell, so here they stay .02, except conv1's.
+without a schedule of their own use the epochs of run 145-2010. The run's last parameter file has
+bias rates of .002. The log does not say when they fell, so here they stay .02, except conv1's.
 """
 
 from base import BASE, one_of

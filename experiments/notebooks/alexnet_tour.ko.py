@@ -13,8 +13,9 @@
 # 이 노트북은 ImageNet으로 훈련하지 않습니다. ImageNet의 수치는 논문이나 저자들의 2012년 소스 코드에
 # 적힌 것이며, 그때마다 그렇다고 밝힙니다. 이 프로젝트에서 잰 결과는 끝에 모았습니다.
 #
-# 프로젝트가 설치되어 있지 않으면(이를테면 온라인 노트북) 다음 셀이 설치합니다. 버전을 범위로
-# 지정하므로, 이미 있는 jax가 그 범위 안이면 그대로 둡니다. 코드의 주석은 영어입니다.
+# 프로젝트가 설치되어 있지 않으면 다음 셀이 설치합니다. 온라인 노트북에서는 먼저 프로젝트를 복제하고
+# `%cd`로 `experiments/notebooks` 폴더에 들어가십시오. 버전을 범위로 지정하므로, 이미 있는 jax가 그
+# 범위 안이면 그대로 둡니다. 코드의 주석은 영어입니다.
 
 # %%
 import importlib.util
@@ -162,9 +163,9 @@ assert round(an_epoch["ImageNet"] / an_epoch["CIFAR-10"]) == 1502
 # %% [markdown] id="table"
 # ## 3. 모델 구조 (3.5절)
 #
-# 이 프로젝트에서 신경망은 계층(layer)마다 한 행인 표이고, 형상(shape)과 크기는 표에서 따라
-# 나옵니다. 논문의 신경망은 합성곱(convolution, 컨볼루션) 계층 다섯 개와 완전 연결(fully connected)
-# 계층 세 개로 되어 있습니다. 가중치가 있는 계층이 모두 여덟 개입니다.
+# 이 프로젝트에서 신경망은 계층(layer)마다 한 행인 표이며, 표만 있으면 형상(shape)과 크기가
+# 정해집니다. 논문의 신경망은 합성곱(convolution, 컨볼루션) 계층 다섯 개와 완전 연결(fully
+# connected) 계층 세 개로 되어 있습니다. 가중치가 있는 계층이 모두 여덟 개입니다.
 #
 # *표를 보기 전에 짐작해 보십시오. 매개변수(parameter)가 가장 많은 계층과 계산량이 가장 많은 계층은
 # 각각 어느 것일까요?*
@@ -215,6 +216,9 @@ neurons = sum(layer.neurons for layer in layers.values())
 print(f"conv1: 55 · 55 · 96 = {55 * 55 * 96:,} neurons; all layers: {neurons:,}")
 assert [name for name in convs if params_of[name] > 0.01 * count] == ["conv3", "conv4"]
 assert layers["conv1"].neurons == 55 * 55 * 96 == 290_400 != 253_440
+figure_2 = (253_440, 186_624, 64_896, 64_896, 43_264, 4_096, 4_096, 1_000)
+print(f"Figure 2's neurons: {sum(figure_2):,}; the text says 650,000")
+assert sum(figure_2) + (290_400 - 253_440) == neurons == 659_272  # its one slip is conv1
 
 # %% [markdown] id="towers"
 # ## 4. GPU 병렬 처리 (3.2절, 3.5절, 그림 2)
@@ -356,7 +360,7 @@ assert [name for name in names if not differs[name][1]] == ["conv1", "conv2"]
 # top-5에서 1.2%p 낮았습니다(논문의 수치). 비교 대상은 `configs/ilsvrc2010.py:one_gpu`입니다. 두
 # 타워가 fc8에서만 만나는 신경망은 `configs/imagenet.py:no_communication`에 있습니다. 저자들의
 # 기록에 따르면 conv2와 fc6이 더 큰데도 top-1 오류율이 41.8%(150번)로, 주 실행(145번)의 40.7%보다
-# 높습니다(여기서는 실행하지 않았습니다).
+# 높습니다(ImageNet에서는 실행하지 않았습니다).
 
 # %%
 arms = {
@@ -923,16 +927,17 @@ assert "conv3" not in [row.name for row in removed["conv3"].rows if row.reads_al
 # %% [markdown] id="measured"
 # ## 15. 기여도 및 결과: 여기서 잰 것
 #
-# 주장은 논문의 것이며(80sec의 오류율만 cuda-convnet의 것), 논문의 수치와 저자들의 기록(실행 번호별,
-# 145가 주 실행)을 함께 적었습니다. 결과는 이 프로젝트에서 잰 것으로, `experiments/results`에 있는
-# 파일에서 바로 읽습니다. 판정은 그 행의 데이터셋과 훈련에만 해당하며 ImageNet에 대한 것이 아닙니다.
-# 구간에 0(배수는 1)이 들어 있으면 차이가 있다고 말할 수 없습니다. *supported*(뒷받침됨)는 구간
-# 전체가 0(배수는 1)을 기준으로 주장과 같은 쪽에 있다는 뜻이며, 크기까지 맞다는 뜻은 아닙니다.
-# *contradicted*(반박됨)는 구간이 그쪽에 있지 않으면서 주장한 크기도 구간 밖에 있거나, 논문이 크기를
-# 말하지 않았다면 구간이 반대쪽에 있다는 뜻입니다. 짝지은 실험이 다섯 쌍보다 적거나, 그 쌍들로는
-# 주장만큼 작은 차이를 알아볼 수 없으면 *cannot tell*(알 수 없음)입니다. 까닭은 `read_ablations`
-# 노트북에 영어로 적었습니다. 아직 실행하지 않은 주장까지 모은 표는 `experiments/README.md`에
-# 있습니다.
+# 주장마다 논문의 수치와 저자들의 기록(실행 번호별, 145가 주 실행)을 함께 적었습니다. 80sec의
+# 오류율은 cuda-convnet의 것입니다. 논문의 수치가 "-"이면 저자들의 기록에서 온 주장이거나, 이
+# 프로젝트가 덧붙인 비교라서 판정이 없습니다. 결과는 이 프로젝트에서 잰 것으로,
+# `experiments/results`에 있는 파일에서 바로 읽습니다. 판정은 그 행의 데이터셋과 훈련에만 해당하며
+# ImageNet에 대한 것이 아닙니다. 구간에 0(배수는 1)이 들어 있으면 차이가 있다고 말할 수 없습니다.
+# *supported*(뒷받침됨)는 구간 전체가 0(배수는 1)을 기준으로 주장과 같은 쪽에 있다는 뜻이며,
+# 크기까지 맞다는 뜻은 아닙니다. *contradicted*(반박됨)는 구간이 그쪽에 있지 않으면서 주장한 크기도
+# 구간 밖에 있거나, 논문이 크기를 말하지 않았다면 구간이 반대쪽에 있다는 뜻입니다. 짝지은 실험이
+# 다섯 쌍보다 적거나, 그 쌍들로는 주장만큼 작은 차이를 알아볼 수 없으면 *cannot tell*(알 수
+# 없음)입니다. 까닭은 `read_ablations` 노트북에 영어로 적었습니다. 아직 실행하지 않은 주장까지 모은
+# 표는 `experiments/README.md`에 있습니다.
 
 # %%
 measured = [row for row in alexnet.compare_results("../results", "..") if row["claim"]]
@@ -991,8 +996,8 @@ assert {"relu", "tanh"} <= shown
 # tell*입니다. 학습률이 같을 때에도 ReLU가 훨씬 앞섭니다.
 #
 # 큰 데이터셋과 깊은 신경망, 그리고 GPU가 한자리에 모인 이 결과를 계기로 컴퓨터 비전은 딥러닝(deep
-# learning)으로 옮겨 갔습니다. 논문의 수치를 재현(reproduction)하는 명령은 모두 `docs/paper.md`에
-# 있고, 지금까지 나온 결과는 `experiments/README.md`에 있습니다.
+# learning)으로 옮겨 갔습니다. 논문의 수치를 재현(reproduction)하는 명령은 거의 모두
+# `docs/paper.md`에 있고, 지금까지 나온 결과는 `experiments/README.md`에 있습니다.
 
 # %% [markdown] id="questions"
 # ## 세 가지 질문

@@ -13,7 +13,8 @@
 # the authors' 2012 source, and the text says which. The last section shows this project's
 # measurements.
 #
-# The next cell installs the project if it is missing, as in a hosted notebook. It accepts ranges of
+# The next cell installs the project if it is missing. In a hosted notebook, first clone the project
+# and make `experiments/notebooks` the working directory (`%cd`). The cell accepts ranges of
 # versions, so it keeps an installed jax that fits.
 
 # %%
@@ -211,6 +212,9 @@ neurons = sum(layer.neurons for layer in layers.values())
 print(f"conv1: 55 · 55 · 96 = {55 * 55 * 96:,} neurons; all layers: {neurons:,}")
 assert [name for name in convs if params_of[name] > 0.01 * count] == ["conv3", "conv4"]
 assert layers["conv1"].neurons == 55 * 55 * 96 == 290_400 != 253_440
+figure_2 = (253_440, 186_624, 64_896, 64_896, 43_264, 4_096, 4_096, 1_000)
+print(f"Figure 2's neurons: {sum(figure_2):,}; the text says 650,000")
+assert sum(figure_2) + (290_400 - 253_440) == neurons == 659_272  # its one slip is conv1
 
 # %% [markdown] id="towers"
 # ## 4. Two GPUs (sections 3.2 and 3.5, Figure 2)
@@ -908,8 +912,9 @@ assert "conv3" not in [row.name for row in removed["conv3"].rows if row.reads_al
 # %% [markdown] id="measured"
 # ## 15. What was measured
 #
-# The claims are the paper's (80sec's error is cuda-convnet's), with its numbers and those of the
-# authors' log (by run; 145 is the main one). The runs are this project's; the cell reads them from
+# Each claim has the paper's number and that of the authors' log (by run; 145 is the main one).
+# 80sec's error is cuda-convnet's. Where the paper has "-", the claim is the log's, or the
+# comparison is ours and has no verdict. The runs are this project's; the cell reads them from
 # `experiments/results`. A verdict holds for the dataset and the training in its row, not for
 # ImageNet. An interval that contains 0 (for a factor, 1) does not show a difference. *Supported*
 # means that the whole interval lies on the claim's side of 0 (a factor's, of 1), whatever the

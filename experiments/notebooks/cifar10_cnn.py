@@ -10,7 +10,8 @@
 # - **Takes** about four minutes on CIFAR-10 with two free cores (eight core-minutes; the outputs
 #   below are from cores that were busy), and under a minute on the digits.
 #
-# The next cell installs the project if it is missing, as in a hosted notebook. It accepts ranges of
+# The next cell installs the project if it is missing. In a hosted notebook, first clone the project
+# and make `experiments/notebooks` the working directory (`%cd`). The cell accepts ranges of
 # versions, so it keeps an installed jax that fits.
 
 # %%
@@ -288,10 +289,11 @@ for _ in range(3):
 # %% [markdown] id="loop"
 # ## 5. The loop
 #
-# An epoch shows the net every training image once, in a new order each time. Then the net is tested
-# on images that it never learns from. We did not tune anything on the test images: the net and the
-# weight decay of its convolutions are cuda-convnet's. To train quickly, we start the rate 1.5 times
-# as high as theirs and let it fall linearly.
+# An epoch shows the net nearly every training image once, in a new order each time; what does not
+# fill a batch is left out. Then the net is tested on images that it never learns from. We did not
+# tune anything on the test images: the net and the weight decay of its convolutions are
+# cuda-convnet's. To train quickly, we start the kernels' rate 1.5 times as high as theirs (.001)
+# and let it fall linearly; the biases have the same rate, theirs .002.
 #
 # *After three epochs of CIFAR-10, how many errors would you expect in 100 images? Guessing makes
 # 90.*

@@ -7,8 +7,8 @@
 # - **Needs** this project and matplotlib. No data, no GPU, no network.
 # - **Takes** about 20 seconds on a laptop.
 #
-# The next cell installs the project if it is missing, as in a hosted notebook. It accepts ranges of
-# versions, so it keeps an installed jax that fits.
+# The next cell installs the project if it is missing. In a hosted notebook, first set SOURCE to the
+# project's address. The cell accepts ranges of versions, so it keeps an installed jax that fits.
 
 # %%
 import importlib.util
@@ -523,7 +523,7 @@ plt.show()
 # round down, they become 15, 7, 3. AlexNet's sides are the same either way: 55, 27, 13, 6.
 #
 # In the paper, overlap lowers the top-1 error by 0.4 points and the top-5 error by 0.3 (the paper's
-# numbers; not run here). The other arm is `configs/imagenet.py:nonoverlapping_pool`.
+# numbers; on ImageNet, not run here). The other arm is `configs/imagenet.py:nonoverlapping_pool`.
 
 # %%
 x, up = jnp.zeros((1, 32, 32, 1)), []

@@ -9,8 +9,9 @@
 # - **Needs** a clone of this project, matplotlib and pandas. No download, no GPU.
 # - **Takes** about three minutes on two free cores, mostly for training eighteen small nets.
 #
-# The next cell installs missing packages, as in a hosted notebook. It accepts ranges of versions,
-# so it keeps an installed jax that fits.
+# The next cell installs missing packages. In a hosted notebook, first clone the project and make
+# `experiments/notebooks` the working directory (`%cd`). The cell accepts ranges of versions, so it
+# keeps an installed jax that fits.
 
 # %%
 import importlib.util
@@ -407,9 +408,10 @@ search[["n", "mean", "pairs", "factor", "low", "high"]].round(2)
 # %% [markdown] id="all"
 # ## 11. All that was measured
 #
-# The picture shows every comparison of errors with at least two pairs in `experiments/results`. The
-# CIFAR-10 nets of cuda-convnet have no pairs: their runs are compared with the published error. A
-# cross marks the paper's effect, if the paper gives one. New results will appear automatically.
+# The picture shows every comparison of errors with at least two pairs in `experiments/results`.
+# cuda-convnet's nets have no baseline: their rows show the difference from the published error, and
+# n counts their runs. A cross marks the claimed effect, if a size is claimed: the paper's or, for
+# `no_communication`, that of the authors' log. New results will appear automatically.
 
 # %%
 measured = pandas.DataFrame(alexnet.compare_results(RESULTS, ".."))

@@ -8,7 +8,8 @@
 # - **Needs** a clone of this project, and matplotlib. No download, no GPU.
 # - **Takes** about half a minute on two free cores, mostly for compiling and fine-tuning.
 #
-# The next cell installs the project if it is missing, as in a hosted notebook. It accepts ranges of
+# The next cell installs the project if it is missing. In a hosted notebook, first clone the project
+# and make `experiments/notebooks` the working directory (`%cd`). The cell accepts ranges of
 # versions, so it keeps an installed jax that fits.
 
 # %%

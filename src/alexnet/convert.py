@@ -40,7 +40,7 @@ from alexnet.models import table
 from alexnet.models.build import build
 from alexnet.training import dataset, optimizer
 from alexnet.training.settings import KINDS, check_settings
-from alexnet.training.step import TrainState
+from alexnet.training.step import begin
 from alexnet.workdir import checkpoint, record
 from alexnet.workdir.record import Progress
 
@@ -111,7 +111,7 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
     net, params = weights.read_weights(source, config.net.name, make_net, check_config)
     rule = configs.call(optimizer.build, "optimizer", config.optimizer, params=params)
     params = jax.tree.map(jnp.asarray, params)
-    state = TrainState(jnp.zeros((), jnp.int32), params, rule.init(params))
+    state = begin(params, rule)
 
     workdir = workdir.absolute()
     partial = workdir.with_name(workdir.name + ".partial")

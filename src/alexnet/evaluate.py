@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from alexnet.cli import changed_settings, data_dir, path, typed_overrides, values
 from alexnet.cli import run as run_command
@@ -124,9 +123,11 @@ def evaluate(
 
     average, programs = Ensemble() if len(nets) > 1 else None, Programs()
     for workdir, net, weight, changes in zip(workdirs, nets, weights, overrides, strict=True):
-        batches: list[tuple[np.ndarray, np.ndarray]] = []
         splits = net.splits(changes, programs)
-        row = splits.evaluate(split, views, batches if average else None)
+        if average:
+            row = average.evaluate(str(workdir), weight, splits, split, views)
+        else:
+            row = splits.evaluate(split, views)
         for note in row["notes"] if first else ():
             print(note, file=sys.stderr)
         report(f"{workdir} after {net.about.epoch:.2f} epochs", row)
@@ -135,8 +136,6 @@ def evaluate(
                 record.save_evaluation(row, workdir)
             except OSError as error:
                 print(f"not recorded in {workdir}: {error.strerror}", file=sys.stderr)
-        if average:
-            average.add(str(workdir), weight, batches, splits.run.store.contents.get(split, ""))
     if average:
         each = ", ".join(f"{weight:.3g}" for weight in weights)
         report(f"average of {len(nets)} nets (weights {each})", row | average.means().row())

@@ -73,10 +73,9 @@ def seconds(net: Net, batch: int, machine: Machine) -> tuple[float, float]:
     """Seconds of a step: (computing, link). A row takes max(FLOP / peak, bytes / bandwidth)."""
     data, tower = layouts(net, batch, machine.devices)[0]
     peak, bandwidth = machine.tflops * 1e12, machine.memory_gbs * 1e9
-    rows = cost.costs(net, batch / data)
-    device = sum(max(row.training / peak, row.traffic / bandwidth) for row in rows)
+    device = cost.least_seconds(net, batch / data, peak, bandwidth)
     link = cost.sent(exchange(net, batch, data, tower)) / (machine.link_gbs * 1e9)
-    return device * net.towers / tower, link
+    return device / tower, link
 
 
 def describe(net: Net, batch: int) -> str:

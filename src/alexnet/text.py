@@ -4,6 +4,7 @@ import contextlib
 import inspect
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
@@ -22,6 +23,11 @@ def aligned(lines: Sequence[Sequence[str]], names: int = 1) -> list[str]:
         ).rstrip()
         for line in lines
     ]
+
+
+def columns() -> int:
+    """The width of a live line: one less than the terminal's, or 79 if that is unknown."""
+    return shutil.get_terminal_size((80, 24)).columns - 1
 
 
 def difference(

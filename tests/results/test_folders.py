@@ -118,7 +118,9 @@ def test_a_run_that_failed_is_told_from_one_that_has_begun(tmp_path, failing):
 
 def test_training_that_diverges_says_so_in_the_words_that_are_looked_for(tmp_path):
     run = SimpleNamespace(
-        config=SimpleNamespace(schedule={}), examples=lambda _: [1], epoch=lambda _: 0.5
+        config=SimpleNamespace(schedule=SimpleNamespace(rate=0.1)),
+        examples=lambda _: [1],
+        epoch=lambda _: 0.5,
     )
     with (
         pytest.raises(UserError, match=READ),

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from alexnet.errors import UserError
 from alexnet.training import health
 from alexnet.training.evaluation import Sums
-from alexnet.training.health import WINDOW, Alarm, DivergedError, Window, averages, guessing
+from alexnet.training.health import ALARM_STEPS, Alarm, DivergedError, Window, averages, guessing
 from alexnet.training.loop import train_and_evaluate
 
 LN_1000 = math.log(1000)
@@ -21,13 +21,13 @@ LN_1000 = math.log(1000)
 @pytest.mark.parametrize(
     ("losses", "expected"),
     [
-        ([LN_1000] * WINDOW, True),
-        ([LN_1000] * (WINDOW - 1), False),  # too few to tell
-        ([6.83] * WINDOW, False),  # 1.1% below
-        ([6.85] * WINDOW, True),  # 0.8% below
-        ([7.2] * WINDOW, True),
-        ([7.4, 6.3] * (WINDOW // 2), True),  # half above, half below: 6.85 between
-        ([90.0] * 20 + [6.0] * (WINDOW - 20), False),  # a wild start, then it learns
+        ([LN_1000] * ALARM_STEPS, True),
+        ([LN_1000] * (ALARM_STEPS - 1), False),  # too few to tell
+        ([6.83] * ALARM_STEPS, False),  # 1.1% below
+        ([6.85] * ALARM_STEPS, True),  # 0.8% below
+        ([7.2] * ALARM_STEPS, True),
+        ([7.4, 6.3] * (ALARM_STEPS // 2), True),  # half above, half below: 6.85 between
+        ([90.0] * 20 + [6.0] * (ALARM_STEPS - 20), False),  # a wild start, then it learns
     ],
 )
 def test_guessing_is_a_median_that_is_not_one_percent_below_chance(losses, expected):

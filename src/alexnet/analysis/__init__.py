@@ -1,1 +1,1 @@
-"""The cost of a step, computed from the net's table or read from the compiled program."""
+"""The cost of a step: computed from the net's table, read from the program, or measured."""

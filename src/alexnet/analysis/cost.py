@@ -4,7 +4,6 @@ Nothing is run, and nothing here needs JAX. Arrays are float32 unless `number` s
 `alexnet.roofline` prints the costs.
 """
 
-import itertools
 import math
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -92,11 +91,8 @@ def _traffic(
 
 def _gathered(net: Net) -> dict[str, int]:
     """{row that reads all towers: how many numbers it reads per image}."""
-    return {
-        layer.row.name: math.prod(layer.input_shape)
-        for before, layer in itertools.pairwise(layers(net))
-        if layer.input_shape[-1] > before.output_shape[-1]
-    }
+    read = {layer.row.name: layer for layer in layers(net) if layer.gathers}
+    return {name: math.prod(layer.input_shape) for name, layer in read.items()}
 
 
 class Collective(NamedTuple):

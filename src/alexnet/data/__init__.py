@@ -8,6 +8,7 @@ records.py     a split's images on disk: shards of ArrayRecord, with checksums
 inventory.py   what was found, used and left out
 store.py       the prepared dataset on disk: training reads it, without TFDS or TensorFlow
 kept.py        small images that stay in memory
+synsets.py     words for ImageNet's classes
 summary.py     a store's summary for people, and warnings
 prepare.py     a dataset's name -> its store, made or found
 pipeline.py    store -> batches, by Grain: shuffled, resumable, the same for any number of hosts

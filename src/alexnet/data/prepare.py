@@ -124,7 +124,8 @@ def open_dataset(
 ) -> Store:
     """A prepared dataset, made first if need be: `prepare` for notebooks.
 
-    `store.read("train", range(9))` gives uint8 images and labels, `store.classes` the names.
+    `store.read("train", range(9))` gives images, uint8 [9, S, S, 3], and labels, int32 [9];
+    `store.classes` are the names.
     """
     return prepare(name, data_dir, image_size, quality)
 

@@ -201,7 +201,7 @@ def save_description(store: Store) -> None:
 
 
 def save_info(store: Store) -> None:
-    """Writes `info.json` alone, for a store whose stamp has changed."""
+    """Writes `info.json` alone: all but the records and the statistics."""
     info = {
         field.name: getattr(store, field.name)
         for field in dataclasses.fields(store)

@@ -1,1 +1,1 @@
-"""Uses trained weights: classifies photos and computes features."""
+"""Uses trained weights: classifies photos, computes features, evaluates and averages nets."""

@@ -158,7 +158,7 @@ class Classifier:
     def activations(self, images_BSSC: jax.Array, kernels: Kernels = PLAIN) -> network.Activations:
         """The output of each row of the net's table by name (conv1, ...), for the centre view.
 
-        The towers' maps are side by side.
+        float32 [B, H, W, C], or [B, neurons] from fc6 on; the towers' maps are side by side.
         """
         x = augment.evaluation_inputs(images_BSSC, self.about.augmentation, self.about.statistics)
         logits, seen = network.apply(self.net, self.params, x, kernels=kernels)
@@ -205,7 +205,7 @@ class Classifier:
     def features(
         self, photos: Photo | Iterable[Photo], rows: str | Sequence[str]
     ) -> np.ndarray | dict[str, np.ndarray]:
-        """A row's output for the centre view, [B, ...]; for several rows, a dict by name.
+        """A row's output for the centre view, float32 [B, ...]; for several, a dict by name.
 
         Raises:
             UserError: for a row that the net lacks.

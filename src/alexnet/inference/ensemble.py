@@ -1,11 +1,13 @@
 """The average of several nets' predictions (Table 2: "5 CNNs", "7 CNNs*")."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
 from alexnet.errors import UserError
+from alexnet.inference.splits import Splits
 from alexnet.training import evaluation
 
 
@@ -37,16 +39,24 @@ class Ensemble:
         those of earlier nets; "" stands for an unknown digest.
         """
         self._images |= {images} - {""}
-        log_probs_NK, labels_N = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-        real_N = labels_N >= 0
-        weighted_NK = log_probs_NK[real_N] + np.log(np.float64(weight))
+        log_probs_NK, labels_N = evaluation.joined(batches)
+        weighted_NK = log_probs_NK + np.log(np.float64(weight))
         if self.nets == 0:
-            self.log_probs_NK, self.labels_N = weighted_NK, labels_N[real_N]
-        elif np.array_equal(self.labels_N, labels_N[real_N]) and len(self._images) <= 1:
+            self.log_probs_NK, self.labels_N = weighted_NK, labels_N
+        elif np.array_equal(self.labels_N, labels_N) and len(self._images) <= 1:
             np.logaddexp(self.log_probs_NK, weighted_NK, out=self.log_probs_NK)
         else:
             raise UserError(f"{name} was shown other images than the nets before it: not averaged")
         self.nets += 1
+
+    def evaluate(
+        self, name: str, weight: float, splits: Splits, split: str, views: str
+    ) -> dict[str, Any]:
+        """Evaluates a net and adds it; returns its own row, as `Classifier.evaluate` does."""
+        batches: list[tuple[np.ndarray, np.ndarray]] = []
+        row = splits.evaluate(split, views, batches)
+        self.add(name, weight, batches, splits.run.store.contents.get(split, ""))
+        return row
 
     def means(self) -> evaluation.Means:
         """Loss and errors of the average."""

@@ -20,6 +20,7 @@ from alexnet.models import network
 from alexnet.models.build import build
 from alexnet.models.table import Net
 from alexnet.training import dataset
+from alexnet.training.settings import config_of
 from alexnet.workdir import checkpoint as checkpoints
 from alexnet.workdir import record
 
@@ -86,7 +87,7 @@ def _from_file(
             f"{path} does not say which net these weights are of: load it with config=, such as "
             "configs/imagenet.py:torchvision, or make it a run with alexnet convert --source"
         )
-    chosen = _config(config) or record.current(found["config"], str(path))
+    chosen = record.current(found["config"], str(path)) if config is None else config_of(config)
     chosen = chosen.copy_and_resolve_references()  # the caller's stays as it is
     configs.apply_overrides(chosen, overrides, {})
     classes, kept = tuple(found.get("class_names", ())), weights.statistics(path)
@@ -104,14 +105,6 @@ def _from_file(
         classes = known.classes
     statistics = Statistics(**kept) if kept else _statistics(chosen, known, path)
     return _classifier(params, chosen, net, classes, statistics, path)
-
-
-def _config(config: ConfigDict | str | None) -> ConfigDict | None:
-    if not isinstance(config, str):
-        return config
-    from alexnet.training.settings import load_config
-
-    return load_config(config)
 
 
 def _classifier(

@@ -2,13 +2,14 @@
 
 import math
 import os
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 
 from tqdm import tqdm
+
+from alexnet.text import columns
 
 WIDTH = 80  # columns in a line
 
@@ -32,7 +33,7 @@ class Terminal:
                 initial=done,
                 file=sys.stdout,
                 bar_format="{desc}",
-                ncols=_columns(),
+                ncols=columns(),
                 nrows=24,
             )
 
@@ -43,7 +44,7 @@ class Terminal:
         since the last one, or at the last step.
         """
         if self._bar is not None:
-            self._live(self._bar, step, _fitted(line, optional, _columns()))
+            self._live(self._bar, step, _fitted(line, optional, columns()))
         elif monotonic() - self._printed >= self._interval or step == self._total:
             self._printed = monotonic()
             self.message(line, optional)
@@ -73,7 +74,7 @@ class Terminal:
 
     def _live(self, bar: tqdm, step: int, line: str) -> None:
         """Shows the live line, after a bar of 18 columns if there is room for one."""
-        bar.n, bar.ncols = step, _columns()
+        bar.n, bar.ncols = step, columns()
         room = len(line) + 18 <= bar.ncols
         bar.bar_format = f"{'{percentage:3.0f}% {bar:12} ' if room else ''}{{desc}}"
         with _heard():
@@ -90,11 +91,6 @@ def _heard() -> Iterator[None]:
         os.dup2(null, 1)
         os.close(null)
         sys.stdout = os.fdopen(1, "w", closefd=False)
-
-
-def _columns() -> int:
-    """The live line's width in columns: one less than the terminal's, or 79 if that is unknown."""
-    return shutil.get_terminal_size((WIDTH, 24)).columns - 1
 
 
 def _fitted(line: str, optional: Sequence[str], columns: int) -> str:

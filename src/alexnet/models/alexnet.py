@@ -1,21 +1,15 @@
 """The paper's network (section 3.5), as in its text and in its 2012 source, and a small one."""
 
+import dataclasses
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from alexnet.errors import UserError, choice
-from alexnet.models.table import Activation, Conv, Dense, Dropout, Net, Norm, Pool, Reads
+from alexnet.models.table import Activation, Conv, Dense, Dropout, Net, Norm, Pool, Reads, Weighted
 
 Preset = Literal["paper", "original"]
 PRESETS = get_args(Preset)
 INITS = (*PRESETS, "caffe")
-# The pocket net's standard deviations of conv1; conv2; conv3..conv6; fc6 and fc7; fc8
-POCKET_STDS = {
-    "": (0.01, 0.05, 0.05, 0.05, 0.05),
-    "paper": (0.01, 0.01, 0.01, 0.01, 0.01),
-    "original": (0.01, 0.01, 0.03, 0.01, 0.01),
-    "caffe": (0.01, 0.01, 0.01, 0.005, 0.01),
-}
 
 
 def alexnet(
@@ -132,48 +126,29 @@ def pocket(
     """
     choice("preset", preset, ("", *PRESETS))
     choice("init", init, ("", *INITS))
-    _check_lists(kernels, hidden)
-    across: Reads = "all" if communicate else "own"
-    z = 3 if overlapping_pool else 2
-    std1, std2, std3, std6, std8 = POCKET_STDS[init]
-    constant = 1.0 if init in PRESETS else 0.1
-
-    def norm(name: str) -> Norm:
-        return Norm(name, alpha_divided=preset != "paper")
-
-    relu1, norm1, pool1 = Activation("relu1"), norm("norm1"), Pool("pool1", z)
-    first = (norm1, pool1, relu1) if preset == "original" else (relu1, norm1, pool1)
-    cnorm2 = Norm("cnorm2", 5, k=1.0, alpha=1e-3, over="space")
-    sixth = (
-        Conv("conv6", sixth_conv, 3, pad=1, reads="all", std=std3, bias=constant),
-        Activation("relu_conv6"),
+    net = alexnet(
+        classes=classes,
+        preset=preset or "paper",
+        init=init or "caffe",
+        towers=towers,
+        image_size=image_size,
+        kernels=kernels,
+        hidden=hidden,
+        communicate=communicate,
+        overlapping_pool=overlapping_pool,
+        sixth_conv=sixth_conv,
     )
-    rows = (
-        Conv("conv1", kernels[0], 5, pad=2, std=std1),
-        *first,
-        Conv("conv2", kernels[1], 5, pad=2, std=std2, bias=constant),
-        Activation("relu2"),
-        norm("norm2"),
-        *((cnorm2,) if preset == "original" else ()),
-        Pool("pool2", z),
-        Conv("conv3", kernels[2], 3, pad=1, reads=across, std=std3),
-        Activation("relu3"),
-        Conv("conv4", kernels[3], 3, pad=1, std=std3, bias=constant),
-        Activation("relu4"),
-        Conv("conv5", kernels[4], 3, pad=int(overlapping_pool), std=std3, bias=constant),
-        Activation("relu5"),
-        Pool("pool5", z),
-        *(sixth if sixth_conv else ()),
-        Dense("fc6", hidden[0], reads=across, std=std6, bias=constant),
-        Activation("relu6"),
-        Dropout("drop6"),
-        Dense("fc7", hidden[1], reads=across, std=std6, bias=constant),
-        Activation("relu7"),
-        Dropout("drop7"),
-        Dense("fc8", classes, std=std8),
-    )
+    smaller = {"conv1": {"size": 5, "stride": 1, "pad": 2}, "conv2": {"pad": 2}}
+    rows = []
+    for row in net.rows:
+        changes: dict[str, Any] = smaller.get(row.name, {})
+        if isinstance(row, Weighted) and not init and row.name != "conv1":
+            changes = changes | {"std": 0.05}
+        if isinstance(row, Norm) and not preset:
+            changes = {"alpha_divided": True}
+        rows.append(dataclasses.replace(row, **changes))
     name = f"pocket alexnet ({preset})" if preset else "pocket alexnet"
-    return Net(name, image_size, classes, towers, rows)
+    return dataclasses.replace(net, name=name, rows=tuple(rows))
 
 
 def _check_lists(kernels: Sequence[int], hidden: Sequence[int]) -> None:

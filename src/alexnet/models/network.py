@@ -245,7 +245,7 @@ class Network(nn.Module):
         """Runs the table.
 
         Args:
-            x_BHWC: images with the mean subtracted.
+            x_BHWC: float [B, image_size, image_size, 3], images with the mean subtracted.
             train: whether to apply dropout.
             dropout_key: is used as it is, in place of `rngs={"dropout": key}`, from which Flax
                 derives another key.
@@ -259,7 +259,7 @@ class Network(nn.Module):
         """
         if not jnp.issubdtype(x_BHWC.dtype, jnp.floating):
             raise UserError("a net reads floats with the mean subtracted", f"x_BHWC={x_BHWC.dtype}")
-        rows = self.net.rows
+        rows, layers = self.net.rows, table.layers(self.net)
         if examples_B is None:
             examples_B = jnp.arange(x_BHWC.shape[0])
         drops = train and any(isinstance(row, table.Dropout) for row in rows)
@@ -270,11 +270,11 @@ class Network(nn.Module):
         run = functools.partial(self._run, dropout_key=dropout_key if drops else None)
 
         def stage(x_BHWC: jax.Array, examples_B: jax.Array) -> tuple[Towers, Activations]:
-            return run(rows[:first_dense], [x_BHWC] * self.towers, 0, examples_B)
+            return run(layers[:first_dense], [x_BHWC] * self.towers, 0, examples_B)
 
         x_BHWC = _pixels(self.net.pixels, x_BHWC)
         xs, named = self.kernels.stage(stage, x_BHWC, examples_B, train)
-        xs, named_fc = run(rows[first_dense:], xs, first_dense, examples_B)
+        xs, named_fc = run(layers[first_dense:], xs, first_dense, examples_B)
         logits = jnp.concatenate(xs, -1)
         if self.axis is None:  # together, the towers may have more outputs than classes
             logits = logits[:, : self.net.classes]
@@ -283,21 +283,22 @@ class Network(nn.Module):
     @nn.nowrap
     def _run(
         self,
-        rows: Sequence[table.Row],
+        layers: Sequence[table.Layer],
         xs: Towers,
         first_row: int,
         examples_B: jax.Array,
         dropout_key: jax.Array | None,
     ) -> tuple[Towers, Activations]:
-        """Applies `rows` to the local towers' inputs; a `dropout_key` turns dropout on."""
+        """Applies `layers` to the local towers' inputs; a `dropout_key` turns dropout on."""
         named = {}
-        for number, row in enumerate(rows, first_row):
+        for number, layer in enumerate(layers, first_row):
+            row = layer.row
             with jax.named_scope(row.name):  # for profiles
                 if isinstance(row, table.Weighted):
-                    if row.reads_all and self._split(number):
+                    if layer.gathers:
                         xs = [self._all_towers(xs)] * self.towers
                     xs = getattr(self, row.name)(xs)
-                elif isinstance(row, table.Norm) and row.reads_all and self._split(number):
+                elif isinstance(row, table.Norm) and layer.gathers:
                     xs = self._own(_norm(row, self.kernels, self._all_towers(xs)))
                 elif isinstance(row, table.Dropout):
                     xs = self._dropout(row, number, xs, dropout_key, examples_B)
@@ -324,12 +325,6 @@ class Network(nn.Module):
             jax.lax.dynamic_slice_in_dim(x, (first + tower) * maps, maps, axis=3)
             for tower in range(self.towers)
         ]
-
-    @nn.nowrap
-    def _split(self, number: int) -> bool:
-        """Whether each tower has maps of its own before a row; until then, all have the image."""
-        before = self.net.rows[:number]
-        return self.net.towers > 1 and any(isinstance(row, table.Weighted) for row in before)
 
     @nn.nowrap
     def _first(self) -> int | jax.Array:
@@ -408,7 +403,7 @@ def apply(
     Args:
         params: as from `init`, in any dtype; layers compute in it, response norms in float32 or
             wider.
-        x_BHWC: images with the mean subtracted.
+        x_BHWC: float [B, image_size, image_size, 3], images with the mean subtracted.
         train: whether to apply dropout, which needs a `dropout_key`.
     """
     found: Any = Network(net, kernels=kernels).apply(

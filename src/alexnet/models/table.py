@@ -347,6 +347,7 @@ class Layer:
     row: Row
     input_shape: Shape  # what one tower reads
     output_shape: Shape  # what one tower outputs
+    gathers: bool  # whether it reads other towers' maps beside its own
     neurons: int
     parameters: int
     multiply_adds: int  # forward, one image
@@ -359,12 +360,11 @@ def layers(net: Net) -> tuple[Layer, ...]:
         UserError: naming the row that does not fit its input.
     """
     own: Shape = (net.image_size, net.image_size, 3)
-    reads_image = True
+    reads_image = True  # which all towers have
     traced = []
     for row in net.rows:
-        read = own
-        if row.reads_all and not reads_image:
-            read = (*own[:-1], own[-1] * net.towers)
+        gathers = row.reads_all and net.towers > 1 and not reads_image
+        read = (*own[:-1], own[-1] * net.towers) if gathers else own
         output = _output(net, row, own, read)
         neurons, parameters, multiply_adds = (
             net.towers * size
@@ -378,7 +378,7 @@ def layers(net: Net) -> tuple[Layer, ...]:
             used = net.classes / neurons
             neurons, parameters = net.classes, round(parameters * used)
             multiply_adds = round(multiply_adds * used)
-        traced.append(Layer(row, read, output, neurons, parameters, multiply_adds))
+        traced.append(Layer(row, read, output, gathers, neurons, parameters, multiply_adds))
         reads_image = reads_image and not isinstance(row, Weighted)
         own = output
     return tuple(traced)

@@ -61,10 +61,10 @@ def _reached(subject: Subject) -> list[tuple[str, str]]:
     history = [row for row in subject.history if row["top1_error"] is not None]
     found = []
     if history:
-        last, best = history[-1], min(history, key=lambda row: row["top1_error"])
+        last, best = history[-1], min(row["top1_error"] for row in history)
         found = [
             ("last top-1 error", f"{last['top1_error']:.2%}"),
-            ("best top-1 error", f"{best['top1_error']:.2%}"),
+            ("best top-1 error", f"{best:.2%}"),
             ("validated on", f"{last['count']:,}"),
             ("epochs", f"{math.floor(last['epoch'])} of {subject.config.epochs:g}"),
         ]

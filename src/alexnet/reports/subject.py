@@ -14,6 +14,7 @@ from alexnet.inference.classifier import Classifier
 from alexnet.inference.loading import load
 from alexnet.inference.splits import Splits
 from alexnet.logs.metrics import read_history, read_log
+from alexnet.training import evaluation
 from alexnet.workdir import provenance, record
 from alexnet.workdir.checkpoint import Which
 
@@ -76,9 +77,7 @@ class Subject:
         """The predictions for the validation images, centre view."""
         batches: list[tuple[np.ndarray, np.ndarray]] = []
         row = self.splits.evaluate(SPLIT, keep=batches)
-        log_probs_NK, labels_N = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-        real_N = labels_N >= 0  # the others are padding
-        return Outcome(row, log_probs_NK[real_N], labels_N[real_N])
+        return Outcome(row, *evaluation.joined(batches))
 
     @functools.cached_property
     def chapters(self) -> list[dict[str, Any]]:

@@ -16,12 +16,12 @@ from alexnet import files
 from alexnet.errors import UserError
 from alexnet.logs import metrics
 from alexnet.results import curve
-from alexnet.results.curve import or_infinity
 from alexnet.results.result import THEN, Result
 from alexnet.sweeps import plan
 from alexnet.training import health
 from alexnet.training.health import DIVERGED
 from alexnet.workdir import provenance, record
+from alexnet.workdir.record import Validation
 
 COMMIT = "COMMIT"
 
@@ -45,7 +45,11 @@ def from_workdir(folder: Path, begun: bool = False) -> Result | None:
     history = metrics.read_history(folder)
     if not history:
         return None
-    best = min(history, key=lambda row: (or_infinity(row["top1_error"]), row["epoch"]))
+    rows_by_step = {row["step"]: row for row in history}
+    step = record.best(
+        {step: Validation(row["top1_error"], row["loss"]) for step, row in rows_by_step.items()}
+    )
+    best = history[0] if step is None else rows_by_step[step]  # None: no error is a number
     commands = [one for one in provenance.commands(folder) if one.get("trains", True)]
     info = _json(folder / "dataset/info.json", {})
     return Result(
@@ -70,7 +74,8 @@ def from_workdir(folder: Path, begun: bool = False) -> Result | None:
 def _failure(folder: Path) -> str:
     """Why an unfinished run failed, in a few words without paths; "" if it did not."""
     if (folder / health.FILE).is_file():
-        outcome = last_command(folder).get("outcome", DIVERGED)  # None if it trains again
+        commands = provenance.commands(folder) or [{}]
+        outcome = commands[-1].get("outcome", DIVERGED)  # None if it trains again
         if DIVERGED in str(outcome):
             return DIVERGED
     path = folder / plan.FAILURE
@@ -78,11 +83,6 @@ def _failure(folder: Path) -> str:
         return ""
     line = re.sub(r"\S*/\S*", "...", path.read_text(errors="replace"))
     return DIVERGED if DIVERGED in line else textwrap.shorten(line, 80) or "no reason is known"
-
-
-def last_command(folder: Path) -> dict[str, Any]:
-    """The newest entry of a run's provenance.json; {} without one."""
-    return (provenance.commands(folder) or [{}])[-1]
 
 
 def _all(commands: Sequence[Mapping[str, Any]], key: str) -> Any:

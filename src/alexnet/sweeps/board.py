@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from alexnet.sweeps.runner import Job
+from alexnet.text import columns
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -77,7 +78,7 @@ class Board:
                 f"{job.item.name:{width}}  {job.state:8}  {epochs:>13}  "
                 f"{_percent(job.train_error):>8}  {_percent(job.error):>7}"
             )
-            lines.append(f"{line}  {job.note}".rstrip()[: _columns()])
+            lines.append(f"{line}  {job.note}".rstrip()[: columns()])
         return lines
 
     def summary(self) -> str:
@@ -119,7 +120,3 @@ def _work(jobs: Sequence[Job], whole: bool = False) -> float:
 
 def _percent(error: float | None) -> str:
     return "-" if error is None else f"{error:.2%}"
-
-
-def _columns() -> int:
-    return shutil.get_terminal_size((80, 24)).columns - 1

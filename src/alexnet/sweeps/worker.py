@@ -19,7 +19,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
@@ -123,13 +122,13 @@ def evaluate(folder: Path, request: Request, programs: Programs) -> None:
     runs = [record.run_of(folder.parent / name) for name in of]
     average, found = Ensemble() if len(of) > 1 else None, {}
     for name in of:
-        batches: list[tuple[np.ndarray, np.ndarray]] = []
         net = load(folder.parent / name, "last")
         splits = net.splits(_places(request, net.config.data.name), programs)
-        found = splits.evaluate(SPLIT, views, batches if average else None)
-        print(f"{name}, {views}: top-1 error {found['top1_error']:.2%}", flush=True)
         if average:
-            average.add(name, 1 / len(of), batches, splits.run.store.contents.get(SPLIT, ""))
+            found = average.evaluate(name, 1 / len(of), splits, SPLIT, views)
+        else:
+            found = splits.evaluate(SPLIT, views)
+        print(f"{name}, {views}: top-1 error {found['top1_error']:.2%}", flush=True)
     if average:
         found |= average.means().row()
     found |= {"of": list(of), "runs": runs, "commit": provenance.commit()}

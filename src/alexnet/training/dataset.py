@@ -87,10 +87,8 @@ def is_known(then: Store | None) -> TypeGuard[Store]:
     return then is not None and bool(then.contents)
 
 
-def changed(then: Store | None, now: Store, splits: Iterable[str]) -> list[str]:
+def changed(then: Store, now: Store, splits: Iterable[str]) -> list[str]:
     """The splits whose images are not those that the run was trained with, as far as is known."""
-    if then is None:
-        return []
 
     def differs(split: str) -> bool:
         digests = (then.contents, now.contents), (then.pixels, now.pixels)

@@ -1,11 +1,12 @@
 """Loss, top-1 and top-5 errors over a split, as sums, so that every example counts exactly once."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 @jax.tree_util.register_dataclass
@@ -69,6 +70,13 @@ def means(total: Sums) -> Means:
     )
 
 
+def joined(kept: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """(log_probs_NK, labels_N) of what `evaluate` kept, without padding."""
+    log_probs_NK, labels_N = (np.concatenate(parts) for parts in zip(*kept, strict=True))
+    real_N = labels_N >= 0
+    return log_probs_NK[real_N], labels_N[real_N]
+
+
 def evaluate(
     eval_step: Callable[[dict[str, jax.Array]], tuple[Sums, jax.Array]],
     batches: Iterable[dict[str, jax.Array]],
@@ -80,7 +88,7 @@ def evaluate(
 
     Args:
         eval_step: f(batch) -> (sums over the batch, log_probs_BK).
-        keep: a list to fill with each batch's (log_probs_BK, labels_B) as numpy arrays, in the
+        keep: a list to fill with each batch's (log_probs_BK, labels_B), float32 and int32, in the
             order of the split; a label of -1 is padding.
         stop: called after each batch; if it returns true, evaluation ends at once, with None.
     """

@@ -14,7 +14,7 @@ zero, the step is 0, and the mean image and the colour PCA are those of the new 
 other run's. A resumed run reads only its own checkpoint.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,13 +24,13 @@ import numpy as np
 from alexnet import config as configs
 from alexnet.data import synsets
 from alexnet.errors import UserError, nearest
-from alexnet.models import network
 from alexnet.models.table import Conv
 from alexnet.text import difference
 from alexnet.training.run import Run
 from alexnet.workdir import checkpoint, record
 
-Layer = dict[str, np.ndarray]  # {"kernel": [towers, ...], "bias": [towers, ...]}
+# {"kernel": [towers, ...], "bias": [towers, ...]}
+Layer = Mapping[str, jax.Array | np.ndarray]
 
 
 def read_layers(run: Run) -> tuple[dict[str, Layer], str]:
@@ -48,7 +48,7 @@ def read_layers(run: Run) -> tuple[dict[str, Layer], str]:
                 "from which run? set config.init_from", f"config.init_layers={choice!r}"
             )
         return {}, ""
-    here = jax.eval_shape(lambda: network.init(run.net, jax.random.key(0)))
+    here = run.shapes
     try:
         other = record.saved_config(Path(workdir))
         source = other.data.name

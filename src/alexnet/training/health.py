@@ -1,4 +1,7 @@
-"""A run's health: doubtful settings, a loss that does not fall, numbers that are not finite."""
+"""A run's health: doubtful settings, a loss that does not fall, numbers that are not finite.
+
+And the open row of the log, whose means are over the steps since the last row.
+"""
 
 import contextlib
 import math
@@ -16,7 +19,7 @@ from alexnet.training import evaluation
 from alexnet.training.run import Run
 from alexnet.training.step import TrainState, norms
 
-WINDOW = 200  # steps
+ALARM_STEPS = 200  # that a loss may stay at that of guessing
 ADAMS_RATE = 0.002  # twice adamw's usual rate
 TOLERANCE = 0.01  # of ln(classes)
 FAR_GONE = 1e6  # nats: such a loss counts as divergence, and the weights are not saved
@@ -41,7 +44,7 @@ def warnings(run: Run) -> list[str]:
                 f"the run ends (config.epochs={run.config.epochs:g}) before "
                 f"config.schedule.{name} at epoch {epochs}"
             )
-    before = run.config.schedule.get("rate")
+    before = run.config.schedule.rate
     for epoch, rate in getattr(run.schedule, "milestones", ()):
         if rate >= before:
             lines.append(
@@ -83,7 +86,7 @@ class Alarm:
 
     def __init__(self, classes: int):
         self.classes = classes
-        self._losses: deque[float] = deque(maxlen=WINDOW)
+        self._losses: deque[float] = deque(maxlen=ALARM_STEPS)
         self._spoken = False
 
     def after(self, step: int, losses: Iterable[float]) -> str:
@@ -98,7 +101,7 @@ class Alarm:
         self._spoken = True
         loss, chance = median(self._losses), math.log(self.classes)
         return (
-            f"the loss has been around {loss:.4g} for {WINDOW} steps; the loss of guessing is "
+            f"the loss has been around {loss:.4g} for {ALARM_STEPS} steps; the loss of guessing is "
             f"ln({self.classes}) = {chance:.4g}; dropout's noise may hide the differences between "
             "images: start again in another workdir, with smaller initial biases, a larger std "
             "(for net alexnet, config.net.init=original) or config.net.dropout=0"
@@ -106,12 +109,12 @@ class Alarm:
 
 
 def guessing(losses: Sequence[float], classes: int) -> bool:
-    """Whether the median of at least WINDOW losses is at least 99% of ln(classes).
+    """Whether the median of at least ALARM_STEPS losses is at least 99% of ln(classes).
 
     There is no upper bound: noise keeps the loss of an untrained net above ln(classes). It takes
     the median because the first losses of a net that does learn may be huge.
     """
-    return len(losses) >= WINDOW and median(losses) >= (1 - TOLERANCE) * math.log(classes)
+    return len(losses) >= ALARM_STEPS and median(losses) >= (1 - TOLERANCE) * math.log(classes)
 
 
 DIVERGED = "training diverged"  # by these words, results know such a run
@@ -165,7 +168,7 @@ def explained(
         yield
     except DivergedError as error:
         step, last = error.step, saved()
-        first, now = run.config.schedule.get("rate"), rate(step)
+        first, now = run.config.schedule.rate, rate(step)
         own = first == now  # else a milestone's, or another kind of schedule's
         smaller = f"{'a smaller' if own else 'smaller rates in'} config.schedule{'.rate' * own}"
         examples, epoch = run.examples(step), run.epoch(step)

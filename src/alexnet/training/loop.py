@@ -38,7 +38,7 @@ from alexnet.training.health import (
 )
 from alexnet.training.programs import Programs
 from alexnet.training.run import Run
-from alexnet.training.settings import load_config
+from alexnet.training.settings import config_of
 from alexnet.training.setup import setup
 from alexnet.training.step import Batch, TrainState
 from alexnet.workdir import checkpoint, record
@@ -73,7 +73,7 @@ def train_and_evaluate(
     """
     require("workdir", workdir, os.fspath(workdir) != "", "name a folder")
     workdir = local_path("workdir", os.fspath(workdir))
-    config = load_config(config) if isinstance(config, str) else config
+    config = config_of(config)
     checkpoint.check_path(workdir)
     asked = configs.flat({"config": config.to_dict()}) | {"--fresh": fresh}
     processes.check_same(asked, but=("config.data.data_dir",))

@@ -32,6 +32,7 @@ from alexnet.training.step import (
     EvalStep,
     TrainState,
     TrainStep,
+    begin,
     key_of,
     make_eval_step,
     make_init,
@@ -110,11 +111,7 @@ class Run:
 
     def restore(self, checkpoints: Checkpoints) -> tuple[TrainState, int, Progress] | None:
         """(state, step, progress) of the last good checkpoint, or None if there is none."""
-        shapes = TrainState(
-            jax.ShapeDtypeStruct((), jnp.int32),
-            self.shapes,
-            jax.eval_shape(self.optimizer.init, self.shapes),
-        )
+        shapes = jax.eval_shape(functools.partial(begin, optimizer=self.optimizer), self.shapes)
         return checkpoints.restore(meshes.shapes(shapes, self.shardings))
 
     def hyperparameters(self, step: int, errors: Sequence[float] = ()) -> Hyperparameters:

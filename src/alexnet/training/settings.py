@@ -1,6 +1,5 @@
 """The settings of a config: loaded, checked, and the function that each section is for."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args
 
@@ -39,6 +38,11 @@ def load_config(file: str, overrides: Mapping[str, Any] | None = None) -> Config
     config = configs.load(str(file), KINDS)
     configs.apply_overrides(config, overrides or {}, KINDS)
     return config
+
+
+def config_of(config: ConfigDict | str) -> ConfigDict:
+    """The config, or that of the file with this name, as for `load_config`."""
+    return load_config(config) if isinstance(config, str) else config
 
 
 def check_settings(config: ConfigDict) -> None:
@@ -109,7 +113,6 @@ def check_top_level(
     choice("fetch", fetch, get_args(Fetch))
 
 
-SETTINGS = tuple(inspect.signature(check_top_level).parameters)
 # The function whose arguments a section holds, unless a setting in it chooses the function; "" is
 # the top level.
 SECTIONS: dict[str, Callable[..., Any]] = {

@@ -21,7 +21,7 @@ from alexnet.training import dataset, memory, optimizer, schedule
 from alexnet.training.placement import state_shardings
 from alexnet.training.programs import Programs
 from alexnet.training.run import Run
-from alexnet.training.settings import check_settings, load_config
+from alexnet.training.settings import check_settings, config_of
 from alexnet.training.step import key_of
 
 MOST_STEPS = 2**31  # the state counts steps in an int32
@@ -43,7 +43,7 @@ def setup(
     Raises:
         UserError: for an impossible setting.
     """
-    config = load_config(config) if isinstance(config, str) else config
+    config = config_of(config)
     check_settings(config)
     config = configs.absolute(config)
     store = configs.call(prepare.ensure, "data", config.data)

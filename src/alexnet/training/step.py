@@ -78,6 +78,11 @@ class EvalStep(Protocol):
     ) -> tuple[evaluation.Sums, jax.Array]: ...
 
 
+def begin(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
+    """The state at step 0 with these parameters."""
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+
+
 def make_init(
     init: Callable[[jax.Array], Any],
     optimizer: optax.GradientTransformation,
@@ -86,8 +91,7 @@ def make_init(
     """f(key) -> the state at step 0, laid out as `shardings` say; no value depends on the mesh."""
 
     def fresh(key: jax.Array) -> TrainState:
-        params = init(key)
-        return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+        return begin(init(key), optimizer)
 
     return jax.jit(fresh, out_shardings=shardings)
 

@@ -28,12 +28,14 @@ _LEFTOVER = re.compile(r"[0-9]+\.(orbax-checkpoint-tmp.*|deleted)")
 
 Which = Literal["best", "last"] | int  # the best checkpoint, the last, or one by its step
 
+FRESH = "start over with --fresh, which first moves what is there to another folder"
+
 
 class Checkpoints:
     """The checkpoints of one training run; every process makes this object and calls its methods.
 
     The constructor removes the leftovers of a killed process, so only the command that writes the
-    run may make this object: all others use `load_params`. Use `with` or call `wait`, either of
+    run may make this object: all others use `load_step`. Use `with` or call `wait`, either of
     which finishes a save under way.
 
     Args:
@@ -172,7 +174,7 @@ class Checkpoints:
         if damaged:
             raise UserError(
                 f"every checkpoint in {self.directory} is damaged: bring one back from a copy, or "
-                "start over with --fresh, which first moves what is there to another folder"
+                f"{FRESH}"
             )
         return None
 

@@ -16,6 +16,7 @@ from alexnet.errors import UserError
 from alexnet.locks import lock
 from alexnet.text import say, some
 from alexnet.workdir import checkpoint, record
+from alexnet.workdir.checkpoint import FRESH
 
 # What may change when a run is resumed; anything else would make it another run.
 MAY_CHANGE = ("epochs", "schedule.", *record.ELSEWHERE)
@@ -30,7 +31,6 @@ SAVED = "saved"  # in the lock file, once a checkpoint has been saved
 EARLIER = "earlier-"  # prefix of the folders that `start_over` makes
 LOOK_SECONDS = 2
 SHARED_SECONDS = 90  # a client of NFS may take a minute to see a file that is new
-FRESH = "start over with --fresh, which first moves what is there to another folder"
 
 
 class InUse(UserError):

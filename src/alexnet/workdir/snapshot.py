@@ -44,7 +44,7 @@ _FORMERLY = re.compile(r"(velocity|opt_state)/(?P<leaf>[^/]+/(kernel|bias))")
 
 def named(tree: Any) -> dict[str, Any]:
     """The leaves of a pytree by path, in the tree's order: {"params/conv1/kernel": ...}."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    leaves = jax.tree.leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 

@@ -37,9 +37,9 @@ def stamp(name: str) -> str:
 
 def is_there(name: str) -> bool:
     """Whether a folder exists and is more than an empty mount point."""
-    folder = folder_path(name)
+    place = folder_path(name)
     try:
-        return os.path.isdir(folder) and bool(os.listdir(folder))
+        return os.path.isdir(place) and bool(os.listdir(place))
     except OSError:
         return True  # the error is reported later
 
