@@ -186,15 +186,18 @@ def test_the_mistake_of_one_process_ends_both(data_dir, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cpu_devices": "two"}, "--cpu_devices=two: expected a whole number"),
+        ({"cpu_devices": "two"}, "^cpu_devices=two: expected a whole number"),
         ({"cpu_devices": "0"}, "from 1 to 256"),
         ({"processes": "2"}, "need --coordinator=HOST:PORT"),
-        ({"coordinator": "auto", "processes": "2"}, "--coordinator=auto finds --processes and"),
-        ({"coordinator": "auto", "process": "0"}, "leave them out"),
-        ({"coordinator": "localhost:1"}, "needs --processes=N and --process"),
+        (
+            {"coordinator": "auto", "processes": "2"},
+            "^coordinator=auto: leave out --proc",
+        ),
+        ({"coordinator": "auto", "process": "0"}, "leave out --processes and"),
+        ({"coordinator": "localhost:1"}, "add --processes=N and --process"),
         (
             {"coordinator": "localhost:1", "processes": "2", "process": "2"},
-            "--process=2: numbers go from 0 to 1",
+            "^process=2: numbers go from 0 to 1",
         ),
         ({"coordinator": "localhost"} | SECOND, "=localhost: write HOST:PORT, such as"),
         ({"coordinator": ":"} | SECOND, "=:: write HOST:PORT"),
@@ -203,7 +206,7 @@ def test_the_mistake_of_one_process_ends_both(data_dir, tmp_path):
         ({"coordinator": "localhost:70000"} | SECOND, "write HOST:PORT"),
         ({"coordinator": "localhost:²"} | SECOND, "write HOST:PORT"),
         ({"coordinator": "no.such.invalid:80"} | SECOND, "unknown host no.such.invalid"),
-        ({"cpu_devices": "²"}, "--cpu_devices=²: expected a whole number"),
+        ({"cpu_devices": "²"}, "^cpu_devices=²: expected a whole number"),
     ],
 )
 def test_impossible_options_are_refused(options, message, monkeypatch):

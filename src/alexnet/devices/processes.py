@@ -55,10 +55,10 @@ def join(
     numbers = {"processes": processes, "process": process, "cpu_devices": cpu_devices}
     for name, text in numbers.items():
         if text and not re.fullmatch("[0-9]{1,9}", text):
-            raise UserError(f"--{name}={text}: expected a whole number")
+            raise UserError("expected a whole number", f"{name}={text}")
     if cpu_devices:
         if not 1 <= int(cpu_devices) <= MOST_CPU_DEVICES:
-            raise UserError(f"--cpu_devices={cpu_devices}: from 1 to {MOST_CPU_DEVICES}")
+            raise UserError(f"from 1 to {MOST_CPU_DEVICES}", f"cpu_devices={cpu_devices}")
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", int(cpu_devices))
     if not coordinator:
@@ -68,12 +68,12 @@ def join(
     where: dict[str, Any] = {}
     if coordinator == "auto":
         if processes or process:
-            raise UserError("--coordinator=auto finds --processes and --process: leave them out")
+            raise UserError("leave out --processes and --process", "coordinator=auto")
     else:
         if not (processes and process):
-            raise UserError(f"--coordinator={coordinator} needs --processes=N and --process=0..N-1")
+            raise UserError("add --processes=N and --process=0..N-1", f"coordinator={coordinator}")
         if int(process) >= int(processes):
-            raise UserError(f"--process={process}: numbers go from 0 to {int(processes) - 1}")
+            raise UserError(f"numbers go from 0 to {int(processes) - 1}", f"process={process}")
         host, port = address(coordinator)
         if int(process):
             await_answer(host, port, coordinator)
@@ -93,12 +93,13 @@ def join(
     except (ValueError, RuntimeError) as error:
         if coordinator == "auto" and isinstance(error, ValueError):
             raise UserError(
-                "--coordinator=auto: nothing here says where the other processes are (no SLURM, "
-                "Open MPI, Kubernetes, ...); write --coordinator=HOST:PORT --processes=N "
-                "--process=0..N-1"
+                "nothing here says where the other processes are (no SLURM, Open MPI, Kubernetes, "
+                "...); write --coordinator=HOST:PORT --processes=N --process=0..N-1",
+                "coordinator=auto",
             ) from None
         reason = str(error).splitlines()[0]
-        raise UserError(f"--coordinator={coordinator}: could not join the run: {reason}") from None
+        at_fault = f"coordinator={coordinator}"
+        raise UserError(f"could not join the run: {reason}", at_fault) from None
 
 
 @contextlib.contextmanager
@@ -134,13 +135,14 @@ def address(coordinator: str) -> tuple[str, int]:
     """(host, port) of HOST:PORT. Raises UserError for any other text, or an unknown host."""
     host, _, port = coordinator.rpartition(":")
     if not host or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 2**16:
-        raise UserError(f"--coordinator={coordinator}: write HOST:PORT, such as 10.0.0.1:8476")
+        raise UserError("write HOST:PORT, such as 10.0.0.1:8476", f"coordinator={coordinator}")
     host = host.strip("[]")  # around an IPv6 address
     try:
         socket.getaddrinfo(host, int(port))
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"--coordinator={coordinator}: unknown host {host} ({reason})") from None
+        where = f"coordinator={coordinator}"
+        raise UserError(f"unknown host {host} ({reason})", where) from None
     return host, int(port)
 
 
@@ -156,8 +158,9 @@ def await_answer(host: str, port: int, coordinator: str, seconds: float = ANSWER
             if time.monotonic() >= until:
                 reason = error.strerror or error
                 raise UserError(
-                    f"--coordinator={coordinator}: no process 0 answers there ({reason}, for "
-                    f"{seconds:.0f} seconds): is it running, and is that its address?"
+                    f"no process 0 answers there ({reason}, for {seconds:.0f} seconds): is it "
+                    "running, and is that its address?",
+                    f"coordinator={coordinator}",
                 ) from None
             time.sleep(0.5)
 
