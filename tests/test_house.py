@@ -112,7 +112,11 @@ def test_an_installed_package_has_every_file():
         for pattern in patterns
         for path in (ROOT / "src" / package.replace(".", "/")).glob(pattern)
     }
-    files = {path for path in SOURCE.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    files = {
+        path
+        for path in SOURCE.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
+    }
     assert {path for path in files if path.suffix != ".py"} == taken
     folders = {path.parent for path in files}
     assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []
