@@ -57,7 +57,7 @@ subtract its average colour, as published code does that uses their weights with
 
 Other ablations of the paper are overrides of `original`. Without colour noise (top-1 error worse by
 more than 1 point): `--config.augment.colour_noise=0`. Without a middle convolution (worse by about
-2): `--config.net.remove=conv3` (conv4, conv5). Without dropout: `--config.net.dropout=0`. The five
+2): `--config.net.remove=conv3` (conv2, conv4). Without dropout: `--config.net.dropout=0`. The five
 nets of the ensemble differ in their seeds: `--config.seed=1`.
 """
 

@@ -1,7 +1,8 @@
 """Random crops and reflections keep the net from overfitting (section 4.1).
 
 "Without this scheme, our network suffers from substantial overfitting, which would have forced us
-to use much smaller networks." No number is given, so only the direction can be judged.
+to use much smaller networks." No number is given, so only the direction can be judged. The eight
+epochs of `small` are too few to overfit, so that scale gives no verdict.
 """
 
 NONE = {"augment.random_crop": False, "augment.flip": False}
@@ -29,7 +30,7 @@ SCALES = {
         "config": "../configs/cifar10.py:pocket",
         "seeds": 8,
         "claims": {
-            name: claim | {"caveat": "8 epochs are too few to overfit"}
+            name: claim | {"caveat": "8 epochs are too few to overfit", "tests": False}
             for name, claim in CLAIMS.items()
         },
     },

@@ -16,7 +16,7 @@ LONG = {
 }
 TEN = {f"ten_crop_{name}": {"evaluate": {"of": {name: 1}, "views": "ten_crop"}} for name in LONG}
 CLAIMS = {
-    name: {"claim": f"cuda-convnet's {name}, CIFAR-10", "log": f"{error}", "target": error}
+    name: {"claim": f"cuda-convnet's {name}, CIFAR-10", "log": f"{error:g}", "target": error}
     for name, error in (("80sec", 26.0), ("19pct", 19.0), ("18pct", 18.0))
 }
 SCALES = {

@@ -3,7 +3,8 @@
 "Without dropout, our network exhibits substantial overfitting." No number is given, so only the
 direction can be judged. `dropout_iterations.py` measures the cost of dropout.
 The eight epochs of `small` are too few to overfit: without dropout, the training error ends close
-to the test error. So that scale shows what dropout costs rather than what it prevents.
+to the test error. So that scale shows what dropout costs rather than what it prevents, and gives no
+verdict.
 """
 
 ARMS = {"baseline": {}, "no_dropout": {"net.dropout": 0.0}}
@@ -20,7 +21,8 @@ SCALES = {
         "config": "../configs/cifar10.py:pocket",
         "seeds": 8,
         "claims": {
-            "no_dropout": CLAIMS["no_dropout"] | {"caveat": "8 epochs are too few to overfit"}
+            "no_dropout": CLAIMS["no_dropout"]
+            | {"caveat": "8 epochs are too few to overfit", "tests": False}
         },
     },
     "full": {"config": "../configs/imagenet.py", "seeds": 1},

@@ -1,7 +1,7 @@
 """Averaging the predictions of five nets lowers the error (section 6, Table 2).
 
 One CNN: 40.7 / 18.2. Five "similar CNNs": 38.1 / 16.4 (2012 validation). Here the five differ in
-their seeds. No net is in two averages; each average is compared with its own first net.
+their seeds. No net is in two averages; each average is compared with the mean error of its nets.
 The claim compares centre crops; the arm with ten crops is for comparison with the paper's errors.
 """
 

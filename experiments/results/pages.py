@@ -154,21 +154,23 @@ HEAD = """\
 - **Net:** at scale `small`, a pocket AlexNet (28x28 crops, a quarter to a third of the kernels)
   that trains on CIFAR-10 for 8 epochs (`configs/cifar10.py:pocket`); in Figure 1, in the four-layer
   net's row and in their own rows, cuda-convnet's nets. `imagenette` is the authors' full net, which
-  trains on ten of ImageNet's classes for 30 epochs. `full` is the paper's net on ImageNet.
+  trains on ten of ImageNet's classes for 30 epochs. `full` is that net on ImageNet.
 - **Difference:** the arm's error minus the baseline's, in points. It is the mean over pairs of runs
   with the same seed, with its 95% interval (Student's t). The baseline's error is over the
-  same pairs; an arm's run without a partner counts only in the arm's error. For cuda-convnet's
-  nets, the difference is the mean error minus the published one.
+  same pairs; an arm's run without a partner counts only in the arm's error. An average of nets is
+  compared with the mean error of its nets. For cuda-convnet's nets, the difference is the mean
+  error minus the published one.
 - **Detectable:** the smallest true difference (the factor nearest to 1) that this number of pairs,
   with this spread, would show in 80% of such experiments at the 5% level.
 - **Verdict:** *supported* if the interval lies on the claim's side of 0 (a factor's, of 1),
   whatever the claimed size: compare that with the interval. *Contradicted* if it does not lie there
   and excludes the claimed effect or, if only a direction is claimed, lies on the other side.
-  Otherwise *cannot tell*; always so with fewer than 5 pairs, or if they cannot show an effect as
-  small as the claim.
-- **Verdict on a published error:** *contradicted* if the whole interval lies above the published
-  error, *supported* if not. It is always *cannot tell* with fewer than 5 runs, or if they cannot
-  show a difference of 1 point.
+  Otherwise *cannot tell*; always so with fewer than 5 pairs, if they cannot show an effect as
+  small as the claim, if a run of a pair diverged or never reached the training error, or if the
+  training is not one that could test the claim, as a remark then says.
+- **Verdict on a published error:** it is rounded to a point, so it is *contradicted* if the whole
+  interval lies more than half a point above it, *supported* if not. It is always *cannot tell* with
+  fewer than 5 runs, or if they cannot show a difference of 1 point.
 
 Most claims are about ImageNet, on which this project has run nothing; a verdict holds for the
 net, the dataset and the training in its row. The details:
@@ -287,20 +289,32 @@ def claimed(name: str, arm: str, planned: list[Experiment], tables: list[Table])
     ] or [
         f"only `{table.experiment.scale}` has run" for table in own if not table.experiment.claims
     ]
+    if claim.target is None:
+        ours += [partly(table) for table in own if lacks(table, arm)]
     return f"[{claim.claim}]({name}.py)", claim.paper, claim.log, "<br>".join(ours) or "not run"
+
+
+def lacks(table: Table, arm: str) -> bool:
+    """Whether an arm with a claim has not run."""
+    return arm in table.experiment.claims and arm not in [row.arm for row in table.rows]
+
+
+def partly(table: Table) -> str:
+    """The results at a scale whose claimed arm has not run."""
+    known = ", ".join(f"{row.arm} {formats.value_of(row)}" for row in table.rows)
+    return f"{table.dataset}, `{table.experiment.scale}`: so far only {known}"
 
 
 def told(table: Table, row: Row) -> str:
     """The result at one scale."""
-    first, ratio = table.rows[0], table.ratio
+    ratio = table.ratio
     runs = f"{table.dataset}, `{table.experiment.scale}`, n = {formats.count_of(row)}"
     unit = " epochs" if ratio else ""
     said = f"{runs}: {formats.value_of(row)}{unit}"
     if row.claim.target is None:
-        known = [seed for seed, value in row.values.items() if value is not None]
-        partners = {seed: first.values[seed] for seed in known if seed in first.values}
-        base = dataclasses.replace(first, values=partners or first.values)
-        said += f", {first.arm} {formats.value_of(base)}{unit}" if first.arm != row.arm else ""
+        known = {seed: value for seed, value in row.base.items() if row.values[seed] is not None}
+        base, name = dataclasses.replace(row, values=known), table.experiment.baseline
+        said += f", {name} {formats.value_of(base)}{unit}" if known else ""
     if row.against is not None:
         said += f"; {'factor' if ratio else 'difference'} {formats.difference_of(row, ratio)}"
     if smallest := formats.smallest_of(row, ratio):

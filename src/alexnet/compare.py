@@ -14,10 +14,13 @@ A pair is a run of the arm and one of the baseline with the same seed. A verdict
 interval of the mean difference in the pairs. It is "supported" if the interval lies on the claim's
 side of 0, "contradicted" if it does not and excludes the claimed effect or, if only a direction is
 claimed, lies on the other side of 0, else "cannot tell". It is always "cannot tell" with fewer than
-5 pairs, or with too few to show the claimed effect. A claimed error, such as 26%, is "contradicted"
-if the interval of the runs' mean lies above it, "supported" if not, and "cannot tell" with fewer
-than 5 runs, or with too few to show 1 point. With --baseline, only claimed errors get verdicts in
-the experiments that have this arm: the other claims are about an experiment's own baseline.
+5 pairs, with too few to show the claimed effect, or if a run of a pair diverged or never reached
+the training error. An average of nets is compared with the mean error of its nets.
+
+A claimed error, such as 26%, is rounded: it is "contradicted" if the interval of the runs' mean
+lies more than half a point above it, "supported" if not, and "cannot tell" with fewer than 5 runs,
+or with too few to show 1 point. With --baseline, only claimed errors get verdicts in the
+experiments that have this arm: the other claims are about an experiment's own baseline.
 """
 
 import sys

@@ -25,7 +25,7 @@ import jax
 from alexnet.cli import changed_settings, data_dir, path, typed_overrides, values
 from alexnet.cli import run as run_command
 from alexnet.data.augment import VIEWS
-from alexnet.devices import processes
+from alexnet.devices import processes, runtime
 from alexnet.errors import UserError, choice
 from alexnet.inference.ensemble import Ensemble
 from alexnet.inference.loading import load
@@ -46,7 +46,8 @@ OPTIONS = {
     "cpu_devices": ("", "virtual devices to split the CPU into, to try several on one machine"),
 }
 PROCESSES = ("coordinator", "processes", "process", "cpu_devices")
-OWN = (*PROCESSES, "data_dir")  # what each process may have of its own
+OWN = (*PROCESSES, "data_dir", "workdir")  # what each process may have, or write, in its own way
+DATA_DIR = "data.data_dir"
 MAY_CHANGE = ("data", "mesh")
 
 
@@ -73,8 +74,11 @@ def main(argv: Sequence[str]) -> None:
         record.evaluations(workdir)
     processes.join(**{name: options[name] for name in PROCESSES})
     with processes.ends_clearly():
+        runtime.cache_compilations()  # first, as it reports a missing device
         asked = {f"--{name}": text for name, text in options.items() if name not in OWN}
-        processes.check_same(asked | {f"--config.{key}": text for key, text in texts.items()})
+        asked |= {f"--config.{key}": text for key, text in texts.items() if key != DATA_DIR}
+        runs = [record.run_of(workdir) for workdir in workdirs]
+        processes.check_same({**asked, "the run": runs})
         evaluate(workdirs, weights, step, split, views, overrides)
 
 

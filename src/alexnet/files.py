@@ -1,6 +1,7 @@
 """Reads files, with one clear line about a damaged one, and writes them whole or not at all."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -97,6 +98,8 @@ def whole_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(left, ignore_errors=True)
 
     clean()  # what a process left that was killed
+    if old.exists():  # on NFS, while a run has its files open
+        raise OSError(errno.EBUSY, "it cannot be removed: is a run using it?", str(old))
     partial.mkdir()
     try:
         yield partial

@@ -40,19 +40,30 @@ def test_processes_join_first(asked, tmp_path):
 def test_processes_evaluate_the_same(asked, tmp_path, monkeypatch):
     run, compared = leave(tmp_path / "run", [0.5]), []
     monkeypatch.setattr(evaluate.processes, "check_same", compared.append)
-    own = ["--coordinator=127.0.0.1:9", "--processes=2", "--process=1", "--data_dir=/here"]
-    evaluate.main([f"--workdir={run}", "--ten_crop", "--config.mesh.data=2", *own])
-    assert compared == [
-        {
-            "--workdir": str(run),
+    own = ["--coordinator=127.0.0.1:9", "--processes=2", "--process=1"]
+    for where in ("--data_dir=/here", "--config.data.data_dir=/here"):
+        evaluate.main([f"--workdir={run}", "--ten_crop", "--config.mesh.data=2", where, *own])
+        assert asked[-1][-1] == [{"mesh.data": 2, "data.data_dir": "/here"}]
+        assert compared.pop() == {
             "--weights": "",
             "--views": "ten_crop",
             "--checkpoint": "best",
             "--split": "validation",
             "--config.mesh.data": "2",
+            "the run": [record.run_of(run)],
         }
-    ]
-    assert asked[-1][-1] == [{"mesh.data": 2, "data.data_dir": "/here"}]
+
+
+def test_a_missing_device_is_reported_before_processes_compare_anything(
+    asked, tmp_path, monkeypatch
+):
+    def missing():
+        raise UserError("jax has no device", "JAX_PLATFORMS=cuda")
+
+    monkeypatch.setattr(evaluate.runtime, "cache_compilations", missing)
+    monkeypatch.setattr(evaluate.processes, "check_same", lambda *_: pytest.fail("compared"))
+    with pytest.raises(UserError, match="has no device"):
+        evaluate.main([f"--workdir={leave(tmp_path / 'run', [0.5])}"])
 
 
 def test_one_process_averages_runs_and_several_refuse_to(asked, tmp_path):

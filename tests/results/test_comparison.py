@@ -19,6 +19,7 @@ from alexnet.errors import UserError
 from alexnet.results import comparison, folders, formats, statistics
 from alexnet.sweeps import plan
 from alexnet.sweeps.experiment import Arm, Claim, Experiment
+from alexnet.training.health import DIVERGED
 from alexnet.training.settings import load_config
 from alexnet.workdir import migrations
 
@@ -85,7 +86,8 @@ def test_verdicts(tmp_path, capsys, scale, base, worse, verdict):
 @pytest.mark.parametrize(
     ("errors", "target", "verdict"),
     [
-        ([0.32, 0.325, 0.322, 0.318, 0.321], 31.5, "contradicted"),
+        ([0.32, 0.325, 0.322, 0.318, 0.321], 31.0, "contradicted"),
+        ([0.32, 0.325, 0.322, 0.318, 0.321], 31.5, "supported"),  # the interval begins at 31.8
         ([0.32, 0.325, 0.322, 0.318, 0.321], 32.0, "supported"),
         ([0.32, 0.325, 0.322, 0.318, 0.321], 40.0, "supported"),
         (WORSE, 40.0, "cannot tell"),  # they could not show a point
@@ -100,6 +102,61 @@ def test_a_claimed_error_needs_no_pairs_and_is_not_counted_among_claims_with_pai
     [row] = table.rows
     assert (row.against.n, row.verdict) == (5, verdict)
     assert row.against.mean == pytest.approx(100 * np.mean(errors) - target)
+    assert formats.chance([table]) == ""
+
+
+def test_an_average_of_nets_is_compared_with_the_mean_of_its_nets(tmp_path):
+    found = folders.read([fill(tmp_path / "a")]).results
+    runs = {one.name: one for one in found}
+    members = [["baseline-0", "baseline-1"], ["baseline-2", "baseline-3", "no_lrn-0"]]
+    averages = [
+        dataclasses.replace(
+            runs[of[0]], name=f"mean-{seed}", of=of, views="centre", last={"top1_error": 0.25}
+        )
+        for seed, of in zip((0, 2), members, strict=True)
+    ]
+    made, arms = experiment(), {}
+    for number, of in enumerate([{"baseline": 2}, {"baseline": 2, "no_lrn": 1}]):
+        arms[f"mean{number}"] = Arm(f"mean{number}", made.arms["baseline"].config, {}, "centre", of)
+    made = dataclasses.replace(made, arms={**made.arms, **arms})
+    [table] = comparison.tables([*found, *averages], [made])
+    bases = {row.arm: (row.base, row.against.mean) for row in table.rows if row.arm in arms}
+    assert bases["mean0"] == ({0: pytest.approx(31.0)}, pytest.approx(-6.0))
+    assert bases["mean1"] == ({2: pytest.approx(30.0)}, pytest.approx(-5.0))  # not of no_lrn-0
+    lacking = [one for one in found if one.name != "baseline-1"]
+    [table] = comparison.tables([*lacking, *averages], [made])
+    assert next(row.against for row in table.rows if row.arm == "mean0") is None
+
+
+@pytest.mark.parametrize("arm", ["baseline", "no_lrn"])
+@pytest.mark.parametrize("seeds", [(), (0,), range(6)])
+def test_without_the_runs_that_went_badly_there_is_no_verdict(tmp_path, arm, seeds):
+    more = {"base": [*BASE, 0.3], "worse": [*WORSE, 0.315]}
+    found = folders.read([fill(tmp_path / "a", **more)]).results
+    lost = [
+        dataclasses.replace(one, last=dict(one.last) | {"top1_error": None})
+        if one.name in [f"{arm}-{seed}" for seed in seeds]
+        else one
+        for one in found
+    ]
+    [table] = comparison.tables(lost, [experiment()])
+    assert table.rows[1].verdict == ("cannot tell" if seeds else "supported")
+    assert (table.rows[1].against is None) == (len(seeds) == 6)
+    assert [row["known"] for row in formats.rows([table], "last")].count(6 - len(seeds)) >= 1
+    [before] = comparison.tables(found, [experiment()])
+    failed = dataclasses.replace(found[0], seed=6, failure=DIVERGED)
+    [after] = comparison.tables([*found, failed], [experiment()])
+    assert [table.rows[1].verdict for table in (before, after)] == ["supported", "cannot tell"]
+
+
+def test_a_scale_that_cannot_test_a_claim_gives_no_verdict_on_it(tmp_path):
+    found = folders.read([fill(tmp_path / "a")]).results
+    claim = Claim("LRN", effect=1.4, caveat="too short", tests=False)
+    [table] = comparison.tables(
+        found, [dataclasses.replace(experiment(), claims={"no_lrn": claim})]
+    )
+    assert table.rows[1].verdict == "cannot tell"
+    assert table.notes == ["no_lrn: too short"]
     assert formats.chance([table]) == ""
 
 
@@ -383,9 +440,10 @@ def test_the_plan_of_an_earlier_version_still_has_its_runs(tmp_path, capsys):
     [
         (-0.2, 1.0, 5, "supported"),
         (-3.0, 1.0, 5, "supported"),  # better than the target
-        (0.1, 1.0, 5, "contradicted"),
-        (0.1, 1.01, 5, "cannot tell"),  # these runs could not show a difference of a point
-        (0.1, 1.0, 4, "cannot tell"),
+        (0.5, 1.0, 5, "supported"),  # rounds to the target
+        (0.51, 1.0, 5, "contradicted"),
+        (0.51, 1.01, 5, "cannot tell"),  # these runs could not show a difference of a point
+        (0.51, 1.0, 4, "cannot tell"),
     ],
 )
 def test_a_nets_error_is_judged_to_a_point(low, smallest, n, verdict):

@@ -56,7 +56,6 @@ EFFECTS = {
     ("depth", "no_conv2"): 2.0,  # "a loss of about 2%"
     ("depth", "no_conv3"): 2.0,
     ("depth", "no_conv4"): 2.0,
-    ("depth", "no_conv5"): 2.0,
     ("ensembles", "five_nets"): 38.1 - 40.7,
     ("lrn", "no_lrn"): 1.4,
     ("lrn_cifar10", "no_norm"): 13 - 11,

@@ -678,7 +678,7 @@ def test_divergence_stops_the_run(tiny, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_that_does_not_learn_says_so_once(tiny, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(health, "WINDOW", 10)
+    monkeypatch.setattr(health, "ALARM_STEPS", 10)
     tiny.schedule.rate = 0.0
     tiny.epochs = 5.0  # 29 steps
     train_and_evaluate(tiny, tmp_path)

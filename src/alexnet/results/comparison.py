@@ -12,7 +12,9 @@ from alexnet.results import arms, curve, notes, statistics
 from alexnet.results.arms import Runs
 from alexnet.results.result import Result
 from alexnet.results.statistics import CANNOT_TELL, Estimate
+from alexnet.sweeps.essence import arm_of, folder
 from alexnet.sweeps.experiment import EPOCHS_TO, ERROR, Claim, Experiment
+from alexnet.training.health import DIVERGED
 
 TARGET_POINTS = 1.0  # published errors, such as 26%, are rounded to this
 
@@ -27,6 +29,8 @@ class Row:
         against: the difference from the arm's target if it has one, else from the baseline, in
             points or, for epochs, as the logarithm of a factor; None without any.
         verdict: "" if there is nothing to judge.
+        base: for each seed, the baseline's value that the arm's is compared with; for an average of
+            nets, the mean over those of them that are the baseline's.
         failed: how many of its runs failed; they have no values.
     """
 
@@ -36,6 +40,7 @@ class Row:
     against: Estimate | None
     claim: Claim | None
     verdict: str
+    base: Mapping[int, float | None]
     failed: int = 0
 
     @property
@@ -95,6 +100,7 @@ class Table:
             and row.against
             and row.against.n >= statistics.LEAST
             and not row.has_target
+            and (row.claim is None or row.claim.tests)
         ]
 
 
@@ -150,7 +156,7 @@ def _table(
     for name in order:
         if not runs[name].results and not runs[name].failures:
             continue
-        claim, against = experiment.claims.get(name), None
+        claim, against, base = experiment.claims.get(name), None, {}
         if claim is not None and claim.target is None and first != experiment.baseline:
             claim = None  # it is about a difference from the experiment's own baseline
         if name not in of_last:
@@ -158,11 +164,13 @@ def _table(
                 reached = [value for value in values[name].values() if value is not None]
                 against = _estimate([value - claim.target for value in reached])
             elif name != first and first not in of_last and datasets[name] == datasets[first]:
-                against = _paired(values[name], values[first], experiment.metric != ERROR)
+                base = _base(runs[name], values[first], first)
+                against = _paired(values[name], base, experiment.metric != ERROR)
         arm, failed = experiment.arms[name], len(runs[name].failures)
-        row = Row(name, arm.overrides, values[name], against, claim, "", failed)
+        row = Row(name, arm.overrides, values[name], against, claim, "", base, failed)
         if not runs[name].begun and (row.has_target or not runs[first].begun):
-            row = dataclasses.replace(row, verdict=_verdict(experiment, against, claim))
+            lost = _lost(row, runs[name], runs[first])
+            row = dataclasses.replace(row, verdict=_verdict(experiment, against, claim, lost))
         rows.append(row)
     free = [row.arm for row in rows if row.has_target]
     elsewhere = [
@@ -205,6 +213,35 @@ def _value(result: Result, metric: str, which: str) -> float | None:
     return curve.epochs_to(result, float(metric.removeprefix(EPOCHS_TO)))
 
 
+def _base(of: Runs, values: Mapping[int, float | None], first: str) -> dict[int, float | None]:
+    """For each seed of an arm, what its value is compared with: the `first` arm's.
+
+    An average of nets is compared with the mean over those of its nets that are of the first arm.
+    """
+    found: dict[int, float | None] = {}
+    for seed, result in of.results.items():
+        several = result.of if len(result.of) > 1 else ()
+        nets = [int(name.rpartition("-")[2]) for name in several if arm_of(name) == folder(first)]
+        if nets:
+            known = [value for one in nets if (value := values.get(one)) is not None]
+            found[seed] = float(np.mean(known)) if len(known) == len(nets) else None
+        elif seed in values:
+            found[seed] = values[seed]
+    return found
+
+
+def _lost(row: Row, of: Runs, first: Runs) -> bool:
+    """Whether runs are missing because they diverged or never reached the training error.
+
+    The others say too little then: they are the ones that went well.
+    """
+    if row.has_target:
+        return None in row.values.values() or DIVERGED in of.failures.values()
+    pairs = [(row.values[seed], other) for seed, other in row.base.items()]
+    diverged = DIVERGED in (*of.failures.values(), *first.failures.values())
+    return diverged or any(None in pair for pair in pairs)
+
+
 def _paired(
     ours: Mapping[int, float | None], base: Mapping[int, float | None], ratio: bool
 ) -> Estimate | None:
@@ -220,26 +257,31 @@ def _estimate(differences: Sequence[float]) -> Estimate | None:
     return statistics.estimate(differences) if differences else None
 
 
-def _verdict(experiment: Experiment, against: Estimate | None, claim: Claim | None) -> str:
-    if claim is None or against is None or not experiment.judges:
+def _verdict(
+    experiment: Experiment, against: Estimate | None, claim: Claim | None, lost: bool
+) -> str:
+    if claim is None or not experiment.judges or (against is None and not lost):
         return ""
+    effect = claim.effect
+    if effect is None and not claim.direction and claim.target is None:
+        return ""
+    if against is None or lost or not claim.tests:
+        return CANNOT_TELL
     if claim.target is not None:
         return _reached(against)
-    effect = claim.effect
-    if effect is None and not claim.direction:
-        return ""
     if effect is not None and experiment.metric != ERROR:
         effect = math.log(effect)
     return statistics.verdict(against, effect, claim.direction)
 
 
 def _reached(against: Estimate) -> str:
-    """The verdict on a target: contradicted if the whole interval lies above it, else supported.
+    """The verdict on a target: contradicted if the whole interval lies above what rounds to it.
 
-    "cannot tell" with fewer than 5 runs, or if they could not show a point.
+    Else supported; "cannot tell" with fewer than 5 runs, or if they could not show a point.
     """
     if against.n < statistics.LEAST or against.smallest is None or against.low is None:
         return CANNOT_TELL
     if against.smallest > TARGET_POINTS:
         return CANNOT_TELL
-    return statistics.CONTRADICTED if against.low > 0 else statistics.SUPPORTED
+    above = against.low > TARGET_POINTS / 2
+    return statistics.CONTRADICTED if above else statistics.SUPPORTED

@@ -38,11 +38,12 @@ def compare_results(
     """A row for each arm that has runs, as `alexnet compare` prints them: plain values.
 
     `pandas.DataFrame(compare_results("runs/lrn"))` has the columns experiment, scale, dataset,
-    metric, checkpoint, arm, differs (the arm's overrides), n, failed (how many runs failed, which
-    are not among the n), mean, std (errors in per cent or epochs), pairs (runs if there is a
-    target), difference (from the target, else the baseline, in points; for epochs, the logarithm of
-    the factor), low, high (its 95% interval), smallest (the smallest effect that the pairs could
-    show), claimed, target (a claimed error), claim (in words), caveat, paper, log and verdict.
+    metric, checkpoint, arm, differs (the arm's overrides), n, known (how many of the n have a
+    value), failed (how many runs failed, which are not among the n), mean, std (errors in per cent
+    or epochs, of the known), pairs (runs if there is a target), difference (from the target, else
+    the baseline, in points; for epochs, the logarithm of the factor), low, high (its 95% interval),
+    smallest (the smallest effect that the pairs could show), claimed, target (a claimed error),
+    claim (in words), caveat, paper, log, verdict and notes (on the whole table).
     Unknown values are None.
 
     Args:
@@ -116,6 +117,7 @@ def rows(tables: Sequence[Table], metric: str) -> list[dict[str, Any]]:
                     "arm": row.arm,
                     "differs": said(row.overrides),
                     "n": len(row.values),
+                    "known": len(row.known),
                     "failed": row.failed,
                     "mean": row.mean,
                     "std": row.std,
@@ -131,6 +133,7 @@ def rows(tables: Sequence[Table], metric: str) -> list[dict[str, Any]]:
                     "paper": claim.paper,
                     "log": claim.log,
                     "verdict": row.verdict,
+                    "notes": "; ".join(table.notes),
                 }
             )
     return found

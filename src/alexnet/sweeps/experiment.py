@@ -54,6 +54,8 @@ class Claim:
         direction: if no number is claimed, +1 for a higher metric and -1 for a lower one.
         target: the claimed top-1 error in per cent, for an arm that is compared with no other.
         caveat: what a reader of the verdict should know, in a few words.
+        tests: False if this scale cannot test the claim, for the reason in `caveat`: then the
+            verdict is "cannot tell", whatever the runs say.
     """
 
     claim: str
@@ -63,6 +65,7 @@ class Claim:
     direction: int = 0
     target: float | None = None
     caveat: str = ""
+    tests: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -286,6 +289,7 @@ def _claim(value: Any, metric: str, called: str) -> Claim:
         ("claim, paper, log, caveat", words, "texts"),
         ("effect", known, "a number, and for epochs above 0"),
         ("direction", found.direction in (1, 0, -1), "1, 0 or -1"),
+        ("tests", isinstance(found.tests, bool), "True or False"),
         ("target", target is None or (is_number(target) and not epochs), "an error in per cent"),
     ):
         if not good:
