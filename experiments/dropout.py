@@ -4,7 +4,7 @@
 direction can be judged. `dropout_iterations.py` measures the cost of dropout.
 The eight epochs of `small` are too few to overfit: without dropout, the training error ends close
 to the test error. So that scale shows what dropout costs rather than what it prevents, and gives no
-verdict.
+verdict. (Changed on 2026-11-28, after the runs: before, its verdict was "contradicted".)
 """
 
 ARMS = {"baseline": {}, "no_dropout": {"net.dropout": 0.0}}

@@ -2,7 +2,7 @@
 
 "Dropout roughly doubles the number of iterations required to converge." The metric is the epochs
 to a training error of 0.4, measured in training: for the baseline, but not without dropout, with
-dropped neurons, which makes the factor look larger.
+dropped neurons. That makes the factor smaller, which favours the claim.
 """
 
 METRIC = "epochs to a training error of 0.4"
@@ -12,7 +12,7 @@ CLAIMS = {
         "claim": "without dropout: iterations to converge (4.2)",
         "paper": "about half",
         "effect": 0.5,
-        "caveat": "only the baseline's training error is measured with dropped neurons",
+        "caveat": "dropped neurons raise only the baseline's error, which favours the claim",
     },
 }
 SCALES = {

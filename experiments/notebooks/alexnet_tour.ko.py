@@ -935,9 +935,9 @@ assert "conv3" not in [row.name for row in removed["conv3"].rows if row.reads_al
 # *supported*(뒷받침됨)는 구간 전체가 0(배수는 1)을 기준으로 주장과 같은 쪽에 있다는 뜻이며,
 # 크기까지 맞다는 뜻은 아닙니다. *contradicted*(반박됨)는 구간이 그쪽에 있지 않으면서 주장한 크기도
 # 구간 밖에 있거나, 논문이 크기를 말하지 않았다면 구간이 반대쪽에 있다는 뜻입니다. 짝지은 실험이
-# 다섯 쌍보다 적거나, 그 쌍들로는 주장만큼 작은 차이를 알아볼 수 없거나, 훈련이 짧아 주장을 시험할
-# 수 없으면 *cannot tell*(알 수 없음)입니다. 까닭은 `read_ablations` 노트북에 영어로 적었습니다.
-# 아직 실행하지 않은 주장까지 모은 표는 `experiments/README.md`에 있습니다.
+# 다섯 쌍보다 적거나, 그 쌍들로는 주장만큼 작은 차이를 알아볼 수 없거나, 그 훈련으로는 주장을 검증할
+# 수 없으면 *cannot tell*(알 수 없음)입니다. 쌍이 필요한 까닭은 `read_ablations` 노트북에 영어로
+# 적었습니다. 아직 실행하지 않은 주장까지 모은 표는 `experiments/README.md`에 있습니다.
 
 # %%
 measured = [row for row in alexnet.compare_results("../results", "..") if row["claim"]]

@@ -920,8 +920,8 @@ assert "conv3" not in [row.name for row in removed["conv3"].rows if row.reads_al
 # means that the whole interval lies on the claim's side of 0 (a factor's, of 1), whatever the
 # claimed size. *Contradicted* means that it does not, and that it excludes the claimed size or, if
 # the paper gives no size, lies on the other side. With fewer than five pairs of runs, or if these
-# could not show an effect as small as the claim, or if the training is too short to test it, the
-# verdict is *cannot tell* (notebook `read_ablations` explains why). `experiments/README.md` also
+# could not show an effect as small as the claim, or if the training cannot test it, the verdict is
+# *cannot tell* (notebook `read_ablations` explains why pairs matter). `experiments/README.md` also
 # lists the claims without runs.
 
 # %%

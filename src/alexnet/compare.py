@@ -10,17 +10,19 @@ the run is called. The experiments are those recorded by the sweeps in DIR, or t
 --experiment. By default, errors are those of the last checkpoint: on CIFAR-10 the best one was
 chosen on the test set, which serves as the validation set. Failed runs are not counted, but named.
 
-A pair is a run of the arm and one of the baseline with the same seed. A verdict rests on the 95%
-interval of the mean difference in the pairs. It is "supported" if the interval lies on the claim's
-side of 0, "contradicted" if it does not and excludes the claimed effect or, if only a direction is
-claimed, lies on the other side of 0, else "cannot tell". It is always "cannot tell" with fewer than
-5 pairs, with too few to show the claimed effect, or if a run of a pair diverged or never reached
-the training error. An average of nets is compared with the mean error of its nets.
+A pair is a run of the arm and one of the baseline with the same seed; an average of nets is
+compared with the mean error of those of its nets that are the baseline's. A verdict rests on the
+95% interval of the mean difference in the pairs. It is "supported" if the interval lies on the
+claim's side of 0, "contradicted" if it does not and excludes the claimed effect or, if only a
+direction is claimed, lies on the other side of 0, else "cannot tell". A claimed error, such as 26%,
+is rounded: it is "contradicted" if the interval of the runs' mean lies more than half a point above
+it, else "supported".
 
-A claimed error, such as 26%, is rounded: it is "contradicted" if the interval of the runs' mean
-lies more than half a point above it, "supported" if not, and "cannot tell" with fewer than 5 runs,
-or with too few to show 1 point. With --baseline, only claimed errors get verdicts in the
-experiments that have this arm: the other claims are about an experiment's own baseline.
+The verdict is always "cannot tell" with fewer than 5 pairs (or runs), with too few to show the
+claimed effect (or 1 point), if a run that it needs diverged or never reached the training error, or
+if the experiment says that its scale cannot test the claim. With --baseline, only claimed errors
+get verdicts in the experiments that have this arm: the other claims are about an experiment's own
+baseline.
 """
 
 import sys

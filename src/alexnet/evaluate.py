@@ -78,7 +78,7 @@ def main(argv: Sequence[str]) -> None:
         asked = {f"--{name}": text for name, text in options.items() if name not in OWN}
         asked |= {f"--config.{key}": text for key, text in texts.items() if key != DATA_DIR}
         runs = [record.run_of(workdir) for workdir in workdirs]
-        processes.check_same({**asked, "the run": runs})
+        processes.check_same({**asked, "the run in --workdir": runs})
         evaluate(workdirs, weights, step, split, views, overrides)
 
 

@@ -50,7 +50,7 @@ def test_processes_evaluate_the_same(asked, tmp_path, monkeypatch):
             "--checkpoint": "best",
             "--split": "validation",
             "--config.mesh.data": "2",
-            "the run": [record.run_of(run)],
+            "the run in --workdir": [record.run_of(run)],
         }
 
 

@@ -125,7 +125,17 @@ def test_an_average_of_nets_is_compared_with_the_mean_of_its_nets(tmp_path):
     assert bases["mean1"] == ({2: pytest.approx(30.0)}, pytest.approx(-5.0))  # not of no_lrn-0
     lacking = [one for one in found if one.name != "baseline-1"]
     [table] = comparison.tables([*lacking, *averages], [made])
-    assert next(row.against for row in table.rows if row.arm == "mean0") is None
+    [row] = [row for row in table.rows if row.arm == "mean0"]
+    assert (row.against, row.base, row.lost) == (None, {}, False)
+    far = [
+        dataclasses.replace(one, about={**one.about, "device": "a GPU"})
+        if one.name == "baseline-1"
+        else one
+        for one in found
+        if one.name.startswith("baseline")
+    ]
+    [table] = comparison.tables([*far, averages[0]], [made])
+    assert any("a GPU (1)" in note for note in table.run_notes)
 
 
 @pytest.mark.parametrize("arm", ["baseline", "no_lrn"])
@@ -143,10 +153,52 @@ def test_without_the_runs_that_went_badly_there_is_no_verdict(tmp_path, arm, see
     assert table.rows[1].verdict == ("cannot tell" if seeds else "supported")
     assert (table.rows[1].against is None) == (len(seeds) == 6)
     assert [row["known"] for row in formats.rows([table], "last")].count(6 - len(seeds)) >= 1
-    [before] = comparison.tables(found, [experiment()])
-    failed = dataclasses.replace(found[0], seed=6, failure=DIVERGED)
-    [after] = comparison.tables([*found, failed], [experiment()])
-    assert [table.rows[1].verdict for table in (before, after)] == ["supported", "cannot tell"]
+    assert formats.chance([table]).startswith("" if seeds else "1 of the 1 claims")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "verdict"),
+    [
+        ({"baseline": 5}, "supported"),  # no run of the arm has this seed
+        ({"no_lrn": 5}, "supported"),
+        ({"baseline": 4}, "cannot tell"),
+        ({"no_lrn": 4}, "cannot tell"),
+        ({"baseline": 5, "no_lrn": 5}, "cannot tell"),
+    ],
+)
+def test_a_run_that_diverged_counts_where_it_would_be_of_a_pair(tmp_path, seeds, verdict):
+    found = folders.read([fill(tmp_path / "a")]).results
+    runs = {one.name: one for one in found}
+    more = [dataclasses.replace(one, seed=one.seed + 10) for one in found]  # five pairs more
+    kept = [one for one in found if seeds.get(one.name[:-2]) != one.seed]
+    failed = [
+        dataclasses.replace(runs[f"{arm}-0"], seed=seed, failure=DIVERGED)
+        for arm, seed in seeds.items()
+    ]
+    [table] = comparison.tables([*kept, *more, *failed], [experiment()])
+    assert table.rows[1].verdict == verdict
+    assert table.rows[1].lost == (verdict == "cannot tell")
+
+
+def test_runs_that_were_left_out_as_another_diverged_are_missed(tmp_path):
+    """An evaluation of a run that diverged, and a run that would start from it, do not exist."""
+    found = folders.read([fill(tmp_path / "a", [*BASE, 0.3], [*WORSE, 0.315])]).results
+    tens = [
+        dataclasses.replace(one, name=f"ten-{one.seed}", views="ten_crop", of=[one.name])
+        for one in found
+        if one.name.startswith("no_lrn")
+    ]
+    lost = [
+        dataclasses.replace(one, failure=DIVERGED) if one.name == "no_lrn-5" else one
+        for one in found
+    ]
+    made = experiment()
+    ten = Arm("ten", made.arms["no_lrn"].config, {}, "ten_crop", {"no_lrn": 1})
+    claims = {"ten": Claim("ten crops", effect=1.4)}
+    made = dataclasses.replace(made, arms={**made.arms, "ten": ten}, claims=claims)
+    [whole] = comparison.tables([*found, *tens], [made])
+    [less] = comparison.tables([*lost, *tens[:5]], [made])
+    assert [table.rows[2].verdict for table in (whole, less)] == ["supported", "cannot tell"]
 
 
 def test_a_scale_that_cannot_test_a_claim_gives_no_verdict_on_it(tmp_path):
@@ -330,8 +382,8 @@ def test_it_is_readable_in_80_columns(tmp_path, capsys):
     text = run(capsys, fill(tmp_path / "a"))
     assert max(map(len, text.splitlines())) <= 80
     assert (
-        "1 of 1 claims with 5 pairs or more look supported. If no arm differed from its\n"
-        "baseline, about 0.03 would by chance." in text
+        "1 of the 1 claims that these runs could decide look supported. If no arm\n"
+        "differed from its baseline, about 0.03 would by chance." in text
     )
     assert "  no_lrn: net.norm=False; paper: 1.4%\n" in text
     assert "note:" not in text  # nothing is wrong with these runs

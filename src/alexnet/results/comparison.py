@@ -32,6 +32,8 @@ class Row:
         base: for each seed, the baseline's value that the arm's is compared with; for an average of
             nets, the mean over those of them that are the baseline's.
         failed: how many of its runs failed; they have no values.
+        lost: whether runs diverged or never reached the training error, so that the others cannot
+            decide about the claim.
     """
 
     arm: str
@@ -42,6 +44,7 @@ class Row:
     verdict: str
     base: Mapping[int, float | None]
     failed: int = 0
+    lost: bool = False
 
     @property
     def known(self) -> list[float]:
@@ -100,6 +103,7 @@ class Table:
             and row.against
             and row.against.n >= statistics.LEAST
             and not row.has_target
+            and not row.lost
             and (row.claim is None or row.claim.tests)
         ]
 
@@ -169,8 +173,9 @@ def _table(
         arm, failed = experiment.arms[name], len(runs[name].failures)
         row = Row(name, arm.overrides, values[name], against, claim, "", base, failed)
         if not runs[name].begun and (row.has_target or not runs[first].begun):
-            lost = _lost(row, runs[name], runs[first])
-            row = dataclasses.replace(row, verdict=_verdict(experiment, against, claim, lost))
+            lost = _lost(row, first, runs, experiment)
+            verdict = _verdict(experiment, against, claim, lost)
+            row = dataclasses.replace(row, verdict=verdict, lost=lost)
         rows.append(row)
     free = [row.arm for row in rows if row.has_target]
     elsewhere = [
@@ -197,7 +202,12 @@ def _compared(runs: Mapping[str, Runs], first: str) -> list[Result]:
 
     If no other arm has runs, all of the first.
     """
-    partners = {seed for name, of in runs.items() if name != first for seed in of.results}
+    partners = {
+        partner
+        for name, of in runs.items()
+        for seed, result in of.results.items()
+        for partner in (() if name == first else _partners(seed, result, first))
+    }
     return [
         result
         for name, of in runs.items()
@@ -213,33 +223,50 @@ def _value(result: Result, metric: str, which: str) -> float | None:
     return curve.epochs_to(result, float(metric.removeprefix(EPOCHS_TO)))
 
 
-def _base(of: Runs, values: Mapping[int, float | None], first: str) -> dict[int, float | None]:
-    """For each seed of an arm, what its value is compared with: the `first` arm's.
+def _partners(seed: int, result: Result, first: str) -> list[int]:
+    """The seeds of the `first` arm's runs that a run of another arm is compared with.
 
-    An average of nets is compared with the mean over those of its nets that are of the first arm.
+    Its own seed; for an average, those of its nets that are of the first arm.
     """
+    several = result.of if len(result.of) > 1 else ()
+    nets = [int(name.rpartition("-")[2]) for name in several if arm_of(name) == folder(first)]
+    return nets or [seed]
+
+
+def _base(of: Runs, values: Mapping[int, float | None], first: str) -> dict[int, float | None]:
+    """For each seed of an arm, the mean value of its partners; seeds that lack one are left out."""
     found: dict[int, float | None] = {}
     for seed, result in of.results.items():
-        several = result.of if len(result.of) > 1 else ()
-        nets = [int(name.rpartition("-")[2]) for name in several if arm_of(name) == folder(first)]
-        if nets:
-            known = [value for one in nets if (value := values.get(one)) is not None]
-            found[seed] = float(np.mean(known)) if len(known) == len(nets) else None
-        elif seed in values:
-            found[seed] = values[seed]
+        partners = _partners(seed, result, first)
+        if all(one in values for one in partners):
+            known = [value for one in partners if (value := values[one]) is not None]
+            found[seed] = float(np.mean(known)) if len(known) == len(partners) else None
     return found
 
 
-def _lost(row: Row, of: Runs, first: Runs) -> bool:
-    """Whether runs are missing because they diverged or never reached the training error.
+def _lost(row: Row, first: str, runs: Mapping[str, Runs], experiment: Experiment) -> bool:
+    """Whether values or pairs are missing because runs diverged or never reached the error.
 
     The others say too little then: they are the ones that went well.
     """
+    diverged = _diverged(row.arm, runs, experiment)
     if row.has_target:
-        return None in row.values.values() or DIVERGED in of.failures.values()
-    pairs = [(row.values[seed], other) for seed, other in row.base.items()]
-    diverged = DIVERGED in (*of.failures.values(), *first.failures.values())
-    return diverged or any(None in pair for pair in pairs)
+        return bool(diverged) or None in row.values.values()
+    if any(None in (row.values[seed], other) for seed, other in row.base.items()):
+        return True
+    if sum(experiment.arms[row.arm].of.values()) > 1:
+        return bool(diverged)
+    planned = {name: {*runs[name].results, *runs[name].failures} for name in (row.arm, first)}
+    there = _diverged(first, runs, experiment)
+    return bool(diverged & planned[first] or there & (planned[row.arm] | diverged))
+
+
+def _diverged(name: str, runs: Mapping[str, Runs], experiment: Experiment) -> set[int]:
+    """The seeds of an arm's runs that diverged, or of those that it evaluates or starts from."""
+    arm = experiment.arms[name]
+    needed = {*arm.of, arm.starts_from} & runs.keys() - {name}
+    own = {seed for seed, why in runs[name].failures.items() if why == DIVERGED}
+    return own.union(*(_diverged(other, runs, experiment) for other in needed))
 
 
 def _paired(

@@ -18,10 +18,10 @@ from alexnet.text import aligned, said
 WIDTH = 80
 ABOUT = {
     False: "error: top-1 in per cent, of the {metric} checkpoint; mean ± std over seeds. "
-    "difference: from the first arm, paired by seed, or from a claimed error such as 26%, in "
-    "points, with its 95% interval (Student's t). detectable: the smallest true difference that a "
-    "test at the 5% level would find in 80% of experiments with as many pairs or runs and this "
-    "spread.",
+    "difference: from the first arm, paired by seed (an average of nets: from the mean of those of "
+    "its nets that are of the first arm), or from a claimed error such as 26%, in points, with its "
+    "95% interval (Student's t). detectable: the smallest true difference that a test at the 5% "
+    "level would find in 80% of experiments with as many pairs or runs and this spread.",
     True: "epochs: {what}; mean ± std over seeds. factor: relative to the first arm, paired by "
     "seed, with its 95% interval (Student's t on logarithms). detectable: the true factor nearest "
     "to 1 that a test at the 5% level would find in 80% of experiments with as many pairs and this "
@@ -169,8 +169,8 @@ def chance(tables: Sequence[Table]) -> str:
         return ""
     supported = sum(row.verdict == statistics.SUPPORTED for row in judged)
     return (
-        f"{supported} of {len(judged)} claims with {statistics.LEAST} pairs or more look "
-        "supported. If no arm differed from its baseline, about "
+        f"{supported} of the {len(judged)} claims that these runs could decide look supported. If "
+        "no arm differed from its baseline, about "
         f"{statistics.by_chance(len(judged)):.2f} would by chance."
     )
 

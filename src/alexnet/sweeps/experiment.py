@@ -290,6 +290,7 @@ def _claim(value: Any, metric: str, called: str) -> Claim:
         ("effect", known, "a number, and for epochs above 0"),
         ("direction", found.direction in (1, 0, -1), "1, 0 or -1"),
         ("tests", isinstance(found.tests, bool), "True or False"),
+        ("caveat", found.tests or found.caveat, "why this scale cannot test the claim"),
         ("target", target is None or (is_number(target) and not epochs), "an error in per cent"),
     ):
         if not good:
