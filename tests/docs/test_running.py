@@ -20,7 +20,7 @@ NOT_RUN = {
     "prepare imagenet2010": "archives on request; tests/data/sources/test_ilsvrc.py has small ones",
     "prepare imagenet2012": "archives on request; tests/data/sources/test_ilsvrc.py has small ones",
     "prepare imagenette/160px-v2": "downloads",
-    "torchvision": "its weights are a download; tests/commands/test_convert.py writes such files",
+    "runs/torchvision": "weights to download; tests/commands/test_convert.py writes such files",
     "--source=": "other people's weights; tests/commands/test_convert.py writes such files",
     "--coordinator=": "several machines; tests/devices/test_processes.py has several processes",
     "experiments/benchmarks/": "minutes; tests/commands/test_benchmarks.py has short ones",

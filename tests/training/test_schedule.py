@@ -58,6 +58,12 @@ def of_config(name: str) -> tuple[float, schedule.Schedule]:
     return config.epochs, built
 
 
+def around(drops: tuple[int, ...], last: int) -> list[tuple[int, float]]:
+    """(how many drops came before, epoch) where each stage begins, and just before it ends."""
+    stages = enumerate(zip((0, *drops), (*drops, last), strict=True))
+    return [(number, epoch) for number, (a, b) in stages for epoch in (a, b - 0.001)]
+
+
 @pytest.mark.parametrize(
     ("name", "log"), [("ilsvrc2010.py", RUN_145_2010), ("imagenet.py", RUN_145)]
 )
@@ -90,12 +96,11 @@ def test_cuda_convnets_rates(variant, epochs, drops):
     """Kernels .001, divided by 10 at each drop; biases .002 throughout."""
     said, eps = of_config(f"cifar10.py:{variant}")
     assert said == epochs
-    for number, (begin, end) in enumerate(zip((0, *drops), (*drops, epochs), strict=True)):
-        for epoch in (begin, end - 0.001):
-            now = eps(epoch, [], LAYERS)
-            assert [rate(now, layer) for layer in LAYERS] == pytest.approx([1e-3 / 10**number] * 3)
-            assert [rate(now, layer, "bias") for layer in LAYERS] == pytest.approx([2e-3] * 3)
-            assert now.colour_noise == 1  # times a deviation of 0
+    for number, epoch in around(drops, epochs):
+        now = eps(epoch, [], LAYERS)
+        assert [rate(now, layer) for layer in LAYERS] == pytest.approx([1e-3 / 10**number] * 3)
+        assert [rate(now, layer, "bias") for layer in LAYERS] == pytest.approx([2e-3] * 3)
+        assert now.colour_noise == 1  # times a deviation of 0
 
 
 @pytest.mark.parametrize(
@@ -112,12 +117,11 @@ def test_the_rates_of_other_frameworks(variant, drops, last):
     epochs, eps = of_config(f"imagenet.py:{variant}")
     assert epochs == last
     factor = 1 if variant == "torchvision" else 2
-    for number, (begin, end) in enumerate(zip((0, *drops), (*drops, last), strict=True)):
-        for epoch in (begin, end - 0.001):
-            now, expected = eps(epoch, [], LAYERS), 1e-2 / 10**number
-            assert [rate(now, layer) for layer in LAYERS] == pytest.approx([expected] * 3)
-            biases = [rate(now, layer, "bias") for layer in LAYERS]
-            assert biases == pytest.approx([factor * expected] * 3)
+    for number, epoch in around(drops, last):
+        now, expected = eps(epoch, [], LAYERS), 1e-2 / 10**number
+        assert [rate(now, layer) for layer in LAYERS] == pytest.approx([expected] * 3)
+        biases = [rate(now, layer, "bias") for layer in LAYERS]
+        assert biases == pytest.approx([factor * expected] * 3)
 
 
 def test_rates_and_noise_are_float32_scalars():

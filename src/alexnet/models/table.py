@@ -347,7 +347,7 @@ class Layer:
     row: Row
     input_shape: Shape  # what one tower reads
     output_shape: Shape  # what one tower outputs
-    gathers: bool  # whether it reads other towers' maps beside its own
+    gathers: bool  # whether one tower also reads the others' maps
     neurons: int
     parameters: int
     multiply_adds: int  # forward, one image
