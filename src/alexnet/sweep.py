@@ -37,7 +37,10 @@ OPTIONS = {
         "",
         "how many, from 0, or 8..15 for those; by default as many as the experiment plans",
     ),
-    "jobs": ("1", "processes at a time, each on its share of the cores or GPUs"),
+    "jobs": (
+        "",
+        "runs at a time, each on its share of the cores or GPUs; by default 1, with --slurm all",
+    ),
     "cores": ("", "for each run; results depend on them, so a sweep cannot change them later"),
     "slurm": (
         "",
@@ -59,34 +62,38 @@ def main(argv: Sequence[str]) -> None:
     workdir = path("workdir", options["workdir"]).absolute()
     plan.check_workdir(workdir)
     planned = experiments(files, options, texts)
-    items = unique([item for found, seeds in planned for item in plan.items(found, seeds, workdir)])
-    places, dry = (
-        cli.count("jobs", options["jobs"]),
-        cli.typed("dry_run", options["dry_run"], False),
-    )
+    every = unique([item for found, seeds in planned for item in plan.items(found, seeds, workdir)])
+    items = plan.shared(every, workdir)
+    dry, partition = cli.typed("dry_run", options["dry_run"], False), options["slurm"]
+    at_once = cli.count("jobs", options["jobs"]) if options["jobs"] else 0
+    if partition and not dry:
+        slurm.check()
+    places = 1 if partition else at_once or 1
     cores = agreed_cores(options["cores"], workdir, places)
     cpus, gpus = runner.shares(places, cores), runner.gpu_shares(places)
     with contextlib.ExitStack() as held:
         keep = [] if dry else [held.enter_context(runner.alone(workdir))]
         jobs = runner.jobs(items, workdir, retry=cli.typed("retry", options["retry"], False))
-        if not options["slurm"]:
-            leave_queued(jobs, workdir)
+        if not partition:
+            leave_submitted(jobs, workdir)
         print(described(planned, jobs, workdir, cores), flush=True)
-        if places * cores > cpu_count() and not options["slurm"]:
+        if fewer := len(every) - len(items):
+            print(f"(arms with the same settings share {counted(fewer, 'run')})", flush=True)
+        if places * cores > cpu_count() and not partition:
             here = counted(cpu_count(), "core")
             print(f"(runs at a time share {here}, so they take longer)", flush=True)
         running = Runner(
             jobs, workdir, places, lambda place: Worker(cores, cpus[place], gpus[place], keep)
         )
         with contextlib.closing(running):
-            running.check(elsewhere=bool(options["slurm"]))
+            running.check(elsewhere=bool(partition))
             if dry:
                 return
+            if partition:  # a plan that SLURM does not take can still be changed
+                submit(jobs, workdir, cores, partition, at_once)
             for found, _ in planned:
                 plan.save(found, cores, workdir)
-            if options["slurm"]:
-                submit(jobs, workdir, cores, options["slurm"])
-            else:
+            if not partition:
                 work_off(running, jobs, workdir)
 
 
@@ -110,29 +117,37 @@ def work_off(running: Runner, jobs: Sequence[Job], workdir: Path) -> None:
         sys.exit(1)
 
 
-def leave_queued(jobs: Sequence[Job], workdir: Path) -> None:
-    """Leaves runs to SLURM that still wait there."""
-    queued = slurm.queued(workdir)
+def leave_submitted(jobs: Sequence[Job], workdir: Path) -> None:
+    """Leaves runs to SLURM that were submitted once: this machine may be no place to train."""
+    submitted = slurm.submitted(workdir)
     for job in jobs:
-        if job.item.name in queued and job.state in ("new", "begun"):
+        if job.item.name in submitted and job.state in ("new", "begun"):
             job.state = "left out"
             job.note = (
-                "SLURM still has it, as far as is known; if not, delete "
-                f"{workdir / slurm.FOLDER / slurm.JOBS}"
+                "submitted to SLURM: --slurm submits it again if it has stopped; to train it "
+                f"here, delete {workdir / slurm.FOLDER / slurm.JOBS}"
             )
 
 
-def submit(jobs: Sequence[Job], workdir: Path, cores: int, partition: str) -> None:
+def submit(
+    jobs: Sequence[Job], workdir: Path, cores: int, partition: str, at_once: int = 0
+) -> None:
     """Submits the runs to SLURM, and says what is left for later."""
     todo = [job for job in jobs if job.state in ("new", "begun")]
-    for job in todo:
-        (workdir / job.item.name / plan.FAILURE).unlink(missing_ok=True)
     done = {job.item.name for job in jobs if job.state == "done"}
     items = [job.item for job in todo if done.issuperset(job.item.needs)]
     later = len(todo) - len(items) or any(not item.trains for item in items)
-    sent = slurm.submit(items, workdir, cores, "" if partition == "true" else partition)
+    queued = slurm.queued(workdir)
+    free = [item for item in items if item.trains and item.name not in queued]
+    if free:
+        slurm.submit(free, workdir, cores, "" if partition == "true" else partition, at_once)
     where = shlex.quote(str(workdir))
-    print(f"{counted(len(sent), 'run')} submitted; see squeue, and alexnet compare {where}")
+    print(f"{counted(len(free), 'run')} submitted; see squeue, and alexnet compare {where}")
+    if queued:
+        print(
+            f"{counted(len(queued), 'run')} submitted earlier: as far as is known, SLURM still "
+            f"has them; if not, delete {workdir / slurm.FOLDER / slurm.JOBS}"
+        )
     if later:
         print(
             "once they are done, the same command submits runs that start from them, and without "
@@ -211,7 +226,7 @@ def asked_seeds(text: str) -> list[int]:
 
 
 def unique(items: Sequence[Item]) -> list[Item]:
-    """Each item once: experiments in one workdir share the runs that have the same config.
+    """Each item once: experiments in one workdir share the runs that have one name.
 
     Raises:
         UserError: if two different items have one name.

@@ -137,34 +137,73 @@ def test_slurm_gets_the_runs_that_are_not_done(tmp_path, monkeypatch, capsys):
     for seed, state in enumerate(states):
         needs = ("a-0",) if seed == 4 else ()
         jobs.append(runner.Job(plan.Item(f"a-{seed}", "a", seed, config, needs=needs), state))
-        (tmp_path / f"a-{seed}").mkdir()
-    for seed in (1, 2):  # the first of them is to be tried again
-        (tmp_path / f"a-{seed}" / plan.FAILURE).write_text("no memory\n")
-    asked = []
-    monkeypatch.setattr(sweep.slurm, "submit", lambda *given: asked.append(given) or given[0][:2])
+    asked, queued = [], set()
+
+    monkeypatch.setattr(sweep.slurm, "queued", lambda _: queued)
+    monkeypatch.setattr(sweep.slurm, "submit", lambda *given: asked.append(given))
     for written, partition in (("true", ""), ("gpu", "gpu")):
         sweep.submit(jobs, tmp_path, 3, written)
-        assert asked.pop() == ([jobs[n].item for n in (0, 1)], tmp_path, 3, partition)
+        assert asked.pop() == ([jobs[n].item for n in (0, 1)], tmp_path, 3, partition, 0)
     jobs[0].state = "done"
-    sweep.submit(jobs, tmp_path, 3, "true")
-    assert asked.pop() == ([jobs[n].item for n in (1, 4)], tmp_path, 3, "")  # a-4 needs a-0
-    assert [seed for seed in range(5) if (tmp_path / f"a-{seed}" / plan.FAILURE).exists()] == [2]
+    sweep.submit(jobs, tmp_path, 3, "true", 4)
+    assert asked.pop() == ([jobs[n].item for n in (1, 4)], tmp_path, 3, "", 4)  # a-4 needs a-0
     first, then = capsys.readouterr().out.splitlines()[:2]
     assert first.startswith("2 runs submitted; see squeue")
     assert then.startswith("once they are done, the same command submits runs that start from them")
+    queued |= {"a-1", "a-4"}
+    sweep.submit(jobs, tmp_path, 3, "true")
+    assert asked == []  # submitit warns of an array without jobs
+    first, then = capsys.readouterr().out.splitlines()[:2]
+    assert first.startswith("0 runs submitted")
+    assert then.startswith("2 runs submitted earlier: as far as is known, SLURM still has them; if")
 
 
-def test_without_slurm_what_waits_in_its_queue_is_left_out(tmp_path, monkeypatch):
+def test_a_plan_that_slurm_refuses_can_be_changed(file, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise UserError("too many CPUs")
+
+    monkeypatch.setattr(runner.Runner, "check", lambda *_, **__: None)
+    monkeypatch.setattr(sweep.slurm, "check", lambda: None)
+    monkeypatch.setattr(sweep.slurm, "queued", lambda _: set())
+    monkeypatch.setattr(sweep.slurm, "submit", refuse)
+    argv = [file, f"--workdir={tmp_path}/out", "--slurm=gpu"]
+    with pytest.raises(UserError, match="too many CPUs"):
+        sweep.main([*argv, "--cores=128"])
+    asked = []
+    monkeypatch.setattr(sweep.slurm, "submit", lambda *given: asked.append(given))
+    sweep.main([*argv, "--cores=8", "--jobs=3"])
+    assert [given[2:] for given in asked] == [(8, "gpu", 3)]
+    with pytest.raises(UserError, match=f"the runs in {tmp_path}/out use 8"):
+        sweep.main([*argv, "--cores=128"])
+
+
+def test_with_slurm_the_cores_are_not_divided_among_jobs(file, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sweep, "cpu_count", lambda: 12)
+    monkeypatch.setattr(runner.Runner, "check", lambda *_, **__: None)
+    for option, cores in (("--slurm", 12), ("", 3)):
+        argv = [file, f"--workdir={tmp_path}/out", "--jobs=4", "--dry_run", option]
+        sweep.main([one for one in argv if one])
+        assert f"\ncores of a run: {cores}\n" in capsys.readouterr().out
+
+
+def test_slurm_is_looked_for_before_anything_is_checked(file, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner.Runner, "check", pytest.fail)
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(UserError, match="--slurm needs submitit"):
+        sweep.main([file, f"--workdir={tmp_path}/out", "--slurm"])
+
+
+def test_without_slurm_what_was_submitted_is_left_out(tmp_path, monkeypatch):
     config = load_config(f"{ROOT}/configs/digits.py")
     states = {"a-0": "new", "a-1": "begun", "a-2": "done", "a-3": "new"}
     jobs = [
         runner.Job(plan.Item(name, "a", int(name[-1]), config), state)
         for name, state in states.items()
     ]
-    monkeypatch.setattr(sweep.slurm, "queued", lambda _: {"a-0", "a-1", "a-2"})
-    sweep.leave_queued(jobs, tmp_path)
+    monkeypatch.setattr(sweep.slurm, "submitted", lambda _: {"a-0": "1", "a-1": "2", "a-2": "3"})
+    sweep.leave_submitted(jobs, tmp_path)
     assert [job.state for job in jobs] == ["left out", "left out", "done", "new"]
-    assert jobs[0].note.endswith(f"if not, delete {tmp_path}/slurm/jobs.json")
+    assert jobs[0].note.endswith(f"to train it here, delete {tmp_path}/slurm/jobs.json")
 
 
 # --- Runners of workers that do not train ---------------------------------------------------------
@@ -232,6 +271,40 @@ def test_each_run_once_and_evaluations_after_what_they_are_of(tmp_path, capsys, 
     said = capsys.readouterr().out
     assert "6 done already" in said
     assert "share" not in said
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_config_is_trained_once_whatever_its_arm_is_called(tmp_path, capsys):
+    def run(arms: str, *argv: str) -> list[str]:
+        file = write(tmp_path, arms, seeds=1)
+        before = order(tmp_path / "out") if (tmp_path / "out/order").exists() else []
+        sweep.main([file, f"--workdir={tmp_path}/out", *argv])
+        return order(tmp_path / "out")[len(before) :]
+
+    assert run('{"a": {}, "b": {"net.norm": False}}') == ["a-0", "b-0"]
+    renamed = '{"base": {}, "c": {"net.norm": False}, "d": {"net.dropout": 0.1}}'
+    assert run(renamed) == ["d-0"]
+    assert "3 runs in" in capsys.readouterr().out
+    assert run(renamed, "--config.log_every=3") == []  # no result depends on it
+    mean = '{"base": {}, "e": {"net.norm": False}, "m": {"evaluate": {"of": {"e": 1}}}}'
+    assert run(mean) == ["e-0", "m-0"]  # an average knows its runs by their names
+    assert run('{"base": {}}', "--config.epochs=2") == ["base-0"]  # no other has 2 epochs
+
+
+@pytest.mark.usefixtures("fake")
+def test_experiments_share_runs_of_the_same_config(tmp_path, capsys):
+    files = []
+    for name, arms in (("x", '{"a": {}, "b": {"net.norm": False}}'), ("y", '{"c": {}}')):
+        (tmp_path / name).mkdir()
+        files.append(write(tmp_path / name, arms))
+    mean = '{"d": {}, "mean": {"evaluate": {"of": {"d": 2}}}}'
+    (tmp_path / "z").mkdir()
+    files.append(write(tmp_path / "z", mean))
+    sweep.main([*files, f"--workdir={tmp_path}/out"])
+    assert sorted(order(tmp_path / "out")) == ["b-0", "b-1", "d-0", "d-1", "mean-0"]
+    said = capsys.readouterr().out
+    assert "\n(arms with the same settings share 4 runs)\n" in said
+    assert "\n4 runs and 1 evaluation in" in said
 
 
 @pytest.mark.usefixtures("fake")

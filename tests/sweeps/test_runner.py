@@ -26,7 +26,7 @@ def test_no_core_is_in_two_shares(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {7, 2, 3, 5, 4})
     assert runner.shares(2, 2) == [[2, 3], [4, 5]]
     assert runner.shares(3, 2) == [[], [], []]  # too few: they share all
-    assert runner.shares(1, 5) == [[2, 3, 4, 5, 7]]
+    assert runner.shares(1, 3) == [[]]  # as another sweep would choose the same three
 
 
 def test_where_a_process_cannot_choose_its_cores_all_workers_share_them(monkeypatch):
@@ -42,7 +42,8 @@ def test_gpus_are_dealt_out(monkeypatch, tmp_path):
     own = [{"CUDA_VISIBLE_DEVICES": gpus} for gpus in ("0,1", "2,3")]
     assert runner.gpu_shares(2, tmp_path) == own
     shared = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-    assert runner.gpu_shares(5, tmp_path) == [shared] * 5
+    one_each = [shared | {"CUDA_VISIBLE_DEVICES": gpu} for gpu in "01230"]
+    assert runner.gpu_shares(5, tmp_path) == one_each
     assert runner.gpu_shares(2, tmp_path / "none") == [shared] * 2
     assert runner.gpu_shares(1, tmp_path / "none") == [{}]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
@@ -52,7 +53,9 @@ def test_gpus_are_dealt_out(monkeypatch, tmp_path):
     assert runner.gpu_shares(1, tmp_path) == [{}]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "true")  # the user's choice
-    assert runner.gpu_shares(5, tmp_path) == [{"XLA_PYTHON_CLIENT_PREALLOCATE": "true"}] * 5
+    asked = {"XLA_PYTHON_CLIENT_PREALLOCATE": "true"}
+    expected = [asked | {"CUDA_VISIBLE_DEVICES": gpu} for gpu in "353"]
+    assert runner.gpu_shares(3, tmp_path) == expected
 
 
 def test_an_arm_is_checked_once_and_only_if_it_has_a_run_to_train(tmp_path, monkeypatch):

@@ -1,7 +1,6 @@
 """Runs as jobs, by submitit's executor for this machine."""
 
 import contextlib
-import dataclasses
 import json
 import os
 import signal
@@ -27,24 +26,40 @@ def item(name: str, config, needs: tuple[str, ...] = ()) -> Item:
     return Item(name, name.partition("-")[0], 0, config, needs=needs)
 
 
-def test_without_submitit_it_says_what_to_install(tmp_path, monkeypatch):
+def test_without_submitit_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(UserError, match=r"--slurm needs submitit: pip install submitit"):
-        slurm.submit([item("a-0", load_config(DIGITS))], tmp_path, 1)
+        slurm.check()
 
 
 def test_without_slurm_it_says_so(tmp_path, monkeypatch):
-    pytest.importorskip("submitit")
     monkeypatch.setenv("PATH", str(tmp_path))  # nothing is sent, where SLURM is installed
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "submitit", Cluster({}))
+        with pytest.raises(UserError, match="--slurm: this machine has no sbatch"):
+            slurm.check()
+    pytest.importorskip("submitit")
     with pytest.raises(UserError, match="--slurm: SLURM did not take the jobs"):
         slurm.submit([item("a-0", load_config(DIGITS))], tmp_path, 1)
+
+
+class Looked:
+    """A job of a cluster, which answers once all jobs have been made, as one call of sacct does."""
+
+    def __init__(self, cluster: "Cluster", job: str):
+        self.cluster, self.job = cluster, job
+
+    @property
+    def state(self) -> str:
+        assert self.cluster.made == list(self.cluster.states)
+        return self.cluster.states[self.job]
 
 
 class Cluster:
     """What stands in for submitit: it notes what it is asked for, and runs nothing."""
 
     def __init__(self, states: dict[str, str]):
-        self.states, self.options, self.tasks = states, {}, []
+        self.states, self.options, self.tasks, self.made = states, {}, [], []
         self.helpers = SimpleNamespace(DelayedSubmission=lambda task: ("requeue", task))
 
     def AutoExecutor(self, **options):
@@ -52,7 +67,8 @@ class Cluster:
         return self
 
     def SlurmJob(self, folder, job):
-        return SimpleNamespace(state=self.states[job])
+        self.made.append(job)
+        return Looked(self, job)
 
     def update_parameters(self, **options):
         self.options |= options
@@ -65,27 +81,28 @@ class Cluster:
         return SimpleNamespace(job_id=f"{99 + len(self.tasks)}")
 
 
-def test_runs_that_are_not_queued_are_submitted(tmp_path, monkeypatch):
-    cluster = Cluster({"1": "RUNNING", "2": "FAILED"})
+def test_jobs_are_known_by_their_runs_and_asked_for_at_once(tmp_path, monkeypatch):
+    cluster = Cluster({"1": "RUNNING", "2": "FAILED", "3": "UNKNOWN"})
     monkeypatch.setitem(sys.modules, "submitit", cluster)
-    config = load_config(DIGITS)
-    workdir = tmp_path / "new"
-    slurm.submit([], workdir, 1)
-    jobs = workdir / "slurm/jobs.json"
-    jobs.write_text(json.dumps({"a-0": "1", "a-1": "2"}))
-    average = dataclasses.replace(item("mean-0", config), views="centre")
-    items = [item("a-0", config), item("a-1", config), average]
-    assert slurm.queued(workdir) == {"a-0"}
+    (tmp_path / "slurm").mkdir()
+    jobs = tmp_path / "slurm/jobs.json"
+    jobs.write_text(json.dumps({"a-0": "1", "a-1": "2", "b-0": "3"}))
+    assert slurm.queued(tmp_path) == {"a-0", "b-0"}
+    assert slurm.submitted(tmp_path) == {"a-0": "1", "a-1": "2", "b-0": "3"}
     assert slurm.queued(tmp_path / "another") == set()
-    [job] = slurm.submit(items, workdir, 3, partition="gpu")
+    config = load_config(DIGITS)
+    [job] = slurm.submit([item("a-1", config)], tmp_path, 3, partition="gpu", at_once=2)
     [task] = cluster.tasks
-    assert task.request == {"folder": str(workdir / "a-1"), "config": config.to_dict()}
-    assert json.loads(jobs.read_text()) == {"a-0": "1", "a-1": job.job_id}
+    assert task.request == {"folder": str(tmp_path / "a-1"), "config": config.to_dict()}
+    assert slurm.submitted(tmp_path) == {"a-0": "1", "a-1": job.job_id, "b-0": "3"}
+    assert cluster.options["slurm_array_parallelism"] == 2
     found = {key: cluster.options[key] for key in ("cpus_per_task", "slurm_partition", "cluster")}
     assert found == {"cpus_per_task": 3, "slurm_partition": "gpu", "cluster": "slurm"}
     assert cluster.options["slurm_srun_args"] == ["--cpus-per-task=3"]
     assert cluster.options["timeout_min"] == 24 * 60  # a day
     assert cluster.options["slurm_max_num_timeout"] == 100  # and again, as often as that
+    slurm.submit([item(f"c-{seed}", config) for seed in range(300)], tmp_path, 3)
+    assert cluster.options["slurm_array_parallelism"] == 300  # all: submitit's own limit is 256
 
 
 class Desk:
@@ -108,19 +125,21 @@ class Desk:
         return [Ended(self, {"seconds": 5.0})] if self.looks == 2 else []
 
 
-def test_a_task_gives_its_worker_one_run_and_is_requeued_as_it_is(monkeypatch):
+def test_a_task_gives_its_worker_one_run_and_is_requeued_as_it_is(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "submitit", Cluster({}))
     monkeypatch.setattr(slurm, "Worker", Desk)
     monkeypatch.setattr(slurm.workers, "wait", lambda workers, seconds: workers[0].wait(seconds))
-    task = slurm.Task({"folder": "a-0"}, 3)
+    plan.note_failure(tmp_path / "a-0", "no memory")
+    task = slurm.Task({"folder": str(tmp_path / "a-0")}, 3)
     assert task.checkpoint()[0] == "requeue"  # before it began
     assert task() == {"seconds": 5.0}
+    assert not (tmp_path / "a-0" / plan.FAILURE).exists()
     desk = task._worker
     assert desk.cores == 3
-    assert desk.log == [{"folder": "a-0"}, "stopped"]
+    assert desk.log == [task.request, "stopped"]
     what, again = task.checkpoint()
     assert desk.log[2:] == ["stopped", "ended"]
-    assert (what, again.request, again.cores) == ("requeue", {"folder": "a-0"}, 3)
+    assert (what, again.request, again.cores) == ("requeue", task.request, 3)
     assert again._worker is None
 
 

@@ -248,5 +248,5 @@ def test_input_that_ends_stops_the_run_under_way(monkeypatch, patient):
     assert not main.is_alive()
     assert answers.getvalue() == '{"seconds": 1}\n{"seconds": 2}\n'
     assert answered == [True]  # on standard output
-    assert handled == [(signal.SIGINT, signal.SIG_IGN)]
+    assert handled == [(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGUSR2)]
     assert killed == ([] if patient else [(os.getpid(), signal.SIGTERM)])

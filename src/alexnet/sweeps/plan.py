@@ -91,6 +91,47 @@ def _evaluation(arm: Arm, seed: int, seeds: Sequence[int]) -> Item | None:
     )
 
 
+def shared(items: Sequence[Item], workdir: Path) -> list[Item]:
+    """The items, without runs that have the very config of another one, in the workdir or before.
+
+    A run that another item needs keeps its name, and so does one that has its own folder.
+    """
+    needed = {name for item in items for name in item.needs}
+
+    def is_fixed(item: Item) -> bool:
+        return (
+            not item.trains
+            or item.name in needed
+            or (workdir / item.name / "config.json").is_file()
+        )
+
+    known = _others(workdir, {item.name for item in items})
+    for item in filter(is_fixed, items):
+        known.setdefault(_identity(item.config), item.name)
+    found: dict[str, Item] = {}
+    for item in items:
+        name = item.name if is_fixed(item) else known.setdefault(_identity(item.config), item.name)
+        found.setdefault(name, dataclasses.replace(item, name=name))
+    return list(found.values())
+
+
+def _others(workdir: Path, names: set[str]) -> dict[str, str]:
+    """The workdir's runs under other names, such as of an arm that was renamed, by identity."""
+    found: dict[str, str] = {}
+    for path in sorted(workdir.glob("*/config.json")):
+        if path.parent.name not in names:
+            with contextlib.suppress(UserError):  # damaged: no run of this sweep
+                saved = configs.absolute(record.saved_config(path.parent, resume=True))
+                found.setdefault(_identity(saved), path.parent.name)
+    return found
+
+
+def _identity(config: ConfigDict) -> str:
+    """The settings that a run's numbers depend on, with its seed."""
+    flat = configs.plain(config)
+    return repr(sorted((key, x) for key, x in flat.items() if not key.startswith(ELSEWHERE)))
+
+
 # --- A sweep without a file -----------------------------------------------------------------------
 
 

@@ -281,8 +281,11 @@ def alone(workdir: Path) -> Iterator[int]:
 
 
 def shares(jobs: int, cores: int) -> list[list[int]]:
-    """A list of CPUs for each worker, disjoint; [] for all workers if there are too few."""
-    if not hasattr(os, "sched_getaffinity"):
+    """A list of CPUs for each worker, disjoint; [], which means all CPUs, if there are too few.
+
+    A single worker may use all, too: another sweep on this machine would choose the same ones.
+    """
+    if jobs == 1 or not hasattr(os, "sched_getaffinity"):
         return [[]] * jobs
     cpus = sorted(os.sched_getaffinity(0))
     if jobs * cores > len(cpus):
@@ -293,7 +296,7 @@ def shares(jobs: int, cores: int) -> list[list[int]]:
 def gpu_shares(
     jobs: int, installed: Path = Path("/proc/driver/nvidia/gpus")
 ) -> list[dict[str, str]]:
-    """Each worker's environment: its own GPUs; if there are too few, all workers share them."""
+    """Each worker's environment: its own GPUs; if there are too few, one that it shares."""
     every = ",".join(str(n) for n, _ in enumerate(installed.glob("*")))
     listed = os.environ.get(workers.GPUS, every)  # "" hides all
     gpus = listed.split(",") if listed else []
@@ -302,4 +305,6 @@ def gpu_shares(
         return [{workers.GPUS: ",".join(gpus[place : place + each])} for place in places]
     # JAX would reserve three quarters of a GPU's memory for the first process that sees it.
     shared = {workers.RESERVE: os.environ.get(workers.RESERVE, "false")}
+    if gpus:
+        return [shared | {workers.GPUS: gpus[place % len(gpus)]} for place in range(jobs)]
     return [shared if jobs > 1 else {}] * jobs

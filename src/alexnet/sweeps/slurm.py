@@ -6,6 +6,7 @@ SBATCH_TIMELIMIT, ...
 """
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,14 @@ class Task:
         self._worker: Worker | None = None
 
     def __call__(self) -> Answer:
+        folder = Path(self.request["folder"])
+        (folder / plan.FAILURE).unlink(missing_ok=True)  # of an earlier try
         self._worker = Worker(self.cores)
         self._worker.ask(self.request, self)
         answer = workers.answer_of(self._worker)
         asked = self._worker.stopped
         self._worker.stop()
         if "died" in answer and not asked:
-            folder = Path(self.request["folder"])
             if not self._worker.interrupted:  # else its run can go on
                 plan.note_failure(folder, answer["died"])
             raise UserError(f"{folder}: {answer['died']}")  # so that SLURM has it as failed
@@ -53,29 +55,42 @@ class Task:
         return submitit.helpers.DelayedSubmission(Task(self.request, self.cores))
 
 
+def check() -> Any:
+    """The module submitit. Raises UserError without it, or without SLURM's commands."""
+    try:
+        import submitit
+    except ImportError:
+        raise UserError("--slurm needs submitit: pip install submitit") from None
+    if not shutil.which("sbatch"):
+        raise UserError("--slurm: this machine has no sbatch: run it where SLURM takes jobs")
+    return submitit
+
+
 def submit(
-    items: Sequence[Item], workdir: Path, cores: int, partition: str = "", cluster: str = "slurm"
+    items: Sequence[Item],
+    workdir: Path,
+    cores: int,
+    partition: str = "",
+    at_once: int = 0,
+    cluster: str = "slurm",
 ) -> list[Any]:
-    """Submits the runs that are not queued yet; evaluations are left out.
+    """Submits runs.
 
     Args:
         cores: how many cores each run gets and uses.
+        at_once: how many runs may run at a time; 0 for all.
         cluster: submitit's name for the scheduler; "local" runs the jobs here.
 
     Returns:
         submitit's jobs.
 
     Raises:
-        UserError: without submitit or SLURM.
+        UserError: if SLURM does not take them.
     """
-    try:
-        import submitit
-    except ImportError:
-        raise UserError("--slurm needs submitit: pip install submitit") from None
+    import submitit
+
     folder = workdir / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    waiting = still_queued(folder, submitit)
-    free = [item for item in items if item.trains and item.name not in waiting]
     try:
         executor = submitit.AutoExecutor(
             folder=folder / "%j", cluster=cluster, slurm_max_num_timeout=RESTARTS
@@ -85,38 +100,31 @@ def submit(
             timeout_min=MINUTES,
             cpus_per_task=cores,
             slurm_srun_args=[f"--cpus-per-task={cores}"],  # srun need not inherit it from sbatch
+            slurm_array_parallelism=at_once or max(1, len(items)),
             **({"slurm_partition": partition} if partition else {}),
         )
         with executor.batch():
-            jobs = [executor.submit(Task(training(item, workdir), cores)) for item in free]
+            jobs = [executor.submit(Task(training(item, workdir), cores)) for item in items]
     except (RuntimeError, FileNotFoundError) as error:
         raise UserError(f"--slurm: SLURM did not take the jobs: {one_line(error)}") from None
-    submitted = {item.name: job.job_id for item, job in zip(free, jobs, strict=True)}
-    write_json(_known(folder) | submitted, folder / JOBS)
+    sent = {item.name: job.job_id for item, job in zip(items, jobs, strict=True)}
+    write_json(submitted(workdir) | sent, folder / JOBS)
     return jobs
 
 
 def queued(workdir: Path) -> set[str]:
-    """The runs of a sweep whose jobs have not ended; none without submitit."""
-    folder = workdir / FOLDER
-    if not _known(folder):
-        return set()
-    try:
-        import submitit
-    except ImportError:
-        return set()
-    return still_queued(folder, submitit)
+    """The runs of a sweep whose jobs have not ended, as far as SLURM knows."""
+    import submitit
+
+    # All jobs are made before the first is looked at: one call of sacct then serves them all.
+    jobs = [
+        (name, submitit.SlurmJob(workdir / FOLDER / "%j", job))
+        for name, job in submitted(workdir).items()
+    ]
+    return {name for name, job in jobs if job.state in ACTIVE}
 
 
-def still_queued(folder: Path, submitit: Any) -> set[str]:
-    """The runs whose jobs have not ended, as far as SLURM knows."""
-    return {
-        name
-        for name, job in _known(folder).items()
-        if submitit.SlurmJob(folder / "%j", job).state in ACTIVE
-    }
-
-
-def _known(folder: Path) -> dict[str, str]:
-    path = folder / JOBS
+def submitted(workdir: Path) -> dict[str, str]:
+    """The last job of each run of a sweep that was ever submitted."""
+    path = workdir / FOLDER / JOBS
     return json.loads(path.read_text()) if path.is_file() else {}

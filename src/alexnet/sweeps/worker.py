@@ -49,6 +49,8 @@ def main() -> None:
     runtime.cache_compilations()
     provenance.commit()  # cached: the commit of the loaded code, whatever comes later
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C, the sweep ends our input
+    if hasattr(signal, "SIGUSR2"):  # SLURM may send its notice to us, too; submitit ends our input
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     requests: queue.Queue[Request | None] = queue.Queue()
     programs, asked, answered = Programs(), 0, 0
