@@ -18,7 +18,8 @@ direction is claimed, lies on the other side of 0, else "cannot tell". A claimed
 is rounded: it is "contradicted" if the interval of the runs' mean lies more than half a point above
 it, else "supported".
 
-The verdict is always "cannot tell" with fewer than 5 pairs (or runs), with too few to show the
+There is no verdict while a run of the arm or of the baseline has begun and not finished. The
+verdict is always "cannot tell" with fewer than 5 pairs (or runs), with too few to show the
 claimed effect (or 1 point), if a run that it needs diverged or never reached the training error, or
 if the experiment says that its scale cannot test the claim. With --baseline, only claimed errors
 get verdicts in the experiments that have this arm: the other claims are about an experiment's own
@@ -61,7 +62,7 @@ def main(argv: Sequence[str]) -> None:
     found = folders.read(paths)
     named = options["experiment"]
     planned = experiment.named(named.split(",")) if named else folders.experiments(paths)
-    every = found.results + found.failed
+    every = found.results + found.failed + found.begun
     tables = comparison.tables(every, planned, options["metric"], options["baseline"])
     print(FORMATS[options["format"]](tables, options["metric"]))
     failed = [one.name for one in found.failed] + found.lost

@@ -1,10 +1,17 @@
 """alexnet compare: the runs that it leaves out, and what it collects."""
 
+import json
+import shutil
+from pathlib import Path
+
 import pytest
 from support.runs import DIGITS, leave
+from support.tiny import ROOT
 
 from alexnet import compare
-from alexnet.sweeps import plan
+from alexnet.sweeps import experiment, plan
+
+POCKET = f"{ROOT}/configs/cifar10.py:pocket"
 
 
 @pytest.mark.parametrize(
@@ -30,3 +37,35 @@ def test_results_are_collected_with_the_plan_of_their_experiment(tmp_path, capsy
     assert capsys.readouterr().err == f"2 results in {kept}\n"
     [planned] = plan.saved(kept)
     assert planned["cores"] == 0  # on whatever cores they ran
+
+
+def test_a_sweep_under_way_gets_no_verdict_and_a_short_one_is_named(tmp_path, capsys):
+    planned = experiment.load(f"{ROOT}/experiments/lrn.py:small")
+    plan.save(planned, 0, tmp_path)
+
+    def train(name: str, seed: int, errors: list[float]) -> Path:
+        overrides = {"seed": seed, "net.norm": name == "baseline"}
+        folder = tmp_path / f"{name}-{seed}"
+        return leave(folder, errors, epochs=8.0, file=POCKET, overrides=overrides)
+
+    def compared() -> tuple[str, str]:
+        compare.main([str(tmp_path), "--format=json"])
+        table = json.loads(capsys.readouterr().out)
+        [row] = [row for row in table if row["arm"] == "no_lrn"]
+        return row["verdict"], row["notes"]
+
+    for seed in range(5):
+        train("baseline", seed, [0.3 + 0.001 * (3 * seed % 5)] * 8)
+        train("no_lrn", seed, [0.32 + 0.001 * (2 * seed % 5)] * 8)
+    verdict, notes = compared()
+    assert verdict == "supported"
+    assert "no_lrn has 5 of the 8 planned runs" in notes
+    for errors in ([], [0.5]):  # before its first validation, and after it
+        begun = train("no_lrn", 5, errors)
+        verdict, notes = compared()
+        assert verdict == ""
+        assert "no_lrn with seed 5 has not finished: no verdict" in notes
+        assert "no_lrn has 6 of the 8 planned runs" in notes
+        shutil.rmtree(begun)
+    train("baseline", 5, [])
+    assert compared()[0] == ""

@@ -432,11 +432,13 @@ def test_commits_and_cores_and_devices_that_differ_are_noted(tmp_path, capsys):
     folder = fill(tmp_path / "a")
     path = folder / "no_lrn-0/provenance.json"
     [made] = json.loads(path.read_text())
-    path.write_text(json.dumps([made | {"commit": "d" * 40 + "+", "cores": 8, "device": "gpu"}]))
+    path.write_text(
+        json.dumps([made | {"commit": "d" * 40 + "+12ab34cd", "cores": 8, "device": "gpu"}])
+    )
     # a run without a partner, which no difference rests on
     leave(folder / "baseline-9", [0.5, 0.5], overrides={"seed": 9}, commit="e" * 40)
     text = " ".join(run(capsys, folder).split())
-    assert "runs of different commits: ccccccc (9), ddddddd+ (1)" in text
+    assert "runs of different commits: ccccccc (9), ddddddd+12ab34cd (1)" in text
     assert "runs on different numbers of cores: 2, 8" in text
     assert "runs on different devices: 1 x cpu (9), gpu (1)" in text
 

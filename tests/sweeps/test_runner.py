@@ -67,13 +67,14 @@ def test_an_arm_is_checked_once_and_only_if_it_has_a_run_to_train(tmp_path, monk
     jobs = [job("a-0", "done"), job("b-0", "begun"), job("b-1"), average]
     runner.Runner(jobs, tmp_path, 1, lambda place: None).check()
     config = jobs[1].item.config.to_dict()
-    assert asked == [{"check": config, "origin": False}]  # it has begun
+    assert asked == [{"check": config, "origin": False, "elsewhere": False}]  # it has begun
     assert [one.steps for one in jobs] == [0, 7, 7, 0]
     asked.clear()
     later = job("d-0")
     later.item = dataclasses.replace(later.item, needs=("c-0",), arm="d")
     runner.Runner([job("c-0"), later], tmp_path, 1, lambda place: None).check(elsewhere=True)
     assert [one["origin"] for one in asked] == [True, False]
+    assert all(one["elsewhere"] for one in asked)
     assert asked[0]["check"]["mesh"] == config["mesh"] | {"data": 0, "tower": 0}
 
 

@@ -16,6 +16,7 @@ from support.runs import DIGITS, leave
 
 from alexnet.errors import Interrupted, UserError
 from alexnet.sweeps import plan, worker
+from alexnet.training import memory
 from alexnet.training.programs import Programs
 from alexnet.training.settings import load_config
 from alexnet.workdir import record
@@ -133,6 +134,13 @@ def test_an_average_is_over_the_nets_probabilities(tmp_path, trained, monkeypatc
     contents = Digests()
     asked = {"folder": str(tmp_path / "other-0"), "of": list(p_KN), **how}
     assert "images" in worker.answer(asked, Programs())["error"]
+
+
+def test_a_check_is_of_this_machines_memory_unless_another_will_train(tiny, monkeypatch):
+    monkeypatch.setattr(memory, "memory_of", lambda device: 1 << 10)
+    asked = {"check": tiny.to_dict()}
+    assert "a step needs at least" in worker.answer(asked, Programs())["error"]
+    assert "steps" in worker.answer(asked | {"elsewhere": True}, Programs())
 
 
 def test_the_run_that_a_run_begins_with_is_checked_before_it(tiny, tmp_path):

@@ -9,6 +9,8 @@ import pytest
 from alexnet.errors import UserError
 from alexnet.models import table
 from alexnet.training import memory
+from alexnet.training.loop import train_and_evaluate
+from alexnet.training.setup import setup
 
 # 3 x 3 x 3 -> 2 x 2 x 4 -> 3: 4 * (2 * 2 * 3 + 1) and 3 * (16 + 1) parameters
 NET = table.Net("small", 3, 3, 1, (table.Conv("conv1", 4, 2, std=0.1), table.Dense("fc2", 3)))
@@ -49,6 +51,15 @@ def test_a_step_that_lacks_one_byte_is_refused(monkeypatch, batch, message):
 
 def gpu(**stats) -> SimpleNamespace:
     return SimpleNamespace(platform="gpu", memory_stats=lambda: stats or None)
+
+
+def test_only_training_is_refused_and_before_it_writes_anything(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "memory_of", lambda device: 1 << 10)
+    run = setup(tiny)  # as to evaluate, which needs less
+    for train in (run.fresh, lambda: train_and_evaluate(tiny, tmp_path / "run")):
+        with pytest.raises(UserError, match="a step needs at least"):
+            train()
+    assert not (tmp_path / "run").exists()
 
 
 def test_each_gpu_has_its_own_memory(monkeypatch):

@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -105,7 +106,12 @@ def test_the_commit_is_that_of_the_code_that_was_loaded(root, monkeypatch):
     (root / "a.py").write_text("2")
     assert module.commit() == first  # what was loaded is what it was
     module.commit.cache_clear()
-    assert module.commit() == first + "+"
+    changed = module.commit()
+    assert re.fullmatch(first + r"\+[0-9a-f]{8}", changed)
+    for content, same in (("3", False), ("2", True)):
+        (root / "a.py").write_text(content)
+        module.commit.cache_clear()
+        assert (module.commit() == changed) is same
     monkeypatch.setattr(module, "ROOT", root / "package")  # installed in that checkout
     module.ROOT.mkdir()
     module.commit.cache_clear()

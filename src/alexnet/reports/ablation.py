@@ -21,9 +21,9 @@ def arms(workdirs: Sequence[Path], experiments: Sequence[Experiment] = ()) -> di
     """{workdir of a validated run: its arm's overrides or name}, a baseline before its arms."""
     planned = experiments or folders.experiments(workdirs)
     found = {path: from_workdir(path, begun=True) for path in workdirs}
-    paths = {id(result): path for path, result in found.items() if result}
+    paths = {id(result): path for path, result in found.items()}
     named: dict[Path, str] = {}
-    every = placed([one for one in found.values() if one], planned)
+    every = placed([one for one in found.values() if one.counts or one.failure], planned)
     for experiment, runs in every:
         source = f"{experiment.source}: " if len(every) > 1 and experiment.source else ""
         for name, several in runs.items():
@@ -37,7 +37,7 @@ def part(paths: Sequence[Path], experiments: Sequence[Experiment] = ()) -> Part:
     """The tables and their figures; the experiments are by default those that sweeps recorded."""
     found = folders.read(paths, begun=True)
     planned = experiments or folders.experiments(paths)
-    tables = comparison.tables(found.results + found.failed, planned)
+    tables = comparison.tables(found.results + found.failed + found.begun, planned)
     shown = []
     for number, table in enumerate(tables):
         which = f"_{number + 1}" if number else ""

@@ -20,17 +20,14 @@ class Runs:
     """The runs of an arm, by seed.
 
     Attributes:
-        results: of the runs that did not fail.
-        failures: why the others failed.
+        results: of the runs that count.
+        failures: why others failed.
+        begun: the seeds of those that have not finished, even if they count.
     """
 
     results: Mapping[int, Result]
     failures: Mapping[int, str]
-
-    @property
-    def begun(self) -> list[int]:
-        """The seeds of runs that have not finished."""
-        return [seed for seed, result in self.results.items() if not result.finished]
+    begun: Sequence[int]
 
     @property
     def evaluated(self) -> bool:
@@ -43,7 +40,8 @@ def placed(
 ) -> list[tuple[Experiment, dict[str, list[Result]]]]:
     """Each experiment with runs, and its runs by arm; the other runs form one more experiment.
 
-    Failed runs make no arm of that last experiment, but are among those of the same config.
+    In that last experiment, a run that does not count forms no arm of its own: it joins the arm
+    with its config, if there is one.
 
     Raises:
         UserError: if these other runs use different datasets.
@@ -58,12 +56,12 @@ def placed(
             made.append((experiment, runs))
             used |= ids(runs)
     rest = [result for result in found if id(result) not in used]
-    sound = [result for result in rest if not result.failure]
+    sound = [result for result in rest if result.counts]
     if not sound:
         return made
     last, groups = _grouped(sound)
     for group in groups.values():
-        group += [result for result in rest if result.failure and _same(group[0], result)]
+        group += [result for result in rest if not result.counts and _same(group[0], result)]
     return [*made, (last, groups)]
 
 
@@ -73,7 +71,7 @@ def ids(runs: Mapping[str, list[Result]]) -> set[int]:
 
 
 def by_seed(results: Sequence[Result]) -> Runs:
-    """The runs of an arm; a seed with a run that did not fail has no failure.
+    """The runs of an arm; a seed with a run that counts has no failure.
 
     Of two runs that agree, the one that was logged more often counts.
 
@@ -82,7 +80,7 @@ def by_seed(results: Sequence[Result]) -> Runs:
     """
     found: dict[int, Result] = {}
     for result in results:
-        if result.failure:
+        if not result.counts:
             continue
         other = found.setdefault(result.seed, result)
         if other.last != result.last:
@@ -97,7 +95,12 @@ def by_seed(results: Sequence[Result]) -> Runs:
         for result in results
         if result.failure and result.seed not in found
     }
-    return Runs(dict(sorted(found.items())), dict(sorted(failures.items())))
+    begun = {
+        result.seed
+        for result in results
+        if not (result.finished or result.failure) and found.get(result.seed, result) is result
+    }
+    return Runs(dict(sorted(found.items())), dict(sorted(failures.items())), sorted(begun))
 
 
 def check_images(runs: Mapping[str, Runs], experiment: Experiment) -> None:

@@ -119,8 +119,8 @@ def tables(
     If only one arm of an experiment has runs, and another table shows them, it gets no table.
 
     Args:
-        found: finished runs; runs that failed are noted; an arm with a run that has only begun gets
-            no verdict.
+        found: finished runs; runs that failed, or are missing, are noted; an arm with a run that
+            has only begun gets no verdict.
         metric: the errors of the "last" checkpoint or of the "best", with which no evaluation is
             compared.
         baseline: the arm to compare with, in place of the experiments' own; claims about
@@ -187,6 +187,7 @@ def _table(
         *notes.never(values, experiment.metric),
         *notes.partners(values, first, {*free, *elsewhere}),
         *notes.unfinished(runs),
+        *notes.missing({row.arm: runs[row.arm] for row in rows if row.claim}, experiment),
         *notes.failures(runs),
         *notes.changed(runs),
         *notes.shared(runs),

@@ -63,12 +63,14 @@ class Found:
     Attributes:
         results: those that count; see `read`.
         failed: those that failed, as results without errors.
+        begun: the other runs that do not count, as results without errors.
         unfinished: the paths of runs and evaluations that have not finished.
         lost: the paths of those that failed and left neither a config nor a result.
     """
 
     results: list[Result]
     failed: list[Result]
+    begun: list[Result]
     unfinished: list[str]
     lost: list[str]
 
@@ -98,18 +100,20 @@ def read(paths: Sequence[Path], begun: bool = False) -> Found:
                 lost += [str(folder)] if plan.FAILURE in names else []
                 continue
             make = from_workdir if "config.json" in names else from_evaluation
-            if one := make(folder, begun):
-                found.append(one)
-            else:
+            made = make(folder, begun)
+            if made is not None:
+                found.append(made)
+            if made is None or not (made.counts or made.failure):
                 unfinished.append(str(folder))
-    results = [one for one in found if not one.failure]
+    results = [one for one in found if one.counts]
     failed = [one for one in found if one.failure]
+    waiting = [one for one in found if not (one.counts or one.failure)]
     if not results:
         counts = {"begun": len(unfinished), "failed": len(failed) + len(lost)}
         others = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
         what = "run that has been validated" if begun else "finished run"
         raise UserError(f"{', '.join(map(str, paths))}: no {what}{others and f' ({others})'}")
-    return Found(results, failed, unfinished, lost)
+    return Found(results, failed, waiting, unfinished, lost)
 
 
 def experiments(paths: Sequence[Path]) -> list[Experiment]:

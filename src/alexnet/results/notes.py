@@ -6,7 +6,7 @@ from typing import Any
 
 from alexnet.results.arms import Runs
 from alexnet.results.result import THEN, Result
-from alexnet.sweeps.experiment import ERROR, Claim
+from alexnet.sweeps.experiment import ERROR, Claim, Experiment
 
 
 def caveats(claims: Mapping[str, Claim | None]) -> list[str]:
@@ -55,6 +55,24 @@ def unfinished(runs: Mapping[str, Runs]) -> list[str]:
         f"{name} with {_seeds(of.begun)} has not finished: no verdict"
         for name, of in runs.items()
         if of.begun
+    ]
+
+
+def missing(runs: Mapping[str, Runs], experiment: Experiment) -> list[str]:
+    """Arms with fewer runs than were planned: their results may have decided when to stop.
+
+    Args:
+        runs: of the arms about which something is claimed.
+    """
+    counts = defaultdict(list)
+    for name, of in runs.items():
+        if (count := len({*of.results, *of.failures, *of.begun})) and not experiment.arms[name].of:
+            counts[count].append(name)
+    return [
+        f"{_listed(names)} {'has' if len(names) == 1 else 'have'} {count} of the "
+        f"{experiment.seeds} planned runs"
+        for count, names in counts.items()
+        if count < experiment.seeds
     ]
 
 
@@ -109,7 +127,7 @@ def machines(used: Sequence[Result]) -> list[str]:
     if _several(commits):
         each = ", ".join(f"{_short(name)} ({count})" for name, count in commits.items())
         found.append(f"runs of different commits: {each}")
-    elif any(name.endswith("+") for name in commits):
+    elif any("+" in name for name in commits):
         found.append(f"commit {_short(next(iter(commits)))}: with uncommitted changes")
     devices = Counter(str(result.about["device"]) for result in used if result.about.get("device"))
     if _several(devices):
@@ -140,8 +158,9 @@ def _by_seeds(seeds: Mapping[str, Sequence[int]]) -> list[tuple[tuple[int, ...],
 
 
 def _short(commit: str) -> str:
-    """The first digits of a commit, or of several; a "+" for uncommitted changes stays."""
-    return THEN.join(one[:7] + "+" * one.endswith("+") for one in commit.split(THEN))
+    """The first digits of a commit, or of several; "+" and a digest of changes stay."""
+    each = (one.partition("+") for one in commit.split(THEN))
+    return THEN.join(f"{name[:7]}{plus}{digest}" for name, plus, digest in each)
 
 
 def _seeds(seeds: Sequence[int]) -> str:

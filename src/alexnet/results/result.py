@@ -24,12 +24,14 @@ class Result:
         views, of: the views of an evaluation, and the runs that it averages.
         curve: columns of the log, {"training": {"epoch": [...], ...}, "validation": {...}}.
         last, best: {"epoch", "loss", "top1_error", "top5_error"}: of the last checkpoint, and of
-            the one with the lowest error; errors are fractions.
+            the one with the lowest error; errors are fractions. Empty if the run failed, or has not
+            been validated.
         dataset: its name, and the known digests of its images.
         about: seconds, commit, versions, device, cores; None if unknown; see THEN. "changed" names
             settings that were changed while it was trained.
         failure: why the run failed, in a few words; it has no errors then. "" if it did not.
-        finished: whether it has trained for all its epochs; result files hold no others.
+        finished: whether it has trained for all its epochs; result files hold no others but failed
+            ones.
     """
 
     name: str
@@ -44,6 +46,11 @@ class Result:
     of: Sequence[str] = ()
     failure: str = ""
     finished: bool = True
+
+    @property
+    def counts(self) -> bool:
+        """Whether it has errors: it has not failed, and has been validated."""
+        return bool(self.last) and not self.failure
 
     def to_json(self) -> dict[str, Any]:
         """The content of a result file, without any paths on this machine."""

@@ -26,25 +26,29 @@ from alexnet.workdir.record import Validation
 COMMIT = "COMMIT"
 
 
-def from_workdir(folder: Path, begun: bool = False) -> Result | None:
-    """A run's result; None if it has not finished or, with `begun`, has not been validated.
+def from_workdir(folder: Path, begun: bool = False) -> Result:
+    """A run's result; without errors if it failed, or has not finished.
 
-    A run that failed has a result without errors.
+    Args:
+        begun: whether a run that has not finished has errors once it has been validated.
 
     Raises:
         UserError: for a log or config that is damaged, or of a later version.
     """
     config = record.saved_config(folder)
     flat, finished = configs.plain(config), plan.finished(folder, config.epochs)
-    if not finished and (failure := _failure(folder)):
-        name, seed, dataset = folder.name, flat.pop("seed"), {"name": flat["data.name"]}
-        return Result(name, seed, flat, {}, {}, {}, dataset | {"contents": {}}, {}, failure=failure)
-    if not (folder / metrics.FILE).is_file() or not (finished or begun):
-        return None
-    rows = metrics.read_log(folder)
-    history = metrics.read_history(folder)
+    seed, dataset = flat.pop("seed"), {"name": flat["data.name"], "contents": {}}
+    failure = "" if finished else _failure(folder)
+    logged = (folder / metrics.FILE).is_file() and (finished or begun) and not failure
+    history = metrics.read_history(folder) if logged else []
     if not history:
-        return None
+        nothing: dict[str, Any] = {}
+        return Result(
+            *(folder.name, seed, flat, nothing, nothing, nothing, dataset, nothing),
+            failure=failure,
+            finished=False,
+        )
+    rows = metrics.read_log(folder)
     rows_by_step = {row["step"]: row for row in history}
     step = record.best(
         {step: Validation(row["top1_error"], row["loss"]) for step, row in rows_by_step.items()}
@@ -54,12 +58,12 @@ def from_workdir(folder: Path, begun: bool = False) -> Result | None:
     info = _json(folder / "dataset/info.json", {})
     return Result(
         name=folder.name,
-        seed=flat.pop("seed"),
+        seed=seed,
         config=flat,
         last=history[-1],
         best=best,
         curve=curve.of_rows(rows),
-        dataset={"name": flat["data.name"], "contents": info.get("contents", {})},
+        dataset=dataset | {"contents": info.get("contents", {})},
         about={
             "seconds": rows[-1]["seconds"],
             "commit": _all(commands, "commit") or _commit(folder),
@@ -107,7 +111,7 @@ def from_evaluation(folder: Path, begun: bool = False) -> Result | None:
     try:
         home = folder.resolve().parent
         first = from_workdir(home / found["of"][0], begun)
-        if first is None or first.failure or not plan.is_of_these(found, home):
+        if not first.counts or not plan.is_of_these(found, home):
             return None
         errors = {key: found[key] for key in ("loss", "top1_error", "top5_error", "count")}
         last = {**first.last, **errors}

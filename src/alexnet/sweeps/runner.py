@@ -122,7 +122,8 @@ class Runner:
         """Sets up each arm once, in a worker, just as training would, and counts its steps.
 
         Args:
-            elsewhere: whether the runs will have other devices: then a mesh is not checked.
+            elsewhere: whether the runs will have other devices: then neither the mesh nor the
+                memory is checked.
 
         Raises:
             UserError: for the first invalid config, naming its arm.
@@ -136,7 +137,9 @@ class Runner:
                 if elsewhere:
                     config["mesh"] |= {"data": 0, "tower": 0}
                 begins = job.state == "new" and not job.item.needs
-                answer = self._ask_first({"check": config, "origin": begins})
+                answer = self._ask_first(
+                    {"check": config, "origin": begins, "elsewhere": elsewhere}
+                )
                 if "steps" not in answer:
                     raise UserError(
                         f"arm {job.item.arm!r}: {answer.get('error', answer.get('died'))}"

@@ -85,6 +85,8 @@ def answer(request: Request, programs: Programs) -> Answer:
     if "check" in request:
         try:
             run = setup(thawed(request["check"]))
+            if not request.get("elsewhere"):
+                run.check_memory()
             tracker.check(run.config.wandb_project)
             if request.get("origin"):
                 fine_tune.read_layers(run)

@@ -24,6 +24,7 @@ class Request(TypedDict, total=False):
 
     check: dict[str, Any]  # a config
     origin: bool  # whether the run whose weights it begins with must be there
+    elsewhere: bool  # whether it will have other devices, with other memory
     folder: str
     config: dict[str, Any]  # to train with
     of: Sequence[str]  # the runs to evaluate

@@ -82,6 +82,7 @@ def train_and_evaluate(
     begun = not fresh and checkpoint.begun(workdir)
     known = dataset.remembered(workdir) if begun else None
     run = setup(config, known.statistics if known else None, programs)
+    run.check_memory()
     tracker.check(run.config.wandb_project)
     config, first = run.config, jax.process_index() == 0
     dataset.check_resume(workdir, known, run.store)

@@ -23,7 +23,7 @@ from alexnet.devices import mesh as meshes
 from alexnet.kernels.choose import compiler_options
 from alexnet.models import network
 from alexnet.models.table import Net
-from alexnet.training import dispatch, evaluation, forward
+from alexnet.training import dispatch, evaluation, forward, memory
 from alexnet.training.evaluation import evaluate
 from alexnet.training.schedule import Hyperparameters, Schedule
 from alexnet.training.settings import PRECISIONS
@@ -102,8 +102,19 @@ class Run:
         steps = range(after + 1, self.steps + 1)
         return zip(steps, meshes.put(self.mesh, batches), strict=False)
 
+    def check_memory(self) -> None:
+        """Raises UserError if a training step cannot fit into the devices' memory."""
+        config, size = self.config, self.store.image_size
+        sizes = config.batch_size, size, config.dtype, config.accumulate
+        memory.check(self.net, *sizes, **self.mesh.shape)
+
     def fresh(self, layers: Layers | None = None) -> TrainState:
-        """The state at step 0; the parameters of `layers` replace those drawn from the seed."""
+        """The state at step 0; the parameters of `layers` replace those drawn from the seed.
+
+        Raises:
+            UserError: if training cannot fit into memory.
+        """
+        self.check_memory()
         init = functools.partial(network.init, self.net)
         program = self._program("init", lambda: make_init(init, self.optimizer, self.shardings))
         state = program(key_of(self.config.seed))

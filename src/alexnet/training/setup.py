@@ -17,7 +17,7 @@ from alexnet.kernels.choose import choose
 from alexnet.models import network
 from alexnet.models.build import build
 from alexnet.text import counted
-from alexnet.training import dataset, memory, optimizer, schedule
+from alexnet.training import dataset, optimizer, schedule
 from alexnet.training.placement import state_shardings
 from alexnet.training.programs import Programs
 from alexnet.training.run import Run
@@ -72,9 +72,6 @@ def setup(
             f"size, {config.accumulate} on each of {counted(mesh.shape['data'], 'device')}",
             f"config.accumulate={config.accumulate}",
         )
-    memory.check(
-        net, config.batch_size, store.image_size, config.dtype, config.accumulate, **mesh.shape
-    )
     steps = config.epochs * store.counts["train"] / config.batch_size
     require("config.epochs", config.epochs, steps < MOST_STEPS, f"{steps:.3g} steps are too many")
     shapes = jax.eval_shape(functools.partial(network.init, net), jax.random.key(0))

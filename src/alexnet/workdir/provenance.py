@@ -8,6 +8,7 @@ import platform
 import shlex
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -94,21 +95,23 @@ def commands(workdir: Path) -> list[dict[str, Any]]:
 
 @functools.cache
 def commit() -> str | None:
-    """The git commit of this code's checkout, with "+" if it has changes; None without a checkout.
+    """The git commit of this code's checkout; None without a checkout.
 
+    If files have changed since, "+" and a digest of the changes follow: "<commit>+1b2c3d4e".
     Looked up once: a process that runs for hours goes on with the code that it has loaded.
     """
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(ROOT), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-        return done.stdout.strip()
+        done = subprocess.run(command, capture_output=True, timeout=10, check=True)
+        return done.stdout.decode(errors="surrogateescape").strip()
 
     try:
         if Path(git("rev-parse", "--show-toplevel")).resolve() != ROOT.resolve():
             return None  # installed inside another project's checkout
-        changed = git("status", "--porcelain", "--untracked-files=no")
-        return git("rev-parse", "HEAD") + ("+" if changed else "")
+        changes = git("diff", "HEAD", "--binary", "--no-color", "--no-ext-diff", "--no-textconv")
+        digest = f"+{zlib.crc32(changes.encode(errors='surrogateescape')):08x}" if changes else ""
+        return git("rev-parse", "HEAD") + digest
     except (OSError, subprocess.SubprocessError):
         return None
 
