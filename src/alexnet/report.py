@@ -43,6 +43,7 @@ OPTIONS = {
 TOGETHER = ("curves", "ablation")  # parts on all runs
 OWN = ("filters", "predictions", "neighbours", "mistakes", "net", "config", "provenance")
 NEEDS = ("matplotlib", "jinja2")
+FIRST = "an example, the first run of the baseline"
 
 
 def main(argv: Sequence[str]) -> None:
@@ -103,8 +104,10 @@ def report(
     from alexnet.reports import ablation, about, page
     from alexnet.reports.part import Part, made
     from alexnet.reports.subject import Subject
+    from alexnet.training.programs import Programs
 
-    subjects = [Subject(workdir, which, overrides[workdir]) for workdir in workdirs]
+    programs = Programs()  # runs of an arm share them
+    subjects = [Subject(workdir, which, overrides[workdir], programs) for workdir in workdirs]
     named, arms, together = dict(zip(workdirs, names(workdirs), strict=True)), {}, []
     with contextlib.suppress(UserError):  # the ablation part will name the error
         arms = ablation.arms(workdirs, experiments)
@@ -119,15 +122,18 @@ def report(
         together.append(Part("Ablation", missing="one run: nothing to compare"))
     elif "ablation" in wanted:
         together.append(made("Ablation", functools.partial(ablation.part, dirs, experiments)))
-    alone = {path if path in named else first_in(path, [*arms, *workdirs]) for path in dirs}
-    runs = [
-        page.Run(named[one.workdir], about.facts(one), own(one, wanted))
-        for one in subjects
-        if one.workdir in alone
-    ]
-    title = runs[0].name if len(workdirs) == 1 else f"{len(workdirs)} runs"
+    every = [*arms, *workdirs]
+    firsts = {next((one for one in every if folder in one.parents), None) for folder in dirs}
+    runs = []
+    for one in (one for one in subjects if one.workdir in {*dirs, *firsts}):
+        chosen = [] if one.workdir in dirs or len(workdirs) == 1 else [("shown as", FIRST)]
+        name, facts = named[one.workdir], about.facts(one) + chosen
+        runs.append(page.Run(name, facts, own(one, wanted)))
+        one.release()
+    single = len(workdirs) == 1
+    title = runs[0].name if single else f"{len(workdirs)} runs"
     nets = {f"{one.config.net.name} on {one.config.data.name}": None for one in subjects}
-    text = page.html(title, ", ".join(nets), together, runs, command)
+    text = page.html(title, ", ".join(nets), together, runs, command, single)
     figures = page.pngs(together, runs)
     folder = page.write(output, text, figures)
     for where, parts in [("", together), *((f"{one.name}: ", one.parts) for one in runs)]:
@@ -150,11 +156,6 @@ def runs_in(path: Path) -> list[Path]:
             raise UserError(f"{path} holds result files, not runs: alexnet compare shows them")
         record.saved_config(path)  # raises: this is no run
     return found
-
-
-def first_in(folder: Path, workdirs: Sequence[Path]) -> Path | None:
-    """The first of `workdirs` that is in `folder`; None if none is."""
-    return next((workdir for workdir in workdirs if folder in workdir.parents), None)
 
 
 def names(dirs: Sequence[Path]) -> list[str]:

@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 import shutil
+import weakref
 from pathlib import Path
 
 import jax
@@ -200,9 +201,53 @@ def test_runs_have_their_folders_names_if_these_differ():
     assert report.names([Path(".")]) == ["."]
 
 
-def test_of_a_folder_the_first_run_is_shown():
-    runs = [Path("b/x-0"), Path("a/deep/x-1"), Path("a/x-2")]
-    assert report.first_in(Path("a"), runs) == runs[1]
+def test_of_a_folder_an_example_is_shown_which_is_named_as_one(tmp_path):
+    for name, norm in (("b-0", False), ("deep/a-0", True), ("c-0", True)):
+        leave(tmp_path / "runs" / name, [0.5], overrides={"net.norm": norm, "seed": len(name)})
+    other = leave(tmp_path / "more/d-0", [0.25])
+    output = tmp_path / "page.html"
+    for dirs, shown in (
+        ([tmp_path / "runs"], ["b-0"]),
+        ([tmp_path / "runs", other], ["b-0", "d-0"]),
+    ):
+        report.main([*map(str, dirs), f"--output={output}", "--parts=config"])
+        page = output.read_text()
+        assert f"<h1>{3 + len(dirs) - 1} runs</h1>" in page
+        assert re.findall("<summary><h2>([^<]*)</h2>", page) == shown
+        assert page.count(f"<dt>shown as</dt><dd>{report.FIRST}</dd>") == 1
+    report.main([str(other), f"--output={output}", "--parts=config"])
+    page = output.read_text()
+    assert "<h1>d-0</h1>" in page
+    assert "<summary>" not in page
+    assert "shown as" not in page
+
+
+def test_runs_of_one_arm_share_programs_and_no_memory(tmp_path, monkeypatch):
+    from alexnet.reports import subject
+
+    opened, alive = [], []
+
+    class Net:
+        pass
+
+    def load(workdir, checkpoint, overrides):
+        assert not [one for one in alive if one()]  # of the run before
+        net = Net()
+        alive.append(weakref.ref(net))
+        return net
+
+    def splits(net, programs):
+        opened.append(programs)
+        raise UserError("no images")
+
+    monkeypatch.setattr(subject, "load", load)
+    monkeypatch.setattr(subject, "Splits", splits)
+    runs = [leave(tmp_path / f"a-{seed}", [0.5], overrides={"seed": seed}) for seed in range(3)]
+    argv = [*map(str, runs), f"--output={tmp_path / 'page.html'}", "--parts=predictions"]
+    report.main(argv)
+    assert len(opened) == 3
+    assert len({id(programs) for programs in opened}) == 1
+    assert opened[0] is not None
 
 
 def test_the_plans_of_a_sweep_are_no_run(tmp_path):
@@ -255,6 +300,16 @@ def test_one_run_is_compared_with_nothing(tmp_path, capsys):
     assert "left out: Ablation: one run: nothing to compare" in capsys.readouterr().err
 
 
+def test_an_import_among_runs_leaves_their_curves(tmp_path):
+    one, imported = leave(tmp_path / "a-0", [0.5, 0.4]), leave(tmp_path / "b-0", [], epochs=1.0)
+    (imported / "metrics.jsonl").unlink()
+    report.main([str(one), str(imported), f"--output={tmp_path / 'x.html'}", "--parts=curves"])
+    page = (tmp_path / "x.html").read_text()
+    assert left_out(page) == {}
+    assert "<p>Without b-0: there is no" in page
+    assert "curve_loss" in {path.stem for path in (tmp_path / "x_figures").iterdir()}
+
+
 def test_runs_that_do_not_compare_have_all_else(tmp_path):
     """Runs on different datasets, and one whose log is damaged."""
     one = leave(tmp_path / "a-0", [0.5, 0.4])
@@ -262,13 +317,18 @@ def test_runs_that_do_not_compare_have_all_else(tmp_path):
     damaged = leave(tmp_path / "c-0", [0.5, 0.4])
     (damaged / "metrics.jsonl").write_text("{}\n{}\n")
     for number, (dirs, missing) in enumerate(
-        [([one, other], {"Ablation"}), ([one, damaged], {"Ablation", "Curves"})]
+        [
+            ([one, other], {"Ablation"}),
+            ([one, damaged], {"Ablation"}),
+            ([damaged], {"Ablation", "Curves"}),
+        ]
     ):
         output = tmp_path / f"{number}.html"
         report.main([*map(str, dirs), f"--output={output}", "--parts=curves,ablation,config"])
         page = output.read_text()
         assert titles(page) == {"Curves", "Ablation", "Config"}
         assert set(left_out(page)) == missing
+        assert ("<p>Without c-0: " in page) == (len(dirs) == 2 and damaged in dirs)
 
 
 def test_the_config_part_has_what_differs_from_the_base():

@@ -24,7 +24,7 @@ from alexnet.data.store import store_path
 from alexnet.errors import UserError
 from alexnet.inference import classifier
 from alexnet.inference.classifier import Classifier
-from alexnet.models import network
+from alexnet.models import network, table
 from alexnet.models.build import build
 from alexnet.workdir import checkpoint
 
@@ -204,6 +204,10 @@ def test_filters_history_and_the_table(net):
     kernel = net.params["conv1"]["kernel"]  # [towers, height, width, maps, kernels]
     assert filters.shape == (32, 5, 5, 3)
     np.testing.assert_array_equal(filters[16 + 3], kernel[1, ..., 3])
+    bgr = dataclasses.replace(net.net, pixels=table.Pixels(order="BGR"))
+    caffes = Classifier(net.params, dataclasses.replace(net.about, net=bgr))
+    np.testing.assert_array_equal(caffes.filters("conv1"), filters[..., ::-1])
+    np.testing.assert_array_equal(caffes.filters("conv2"), net.filters("conv2"))
     assert net.history[-1]["count"] == 359
     assert set(net.history[0]) == {"step", "epoch", "loss", "top1_error", "top5_error", "count"}
     assert "368,842" in repr(net)
@@ -328,6 +332,8 @@ def test_a_checkpoint_of_another_net_names_what_does_not_fit(tmp_path):
         (lambda net: net.predict(np.zeros((4, 4, 4), np.uint8)), r"uint8 \[4, 4, 4\]"),
         (lambda net: net.predict("x", views="five"), "views='five': choose one of centre"),
         (lambda net: net.features("x", "fc9"), "no layer 'fc9'; did you mean 'fc"),
+        (lambda net: net.logits(np.zeros((2, 28, 28, 3))), r"expected \(images, 32, 32, 3\)"),
+        (lambda net: net.activations(np.zeros((32, 32, 3))), r"shape=\(32, 32, 3\): expected"),
         (lambda net: net.filters("fc6"), "fc6 of net pocket alexnet is not a convolution"),
         (lambda net: net.filters("conv9"), "no kernels 'conv9'; did you mean 'conv"),
         (lambda net: alexnet.load("/nowhere"), "/nowhere: no such workdir or file"),
@@ -375,8 +381,8 @@ def test_imported_nets_of_imagenet_know_its_classes(net, dataset, classes, names
     config = net.config.copy_and_resolve_references()
     with config.unlocked():
         config.data.name = dataset
-    table = dataclasses.replace(net.net, classes=classes)
-    about = dataclasses.replace(net.about, config=config, net=table, classes=())
+    wider = dataclasses.replace(net.net, classes=classes)
+    about = dataclasses.replace(net.about, config=config, net=wider, classes=())
     found = Classifier(net.params, about).classes
     assert len(found) == classes
     assert (found[0], found[classes // 2 if classes == 10 else 281], found[-1]) == names

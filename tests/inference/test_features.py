@@ -316,3 +316,22 @@ def test_no_photos_have_no_neighbours(net, place):
 def test_a_net_of_one_layer_has_no_hidden_layer():
     with pytest.raises(UserError, match="net one has no layer before the last one"):
         hidden_row(Net("one", 4, 2, 1, (Dropout("drop"), Dense("fc1", 2))))
+
+
+def test_features_of_deleted_checkpoints_do_not_stay(net, run, place, computed):
+    [own] = [path.name for path in (run / "features").glob("*-relu6-validation")]
+    step = own.partition("-")[0]
+    for one in (run / "features").glob("*-train"):
+        shutil.rmtree(one)
+    for name in ("7-relu6-validation", "8-relu6-train", "9-conv1-validation"):
+        shutil.copytree(run / "features" / own, run / "features" / name)
+    (run / "features/mine").mkdir()
+    about = {"bias": net.params["fc6"]["bias"] + 1}
+    other = moved(net, run, net.params | {"fc6": net.params["fc6"] | about})
+    other.dataset_features("validation", overrides=place)  # no checkpoints are known: all stay
+    assert len(list((run / "features").glob("*-*"))) == 4
+    for kept in (step, "8"):
+        (run / "checkpoints" / kept).mkdir(parents=True)
+    moved(net, run).dataset_features("validation", overrides=place)
+    left = {path.name for path in (run / "features").iterdir()}
+    assert left == {own, "8-relu6-train", "mine", ".lock"}

@@ -82,12 +82,32 @@ def test_arrays_that_are_no_photos(pixels):
     assert str(error.value).endswith(f"{pixels.dtype} {list(pixels.shape)}")
 
 
+def test_a_tensor_of_another_library_is_an_array():
+    class Tensor:
+        def __init__(self, pixels):
+            self.pixels = pixels
+
+        def __array__(self, dtype=None, copy=None):
+            return self.pixels
+
+        def __iter__(self):
+            pytest.fail("it was taken for a list of photos")
+
+    pixels = np.arange(9 * 8 * 3, dtype=np.uint8).reshape(9, 8, 3)
+    [photo] = several(Tensor(pixels))
+    np.testing.assert_array_equal(photo, pixels)
+    assert len(several(Tensor(np.stack([pixels] * 5)))) == 5
+    [first] = several(Tensor(pixels.transpose(2, 0, 1)))  # channels first, as in PyTorch
+    with pytest.raises(UserError, match="a photo is "):
+        square(first, 8)
+
+
 def test_bytes_and_open_files_are_no_photos(tmp_path):
     path = tmp_path / "photo.png"
     Image.new("L", (9, 9)).save(path)
     with path.open("rb") as file:
         for photo in (path.read_bytes(), file):
-            with pytest.raises(UserError, match="a photo is no bytes or open file: give its path"):
+            with pytest.raises(UserError, match="a photo cannot be bytes or an open file"):
                 several(photo)
 
 

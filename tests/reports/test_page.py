@@ -51,7 +51,8 @@ def whole(name: str, runs: int = 1) -> str:
         Markup("<table><tr><td>a</td></tr></table>"),
     )
     parts = [part, Part(name, missing=name)]
-    return page.html(name, name, [part], [page.Run(name, [(name, name)], parts)] * runs, name)
+    made = [page.Run(name, [(name, name)], parts)] * runs
+    return page.html(name, name, [part], made, name, single=runs == 1)
 
 
 @pytest.mark.parametrize("runs", [1, 2, 4])
@@ -65,7 +66,7 @@ def test_names_are_text_wherever_they_stand(runs):
 
 def test_parts_are_wide_but_those_that_say_otherwise():
     parts = [Part("a"), Part("b", wide=False), Part("c")]
-    text = page.html("", "", [], [page.Run("run", [], parts)], "")
+    text = page.html("", "", [], [page.Run("run", [], parts)], "", single=True)
     assert re.findall('<section class="(.*)">', text) == ["part wide", "part", "part wide"]
 
 

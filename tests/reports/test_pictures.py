@@ -29,7 +29,9 @@ def subject(predictions: np.ndarray) -> SimpleNamespace:
         outcome=outcome,
         classes=CLASSES,
         net=SimpleNamespace(about=SimpleNamespace(step=1234, epoch=5.5)),
-        splits=SimpleNamespace(run=SimpleNamespace(store=store)),
+        splits=SimpleNamespace(
+            run=SimpleNamespace(store=store), notes=lambda split: [f"other {split} images"]
+        ),
     )
 
 
@@ -77,6 +79,7 @@ def test_it_counts_which_neighbours_have_the_class_of_their_image(monkeypatch, d
     )  # 6 each, as in Figure 4
     assert "outputs of relu7" in part.text
     assert "at step 1,234 (epoch 5.50)" in part.text
+    assert part.text.endswith("\nOther train images.")
     assert not part.wide
 
 
@@ -106,7 +109,9 @@ def test_the_table_of_mistakes_has_the_ten_most_frequent(drawn):
         places = np.flatnonzero(label == LABELS)
         predictions[places[:3]] = (label + 1) % 6
         predictions[places[3:5]] = (label + 2) % 6
-    [table] = pictures.mistakes(subject(predictions)).tables
+    made = pictures.mistakes(subject(predictions))
+    assert made.text.endswith("\nSome are missing.")
+    [table] = made.tables
     assert table.rows[0] == ("a", "b", "3", "30.0%")
     assert [row[2] for row in table.rows] == ["3"] * 6 + ["2"] * 4
     assert drawn[1] == confusion.worst_height(6)

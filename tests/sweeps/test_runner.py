@@ -130,6 +130,8 @@ def test_runs_are_labelled_for_trackers_unless_the_user_has(monkeypatch, tmp_pat
     monkeypatch.setattr(worker, "CHOSEN", set())
     worker.label(tmp_path / "ablations" / "no_lrn-3")
     assert os.environ["WANDB_TAGS"] == "no_lrn"
+    worker.label(tmp_path / "ablations" / f"kernels=_16,32_,x={'y' * 99}-3")
+    assert os.environ["WANDB_TAGS"] == f"kernels=_16;32_;x={'y' * 99}"[:64]  # the longest it takes
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from alexnet.kernels.choose import choose, compiler_options
 from alexnet.logs import metrics
 from alexnet.models import network
 from alexnet.models.describe import describe, describe_html
+from alexnet.models.filters import as_rgb
 from alexnet.models.network import PLAIN, Kernels
 from alexnet.models.table import Net
 from alexnet.training import forward
@@ -147,11 +148,16 @@ class Classifier:
         view: jax.Array | int = 0,
         kernels: Kernels = PLAIN,
     ) -> jax.Array:
-        """Logits, float32 [B, K], for one view of uint8 squares, `about.image_size` pixels wide.
+        """Logits, float32 [B, K], for one view of squares, `about.image_size` pixels wide.
 
-        The plain operations can be differentiated by grad and jvp.
+        Pixels are uint8, or floats from 0 to 255. The plain operations can be differentiated by
+        grad and jvp.
+
+        Raises:
+            UserError: for images of another size.
         """
         about = self.about
+        self._check_size(images_BSSC)
         f = forward.evaluation(self.net, None, about.augmentation, views, kernels=kernels)
         return f(self.params, images_BSSC, about.statistics, view)
 
@@ -159,10 +165,19 @@ class Classifier:
         """The output of each row of the net's table by name (conv1, ...), for the centre view.
 
         float32 [B, H, W, C], or [B, neurons] from fc6 on; the towers' maps are side by side.
+        Images and errors are those of `logits`.
         """
+        self._check_size(images_BSSC)
         x = augment.evaluation_inputs(images_BSSC, self.about.augmentation, self.about.statistics)
         logits, seen = network.apply(self.net, self.params, x, kernels=kernels)
         return seen | {self.net.rows[-1].name: logits}
+
+    def _check_size(self, images_BSSC: jax.Array) -> None:
+        """Raises UserError if the images have no mean image and no centre of the right size."""
+        size = self.about.image_size
+        shape, expected = tuple(images_BSSC.shape), (size, size, 3)
+        needs = f"expected (images, {size}, {size}, 3); predict and features resize photos"
+        require("images_BSSC.shape", shape, len(shape) == 4 and shape[1:] == expected, needs)
 
     # --- Photos -------------------------------------------------------------------------------
 
@@ -220,7 +235,11 @@ class Classifier:
         return found[0] if isinstance(rows, str) else dict(zip(names, found, strict=True))
 
     def filters(self, row: str = "conv1") -> np.ndarray:
-        """A convolution's kernels, float32 [kernels, height, width, maps], tower by tower."""
+        """A convolution's kernels, float32 [kernels, height, width, maps], tower by tower.
+
+        The maps of an image are red, green and blue, also for a net that reads them in Caffe's
+        order.
+        """
         known = [r.name for r in self.net.weighted]
         if row not in known:
             near = nearest(row, known)
@@ -228,6 +247,8 @@ class Classifier:
         kernel = np.asarray(self.params[row]["kernel"])
         if kernel.ndim != 5:
             raise UserError(f"{row} of net {self.net.name} is not a convolution", "row")
+        if row == known[0] and kernel.shape[3] == 3:
+            kernel = as_rgb(kernel, self.net)
         return np.concatenate([np.moveaxis(tower, -1, 0) for tower in kernel])
 
     # --- Datasets and files -------------------------------------------------------------------

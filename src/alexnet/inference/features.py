@@ -4,7 +4,8 @@
     features/259-relu7-train/about.json     what they depend on, mostly as digests; written last
 
 They are computed again if the file is damaged, or if the weights, the images, the net or its
-preprocessing have changed; an interrupted computation leaves nothing behind.
+preprocessing have changed; an interrupted computation leaves nothing behind. Those of checkpoints
+that are gone are deleted when others are written.
 """
 
 import errno
@@ -12,6 +13,7 @@ import functools
 import json
 import math
 import os
+import shutil
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
@@ -83,6 +85,7 @@ def dataset_features(splits: Splits, split: str, row: str = "") -> np.ndarray:
             if found is None:
                 _write(folder, about, compute())
                 found = _read(folder, about)
+                _forget(folder.parent, splits.net.about.source)
         if found is None:
             raise OSError(errno.EIO, "what was written there cannot be read back")
         return found
@@ -186,6 +189,14 @@ def _write(folder: Path, about: dict[str, Any], parts: Iterable[np.ndarray]) -> 
                 file.write(content)
                 sums = zlib.crc32(content, sums)
         write_json(about | {"crc32": sums}, partial / "about.json")
+
+
+def _forget(folder: Path, workdir: Path) -> None:
+    """Deletes the features of checkpoints that the run no longer has: nothing reads them."""
+    kept = {path.name for path in (workdir / "checkpoints").glob("*")}
+    for old in folder.glob("*/about.json"):
+        if kept and old.parent.name.partition("-")[0] not in kept:
+            shutil.rmtree(old.parent, ignore_errors=True)
 
 
 def _reserve(file: BinaryIO, size: int) -> None:

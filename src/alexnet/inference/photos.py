@@ -5,7 +5,6 @@ import io
 import os
 from collections.abc import Iterable, Iterator
 
-import jax
 import numpy as np
 from PIL import Image
 
@@ -25,8 +24,10 @@ def several(photos: Photo | Iterable[Photo]) -> Iterable[Photo]:
     if isinstance(photos, str | os.PathLike | Image.Image):
         return [photos]
     if isinstance(photos, bytes | io.IOBase):
-        raise UserError("a photo is no bytes or open file: give its path, or PIL.Image.open(file)")
-    if isinstance(photos, np.ndarray | jax.Array):
+        raise UserError(
+            "a photo cannot be bytes or an open file: give its path, or PIL.Image.open(file)"
+        )
+    if hasattr(photos, "__array__"):  # also a tensor of another library
         photos = np.asarray(photos)
         return [photos] if photos.ndim in (2, 3) else photos
     return photos

@@ -29,9 +29,14 @@ BASE = ROOT / "configs/base.py"  # in a checkout; an installed package has none
 
 def curve_part(named: list[tuple[str, Subject]]) -> Part:
     """Errors and losses of runs over their epochs; runs of the same name have the same colour."""
-    found = [Curve(name, subject.rows) for name, subject in named]
+    found, without = [], []
+    for name, subject in named:
+        try:
+            found.append(Curve(name, subject.rows))
+        except UserError as error:  # such as of an import, which has no log
+            without.append(f"Without {name}: {error}.")
     if not any(curve.rows for curve in found):
-        raise UserError("nothing has been logged yet")
+        raise UserError(without[0].rstrip(".") if without else "nothing has been logged yet")
     names = len({name for name, _ in named})
     lines = min(curves.MOST, names) if names > 1 else 0  # of the legend
     height = 3.1 + 0.17 * lines
@@ -47,7 +52,7 @@ def curve_part(named: list[tuple[str, Subject]]) -> Part:
         "Training errors are measured during training, on its views and with dropout, if the net "
         "has any."
     )
-    return Part("Curves", text, shown)
+    return Part("Curves", "\n".join([text, *without]), shown)
 
 
 def facts(subject: Subject) -> list[tuple[str, str]]:

@@ -33,16 +33,32 @@ class Run:
 
 
 def html(
-    title: str, subtitle: str, together: Sequence[Part], runs: Sequence[Run], command: str
+    title: str,
+    subtitle: str,
+    together: Sequence[Part],
+    runs: Sequence[Run],
+    command: str,
+    single: bool,
 ) -> str:
-    """The page's HTML; all names, of files and classes too, are escaped."""
+    """The page's HTML; all names, of files and classes too, are escaped.
+
+    Args:
+        together: the parts on all runs.
+        runs: those that have parts of their own.
+        single: whether the page is on one run, whose name is the title.
+    """
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
     environment.filters["data_url"] = data_url
     template = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     return environment.from_string(template).render(
-        title=title, subtitle=subtitle, together=together, runs=runs, command=command
+        title=title,
+        subtitle=subtitle,
+        together=together,
+        runs=runs,
+        command=command,
+        single=single,
     )
 
 

@@ -1,5 +1,7 @@
 """Parts that are mostly pictures: Figures 3 and 4, and the confusion matrix."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from alexnet.data.synsets import in_words
@@ -41,6 +43,11 @@ def _when(subject: Subject) -> str:
     return f"step {subject.net.about.step:,} (epoch {subject.net.about.epoch:.2f})"
 
 
+def _noted(text: str, notes: Sequence[str]) -> str:
+    """The text, and a paragraph for each note on the images."""
+    return "\n".join([text, *(f"{note[:1].upper()}{note[1:]}." for note in notes)])
+
+
 def chosen(subject: Subject) -> list[int]:
     """The numbers of some validation images, drawn at random, but the same for all runs."""
     count = len(subject.outcome.labels_N)
@@ -67,7 +74,7 @@ def predictions(subject: Subject) -> Part:
         f"the first label of the net at {_when(subject)} is right for {right} of them. The bar of "
         "an image's own class is blue."
     )
-    text = "\n".join([text, *(f"{note[:1].upper()}{note[1:]}." for note in outcome.row["notes"])])
+    text = _noted(text, outcome.row["notes"])
     title = f"Validation images, and the {len(best)} labels that the net finds most probable"
     shown = [Shown("predictions", title, drawing)]
     return Part("Predictions (Figure 4, left)", text, shown, wide=False)
@@ -95,6 +102,7 @@ def neighbours(subject: Subject) -> Part:
         f"{_when(subject)}. "
         f"{same} of {total} neighbours have the class of their image; the others have a frame."
     )
+    text = _noted(text, subject.splits.notes("train"))
     title = "Validation images, and the training images nearest to each"
     shown = [Shown("neighbours", title, drawing)]
     return Part("Neighbours (Figure 4, right)", text, shown, wide=False)
@@ -120,10 +128,13 @@ def mistakes(subject: Subject) -> Part:
         for i, j, count in confusion.confusions(counts_KK, MISTAKES)
     ]
     header = ("class", "taken for", "images", "share of the class")
+    text = (
+        f"Counted on the {len(outcome.labels_N):,} validation images, centre view, at "
+        f"{_when(subject)}: top-1 error {outcome.row['top1_error']:.2%}."
+    )
     return Part(
         "Mistakes",
-        f"Counted on the {len(outcome.labels_N):,} validation images, centre view, at "
-        f"{_when(subject)}: top-1 error {outcome.row['top1_error']:.2%}.",
+        _noted(text, outcome.row["notes"]),
         [
             Shown("confusion", f"Confusion matrix: shares of each class{each}", matrix),
             Shown("class_errors", title, worst),

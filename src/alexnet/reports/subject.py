@@ -15,6 +15,7 @@ from alexnet.inference.loading import load
 from alexnet.inference.splits import Splits
 from alexnet.logs.metrics import read_history, read_log
 from alexnet.training import evaluation
+from alexnet.training.programs import Programs
 from alexnet.workdir import provenance, record
 from alexnet.workdir.checkpoint import Which
 
@@ -36,11 +37,13 @@ class Subject:
     Attributes:
         checkpoint: best, last, or a step.
         overrides: of settings, such as where the data are now.
+        programs: compiled functions that several runs share.
     """
 
     workdir: Path
     checkpoint: Which = "best"
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    programs: Programs | None = None
 
     @functools.cached_property
     def config(self) -> ConfigDict:
@@ -70,7 +73,7 @@ class Subject:
     @functools.cached_property
     def splits(self) -> Splits:
         """The classifier with its dataset."""
-        return Splits(self.net)
+        return Splits(self.net, programs=self.programs)
 
     @functools.cached_property
     def outcome(self) -> Outcome:
@@ -78,6 +81,11 @@ class Subject:
         batches: list[tuple[np.ndarray, np.ndarray]] = []
         row = self.splits.evaluate(SPLIT, keep=batches)
         return Outcome(row, *evaluation.joined(batches))
+
+    def release(self) -> None:
+        """Frees the memory of the net, its dataset and its predictions."""
+        for name in ("net", "splits", "outcome"):
+            vars(self).pop(name, None)
 
     @functools.cached_property
     def chapters(self) -> list[dict[str, Any]]:

@@ -115,8 +115,12 @@ def answer(request: Request, programs: Programs) -> Answer:
 
 
 def label(folder: Path) -> None:
-    """Sets Weights & Biases' group to the sweep and its tag to the arm, unless the user has."""
-    names = {"WANDB_RUN_GROUP": folder.parent.name, "WANDB_TAGS": arm_of(folder.name)}
+    """Sets Weights & Biases' group to the sweep and its tag to the arm, unless the user has.
+
+    A comma would separate tags, and a tag has 64 characters at most.
+    """
+    tag = arm_of(folder.name).replace(",", ";")[:64]
+    names = {"WANDB_RUN_GROUP": folder.parent.name, "WANDB_TAGS": tag}
     os.environ.update({key: name for key, name in names.items() if key not in CHOSEN})
 
 
