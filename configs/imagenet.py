@@ -52,8 +52,9 @@ validation set:
     caffe_alexnet       bvlc_alexnet                                             42.9 / 19.8
     caffenet            bvlc_reference_caffenet                                  42.6
 
-Caffe's nets were trained on images minus the mean image (`--config.augment.mean=crop`). Here they
-subtract its average colour, as published code does that uses their weights without ImageNet.
+Caffe's nets were trained on images minus the mean image (`--config.augment.mean=crop` with
+`--config.augment.mean_pixel='()'`). Here they subtract its average colour, as published code does
+that uses their weights without ImageNet.
 
 Other ablations of the paper are overrides of `original`. Without colour noise (top-1 error worse by
 more than 1 point): `--config.augment.colour_noise=0`. Without a middle convolution (worse by about

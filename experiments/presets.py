@@ -4,7 +4,8 @@ The paper makes no claim about this. `original` has the layers and the recipe of
 ReLU comes after pooling, alpha is divided by n, conv2 has a second norm, and conv3 to conv5 start
 from a deviation of .03. The mean image's centre is subtracted, the noisy image is divided by 1.1,
 and 32 images share a crop. Biases have no weight decay and twice the rate, which does not drop.
-`paper` follows the text.
+`paper` follows the text. In the scales `digits` and `small`, the pocket net keeps its own initial
+weights, which `initial_weights.py` compares.
 """
 
 SOURCE = {
@@ -20,7 +21,8 @@ TEXT = {
     "schedule.bias_factor": 1.0,
 }
 ARMS = {"original": SOURCE, "paper": TEXT}
-CLAIMS = {"paper": {"claim": "as the text describes it, not the source", "paper": "-"}}
+CLAIM = {"claim": "as the text describes it, not the source", "paper": "-"}
+CLAIMS = {"paper": CLAIM | {"caveat": "both arms have the pocket net's initial weights"}}
 SCALES = {
     "digits": {"config": "../configs/digits.py", "seeds": 3, "overrides": {"epochs": 5}},
     "small": {"config": "../configs/cifar10.py:pocket", "seeds": 8},
@@ -28,5 +30,6 @@ SCALES = {
         "config": "../configs/imagenet.py",
         "seeds": 1,
         "arms": {"original": {}, "paper": {"config": "../configs/imagenet.py:paper"}},
+        "claims": {"paper": CLAIM},
     },
 }

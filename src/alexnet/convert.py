@@ -33,13 +33,14 @@ from ml_collections import ConfigDict
 from alexnet import config as configs
 from alexnet.cli import arguments, asks_help, parse, path, run, values
 from alexnet.data import prepare
+from alexnet.data.augment import Augmentation
 from alexnet.errors import UserError
 from alexnet.formats import weights
 from alexnet.inference.loading import check_same_net, load, prepared
 from alexnet.models import table
 from alexnet.models.build import build
-from alexnet.training import dataset, optimizer
-from alexnet.training.settings import KINDS, check_settings
+from alexnet.training import dataset, optimizer, schedule
+from alexnet.training.settings import KINDS, check_settings, remaining
 from alexnet.training.step import begin
 from alexnet.workdir import checkpoint, record
 from alexnet.workdir.record import Progress
@@ -109,7 +110,9 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         known = prepared(config)
         dataset.check_classes(source, names, known.classes if known else names)
     net, params = weights.read_weights(source, config.net.name, make_net, check_config)
-    rule = configs.call(optimizer.build, "optimizer", config.optimizer, params=params)
+    configs.call(Augmentation, "augment", config.augment, crop=net.image_size)
+    configs.call(schedule.build, "schedule", remaining(config, "schedule"), epochs=config.epochs)
+    rule = configs.call(optimizer.build, "optimizer", remaining(config, "optimizer"), params=params)
     params = jax.tree.map(jnp.asarray, params)
     state = begin(params, rule)
 

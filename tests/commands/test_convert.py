@@ -264,6 +264,11 @@ def test_caffes_two_nets_are_told_apart(folder, data_dir, tmp_path):
         (["--source={there}", "--workdir={new}/a*b"], "cannot be saved below a folder with \\*"),
         (["--source={there}", "--workdir={new}", "--config.dtype=int8"], "config.dtype='int8': "),
         (
+            ["--source={there}", "--workdir={new}", "--config.augment.mean=crop"],
+            r"config.augment.mean_pixel=.*three numbers with mean=pixel, \(\) without",
+        ),
+        (["--source={there}", "--workdir={new}", "--config.schedule.rate=-1"], "config.schedule"),
+        (
             ["--source={there}", "--workdir={new}", "--config.net.remove=conv4"],
             r"conv5.weight is \(8, 6, 3, 3\) in .* and \(8, 8, 3, 3\) in net|conv4.weight is",
         ),

@@ -99,3 +99,28 @@ def test_several_batches_are_one_program_of_a_step_each(tiny):
         assert state == expected
         assert [one["before"] for one in sums] == [1, 12][:count]
     assert set(run.programs) == {"train", "train 2"}
+
+
+def test_decays_and_events_of_a_removed_layer_go_with_it(tiny):
+    kept = (("conv4", 0.1), ("conv1", 0.2))
+    tiny.optimizer.layer_decay = kept
+    tiny.schedule.events = ((0.0, "conv5.kernel", 0.5), (0.0, "conv1.kernel", 0.25))
+    tiny.net.remove = "conv4, conv5,fc7"
+    run = setup(tiny)
+    assert run.config.optimizer.layer_decay == kept  # what was asked for is still written down
+    assert float(run.hyperparameters(1).rates["conv1"]["kernel"]) == 0.25
+    rates = run.hyperparameters(1).rates
+    ones = jax.tree.map(lambda shape: jnp.ones(shape.shape), run.shapes)
+    zeros = jax.tree.map(jnp.zeros_like, ones)
+    change, _ = run.optimizer.update(zeros, run.optimizer.init(ones), ones, rates=rates)
+    np.testing.assert_allclose(change["conv1"]["kernel"], -0.25 * 0.2, rtol=1e-6)
+    for section, key, value in (
+        ("optimizer", "layer_decay", (("conv9", 0.1),)),
+        ("schedule", "events", ((0.0, "conv9.kernel", 0.5),)),
+    ):
+        with tiny.unlocked():
+            tiny[section][key] = value
+        with pytest.raises(UserError, match="the net has no"):
+            setup(tiny)
+        with tiny.unlocked():
+            tiny[section][key] = ()

@@ -121,7 +121,8 @@ def pocket(
         kernels: the numbers of kernels of conv1..conv5.
         hidden: numbers of neurons of fc6 and fc7.
         communicate: whether conv3, fc6 and fc7 read both towers; a conv6 and fc8 always do.
-        overlapping_pool: False is 2x2 windows and an unpadded conv5: pooled maps keep their sizes.
+        overlapping_pool: False is 2x2 windows and an unpadded conv5: pooled maps keep their sizes
+            at 28 pixels.
         sixth_conv: kernels of a conv6 after pool5; 0 leaves it out.
     """
     choice("preset", preset, ("", *PRESETS))

@@ -1,6 +1,6 @@
 """The settings of a config: loaded, checked, and the function that each section is for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from ml_collections import ConfigDict
@@ -43,6 +43,24 @@ def load_config(file: str, overrides: Mapping[str, Any] | None = None) -> Config
 def config_of(config: ConfigDict | str) -> ConfigDict:
     """The config, or that of the file with this name, as for `load_config`."""
     return load_config(config) if isinstance(config, str) else config
+
+
+def remaining(config: ConfigDict, section: str) -> dict[str, Any]:
+    """A section without the decays and events of the layers that `net.remove` takes out."""
+    gone = {name.strip() for name in config.net.get("remove", "").split(",")}
+    found = dict(config[section])
+    for key, place in (("layer_decay", 0), ("events", 1)):
+        if isinstance(found.get(key), tuple):
+            found[key] = tuple(
+                entry
+                for entry in found[key]
+                if not (
+                    isinstance(entry, Sequence)
+                    and len(entry) > place
+                    and str(entry[place]).partition(".")[0] in gone
+                )
+            )
+    return found
 
 
 def check_settings(config: ConfigDict) -> None:

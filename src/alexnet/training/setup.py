@@ -21,7 +21,7 @@ from alexnet.training import dataset, optimizer, schedule
 from alexnet.training.placement import state_shardings
 from alexnet.training.programs import Programs
 from alexnet.training.run import Run
-from alexnet.training.settings import check_settings, config_of
+from alexnet.training.settings import check_settings, config_of, remaining
 from alexnet.training.step import key_of
 
 MOST_STEPS = 2**31  # the state counts steps in an int32
@@ -75,10 +75,11 @@ def setup(
     steps = config.epochs * store.counts["train"] / config.batch_size
     require("config.epochs", config.epochs, steps < MOST_STEPS, f"{steps:.3g} steps are too many")
     shapes = jax.eval_shape(functools.partial(network.init, net), jax.random.key(0))
-    rates = configs.call(schedule.build, "schedule", config.schedule, epochs=config.epochs)
+    named = remaining(config, "schedule")
+    rates = configs.call(schedule.build, "schedule", named, epochs=config.epochs)
     # A mistake in an event shows now rather than at its epoch.
     configs.call(rates, "schedule", {}, epoch=0.0, errors=[], layers=shapes)
-    rule = configs.call(optimizer.build, "optimizer", config.optimizer, params=shapes)
+    rule = configs.call(optimizer.build, "optimizer", remaining(config, "optimizer"), params=shapes)
     kernels = choose(config.kernels, mesh, config.batch_size // config.accumulate, net.image_size)
     return Run(
         config=config,
