@@ -60,7 +60,7 @@ test-all: $(TORCH)/ready
 	$(TORCH)/bin/python -m pytest -n 2 --dist loadfile
 
 test-gpu: $(READY)
-	JAX_PLATFORMS=cuda,cpu $(BIN)/python -m pytest -m gpu tests/gpu $(ARGS)
+	JAX_PLATFORMS=cuda,cpu XLA_PYTHON_CLIENT_PREALLOCATE=false $(BIN)/python -m pytest -m gpu tests/gpu $(ARGS)
 
 $(VENV)/ready-notebooks: $(READY)
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --editable '.[notebooks]'

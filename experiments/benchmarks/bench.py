@@ -84,18 +84,28 @@ class Bench:
     def __init__(self, stable: Stable, rounds: int, results: Results):
         self.stable, self.rounds, self.results = stable, rounds, results
         self.us: Contestant | None = None  # holds the row's task until the next row
-        self.checked = set()
+        self.checked: set[tuple[str, str]] = set()
+        self.measured: set[str] = set()  # dtypes whose rates are known
 
     def about(self, processes: str) -> bool:
         """Records the contestants and decides whether to keep them. Returns whether on a GPU."""
         us, them = self.stable.ours(), self.stable.theirs()
-        self.results.about |= {"ours": us.about, "PyTorch's": them.about, "machine": machine()}
+        here = {"ours": us.about, "PyTorch's": them.about, "machine": machine()}
+        known = {key: self.results.about.get(key, value) for key, value in here.items()}
+        if self.results.races and known != here:
+            raise UserError(
+                f"--known: its races ran on {known['machine']} with other versions or devices than "
+                f"this run ({here['machine']}): start without it"
+            )
+        self.results.about |= here
         self.results.store()
         if us.about["platform"] != them.about["platform"]:
             raise UserError(
                 f"jax sees a {us.about['platform']}, PyTorch a {them.about['platform']}: install "
                 f"wheels for one device (jax {us.about['jax']}, torch {them.about['torch']})"
+                + (f"; jax says: {said}" if (said := us.words()) else "")
             )
+        print(f"on {us.about['device']}, {here['machine']}", flush=True)
         gpu = us.about["platform"] == "gpu"
         self.stable.keeps = processes == "kept" or (gpu and not processes)
         if not self.stable.keeps:
@@ -185,6 +195,11 @@ class Bench:
         task = race.row._asdict()
         meanwhile = self.stable.keeps and race.mode.startswith(("compile", "graphs"))
         new = self.us is None or self.us.task != task
+        if self.stable.keeps and race.row.dtype not in self.measured:
+            # Once, and while PyTorch has nothing to do: later rows use the same rates.
+            self.us = self.stable.ours().build({"work": "ceilings", "dtype": race.row.dtype})
+            self.measured.add(race.row.dtype)
+            new = True
         if new and not self.stable.keeps:
             first = self.stable.ours().build(task)  # compiling takes memory, which must not count
             entry["compile"] = first.said["compile"]

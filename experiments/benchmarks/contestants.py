@@ -1,6 +1,7 @@
 """The processes of a benchmark, which take turns: each runs iterations on request."""
 
 import contextlib
+import importlib.util
 import json
 import os
 import select
@@ -93,10 +94,14 @@ class Contestant:
             raise ChildProcessError(answer["error"])
         return answer
 
+    def words(self) -> str:
+        """The last line of its log, or ""."""
+        self.log.seek(0)
+        return (self.log.read().strip().splitlines() or [""])[-1]
+
     def _last_words(self) -> str:
         self.process.wait()
-        self.log.seek(0)
-        return (self.log.read().strip().splitlines() or ["no output"])[-1]
+        return self.words() or "no output"
 
 
 class Stable:
@@ -117,7 +122,9 @@ class Stable:
         self.kept, self.keeps = {}, True
 
     def ours(self, cache: Path | None = None) -> Contestant:
-        environment = self._environment(cache) | runtime.allocator_environment()
+        environment = self._environment(cache)
+        if not importlib.util.find_spec("jax_plugins"):  # as for the project's commands
+            environment |= runtime.allocator_environment()
         return self._start(sys.executable, "jax_contestant.py", environment, cache)
 
     def theirs(self, allocator: bool = False, cache: Path | None = None) -> Contestant:
@@ -134,7 +141,7 @@ class Stable:
     def end(self) -> None:
         for contestant in self.kept.values():
             if contestant.alive:
-                contestant.end()
+                contestant.end(kill=True)  # it may be compiling, for minutes
         self.kept = {}
 
     def _start(self, python, script, environment, cache) -> Contestant:

@@ -3,7 +3,8 @@
     echo '{"task": {"net": "alexnet", "batch": 32, "work": "train", "dtype": "float32"}}' |
         python experiments/benchmarks/jax_contestant.py
 
-The work "check" writes weights to a file and returns logits and loss, to compare with PyTorch's.
+The work "check" writes weights to a file and returns logits and loss, to compare with PyTorch's;
+"ceilings" measures the rates behind the floor.
 This script reads no config and no images, so it needs only JAX, flax, optax and NumPy.
 """
 
@@ -112,6 +113,8 @@ def build(task: dict) -> work.Ready:
     """Compiles a task, and runs it: on GPUs as a CUDA graph, if it can be one."""
     if task["work"] == "check":
         return work.Ready(Task(task).check())
+    if task["work"] == "ceilings":
+        return work.Ready(ceilings(task["dtype"]))
     if on_cpu():
         return compiled(task)
     try:

@@ -5,6 +5,7 @@ no JAX. See `work.py` for the protocol. The modes are eager, compile and graphs,
 channels_last; graphs captures a whole iteration of the compiled net as one CUDA graph.
 """
 
+import functools
 import json
 import math
 import platform
@@ -57,7 +58,7 @@ class BandNorm(nn.Module):
 
     def forward(self, x):
         root = (functional.conv2d(x * x, self.band) + self.row.k).rsqrt()
-        return x * root * root.sqrt()
+        return (x * root * root.sqrt()).to(x.dtype)  # in autocast, rsqrt gives float32
 
 
 class Local(nn.Module):
@@ -206,9 +207,15 @@ class Task:
             self.called(self.x)
 
 
+@functools.cache
+def side_stream() -> torch.cuda.Stream:
+    """One for all captures: PyTorch keeps a workspace of cuBLAS for every stream."""
+    return torch.cuda.Stream()
+
+
 def captured(iterate: Callable[[], None], warm_up: int = 3) -> Callable[[], None]:
     """A CUDA graph of an iteration, captured as PyTorch's documentation recommends."""
-    stream = torch.cuda.Stream()
+    stream = side_stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(warm_up):

@@ -56,10 +56,14 @@ def main(argv: Sequence[str]) -> None:
         )
     state, hyperparameters = run.fresh(), run.hyperparameters(1)
     inputs = [batch for _, batch in itertools.islice(run.batches(), steps + WARM_UP)]
+    # Kernels in a command buffer do not say which instruction they are of.
+    how: dict[str, str | bool] = {}
+    if not on_cpu(run.mesh):
+        how["xla_gpu_enable_command_buffer"] = ""
     with run.precision():
         program = run.train_program.lower(
             state, inputs[0], hyperparameters, run.statistics, run.key
-        ).compile()
+        ).compile(how)
 
     def step(batch: dict[str, jax.Array]) -> None:
         nonlocal state

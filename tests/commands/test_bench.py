@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import jax
 import pytest
@@ -19,6 +20,8 @@ import sys, time
 sys.path.insert(0, {folder!r})
 import work
 def build(task):
+    if task["work"] == "ceilings":
+        return work.Ready({{}})
     if task["batch"] == 0:
         raise MemoryError("out of memory: 9 GB")
     if task["batch"] == 99:
@@ -142,6 +145,55 @@ def test_when_the_time_is_up_a_build_is_cut_and_known_results_are_kept(race, tmp
     assert started == ["ours", "theirs"]
     assert [it["mode"] for it in again.races[0]["them"]] == ["eager", "compile"]
     assert again.races[0]["them"][0] == found.races[0]["them"][0]  # not run again
+
+
+def test_known_races_of_another_device_or_version_are_refused(tmp_path, monkeypatch):
+    import bench
+    import results
+
+    def about(device: str, found: results.Results) -> bool:
+        one = SimpleNamespace(about={"platform": "gpu", "device": device}, words=lambda: "")
+        stable = SimpleNamespace(ours=lambda: one, theirs=lambda: one, keeps=False)
+        return bench.Bench(stable, 1, found).about("")
+
+    monkeypatch.setattr(bench, "machine", lambda: "16 cores")
+    first = results.Results(tmp_path, "a title")
+    assert about("H100", first)
+    first.row(races(8)[0].row)
+    first.store()
+    for device, same in (("H100", True), ("H200", False)):
+        again = results.Results(tmp_path, "a title", tmp_path / "bench.json")
+        if same:
+            assert about(device, again)
+            continue
+        with pytest.raises(UserError, match="--known: its races ran on 16 cores with other ver"):
+            about(device, again)
+
+
+def test_if_jax_sees_no_gpu_its_reason_is_told(tmp_path, monkeypatch):
+    import bench
+    import results
+
+    monkeypatch.setattr(bench, "machine", lambda: "16 cores")
+    ours = {"platform": "cpu", "device": "cpu", "jax": "1", "torch": "2"}
+    us = SimpleNamespace(about=ours, words=lambda: "Outdated cuDNN installation found")
+    them = SimpleNamespace(about=ours | {"platform": "gpu"})
+    stable = SimpleNamespace(ours=lambda: us, theirs=lambda: them)
+    with pytest.raises(UserError, match=r"jax says: Outdated cuDNN installation found$"):
+        bench.Bench(stable, 1, results.Results(tmp_path, "a title")).about("")
+
+
+def test_the_rates_are_measured_once_and_before_pytorch_has_work(race, monkeypatch):
+    import contestants
+
+    asked = []
+    ask = contestants.Contestant.ask
+    monkeypatch.setattr(
+        contestants.Contestant, "ask", lambda self, task: asked.append(task) or ask(self, task)
+    )
+    race(races(8, 9, modes=("compile",)))
+    works = [task["work"] for task in asked]
+    assert works == ["check", "check", "ceilings", "train", "train", "train", "train"]
 
 
 def test_contestants_with_different_losses_are_refused(race):

@@ -103,7 +103,12 @@ class Watched:
     def __init__(self):
         self.said, self.now = [], 0.0
         self.net, self.key, self.statistics = build("pocket", classes=10), "key", "mean"
-        self.train_program = SimpleNamespace(lower=lambda *_: SimpleNamespace(compile=lambda: self))
+        self.train_program = SimpleNamespace(lower=lambda *_: SimpleNamespace(compile=self.compile))
+        self.mesh = "mesh"
+
+    def compile(self, options):
+        self.options = options
+        return self
 
     steps = 5
     fresh = staticmethod(lambda: "fresh")
@@ -139,7 +144,8 @@ class Watched:
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_steps_are_warmed_up_then_timed_then_traced(kept, tmp_path, monkeypatch, capsys):
-    run = Watched()
+    run, cpu = Watched(), kept
+    monkeypatch.setattr(profile, "on_cpu", lambda mesh: cpu)
     monkeypatch.setattr(profile, "setup", lambda config: run)
     monkeypatch.setattr(profile, "floor", lambda run: run.rate())
     monkeypatch.setattr(profile, "time", SimpleNamespace(perf_counter=lambda: run.now))
@@ -148,6 +154,8 @@ def test_steps_are_warmed_up_then_timed_then_traced(kept, tmp_path, monkeypatch,
     monkeypatch.setattr(profile.runtime, "cache_compilations", lambda: run.said.append("cache"))
     options = [f"--trace={tmp_path}"] if kept else []
     profile.main([f"--config={ROOT}/configs/digits.py", "--config.batch_size=32", *options])
+    # On a GPU, kernels of command buffers would all be "other".
+    assert run.options == ({} if cpu else {"xla_gpu_enable_command_buffer": ""})
     cached, *warm, rate = run.said[:4]
     assert cached == "cache"  # before anything is compiled
     assert warm == ["batch 4 done", "batch 5 done"]

@@ -81,6 +81,8 @@ def join(
             "coordinator_address": coordinator,
             "num_processes": int(processes),
             "process_id": int(process),
+            # Under SLURM, JAX would otherwise give each process a single GPU.
+            "cluster_detection_method": "deactivate",
         }
     jax.config.update("jax_enable_preemption_service", False)  # it would catch SIGTERM before us
     try:
