@@ -51,6 +51,7 @@ $(TORCH)/ready: requirements.txt requirements-torch.txt pyproject.toml
 setup: $(READY)
 
 train: $(READY)
+	@echo 'For the commands that it names: source $(BIN)/activate'
 	$(BIN)/python -m alexnet.train --config='$(CONFIG)' --workdir='$(WORKDIR)' $(ARGS)
 
 test: $(READY)

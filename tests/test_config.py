@@ -353,7 +353,7 @@ def test_a_file_may_return_a_config(tmp_path):
         "from ml_collections import ConfigDict\n"
         "def get_config():\n    return ConfigDict({'net': {'name': 'cc2', 'image_size': 160}})\n"
     )
-    config = configs.load(str(file), KINDS)
+    config = configs.load(str(file), {})
     assert config.is_locked
     assert config.to_dict() == {"net": {"name": "cc2", "image_size": 160}}
     configs.apply_overrides(config, {"net.name": "caffenet", "net.norm": False}, KINDS)
@@ -420,7 +420,7 @@ def test_two_folders_have_each_their_own_package(tmp_path):
             "def get_config():\n    return FrozenConfigDict({'seed': SEED})\n"
         )
     for name, seed in (("a", 1), ("b", 2)):
-        assert configs.load(f"{tmp_path}/{name}/mine.py", KINDS).seed == seed
+        assert configs.load(f"{tmp_path}/{name}/mine.py", {}).seed == seed
     assert not [name for name in sys.modules if name.startswith("shared")]
     (tmp_path / "a/shared/values.py").write_text("\nimport nothere\n")
     with pytest.raises(UserError, match=r"shared/values.py, line 2: imports nothere, which is nei"):
@@ -439,7 +439,7 @@ def test_two_folders_have_each_their_own_base(tmp_path):
             "    return ConfigDict({'seed': SEED, 'again': base.SEED})\n"
         )
     for name, seed in (("a", 1), ("b", 2), ("a", 1)):
-        config = configs.load(f"{tmp_path}/{name}/mine.py", KINDS)
+        config = configs.load(f"{tmp_path}/{name}/mine.py", {})
         assert (config.seed, config.again) == (seed, seed)
     assert sys.modules.get("base") is before.get("base")
     assert str(tmp_path / "a") not in sys.path
@@ -454,7 +454,7 @@ def test_a_module_of_the_callers_own_stays_what_it_was(tmp_path, monkeypatch):
         "from base import SEED\nfrom ml_collections import ConfigDict\n"
         "def get_config():\n    return ConfigDict({'seed': SEED})\n"
     )
-    assert configs.load(f"{tmp_path}/other.py", KINDS).seed == 3
+    assert configs.load(f"{tmp_path}/other.py", {}).seed == 3
     assert sys.modules["base"] is mine
 
 

@@ -283,7 +283,10 @@ def typed(name: str, text: str, old: Any) -> Any:
     except (KeyError, TypeError, ValueError, SyntaxError, RecursionError, MemoryError):
         long = type(old) is int and len(text) > DIGITS
         most = f" of at most {DIGITS} digits" if long else ""
-        raise UserError(f"--{name}={text}: expected {configs.expected(old)}{most}") from None
+        kind = configs.expected(old)
+        if isinstance(old, tuple) and old:  # a shell needs the quotes
+            kind = f"a tuple such as {shlex.quote(f'--{name}={old}')}"
+        raise UserError(f"--{name}={text}: expected {kind}{most}") from None
     return text
 
 

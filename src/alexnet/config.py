@@ -100,7 +100,7 @@ def load(file_and_variant: str, kinds: Kinds) -> ml_collections.ConfigDict:
     if isinstance(found, ml_collections.FrozenConfigDict):
         found = ml_collections.ConfigDict(found)
     if isinstance(found, ml_collections.ConfigDict):
-        return found.lock()
+        return _whole(found.lock(), file_and_variant, kinds)
     layers = [found] if isinstance(found, Mapping) else found
     if not _are_settings(layers):
         code = getattr(get_config, "__code__", None)
@@ -115,6 +115,20 @@ def load(file_and_variant: str, kinds: Kinds) -> ml_collections.ConfigDict:
             apply_overrides(config, overrides, kinds)
     except UserError as error:
         raise UserError(f"{file_and_variant}: {error}") from None
+    return _whole(config, file_and_variant, kinds)
+
+
+def _whole(
+    config: ml_collections.ConfigDict, where: str, kinds: Kinds
+) -> ml_collections.ConfigDict:
+    """The config. Raises UserError if it lacks what others depend on, as without BASE."""
+    for key in ("data.name", *kinds) if kinds else ():
+        section, _, name = key.partition(".")
+        if section not in config or (_is_section(config[section]) and name not in config[section]):
+            raise UserError(
+                f"{where}: it has no config.{key}: let the list that get_config() returns begin "
+                "with BASE, from configs/base.py"
+            )
     return config
 
 

@@ -90,6 +90,14 @@ BROKEN = {  # the file; after the file's name, the line
     "x = 1\n\n\0\0": ", line 3: a null byte: the file is damaged, or not Python",
     "": ": it defines no get_config()",
     "get_config = 3": ": it defines no get_config()",
+    "def get_config():\n    return {'net.norm': False, 'epochs': 5}": (
+        ": it has no config.data.name: let the list that get_config() returns begin with BASE, "
+        "from configs/base.py"
+    ),
+    "def get_config():\n    return {'data.name': 'digits', 'net.norm': False}": (
+        ": it has no config.net.name: let the list that get_config() returns begin with BASE, "
+        "from configs/base.py"
+    ),
     "\ndef get_config():\n    return None": (
         ", line 2: get_config() returns None; it must return dicts of settings"
     ),
@@ -227,7 +235,7 @@ def test_a_bad_command_line_is_one_line(said, world, line):
 
 # --- What a run has left, damaged -----------------------------------------------------------------
 
-MEND = "restore it, or run the command in provenance.json"
+MEND = "restore it, or make the run again in a new workdir"
 CONFIG_JSON = {
     "": f"it is empty): {MEND}",
     "{": "Expecting property name",

@@ -105,9 +105,32 @@ def test_a_run_without_an_id_gets_one_and_keeps_its_settings(tiny, tmp_path):
     assert record.saved_config(tmp_path).schedule.rate == 0.01
 
 
+def test_a_run_that_ended_before_its_first_row_is_replaced_by_any_other(tiny, tmp_path):
+    """Such as one that lacked memory, and that the advice was to start with smaller batches."""
+    with claim(tmp_path, tiny) as first:
+        (tmp_path / "checkpoints").mkdir()
+        (tmp_path / "metrics.jsonl").touch()
+    (origin := tmp_path / "origin").mkdir()
+    record.save_config(tiny, origin)
+    tiny.batch_size, tiny.init_from = 64, str(origin)
+    with claim(tmp_path, tiny) as second:
+        assert second.run not in (first.run, "")
+    assert record.saved_config(tmp_path).batch_size == 64
+    assert record.origin_of(tmp_path) == record.run_of(origin)
+    (tmp_path / "metrics.jsonl").write_text("{}\n")
+    tiny.batch_size = 32
+    with pytest.raises(UserError, match=r"batch_size=64, not 32: .* to another folder$"):
+        claim(tmp_path, tiny).__enter__()
+    (tmp_path / "metrics.jsonl").unlink()
+    (tmp_path / "checkpoints/3").mkdir()
+    with pytest.raises(UserError, match=r"; to train its weights, name it in a new run's "):
+        claim(tmp_path, tiny).__enter__()
+
+
 def test_what_a_resumed_run_may_change(tiny, tmp_path):
     with claim(tmp_path, tiny):
-        pass
+        (tmp_path / "checkpoints").mkdir()
+        (tmp_path / "metrics.jsonl").write_text("{}\n")
     changed = tiny.copy_and_resolve_references()
     configs.apply_overrides(changed, {"epochs": 9.0, "log_every": 3}, KINDS)
     with claim(tmp_path, changed):

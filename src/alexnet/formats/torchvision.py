@@ -1,5 +1,6 @@
 """PyTorch's .pth, and torchvision's names for the layers of its alexnet."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,11 @@ def read_pth(path: Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path} is not a file")
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # its text recommends an option that nobody can give here
+        raise UserError(
+            f"{path} is damaged, or holds more than tensors: save a state_dict with "
+            "torch.save(model.state_dict(), ...)"
+        ) from None
     except Exception as error:  # PyTorch raises nearly anything on damaged files
         raise UserError(f"{path} is damaged, or not a PyTorch file: {one_line(error)}") from None
     if not isinstance(found, dict) or not all(isinstance(x, torch.Tensor) for x in found.values()):

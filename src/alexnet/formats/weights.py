@@ -78,6 +78,11 @@ def read_weights(
     found = {name: array.shape for name, array in arrays.items()}
     expected = layout.shapes(net, framework.NAMES)
     if line := difference(found, str(source), expected, f"net {net.name}"):
+        if net.classes != last.size:
+            line += (
+                f"; for its {last.size} classes, take a config whose dataset has as many, or is "
+                "not prepared yet, such as configs/folder.py:torchvision"
+            )
         raise UserError(line)
     if framework is caffe:
         caffe.check_order(net, order, source)

@@ -89,15 +89,19 @@ def claim(
                 return None
             with _written(f"workdir={workdir}", "cannot write there"):
                 file = _locked(workdir, stack)
-                check_same_run(workdir, config, may_change)
-                if (workdir / "config.json").exists():
-                    check_kept(workdir, bool(file.tell()))
-                else:  # somebody has emptied the workdir, but for this hidden file
-                    file.truncate(0)
-                    file.seek(0)
+                try:
+                    check_same_run(workdir, config, may_change)
+                except UserError:
+                    if not is_untrained(workdir, bool(file.tell())):
+                        raise
+                    record.save_config(config, workdir, anew=True)  # the old one may lack memory
                 if not (workdir / "config.json").exists():
+                    file.truncate(0)  # somebody may have emptied the workdir, but for this file
+                    file.seek(0)
                     record.save_config(config, workdir)
-                elif not record.run_of(workdir):  # an earlier version's: it gets an id
+                    return file
+                check_kept(workdir, bool(file.tell()))
+                if not record.run_of(workdir):  # an earlier version's: it gets an id
                     record.save_config(record.saved_config(workdir, resume=True), workdir)
                 return file
 
@@ -196,10 +200,28 @@ def check_same_run(workdir: Path, config: ConfigDict, may_change: Sequence[str])
     saved = configs.absolute(record.saved_config(workdir, resume=True))
     for key, old, new in configs.differences(saved, config):
         if not key.startswith((*MAY_CHANGE, *may_change)):
+            weights = "; to train its weights, name it in a new run's config.init_from"
             raise UserError(
                 f"{workdir} holds a run with config.{key}={old!r}, not {new!r}: choose another "
-                f"workdir, or {FRESH}"
+                f"workdir, or {FRESH}{weights * checkpoint.begun(workdir)}"
             )
+
+
+def is_untrained(workdir: Path, saved: bool) -> bool:
+    """Whether a run began there and ended before it logged or saved anything.
+
+    Args:
+        saved: whether the run noted a saved checkpoint.
+    """
+    if not record.run_of(workdir) or saved or _are_taken(workdir) or checkpoint.begun(workdir):
+        return False
+    log = workdir / "metrics.jsonl"
+    return not (log.exists() and log.stat().st_size)
+
+
+def _are_taken(workdir: Path) -> bool:
+    """Whether even the folder of the checkpoints is gone, which every run makes."""
+    return (workdir / "metrics.jsonl").exists() and not (workdir / "checkpoints").exists()
 
 
 def check_kept(workdir: Path, saved: bool) -> None:
@@ -210,8 +232,7 @@ def check_kept(workdir: Path, saved: bool) -> None:
     """
     if checkpoint.begun(workdir):
         return
-    taken = (workdir / "metrics.jsonl").exists() and not (workdir / "checkpoints").exists()
-    if saved or taken:
+    if saved or _are_taken(workdir):
         raise UserError(
             f"{workdir} holds a run whose checkpoints are gone: bring {workdir / 'checkpoints'} "
             f"back, or {FRESH}"

@@ -1,8 +1,7 @@
 """Turns the configs of earlier versions into today's, by one table of changes.
 
-A file's config carries the version that wrote it; without that, it is of version 0. Whoever adds,
-renames or drops a setting raises VERSION and adds a line to CHANGES, so that every workdir stays
-readable.
+A file's config carries the version that wrote it; without that, it is of version 0. Whoever adds or
+drops a setting raises VERSION and adds a line to CHANGES, so that every workdir stays readable.
 """
 
 import dataclasses
@@ -23,14 +22,6 @@ class Added:
 
 
 @dataclasses.dataclass(frozen=True)
-class Renamed:
-    """A setting with another name."""
-
-    old: str
-    new: str
-
-
-@dataclasses.dataclass(frozen=True)
 class Retired:
     """A setting that is gone: runs with its `default` can be resumed, others can only be read."""
 
@@ -45,7 +36,7 @@ class Dropped:
     key: str
 
 
-Change = Added | Renamed | Retired | Dropped
+Change = Added | Retired | Dropped
 
 VERSION = 8
 CHANGES: tuple[tuple[int, Change], ...] = (
@@ -106,9 +97,6 @@ def migrated(
             case Added(key, value, net):
                 if net in ("", config.get("net.name")):
                     config.setdefault(key, value)
-            case Renamed(old, new):
-                if old in config:
-                    config[new] = config.pop(old)
             case Dropped(key):
                 config.pop(key, None)
             case Retired(key, default):

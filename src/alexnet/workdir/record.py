@@ -25,7 +25,8 @@ ELSEWHERE = (
     *("accumulate", "cuda_graphs", "fetch", "steps_per_dispatch", "wandb_project"),
 )
 MEND_CONFIG = (
-    "restore it, or run the command in provenance.json with a new workdir and copy its config.json"
+    "restore it, or make the run again in a new workdir and copy its config.json (provenance.json "
+    "has the command of a run that was trained)"
 )
 MEND_EVALUATION = "delete it, and evaluate again"
 SEAL = "sha256"  # the digest of the settings in config.json
@@ -98,9 +99,13 @@ def best(validations: Mapping[int, Validation]) -> int | None:
     return min(losses, key=losses.__getitem__, default=None)
 
 
-def save_config(config: ConfigDict, workdir: Path) -> None:
-    """Writes `<workdir>/config.json`; keeps the run's id and its origin's, or notes new ones."""
-    run, start = run_of(workdir), config.get("init_from", "")
+def save_config(config: ConfigDict, workdir: Path, anew: bool = False) -> None:
+    """Writes `<workdir>/config.json`; keeps the run's id and its origin's, or notes new ones.
+
+    Args:
+        anew: whether the run is another than the one there.
+    """
+    run, start = "" if anew else run_of(workdir), config.get("init_from", "")
     origin = origin_of(workdir) if run else start and run_of(Path(start))
     found = versioned(config)
     about = {"version": found.pop("version"), SEAL: _seal(found), RUN: run or secrets.token_hex(8)}
