@@ -70,6 +70,14 @@ def test_links_lead_somewhere(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_commands_have_no_comments(page):
+    """In zsh, the shell of macOS, a comment after a command becomes its arguments."""
+    for block in re.findall(r"^```bash\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
+        if not block.startswith("#!"):  # else it is a file
+            assert not re.search(r"(^|\s)#", block), block
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_python_can_be_parsed(page):
     for block in blocks(page, "python"):
         ast.parse(block)
