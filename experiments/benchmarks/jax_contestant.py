@@ -28,7 +28,7 @@ from alexnet.devices import mesh as meshes
 from alexnet.devices import runtime
 from alexnet.kernels.choose import choose, compiler_options
 from alexnet.models import network
-from alexnet.training import evaluation, forward, optimizer, placement, schedule, step
+from alexnet.training import evaluation, forward, optimizer, schedule, step
 
 # bench.py's --dtype: (the net's dtype, the precision of float32 products)
 PRECISIONS = {
@@ -51,9 +51,10 @@ class Task:
         self.options = compiler_options(self.mesh, task.get("cuda_graphs", False))
         self.init = functools.partial(network.init, self.table)
         self.shapes = jax.eval_shape(self.init, jax.random.key(0))
-        specs = network.params_specs(self.table)
+        params = meshes.shardings(self.mesh, network.params_specs(self.table))
         self.sgd = optimizer.build(params=self.shapes)
-        self.shardings = placement.state_shardings(self.mesh, self.sgd, self.shapes, specs)
+        everywhere = meshes.replicated(self.mesh)
+        self.shardings = step.state_shardings(self.sgd, self.shapes, params, everywhere)
         self.images, self.labels = work.batch(self.table, size)
 
     def params(self) -> network.Params:

@@ -159,8 +159,8 @@ HEAD = """\
 - **Difference:** the arm's error minus the baseline's, in points. It is the mean over pairs of runs
   with the same seed, with its 95% interval (Student's t). The baseline's error is over the
   same pairs; an arm's run without a partner counts only in the arm's error. An average of nets is
-  compared with the mean error of those of them that are the baseline's. For cuda-convnet's nets,
-  the difference is the mean error minus the published one.
+  compared with the mean error of its members that are runs of the baseline. For cuda-convnet's
+  nets, the difference is the mean error minus the published one.
 - **Detectable:** the smallest true difference (the factor nearest to 1) that this number of pairs,
   with this spread, would show in 80% of such experiments at the 5% level.
 - **Verdict:** *supported* if the interval lies on the claim's side of 0 (a factor's, of 1),
@@ -170,8 +170,8 @@ HEAD = """\
   whole interval lies more than half a point above it, else *supported*.
 - **Always *cannot tell*:** with fewer than 5 pairs, or if they cannot show an effect as small as
   the claim (for a published error: 5 runs, a difference of 1 point); if a run that the row needs
-  diverged or never reached the training error; if the training is not one that could test the
-  claim, as a remark then says.
+  diverged or never reached the training error; or if the training cannot test the claim: a remark
+  then says why.
 
 Most claims are about ImageNet, on which this project has run nothing; a verdict holds for the
 net, the dataset and the training in its row. The details:

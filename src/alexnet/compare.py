@@ -8,10 +8,10 @@ DIR is the workdir of a sweep or a run, or a folder of runs or result files. An 
 arms: configs that differ in a few settings. A run belongs to the arm that has its config, whatever
 the run is called. The experiments are those recorded by the sweeps in DIR, or those named with
 --experiment. By default, errors are those of the last checkpoint: on CIFAR-10 the best one was
-chosen on the test set, which serves as the validation set. Failed runs are not counted, but named.
+chosen on the test set, which serves as the validation set. Failed runs are named, but not counted.
 
 A pair is a run of the arm and one of the baseline with the same seed; an average of nets is
-compared with the mean error of those of its nets that are the baseline's. A verdict rests on the
+compared with the mean error of its members that are runs of the baseline. A verdict rests on the
 95% interval of the mean difference in the pairs. It is "supported" if the interval lies on the
 claim's side of 0, "contradicted" if it does not and excludes the claimed effect or, if only a
 direction is claimed, lies on the other side of 0, else "cannot tell". A claimed error, such as 26%,
@@ -62,8 +62,7 @@ def main(argv: Sequence[str]) -> None:
     found = folders.read(paths)
     named = options["experiment"]
     planned = experiment.named(named.split(",")) if named else folders.experiments(paths)
-    every = found.results + found.failed + found.begun
-    tables = comparison.tables(every, planned, options["metric"], options["baseline"])
+    tables = comparison.tables(found.every, planned, options["metric"], options["baseline"])
     print(FORMATS[options["format"]](tables, options["metric"]))
     failed = [one.name for one in found.failed] + found.lost
     for names, why in ((found.unfinished, "have not finished"), (failed, "failed")):

@@ -92,7 +92,7 @@ def local_path(name: str, text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:
         user = Path(text).parts[0]
-        advice = f"write ./{user} if a file is called so" if user[1:] else "set HOME"
+        advice = f"write ./{user} if that is a file's name" if user[1:] else "set HOME"
         what = f"there is no home folder {user}: {advice}, or write the whole path"
         raise UserError(what, f"{name}={text}") from None
 

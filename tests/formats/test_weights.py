@@ -29,7 +29,7 @@ def file(tmp_path) -> Path:
     path = tmp_path / "net.safetensors"
     described = {"config": {"seed": 1}, "class_names": ["a", "b", "c"]}
     kept = {"mean_HWC": np.full((3, 3, 3), 7, "f")}
-    path.write_bytes(weights.content(path, "own", net(), PARAMS, described, kept, pytest.fail))
+    path.write_bytes(weights.content("own", net(), PARAMS, described, kept))
     return path
 
 

@@ -39,7 +39,7 @@ from alexnet.kernels.choose import CPU, GPU, compiler_options
 from alexnet.models import network, table
 from alexnet.models.build import build
 from alexnet.models.network import PLAIN, Kernels
-from alexnet.training import forward, optimizer, placement, step
+from alexnet.training import forward, optimizer, step
 from alexnet.training.schedule import Milestones
 
 
@@ -565,7 +565,8 @@ def on_four_devices(directory: Path, every: bool = False) -> None:
     for name in MESHES if every else FEW:
         data, tower = map(int, name.split("x"))
         mesh = meshes.make(towers=2, batch_size=BATCH, data=data, tower=tower)
-        shardings = placement.state_shardings(mesh, sgd, params, network.params_specs(net))
+        placed = meshes.shardings(mesh, network.params_specs(net))
+        shardings = step.state_shardings(sgd, params, placed, meshes.replicated(mesh))
         init = functools.partial(network.init, net)
         born = step.make_init(init, sgd, shardings)(step.key_of(0))
         state = born._replace(params=jax.device_put(params, shardings.params))

@@ -86,7 +86,7 @@ def test_a_result_file_alone_is_read_and_nothing_is_counted_twice(tmp_path):
     [path] = collect(folders.read([tmp_path / "runs"]).results, tmp_path / "kept")
     [alone] = folders.read([path]).results
     assert alone.name == "a-0"
-    with pytest.raises(UserError, match=r"metrics.jsonl is no result file"):
+    with pytest.raises(UserError, match=r"metrics.jsonl is not a result file"):
         folders.read([tmp_path / "runs/a-0/metrics.jsonl"])
     twice = folders.read([path, tmp_path / "runs", tmp_path / "kept"]).results
     [table] = comparison.tables(twice, [])

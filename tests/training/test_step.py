@@ -13,7 +13,7 @@ from alexnet.data.augment import VIEWS, Augmentation, evaluation_inputs
 from alexnet.data.statistics import Statistics
 from alexnet.devices import mesh as meshes
 from alexnet.models import network, table
-from alexnet.training import forward, optimizer, placement, step
+from alexnet.training import forward, optimizer, step
 from alexnet.training.schedule import Hyperparameters, Milestones
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
@@ -67,7 +67,9 @@ class Tiny:
         shapes = jax.eval_shape(lambda: network.init(net, jax.random.key(0)))
         self.sgd = optimizer.build(params=shapes, weight_decay=0.1)
         self.augmentation = augmentation or Augmentation(CROP)
-        shardings = placement.state_shardings(mesh, self.sgd, shapes, network.params_specs(net))
+        params = meshes.shardings(mesh, network.params_specs(net))
+        everywhere = meshes.replicated(mesh)
+        shardings = step.state_shardings(self.sgd, shapes, params, everywhere)
         init = functools.partial(network.init, net)
         self.key = step.key_of(seed)
         self.init = lambda: step.make_init(init, self.sgd, shardings)(self.key)

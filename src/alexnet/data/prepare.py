@@ -24,7 +24,6 @@ from alexnet.text import printable
 PAPER_SIZE = 256
 SMALL_SIZE = 32  # for images this small: larger squares would only be blurred
 SAMPLE = 1000  # the fewest images that the choice of size rests on, if there are as many
-# max_pixels is of an image, max_bad the share of images that may be too large or unreadable.
 DEFAULTS = {"max_pixels": images.MAX_PIXELS, "max_bad": 0.05}
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)  # where nothing can be written
 
@@ -110,7 +109,7 @@ def prepare(
             if before is None or not _brought_up_to_date(before, raw, limits):
                 with files.whole_folder(place(size)) as partial:
                     take_in(raw, partial, plan)
-            return _loaded(place(size))
+            return store.open_store(name, data_dir, size, quality, encoding)
     except OSError as error:
         root = store.root_dir(data_dir)
         raise UserError(f"cannot prepare {name!r} in {root}: {error}") from error
@@ -241,13 +240,6 @@ def _brought_up_to_date(made: Store, raw: RawData, limits: Mapping[str, float]) 
         if error.errno not in READ_ONLY:
             raise  # else the bytes are compared again the next time
     return True
-
-
-def _loaded(path: Path) -> Store:
-    """A store that is there."""
-    made = store.load_store(path)
-    assert made is not None, path
-    return made
 
 
 def _default_size(examples: Split) -> tuple[int, str]:

@@ -1,7 +1,5 @@
 """Figure 3: the first layer's filters, tower above tower."""
 
-from typing import Any
-
 import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -38,12 +36,16 @@ def draw(figure: Figure, kernel_THWCO: np.ndarray) -> None:
         name = f"tower {tower + 1}" if towers > 1 else "filters"
         place = 1 - (tower + 0.5) / towers
         text = f"{name}\n{colour:.2f}"
-        axes.text(-0.012, place, text, transform=axes.transAxes, **_BESIDE)
+        axes.text(
+            *(-0.012, place, text),
+            transform=axes.transAxes,
+            ha="right",
+            va="center",
+            fontsize=8,
+            linespacing=1.1,
+        )
 
 
 def _picture(kernel_THWCO: np.ndarray, line: int = 0) -> np.ndarray:
     """The filters with enlarged pixels, and lines of this brightness between them."""
     return grid(kernel_THWCO, scale=max(1, 44 // kernel_THWCO.shape[1]), line=line)
-
-
-_BESIDE: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": 8, "linespacing": 1.1}

@@ -12,7 +12,7 @@ import numpy as np
 
 from alexnet import files
 from alexnet.errors import UserError, choice, one_line
-from alexnet.formats import caffe, layout, safetensors, stablehlo, torchvision
+from alexnet.formats import caffe, layout, safetensors, torchvision
 from alexnet.models import network
 from alexnet.models.table import Net
 from alexnet.text import difference
@@ -138,23 +138,18 @@ def check_names(target: Path, names: str, net: Mapping[str, Any]) -> None:
 
 
 def content(
-    target: Path,
     names: str,
     net: Net,
     params: layout.Params,
     described: dict[str, Any],
     kept: dict[str, np.ndarray],
-    make_program: Callable[[], Program],
 ) -> bytes:
-    """The bytes of the file `target`, which `check_target` and `check_names` have accepted.
+    """The bytes of a .safetensors with these names, which `check_names` has accepted.
 
     Args:
         described: {"config": ..., "class_names": [...]}, which `about` reads back.
         kept: the arrays that `statistics` reads back.
-        make_program: called only for a .stablehlo, which also needs the mean image.
     """
-    if target.suffix == ".stablehlo":
-        return stablehlo.content(make_program(), net.image_size, described["class_names"])
     if names == "torchvision":
         theirs = layout.theirs(net, torchvision.NAMES, params)
         return safetensors.content(theirs, {"format": "pt"})

@@ -386,7 +386,7 @@ class Classifier:
         return jax.default_matmul_precision(PRECISIONS[self.config.precision])(function)
 
     def _batches(self, photos: Photo | Iterable[Photo]) -> Iterator[tuple[np.ndarray, int]]:
-        """(uint8 squares, how many of them are photos), in few sizes, so few programs are compiled.
+        """(uint8 squares, how many of them are photos), in a few sizes: few programs are compiled.
 
         Batches are made one at a time; without photos there is a single, empty one.
         """

@@ -11,7 +11,7 @@ import numpy as np
 from alexnet import files
 from alexnet.data import augment
 from alexnet.errors import UserError
-from alexnet.formats import weights
+from alexnet.formats import stablehlo, weights
 from alexnet.training import forward
 from alexnet.workdir import record
 
@@ -25,22 +25,15 @@ def export(net: "Classifier", target: Path, names: str) -> None:
         raise UserError("already exists: delete it, or choose another name", f"target={target}")
     weights.check_target(target, names)
     weights.check_names(target, names, net.config.net)
-    statistics = net.about.statistics
-    content = net.precise(weights.content)(
-        target,
-        names,
-        net.net,
-        jax.device_get(net.params),
-        # A file of weights is named when it is read, a program never again.
-        {
+    if target.suffix == ".stablehlo":
+        content = net.precise(stablehlo.content)(_crops(net), net.net.image_size, net.classes)
+    else:  # nets of ImageNet get the names of their classes when the file is read
+        described = {
             "config": record.versioned(net.config),
-            "class_names": list(
-                net.classes if target.suffix == ".stablehlo" else net.about.classes
-            ),
-        },
-        {} if statistics is None else statistics._asdict(),
-        lambda: _crops(net),
-    )
+            "class_names": list(net.about.classes),
+        }
+        kept = {} if net.about.statistics is None else net.about.statistics._asdict()
+        content = weights.content(names, net.net, jax.device_get(net.params), described, kept)
     try:
         with files.whole(target) as partial:
             partial.write_bytes(content)

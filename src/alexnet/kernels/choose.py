@@ -60,7 +60,7 @@ _GPU_COMPILER_OPTIONS: dict[str, str | bool | int] = {
     "xla_gpu_autotune_level": 2,
 }
 
-# XLA's default list, which leaves out cuDNN's convolutions, and CONVOLUTION
+# XLA's default list, plus CONVOLUTION: cuDNN's convolutions, which it leaves out
 _CUDA_GRAPHS: dict[str, str | bool | int] = {
     "xla_gpu_enable_command_buffer": (
         "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,CONVOLUTION"

@@ -62,7 +62,7 @@ class Tracker:
             )
         except wandb.errors.Error as error:
             line = one_line(error)
-            # A usage error is a wrong setting, but for that of nobody who is logged in.
+            # A usage error means a wrong setting, or that nobody is logged in.
             if not isinstance(error, wandb.errors.UsageError) or "API key" in line:
                 line = f"{line.rstrip('.')}: run `wandb login`, or set WANDB_MODE=offline"
             raise UserError(line, f"config.wandb_project={project!r}") from None

@@ -37,7 +37,7 @@ def part(paths: Sequence[Path], experiments: Sequence[Experiment] = ()) -> Part:
     """The tables and their figures; the experiments are by default those that sweeps recorded."""
     found = folders.read(paths, begun=True)
     planned = experiments or folders.experiments(paths)
-    tables = comparison.tables(found.results + found.failed + found.begun, planned)
+    tables = comparison.tables(found.every, planned)
     shown = []
     for number, table in enumerate(tables):
         which = f"_{number + 1}" if number else ""

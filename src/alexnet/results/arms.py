@@ -140,15 +140,12 @@ def _grouped(found: Sequence[Result]) -> tuple[Experiment, dict[str, list[Result
         else:
             groups.append([result])
     essences = [settings(group[0]) for group in groups]
-    far = [sum(_distance(one, other) for other in essences) for one in essences]
+    far = [sum(len(_differing(one, other)) for other in essences) for one in essences]
     order = sorted(range(len(groups)), key=lambda place: (far[place], groups[place][0].name))
     middle, arms, placed = essences[order[0]], {}, {}
     for place in order:
-        overrides = {
-            key: essences[place].get(key)
-            for key in {**middle, **essences[place]}
-            if essences[place].get(key) != middle.get(key)
-        }
+        differing = _differing(middle, essences[place])
+        overrides = {key: essences[place].get(key) for key in differing}
         name = arm_of(groups[place][0].name)
         while name in arms:
             name += "'"
@@ -163,5 +160,6 @@ def _same(one: Result, other: Result) -> bool:
     return settings(one) == settings(other)
 
 
-def _distance(one: Mapping[str, Any], other: Mapping[str, Any]) -> int:
-    return sum(one.get(key) != other.get(key) for key in {**one, **other})
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """The keys whose values differ."""
+    return [key for key in {**one, **other} if one.get(key) != other.get(key)]

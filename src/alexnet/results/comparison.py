@@ -30,7 +30,7 @@ class Row:
             points or, for epochs, as the logarithm of a factor; None without any.
         verdict: "" if there is nothing to judge.
         base: for each seed, the baseline's value that the arm's is compared with; for an average of
-            nets, the mean over those of them that are the baseline's.
+            nets, the mean over its members that are runs of the baseline.
         failed: how many of its runs failed; they have no values.
         lost: whether runs diverged or never reached the training error, so that the others cannot
             decide about the claim.
@@ -74,8 +74,8 @@ class Table:
     Attributes:
         arm_notes: which arms lack values, partners or the baseline's images, or have runs that
             failed or have not finished.
-        run_notes: in what the runs differ that arms do not name: commits, devices, cores; a run of
-            the baseline counts if it has a partner.
+        run_notes: how the runs differ beyond their arms' settings: commits, devices, cores; a run
+            of the baseline counts if it has a partner.
     """
 
     experiment: Experiment
@@ -199,9 +199,9 @@ def _table(
 
 
 def _compared(runs: Mapping[str, Runs], first: str) -> list[Result]:
-    """All runs of some arms, but for those of the `first` without a partner in any other.
+    """All runs of some arms, except runs of the `first` that have no partner in another arm.
 
-    If no other arm has runs, all of the first.
+    If no other arm has runs, all runs of the first.
     """
     partners = {
         partner

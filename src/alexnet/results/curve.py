@@ -1,5 +1,6 @@
 """A run's errors while it trained: the curve of Figure 1, and where it crosses a level."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,7 +26,8 @@ def training_errors(result: Result) -> list[tuple[float, float]]:
         before = epoch
         size = total = 0.0
         for length, value in reversed(rows):
-            size, total = size + length, total + length * or_infinity(value)
+            diverged = value is None
+            size, total = size + length, total + length * (math.inf if diverged else value)
             if size >= WINDOW - 1e-9:
                 break
         if size >= WINDOW - 1e-9:
@@ -42,8 +44,3 @@ def of_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list]]:
         for key in ("loss", "top1_error", "top5_error"):
             found[name][key] = [row[prefix + key] for row in part]
     return found
-
-
-def or_infinity(error: float | None) -> float:
-    """An error, or infinity for that of a run that diverged, which is None."""
-    return float("inf") if error is None else error

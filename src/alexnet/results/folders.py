@@ -74,6 +74,11 @@ class Found:
     unfinished: list[str]
     lost: list[str]
 
+    @property
+    def every(self) -> list[Result]:
+        """All runs that a table may tell about."""
+        return self.results + self.failed + self.begun
+
 
 def read(paths: Sequence[Path], begun: bool = False) -> Found:
     """The runs, evaluations and result files in some folders and their sub-folders.
@@ -92,7 +97,7 @@ def read(paths: Sequence[Path], begun: bool = False) -> Found:
         if path.is_file():
             one = from_file(path)
             if one is None:
-                raise UserError(f"{path} is no result file")
+                raise UserError(f"{path} is not a result file")
             found.append(one)
         for folder, names in _walk(path):
             if "config.json" not in names and plan.EVALUATION not in names:

@@ -63,28 +63,25 @@ def compare_results(
     found = folders.read(paths)
     names = [experiments] if isinstance(experiments, str) else experiments
     planned = named(names) or folders.experiments(paths)
-    return rows(comparison.tables(found.results + found.failed, planned, metric, baseline), metric)
+    return rows(comparison.tables(found.every, planned, metric, baseline), metric)
 
 
 def text(tables: Sequence[Table], metric: str) -> str:
     """What the command prints."""
     parts = []
     for table in tables:
-        title = [line for part in _titled(table) for line in _wrapped(part)]
-        parts.append("\n".join(title + aligned(cells(table), names=1)))
-        about_arms = [
+        lines = [line for part in _titled(table) for line in _wrapped(part)]
+        lines += aligned(cells(table), names=1)
+        remarks = [
             f"  {row.arm}: {said(row.overrides)}{_quoted(row)}"
             for row in table.rows
             if said(row.overrides)
         ]
-        parts[-1] += "".join(f"\n{line}" for one in about_arms for line in _wrapped(one))
-        parts[-1] += "".join(
-            f"\n{line}" for note in table.notes for line in _wrapped(f"  note: {note}")
-        )
-    parts += ["\n".join(_wrapped(legend)) for legend in legends(tables, metric)]
-    if line := chance(tables):
-        parts.append("\n".join(_wrapped(line)))
-    return "\n\n".join(parts)
+        remarks += [f"  note: {note}" for note in table.notes]
+        lines += [line for remark in remarks for line in _wrapped(remark)]
+        parts.append("\n".join(lines))
+    legend = [line for line in (*legends(tables, metric), chance(tables)) if line]
+    return "\n\n".join([*parts, *("\n".join(_wrapped(line)) for line in legend)])
 
 
 def markdown(tables: Sequence[Table], metric: str) -> str:

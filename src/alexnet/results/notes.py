@@ -97,7 +97,7 @@ def changed(runs: Mapping[str, Runs]) -> list[str]:
 
 
 def shared(runs: Mapping[str, Runs]) -> list[str]:
-    """Averages that are not independent, as sweeps of other seeds make."""
+    """Averages that share nets, as separate sweeps can produce, and so are not independent."""
     found = []
     for name, of in runs.items():
         members = Counter(member for result in of.results.values() for member in result.of)
@@ -107,7 +107,7 @@ def shared(runs: Mapping[str, Runs]) -> list[str]:
 
 
 def intervals(used: Sequence[Result], metric: str) -> list[str]:
-    """Rows of the log at different distances, if the `metric` is read from them."""
+    """Runs that were logged at different intervals, if the `metric` is read from the log."""
     steps = sorted({result.config["log_every"] for result in used})
     if metric == ERROR or len(steps) < 2:
         return []

@@ -286,7 +286,7 @@ def _claim(value: Any, metric: str, called: str) -> Claim:
     words = all(isinstance(one, str) for one in (found.claim, found.paper, found.log, found.caveat))
     known = effect is None or (is_number(effect) and (effect > 0 or not epochs))
     for name, good, needs in (
-        ("claim, paper, log, caveat", words, "texts"),
+        ("claim, paper, log, caveat", words, "text"),
         ("effect", known, "a number, and for epochs above 0"),
         ("direction", found.direction in (1, 0, -1), "1, 0 or -1"),
         ("tests", isinstance(found.tests, bool), "True or False"),
@@ -311,10 +311,10 @@ def _arm(
         return _evaluation(name, evaluated, changes, earlier)
     for key in changes:
         if not isinstance(key, str):
-            raise UserError(f"{key!r} is no setting: expected a text such as net.norm")
+            raise UserError(f"{key!r} is not a setting: expected text such as net.norm")
     named = changes.pop("config", settings["config"])
     if not isinstance(named, str):
-        raise UserError(f"config: expected a text, not {named!r}")
+        raise UserError(f"config: expected text, not {named!r}")
     config = configs.load(str(file.parent / named), KINDS)
     origin = str(changes.get("init_from", ""))
     starts_from = origin.removeprefix(FROM_ARM) if origin.startswith(FROM_ARM) else ""

@@ -40,7 +40,7 @@ from alexnet.training.programs import Programs
 from alexnet.training.run import Run
 from alexnet.training.settings import config_of
 from alexnet.training.setup import setup
-from alexnet.training.step import Batch, TrainState
+from alexnet.training.step import TrainState
 from alexnet.workdir import checkpoint, record
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.claim import claim, start_over
@@ -114,7 +114,8 @@ def train_and_evaluate(
         # A checkpoint in the middle of an epoch has no validation, and may now be the run's last.
         due = progress.due
         if start == run.steps:
-            due |= not processes.gathered(is_validated(workdir, start))[0]
+            is_in_log = any(row["step"] == start for row in read_history(workdir))
+            due |= not processes.gathered(is_in_log)[0]
         window = Window(progress.window, waits=config.fetch == "log")
         alarm = Alarm(len(run.store.classes))
         if start > run.steps:
@@ -165,7 +166,8 @@ def train_and_evaluate(
                         if found:
                             errors = [*errors, found.top1_error]
                         else:
-                            check_batch(run, step, state, batches[-1])
+                            loss = run.loss(state.params, batches[-1])
+                            check_loss(step, loss, "loss with the new weights")
                         due = validate and not found
                         progress = Progress(epoch, tuple(errors), run.store.classes, opened, due)
                         checkpoints.save(step, state, progress, *validation(found))
@@ -262,11 +264,6 @@ def catch_up(
     return list(errors)
 
 
-def check_batch(run: Run, step: int, state: TrainState, batch: Batch) -> None:
-    """Raises DivergedError if the batch's loss with the new weights is NaN or too large."""
-    check_loss(step, run.loss(state.params, batch), "loss with the new weights")
-
-
 def check_saved(checkpoints: Checkpoints, step: int, again: str) -> None:
     """Raises UserError if the last save failed."""
     checkpoints.wait()
@@ -276,11 +273,6 @@ def check_saved(checkpoints: Checkpoints, step: int, again: str) -> None:
             f"step {step} could not be saved ({checkpoints.failure}): once that is fixed, {again} "
             f"starts again from {kept}"
         )
-
-
-def is_validated(workdir: Path, step: int) -> bool:
-    """Whether the log has a validation after this step."""
-    return any(row["step"] == step for row in read_history(workdir))
 
 
 def say_it_stays(run: Run, workdir: Path, epochs: float) -> None:

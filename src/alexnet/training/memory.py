@@ -29,10 +29,8 @@ def check(
     weights, images = least(net, batch_size, image_size, dtype, accumulate)
     there = memory_of(device)
     if there and weights + images > there * share:
-        what, advice = (
-            f"config.batch_size={batch_size}",
-            "smaller batch, or raise config.accumulate",
-        )
+        what = f"config.batch_size={batch_size}"
+        advice = "smaller batch, or raise config.accumulate"
         if weights > images:
             what, advice = "config.net", "smaller net, or use more devices"
         raise UserError(

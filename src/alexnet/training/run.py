@@ -174,7 +174,7 @@ class Run:
 
         As many images go through the net at once as in training.
         """
-        program = self._program(views, lambda: self._eval_program(views))
+        program = self._eval_program(views)
         part, parts = meshes.process_rows(self.mesh)
         size = self.config.batch_size // self.config.accumulate
         batches = pipeline.eval_batches(self.store, split, batch_size=size, part=part, parts=parts)
@@ -189,7 +189,7 @@ class Run:
 
     def loss(self, params: network.Params, batch: Batch) -> float:
         """The mean loss of one batch, computed as in validation."""
-        program = self._program("centre", lambda: self._eval_program("centre"))
+        program = self._eval_program("centre")
         with self.precision():
             sums = [
                 program(params, part, self.statistics)[0]
@@ -214,15 +214,15 @@ class Run:
     @property
     def train_program(self) -> TrainStep:
         """The jitted step: f(state, batch, hyperparameters, statistics, key)."""
-        return self._program("train", self._train_program)
-
-    def _train_program(self) -> TrainStep:
-        return make_train_step(
-            forward.training(self.net, self.mesh, self.augmentation, **self.how),
-            self.optimizer,
-            self.shardings,
-            functools.partial(meshes.parts, self.mesh, self.config.accumulate),
-            compiler_options(self.mesh, self.config.cuda_graphs),
+        return self._program(
+            "train",
+            lambda: make_train_step(
+                forward.training(self.net, self.mesh, self.augmentation, **self.how),
+                self.optimizer,
+                self.shardings,
+                functools.partial(meshes.parts, self.mesh, self.config.accumulate),
+                compiler_options(self.mesh, self.config.cuda_graphs),
+            ),
         )
 
     def _train_steps(self) -> dispatch.TrainSteps:
@@ -230,8 +230,14 @@ class Run:
         return dispatch.make_train_steps(self.train_program, self.shardings, options)
 
     def _eval_program(self, views: str) -> EvalStep:
-        logits = forward.evaluation(self.net, self.mesh, self.augmentation, views, **self.how)
-        return make_eval_step(logits, VIEWS[views], compiler_options(self.mesh))
+        return self._program(
+            views,
+            lambda: make_eval_step(
+                forward.evaluation(self.net, self.mesh, self.augmentation, views, **self.how),
+                VIEWS[views],
+                compiler_options(self.mesh),
+            ),
+        )
 
     def _program(self, name: str, make: Callable[[], T]) -> T:
         if name not in self.programs:

@@ -18,11 +18,10 @@ from alexnet.models import network
 from alexnet.models.build import build
 from alexnet.text import counted
 from alexnet.training import dataset, optimizer, schedule
-from alexnet.training.placement import state_shardings
 from alexnet.training.programs import Programs
 from alexnet.training.run import Run
 from alexnet.training.settings import check_settings, config_of, remaining
-from alexnet.training.step import key_of
+from alexnet.training.step import key_of, state_shardings
 
 MOST_STEPS = 2**31  # the state counts steps in an int32
 
@@ -80,6 +79,8 @@ def setup(
     # A mistake in an event shows now rather than at its epoch.
     configs.call(rates, "schedule", {}, epoch=0.0, errors=[], layers=shapes)
     rule = configs.call(optimizer.build, "optimizer", remaining(config, "optimizer"), params=shapes)
+    everywhere = meshes.replicated(mesh)
+    params = meshes.shardings(mesh, network.params_specs(net))
     kernels = choose(config.kernels, mesh, config.batch_size // config.accumulate, net.image_size)
     return Run(
         config=config,
@@ -90,9 +91,9 @@ def setup(
         schedule=rates,
         optimizer=rule,
         shapes=shapes,
-        shardings=state_shardings(mesh, rule, shapes, network.params_specs(net)),
+        shardings=state_shardings(rule, shapes, params, everywhere),
         how={"dtype": jnp.dtype(config.dtype), "kernels": kernels},
-        statistics=jax.device_put(statistics, meshes.replicated(mesh)),
+        statistics=jax.device_put(statistics, everywhere),
         key=meshes.everywhere(mesh, key_of(config.seed)),
         programs=(Programs() if programs is None else programs).of(config, net, mesh),
     )

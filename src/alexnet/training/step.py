@@ -96,21 +96,34 @@ def make_init(
     return jax.jit(fresh, out_shardings=shardings)
 
 
+def state_shardings(
+    optimizer: optax.GradientTransformationExtraArgs, shapes: Any, params: Any, everywhere: Any
+) -> TrainState:
+    """The state's shardings: the optimiser's state lies as its parameters, the rest `everywhere`.
+
+    Args:
+        shapes, params: the parameters' shapes and shardings.
+    """
+    opt_state = optax.tree.map_params(
+        optimizer,
+        lambda _, sharding: sharding,
+        jax.eval_shape(optimizer.init, shapes),
+        params,
+        transform_non_params=lambda _: everywhere,
+    )
+    return TrainState(everywhere, params, opt_state)
+
+
 def key_of(seed: int) -> jax.Array:
     """A run's PRNG key. Its implementation is fixed: another would draw other numbers."""
     return jax.random.key(seed, impl="threefry2x32")
-
-
-def whole(batch: Batch) -> Iterable[Batch]:
-    """The whole batch as a single part."""
-    return [batch]
 
 
 def make_train_step(
     forward: TrainingForward,
     optimizer: optax.GradientTransformationExtraArgs,
     shardings: TrainState,
-    parts: Callable[[Batch], Iterable[Batch]] = whole,
+    parts: Callable[[Batch], Iterable[Batch]] = lambda batch: [batch],
     compiler_options: dict[str, Any] | None = None,
 ) -> TrainStep:
     """train_step(state, batch, hyperparameters, statistics, key) -> (state, sums over the batch).
