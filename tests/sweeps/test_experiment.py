@@ -230,10 +230,10 @@ RACE = "epochs to a training error of 0.25"
 @pytest.mark.parametrize(
     ("claim", "metric", "message"),
     [
-        ({"claim": 1}, "top1_error", "claim, paper, log, caveat: expected texts"),
+        ({"claim": 1}, "top1_error", "claim, paper, log, caveat: expected text"),
         ({"claim": "x", "tests": 1}, "top1_error", "tests: expected True or False"),
         ({"claim": "x", "tests": False}, "top1_error", "caveat: expected why this scale cannot"),
-        ({"claim": "x", "paper": 1.4}, "top1_error", "claim, paper, log, caveat: expected texts"),
+        ({"claim": "x", "paper": 1.4}, "top1_error", "claim, paper, log, caveat: expected text"),
         ({"claim": "x", "effect": "1.4"}, "top1_error", "effect: expected a number"),
         ({"claim": "x", "effect": True}, "top1_error", "effect: expected a number"),
         ({"claim": "x", "effect": 0}, RACE, "effect: expected a number, and for epochs above 0"),

@@ -87,21 +87,13 @@ class About:
         return self.net, self.augmentation, self.image_size
 
 
-@jax.tree_util.register_pytree_node_class
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(eq=False, repr=False)
 class Classifier:
-    """A net with its weights, as a pytree whose leaves are `params`."""
+    """A net with its weights; it passes through jit, grad and vmap as its parameters do."""
 
-    def __init__(self, params: network.Params, about: About):
-        self.params, self.about = params, about
-
-    def tree_flatten(self) -> tuple[tuple[network.Params], About]:
-        """For JAX: a classifier passes through jit, grad and vmap as its parameters do."""
-        return (self.params,), self.about
-
-    @classmethod
-    def tree_unflatten(cls, about: About, children: tuple[network.Params]) -> "Classifier":
-        """The inverse of `tree_flatten`."""
-        return cls(children[0], about)
+    params: network.Params
+    about: About = dataclasses.field(metadata={"static": True})
 
     @property
     def config(self) -> ConfigDict:

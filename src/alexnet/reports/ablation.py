@@ -46,7 +46,8 @@ def part(paths: Sequence[Path], experiments: Sequence[Experiment] = ()) -> Part:
     text = formats.legends(tables, "last")
     text += [f"Note: {note}." for table in tables for note in table.notes]
     text += [line] if (line := formats.chance(tables)) else []
-    return Part("Ablation", "\n".join(text), shown, [_shape(table) for table in tables])
+    made = [_shape(table) for table in tables]
+    return Part(text="\n".join(text), figures=shown, tables=made)
 
 
 def _figures(table: Table, which: str, title: str) -> list[Shown]:

@@ -25,6 +25,7 @@ from alexnet.training.settings import KINDS, load_config
 from alexnet.workdir.provenance import ROOT
 
 BASE = ROOT / "configs/base.py"  # in a checkout; an installed package has none
+NAMES = ("command", "commit", "device", "host", "began", "ended", "outcome")  # of a chapter
 
 
 def curve_part(named: list[tuple[str, Subject]]) -> Part:
@@ -52,7 +53,7 @@ def curve_part(named: list[tuple[str, Subject]]) -> Part:
         "Training errors are measured during training, on its views and with dropout, if the net "
         "has any."
     )
-    return Part("Curves", "\n".join([text, *without]), shown)
+    return Part(text="\n".join([text, *without]), figures=shown)
 
 
 def facts(subject: Subject) -> list[tuple[str, str]]:
@@ -88,7 +89,7 @@ def net_part(subject: Subject) -> Part:
     net = _net(subject)
     total = sum(layer.parameters for layer in layers(net))
     html = Markup(describe_html(net))
-    return Part("Net", f"{total:,} parameters.", html=html)
+    return Part(text=f"{total:,} parameters.", html=html)
 
 
 def _net(subject: Subject) -> Net:
@@ -105,7 +106,7 @@ def config_part(subject: Subject) -> Part:
     settings = configs.flat(subject.config.to_dict())
     if not BASE.is_file():
         all_rows = [(key, _word(value)) for key, value in settings.items()]
-        return Part("Config", tables=[Table(("setting", "value"), all_rows, 2)])
+        return Part(tables=[Table(("setting", "value"), all_rows, 2)])
     base = expected(load_config(str(BASE)), subject.config)
     rows = [
         (key, _word(value), _word(base.get(key, "")))
@@ -116,7 +117,7 @@ def config_part(subject: Subject) -> Part:
         f"{len(rows)} of {len(settings)} settings differ from configs/base.py. A net, optimizer or "
         "schedule other than the base's is compared with its own defaults."
     )
-    return Part("Config", text, tables=[Table(("setting", "here", "base"), rows, 3)])
+    return Part(text=text, tables=[Table(("setting", "here", "base"), rows, 3)])
 
 
 def expected(base: ConfigDict, config: ConfigDict) -> dict[str, Any]:
@@ -147,10 +148,7 @@ def provenance_part(subject: Subject) -> Part:
         counts = ", ".join(f"{count:,} {split}" for split, count in known.counts.items())
         rows.append(("dataset", f"{known.name}: {counts}, {len(known.classes)} classes"))
         rows += [(f"digest of {split}", digest) for split, digest in known.contents.items()]
-    return Part("Provenance", tables=[Table(("", ""), rows, 2)])
-
-
-NAMES = ("command", "commit", "device", "host", "began", "ended", "outcome")
+    return Part(tables=[Table(("", ""), rows, 2)])
 
 
 def _word(value: Any) -> str:

@@ -45,7 +45,7 @@ class Part:
         wide: whether it takes the whole width of a screen.
     """
 
-    title: str
+    title: str = ""
     text: str = ""
     figures: Sequence[Shown] = ()
     tables: Sequence[Table] = ()
@@ -55,12 +55,12 @@ class Part:
 
 
 def made(title: str, make: Callable[[], Part]) -> Part:
-    """The part that `make` returns, or one that says why it could not be made.
+    """The part that `make` returns, with its title, or one that says why it could not be made.
 
     A part that fails does not stop the page; for an unexpected exception, a traceback is printed.
     """
     try:
-        return make()
+        return dataclasses.replace(make(), title=title)
     except UserError as error:
         return Part(title, missing=str(error))
     except Exception as error:

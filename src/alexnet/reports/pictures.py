@@ -35,7 +35,7 @@ def filters(subject: Subject) -> Part:
         text += "\nThe training images are grey: any colour is left over from the initial weights."
     drawing = drawn(lambda figure: figure_3.draw(figure, kernel), figure_3.height(kernel))
     title = "First-layer filters" + (", tower above tower" if len(kernel) > 1 else "")
-    return Part("Filters (Figure 3)", text, [Shown("filters", title, drawing)])
+    return Part(text=text, figures=[Shown("filters", title, drawing)])
 
 
 def _when(subject: Subject) -> str:
@@ -77,7 +77,7 @@ def predictions(subject: Subject) -> Part:
     text = _noted(text, outcome.row["notes"])
     title = f"Validation images, and the {len(best)} labels that the net finds most probable"
     shown = [Shown("predictions", title, drawing)]
-    return Part("Predictions (Figure 4, left)", text, shown, wide=False)
+    return Part(text=text, figures=shown, wide=False)
 
 
 def neighbours(subject: Subject) -> Part:
@@ -105,7 +105,7 @@ def neighbours(subject: Subject) -> Part:
     text = _noted(text, subject.splits.notes("train"))
     title = "Validation images, and the training images nearest to each"
     shown = [Shown("neighbours", title, drawing)]
-    return Part("Neighbours (Figure 4, right)", text, shown, wide=False)
+    return Part(text=text, figures=shown, wide=False)
 
 
 def mistakes(subject: Subject) -> Part:
@@ -133,11 +133,10 @@ def mistakes(subject: Subject) -> Part:
         f"{_when(subject)}: top-1 error {outcome.row['top1_error']:.2%}."
     )
     return Part(
-        "Mistakes",
-        _noted(text, outcome.row["notes"]),
-        [
+        text=_noted(text, outcome.row["notes"]),
+        figures=[
             Shown("confusion", f"Confusion matrix: shares of each class{each}", matrix),
             Shown("class_errors", title, worst),
         ],
-        [Table(header, rows, 2, "The most frequent")] if rows else [],
+        tables=[Table(header, rows, 2, "The most frequent")] if rows else [],
     )

@@ -18,6 +18,7 @@ from alexnet.sweeps.plan import Item, State
 from alexnet.sweeps.workers import Answer, Request, Worker
 
 LOOK = 0.5  # seconds between looks at the runs
+TAIL = 1 << 14  # bytes at the end of a log that are looked at
 
 
 @dataclasses.dataclass
@@ -86,17 +87,17 @@ def look(job: Job, workdir: Path) -> None:
         job.train_error = row.get("train/top1_error", job.train_error)
 
 
-def _tail(file: Path, size: int = 1 << 14) -> list[dict[str, Any]]:
+def _tail(file: Path) -> list[dict[str, Any]]:
     """The last whole rows of a log, which another process may be writing."""
     try:
         with file.open("rb") as rows:
-            rows.seek(max(0, file.stat().st_size - size))
+            start = max(0, file.stat().st_size - TAIL)
+            rows.seek(start)
             lines = rows.read().split(b"\n")
     except OSError:
         return []
-    whole = lines[:-1] if len(lines) > 1 and len(b"\n".join(lines)) < size else lines[1:-1]
     found = []
-    for line in whole:
+    for line in lines[start > 0 : -1]:
         with contextlib.suppress(ValueError):
             found.append(json.loads(line))
     return found
