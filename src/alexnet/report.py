@@ -43,7 +43,7 @@ OPTIONS = {
 TOGETHER = ("curves", "ablation")  # parts on all runs
 OWN = ("filters", "predictions", "neighbours", "mistakes", "net", "config", "provenance")
 NEEDS = ("matplotlib", "jinja2")
-FIRST = "an example, the first run of the baseline"
+FIRST = "an example: the first run of the baseline"
 
 
 def main(argv: Sequence[str]) -> None:
@@ -126,9 +126,8 @@ def report(
     firsts = {next((one for one in every if folder in one.parents), None) for folder in dirs}
     runs = []
     for one in (one for one in subjects if one.workdir in {*dirs, *firsts}):
-        chosen = [] if one.workdir in dirs or len(workdirs) == 1 else [("shown as", FIRST)]
-        name, facts = named[one.workdir], about.facts(one) + chosen
-        runs.append(page.Run(name, facts, own(one, wanted)))
+        note = "" if one.workdir in dirs else FIRST
+        runs.append(page.Run(named[one.workdir], about.facts(one), own(one, wanted), note))
         one.release()
     single = len(workdirs) == 1
     title = runs[0].name if single else f"{len(workdirs)} runs"

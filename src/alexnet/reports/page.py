@@ -25,11 +25,13 @@ class Run:
 
     Attributes:
         facts: the main facts about the run, as (name, value).
+        note: what to say beside its name, in place of the first fact.
     """
 
     name: str
     facts: Sequence[tuple[str, str]]
     parts: Sequence[Part]
+    note: str = ""
 
 
 def html(
