@@ -243,6 +243,16 @@ def test_an_error_in_a_torchvision_file_uses_torchvisions_names(folder, data_dir
         convert.main([*flags("torchvision_alexnet", folder, data_dir), *options])
 
 
+@pytest.mark.parametrize("name", ["torchvision_alexnet", "caffenet"])
+def test_weights_for_other_classes_than_the_datasets_are_told_a_config(
+    name, folder, data_dir, tmp_path
+):
+    source = written(name, tmp_path, classes=7)  # the folder has three
+    options = [f"--source={source}", f"--workdir={tmp_path / 'run'}"]
+    with pytest.raises(UserError, match=r"; for its 7 classes, take a config whose dataset has as"):
+        convert.main([*flags(name, folder, data_dir), *options])
+
+
 def test_caffes_two_nets_are_told_apart(folder, data_dir, tmp_path):
     source = written("caffenet", tmp_path)
     options = [f"--source={source}", f"--workdir={tmp_path / 'run'}"]

@@ -167,6 +167,9 @@ LINES = {
         "--config.schedule.milestones={[]}: expected a tuple"
     ),
     f"{TRAIN} --config.schedule.milestones={'(' * 5000}": "--config.schedule.milestones=((",
+    f"{TRAIN} --config.net.hidden=256": (
+        "--config.net.hidden=256: expected a tuple such as '--config.net.hidden=(256, 256)'"
+    ),
     f"{TRAIN} --config.schedule.milestones=((1,1e400),)": (
         "--config.schedule.milestones=((1, inf),): expected a tuple"
     ),

@@ -18,8 +18,8 @@ from alexnet.text import aligned, said
 WIDTH = 80
 ABOUT = {
     False: "error: top-1 in per cent, of the {metric} checkpoint; mean ± std over seeds. "
-    "difference: from the first arm, paired by seed (an average of nets: from the mean of those of "
-    "its nets that are of the first arm), or from a claimed error such as 26%, in points, with its "
+    "difference: from the first arm, paired by seed (an average of nets: from the mean of its "
+    "members in the first arm), or from a claimed error such as 26%, in points, with its "
     "95% interval (Student's t). detectable: the smallest true difference that a test at the 5% "
     "level would find in 80% of experiments with as many pairs or runs and this spread.",
     True: "epochs: {what}; mean ± std over seeds. factor: relative to the first arm, paired by "
