@@ -81,7 +81,7 @@ def rates(net: table.Net, images: int, rounds: int) -> list[list[str]]:
     convolve = FORMS.get(chosen.conv, ops.conv)
     options = choose.compiler_options(mesh)
     lines = []
-    for number, layer in enumerate(table.layers(net)):
+    for number, layer in enumerate(net.layers):
         if not isinstance(layer.row, table.Conv):
             continue
         shared = number == 0 or layer.row.reads == "all"  # all towers run as one convolution

@@ -79,7 +79,7 @@ class Local(nn.Module):
 def build(net: table.Net, by_hand: bool) -> nn.Sequential:
     """The table as modules; towers become groups of a convolution."""
     modules, maps = [], 3
-    for layer in table.layers(net):
+    for layer in net.layers:
         row, inputs = layer.row, layer.input_shape
         match row:
             case table.Conv():
@@ -124,7 +124,7 @@ def load(model: nn.Module, net: table.Net, file: str) -> None:
     Their shapes are [towers, height, width, in, out] and, for dense layers, [towers, in, out].
     """
     weights = np.load(file)
-    for layer in table.layers(net):
+    for layer in net.layers:
         row = layer.row
         if not isinstance(row, table.Weighted):
             continue

@@ -133,7 +133,7 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         raise UserError(f"--workdir={workdir}: cannot write there: {error.strerror}") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)  # what a failure left
-    count = sum(layer.parameters for layer in table.layers(net))
+    count = sum(layer.parameters for layer in net.layers)
     print(f"{source}: {count:,} parameters of net {net.name}, {net.classes} classes, in {workdir}")
     if config.augment.mean != "pixel" and weights.statistics(source):
         print(

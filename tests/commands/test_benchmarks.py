@@ -20,7 +20,7 @@ def convolutions(*arguments: str) -> subprocess.CompletedProcess:
 def test_every_convolution_of_a_net_has_its_work_and_rates():
     done = convolutions("--net=80sec", "--images=64", "--rounds=1")
     assert done.returncode == 0, done.stderr
-    layers = table.layers(build("cifar_80sec", classes=10))
+    layers = build("cifar_80sec", classes=10).layers
     expected = {
         layer.row.name: f"{2 * 64 * layer.multiply_adds / 1e9:.1f}"
         for layer in layers

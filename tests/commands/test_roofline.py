@@ -13,7 +13,6 @@ from alexnet.analysis import cost
 from alexnet.analysis.cost import Collective
 from alexnet.errors import UserError
 from alexnet.models.build import NETS, build
-from alexnet.models.table import layers
 from alexnet.roofline import MIB, Machine
 
 
@@ -65,9 +64,9 @@ def test_the_least_that_a_device_takes_by_hand():
     assert found == pytest.approx(forward / 1e9)
 
     net = build("cifar_80sec", classes=10)
-    pairs = [(math.prod(it.input_shape), math.prod(it.output_shape)) for it in layers(net)]
-    moved = [x + y for (x, y), it in zip(pairs, layers(net), strict=True) if not it.row.in_place]
-    weights = sum(layer.parameters for layer in layers(net))
+    pairs = [(math.prod(it.input_shape), math.prod(it.output_shape)) for it in net.layers]
+    moved = [x + y for (x, y), it in zip(pairs, net.layers, strict=True) if not it.row.in_place]
+    weights = sum(layer.parameters for layer in net.layers)
     for number in (2, 4):
         found = cost.least_seconds(net, 8, 1e30, 1e6, training=False, number=number)
         assert found == pytest.approx((number * 8 * sum(moved) + 4 * weights) / 1e6)
@@ -76,7 +75,7 @@ def test_the_least_that_a_device_takes_by_hand():
 @pytest.mark.parametrize("towers", [1, 2, 4])
 def test_totals_equal_those_of_the_tables(towers):
     net = alexnet(towers=towers)
-    rows, traced = cost.costs(net, 128), layers(net)
+    rows, traced = cost.costs(net, 128), net.layers
     multiply_adds = sum(layer.multiply_adds for layer in traced)
     conv1 = traced[0].multiply_adds
     assert towers * sum(row.forward for row in rows) == 2 * 128 * multiply_adds

@@ -18,7 +18,6 @@ from alexnet import cli, load_config
 from alexnet.__main__ import commands
 from alexnet.data.augment import VIEWS
 from alexnet.models.build import build
-from alexnet.models.table import layers
 from alexnet.training.settings import KINDS
 
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -96,11 +95,11 @@ def test_the_readings_differ_as_the_page_on_fidelity_says():
 
 def test_numbers_in_the_korean_page_are_the_tables():
     page = (ROOT / "README.ko.md").read_text()
-    net = layers(build("alexnet", classes=1000))
+    net = build("alexnet", classes=1000).layers
     parameters = sum(layer.parameters for layer in net)
     [conv4] = [layer.parameters for layer in net if layer.row.name == "conv4"]
     products = sum(layer.multiply_adds for layer in net)
-    small = sum(layer.multiply_adds for layer in layers(build("cifar_80sec", classes=10)))
+    small = sum(layer.multiply_adds for layer in build("cifar_80sec", classes=10).layers)
     for said in (
         f"매개변수 {parameters:,}개",
         f"매개변수의 {conv4 / parameters:.1%}",

@@ -33,7 +33,7 @@ ALL = {
 @pytest.mark.parametrize("name", ALL)
 def test_parameters_layer_by_layer(name):
     expected, total = ALL[name]
-    layers = table.layers(build(name, classes=1000))
+    layers = build(name, classes=1000).layers
     assert {layer.row.name: layer.parameters for layer in layers if layer.parameters} == expected
     assert sum(expected.values()) == total
 
@@ -75,7 +75,7 @@ def test_torchvisions_pixels_have_the_deviations_of_its_transform():
 
 @pytest.mark.parametrize("name", ["caffe_alexnet", "caffenet"])
 def test_caffes_norm_reads_all_towers_and_divides_alpha(name):
-    layers = {layer.row.name: layer for layer in table.layers(build(name, classes=1000))}
+    layers = {layer.row.name: layer for layer in build(name, classes=1000).layers}
     for norm, maps in (("norm1", 96), ("norm2", 256)):
         row = layers[norm].row
         assert (row.size, row.k, row.beta, row.scale) == (5, 1, 0.75, pytest.approx(2e-5))
@@ -93,7 +93,7 @@ def test_caffes_fillers(name, one, last):
 
 def test_torchvisions_deviations_are_pytorchs():
     """nn.Conv2d and nn.Linear draw from +-1/sqrt(inputs), whose deviation is 1/sqrt(3 inputs)."""
-    layers = table.layers(build("torchvision_alexnet", classes=9))
+    layers = build("torchvision_alexnet", classes=9).layers
     for layer in layers:
         if isinstance(layer.row, table.Weighted):
             inputs = layer.parameters / layer.output_shape[-1] - 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alexnet.errors import UserError
-from alexnet.models import network, ops, table
+from alexnet.models import network, ops
 from alexnet.models.describe import describe
 from alexnet.models.table import Activation, Conv, Dense, GlobalPool, Net
 
@@ -51,13 +51,13 @@ def test_the_layer_after_it_reads_the_means_of_both_towers():
 
 
 def test_its_shape_and_what_comes_after_it():
-    layers = {layer.row.name: layer for layer in table.layers(net())}
+    layers = {layer.row.name: layer for layer in net().layers}
     assert layers["pool2"].output_shape == (6,)
     assert (layers["pool2"].neurons, layers["pool2"].parameters) == (12, 0)
     assert layers["fc3"].parameters == 12 * 6 + 6
     assert "pool2  global average pool" in describe(net())
     with pytest.raises(UserError, match="pool3 cannot read 6: it needs maps"):
-        table.layers(net(12, GlobalPool("pool3")))
+        _ = net(12, GlobalPool("pool3")).layers
 
 
 def test_the_parameters_fit_images_of_another_size():

@@ -20,7 +20,7 @@ def alexnet(**options) -> table.Net:
 
 
 def traced(net: table.Net) -> dict[str, table.Layer]:
-    return {layer.row.name: layer for layer in table.layers(net)}
+    return {layer.row.name: layer for layer in net.layers}
 
 
 def names(net: table.Net) -> list[str]:
@@ -32,7 +32,7 @@ def row(net: table.Net, name: str) -> table.Row:
 
 
 def total(net: table.Net, what: str) -> int:
-    weighted = (layer for layer in table.layers(net) if isinstance(layer.row, table.Weighted))
+    weighted = (layer for layer in net.layers if isinstance(layer.row, table.Weighted))
     return sum(getattr(layer, what) for layer in weighted)
 
 
@@ -436,7 +436,7 @@ def test_rows_that_a_layer_takes_along_may_be_named_as_well():
 def test_maps_after_a_fully_connected_layer_are_an_error():
     net = table.Net("upside down", 8, 10, 1, (Dense("fc1", 10), Conv("conv2", 4, 3)))
     with pytest.raises(UserError, match="conv2 cannot read 10: it needs maps"):
-        table.layers(net)
+        _ = net.layers
 
 
 # --- The command ----------------------------------------------------------------------------------
@@ -564,7 +564,7 @@ def test_the_pocket_net_takes_kernels_neurons_and_a_sixth_convolution():
 
 def test_a_net_knows_its_layers_and_is_a_table_in_a_notebook():
     net = alexnet(remove="conv4")
-    assert net.layers == table.layers(net)
+    assert [layer.row for layer in net.layers] == list(net.rows)
     html = net._repr_html_()
     assert "60,301,288" in html
     assert html.count("<tr>") == len(net.rows) + 2

@@ -399,7 +399,7 @@ def test_eigens_forms_are_used_and_change_nothing():
 def test_initial_values_are_the_tables():
     net = thin(kernels=(32, 32, 32, 32, 32), hidden=(128, 128))
     params = init(net, jax.random.key(0))
-    for layer in table.layers(net):
+    for layer in net.layers:
         if not isinstance(layer.row, table.Weighted):
             continue
         kernel, bias = (np.array(params[layer.row.name][leaf]) for leaf in ("kernel", "bias"))

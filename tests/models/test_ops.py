@@ -162,7 +162,7 @@ def test_windows_cover_maps_of_every_side_and_none_begins_beyond():
                 expected = len(reference.windows(side, size, stride))
                 assert table.pooled_side(side, size, stride) == expected
                 net = table.Net("one pool", side, 3, 1, (table.Pool("pool", size, stride),))
-                assert table.layers(net)[0].output_shape == (expected, expected, 3)
+                assert net.layers[0].output_shape == (expected, expected, 3)
 
 
 @both

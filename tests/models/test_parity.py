@@ -265,7 +265,7 @@ def test_the_full_net_of_two_towers(preset, precision):
 
 
 def test_torchvisions_alexnet_has_61100840_parameters():
-    assert sum(layer.parameters for layer in table.layers(TORCHVISION)) == 61_100_840
+    assert sum(layer.parameters for layer in TORCHVISION.layers) == 61_100_840
 
 
 @PRECISION

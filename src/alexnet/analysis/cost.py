@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from alexnet.models.table import Layer, Net, layers
+from alexnet.models.table import Layer, Net
 
 FLOAT32 = 4  # bytes
 
@@ -29,7 +29,7 @@ def costs(net: Net, batch: float) -> tuple[Cost, ...]:
     """One tower's costs, row by row."""
     found, gathered = [], _gathered(net)
     reads_image = net.weighted[0]
-    for layer in layers(net):
+    for layer in net.layers:
         row, first = layer.row, layer.row is reads_image
         forward = 2 * layer.multiply_adds / net.towers * batch
         training = forward * (2 if first else 3)
@@ -60,7 +60,7 @@ def least_seconds(
         number: bytes per number in the maps; weights have four.
     """
     seconds = 0.0
-    for layer, row in zip(layers(net), costs(net, batch), strict=True):
+    for layer, row in zip(net.layers, costs(net, batch), strict=True):
         first = layer.row is net.weighted[0]
         maps, weights = _traffic(net, layer, batch, first, training)
         work = row.training if training else row.forward
@@ -91,7 +91,7 @@ def _traffic(
 
 def _gathered(net: Net) -> dict[str, int]:
     """{row that reads all towers: how many numbers it reads per image}."""
-    read = {layer.row.name: layer for layer in layers(net) if layer.gathers}
+    read = {layer.row.name: layer for layer in net.layers if layer.gathers}
     return {name: math.prod(layer.input_shape) for name, layer in read.items()}
 
 
@@ -131,7 +131,7 @@ def tower_exchange(net: Net, images: float, tower: int) -> tuple[Collective, ...
 
 def gradient_exchange(net: Net, data: int, tower: int = 1) -> tuple[Collective, ...]:
     """Data parallelism: each device's gradients are averaged over the `data` parts of the batch."""
-    size = sum(layer.parameters for layer in layers(net)) / tower * FLOAT32
+    size = sum(layer.parameters for layer in net.layers) / tower * FLOAT32
     return (Collective("all-reduce", size, data),) if data > 1 else ()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from alexnet.models.table import Conv, Layer, Net, Weighted, layers
+from alexnet.models.table import Conv, Layer, Net, Weighted
 
 Arrays = dict[str, np.ndarray]
 Params = dict[str, dict[str, np.ndarray]]
@@ -59,7 +59,7 @@ def theirs(net: Net, names: dict[str, str], params: Params) -> Arrays:
 
 def _weighted(net: Net) -> Iterator[tuple[Layer, tuple[int, int, int], int]]:
     """For layers with weights: (layer, (height, width, channels) that an output reads, outputs)."""
-    for layer in layers(net):
+    for layer in net.layers:
         row = layer.row
         if isinstance(row, Conv):
             yield layer, (row.size, row.size, layer.input_shape[-1]), row.outputs

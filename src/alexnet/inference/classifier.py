@@ -88,7 +88,7 @@ class About:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(eq=False, repr=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Classifier:
     """A net with its weights; it passes through jit, grad and vmap as its parameters do."""
 

@@ -2,7 +2,7 @@
 
 import html
 
-from alexnet.models.table import Net, Weighted, layers
+from alexnet.models.table import Net, Weighted
 from alexnet.text import aligned, counted
 
 HEADER = ("layer", "what", "output", "neurons", "parameters", "multiply-adds")
@@ -39,7 +39,7 @@ def describe_html(net: Net, title: str = "") -> str:
 def _rows(net: Net) -> list[tuple[str, ...]]:
     """What each row is, its output over all towers, and its sizes."""
     rows = []
-    for layer in layers(net):
+    for layer in net.layers:
         row = layer.row
         *space, channels = layer.output_shape
         total = net.classes if row is net.rows[-1] else channels * net.towers
@@ -51,7 +51,7 @@ def _rows(net: Net) -> list[tuple[str, ...]]:
 
 
 def _totals(net: Net) -> tuple[str, ...]:
-    weighted = [layer for layer in layers(net) if isinstance(layer.row, Weighted)]
+    weighted = [layer for layer in net.layers if isinstance(layer.row, Weighted)]
     sizes = [(layer.neurons, layer.parameters, layer.multiply_adds) for layer in weighted]
     return ("total", "", "", *(f"{sum(column):,}" for column in zip(*sizes, strict=True)))
 

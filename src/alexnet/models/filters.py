@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from alexnet.errors import UserError
-from alexnet.models.table import Conv, Net, layers
+from alexnet.models.table import Conv, Net
 
 COLUMNS = 16  # filters side by side, as in the paper
 
@@ -16,7 +16,7 @@ def first_convolution(net: Net) -> str:
     Raises:
         UserError: if the net's first layer with weights is not such a convolution.
     """
-    first = next(layer for layer in layers(net) if layer.row in net.weighted)
+    first = next(layer for layer in net.layers if layer.row in net.weighted)
     if not isinstance(first.row, Conv) or first.input_shape[-1] != 3:
         raise UserError(
             f"net {net.name} begins with {first.row.name}, not a convolution: there are no filters"

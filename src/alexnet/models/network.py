@@ -216,7 +216,7 @@ class Network(nn.Module):
 
     def setup(self) -> None:
         table.check(self.net)
-        for layer in table.layers(self.net):
+        for layer in self.net.layers:
             if isinstance(layer.row, table.Weighted):
                 wide = layer.row is self.net.weighted[-1] or (
                     self.kernels.wide_convs and not isinstance(layer.row, table.Dense)
@@ -259,7 +259,7 @@ class Network(nn.Module):
         """
         if not jnp.issubdtype(x_BHWC.dtype, jnp.floating):
             raise UserError("a net reads floats with the mean subtracted", f"x_BHWC={x_BHWC.dtype}")
-        rows, layers = self.net.rows, table.layers(self.net)
+        rows, layers = self.net.rows, self.net.layers
         if examples_B is None:
             examples_B = jnp.arange(x_BHWC.shape[0])
         drops = train and any(isinstance(row, table.Dropout) for row in rows)

@@ -330,8 +330,34 @@ class Net:
 
     @property
     def layers(self) -> tuple["Layer", ...]:
-        """The rows in their places, with shapes and sizes."""
-        return layers(self)
+        """The rows in their places, with shapes and sizes.
+
+        Raises:
+            UserError: naming the row that does not fit its input.
+        """
+        own: Shape = (self.image_size, self.image_size, 3)
+        reads_image = True  # which all towers have
+        traced = []
+        for row in self.rows:
+            gathers = row.reads_all and self.towers > 1 and not reads_image
+            read = (*own[:-1], own[-1] * self.towers) if gathers else own
+            output = _output(self, row, own, read)
+            neurons, parameters, multiply_adds = (
+                self.towers * size
+                for size in (
+                    math.prod(output),
+                    row.parameters(read, output),
+                    row.multiply_adds(read, output),
+                )
+            )
+            if row is self.rows[-1]:  # together, the towers may have more outputs than classes
+                used = self.classes / neurons
+                neurons, parameters = self.classes, round(parameters * used)
+                multiply_adds = round(multiply_adds * used)
+            traced.append(Layer(row, read, output, gathers, neurons, parameters, multiply_adds))
+            reads_image = reads_image and not isinstance(row, Weighted)
+            own = output
+        return tuple(traced)
 
     def _repr_html_(self) -> str:
         """The table, for notebooks."""
@@ -353,44 +379,13 @@ class Layer:
     multiply_adds: int  # forward, one image
 
 
-def layers(net: Net) -> tuple[Layer, ...]:
-    """Follows the shapes through the table.
-
-    Raises:
-        UserError: naming the row that does not fit its input.
-    """
-    own: Shape = (net.image_size, net.image_size, 3)
-    reads_image = True  # which all towers have
-    traced = []
-    for row in net.rows:
-        gathers = row.reads_all and net.towers > 1 and not reads_image
-        read = (*own[:-1], own[-1] * net.towers) if gathers else own
-        output = _output(net, row, own, read)
-        neurons, parameters, multiply_adds = (
-            net.towers * size
-            for size in (
-                math.prod(output),
-                row.parameters(read, output),
-                row.multiply_adds(read, output),
-            )
-        )
-        if row is net.rows[-1]:  # together, the towers may have more outputs than classes
-            used = net.classes / neurons
-            neurons, parameters = net.classes, round(parameters * used)
-            multiply_adds = round(multiply_adds * used)
-        traced.append(Layer(row, read, output, gathers, neurons, parameters, multiply_adds))
-        reads_image = reads_image and not isinstance(row, Weighted)
-        own = output
-    return tuple(traced)
-
-
 def check(net: Net) -> None:
     """Raises UserError unless names differ and the net ends in an output for each class."""
     names = [row.name for row in net.rows]
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"net {net.name}: two rows are called {name!r}")
-    last = layers(net)[-1].output_shape if net.rows else ()
+    last = net.layers[-1].output_shape if net.rows else ()
     if last != (math.ceil(net.classes / net.towers),):  # together, towers may have more
         size = "x".join(map(str, last)) or "none"
         raise UserError(

@@ -17,7 +17,7 @@ from alexnet.figures.curves import Curve
 from alexnet.figures.style import drawn
 from alexnet.models.build import build
 from alexnet.models.describe import describe_html
-from alexnet.models.table import Net, layers
+from alexnet.models.table import Net
 from alexnet.reports.part import Part, Shown, Table
 from alexnet.reports.subject import Subject
 from alexnet.training import dataset
@@ -87,7 +87,7 @@ def _given(config: ConfigDict) -> list[tuple[str, str]]:
 def net_part(subject: Subject) -> Part:
     """The table of the net's layers."""
     net = _net(subject)
-    total = sum(layer.parameters for layer in layers(net))
+    total = sum(layer.parameters for layer in net.layers)
     html = Markup(describe_html(net))
     return Part(text=f"{total:,} parameters.", html=html)
 

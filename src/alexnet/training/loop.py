@@ -23,7 +23,6 @@ from alexnet.logs.metrics import read_history
 from alexnet.logs.tracker import Tracker
 from alexnet.models import filters
 from alexnet.models.network import Params
-from alexnet.models.table import layers
 from alexnet.text import counted
 from alexnet.training import dataset, dispatch, evaluation, fine_tune
 from alexnet.training.health import (
@@ -330,7 +329,7 @@ def introduction(run: Run, workdir: Path, start: int, known: Store | None) -> st
     stay = "stays" if idle == 1 else "stay"
     where = "see config.mesh, config.batch_size"
     left = f"; {counted(idle, 'device')} {stay} idle ({where})" if idle else ""
-    parameters = sum(layer.parameters for layer in layers(run.net))
+    parameters = sum(layer.parameters for layer in run.net.layers)
     counts = ", ".join(f"{count:,} {split}" for split, count in run.store.counts.items())
     begin = f"resuming at step {start:,}" if start else "starting"
     if start == run.steps:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from alexnet.errors import UserError
-from alexnet.models.table import Net, Weighted, layers
+from alexnet.models.table import Net, Weighted
 
 GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container, where it has one
 
@@ -47,7 +47,7 @@ def least(
 
     Of what layers keep, it counts only outputs of layers with weights: no compiler can avoid these.
     """
-    found = layers(net)
+    found = net.layers
     weights = 2 * 4 * sum(layer.parameters for layer in found)
     kept = sum(math.prod(layer.output_shape) for layer in found if isinstance(layer.row, Weighted))
     part = batch_size // accumulate
