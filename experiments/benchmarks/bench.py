@@ -85,7 +85,7 @@ class Bench:
         self.stable, self.rounds, self.results = stable, rounds, results
         self.us: Contestant | None = None  # holds the row's task until the next row
         self.checked: set[tuple[str, str]] = set()
-        self.measured: set[str] = set()  # dtypes whose rates are known
+        self.measured: set[tuple[Contestant, str]] = set()  # processes and the dtypes they know
 
     def about(self, processes: str) -> bool:
         """Records the contestants and decides whether to keep them. Returns whether on a GPU."""
@@ -195,10 +195,10 @@ class Bench:
         task = race.row._asdict()
         meanwhile = self.stable.keeps and race.mode.startswith(("compile", "graphs"))
         new = self.us is None or self.us.task != task
-        if self.stable.keeps and race.row.dtype not in self.measured:
-            # Once, and while PyTorch has nothing to do: later rows use the same rates.
+        if self.stable.keeps and (self.stable.ours(), race.row.dtype) not in self.measured:
+            # Once, and while PyTorch has nothing to do: the process keeps the rates for later rows.
             self.us = self.stable.ours().build({"work": "ceilings", "dtype": race.row.dtype})
-            self.measured.add(race.row.dtype)
+            self.measured.add((self.us, race.row.dtype))
             new = True
         if new and not self.stable.keeps:
             first = self.stable.ours().build(task)  # compiling takes memory, which must not count

@@ -43,7 +43,6 @@ OPTIONS = {
 TOGETHER = ("curves", "ablation")  # parts on all runs
 OWN = ("filters", "predictions", "neighbours", "mistakes", "net", "config", "provenance")
 NEEDS = ("matplotlib", "jinja2")
-FIRST = "an example: the first run of the baseline"
 
 
 def main(argv: Sequence[str]) -> None:
@@ -126,7 +125,8 @@ def report(
     firsts = {next((one for one in every if folder in one.parents), None) for folder in dirs}
     runs = []
     for one in (one for one in subjects if one.workdir in {*dirs, *firsts}):
-        note = "" if one.workdir in dirs else FIRST
+        label = f" of {arms[one.workdir]}" if one.workdir in arms else ""
+        note = "" if one.workdir in dirs else f"an example{label}"
         runs.append(page.Run(named[one.workdir], about.facts(one), own(one, wanted), note))
         one.release()
     single = len(workdirs) == 1

@@ -63,7 +63,7 @@ def main(argv: Sequence[str]) -> None:
     plan.check_workdir(workdir)
     planned = experiments(files, options, texts)
     every = unique([item for found, seeds in planned for item in plan.items(found, seeds, workdir)])
-    items = plan.shared(every, workdir)
+    items = plan.shared(every, workdir, slurm.submitted(workdir))
     dry, partition = cli.typed("dry_run", options["dry_run"], False), options["slurm"]
     at_once = cli.count("jobs", options["jobs"]) if options["jobs"] else 0
     if partition and not dry:
@@ -137,7 +137,7 @@ def submit(
     done = {job.item.name for job in jobs if job.state == "done"}
     items = [job.item for job in todo if done.issuperset(job.item.needs)]
     later = len(todo) - len(items) or any(not item.trains for item in items)
-    queued = slurm.queued(workdir)
+    queued = slurm.queued(workdir) & {item.name for item in items}
     free = [item for item in items if item.trains and item.name not in queued]
     if free:
         slurm.submit(free, workdir, cores, "" if partition == "true" else partition, at_once)

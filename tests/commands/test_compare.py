@@ -69,3 +69,9 @@ def test_a_sweep_under_way_gets_no_verdict_and_a_short_one_is_named(tmp_path, ca
         shutil.rmtree(begun)
     train("baseline", 5, [])
     assert compared()[0] == ""
+    presets = experiment.load(f"{ROOT}/experiments/presets.py:small")
+    plan.save(presets, 0, tmp_path)
+    overrides = {"epochs": 8.0, "log_every": 100, **presets.arms["paper"].overrides}
+    leave(tmp_path / "paper-0", [], epochs=8.0, file=POCKET, overrides=overrides)
+    compare.main([str(tmp_path), "--format=markdown"])
+    assert capsys.readouterr().out.count("| arm |") == 1  # the other experiment has no run yet

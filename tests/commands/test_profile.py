@@ -104,11 +104,11 @@ class Watched:
         self.said, self.now = [], 0.0
         self.net, self.key, self.statistics = build("pocket", classes=10), "key", "mean"
         self.train_program = SimpleNamespace(lower=lambda *_: SimpleNamespace(compile=self.compile))
-        self.mesh = "mesh"
+        self.mesh, self.options = "mesh", []
 
-    def compile(self, options):
-        self.options = options
-        return self
+    def compile(self, options=None):
+        self.options.append(options)
+        return self if options is None else Traced(self)
 
     steps = 5
     fresh = staticmethod(lambda: "fresh")
@@ -142,6 +142,17 @@ class Watched:
         return 50e9
 
 
+class Traced:
+    """The second program of a GPU."""
+
+    def __init__(self, run: Watched):
+        self.run, self.as_text = run, run.as_text
+
+    def __call__(self, *arguments):
+        self.run.said.append("for the trace")
+        return self.run(*arguments)
+
+
 @pytest.mark.parametrize("kept", [True, False])
 def test_steps_are_warmed_up_then_timed_then_traced(kept, tmp_path, monkeypatch, capsys):
     run, cpu = Watched(), kept
@@ -154,8 +165,12 @@ def test_steps_are_warmed_up_then_timed_then_traced(kept, tmp_path, monkeypatch,
     monkeypatch.setattr(profile.runtime, "cache_compilations", lambda: run.said.append("cache"))
     options = [f"--trace={tmp_path}"] if kept else []
     profile.main([f"--config={ROOT}/configs/digits.py", "--config.batch_size=32", *options])
-    # On a GPU, kernels of command buffers would all be "other".
-    assert run.options == ({} if cpu else {"xla_gpu_enable_command_buffer": ""})
+    # On a GPU, kernels of command buffers would all be "other"; training has them.
+    assert run.options == [None, {"xla_gpu_enable_command_buffer": ""}][: 2 - cpu]
+    assert run.said.count("for the trace") == (0 if cpu else 4)  # one warms up
+    run.said = [one for one in run.said if one != "for the trace"]
+    if not cpu:
+        del run.said[7]
     cached, *warm, rate = run.said[:4]
     assert cached == "cache"  # before anything is compiled
     assert warm == ["batch 4 done", "batch 5 done"]

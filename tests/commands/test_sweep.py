@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from support.runs import leave
 from support.tiny import ROOT
 
 from alexnet import sweep
@@ -150,7 +151,7 @@ def test_slurm_gets_the_runs_that_are_not_done(tmp_path, monkeypatch, capsys):
     first, then = capsys.readouterr().out.splitlines()[:2]
     assert first.startswith("2 runs submitted; see squeue")
     assert then.startswith("once they are done, the same command submits runs that start from them")
-    queued |= {"a-1", "a-4"}
+    queued |= {"a-1", "a-4", "b-0"}  # b-0 is another experiment's
     sweep.submit(jobs, tmp_path, 3, "true")
     assert asked == []  # submitit warns of an array without jobs
     first, then = capsys.readouterr().out.splitlines()[:2]
@@ -160,6 +161,7 @@ def test_slurm_gets_the_runs_that_are_not_done(tmp_path, monkeypatch, capsys):
 
 def test_a_plan_that_slurm_refuses_can_be_changed(file, tmp_path, monkeypatch):
     def refuse(*_):
+        (tmp_path / "out/slurm").mkdir()  # as the real one does
         raise UserError("too many CPUs")
 
     monkeypatch.setattr(runner.Runner, "check", lambda *_, **__: None)
@@ -289,6 +291,26 @@ def test_a_config_is_trained_once_whatever_its_arm_is_called(tmp_path, capsys):
     mean = '{"base": {}, "e": {"net.norm": False}, "m": {"evaluate": {"of": {"e": 1}}}}'
     assert run(mean) == ["e-0", "m-0"]  # an average knows its runs by their names
     assert run('{"base": {}}', "--config.epochs=2") == ["base-0"]  # no other has 2 epochs
+
+
+def test_what_shares_a_run_and_what_does_not(tmp_path):
+    config, other = (load_config(f"{ROOT}/configs/digits.py", {"epochs": x}) for x in (3.0, 4.0))
+
+    def run(name: str, config=config, needs: tuple[str, ...] = ()) -> plan.Item:
+        return plan.Item(name, name, 0, config, needs=needs)
+
+    def names(*items: plan.Item, queued: tuple[str, ...] = ()) -> list[str]:
+        return [item.name for item in plan.shared(items, tmp_path, queued)]
+
+    average = plan.Item("mean", "mean", 0, other, views="centre", needs=("a",))
+    assert names(run("a"), average, run("b", other)) == ["a", "mean", "b"]  # no run is an average
+    assert names(run("a"), run("b"), run("c", other)) == ["a", "c"]
+    assert names(run("b"), run("a"), queued=("a",)) == ["a"]  # SLURM will train it
+    assert names(run("a"), run("b"), run("c", other, ("b",))) == ["b", "c"]  # c looks for b
+    leave(tmp_path / "old", [0.5] * 3, overrides={"log_every": config.log_every})
+    assert names(run("a")) == ["old"]
+    (tmp_path / "old/provenance.json").unlink()  # as of imported weights
+    assert names(run("a")) == ["a"]
 
 
 @pytest.mark.usefixtures("fake")

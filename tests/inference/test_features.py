@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -323,15 +324,20 @@ def test_features_of_deleted_checkpoints_do_not_stay(net, run, place, computed):
     step = own.partition("-")[0]
     for one in (run / "features").glob("*-train"):
         shutil.rmtree(one)
-    for name in ("7-relu6-validation", "8-relu6-train", "9-conv1-validation"):
+    for name in ("7-relu6-validation", "8-relu6-train", "9-conv1-validation", "6-conv2-train"):
         shutil.copytree(run / "features" / own, run / "features" / name)
+        if name[0] != "6":  # which another process may read
+            os.utime(run / "features" / name / "about.json", (0, 0))
     (run / "features/mine").mkdir()
     about = {"bias": net.params["fc6"]["bias"] + 1}
     other = moved(net, run, net.params | {"fc6": net.params["fc6"] | about})
     other.dataset_features("validation", overrides=place)  # no checkpoints are known: all stay
-    assert len(list((run / "features").glob("*-*"))) == 4
-    for kept in (step, "8"):
-        (run / "checkpoints" / kept).mkdir(parents=True)
-    moved(net, run).dataset_features("validation", overrides=place)
+    assert len(list((run / "features").glob("*-*"))) == 5
+    (run / "checkpoints/8").mkdir(parents=True)
+    assert step != "8"  # its checkpoint is gone, too
+    os.utime(run / "features" / own / "about.json", (0, 0))
+    for _ in range(2):
+        moved(net, run).dataset_features("validation", overrides=place)
+    assert len(computed) == 2
     left = {path.name for path in (run / "features").iterdir()}
-    assert left == {own, "8-relu6-train", "mine", ".lock"}
+    assert left == {own, "8-relu6-train", "6-conv2-train", "mine", ".lock"}

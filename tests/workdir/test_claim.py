@@ -110,12 +110,14 @@ def test_a_run_that_ended_before_its_first_row_is_replaced_by_any_other(tiny, tm
     with claim(tmp_path, tiny) as first:
         (tmp_path / "checkpoints").mkdir()
         (tmp_path / "metrics.jsonl").touch()
+        (tmp_path / "provenance.json").write_text("[]")
     (origin := tmp_path / "origin").mkdir()
     record.save_config(tiny, origin)
     tiny.batch_size, tiny.init_from = 64, str(origin)
     with claim(tmp_path, tiny) as second:
         assert second.run not in (first.run, "")
     assert record.saved_config(tmp_path).batch_size == 64
+    assert not (tmp_path / "provenance.json").exists()
     assert record.origin_of(tmp_path) == record.run_of(origin)
     (tmp_path / "metrics.jsonl").write_text("{}\n")
     tiny.batch_size = 32

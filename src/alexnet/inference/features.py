@@ -15,6 +15,7 @@ import math
 import os
 import shutil
 import sys
+import time
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -34,6 +35,7 @@ from alexnet.models.table import Dropout, Net
 
 FOLDER = "features"
 PART = 2**26  # bytes that are checked at once
+DAY = 24 * 60 * 60  # seconds
 
 
 class Neighbour(NamedTuple):
@@ -85,7 +87,7 @@ def dataset_features(splits: Splits, split: str, row: str = "") -> np.ndarray:
             if found is None:
                 _write(folder, about, compute())
                 found = _read(folder, about)
-                _forget(folder.parent, splits.net.about.source)
+                _forget(folder, splits.net.about.source)
         if found is None:
             raise OSError(errno.EIO, "what was written there cannot be read back")
         return found
@@ -191,12 +193,17 @@ def _write(folder: Path, about: dict[str, Any], parts: Iterable[np.ndarray]) -> 
         write_json(about | {"crc32": sums}, partial / "about.json")
 
 
-def _forget(folder: Path, workdir: Path) -> None:
-    """Deletes the features of checkpoints that the run no longer has: nothing reads them."""
-    kept = {path.name for path in (workdir / "checkpoints").glob("*")}
-    for old in folder.glob("*/about.json"):
-        if kept and old.parent.name.partition("-")[0] not in kept:
-            shutil.rmtree(old.parent, ignore_errors=True)
+def _forget(new: Path, workdir: Path) -> None:
+    """Deletes old features beside `new`, of checkpoints that the run no longer has.
+
+    Those of the last day stay: a net that was loaded before its checkpoint went may read them.
+    """
+    steps = {path.name for path in (workdir / "checkpoints").glob("*")}
+    kept = {new.name.partition("-")[0], *steps}
+    for about in new.parent.glob("*/about.json"):
+        is_old = time.time() - about.stat().st_mtime > DAY
+        if steps and is_old and about.parent.name.partition("-")[0] not in kept:
+            shutil.rmtree(about.parent, ignore_errors=True)
 
 
 def _reserve(file: BinaryIO, size: int) -> None:

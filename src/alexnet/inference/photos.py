@@ -5,6 +5,7 @@ import io
 import os
 from collections.abc import Iterable, Iterator
 
+import jax
 import numpy as np
 from PIL import Image
 
@@ -27,10 +28,9 @@ def several(photos: Photo | Iterable[Photo]) -> Iterable[Photo]:
         raise UserError(
             "a photo cannot be bytes or an open file: give its path, or PIL.Image.open(file)"
         )
-    if hasattr(photos, "__array__"):  # also a tensor of another library
-        photos = np.asarray(photos)
-        return [photos] if photos.ndim in (2, 3) else photos
-    return photos
+    if getattr(photos, "ndim", 0) in (2, 3):  # also a tensor of another library
+        return [np.asarray(photos)]
+    return np.asarray(photos) if isinstance(photos, jax.Array) else photos
 
 
 def square(photo: Photo, size: int) -> np.ndarray:

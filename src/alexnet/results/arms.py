@@ -52,9 +52,9 @@ def placed(
             name: [result for result in found if matches(result, arm)]
             for name, arm in experiment.arms.items()
         }
-        if any(runs.values()):
+        used |= ids(runs)
+        if any(one.counts or one.failure for several in runs.values() for one in several):
             made.append((experiment, runs))
-            used |= ids(runs)
     rest = [result for result in found if id(result) not in used]
     sound = [result for result in rest if result.counts]
     if not sound:

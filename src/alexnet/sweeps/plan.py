@@ -5,7 +5,7 @@ import dataclasses
 import itertools
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ RECORDS = "sweeps"  # the folder in a sweep's workdir that holds its plan
 FAILURE = "failure.txt"  # why a run failed, in a line
 OUTPUT = "output.txt"  # what a run printed
 EVALUATION = "evaluation.json"
+QUEUE = "slurm"  # the folder in a sweep's workdir that holds its jobs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,38 +92,42 @@ def _evaluation(arm: Arm, seed: int, seeds: Sequence[int]) -> Item | None:
     )
 
 
-def shared(items: Sequence[Item], workdir: Path) -> list[Item]:
+def shared(items: Sequence[Item], workdir: Path, queued: Collection[str] = ()) -> list[Item]:
     """The items, without runs that have the very config of another one, in the workdir or before.
 
     A run that another item needs keeps its name, and so does one that has its own folder.
+
+    Args:
+        queued: the names of runs that may not have a folder yet, but will.
     """
-    needed = {name for item in items for name in item.needs}
-
-    def is_fixed(item: Item) -> bool:
-        return (
-            not item.trains
-            or item.name in needed
-            or (workdir / item.name / "config.json").is_file()
-        )
-
+    own = {item.name for item in items if (workdir / item.name / "config.json").is_file()}
+    fixed = own.union(queued, *(item.needs for item in items))
     known = _others(workdir, {item.name for item in items})
-    for item in filter(is_fixed, items):
-        known.setdefault(_identity(item.config), item.name)
-    found: dict[str, Item] = {}
-    for item in items:
-        name = item.name if is_fixed(item) else known.setdefault(_identity(item.config), item.name)
-        found.setdefault(name, dataclasses.replace(item, name=name))
-    return list(found.values())
+    runs = [item for item in items if item.trains]
+    for item in runs:
+        if item.name in fixed:
+            known.setdefault(_identity(item.config), item.name)
+    found = {item.name: item for item in items if not item.trains or item.name in fixed}
+    for item in runs:
+        if item.name not in fixed:
+            name = known.setdefault(_identity(item.config), item.name)
+            found.setdefault(name, dataclasses.replace(item, name=name))
+    order = {item.name: place for place, item in enumerate(items)}
+    return sorted(found.values(), key=lambda item: order.get(item.name, len(order)))
 
 
 def _others(workdir: Path, names: set[str]) -> dict[str, str]:
-    """The workdir's runs under other names, such as of an arm that was renamed, by identity."""
+    """The workdir's runs under other names, such as of an arm that was renamed, by identity.
+
+    Imported weights, which no command has trained, are none.
+    """
     found: dict[str, str] = {}
     for path in sorted(workdir.glob("*/config.json")):
         if path.parent.name not in names:
             with contextlib.suppress(UserError):  # damaged: no run of this sweep
                 saved = configs.absolute(record.saved_config(path.parent, resume=True))
-                found.setdefault(_identity(saved), path.parent.name)
+                if provenance.commands(path.parent):
+                    found.setdefault(_identity(saved), path.parent.name)
     return found
 
 
@@ -288,7 +293,7 @@ def check_workdir(workdir: Path) -> None:
         raise UserError("a file: choose another name", f"workdir={workdir}")
     if not workdir.is_dir() or (workdir / RECORDS).is_dir():
         return
-    if others := sorted(path.name for path in workdir.glob("[!.]*")):
+    if others := sorted({path.name for path in workdir.glob("[!.]*")} - {QUEUE}):
         what = "a single run" if "config.json" in others else f"other things ({others[0]!r})"
         raise UserError(f"holds {what}, not a sweep: choose another folder", f"workdir={workdir}")
 

@@ -18,7 +18,7 @@ from alexnet.sweeps.plan import Item
 from alexnet.sweeps.runner import training
 from alexnet.sweeps.workers import Answer, Request, Worker
 
-FOLDER, JOBS = "slurm", "jobs.json"
+FOLDER, JOBS = plan.QUEUE, "jobs.json"
 MINUTES = 24 * 60  # the time limit of a job
 RESTARTS = 100  # how often a job is requeued when its time is up
 ACTIVE = ("PENDING", "RUNNING", "REQUEUED", "SUSPENDED", "UNKNOWN")

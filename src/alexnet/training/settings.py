@@ -50,7 +50,7 @@ def remaining(config: ConfigDict, section: str) -> dict[str, Any]:
     gone = {name.strip() for name in config.net.get("remove", "").split(",")}
     found = dict(config[section])
     for key, place in (("layer_decay", 0), ("events", 1)):
-        if isinstance(found.get(key), tuple):
+        if isinstance(found.get(key), tuple | list):
             found[key] = tuple(
                 entry
                 for entry in found[key]

@@ -29,6 +29,7 @@ OWN = (
 LOCK = ".lock"
 SAVED = "saved"  # in the lock file, once a checkpoint has been saved
 EARLIER = "earlier-"  # prefix of the folders that `start_over` makes
+STORY = ("provenance.json", "diverged.json", "wandb.json")  # of a run that trained nothing
 LOOK_SECONDS = 2
 SHARED_SECONDS = 90  # a client of NFS may take a minute to see a file that is new
 
@@ -94,7 +95,9 @@ def claim(
                 except UserError:
                     if not is_untrained(workdir, bool(file.tell())):
                         raise
-                    record.save_config(config, workdir, anew=True)  # the old one may lack memory
+                    for name in STORY:  # of the old one, which may have lacked memory
+                        (workdir / name).unlink(missing_ok=True)
+                    record.save_config(config, workdir, anew=True)
                 if not (workdir / "config.json").exists():
                     file.truncate(0)  # somebody may have emptied the workdir, but for this file
                     file.seek(0)
