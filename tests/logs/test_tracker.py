@@ -226,11 +226,11 @@ def records(path: Path) -> Iterator[bytes]:
             whole = b""
 
 
-def sent(workdir: Path) -> tuple[list[dict], list[dict], set[str]]:
-    """(rows, configs, ids of runs) in the files of the offline runs, oldest first."""
+def sent(workdir: Path) -> tuple[list[dict], list[dict], set[tuple]]:
+    """(rows, configs, runs as (id, group, tags)) in the files of the offline runs, oldest first."""
     from wandb.proto.wandb_internal_pb2 import Record
 
-    rows, configs, ids = [], [], set()
+    rows, configs, runs = [], [], set()
     for path in sorted(workdir.glob("wandb/offline-run-*/*.wandb"), key=os.path.getmtime):
         for data in records(path):
             record = Record.FromString(data)
@@ -239,10 +239,10 @@ def sent(workdir: Path) -> tuple[list[dict], list[dict], set[str]]:
                 row = {item.key or "/".join(item.nested_key): item.value_json for item in items}
                 rows.append({key: json.loads(value) for key, value in row.items()})
             if record.HasField("run"):
-                ids.add(record.run.run_id)
+                runs.add((record.run.run_id, record.run.run_group, tuple(record.run.tags)))
                 update = record.run.config.update
                 configs.append({item.key: json.loads(item.value_json) for item in update})
-    return rows, configs, ids
+    return rows, configs, runs
 
 
 @pytest.mark.slow
@@ -250,14 +250,17 @@ def sent(workdir: Path) -> tuple[list[dict], list[dict], set[str]]:
 def test_a_run_and_its_resumption_are_one_run_there(tiny, tmp_path, monkeypatch, capfd):
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_RUN_GROUP", "ablations")  # as a sweep sets both
+    monkeypatch.setenv("WANDB_TAGS", "no_lrn")
     tiny.wandb_project, tiny.epochs = "alexnet", 1.0
     workdir = tmp_path / "run"
     train_and_evaluate(tiny, workdir)
     tiny.epochs = 3.0
     train_and_evaluate(tiny, workdir)
     assert "wandb:" not in capfd.readouterr().err  # the library is silent
-    rows, configs, ids = sent(workdir)
-    assert len(ids) == 1
+    rows, configs, runs = sent(workdir)
+    [(_, group, tags)] = runs
+    assert (group, tags) == ("ablations", ("no_lrn",))
     assert configs[0]["batch_size"] == 256
     assert configs[0]["net"]["remove"] == "conv4,conv5,fc7"
     kept = [

@@ -36,6 +36,7 @@ from alexnet.models.table import Dropout, Net
 FOLDER = "features"
 PART = 2**26  # bytes that are checked at once
 DAY = 24 * 60 * 60  # seconds
+HIDDEN = False if "ipykernel" in sys.modules else None  # None: where stderr is no terminal
 
 
 class Neighbour(NamedTuple):
@@ -117,10 +118,10 @@ def nearest(
 
 
 def _computed(splits: Splits, split: str, row: str) -> Iterator[np.ndarray]:
-    """Batches of a row's outputs, in the order of the split; a terminal shows the progress."""
+    """Batches of a row's outputs, in the order of the split; terminals and notebooks show how far."""
     program = splits.net.rows_program((row,))
     total = splits.run.store.counts[split]
-    with tqdm(total=total, desc=f"{row} of {split}", unit=" images", disable=None) as bar:
+    with tqdm(total=total, desc=f"{row} of {split}", unit=" images", disable=HIDDEN) as bar:
         for images, count in splits.batches(split):
             yield np.asarray(program(splits.net.params, images)[0])[:count]
             bar.update(count)

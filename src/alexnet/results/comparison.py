@@ -95,13 +95,13 @@ class Table:
         return self.experiment.metric != ERROR
 
     def judged(self) -> list[Row]:
-        """The rows whose difference from the baseline could get a verdict."""
+        """The rows whose difference from the baseline could be supported or contradicted."""
         return [
             row
             for row in self.rows
             if row.verdict
             and row.against
-            and row.against.n >= statistics.LEAST
+            and statistics.decides(row.against, _effect(self.experiment, row.claim))
             and not row.has_target
             and not row.lost
             and (row.claim is None or row.claim.tests)
@@ -290,16 +290,20 @@ def _verdict(
 ) -> str:
     if claim is None or not experiment.judges or (against is None and not lost):
         return ""
-    effect = claim.effect
+    effect = _effect(experiment, claim)
     if effect is None and not claim.direction and claim.target is None:
         return ""
     if against is None or lost or not claim.tests:
         return CANNOT_TELL
     if claim.target is not None:
         return _reached(against)
-    if effect is not None and experiment.metric != ERROR:
-        effect = math.log(effect)
     return statistics.verdict(against, effect, claim.direction)
+
+
+def _effect(experiment: Experiment, claim: Claim | None) -> float | None:
+    """The claimed difference, as `Row.against` measures it: for epochs, a factor's logarithm."""
+    effect = claim.effect if claim else None
+    return effect if effect is None or experiment.metric == ERROR else math.log(effect)
 
 
 def _reached(against: Estimate) -> str:

@@ -71,6 +71,12 @@ def _detectable(n: int) -> float:
     return float(optimize.brentq(lambda effect: power(n, effect) - POWER, 0, 100))
 
 
+def decides(found: Estimate, effect: float | None) -> bool:
+    """Whether there are 5 pairs, and enough to show an effect as small as the claimed one."""
+    shows = not effect or (found.smallest is not None and found.smallest <= abs(effect))
+    return found.n >= LEAST and shows
+
+
 def verdict(found: Estimate, effect: float | None, direction: int = 0) -> str:
     """What an estimate says about a claimed difference, `effect`.
 
@@ -80,9 +86,7 @@ def verdict(found: Estimate, effect: float | None, direction: int = 0) -> str:
     effect that these pairs could show exceeds the claimed one.
     """
     sign = math.copysign(1, effect) if effect else direction
-    if not sign or found.n < LEAST or found.low is None or found.high is None:
-        return CANNOT_TELL
-    if effect and (found.smallest is None or found.smallest > abs(effect)):
+    if not sign or not decides(found, effect) or found.low is None or found.high is None:
         return CANNOT_TELL
     low, high = (found.low, found.high) if sign > 0 else (-found.high, -found.low)
     if low > 0:
