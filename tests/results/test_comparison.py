@@ -201,6 +201,45 @@ def test_runs_that_were_left_out_as_another_diverged_are_missed(tmp_path):
     assert [table.rows[2].verdict for table in (whole, less)] == ["supported", "cannot tell"]
 
 
+@pytest.mark.parametrize("views", ["ten_crop", "nine_crop"])
+def test_views_of_another_arm_are_compared_with_the_same_views_of_the_baseline(tmp_path, views):
+    found = folders.read([fill(tmp_path / "a")]).results
+    gains = {"baseline": 0.03, "no_lrn": 0.01}  # of ten crops over the centre
+    tens = [
+        dataclasses.replace(
+            one,
+            name=f"{arm}_ten-{one.seed}",
+            views="ten_crop" if arm == "baseline" else views,
+            of=[one.name],
+            last={**one.last, "top1_error": one.last["top1_error"] - gains[arm]},
+        )
+        for one in found
+        for arm in gains
+        if one.name.startswith(arm)
+    ]
+    made = experiment()
+    arms = {
+        f"{arm}_ten": Arm(
+            f"{arm}_ten",
+            made.arms[arm].config,
+            {},
+            "ten_crop" if arm == "baseline" else views,
+            {arm: 1},
+        )
+        for arm in gains
+    }
+    made = dataclasses.replace(made, arms={**made.arms, **arms})
+    [table] = comparison.tables([*found, *tens], [made])
+    means = {row.arm: row.against and row.against.mean for row in table.rows}
+    centre = 100 * np.mean(np.array(WORSE) - BASE)
+    assert means["no_lrn"] == pytest.approx(centre)
+    assert means["baseline_ten"] == pytest.approx(-3.0)  # against the centre: what they gain
+    same = views == "ten_crop"
+    assert means["no_lrn_ten"] == pytest.approx(centre + 2.0 if same else centre - 1.0)
+    note = "no_lrn_ten is compared with baseline_ten: the same views"
+    assert (note in table.notes) == same
+
+
 def test_a_scale_that_cannot_test_a_claim_gives_no_verdict_on_it(tmp_path):
     found = folders.read([fill(tmp_path / "a")]).results
     claim = Claim("LRN", effect=1.4, caveat="too short", tests=False)

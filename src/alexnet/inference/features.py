@@ -118,7 +118,7 @@ def nearest(
 
 
 def _computed(splits: Splits, split: str, row: str) -> Iterator[np.ndarray]:
-    """Batches of a row's outputs, in the order of the split; terminals and notebooks show how far."""
+    """Batches of a row's outputs, in the order of the split, with a bar that shows the progress."""
     program = splits.net.rows_program((row,))
     total = splits.run.store.counts[split]
     with tqdm(total=total, desc=f"{row} of {split}", unit=" images", disable=HIDDEN) as bar:

@@ -168,7 +168,7 @@ def _table(
                 reached = [value for value in values[name].values() if value is not None]
                 against = _estimate([value - claim.target for value in reached])
             elif name != first and first not in of_last and datasets[name] == datasets[first]:
-                base = _base(runs[name], values[first], first)
+                base = _base(runs[name], values[_alike(name, first, runs, experiment)], first)
                 against = _paired(values[name], base, experiment.metric != ERROR)
         arm, failed = experiment.arms[name], len(runs[name].failures)
         row = Row(name, arm.overrides, values[name], against, claim, "", base, failed)
@@ -193,6 +193,7 @@ def _table(
         *notes.shared(runs),
         *notes.intervals(_compared(runs, first), experiment.metric),
         *notes.of_last(of_last),
+        *notes.views({name: _alike(name, first, runs, experiment) for name in order}, first),
     ]
     dataset = datasets[first].partition(":")[0]
     return Table(experiment, dataset, rows, about_arms, notes.machines(_compared(runs, first)))
@@ -222,6 +223,22 @@ def _value(result: Result, metric: str, which: str) -> float | None:
         error = (result.last if which == "last" else result.best)["top1_error"]
         return None if error is None else 100 * error
     return curve.epochs_to(result, float(metric.removeprefix(EPOCHS_TO)))
+
+
+def _alike(name: str, first: str, runs: Mapping[str, Runs], experiment: Experiment) -> str:
+    """The arm whose values an arm is compared with: the `first`, or its evaluation of these views.
+
+    Ten crops of another arm are compared with ten crops of the first, not with its centre crop.
+    """
+    arm = experiment.arms[name]
+    if not arm.of or arm.of == {first: 1}:
+        return first
+    alike = (
+        other
+        for other in runs
+        if (experiment.arms[other].of, experiment.arms[other].views) == ({first: 1}, arm.views)
+    )
+    return next(alike, first)
 
 
 def _partners(seed: int, result: Result, first: str) -> list[int]:

@@ -114,6 +114,15 @@ def intervals(used: Sequence[Result], metric: str) -> list[str]:
     return [f"runs were logged every {_listed(steps)} steps: their epochs differ by that, too"]
 
 
+def views(alike: Mapping[str, str], first: str) -> list[str]:
+    """Evaluations that are compared with one of the same views, not with the `first` arm."""
+    return [
+        f"{name} is compared with {other}: the same views"
+        for name, other in alike.items()
+        if other != first
+    ]
+
+
 def of_last(names: Sequence[str]) -> list[str]:
     """Evaluations, which are of last checkpoints, where the best are compared."""
     words = "evaluations are of the last checkpoint: not compared"
