@@ -8,8 +8,8 @@
 # - **준비**: 이 프로젝트의 복제본과 matplotlib. GPU 불필요. CIFAR-10이 준비되어 있으면 CIFAR-10을
 #   쓰고(`alexnet prepare cifar10`, 내려받기 170 MB), 없으면 같은 셀을 scikit-learn의
 #   손글씨 숫자로 실행(내려받기 없음)
-# - **소요 시간**: 다른 일을 하지 않는 코어 두 개에서 CIFAR-10 약 4분(코어 하나로는 8분. 아래 출력은
-#   다른 일도 하던 코어에서 얻은 것), 손글씨 숫자 1분 이내
+# - **소요 시간**: 다른 일을 하지 않는 코어 두 개에서 CIFAR-10 약 4분(두 코어의 시간을 합하면 8분.
+#   아래 출력은 다른 일도 하던 코어에서 얻은 것), 손글씨 숫자 1분 이내
 #
 # 프로젝트가 설치되어 있지 않으면 다음 셀이 설치합니다. 온라인 노트북에서는 먼저 프로젝트를 복제하고
 # `%cd`로 `experiments/notebooks` 폴더에 들어가십시오. 버전을 범위로 지정하므로, 이미 있는 jax가 그
@@ -503,9 +503,9 @@ assert np.allclose(jax.nn.softmax(table_logits)[index], probabilities[index], at
 # %% [markdown] id="onwards"
 # ## 12. 더 나아가기
 #
-# 여기서 직접 짠 과정을 `alexnet.train_and_evaluate`가 대신하며, 체크포인트(checkpoint)와 로그,
-# 그리고 쓰는 신경망이라면 무작위 자르기와 좌우 뒤집기를 더합니다. 훈련이 끊겨도 같은 명령을 다시
-# 실행하면 이어집니다.
+# 여기서 직접 짠 과정을 `alexnet.train_and_evaluate`가 대신합니다. 체크포인트(checkpoint)와 로그를
+# 남기고, 무작위 자르기와 좌우 뒤집기를 쓰는 신경망이라면 그것도 해 줍니다. 훈련이 끊겨도 같은
+# 명령을 다시 실행하면 이어집니다.
 #
 # ```
 # alexnet train --config=configs/cifar10.py:80sec --workdir=runs/80sec

@@ -12,8 +12,8 @@ chosen on the test set, which serves as the validation set. Failed runs are name
 
 A pair is a run of the arm and one of the baseline with the same seed; an average of nets is
 compared with the mean error of its members that are runs of the baseline, and an evaluation of
-another arm with the baseline's evaluation of the same views, if there is one. A verdict rests on the
-95% interval of the mean difference in the pairs. It is "supported" if the interval lies on the
+another arm with the baseline's evaluation of the same views, if there is one. A verdict rests on
+the 95% interval of the mean difference in the pairs. It is "supported" if the interval lies on the
 claim's side of 0, "contradicted" if it does not and excludes the claimed effect or, if only a
 direction is claimed, lies on the other side of 0, else "cannot tell". A claimed error, such as 26%,
 is rounded: it is "contradicted" if the interval of the runs' mean lies more than half a point above

@@ -7,9 +7,10 @@ A few steps on real batches run under jax.profiler. Each XLA operation counts fo
 metadata names. XLA fuses neighbouring operations, so a bias or a ReLU may count with the layer
 before or after it. Operations that run at the same time share that time equally, so that all times
 add up to the step's. The floor is the time that a layer's multiply-adds would take at the rate of a
-large matrix product of the same precision, which is measured first; several GPUs have as many times
-that rate. On GPUs, the layers' times are those of a second program without command buffers, whose
-kernels would not say what they are of. The trace in --trace opens in TensorBoard or Perfetto.
+large matrix product of the same precision (on CPUs, of float32), which is measured first; several
+GPUs have as many times that rate. On GPUs, the layers' times are those of a second program without
+command buffers, whose kernels would not say what they are of. The trace in --trace opens in
+TensorBoard or Perfetto.
 """
 
 import itertools

@@ -8,8 +8,8 @@
 Without an experiment, repeat a setting, once for each value, as the shell's braces do; all
 combinations are trained. Everything is checked before the first run starts. The same command
 resumes a sweep exactly where it stopped, and repeats no finished run. A run's output is in
-`output.txt` in its folder. If a run failed, the exit status is 1. `alexnet compare DIR` compares
-the results.
+`output.txt` in its folder. If a run failed or was left out, the exit status is 1. `alexnet compare
+DIR` compares the results.
 """
 
 import contextlib
