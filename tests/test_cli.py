@@ -293,7 +293,7 @@ def test_a_path_is_not_empty_and_not_a_url():
     for url in ("gs://bucket/run", "s3://bucket", "https://a.b/c"):
         with pytest.raises(UserError, match=f"^--workdir={url}: only local paths work"):
             cli.path("workdir", url)
-    with pytest.raises(UserError, match=r"there is no home folder ~0: write ./~0 if a file is"):
+    with pytest.raises(UserError, match=r"there is no home folder ~0: write ./~0 if that is a"):
         cli.path("workdir", "~0/x")
     with pytest.raises(UserError, match=r"^--workdir=.a.x00b.: a path has no null bytes$"):
         cli.path("workdir", "a\0b")
