@@ -1,7 +1,6 @@
 """The processes of a benchmark, which take turns: each runs iterations on request."""
 
 import contextlib
-import importlib.util
 import json
 import os
 import select
@@ -122,9 +121,7 @@ class Stable:
         self.kept, self.keeps = {}, True
 
     def ours(self, cache: Path | None = None) -> Contestant:
-        environment = self._environment(cache)
-        if not importlib.util.find_spec("jax_plugins"):  # as for the project's commands
-            environment |= runtime.allocator_environment()
+        environment = self._environment(cache) | runtime.allocator_environment()
         return self._start(sys.executable, "jax_contestant.py", environment, cache)
 
     def theirs(self, allocator: bool = False, cache: Path | None = None) -> Contestant:

@@ -79,8 +79,11 @@ def _quiet_interrupt(
 
 
 def allocator_environment() -> dict[str, str]:
-    """The environment with which a process uses mimalloc; empty if its wheel is not installed."""
-    if sys.platform != "linux":
+    """The environment with which a process uses mimalloc.
+
+    Empty if its wheel is not installed, and where JAX may use a GPU, as it is untried there.
+    """
+    if sys.platform != "linux" or util.find_spec("jax_plugins"):
         return {}
     try:
         files = metadata.files(MIMALLOC) or []
@@ -92,7 +95,7 @@ def allocator_environment() -> dict[str, str]:
 
 def restart_with_mimalloc() -> None:
     """Restarts this command with mimalloc, unless the user has chosen an allocator."""
-    if os.environ.keys() & {"LD_PRELOAD", *SETTINGS} or util.find_spec("jax_plugins"):
+    if os.environ.keys() & {"LD_PRELOAD", *SETTINGS}:
         return
     if settings := allocator_environment():
         os.environ |= settings

@@ -103,17 +103,17 @@ def shared(items: Sequence[Item], workdir: Path, queued: Collection[str] = ()) -
     own = {item.name for item in items if (workdir / item.name / "config.json").is_file()}
     fixed = own.union(queued, *(item.needs for item in items))
     known = _others(workdir, {item.name for item in items})
-    runs = [item for item in items if item.trains]
-    for item in runs:
-        if item.name in fixed:
+    for item in items:
+        if item.trains and item.name in fixed:
             known.setdefault(_identity(item.config), item.name)
-    found = {item.name: item for item in items if not item.trains or item.name in fixed}
-    for item in runs:
-        if item.name not in fixed:
-            name = known.setdefault(_identity(item.config), item.name)
-            found.setdefault(name, dataclasses.replace(item, name=name))
-    order = {item.name: place for place, item in enumerate(items)}
-    return sorted(found.values(), key=lambda item: order.get(item.name, len(order)))
+    found: dict[str, Item] = {}
+    for item in items:
+        name = item.name
+        if item.trains and name not in fixed:
+            name = known.setdefault(_identity(item.config), name)
+        if name == item.name or name not in found:  # its own item describes a run best
+            found[name] = dataclasses.replace(item, name=name)
+    return list(found.values())
 
 
 def _others(workdir: Path, names: set[str]) -> dict[str, str]:
