@@ -13,6 +13,7 @@ CLAIMS = {
         "paper": "worse by 1.4 / 1.2",
         "log": "148: 42.0340 / 19.3620, 145: 40.6640 / 18.2100",
         "effect": 1.4,
+        "effect_top5": 1.2,
     },
 }
 SCALES = {

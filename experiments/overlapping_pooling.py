@@ -13,6 +13,7 @@ CLAIMS = {
         "paper": "worse by 0.4 / 0.3",
         "log": "147: 41.0580 / 18.5100, 145: 40.6640 / 18.2100",
         "effect": 0.4,
+        "effect_top5": 0.3,
     },
 }
 SCALES = {

@@ -62,7 +62,7 @@ ROWS = (
     ("Table 2, other", "SIFT + FVs, test top-5 26.2", "", "another method"),
     (
         "ImageNet Fall 2009, 10,184 classes",
-        "67.4 / 40.9",
+        "67.4 / 40.9; best before 78.1 / 60.9",
         "",
         "not run (`configs/imagenet.py:fall_2009`)",
     ),
@@ -125,6 +125,7 @@ KOREAN = {
     "worse by ": "+",
     "substantial overfitting": "심한 오버피팅",
     "2010 test": "2010 시험",
+    "test top-5": "시험 top-5",
     ", one ": ", 하나 ",
     ", centre ": ", 중앙 ",
     "baseline ": "기준 ",
@@ -176,6 +177,15 @@ HEAD = """\
 Most claims are about ImageNet, on which this project has run nothing; a verdict holds for the
 net, the dataset and the training in its row. The details:
 `alexnet compare experiments/results --experiment=experiments`.
+
+<picture>
+  <source media="(prefers-color-scheme: dark)" srcset="results/claims-dark.png">
+  <img src="results/claims.png" width="480"
+       alt="Measured differences, their 95% intervals and the claimed ones, as in the table">
+</picture>
+
+The claims about a difference that at least two pairs of runs have measured: the mean difference,
+its 95% interval and, as a diamond, the claimed one.
 
 | claim | paper | 2012 log | ours |
 | --- | --- | --- | --- |

@@ -1,8 +1,8 @@
 """Compares runs: what differs, by how much, and what that says about the paper's claims.
 
     python -m alexnet.compare DIR [DIR ...] [--metric=last|best] [--baseline=ARM]
-        [--format=text|markdown|csv|json] [--experiment=experiments/lrn.py:small]
-        [--collect=experiments/results/NAME]
+        [--error=top1|top5] [--format=text|markdown|csv|json]
+        [--experiment=experiments/lrn.py:small] [--collect=experiments/results/NAME]
 
 DIR is the workdir of a sweep or a run, or a folder of runs or result files. An experiment compares
 arms: configs that differ in a few settings. A run belongs to the arm that has its config, whatever
@@ -39,6 +39,7 @@ from alexnet.text import counted, some
 
 OPTIONS = {
     "metric": ("last", "the errors of the last checkpoint, or of the best: last, best"),
+    "error": ("top1", "which error to compare, and the claims about it to judge: top1, top5"),
     "baseline": ("", "the arm to compare with; by default the experiment's first"),
     "format": ("text", "text, markdown, csv or json"),
     "experiment": ("", "the runs' experiments, FILE[:SCALE] or a folder, separated by commas"),
@@ -55,7 +56,11 @@ FORMATS = {
 def main(argv: Sequence[str]) -> None:
     """Reads, compares and prints."""
     places, options = split(argv, OPTIONS)
-    for name, allowed in (("metric", ("last", "best")), ("format", tuple(FORMATS))):
+    for name, allowed in (
+        ("metric", ("last", "best")),
+        ("error", ("top1", "top5")),
+        ("format", tuple(FORMATS)),
+    ):
         choice(name, options[name], allowed)
     if not places:
         raise UserError("which runs? such as alexnet compare runs/lrn")
@@ -63,8 +68,9 @@ def main(argv: Sequence[str]) -> None:
     found = folders.read(paths)
     named = options["experiment"]
     planned = experiment.named(named.split(",")) if named else folders.experiments(paths)
-    tables = comparison.tables(found.every, planned, options["metric"], options["baseline"])
-    print(FORMATS[options["format"]](tables, options["metric"]))
+    metric = options["metric"]
+    tables = comparison.tables(found.every, planned, metric, options["baseline"], options["error"])
+    print(FORMATS[options["format"]](tables, metric))
     failed = [one.name for one in found.failed] + found.lost
     for names, why in ((found.unfinished, "have not finished"), (failed, "failed")):
         if names:

@@ -100,6 +100,30 @@ def test_a_difference_is_a_dot_in_its_interval_if_that_is_known(epochs, shown, l
     assert axes.get_xlabel() == label
 
 
+@pytest.mark.parametrize("epochs", [False, True])
+def test_a_claim_is_a_diamond_and_its_verdict_a_word_and_a_colour(epochs):
+    shown = math.exp if epochs else float
+    base, told = Arm("base", [1.0]), ("supported", "contradicted", "cannot tell", "")
+    arms = [Arm(word, [1.0], 0.25, -0.5, 1.0, claimed=0.5, verdict=word) for word in told]
+    axes = drawn(ablation.draw_differences, [base, *arms], epochs)
+    diamonds = [line for line in axes.lines if line.get_marker() == "D"]
+    assert [line.get_xydata().tolist() for line in diamonds] == [
+        [[shown(0.5), place]] for place in range(1, 5)
+    ]
+    assert axes.get_xlabel().endswith("; ◇: claimed")
+    names = [text.get_text() for text in axes.texts]
+    assert names == [
+        "base (n = 1)",
+        *(f"{word} (n = 1): {word}" for word in told[:3]),
+        " (n = 1)",
+    ]
+    colours = [line.get_color() for line in axes.lines if line.get_marker() == "o"]
+    assert colours[2] == colours[3]
+    assert len(set(colours)) == 3
+    intervals = [line.get_color() for line in axes.lines[1:] if line.get_marker() == "None"]
+    assert intervals == colours
+
+
 def test_a_long_name_leaves_an_ablation_as_wide_as_a_short_one():
     short, long = (
         inches(drawn(ablation.draw_values, [Arm(name, [1.0, 2.0])]))[0] for name in ("a", "a" * 90)

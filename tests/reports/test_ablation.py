@@ -48,7 +48,7 @@ def drawn(monkeypatch) -> list[list[figures.Arm]]:
 def test_differences_are_paired_by_seed_and_their_interval_is_scipys(runs, drawn):
     made = ablation.part(runs)
     baseline, without = drawn[0]
-    assert baseline[1:] == (pytest.approx([100 * error for error in BASELINE]), None, None, None)
+    assert baseline[1:5] == (pytest.approx([100 * error for error in BASELINE]), None, None, None)
     assert without.name == "net.norm=False"
     assert sorted(without.values) == pytest.approx(sorted(100 * error for error in WITHOUT))
     expected = stats.ttest_rel(WITHOUT, BASELINE).confidence_interval(0.95)
@@ -72,8 +72,8 @@ def test_one_seed_has_no_interval_and_no_shared_seed_no_difference(runs, tmp_pat
     more = {"seed": 9, "net.norm": False, "net.dropout": 0.0}
     other = leave(tmp_path / "c-9", [0.5], overrides=more)
     made = ablation.part([runs[0], runs[5], other])
-    assert [arm[2:] for arm in drawn[0]].count((None, None, None)) == 2
-    assert {arm[3:] for arm in drawn[0]} == {(None, None)}
+    assert [arm[2:5] for arm in drawn[0]].count((None, None, None)) == 2
+    assert {arm[3:5] for arm in drawn[0]} == {(None, None)}
     assert {row[2] for row in made.tables[0].rows} == {"1"}
 
 
@@ -178,6 +178,31 @@ def test_a_title_says_what_the_differences_are_from(tmp_path, drawn, metric, tar
             overrides={"seed": 0, "net.norm": norm},
         )
     assert ablation.part([tmp_path]).figures[1].title.startswith(title)
+
+
+@pytest.mark.parametrize(
+    ("metric", "effect", "drawn_at"),
+    [("top1_error", 1.4, 1.4), ("epochs to a training error of 0.25", 6.0, np.log(6))],
+)
+@pytest.mark.parametrize("scale", ["small", "digits"])
+def test_the_figure_has_what_is_claimed_unless_it_is_a_demonstration(
+    tmp_path, drawn, scale, metric, effect, drawn_at
+):
+    from alexnet.sweeps import experiment, plan
+
+    planned = experiment.load(f"{ROOT}/experiments/lrn.py:small")
+    claims = {"no_lrn": experiment.Claim("LRN", effect=effect)}
+    planned = dataclasses.replace(planned, claims=claims, metric=metric, scale=scale)
+    plan.save(planned, 0, tmp_path)
+    for name, norm in (("baseline", True), ("no_lrn", False)):
+        overrides = {"seed": 0, "net.norm": norm}
+        leave(tmp_path / f"{name}-0", [0.3] * 8, train=[0.2] * 8, file=POCKET, overrides=overrides)
+    ablation.part([tmp_path])
+    baseline, without = drawn[0]
+    judged = scale == "small"
+    assert (baseline.claimed, baseline.verdict) == (None, "")
+    assert without.claimed == (pytest.approx(drawn_at) if judged else None)
+    assert without.verdict == ("cannot tell" if judged else "")  # one pair
 
 
 def test_runs_on_different_datasets_are_not_compared(runs, tmp_path):

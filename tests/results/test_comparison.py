@@ -257,6 +257,36 @@ def test_the_last_checkpoint_counts_unless_the_best_is_asked_for(tmp_path, capsy
     assert row(folder, "--metric=best", capsys=capsys)["mean"] == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(
+    ("effect", "verdict"),
+    [(None, ""), (0.7, "supported"), (-0.7, "contradicted"), (0.1, "cannot tell")],
+)
+def test_top_5_errors_have_claims_of_their_own(tmp_path, capsys, effect, verdict):
+    """These runs' top-5 errors are half their top-1 errors."""
+    folder = fill(tmp_path / "a")
+    claims = {"no_lrn": Claim("LRN", effect=1.4, effect_top5=effect)}
+    plan.save(dataclasses.replace(experiment(), claims=claims), 2, folder)
+    top1, top5 = (row(folder, f"--error={one}", capsys=capsys) for one in ("top1", "top5"))
+    for key in ("mean", "std", "difference", "low", "high", "smallest"):
+        assert top5[key] == pytest.approx(top1[key] / 2)
+    assert (top1["claimed"], top1["verdict"]) == (1.4, "supported")
+    assert (top5["claimed"], top5["verdict"]) == (effect, verdict)
+    assert (top1["metric"], top5["metric"]) == ("top1_error", "top5_error")
+    printed = run(capsys, folder, "--error=top5")
+    assert "arm       n   top-5 error" in printed
+    assert "error: top-5 in per cent, of the last" in printed
+    assert [top5] == alexnet.compare_results(folder, error="top5")[1:]
+
+
+def test_a_published_top_1_error_says_nothing_about_the_top_5_error(tmp_path):
+    found = folders.read([fill(tmp_path / "a")]).results
+    made = dataclasses.replace(experiment(), claims={"no_lrn": Claim("LRN", target=31.0)})
+    [table] = comparison.tables(found, [made], error="top5")
+    [_, row] = table.rows
+    assert (row.verdict, row.has_target) == ("", False)
+    assert row.against.mean == pytest.approx(50 * np.mean(np.array(WORSE) - BASE))
+
+
 @pytest.mark.parametrize("baseline", ["", "ten"])
 def test_an_evaluation_of_the_last_checkpoint_is_not_compared_with_the_best(tmp_path, baseline):
     found = folders.read([fill(tmp_path / "a")]).results
@@ -447,6 +477,8 @@ def test_a_notebook_gets_what_the_command_prints(tmp_path, capsys):
     assert {row["experiment"] for row in alexnet.compare_results(folder, [other])} == {""}
     with pytest.raises(UserError, match="metric='worst': choose one of last, best"):
         alexnet.compare_results(folder, metric="worst")
+    with pytest.raises(UserError, match="error='top2': choose one of top1, top5"):
+        alexnet.compare_results(folder, error="top2")
     with pytest.raises(UserError, match="nowhere: no such folder"):
         alexnet.compare_results(tmp_path / "nowhere")
 
@@ -663,6 +695,7 @@ def test_a_named_experiment_places_runs_by_their_config(tmp_path, capsys):
     [
         ([], "which runs"),
         (["DIR", "--metric=worst"], "^metric='worst': choose one of last, best"),
+        (["DIR", "--error=top2"], "^error='top2': choose one of top1, top5"),
         (["DIR", "--format=xml"], "^format='xml': choose one of text"),
         (["DIR", "--colect=x"], "--colect: no such option; did you mean 'collect'"),
         (["DIR/none"], "no such folder"),

@@ -21,9 +21,9 @@ def test_the_page_is_what_the_results_say(page):
     assert page.read_text() == SCRIPT["pages"]()[page]
 
 
-@pytest.mark.parametrize("name", ["figure1", "figure3"])
+@pytest.mark.parametrize("name", ["claims", "figure1", "figure3"])
 def test_the_figures_are_what_the_results_say(name, monkeypatch):
-    """Else: python experiments/results/figure1.py, or figure3.py"""
+    """Else: python experiments/results/claims.py, figure1.py, or figure3.py"""
     monkeypatch.syspath_prepend(HERE / "results")
     figure = runpy.run_path(str(HERE / f"results/{name}.py"))
     figure["main"](["--check"])  # exits with status 1 if not

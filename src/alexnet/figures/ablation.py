@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 
 from alexnet.figures.style import short
 
+VERDICTS = {"supported": "C2", "contradicted": "C1"}  # their colours; of the others, C6
+
 
 class Arm(NamedTuple):
     """An arm's runs, and its difference from the first arm or a claimed error.
@@ -17,6 +19,8 @@ class Arm(NamedTuple):
         values: one for each run, at least one: errors in per cent, or epochs.
         difference, low, high: the difference and its interval, in points or, for epochs, as the
             logarithms of factors; None if unknown.
+        claimed: the difference that is claimed, as `difference` measures it; None without any.
+        verdict: on the claim; "" without any.
     """
 
     name: str
@@ -24,6 +28,8 @@ class Arm(NamedTuple):
     difference: float | None = None
     low: float | None = None
     high: float | None = None
+    claimed: float | None = None
+    verdict: str = ""
 
 
 def height(arms: Sequence[Arm]) -> float:
@@ -38,32 +44,42 @@ def draw_values(figure: Figure, arms: Sequence[Arm], epochs: bool = False) -> No
         n = len(arm.values)
         step = min(0.09, 0.63 / max(n - 1, 1))  # many runs share the room of one arm
         apart = [place + step * (number - (n - 1) / 2) for number in range(n)]
-        axes.plot(arm.values, apart, "o", markersize=5, color=_colour(place), alpha=0.6)
+        axes.plot(arm.values, apart, "o", markersize=5, color=f"C{place % 6}", alpha=0.6)
         axes.plot([sum(arm.values) / n] * 2, [place - 0.22, place + 0.22], "C6", linewidth=2)
-    _names(axes, arms)
+    _names(axes, arms, [""] * len(arms))
     axes.set_xlabel("epochs" if epochs else "top-1 error, %")
 
 
 def draw_differences(figure: Figure, arms: Sequence[Arm], epochs: bool = False) -> None:
-    """Each arm's mean difference and, if known, its interval."""
-    axes = figure.subplots()
+    """Each arm's mean difference and, if known, its interval and what is claimed."""
+    differences(figure.subplots(), arms, epochs)
+
+
+def differences(axes: Axes, arms: Sequence[Arm], epochs: bool = False) -> None:
+    """The same on given axes; colours tell verdicts, if there are any."""
     shown = math.exp if epochs else float
     axes.axvline(shown(0), color="C6", linewidth=1)
+    judged = any(arm.verdict for arm in arms)
     for place, arm in enumerate(arms):
+        colour = VERDICTS.get(arm.verdict, "C6") if judged else f"C{place % 6}"
         if arm.difference is None:
             continue
         if arm.low is not None and arm.high is not None:
             interval = [shown(arm.low), shown(arm.high)]
-            axes.plot(interval, [place] * 2, color=_colour(place), linewidth=3, alpha=0.5)
-        axes.plot(shown(arm.difference), place, "o", color=_colour(place))
-    _names(axes, arms)
-    axes.set_xlabel("factor" if epochs else "difference, points")
+            axes.plot(interval, [place] * 2, color=colour, linewidth=3, alpha=0.5)
+        axes.plot(shown(arm.difference), place, "o", color=colour)
+        if arm.claimed is not None:
+            ink = axes.xaxis.label.get_color()
+            axes.plot(shown(arm.claimed), place, "D", color=ink, markersize=7, fillstyle="none")
+    _names(axes, arms, [f": {arm.verdict}" if arm.verdict else "" for arm in arms])
+    claimed = "; ◇: claimed" if any(arm.claimed is not None for arm in arms) else ""
+    axes.set_xlabel(("factor" if epochs else "difference, points") + claimed)
 
 
-def _names(axes: Axes, arms: Sequence[Arm]) -> None:
+def _names(axes: Axes, arms: Sequence[Arm], more: Sequence[str]) -> None:
     """Names each arm above its line, where there is room for long names."""
     for place, arm in enumerate(arms):
-        name = f"{short(arm.name, 60)} (n = {len(arm.values)})"
+        name = f"{short(arm.name, 62)} (n = {len(arm.values)}){more[place]}"
         hide = {"facecolor": axes.get_facecolor(), "edgecolor": "none", "pad": 1}  # lines behind it
         beside = axes.get_yaxis_transform()
         y = place - 0.36
@@ -72,7 +88,3 @@ def _names(axes: Axes, arms: Sequence[Arm]) -> None:
     axes.set_ylim(len(arms) - 0.55, -0.8)
     axes.spines["left"].set_visible(False)
     axes.margins(x=0.08)
-
-
-def _colour(place: int) -> str:
-    return f"C{place % 6}"

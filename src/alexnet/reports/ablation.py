@@ -51,7 +51,7 @@ def part(paths: Sequence[Path], experiments: Sequence[Experiment] = ()) -> Part:
 
 
 def _figures(table: Table, which: str, title: str) -> list[Shown]:
-    found = [_arm(row) for row in table.rows if row.known]
+    found = [drawn_arm(table, row, said(row.overrides)) for row in table.rows if row.known]
     if not found:
         return []
     height, values = figures.height(found), "Epochs" if table.ratio else "Errors"
@@ -75,9 +75,14 @@ def _figures(table: Table, which: str, title: str) -> list[Shown]:
     return shown
 
 
-def _arm(row: Row) -> figures.Arm:
-    against = row.against and (row.against.mean, row.against.low, row.against.high)
-    return figures.Arm(said(row.overrides) or row.arm, row.known, *(against or ()))
+def drawn_arm(table: Table, row: Row, name: str) -> figures.Arm:
+    """A row of a table as the figures show it; a row without a `name` has its arm's."""
+    arm = figures.Arm(name or row.arm, row.known, verdict=row.verdict)
+    if table.experiment.judges:
+        arm = arm._replace(claimed=table.effect(row))
+    if row.against is None:
+        return arm
+    return arm._replace(difference=row.against.mean, low=row.against.low, high=row.against.high)
 
 
 def _shape(table: Table) -> Shape:

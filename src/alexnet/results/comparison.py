@@ -13,7 +13,7 @@ from alexnet.results.arms import Runs
 from alexnet.results.result import Result
 from alexnet.results.statistics import CANNOT_TELL, Estimate
 from alexnet.sweeps.essence import arm_of, folder
-from alexnet.sweeps.experiment import EPOCHS_TO, ERROR, Claim, Experiment
+from alexnet.sweeps.experiment import EPOCHS_TO, Claim, Experiment
 from alexnet.training.health import DIVERGED
 
 TARGET_POINTS = 1.0  # published errors, such as 26%, are rounded to this
@@ -92,7 +92,11 @@ class Table:
     @property
     def ratio(self) -> bool:
         """Whether arms differ by a factor rather than by points."""
-        return self.experiment.metric != ERROR
+        return self.experiment.counts_epochs
+
+    def effect(self, row: Row) -> float | None:
+        """The claimed difference, as `Row.against` measures it."""
+        return _effect(self.experiment, row.claim)
 
     def judged(self) -> list[Row]:
         """The rows whose difference from the baseline could be supported or contradicted."""
@@ -101,7 +105,7 @@ class Table:
             for row in self.rows
             if row.verdict
             and row.against
-            and statistics.decides(row.against, _effect(self.experiment, row.claim))
+            and statistics.decides(row.against, self.effect(row))
             and not row.has_target
             and not row.lost
             and (row.claim is None or row.claim.tests)
@@ -113,6 +117,7 @@ def tables(
     experiments: Sequence[Experiment],
     metric: str = "last",
     baseline: str = "",
+    error: str = "top1",
 ) -> list[Table]:
     """A table for each experiment that has runs, and one for all other runs.
 
@@ -125,12 +130,16 @@ def tables(
             compared.
         baseline: the arm to compare with, in place of the experiments' own; claims about
             differences are then left out. An experiment without such an arm keeps its own.
+        error: "top1" or "top5"; claims are then about the top-5 error.
 
     Raises:
         UserError: if there is no such baseline; if runs on one dataset saw different images; if two
             runs of one config and seed differ; if the other runs use different datasets.
     """
-    made = arms.placed(found, experiments)
+    made = [
+        (experiment.by_top5() if error == "top5" else experiment, runs)
+        for experiment, runs in arms.placed(found, experiments)
+    ]
     if baseline and not any(baseline in runs for _, runs in made):
         near = nearest(baseline, [name for _, runs in made for name in runs])
         raise UserError(f"no such arm{near}", f"baseline={baseline}")
@@ -151,7 +160,7 @@ def _table(
     runs = {name: arms.by_seed(placed[name]) for name in order}
     arms.check_images(runs, experiment)
     values = {
-        name: {seed: _value(one, experiment.metric, metric) for seed, one in of.results.items()}
+        name: {seed: _value(one, experiment, metric) for seed, one in of.results.items()}
         for name, of in runs.items()
     }
     datasets = {name: experiment.arms[name].config.data.name for name in order}
@@ -169,7 +178,7 @@ def _table(
                 against = _estimate([value - claim.target for value in reached])
             elif name != first and first not in of_last and datasets[name] == datasets[first]:
                 base = _base(runs[name], values[_alike(name, first, runs, experiment)], first)
-                against = _paired(values[name], base, experiment.metric != ERROR)
+                against = _paired(values[name], base, experiment.counts_epochs)
         arm, failed = experiment.arms[name], len(runs[name].failures)
         row = Row(name, arm.overrides, values[name], against, claim, "", base, failed)
         if not runs[name].begun and (row.has_target or not runs[first].begun):
@@ -184,14 +193,14 @@ def _table(
     about_arms = [
         *notes.caveats({row.arm: row.claim for row in rows}),
         *notes.images(elsewhere, first),
-        *notes.never(values, experiment.metric),
+        *notes.never(values, experiment),
         *notes.partners(values, first, {*free, *elsewhere}),
         *notes.unfinished(runs),
         *notes.missing({row.arm: runs[row.arm] for row in rows if row.claim}, experiment),
         *notes.failures(runs),
         *notes.changed(runs),
         *notes.shared(runs),
-        *notes.intervals(_compared(runs, first), experiment.metric),
+        *notes.intervals(_compared(runs, first), experiment),
         *notes.of_last(of_last),
         *notes.views({name: _alike(name, first, runs, experiment) for name in order}, first),
     ]
@@ -218,11 +227,11 @@ def _compared(runs: Mapping[str, Runs], first: str) -> list[Result]:
     ]
 
 
-def _value(result: Result, metric: str, which: str) -> float | None:
-    if metric == ERROR:
-        error = (result.last if which == "last" else result.best)["top1_error"]
-        return None if error is None else 100 * error
-    return curve.epochs_to(result, float(metric.removeprefix(EPOCHS_TO)))
+def _value(result: Result, experiment: Experiment, which: str) -> float | None:
+    if experiment.counts_epochs:
+        return curve.epochs_to(result, float(experiment.metric.removeprefix(EPOCHS_TO)))
+    error = (result.last if which == "last" else result.best)[experiment.metric]
+    return None if error is None else 100 * error
 
 
 def _alike(name: str, first: str, runs: Mapping[str, Runs], experiment: Experiment) -> str:
@@ -320,7 +329,7 @@ def _verdict(
 def _effect(experiment: Experiment, claim: Claim | None) -> float | None:
     """The claimed difference, as `Row.against` measures it: for epochs, a factor's logarithm."""
     effect = claim.effect if claim else None
-    return effect if effect is None or experiment.metric == ERROR else math.log(effect)
+    return math.log(effect) if effect and experiment.counts_epochs else effect
 
 
 def _reached(against: Estimate) -> str:

@@ -12,12 +12,13 @@ from typing import Any, Literal
 from alexnet.errors import choice, local_path
 from alexnet.results import comparison, folders, statistics
 from alexnet.results.comparison import Row, Table
-from alexnet.sweeps.experiment import ERROR, Claim, named
+from alexnet.sweeps.experiment import ERROR, TOP5, Claim, named
 from alexnet.text import aligned, said
 
 WIDTH = 80
+WHAT = {ERROR: "top-1", TOP5: "top-5"}
 ABOUT = {
-    False: "error: top-1 in per cent, of the {metric} checkpoint; mean ± std over seeds. "
+    False: "error: {what} in per cent, of the {metric} checkpoint; mean ± std over seeds. "
     "difference: from the first arm, paired by seed (an average of nets: from the mean of its "
     "members in the first arm), or from a claimed error such as 26%, in points, with its "
     "95% interval (Student's t). detectable: the smallest true difference that a test at the 5% "
@@ -34,6 +35,7 @@ def compare_results(
     experiments: str | Sequence[str] = (),
     metric: Literal["last", "best"] = "last",
     baseline: str = "",
+    error: Literal["top1", "top5"] = "top1",
 ) -> list[dict[str, Any]]:
     """A row for each arm that has runs, as `alexnet compare` prints them: plain values.
 
@@ -54,16 +56,18 @@ def compare_results(
         metric: the errors of the last checkpoint, or of the best.
         baseline: the arm to compare with; "" is the experiment's first, and with any other, only
             claimed errors get verdicts.
+        error: "top5" compares top-5 errors, and judges the claims about them.
 
     Raises:
         UserError: if there is no finished run, no such experiment, or as `comparison.tables` does.
     """
     choice("metric", metric, ("last", "best"))
+    choice("error", error, ("top1", "top5"))
     paths = [local_path("directory", os.fspath(directory))]
     found = folders.read(paths)
     names = [experiments] if isinstance(experiments, str) else experiments
     planned = named(names) or folders.experiments(paths)
-    return rows(comparison.tables(found.every, planned, metric, baseline), metric)
+    return rows(comparison.tables(found.every, planned, metric, baseline, error), metric)
 
 
 def text(tables: Sequence[Table], metric: str) -> str:
@@ -152,10 +156,10 @@ def as_json(tables: Sequence[Table], metric: str) -> str:
 
 def legends(tables: Sequence[Table], metric: str) -> list[str]:
     """What the columns mean, once for each metric of the tables."""
-    metrics = dict.fromkeys(table.experiment.metric for table in tables)
+    kinds = {table.experiment.metric: table.ratio for table in tables}
     return [
-        ABOUT[one != ERROR].format(metric=metric, what=one.removeprefix("epochs "))
-        for one in metrics
+        ABOUT[ratio].format(metric=metric, what=WHAT.get(one, one.removeprefix("epochs ")))
+        for one, ratio in kinds.items()
     ]
 
 
@@ -189,7 +193,8 @@ def _titled(table: Table) -> list[str]:
 
 def cells(table: Table) -> list[list[str]]:
     """The headings, and a line of cells for each arm."""
-    value = "epochs" if table.ratio else "error"
+    error = "top-5 error" if table.experiment.metric == TOP5 else "error"
+    value = "epochs" if table.ratio else error
     head = ["arm", "n", value, "factor" if table.ratio else "difference", "detectable"]
     claims = any(row.claim for row in table.rows)
     head += ["claim", "verdict"] if claims else []

@@ -6,7 +6,7 @@ from typing import Any
 
 from alexnet.results.arms import Runs
 from alexnet.results.result import THEN, Result
-from alexnet.sweeps.experiment import ERROR, Claim, Experiment
+from alexnet.sweeps.experiment import Claim, Experiment
 
 
 def caveats(claims: Mapping[str, Claim | None]) -> list[str]:
@@ -19,9 +19,10 @@ def images(elsewhere: Sequence[str], first: str) -> list[str]:
     return [f"{name} and {first} saw different images: not compared" for name in elsewhere]
 
 
-def never(values: Mapping[str, Mapping[int, float | None]], metric: str) -> list[str]:
-    """Runs that diverged, or never reached the training error of a `metric` of epochs."""
-    other = "" if metric == ERROR else f" or never reached {metric.removeprefix('epochs to ')}"
+def never(values: Mapping[str, Mapping[int, float | None]], experiment: Experiment) -> list[str]:
+    """Runs that diverged, or never reached the training error that an experiment is about."""
+    goal = experiment.metric.removeprefix("epochs to ")
+    other = f" or never reached {goal}" if experiment.counts_epochs else ""
     lacking = _by_seeds(
         {
             name: [seed for seed, one in seeds.items() if one is None]
@@ -106,10 +107,10 @@ def shared(runs: Mapping[str, Runs]) -> list[str]:
     return found
 
 
-def intervals(used: Sequence[Result], metric: str) -> list[str]:
-    """Runs that were logged at different intervals, if the `metric` is read from the log."""
+def intervals(used: Sequence[Result], experiment: Experiment) -> list[str]:
+    """Runs that were logged at different intervals, if epochs are read from the log."""
     steps = sorted({result.config["log_every"] for result in used})
-    if metric == ERROR or len(steps) < 2:
+    if not experiment.counts_epochs or len(steps) < 2:
         return []
     return [f"runs were logged every {_listed(steps)} steps: their epochs differ by that, too"]
 

@@ -31,7 +31,8 @@ from alexnet.workdir import record
 from alexnet.workdir.record import ELSEWHERE
 
 ERROR = "top1_error"  # the metric of most experiments
-EPOCHS_TO = "epochs to a training error of "  # the other metric; an error follows
+TOP5 = "top5_error"  # of the same, on request; see `Experiment.by_top5`
+EPOCHS_TO = "epochs to a training error of "  # the metric of the others; an error follows
 SCALE = (  # keys of a scale, all but "metric": (name, type, the type in words)
     ("config", str, "a file such as ../configs/digits.py"),
     ("seeds", int, "a whole number"),
@@ -51,6 +52,7 @@ class Claim:
         paper, log: the numbers as the paper and the authors' code or its web pages give them.
         effect: the claimed difference from the baseline, in points of top-1 error; for epochs, the
             factor; None if no number is claimed.
+        effect_top5: the claimed difference in points of top-5 error; None if no number is claimed.
         direction: if no number is claimed, +1 for a higher metric and -1 for a lower one.
         target: the claimed top-1 error in per cent, for an arm that is compared with no other.
         caveat: what a reader of the verdict should know, in a few words.
@@ -62,6 +64,7 @@ class Claim:
     paper: str = ""
     log: str = ""
     effect: float | None = None
+    effect_top5: float | None = None
     direction: int = 0
     target: float | None = None
     caveat: str = ""
@@ -96,7 +99,7 @@ class Experiment:
         title: the first line of the file's docstring.
         arms: by name, the baseline first.
         seeds: how many are planned.
-        metric: `top1_error`, or "epochs to a training error of 0.25".
+        metric: `top1_error`, `top5_error`, or "epochs to a training error of 0.25".
         source: the file and scale, and the command line's settings; "" for a sweep without a file.
     """
 
@@ -118,6 +121,21 @@ class Experiment:
     def judges(self) -> bool:
         """Whether its claims get verdicts: at every scale but the demonstration."""
         return self.scale != DEMONSTRATION
+
+    @property
+    def counts_epochs(self) -> bool:
+        """Whether its arms are compared by epochs rather than by errors."""
+        return self.metric.startswith(EPOCHS_TO)
+
+    def by_top5(self) -> "Experiment":
+        """The same, compared by top-5 errors; itself if it counts epochs."""
+        if self.counts_epochs:
+            return self
+        claims = {
+            name: dataclasses.replace(claim, effect=claim.effect_top5, target=None)
+            for name, claim in self.claims.items()
+        }
+        return dataclasses.replace(self, metric=TOP5, claims=claims)
 
     def to_json(self) -> dict[str, Any]:
         """The experiment as plain values."""
@@ -285,9 +303,11 @@ def _claim(value: Any, metric: str, called: str) -> Claim:
     effect, target, epochs = found.effect, found.target, metric != ERROR
     words = all(isinstance(one, str) for one in (found.claim, found.paper, found.log, found.caveat))
     known = effect is None or (is_number(effect) and (effect > 0 or not epochs))
+    top5 = found.effect_top5 is None or (is_number(found.effect_top5) and not epochs)
     for name, good, needs in (
         ("claim, paper, log, caveat", words, "text"),
         ("effect", known, "a number, and for epochs above 0"),
+        ("effect_top5", top5, "a number, and none for epochs"),
         ("direction", found.direction in (1, 0, -1), "1, 0 or -1"),
         ("tests", isinstance(found.tests, bool), "True or False"),
         ("caveat", found.tests or found.caveat, "why this scale cannot test the claim"),
