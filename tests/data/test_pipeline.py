@@ -2,9 +2,11 @@
 
 import itertools
 
+import grain
 import numpy as np
 import pytest
 
+from alexnet.data import pipeline
 from alexnet.data.pipeline import eval_batches, train_batches
 from alexnet.errors import UserError
 
@@ -72,6 +74,17 @@ def test_threads_change_nothing(digits, threads):
     assert_equal(
         take(train_batches(digits, batch_size=BATCH, seed=0, threads=threads), 16), expected
     )
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 4), (2, 4), (6, 6), (64, 16)])
+def test_threads_are_by_the_cores_at_the_time(digits, monkeypatch, cores, threads):
+    """A sweep's worker is pinned to its cores once everything is imported."""
+    seen, options = [], grain.ReadOptions
+    monkeypatch.setattr(pipeline, "cpu_count", lambda: cores)
+    monkeypatch.setattr(grain, "ReadOptions", lambda **how: seen.append(how) or options(**how))
+    next(train_batches(digits, batch_size=BATCH, seed=0))
+    next(eval_batches(digits, "validation", batch_size=BATCH))
+    assert [how["num_threads"] for how in seen] == [threads, threads]
 
 
 def test_processes_share_the_same_global_batches(digits):

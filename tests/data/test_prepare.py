@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -193,6 +194,49 @@ def test_a_changed_folder_is_prepared_again(pets, tmp_path, capsys):
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert (path.stat().st_size, path.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
     assert ensure(name, str(tmp_path), 16).contents != more.contents
+
+
+@pytest.mark.parametrize("change", ["photo", "no photo", "class"])
+def test_another_number_of_images_is_seen_without_reading_them_all(
+    pets, tmp_path, monkeypatch, change
+):
+    (pets / "dogs" / "bad.png").write_bytes(b"this is no image")
+    name = f"folder:{pets}"
+    made = ensure(name, str(tmp_path), 16)
+    if change == "class":
+        (pets / "cats").rename(pets / "more cats")
+    elif change == "photo":
+        Image.new("RGB", (30, 30)).save(pets / "cats" / "new.jpg")
+    else:
+        (pets / "cats" / "00.png").unlink()
+
+    def contents(*_):
+        raise AssertionError("reads every image")
+
+    monkeypatch.setattr(preparing, "contents", contents)
+    again = ensure(name, str(tmp_path), 16)
+    more = {"photo": 1, "no photo": -1, "class": 0}[change]
+    assert sum(again.counts.values()) == sum(made.counts.values()) + more
+
+
+def test_a_second_process_says_that_it_waits(pets, tmp_path, capsys):
+    name, found = f"folder:{pets}", []
+    made = ensure(name, str(tmp_path), 16)
+    assert "waiting" not in capsys.readouterr().err
+    os.utime(pets / "cats" / "00.png", (1, 1))
+    [path] = (tmp_path / "alexnet_store").glob("*.lock")
+    other = threading.Thread(target=lambda: found.append(prepare(name, str(tmp_path), 16)))
+    with open(path, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        other.start()
+        said = ""
+        while "waiting" not in said:
+            said += capsys.readouterr().err
+            assert other.is_alive() or "waiting" in said
+        assert not found
+    other.join()
+    assert said == f"waiting for another process, which prepares {name}\n"
+    assert found[0].contents == made.contents
 
 
 def test_other_times_do_not_prepare_again(pets, tmp_path):

@@ -69,6 +69,22 @@ def test_without_the_wheel_commands_run_as_they_are(started, monkeypatch):
     assert not started
 
 
+@linux
+@pytest.mark.parametrize("folder", ["My Projects", "a:b"])
+def test_a_path_that_the_linker_would_split_is_not_preloaded(started, monkeypatch, folder):
+    """ld.so splits LD_PRELOAD at spaces and colons, and complains about each piece."""
+
+    class File:
+        name = runtime.LIBRARY
+
+        def locate(self):
+            return f"/home/ann/{folder}/lib/{self.name}"
+
+    monkeypatch.setattr(metadata, "files", lambda name: [File()])
+    runtime.restart_with_mimalloc()
+    assert not started
+
+
 def test_other_systems_are_left_alone(started, monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     runtime.restart_with_mimalloc()

@@ -121,7 +121,12 @@ def run_of(
         ({"images": 9}, "config.batch_size=10 is more than the 9 training images"),
         ({"optimizer": "adamw"}, "config.schedule.rate=0.01 suits momentum"),
         ({"group": 4}, ""),
-        ({"group": 5}, "config.steps_per_dispatch=5 has no effect: numbers or checkpoints are due"),
+        (
+            {"group": 5},
+            "steps_per_dispatch=5 has no effect: numbers, checkpoints or validations are due",
+        ),
+        ({"group": 3, "images": 20}, "validations are due every 2 steps"),
+        ({"group": 2, "images": 20}, ""),
         ({"classes": 6}, ""),
         ({"classes": 5}, "with 5 classes the top-5 error is always 0: it is not shown"),
     ],

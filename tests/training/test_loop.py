@@ -461,6 +461,32 @@ def test_more_epochs_change_the_rates_of_a_schedule_that_stretches(tiny, tmp_pat
 
 
 @pytest.mark.usefixtures("made_up")
+def test_the_beginning_of_a_run_at_rates_of_more_epochs_is_no_shorter_run(
+    tiny, tmp_path, capsys, monkeypatch
+):
+    """Else a result would say that these rates fell within one epoch."""
+    configs.apply_overrides(tiny, {"schedule.kind": "stepwise", "epochs": 2.0}, KINDS)
+    with monkeypatch.context() as stopped:
+        stopped.setattr(loop.Interruption, "agreed", lambda _: signal.SIGTERM)
+        with pytest.raises(Interrupted):
+            train_and_evaluate(tiny, tmp_path)
+    [done] = [int(path.name) for path in (tmp_path / "checkpoints").iterdir()]
+    capsys.readouterr()
+    whole = tiny.epochs
+    tiny.epochs = setup(tiny).epoch(done)
+    before = (tmp_path / "config.json").read_bytes()
+    train_and_evaluate(tiny, tmp_path)
+    assert capsys.readouterr().out == (
+        f"{tmp_path} has done {tiny.epochs:.4g} epochs, not at the rates of "
+        f"config.epochs={tiny.epochs:g}, and stays as it is; raise config.epochs to train longer\n"
+    )
+    assert (tmp_path / "config.json").read_bytes() == before
+    tiny.epochs = whole
+    train_and_evaluate(tiny, tmp_path)
+    assert from_workdir(tmp_path).finished
+
+
+@pytest.mark.usefixtures("made_up")
 @pytest.mark.parametrize("fresh", [False, True])
 def test_a_run_that_diverges_says_how_it_goes_on(tiny, tmp_path, monkeypatch, fresh):
     monkeypatch.setattr(Run, "loss", lambda *_: float("nan"))

@@ -11,9 +11,6 @@ from alexnet.data.store import Store
 from alexnet.devices.cores import cpu_count
 from alexnet.errors import require
 
-# Decoding a 256 x 256 JPEG takes a core .3 ms; on few cores, more threads than cores hide the disk.
-THREADS = min(max(4, cpu_count()), 16)
-
 Batch = dict[str, np.ndarray]  # "image" uint8 (b, S, S, 3), "label" int32 (b,)
 
 
@@ -23,7 +20,7 @@ def train_batches(
     batch_size: int,
     seed: int,
     start_step: int = 0,
-    threads: int = THREADS,
+    threads: int | None = None,
     part: int = 0,
     parts: int = 1,
 ) -> Iterator[Batch]:
@@ -86,11 +83,16 @@ def eval_batches(
         return {"image": images, "label": labels}
 
     steps = -(-count // batch_size)
-    return _in_threads(grain.MapDataset.range(steps).map(read), THREADS)
+    return _in_threads(grain.MapDataset.range(steps).map(read))
 
 
-def _in_threads(batches: grain.MapDataset, threads: int) -> Iterator[Batch]:
-    """Batches read ahead by `threads` threads: decoding releases the GIL."""
+def _in_threads(batches: grain.MapDataset, threads: int | None = None) -> Iterator[Batch]:
+    """Batches read ahead by `threads` threads: decoding releases the GIL.
+
+    Decoding a 256 x 256 JPEG takes a core .3 ms; on few cores, more threads than cores hide the
+    disk. The cores are those of this moment, as a sweep's worker is pinned after its imports.
+    """
+    threads = min(max(4, cpu_count()), 16) if threads is None else threads
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 4)
     return iter(batches.to_iter_dataset(options))
 

@@ -19,7 +19,7 @@ from alexnet.data.store import Encoding, Store
 from alexnet.data.summary import summary, warnings
 from alexnet.errors import UserError, require
 from alexnet.locks import lock
-from alexnet.text import printable
+from alexnet.text import printable, say
 
 PAPER_SIZE = 256
 SMALL_SIZE = 32  # for images this small: larger squares would only be blurred
@@ -221,15 +221,16 @@ def _brought_up_to_date(made: Store, raw: RawData, limits: Mapping[str, float]) 
     except UserError:
         return False
     bad = {file.file: file for file in left_out if file.reason in (UNREADABLE, TOO_LARGE)}
+    names = {
+        name: [printable(os.fsdecode(split.path(index))) for index in range(len(split))]
+        for name, split in raw.splits.items()
+    }
+    counts = {name: sum(one not in bad for one in of) for name, of in names.items()}
+    if (made.classes, made.counts) != (raw.classes, counts):
+        return False  # without reading every image
     if contents(raw, bad) != (made.contents, made.inventory.unreadable_contents):
         return False
-    if made.classes != raw.classes:
-        return False
-    examples = {
-        printable(os.fsdecode(split.path(index)))
-        for split in raw.splits.values()
-        for index in range(len(split))
-    }
+    examples = set().union(*names.values())
     left_out = [*raw.left_out, *(bad[name] for name in bad if name in examples)]
     found = sum(made.counts.values()) + len(left_out)
     about = dataclasses.replace(made.inventory, found=found, left_out=by_reason(left_out))
@@ -263,7 +264,10 @@ def _lock(name: str, data_dir: str) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
             stores.mkdir(parents=True, exist_ok=True)
-            lock(stack.enter_context(open(stores / f"{store.safe_name(name)}.lock", "a")))
+            file = stack.enter_context(open(stores / f"{store.safe_name(name)}.lock", "a"))
+            if not lock(file, wait=False):
+                say(f"waiting for another process, which prepares {name}")
+                lock(file)
         except OSError as error:
             if error.errno not in READ_ONLY or not stores.is_dir():
                 raise  # else nobody can prepare there, and an existing store may be enough

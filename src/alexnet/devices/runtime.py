@@ -15,6 +15,7 @@ plugin they do not restart either, as feature maps are then in the GPU's memory.
 
 import errno
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -81,7 +82,8 @@ def _quiet_interrupt(
 def allocator_environment() -> dict[str, str]:
     """The environment with which a process uses mimalloc.
 
-    Empty if its wheel is not installed, and where JAX may use a GPU, as it is untried there.
+    Empty if its wheel is not installed, if the linker would split its path, and where JAX may use a
+    GPU, as it is untried there.
     """
     if sys.platform != "linux" or util.find_spec("jax_plugins"):
         return {}
@@ -90,7 +92,9 @@ def allocator_environment() -> dict[str, str]:
     except metadata.PackageNotFoundError:
         return {}
     paths = [str(file.locate()) for file in files if file.name == LIBRARY]
-    return {"LD_PRELOAD": paths[0], **SETTINGS} if paths else {}
+    if not paths or re.search(r"[\s:]", paths[0]):
+        return {}
+    return {"LD_PRELOAD": paths[0], **SETTINGS}
 
 
 def restart_with_mimalloc() -> None:

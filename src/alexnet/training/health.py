@@ -57,11 +57,12 @@ def warnings(run: Run) -> list[str]:
             f"config.schedule.rate={run.config.schedule.rate:g} suits momentum: adamw needs "
             "about 0.001"
         )
-    often = min(run.config.log_every, run.config.checkpoint_every)
+    epoch = math.ceil(images / run.config.batch_size)
+    often = min(run.config.log_every, run.config.checkpoint_every, epoch)
     if run.config.steps_per_dispatch > often:
         lines.append(
-            f"config.steps_per_dispatch={run.config.steps_per_dispatch} has no effect: numbers or "
-            f"checkpoints are due every {often} steps"
+            f"config.steps_per_dispatch={run.config.steps_per_dispatch} has no effect: numbers, "
+            f"checkpoints or validations are due every {often} steps"
         )
     if not tells_top5(run):
         lines.append(

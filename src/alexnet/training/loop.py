@@ -78,7 +78,7 @@ def train_and_evaluate(
     processes.check_same(asked, but=("config.data.data_dir",))
     configs.call(full_name, "data", {"name": config.data.name})
     check_outside(config.data.name, workdir, "workdir")
-    begun = not fresh and checkpoint.begun(workdir)
+    begun = not fresh and processes.gathered(checkpoint.begun(workdir))[0]
     known = dataset.remembered(workdir) if begun else None
     run = setup(config, known.statistics if known else None, programs)
     run.check_memory()
@@ -117,10 +117,11 @@ def train_and_evaluate(
             due |= not processes.gathered(is_in_log)[0]
         window = Window(progress.window, waits=config.fetch == "log")
         alarm = Alarm(len(run.store.classes))
-        if start > run.steps:
+        changes = changed(run, workdir) if 0 < start <= run.steps else {}
+        if start > run.steps or (start == run.steps and "config.epochs" in changes):
             say_it_stays(run, workdir, progress.epoch)
             return read_history(workdir)
-        changes = changed(run, workdir) if 0 < start < run.steps else {}
+        changes = changes if start < run.steps else {}
         if first:
             dataset.remember(run.store, workdir, begun and start > 0)
         about = {"start": start, "trains": start < run.steps, "changes": changes}
@@ -275,11 +276,16 @@ def check_saved(checkpoints: Checkpoints, step: int, again: str) -> None:
 
 
 def say_it_stays(run: Run, workdir: Path, epochs: float) -> None:
-    """Says that the run has done more epochs than asked for, and is not trained further."""
+    """Says that the run has done more epochs than asked for, or others, and is not trained further.
+
+    They are others if the rates depend on `epochs`, and those were more.
+    """
+    asked = f"config.epochs={run.config.epochs:g}"
+    more = f"more than {asked}" if epochs > run.config.epochs else f"not at the rates of {asked}"
     if jax.process_index() == 0:
         print(
-            f"{workdir} has done {epochs:.4g} epochs, more than config.epochs="
-            f"{run.config.epochs:g}, and stays as it is; raise config.epochs to train longer"
+            f"{workdir} has done {epochs:.4g} epochs, {more}, and stays as it is; raise "
+            "config.epochs to train longer"
         )
 
 
