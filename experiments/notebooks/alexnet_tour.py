@@ -416,7 +416,8 @@ print(f"{1000 * min(seconds):.0f} ms a photo here: about {days:,.0f} days for th
 # apart: 19×19. Each window enlarges the *receptive field* by its size minus one, times the product
 # of the strides so far.
 #
-# The squares show what the middle neuron of each layer sees. To check a square, the cell sets all
+# The squares show what the middle neuron of each layer sees. (pool5 is 6×6: its neuron is the one
+# just before the middle, so its square lies off the centre.) To check a square, the cell sets all
 # pixels outside it to NaN, "not a number", which spreads to everything computed from it. The neuron
 # must stay unaffected; if the square shrinks by one pixel, it must become NaN.
 
@@ -666,9 +667,10 @@ assert QUICK or 0.8 < slope < 1.2
 # %% [markdown] id="norm"
 # ## 10. Better generalisation: response normalisation (section 3.3)
 #
-# A strong activation damps its neighbours at the same pixel. The neighbourhood is five *maps* wide,
-# not five pixels (`convolution` computes it by hand). On two GPUs there is a boundary that few
-# pictures show: maps 47 and 48 are neighbours by number, but in different towers.
+# In local response normalisation (LRN), a strong activation damps its neighbours at the same pixel.
+# The neighbourhood is five *maps* wide, not five pixels (`convolution` computes it by hand). On two
+# GPUs there is a boundary that few pictures show: maps 47 and 48 are neighbours by number, but in
+# different towers.
 #
 # *Map 47 gives 500, and the other 95 maps give 10. Which other maps does map 47 damp?*
 

@@ -187,6 +187,7 @@ assert count == 2_432 + 25_632 + 51_264 + 65_600 + 650 == 145_578
 # Count conv2 by hand: each of its 32 kernels has 5·5 weights on each of 32 maps, and a bias:
 # $32\,(25\cdot 32 + 1) = 25{,}632$. The fully connected layers do little of the work but have 46%
 # of the parameters; in AlexNet they have 96%.
+# (`jax.eval_shape` finds AlexNet's shapes without making its weights.)
 
 
 # %%

@@ -129,7 +129,7 @@ assert (window * kernel).sum() == 1 * 1 + 2 * 2 + 1 * 1 == 6
 # ## 2. All windows
 #
 # Now the kernel slides over the image. At each place where it lies wholly inside, it gives one
-# number.
+# number. Together these numbers are a *feature map*, or map for short.
 #
 # *How many places are there? Where is the result largest, and why?* (The colours of the nine panels
 # are the products: red adds to the sum, blue subtracts.)
@@ -164,6 +164,9 @@ show(("image", image), "⋆", ("kernel", kernel), "=", ("result", result))
 assert result.tolist() == [[6, 6, -2], [3, 1, 4], [2, 7, 6]]
 
 # %% [markdown] id="three-ways"
+# There are nine places. The largest number is 7, in row 2, column 1: there the
+# pixel 3 lies on the weight 2.
+#
 # Now compute the same three more times: with this project's definition of a layer, which is one
 # call of `jax.lax`; with that call itself; and as a matrix product, with one row for each window.
 # Many libraries compute it in the third way.
@@ -304,8 +307,8 @@ assert list(sides.values()) == [54, 55, 55, 56, 55]
 # stays unread. Without padding, one row of the image itself is unread. One zero on each side is a
 # common error: in libraries that round pooled sides down (section 9), it gives 54, 26, 12 and 5.
 #
-# The sizes of all later layers follow. Pooling (section 9) moves windows of 3 in steps of 2; this
-# project's table agrees.
+# The sizes of all later layers follow. Pooling (section 9) moves windows of 3 in steps of 2. This
+# project's table agrees: `jax.eval_shape` finds the shapes of all maps without computing them.
 
 
 # %%
@@ -538,9 +541,9 @@ assert (up, down) == ([16, 8, 4], [15, 7, 3])
 # ## 10. ReLU
 #
 # A nonlinearity follows each convolution; without it, two layers would compute no more than one.
-# The paper uses $\max(0, x)$, called ReLU. In the paper, a small net for CIFAR-10 reaches a
-# training error of 25% six times sooner with ReLU than with tanh (the paper's number;
-# `net.activation=tanh` is the other arm). The reason is the slope: where $\tanh$ saturates,
+# The paper uses $\max(0, x)$, called ReLU (rectified linear unit). In the paper, a small net for
+# CIFAR-10 reaches a training error of 25% six times sooner with ReLU than with tanh (the paper's
+# number; `net.activation=tanh` is the other arm). The reason is the slope: where $\tanh$ saturates,
 # learning almost stops.
 #
 # *How steep is tanh at 3, and at 5?*
@@ -568,8 +571,9 @@ photos(("before", edges[..., 0]), ("after ReLU", alexnet.ops.relu(edges[..., 0])
 # %% [markdown] id="norm"
 # ## 11. Response normalisation
 #
-# At each pixel, neighbouring **maps** compete: each activation is divided by a number that grows
-# with the squared activations of the $n=5$ maps around it, including its own:
+# In *local response normalisation* (LRN), neighbouring **maps** compete at each pixel: each
+# activation is divided by a number that grows with the squared activations of the $n=5$ maps around
+# it, including its own:
 #
 # $$b = a \,/\, \left(k + \alpha \sum a^2\right)^{\beta}, \quad k=2,\ \alpha=10^{-4},\ \beta=0.75.$$
 #

@@ -394,11 +394,12 @@ assert to_25["fig1-tanh-0.0005-0"] is None
 # ReLU gets there after some thirteen epochs. tanh does not get there in forty-five, so at this rate
 # the factor is more than three, but we cannot say how much more. Besides, there is only one seed,
 # and 0.0005 is the fastest rate of neither net. So the comparison has no pair, no difference and no
-# interval. (For epochs, differences are logarithms of factors.) Each net at its fastest rate, with
-# three seeds, is in `experiments/README.md`.
+# interval. (In the table below, `mean` is the epochs to 25%, and differences are logarithms of
+# factors.) Each net at its fastest rate, with three seeds, is in `experiments/README.md`.
 
 # %%
 rows = alexnet.compare_results(RESULTS / "runs", ["../relu_tanh.py:search"])
+rows = [row for row in rows if row["experiment"] == "relu_tanh"]  # without 80sec's
 search = pandas.DataFrame(rows).set_index("arm")
 assert search.loc["relu_0.0005", "n"] == search.loc["tanh_0.0005", "n"] == 1
 assert search["low"].isna().all()
@@ -408,14 +409,16 @@ search[["n", "mean", "pairs", "factor", "low", "high"]].round(2)
 # %% [markdown] id="all"
 # ## 11. All that was measured
 #
-# The picture shows every comparison of errors with at least two pairs in `experiments/results`.
+# The picture shows every comparison of errors in `experiments/results` that has at least two pairs
+# and about which something is claimed.
 # cuda-convnet's nets have no baseline: their rows show the difference from the published error, and
 # n counts their runs. A cross marks the claimed effect, if a size is claimed: the paper's or, for
 # `no_communication`, that of the authors' log. New results will appear automatically.
 
 # %%
 measured = pandas.DataFrame(alexnet.compare_results(RESULTS, ".."))
-points = measured[measured["low"].notna() & (measured["metric"] == "top1_error")]
+errors_claimed = (measured["metric"] == "top1_error") & (measured["verdict"] != "")
+points = measured[measured["low"].notna() & errors_claimed]
 if len(points):
     _, axes = plt.subplots(figsize=(8, 0.6 + 0.35 * len(points)))
     names = points["arm"] + ", " + points["dataset"] + ", n = " + points["pairs"].astype(str)

@@ -447,6 +447,18 @@ def test_failed_runs_without_an_experiment_are_with_those_of_their_config(tmp_pa
     assert said.err == "left out, as they failed: a-1, a-2\n"
 
 
+def test_an_arm_that_never_learnt_is_named(tmp_path):
+    folder = fill(tmp_path / "a")
+    flat = 1 - math.exp(-1)  # these runs' losses are 1
+    for seed in (2, 4):
+        shutil.rmtree(folder / f"no_lrn-{seed}")
+        overrides = {"seed": seed, "net.norm": False}
+        leave(folder / f"no_lrn-{seed}", [flat, flat], overrides=overrides)
+    [table] = comparison.tables(folders.read([folder]).results, [experiment()])
+    assert table.notes == ["no_lrn with seeds 2, 4 never got beyond guessing"]
+    assert table.rows[1].against.n == 5  # they count
+
+
 def test_it_is_readable_in_80_columns(tmp_path, capsys):
     text = run(capsys, fill(tmp_path / "a"))
     assert max(map(len, text.splitlines())) <= 80

@@ -194,6 +194,7 @@ def _table(
         *notes.caveats({row.arm: row.claim for row in rows}),
         *notes.images(elsewhere, first),
         *notes.never(values, experiment),
+        *notes.guessing(runs),
         *notes.partners(values, first, {*free, *elsewhere}),
         *notes.unfinished(runs),
         *notes.missing({row.arm: runs[row.arm] for row in rows if row.claim}, experiment),

@@ -35,6 +35,18 @@ def training_errors(result: Result) -> list[tuple[float, float]]:
     return means
 
 
+def guesses(result: Result) -> bool:
+    """Whether a run has learnt nothing: it gives all validation images the same answer.
+
+    Its error has then always been the same, and its loss is that of equal probabilities.
+    """
+    found = result.curve.get("validation", {})
+    errors, losses = found.get("top1_error", ()), found.get("loss", ())
+    if len(errors) < 2 or len({*errors}) > 1 or errors[0] in (None, 1) or losses[-1] is None:
+        return False
+    return math.isclose(losses[-1], -math.log(1 - errors[0]), rel_tol=0.02)
+
+
 def of_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list]]:
     """The columns of a log's training rows and of its validation rows, as in `Result.curve`."""
     found: dict[str, dict[str, list]] = {}

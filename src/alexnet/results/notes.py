@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from alexnet.results import curve
 from alexnet.results.arms import Runs
 from alexnet.results.result import THEN, Result
 from alexnet.sweeps.experiment import Claim, Experiment
@@ -30,6 +31,19 @@ def never(values: Mapping[str, Mapping[int, float | None]], experiment: Experime
         }
     )
     return [f"{_listed(names)} with {_seeds(seeds)} diverged{other}" for seeds, names in lacking]
+
+
+def guessing(runs: Mapping[str, Runs]) -> list[str]:
+    """Runs that learnt nothing: how much worse they are says how bad guessing is."""
+    stuck = _by_seeds(
+        {
+            name: [seed for seed, result in of.results.items() if curve.guesses(result)]
+            for name, of in runs.items()
+        }
+    )
+    return [
+        f"{_listed(names)} with {_seeds(seeds)} never got beyond guessing" for seeds, names in stuck
+    ]
 
 
 def partners(
