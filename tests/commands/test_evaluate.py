@@ -4,13 +4,15 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 from support.runs import leave
 from support.tiny import ROOT, drawn, tiny_config
 
 import alexnet
-from alexnet import evaluate, predict
+from alexnet import convert, evaluate, predict, report
 from alexnet.errors import UserError
 from alexnet.reports.subject import Subject
 from alexnet.workdir import record
@@ -173,3 +175,14 @@ def test_the_checkpoint_that_is_asked_for_is_used(two, capsys, which, step):
     [best] = alexnet.load(two, step).top(photo)
     assert json.loads(capsys.readouterr().out)[photo] == [list(pair) for pair in best]
     assert Subject(two, which).net.about.step == step
+
+
+@pytest.mark.usefixtures("compile_quickly")
+@pytest.mark.parametrize(("which", "step"), [("best", 1), ("last", 2), ("1", 1)])
+def test_the_checkpoint_that_is_asked_for_is_exported_and_reported(two, tmp_path, which, step):
+    file, page = tmp_path / "net.safetensors", tmp_path / "page.html"
+    convert.main([f"--workdir={two}", f"--checkpoint={which}", f"--target={file}"])
+    exported, expected = alexnet.load(file).params, alexnet.load(two, step).params
+    jax.tree.map(np.testing.assert_array_equal, exported, expected)
+    report.main([str(two), f"--checkpoint={which}", f"--output={page}", "--parts=filters"])
+    assert f"conv1 at step {step} (epoch {step:.2f})" in page.read_text()

@@ -164,7 +164,8 @@ def test_a_plan_that_slurm_refuses_can_be_changed(file, tmp_path, monkeypatch):
         (tmp_path / "out/slurm").mkdir()  # as the real one does
         raise UserError("too many CPUs")
 
-    monkeypatch.setattr(runner.Runner, "check", lambda *_, **__: None)
+    checked = []
+    monkeypatch.setattr(runner.Runner, "check", lambda _, elsewhere: checked.append(elsewhere))
     monkeypatch.setattr(sweep.slurm, "check", lambda: None)
     monkeypatch.setattr(sweep.slurm, "queued", lambda _: set())
     monkeypatch.setattr(sweep.slurm, "submit", refuse)
@@ -175,6 +176,7 @@ def test_a_plan_that_slurm_refuses_can_be_changed(file, tmp_path, monkeypatch):
     monkeypatch.setattr(sweep.slurm, "submit", lambda *given: asked.append(given))
     sweep.main([*argv, "--cores=8", "--jobs=3"])
     assert [given[2:] for given in asked] == [(8, "gpu", 3)]
+    assert checked == [True, True]  # this machine may have less memory than those that train
     with pytest.raises(UserError, match=f"the runs in {tmp_path}/out use 8"):
         sweep.main([*argv, "--cores=128"])
 
@@ -221,7 +223,10 @@ for line in sys.stdin:
     folder = Path(request["folder"])
     folder.mkdir(exist_ok=True)
     with (folder.parent / "order").open("a") as order:
-        order.write(f"{folder.name} {os.environ['PJRT_NPROC']}\\n")
+        about = os.environ["PJRT_NPROC"], os.environ.get("CUDA_VISIBLE_DEVICES"), *sys.argv[1:]
+        order.write(f"{folder.name} {' '.join(map(str, about))}\\n")
+    if "stuck" in folder.name:
+        time.sleep(120)
     if "slow" in folder.name:
         sys.stdin.read()  # until it is asked to stop
         sys.exit()
@@ -273,6 +278,40 @@ def test_each_run_once_and_evaluations_after_what_they_are_of(tmp_path, capsys, 
     said = capsys.readouterr().out
     assert "6 done already" in said
     assert "share" not in said
+
+
+@pytest.mark.usefixtures("fake")
+def test_each_worker_has_its_share_of_the_cores_and_gpus(tmp_path, monkeypatch):
+    cpus, gpus = [[2, 3], [4, 5]], [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in "67"]
+    monkeypatch.setattr(runner, "shares", lambda places, cores: cpus[:places])
+    monkeypatch.setattr(runner, "gpu_shares", lambda places: gpus[:places])
+    sweep.main(
+        [
+            write(tmp_path, '{"a": {}}', seeds=8),
+            f"--workdir={tmp_path}/out",
+            "--cores=2",
+            "--jobs=2",
+        ]
+    )
+    used = {line.partition(" ")[2].strip() for line in (tmp_path / "out/order").open()}
+    assert used == {"2 6 2 3", "2 7 4 5"}
+
+
+@pytest.mark.usefixtures("fake")
+def test_what_was_submitted_to_slurm_is_trained_under_no_name_without_it(tmp_path, capsys):
+    files = []
+    for name, arms in (("x", '{"c": {}, "d": {"net.norm": False}}'), ("y", '{"b": {}}')):
+        (tmp_path / name).mkdir()
+        files.append(write(tmp_path / name, arms, seeds=1))
+    (tmp_path / "out/slurm").mkdir(parents=True)
+    (tmp_path / "out/slurm/jobs.json").write_text('{"b-0": "17"}')
+    with pytest.raises(SystemExit):
+        sweep.main([*files, f"--workdir={tmp_path}/out"])
+    assert order(tmp_path / "out") == ["d-0"]  # c-0 would be b-0 again
+    said = capsys.readouterr().out
+    assert "2 runs in" in said
+    assert "1 new, 1 left to SLURM\n" in said
+    assert f"to train it here, delete {tmp_path}/out/slurm/jobs.json" in said
 
 
 @pytest.mark.usefixtures("fake")
@@ -377,6 +416,22 @@ def test_ctrl_c_lets_the_current_run_save_and_starts_no_other(tmp_path, capsys):
     assert "slow-0: stopped; 0 of 4 done" in said
     assert "the same command continues from there" in said
     assert not (tmp_path / "out/slow-0" / plan.FAILURE).exists()
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_second_ctrl_c_waits_for_no_checkpoint(tmp_path):
+    def press() -> None:
+        wait_for(tmp_path / "out/order", "stuck-0", 60)
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(3)  # signals of one moment count once
+
+    argv = [write(tmp_path, '{"stuck": {}}', seeds=1), f"--workdir={tmp_path}/out"]
+    threading.Thread(target=press).start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        sweep.main(argv)
+    assert time.monotonic() - began < 90  # a stuck run ends after two minutes
 
 
 @pytest.mark.usefixtures("fake")

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -210,6 +211,44 @@ def test_other_weights_another_net_or_mean_image_need_other_features(net, run, p
     ):
         changed.dataset_features("validation", overrides=place)
         assert len(computed) == number + 1
+
+
+def test_features_are_known_by_all_that_they_depend_on(net, place):
+    """Else other photos, or another precision, would get the features of before."""
+    splits = Splits(net, place)
+    store, about = splits.run.store, net.about
+    config = about.config.copy_and_resolve_references()
+    config.precision = "bfloat16"
+    augmentation = dataclasses.replace(about.augmentation, mean="centre")
+    bias = {"bias": net.params["fc6"]["bias"] + 1}
+
+    def known(store=store, split="validation", row="relu6", params=net.params, **changes):
+        about = dataclasses.replace(net.about, **changes)
+        changed = SimpleNamespace(about=about, params=params)
+        return features._about(
+            SimpleNamespace(net=changed, run=SimpleNamespace(store=store)), split, row
+        )
+
+    def stored(**changes):
+        return known(dataclasses.replace(store, **changes))
+
+    assert known() == features._about(splits, "validation", "relu6") == known()
+    others = [
+        known(row="relu7"),
+        known(split="train"),
+        known(step=about.step + 1),
+        known(params=net.params | {"fc6": net.params["fc6"] | bias}),
+        known(config=config),
+        known(augmentation=augmentation),
+        stored(contents=store.contents | {"validation": "0" * 32}),
+        stored(counts=store.counts | {"validation": 358}),
+        stored(image_size=16),
+        stored(quality=store.quality - 1),
+    ]
+    for number, other in enumerate(others):
+        assert other not in (None, known()), number
+    assert stored(contents={}) is None  # of an earlier version: unknown
+    assert known(step=None) is None
 
 
 def test_a_full_disk_is_noticed_before_the_second_batch(net, run, place, monkeypatch, capsys):

@@ -105,6 +105,17 @@ def test_a_claimed_error_needs_no_pairs_and_is_not_counted_among_claims_with_pai
     assert formats.chance([table]) == ""
 
 
+@pytest.mark.parametrize("how", [{"failure": DIVERGED}, {"last": {"top1_error": None}}])
+def test_a_published_error_is_not_judged_by_the_runs_that_went_well(tmp_path, how):
+    errors = [0.32, 0.325, 0.322, 0.318, 0.321]
+    found = folders.read([fill(tmp_path / "a", base=[], worse=errors)]).results
+    bad = dataclasses.replace(found[0], seed=5, **how)
+    made = dataclasses.replace(experiment(), claims={"no_lrn": Claim("LRN", target=40.0)})
+    [table] = comparison.tables([*found, bad], [made])
+    [row] = table.rows
+    assert (row.against.n, row.lost, row.verdict) == (5, True, "cannot tell")
+
+
 def test_an_average_of_nets_is_compared_with_the_mean_of_its_nets(tmp_path):
     found = folders.read([fill(tmp_path / "a")]).results
     runs = {one.name: one for one in found}
@@ -123,6 +134,9 @@ def test_an_average_of_nets_is_compared_with_the_mean_of_its_nets(tmp_path):
     bases = {row.arm: (row.base, row.against.mean) for row in table.rows if row.arm in arms}
     assert bases["mean0"] == ({0: pytest.approx(31.0)}, pytest.approx(-6.0))
     assert bases["mean1"] == ({2: pytest.approx(30.0)}, pytest.approx(-5.0))  # not of no_lrn-0
+    diverged = dataclasses.replace(runs["baseline-4"], seed=9, failure=DIVERGED)
+    [table] = comparison.tables([*found, *averages, diverged], [made])
+    assert {row.arm: row.lost for row in table.rows if row.arm in arms} == dict.fromkeys(arms, True)
     lacking = [one for one in found if one.name != "baseline-1"]
     [table] = comparison.tables([*lacking, *averages], [made])
     [row] = [row for row in table.rows if row.arm == "mean0"]
@@ -194,11 +208,20 @@ def test_runs_that_were_left_out_as_another_diverged_are_missed(tmp_path):
     ]
     made = experiment()
     ten = Arm("ten", made.arms["no_lrn"].config, {}, "ten_crop", {"no_lrn": 1})
-    claims = {"ten": Claim("ten crops", effect=1.4)}
-    made = dataclasses.replace(made, arms={**made.arms, "ten": ten}, claims=claims)
-    [whole] = comparison.tables([*found, *tens], [made])
-    [less] = comparison.tables([*lost, *tens[:5]], [made])
-    assert [table.rows[2].verdict for table in (whole, less)] == ["supported", "cannot tell"]
+    origin = {"init_from": "arm:no_lrn", "epochs": 2.0}
+    tuned = Arm("tuned", load_config(DIGITS, origin), {}, starts_from="no_lrn")
+    claims = {name: Claim("it is worse", effect=1.4) for name in ("ten", "tuned")}
+    arms = {**made.arms, "ten": ten, "tuned": tuned}
+    made = dataclasses.replace(made, arms=arms, claims=claims)
+    for number, error in enumerate([*WORSE, 0.315]):
+        overrides = {"seed": number, "init_from": f"/runs/no_lrn-{number}"}
+        leave(tmp_path / f"b/tuned-{number}", [0.01, error], overrides=overrides)
+    tunes = sorted(folders.read([tmp_path / "b"]).results, key=lambda one: one.seed)
+    [whole] = comparison.tables([*found, *tens, *tunes], [made])
+    [less] = comparison.tables([*lost, *tens[:5], *tunes[:5]], [made])
+    for arm in (2, 3):
+        verdicts = [table.rows[arm].verdict for table in (whole, less)]
+        assert verdicts == ["supported", "cannot tell"], whole.rows[arm].arm
 
 
 @pytest.mark.parametrize("views", ["ten_crop", "nine_crop"])
@@ -445,6 +468,19 @@ def test_failed_runs_without_an_experiment_are_with_those_of_their_config(tmp_pa
     assert "note: a with seed 1 failed: no memory: left out" in said.out
     assert "seed 2" not in said.out
     assert said.err == "left out, as they failed: a-1, a-2\n"
+
+
+def test_a_run_that_was_changed_on_the_way_is_named(tmp_path):
+    found = folders.read([fill(tmp_path / "a")]).results
+    about = {"changed": ["config.schedule.rate", "config.epochs"]}
+    changed = [
+        dataclasses.replace(one, about={**one.about, **about}) if one.name == "no_lrn-3" else one
+        for one in found
+    ]
+    [table] = comparison.tables(changed, [experiment()])
+    assert table.notes == [
+        "no_lrn with seed 3: config.schedule.rate, config.epochs changed on the way"
+    ]
 
 
 def test_an_arm_that_never_learnt_is_named(tmp_path):

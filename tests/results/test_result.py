@@ -60,6 +60,16 @@ def test_runs_that_start_from_different_runs_are_of_different_arms(tmp_path):
         assert {run.seed for run in runs.values() if matches(run, tuned)} == seeds
 
 
+def test_only_commands_that_trained_a_run_say_what_trained_it(tmp_path):
+    """The same command again, with later code, only shows how the run ended."""
+    folder = leave(tmp_path / "a-0", [0.5])
+    [first] = json.loads((folder / "provenance.json").read_text())
+    again = first | {"commit": "d" * 40, "device": "8 x GPU", "trains": False}
+    (folder / "provenance.json").write_text(json.dumps([first, again]))
+    found = results_by_name(tmp_path)["a-0"].about
+    assert (found["commit"], found["device"]) == ("c" * 40, "1 x cpu")
+
+
 def test_a_run_on_a_folder_belongs_to_its_arm_wherever_the_folder_is(tmp_path):
     leave(tmp_path / "a-0", [0.5], overrides={"data.name": "folder:/data/photos"})
     collect([results_by_name(tmp_path)["a-0"]], tmp_path / "kept")

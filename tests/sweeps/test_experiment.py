@@ -282,6 +282,18 @@ def test_claims_that_can_be_judged(tmp_path, claim, metric):
     assert found.claims["b"] == experiment.Claim(**claim)
 
 
+def test_a_scale_may_have_its_own_metric(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        f'"""Mine."""\nMETRIC = "{RACE}"\nARMS = {{"a": {{}}}}\n'
+        f'SCALES = {{"x": {{"config": "{ROOT}/configs/digits.py", "seeds": 1}}}}\n'
+        'SCALES["y"] = SCALES["x"] | {"metric": "top1_error"}\n'
+    )
+    found = [experiment.load(f"{file}:{scale}") for scale in "xy"]
+    assert [one.metric for one in found] == [RACE, "top1_error"]
+    assert [one.counts_epochs for one in found] == [True, False]
+
+
 @pytest.mark.parametrize("seeds", [0, -1])
 def test_a_scale_without_seeds_is_refused(tmp_path, seeds):
     with pytest.raises(UserError, match=f"seeds is {seeds}: expected at least 1"):

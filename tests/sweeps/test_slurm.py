@@ -105,6 +105,17 @@ def test_jobs_are_known_by_their_runs_and_asked_for_at_once(tmp_path, monkeypatc
     assert cluster.options["slurm_array_parallelism"] == 300  # all: submitit's own limit is 256
 
 
+def test_jobs_that_slurm_still_has_are_queued(tmp_path, monkeypatch):
+    active = ("PENDING", "RUNNING", "REQUEUED", "SUSPENDED", "UNKNOWN")
+    ended = ("COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY")
+    states = {f"{number}": state for number, state in enumerate((*active, *ended))}
+    monkeypatch.setitem(sys.modules, "submitit", Cluster(states))
+    (tmp_path / "slurm").mkdir()
+    jobs = {state: number for number, state in states.items()}
+    (tmp_path / "slurm/jobs.json").write_text(json.dumps(jobs))
+    assert slurm.queued(tmp_path) == {*active}
+
+
 class Desk:
     """What stands in for a worker: its second look finds the answer."""
 

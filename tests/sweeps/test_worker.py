@@ -189,6 +189,17 @@ def in_this_process(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["worker"])
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux")
+@pytest.mark.parametrize(("cpus", "pinned"), [([], []), (["2", "5"], [(0, [2, 5])])])
+def test_a_worker_runs_on_the_cpus_that_it_is_given(monkeypatch, in_this_process, cpus, pinned):
+    asked = []
+    monkeypatch.setattr(os, "sched_setaffinity", lambda pid, cpus: asked.append((pid, [*cpus])))
+    monkeypatch.setattr(sys, "argv", ["worker", *cpus])
+    monkeypatch.setattr(sys, "stdin", [])
+    worker.main()
+    assert asked == pinned
+
+
 def test_a_run_that_was_stopped_leaves_no_traceback(monkeypatch, in_this_process):
     def stop(*_):
         raise Interrupted(signal.SIGTERM)

@@ -14,7 +14,8 @@ for line in sys.stdin:
     request = json.loads(line)
     if "exit" in request:
         sys.exit(request["exit"])
-    about = {"cores": os.environ["PJRT_NPROC"], "cpus": sys.argv[1:]}
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
+    about = {"cores": os.environ["PJRT_NPROC"], "cpus": sys.argv[1:], "gpus": gpus}
     print(json.dumps(request | about), flush=True)
 """
 
@@ -22,7 +23,7 @@ for line in sys.stdin:
 @pytest.fixture
 def worker(monkeypatch):
     monkeypatch.setattr(workers, "COMMAND", [sys.executable, "-c", ECHO])
-    found = workers.Worker(3, cpus=(2, 5))
+    found = workers.Worker(3, cpus=(2, 5), gpus={"CUDA_VISIBLE_DEVICES": "6,7"})
     yield found
     found.kill()
 
@@ -36,7 +37,7 @@ def test_a_request_has_its_answer(worker):
     for number in range(2):
         worker.ask({"folder": f"a-{number}"}, about=number)
         assert worker.doing == number
-        answer = {"folder": f"a-{number}", "cores": "3", "cpus": ["2", "5"]}
+        answer = {"folder": f"a-{number}", "cores": "3", "cpus": ["2", "5"], "gpus": "6,7"}
         assert ended(worker) == (worker, answer)
     assert os.getsid(worker.process.pid) == worker.process.pid  # Ctrl-C does not reach it
     assert list(workers.wait([worker], 0.01)) == []

@@ -40,6 +40,13 @@ def within(error: Exception) -> Exception:
         (store(errno.EMFILE), "Too many open files"),
         (RuntimeError("UNAVAILABLE: socket"), "RuntimeError: UNAVAILABLE: socket"),
         (ValueError("DEADLINE_EXCEEDED"), "ValueError: DEADLINE_EXCEEDED"),
+        (RuntimeError("RESOURCE_EXHAUSTED: 9 GiB"), "RuntimeError: RESOURCE_EXHAUSTED: 9 GiB"),
+        (RuntimeError("ABORTED: x"), "RuntimeError: ABORTED: x"),
+        (RuntimeError("CANCELLED: x"), "RuntimeError: CANCELLED: x"),
+        (ValueError("PERMISSION_DENIED: x"), "ValueError: PERMISSION_DENIED: x"),
+        (ValueError("UNAUTHENTICATED: x"), "ValueError: UNAUTHENTICATED: x"),
+        (RuntimeError("Barrier timed out"), "RuntimeError: Barrier timed out"),
+        (RuntimeError("the barrier failed"), "RuntimeError: the barrier failed"),
     ],
 )
 def test_a_circumstance_says_nothing_against_the_content(error, why, wrapped):
