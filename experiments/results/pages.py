@@ -126,6 +126,8 @@ KOREAN = {
     "substantial overfitting": "심한 오버피팅",
     "2010 test": "2010 시험",
     "test top-5": "시험 top-5",
+    " pairs with this spread would be enough": "쌍이면 이 산포에서 충분",
+    " runs with this spread would be enough": "회 실행이면 이 산포에서 충분",
     ", one ": ", 하나 ",
     ", centre ": ", 중앙 ",
     "baseline ": "기준 ",

@@ -376,7 +376,7 @@ def test_an_arm_that_is_compared_with_a_claimed_error_needs_no_partner(tmp_path)
     found = folders.read([fill(tmp_path / "a", base=BASE[:3])]).results
     made = dataclasses.replace(experiment(), claims={"no_lrn": Claim("LRN", target=32.0)})
     [table] = comparison.tables(found, [made])
-    assert table.notes == []
+    assert table.notes == ["no_lrn: 17 runs with this spread would be enough"]
     other = load_config(DIGITS, {"epochs": 2.0, "net.norm": False, "data.name": "cifar10"})
     arms = {**made.arms, "no_lrn": Arm("no_lrn", other, {})}
     moved = [
@@ -470,6 +470,31 @@ def test_failed_runs_without_an_experiment_are_with_those_of_their_config(tmp_pa
     assert said.err == "left out, as they failed: a-1, a-2\n"
 
 
+def test_it_says_how_many_runs_would_be_enough(tmp_path):
+    """Where the verdict is open for want of runs, and for no other reason."""
+    [short] = comparison.tables(
+        folders.read([fill(tmp_path / "a", BASE[:4], WORSE[:4])]).results, [experiment()]
+    )
+    assert [note for note in short.notes if "enough" in note] == [
+        "no_lrn: 5 pairs with this spread would be enough"
+    ]
+    noisy = folders.read([fill(tmp_path / "b", BASE, [0.40, 0.25, 0.36, 0.30, 0.33])]).results
+    [table] = comparison.tables(noisy, [experiment()])
+    needed = statistics.needed(table.rows[1].against.std, 1.4)
+    assert table.notes == [f"no_lrn: {needed} pairs with this spread would be enough"]
+    assert needed > 100
+    for claim, note in (
+        (Claim("LRN", target=30.0), "runs with this spread"),
+        (Claim("LRN", direction=1), ""),
+        (Claim("LRN", effect=1.4, tests=False, caveat="too short"), "no_lrn: too short"),
+        (Claim("LRN", effect=100.0), ""),  # contradicted
+    ):
+        made = dataclasses.replace(experiment(), claims={"no_lrn": claim})
+        [table] = comparison.tables(noisy, [made])
+        assert len(table.notes) == bool(note)
+        assert note in "".join(table.notes)
+
+
 def test_a_run_that_was_changed_on_the_way_is_named(tmp_path):
     found = folders.read([fill(tmp_path / "a")]).results
     about = {"changed": ["config.schedule.rate", "config.epochs"]}
@@ -490,7 +515,7 @@ def test_an_arm_that_never_learnt_is_named(tmp_path):
         shutil.rmtree(folder / f"no_lrn-{seed}")
         overrides = {"seed": seed, "net.norm": False}
         leave(folder / f"no_lrn-{seed}", [flat, flat], overrides=overrides)
-    [table] = comparison.tables(folders.read([folder]).results, [experiment()])
+    [table] = comparison.tables(folders.read([folder]).results, [experiment(effect=None)])
     assert table.notes == ["no_lrn with seeds 2, 4 never got beyond guessing"]
     assert table.rows[1].against.n == 5  # they count
 

@@ -56,6 +56,21 @@ def test_the_smallest_effect_is_found_in_80_of_100_experiments(n):
     assert np.mean(shown) == pytest.approx(0.8, abs=4 * math.sqrt(0.8 * 0.2 / 2000))
 
 
+@pytest.mark.parametrize("std", [0.01, 0.3, 0.5, 1.0, 3.0])
+def test_the_pairs_that_are_needed_are_the_fewest_that_decide(std):
+    """`decides` is what a verdict asks."""
+
+    def decides(n: int, effect: float) -> bool:
+        values = std * np.array([-1, 1] * (n // 2) + [0] * (n % 2))
+        found = estimate(values * std / np.std(values, ddof=1))
+        return statistics.decides(found, effect)
+
+    for effect in (-0.4, 1.4):
+        n = statistics.needed(std, effect)
+        assert decides(n, effect)
+        assert n == 5 or not decides(n - 1, effect)
+
+
 def test_an_effect_of_zero_is_found_in_5_of_100_experiments():
     for n in (2, 8, 50):
         assert statistics.power(n, 0.0) == pytest.approx(0.05, abs=1e-4)

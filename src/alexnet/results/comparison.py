@@ -198,6 +198,7 @@ def _table(
         *notes.partners(values, first, {*free, *elsewhere}),
         *notes.unfinished(runs),
         *notes.missing({row.arm: runs[row.arm] for row in rows if row.claim}, experiment),
+        *notes.too_few(_needed(rows, experiment)),
         *notes.failures(runs),
         *notes.changed(runs),
         *notes.shared(runs),
@@ -331,6 +332,19 @@ def _effect(experiment: Experiment, claim: Claim | None) -> float | None:
     """The claimed difference, as `Row.against` measures it: for epochs, a factor's logarithm."""
     effect = claim.effect if claim else None
     return math.log(effect) if effect and experiment.counts_epochs else effect
+
+
+def _needed(rows: Sequence[Row], experiment: Experiment) -> dict[str, tuple[int, bool]]:
+    """{arm: (how many runs its claim needs, whether in pairs)}, where there are too few."""
+    found = {}
+    for row in rows:
+        claim, against = row.claim, row.against
+        if row.verdict != CANNOT_TELL or row.lost or claim is None or not claim.tests:
+            continue
+        effect = TARGET_POINTS if row.has_target else _effect(experiment, claim)
+        if against and against.std and effect and not statistics.decides(against, effect):
+            found[row.arm] = statistics.needed(against.std, effect), not row.has_target
+    return found
 
 
 def _reached(against: Estimate) -> str:

@@ -41,7 +41,7 @@ def guesses(result: Result) -> bool:
     Its error has then always been the same, and its loss is that of equal probabilities.
     """
     found = result.curve.get("validation", {})
-    errors, losses = found.get("top1_error", ()), found.get("loss", ())
+    errors, losses = found.get("top1_error", []), found.get("loss", [])
     if len(errors) < 2 or len({*errors}) > 1 or errors[0] in (None, 0, 1) or losses[-1] is None:
         return False
     return math.isclose(losses[-1], -math.log(1 - errors[0]), rel_tol=0.02)

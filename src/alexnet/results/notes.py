@@ -91,6 +91,18 @@ def missing(runs: Mapping[str, Runs], experiment: Experiment) -> list[str]:
     ]
 
 
+def too_few(needed: Mapping[str, tuple[int, bool]]) -> list[str]:
+    """How many runs the claims need about which there are too few.
+
+    Args:
+        needed: {arm: (how many, whether in pairs)}.
+    """
+    return [
+        f"{name}: {count} {'pairs' if pairs else 'runs'} with this spread would be enough"
+        for name, (count, pairs) in needed.items()
+    ]
+
+
 def failures(runs: Mapping[str, Runs]) -> list[str]:
     """Runs that failed, by reason."""
     found = []

@@ -77,6 +77,16 @@ def decides(found: Estimate, effect: float | None) -> bool:
     return found.n >= LEAST and shows
 
 
+def needed(std: float, effect: float) -> int:
+    """The fewest differences with this spread, at least 5, that could show an effect."""
+    ratio = std / abs(effect)
+    normal = float(stats.norm.ppf((1 + LEVEL) / 2) + stats.norm.ppf(POWER))  # a bound for all n
+    n = max(LEAST, math.floor((normal * ratio) ** 2))
+    while _detectable(n) * ratio > math.sqrt(n):
+        n += 1
+    return n
+
+
 def verdict(found: Estimate, effect: float | None, direction: int = 0) -> str:
     """What an estimate says about a claimed difference, `effect`.
 
