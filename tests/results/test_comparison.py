@@ -387,7 +387,7 @@ def test_an_arm_that_is_compared_with_a_claimed_error_needs_no_partner(tmp_path)
     ]
     [table] = comparison.tables(moved, [dataclasses.replace(made, arms=arms)])
     assert table.rows[1].against is not None
-    assert table.notes == []
+    assert table.notes == ["no_lrn: 17 runs with this spread would be enough"]
 
 
 def test_a_baseline_that_only_one_of_two_experiments_has(tmp_path, capsys):
