@@ -230,24 +230,50 @@ def test_curves_of_several_names_have_a_legend(names, legend):
 def test_a_curve_has_the_colour_of_its_name():
     axes = drawn(curves.draw, [curve(name) for name in "aba"], "loss")
     colours = [line.get_color() for line in axes.lines]
-    assert colours == ["C0", "C0", "C1", "C1", "C0", "C0"]  # training and validation
+    assert colours == ["C0", "C0", "C1"] * 2  # training, and validation on top
     assert curves.MOST == len(style.LIGHT["colours"]) == len(style.DARK["colours"])
 
 
 def test_curves_beyond_the_legend_have_the_colour_of_its_last_line():
     figure = drawn(curves.draw, [curve(name) for name in "abcdefghi"], "loss").figure
-    colours = [line.get_color() for line in figure.axes[0].lines[::2]]
+    colours = [line.get_color() for line in figure.axes[0].lines[:9]]
     assert colours == [*(f"C{n}" for n in range(7)), "C6", "C6"]
     [legend] = figure.legends
     assert legend.get_lines()[-1].get_color() == "C6"
 
 
 def test_training_fades_behind_validation_where_curves_are_many():
-    few, many = (drawn(curves.draw, [curve("a")] * n, "loss").lines for n in (3, 4))
-    assert many[0].get_alpha() < few[0].get_alpha() < 1
-    assert many[1].get_linewidth() < few[1].get_linewidth()
-    for training, validation in (few[:2], many[:2]):
-        assert training.get_linewidth() < validation.get_linewidth()
+    few, many, means = (
+        drawn(curves.draw, [curve(name) for name in names], "loss").lines
+        for names in ("aab", "aabb", "aaaabbbb")
+    )
+    assert many[0].get_alpha() < few[0].get_alpha() == means[0].get_alpha() < 1
+    assert many[-1].get_linewidth() < few[-1].get_linewidth() == means[-1].get_linewidth()
+    for lines in (few, many, means):
+        assert lines[0].get_linewidth() < lines[-1].get_linewidth()
+
+
+def test_runs_of_an_arm_become_their_mean_and_a_band_of_validations():
+    several = [curve("a", loss) for loss in (1.0, 2.0, 3.0, 6.0)]
+    axes = drawn(curves.draw, [*several, curve("b", 2.0)], "loss")
+    assert [line.get_xydata().tolist() for line in axes.lines] == [
+        [[1, 3], [2, 1]],  # training
+        [[1, 2], [2, 1]],
+        [[2, 3]],  # validation
+        [[2, 2]],
+    ]
+    [band] = axes.collections
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (1, 6)
+    assert len(drawn(curves.draw, several[:3], "loss").lines) == 6
+
+
+def test_runs_that_were_not_logged_alike_have_a_line_each():
+    """A mean over other runs at each epoch would jump."""
+    shorter = Curve("a", curve("a").rows[:1])
+    axes = drawn(curves.draw, [*[curve("a")] * 3, shorter], "loss")
+    assert len(axes.lines) == 4 + 3
+    assert not axes.collections
 
 
 @pytest.mark.parametrize(("loss", "scale"), [(4.0, "linear"), (4.5, "log")])

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -10,6 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from alexnet.figures.style import short
 
 FAR = 4  # the axis is logarithmic if the largest loss is more than this times the smallest
+SEVERAL = 4  # runs of a name, logged at the same epochs: they become one line
 MOST = 7  # names in a legend at most, and colours
 LABELS = {"top1_error": "top-1 error, %", "loss": "loss, nats"}
 
@@ -29,22 +31,35 @@ class Curve(NamedTuple):
 def draw(figure: Figure, curves: Sequence[Curve], what: str) -> None:
     """Validation as strong lines with dots, training as thin lines; a colour for each name.
 
+    Of four runs of a name or more, these are means, with a band from the lowest to the highest
+    validation.
+
     Args:
         what: "top1_error" or "loss"; the loss gets a logarithmic axis if it falls far.
     """
     axes, seen = figure.subplots(), []
-    many = len(curves) > 3
-    names = list(dict.fromkeys(curve.name for curve in curves))
+    named: dict[str, list[Curve]] = {}
     for curve in curves:
-        colour = f"C{min(names.index(curve.name), MOST - 1)}"  # the last is that of "and 3 more"
-        for split, style in (
-            ("train", {"linewidth": 0.9, "alpha": 0.4 if many else 0.6}),
-            ("validation", {"linewidth": 1.2 if many else 1.7, "marker": "o", "markersize": 2}),
-        ):
-            points = points_of(curve.rows, f"{split}/{what}")
-            seen += [value for _, value in points]
-            if points:
-                axes.plot(*zip(*points, strict=True), color=colour, **style)
+        named.setdefault(curve.name, []).append(curve)
+    names = list(named)
+    many = sum(1 if len(own) >= SEVERAL else len(own) for own in named.values()) > 3
+    for split, style in (
+        ("train", {"linewidth": 0.9, "alpha": 0.4 if many else 0.6}),
+        ("validation", {"linewidth": 1.2 if many else 1.7, "marker": "o", "markersize": 2}),
+    ):
+        for place, own in enumerate(named.values()):
+            colour = f"C{min(place, MOST - 1)}"  # the last is that of "and 3 more"
+            lines = [line for one in own if (line := points_of(one.rows, f"{split}/{what}"))]
+            seen += [value for line in lines for _, value in line]
+            if len(lines) >= SEVERAL and len({tuple(x for x, _ in line) for line in lines}) == 1:
+                values = np.array(lines)[..., 1]
+                epochs = [epoch for epoch, _ in lines[0]]
+                if split == "validation":
+                    low, high = values.min(0), values.max(0)
+                    axes.fill_between(epochs, low, high, color=colour, alpha=0.2, linewidth=0)
+                lines = [list(zip(epochs, values.mean(0), strict=True))]
+            for line in lines:
+                axes.plot(*zip(*line, strict=True), color=colour, **style)
     axes.set_xlabel("epoch")
     axes.set_ylabel(LABELS[what])
     axes.set_xlim(left=0)
@@ -56,11 +71,11 @@ def draw(figure: Figure, curves: Sequence[Curve], what: str) -> None:
     elif what != "loss":
         axes.set_ylim(bottom=0)
     if len(names) > 1:
-        lines = [Line2D([], [], color=f"C{place}") for place in range(min(len(names), MOST))]
+        keys = [Line2D([], [], color=f"C{place}") for place in range(min(len(names), MOST))]
         shown = [short(name, 60) for name in names[:MOST]]
         if len(names) > MOST:
             shown[-1] += f" and {len(names) - MOST} more"
-        figure.legend(lines, shown, loc="outside lower left", handlelength=1.2)
+        figure.legend(keys, shown, loc="outside lower left", handlelength=1.2)
 
 
 def points_of(rows: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, float]]:

@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import functools
 import math
+from collections import Counter
 from typing import Any
 
 from markupsafe import Markup
@@ -53,6 +54,11 @@ def curve_part(named: list[tuple[str, Subject]]) -> Part:
         "Training errors are measured during training, on its views and with dropout, if the net "
         "has any."
     )
+    if max(Counter(curve.name for curve in found).values()) >= curves.SEVERAL:
+        text += (
+            " Of four runs of an arm or more, the lines are means, and the bands reach from the "
+            "lowest to the highest validation."
+        )
     return Part(text="\n".join([text, *without]), figures=shown)
 
 
