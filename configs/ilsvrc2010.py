@@ -2,7 +2,7 @@
 
     python -m alexnet.prepare imagenet2010
     python -m alexnet.train --config=configs/ilsvrc2010.py --workdir=runs/2010
-    python -m alexnet.evaluate --workdir=runs/2010 --split=test --ten_crop
+    python -m alexnet.evaluate --workdir=runs/2010 --checkpoint=last --split=test --ten_crop
 
 Table 1, top-1 / top-5 errors on the 150,000 test images: this net 37.5 / 17.0, on the centre patch
 alone 39.0 / 18.3; SIFT + FVs 45.7 / 25.7; sparse coding 47.1 / 28.2. The source's log of run

@@ -126,8 +126,8 @@ KOREAN = {
     "substantial overfitting": "심한 오버피팅",
     "2010 test": "2010 시험",
     "test top-5": "시험 top-5",
-    " pairs with this spread would be enough": "쌍이면 이 산포에서 충분",
-    " runs with this spread would be enough": "회 실행이면 이 산포에서 충분",
+    " pairs with this spread could show the claimed effect": "쌍이면 주장한 차이를 검출 가능",
+    " runs with this spread could show a point": "회 실행이면 1%p를 검출 가능",
     ", one ": ", 하나 ",
     ", centre ": ", 중앙 ",
     "baseline ": "기준 ",
@@ -332,7 +332,12 @@ def told(table: Table, row: Row) -> str:
         said += f"; {'factor' if ratio else 'difference'} {formats.difference_of(row, ratio)}"
     if smallest := formats.smallest_of(row, ratio):
         said += f", detectable {smallest}"
-    others = tuple(f"{other.arm}: " for other in table.rows if other.arm != row.arm)
+    others = tuple(
+        f"{other.arm}{next_word}"
+        for other in table.rows
+        for next_word in (": ", " with ", " has ")
+        if other.arm != row.arm
+    )
     notes = "".join(f" ({note})" for note in table.arm_notes if not note.startswith(others))
     verdict = row.verdict or ("no pairs yet" if row.against is None else "no number is claimed")
     return f"{said}: *{verdict}*{notes}"

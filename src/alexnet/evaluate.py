@@ -6,7 +6,7 @@
 
 The softmax outputs of several nets are averaged, equally or by weight. The nets may differ; their
 images and classes must be the same. Table 2 of the paper (validation, top-1 / top-5 error), all
-with --ten_crop:
+with --checkpoint=last --ten_crop:
 
     1 CNN    40.7 / 18.2   a run of configs/imagenet.py:original
     5 CNNs   38.1 / 16.4   five of them, each with its own --config.seed

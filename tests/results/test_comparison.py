@@ -376,7 +376,7 @@ def test_an_arm_that_is_compared_with_a_claimed_error_needs_no_partner(tmp_path)
     found = folders.read([fill(tmp_path / "a", base=BASE[:3])]).results
     made = dataclasses.replace(experiment(), claims={"no_lrn": Claim("LRN", target=32.0)})
     [table] = comparison.tables(found, [made])
-    assert table.notes == ["no_lrn: 17 runs with this spread would be enough"]
+    assert table.notes == ["no_lrn: 17 runs with this spread could show a point"]
     other = load_config(DIGITS, {"epochs": 2.0, "net.norm": False, "data.name": "cifar10"})
     arms = {**made.arms, "no_lrn": Arm("no_lrn", other, {})}
     moved = [
@@ -387,7 +387,7 @@ def test_an_arm_that_is_compared_with_a_claimed_error_needs_no_partner(tmp_path)
     ]
     [table] = comparison.tables(moved, [dataclasses.replace(made, arms=arms)])
     assert table.rows[1].against is not None
-    assert table.notes == ["no_lrn: 17 runs with this spread would be enough"]
+    assert table.notes == ["no_lrn: 17 runs with this spread could show a point"]
 
 
 def test_a_baseline_that_only_one_of_two_experiments_has(tmp_path, capsys):
@@ -470,18 +470,18 @@ def test_failed_runs_without_an_experiment_are_with_those_of_their_config(tmp_pa
     assert said.err == "left out, as they failed: a-1, a-2\n"
 
 
-def test_it_says_how_many_runs_would_be_enough(tmp_path):
+def test_it_says_how_many_runs_could_show_the_claim(tmp_path):
     """Where the verdict is open for want of runs, and for no other reason."""
     [short] = comparison.tables(
         folders.read([fill(tmp_path / "a", BASE[:4], WORSE[:4])]).results, [experiment()]
     )
-    assert [note for note in short.notes if "enough" in note] == [
-        "no_lrn: 5 pairs with this spread would be enough"
+    assert [note for note in short.notes if "could show" in note] == [
+        "no_lrn: 5 pairs with this spread could show the claimed effect"
     ]
     noisy = folders.read([fill(tmp_path / "b", BASE, [0.40, 0.25, 0.36, 0.30, 0.33])]).results
     [table] = comparison.tables(noisy, [experiment()])
     needed = statistics.needed(table.rows[1].against.std, 1.4)
-    assert table.notes == [f"no_lrn: {needed} pairs with this spread would be enough"]
+    assert table.notes == [f"no_lrn: {needed} pairs with this spread could show the claimed effect"]
     assert needed > 100
     for claim, note in (
         (Claim("LRN", target=30.0), "runs with this spread"),

@@ -3,6 +3,7 @@
 import runpy
 
 import pytest
+from support.runs import DIGITS
 from support.tiny import ROOT
 
 from alexnet import config as configs
@@ -280,6 +281,17 @@ def test_a_claim_that_cannot_be_judged_is_refused_before_the_first_run(
 def test_claims_that_can_be_judged(tmp_path, claim, metric):
     found = experiment.load(claiming(tmp_path, repr(claim), metric))
     assert found.claims["b"] == experiment.Claim(**claim)
+
+
+def test_a_setting_that_a_scale_does_not_have_is_refused(tmp_path):
+    """Else a verdict would come out as if it had not been written."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        f'"""Mine."""\nARMS = {{"a": {{}}}}\nSCALES = {{"x": {{"config": "{DIGITS}", '
+        '"seeds": 1, "override": {}}}\n'
+    )
+    with pytest.raises(UserError, match=r"scale 'x' has 'override', not one of .* 'overrides'"):
+        experiment.load(str(file))
 
 
 def test_a_scale_may_have_its_own_metric(tmp_path):

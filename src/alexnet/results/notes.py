@@ -98,7 +98,9 @@ def too_few(needed: Mapping[str, tuple[int, bool]]) -> list[str]:
         needed: {arm: (how many, whether in pairs)}.
     """
     return [
-        f"{name}: {count} {'pairs' if pairs else 'runs'} with this spread would be enough"
+        f"{name}: {count} pairs with this spread could show the claimed effect"
+        if pairs
+        else f"{name}: {count} runs with this spread could show a point"
         for name, (count, pairs) in needed.items()
     ]
 

@@ -205,6 +205,13 @@ def load(file_and_scale: str, overrides: Mapping[str, str] | None = None) -> Exp
         raise UserError(f"{file}: no scale {scale!r}: choose one of {known}{near}")
     settings = {"arms": found["ARMS"], "claims": found.get("CLAIMS", {}), "overrides": {}}
     settings |= _dict(found["SCALES"][scale], f"{file}: scale {scale!r}")
+    allowed = [*(name for name, *_ in SCALE), "metric"]
+    for name in settings:
+        if name not in allowed:
+            near = nearest(str(name), allowed)
+            raise UserError(
+                f"{file}: scale {scale!r} has {name!r}, not one of {', '.join(allowed)}{near}"
+            )
     for name, kind, needs in SCALE:
         if not isinstance(settings.get(name), kind):
             raise UserError(f"{file}:{scale}: {name} is {settings.get(name)!r}, not {needs}")
