@@ -5,8 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from support.tiny import ROOT
 
 import alexnet
+from alexnet.errors import UserError
 from alexnet.training.programs import Programs
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
@@ -44,6 +46,29 @@ def test_from_a_table_to_logits():
     assert logits.shape == (2, 10)
     assert "conv4" not in activations
     assert "pocket" in alexnet.list_nets()
+
+
+@pytest.mark.parametrize("shape", [(2, 32, 32, 3), (2, 28, 29, 3), (2, 28, 28, 1), (28, 28, 3)])
+def test_a_net_refuses_images_of_another_size(shape):
+    """For some sizes every layer fits, but on a shifted grid."""
+    import jax
+    import numpy as np
+
+    table = alexnet.build("pocket", classes=10)
+    params = jax.jit(lambda key: alexnet.init(table, key))(jax.random.key(0))
+    with pytest.raises(UserError, match=r"x_BHWC=.*: net pocket alexnet reads \[B, 28, 28, 3\]"):
+        alexnet.apply(table, params, np.zeros(shape, np.float32))
+
+
+def test_a_config_may_be_named_by_a_path():
+    from pathlib import Path
+
+    file = Path(ROOT, "configs/digits.py")
+    assert alexnet.load_config(file).to_dict() == alexnet.load_config(str(file)).to_dict()
+    with pytest.raises(UserError, match="net pocket alexnet sees 99 pixels, more than the stored"):
+        alexnet.setup(alexnet.load_config(file, {"net.image_size": 99}))
+    with pytest.raises(UserError, match=r"nowhere\.py"):
+        alexnet.setup(Path("nowhere.py"))
 
 
 @pytest.mark.slow

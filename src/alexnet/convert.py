@@ -40,7 +40,7 @@ from alexnet.inference.loading import check_same_net, load, prepared
 from alexnet.models import table
 from alexnet.models.build import build
 from alexnet.training import dataset, optimizer, schedule
-from alexnet.training.settings import KINDS, check_settings, remaining
+from alexnet.training.settings import KINDS, check_fits, check_settings, remaining
 from alexnet.training.step import begin
 from alexnet.workdir import checkpoint, record
 from alexnet.workdir.record import Progress
@@ -110,6 +110,7 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         known = prepared(config)
         dataset.check_classes(source, names, known.classes if known else names)
     net, params = weights.read_weights(source, config.net.name, make_net, check_config)
+    check_fits(net, config.data.image_size)
     configs.call(Augmentation, "augment", config.augment, crop=net.image_size)
     configs.call(schedule.build, "schedule", remaining(config, "schedule"), epochs=config.epochs)
     rule = configs.call(optimizer.build, "optimizer", remaining(config, "optimizer"), params=params)

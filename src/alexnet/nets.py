@@ -11,6 +11,7 @@ all nets.
 
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from ml_collections import ConfigDict
 
@@ -54,7 +55,7 @@ def main(argv: Sequence[str]) -> None:
         print(describe(named(name, arguments(flags))))
     elif any(flag.startswith("--workdir=") for flag in flags):
         options = values(flags, {"workdir": OPTIONS["workdir"]})
-        print(of_config(record.saved_config(path("workdir", options["workdir"]))))
+        print(of_run(path("workdir", options["workdir"])))
     elif any(flag.startswith("--config=") for flag in flags):
         from alexnet.training.settings import KINDS  # imports JAX, which a net alone does not need
 
@@ -83,6 +84,22 @@ def named(name: str, texts: dict[str, str]) -> Net:
             raise UserError(f"--{key}: net {name} has no such option{nearest(key, options)}")
         options[key] = typed(key, text, options[key])
     return build(name, **options)
+
+
+def of_run(workdir: Path) -> str:
+    """The table of a run's net, with the classes that it was trained on."""
+    from alexnet.training import dataset
+    from alexnet.workdir import checkpoint
+
+    config, known = record.saved_config(workdir), dataset.remembered(workdir)
+    classes = len(known.classes) if known else 0
+    if not classes and checkpoint.begun(workdir):
+        _, _, progress = checkpoint.load_step(workdir, "last")
+        classes = len(progress.classes) or progress.class_count
+    if not classes:
+        return of_config(config)
+    net = configs.call(build, "net", config.net, classes=classes)
+    return f"{describe(net)}\nthe classes are those of the run"
 
 
 def of_config(config: ConfigDict) -> str:

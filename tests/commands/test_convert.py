@@ -342,6 +342,27 @@ def test_under_torchvisions_names_it_is_torchvisions_file_to_the_bit(imported, t
     jax.tree.map(np.testing.assert_array_equal, found, original)
 
 
+def test_torchvisions_names_are_for_nets_of_its_size(imported, folder, data_dir, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(imported["torchvision_alexnet"], workdir)
+    config = record.saved_config(workdir).unlock()
+    config.net.image_size = 96  # fc6 would read as many numbers
+    record.save_config(config, workdir)
+    with pytest.raises(UserError, match="reads 95 pixels, this net has image_size=96"):
+        exported(workdir, tmp_path / "net.safetensors", "--names=torchvision")
+
+
+def test_a_net_that_sees_more_than_is_stored_is_not_imported(folder, data_dir, tmp_path):
+    name = "torchvision_alexnet"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(NETS, name, thin.thin(name))
+        options = [f"--source={written(name, tmp_path)}", f"--workdir={tmp_path / 'new'}"]
+        given = [one for one in flags(name, folder, data_dir) if "data.image_size" not in one]
+        with pytest.raises(UserError, match="sees 95 pixels, more than the stored 94"):
+            convert.main([*given, "--config.data.image_size=94", *options])
+    assert not (tmp_path / "new").exists()
+
+
 def test_our_file_says_what_net_it_holds(imported, folder, data_dir, tmp_path, capsys):
     prepare(f"folder:{folder}", data_dir, 100, 0, progress=False)
     capsys.readouterr()

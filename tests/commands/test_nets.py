@@ -1,13 +1,19 @@
 """`alexnet.nets`: the table of a net by its name, of a config and of a run."""
 
+import dataclasses
+
+import numpy as np
 import pytest
 from support.tiny import ROOT
 
 from alexnet import nets, roofline
 from alexnet.data.prepare import ensure
+from alexnet.data.store import save_description
 from alexnet.errors import UserError
 from alexnet.models import build
 from alexnet.workdir import record
+from alexnet.workdir.checkpoint import Checkpoints
+from alexnet.workdir.record import Progress
 
 
 def printed(capsys, *argv: str) -> str:
@@ -41,6 +47,29 @@ def test_a_run_gives_the_table_of_its_net(tiny, tmp_path, capsys):
     found = printed(capsys, f"--workdir={tmp_path}")
     options = ["--image_size=18", "--remove=conv4,conv5,fc7"]
     assert found.startswith(printed(capsys, "pocket", *options))
+
+
+def test_the_classes_are_those_that_the_run_was_trained_on(tiny, data_dir, tmp_path, capsys):
+    """Also where its dataset is not, or has other classes now."""
+    made = ensure(**tiny.data.to_dict())
+    tiny.data.data_dir = str(tmp_path / "nowhere")
+    options = ["--image_size=18", "--remove=conv4,conv5,fc7"]
+    for name, classes in (("kept", 7), ("checkpoint", 6), ("counted", 5), ("unknown", 10)):
+        workdir = tmp_path / name
+        workdir.mkdir()
+        record.save_config(tiny, workdir)
+        if name == "kept":
+            (workdir / "dataset").mkdir()
+            store = dataclasses.replace(made, classes=tuple("abcdefg"))
+            save_description(dataclasses.replace(store, path=workdir / "dataset"))
+        elif name != "unknown":
+            about = {"classes": tuple("abcdef")} if name == "checkpoint" else {"class_count": 5}
+            with Checkpoints(workdir / "checkpoints") as checkpoints:
+                checkpoints.save(1, {"params": {"fc8": np.zeros(3)}}, Progress(**about), None)
+        found = printed(capsys, f"--workdir={workdir}")
+        table = printed(capsys, "pocket", *options, f"--classes={classes}")
+        assert found.startswith(table), name
+        assert ("those of the run" in found) == (name != "unknown")
 
 
 @pytest.mark.parametrize("command", [nets, roofline])

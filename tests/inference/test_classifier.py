@@ -19,6 +19,7 @@ from support.tiny import ROOT, plant, tiny_config
 import alexnet
 from alexnet import config as configs
 from alexnet import predict
+from alexnet.data.augment import Augmentation
 from alexnet.data.images import square_pixels
 from alexnet.data.store import store_path
 from alexnet.errors import UserError
@@ -199,6 +200,29 @@ def test_nets_that_compute_the_same_are_combined_weight_by_weight(net):
                 jax.tree.map(lambda a, b: a, *pair)
 
 
+def test_a_run_and_its_export_are_the_same_function(net, tmp_path):
+    """So their weights are combined, and what describes them may be static in jit."""
+    net.export(tmp_path / "net.safetensors")
+    again = alexnet.load(tmp_path / "net.safetensors")
+    mean = jax.tree.map(lambda a, b: (np.asarray(a) + b) / 2, net, again)
+    np.testing.assert_array_equal(mean.params["fc8"]["bias"], net.params["fc8"]["bias"])
+    assert hash(net.about) == hash(again.about)
+    fresh = alexnet.load_config(ROOT / "configs/digits.py").augment.to_dict()
+    assert net.about.augmentation == Augmentation(**fresh, crop=net.net.image_size)
+    assert again.history == []  # a file has no log
+    assert len(net.history) > 1
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_weights_are_exported_as_float32(net, tmp_path, dtype):
+    half = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), net)
+    half.export(tmp_path / "half.safetensors")
+    again = alexnet.load(tmp_path / "half.safetensors").params
+    jax.tree.map(
+        lambda a, b: np.testing.assert_array_equal(a, np.asarray(b, np.float32)), again, half.params
+    )
+
+
 def test_filters_history_and_the_table(net):
     filters = net.filters("conv1")
     kernel = net.params["conv1"]["kernel"]  # [towers, height, width, maps, kernels]
@@ -333,6 +357,12 @@ def test_a_checkpoint_of_another_net_names_what_does_not_fit(tmp_path):
         (lambda net: net.predict("x", views="five"), "views='five': choose one of centre"),
         (lambda net: net.features("x", "fc9"), "no layer 'fc9'; did you mean 'fc"),
         (lambda net: net.logits(np.zeros((2, 28, 28, 3))), r"expected \(images, 32, 32, 3\)"),
+        (lambda net: net.logits(np.zeros((1, 32, 32, 3)), "tencrop"), "choose one of centre"),
+        (lambda net: net.logits(np.zeros((1, 32, 32, 3)), view=1), "view=1: centre has 1, from 0"),
+        (
+            lambda net: net.logits(np.zeros((1, 32, 32, 3)), "ten_crop", 10),
+            "view=10: ten_crop has 10, from 0",
+        ),
         (lambda net: net.activations(np.zeros((32, 32, 3))), r"shape=\(32, 32, 3\): expected"),
         (lambda net: net.filters("fc6"), "fc6 of net pocket alexnet is not a convolution"),
         (lambda net: net.filters("conv9"), "no kernels 'conv9'; did you mean 'conv"),

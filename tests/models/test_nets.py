@@ -355,6 +355,24 @@ def test_a_nonlinearity_whose_name_contains_relu_is_removed_as_the_table_shows_i
     assert names(found) == ["conv1", "fc2"]
 
 
+def test_a_net_keeps_its_own_nonlinearities_and_rates(monkeypatch):
+    """`activation` takes the place of ReLUs, `dropout` that of the usual rate."""
+
+    def mine(*, classes: int = 10, image_size: int = 8) -> table.Net:
+        first = Conv("conv1", 4, 3), Activation("tanh1", "tanh")
+        rows = (*first, Dense("fc2", 4), Activation("relu2"), Dropout("drop2", 0.2))
+        return table.Net("mine", image_size, classes, 1, (*rows, Dense("fc3", classes)))
+
+    monkeypatch.setitem(NETS, "mine", mine)
+    found = {row.name: row for row in build("mine", classes=10).rows}
+    assert (found["tanh1"].kind, found["relu2"].kind, found["drop2"].rate) == ("tanh", "relu", 0.2)
+    changed = build("mine", classes=10, activation="sigmoid", dropout=0.3)
+    found = {row.name: row for row in changed.rows}
+    kinds = found["tanh1"].kind, found["sigmoid2"].kind
+    assert (*kinds, found["drop2"].rate) == ("tanh", "sigmoid", 0.3)
+    assert "drop2" not in names(build("mine", classes=10, dropout=0))
+
+
 def test_a_dropout_before_fc6_is_no_convolutions():
     found = names(build("torchvision_alexnet", classes=10, remove="conv5"))
     assert found[found.index("pool5") :][:3] == ["pool5", "drop5", "fc6"]

@@ -7,18 +7,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import jax
 import numpy as np
 
 from alexnet import files
 from alexnet.errors import UserError, choice, one_line
 from alexnet.formats import caffe, layout, safetensors, torchvision
 from alexnet.models import network
+from alexnet.models.build import defaults
 from alexnet.models.table import Net
 from alexnet.text import difference
 
-# images uint8 [b, image_size, image_size, 3] -> logits float32 [b, classes]
-Program = Callable[[jax.Array], jax.Array]
 SUFFIXES = (".caffemodel", ".safetensors", ".pth", ".pt")
 STATISTICS = "statistics"  # prefix in our own files of what is not weights: mean image, PCA
 DIGEST = "sha256"  # in the metadata: a digest of the metadata and the arrays
@@ -132,6 +130,9 @@ def check_names(target: Path, names: str, net: Mapping[str, Any]) -> None:
     if net["activation"] != "relu":  # weights do not show it
         what = f"torchvision's AlexNet has ReLUs, this net has activation={net['activation']!r}"
         raise UserError(what, f"names={names!r}")
+    if (size := net["image_size"]) != (theirs := defaults(net["name"])["image_size"]):
+        what = f"torchvision's AlexNet reads {theirs} pixels, this net has image_size={size}"
+        raise UserError(what, f"names={names!r}")
     if net["remove"]:
         what = f"torchvision's AlexNet has all its layers, this net has remove={net['remove']!r}"
         raise UserError(what, f"names={names!r}")
@@ -150,6 +151,10 @@ def content(
         described: {"config": ..., "class_names": [...]}, which `about` reads back.
         kept: the arrays that `statistics` reads back.
     """
+    params = {
+        name: {part: np.asarray(x, np.float32) for part, x in layer.items()}
+        for name, layer in params.items()
+    }  # as they will be read
     if names == "torchvision":
         theirs = layout.theirs(net, torchvision.NAMES, params)
         return safetensors.content(theirs, {"format": "pt"})

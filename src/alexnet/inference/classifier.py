@@ -117,8 +117,12 @@ class Classifier:
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """A row for each validation: step, epoch, loss, top1_error, top5_error, count."""
-        return metrics.read_history(self.about.source)
+        """A row for each validation: step, epoch, loss, top1_error, top5_error, count.
+
+        Empty for weights that were imported, or read from a file.
+        """
+        logged = (self.about.source / metrics.FILE).is_file()
+        return metrics.read_history(self.about.source) if logged else []
 
     def __repr__(self) -> str:
         return f"{self._title()}\n{describe(self.net)}"
@@ -145,11 +149,17 @@ class Classifier:
         Pixels are uint8, or floats from 0 to 255. The plain operations can be differentiated by
         grad and jvp.
 
+        Args:
+            view: which of the `views`: from 0 to 9 for ten_crop, the mirrored ones last.
+
         Raises:
-            UserError: for images of another size.
+            UserError: for images of another size, or an unknown view.
         """
         about = self.about
         self._check_size(images_BSSC)
+        choice("views", views, tuple(VIEWS))
+        if isinstance(view, int):  # else it may be unknown yet, inside jit
+            require("view", view, 0 <= view < VIEWS[views], f"{views} has {VIEWS[views]}, from 0")
         f = forward.evaluation(self.net, None, about.augmentation, views, kernels=kernels)
         return f(self.params, images_BSSC, about.statistics, view)
 
@@ -161,8 +171,7 @@ class Classifier:
         """
         self._check_size(images_BSSC)
         x = augment.evaluation_inputs(images_BSSC, self.about.augmentation, self.about.statistics)
-        logits, seen = network.apply(self.net, self.params, x, kernels=kernels)
-        return seen | {self.net.rows[-1].name: logits}
+        return network.apply(self.net, self.params, x, kernels=kernels)[1]
 
     def _check_size(self, images_BSSC: jax.Array) -> None:
         """Raises UserError if the images have no mean image and no centre of the right size."""

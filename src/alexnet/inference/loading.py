@@ -20,7 +20,7 @@ from alexnet.models import network
 from alexnet.models.build import build
 from alexnet.models.table import Net
 from alexnet.training import dataset
-from alexnet.training.settings import config_of
+from alexnet.training.settings import check_fits, config_of
 from alexnet.workdir import checkpoint as checkpoints
 from alexnet.workdir import record
 
@@ -28,7 +28,7 @@ from alexnet.workdir import record
 def load(
     source: str | os.PathLike,
     checkpoint: checkpoints.Which = "best",
-    config: ConfigDict | str | None = None,
+    config: ConfigDict | str | os.PathLike | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Classifier:
     """Loads the net of a run, or of a file of weights.
@@ -78,7 +78,7 @@ def _from_workdir(
 
 
 def _from_file(
-    path: Path, config: ConfigDict | str | None, overrides: Mapping[str, Any]
+    path: Path, config: ConfigDict | str | os.PathLike | None, overrides: Mapping[str, Any]
 ) -> Classifier:
     found = weights.about(path)
     if config is None and not found:
@@ -122,6 +122,7 @@ def _classifier(
             f"the mean image of {source} is {len(statistics.mean_HWC)} pixels wide",
             f"data.image_size={config.data.image_size}",
         )
+    check_fits(net, config.data.image_size)
     about = About(
         config=config,
         net=net,

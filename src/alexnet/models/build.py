@@ -40,6 +40,8 @@ NETS: dict[str, MakeNet] = {
     "caffenet": frameworks.caffenet,
 }
 
+USUAL = 0.5  # the rate of dropout in the paper and in all nets here
+
 
 def build(
     name: str,
@@ -58,7 +60,8 @@ def build(
         classes: how many classes the last layer tells apart.
         activation: the function in place of every ReLU (Figure 1).
         norm: False leaves out every response norm, also over pixels (the authors' run 148).
-        dropout: the rate of every dropout layer; 0 leaves dropout out.
+        dropout: the rate of every dropout layer; 0 leaves dropout out, 0.5 keeps a layer's own
+            rate, which is 0.5 in all nets here.
         remove: rows to drop by name, separated by commas, such as "conv4" or "conv3,conv4";
             removing a layer also removes its nonlinearity and dropout.
         options: the net's own arguments. All nets have `image_size`, and some `towers`:
@@ -79,15 +82,15 @@ def build(
         value = options.get(option, 1)
         require(option, value, value >= 1, "must be at least 1")
     net = NETS[name](classes=classes, **options)
-    if dropout not in (0, 0.5) and not any(isinstance(row, Dropout) for row in net.rows):
+    if dropout not in (0, USUAL) and not any(isinstance(row, Dropout) for row in net.rows):
         raise UserError(f"net {name} has no dropout layer: leave it at 0.5", f"dropout={dropout}")
     if not norm and not any(isinstance(row, Norm) for row in net.rows):
         raise UserError(f"net {name} has no response norm to leave out", "norm=False")
     rows = [
         dataclasses.replace(row, name=row.name.replace("relu", activation), kind=activation)
-        if isinstance(row, Activation)
+        if isinstance(row, Activation) and row.kind == "relu"
         else dataclasses.replace(row, rate=dropout)
-        if isinstance(row, Dropout)
+        if isinstance(row, Dropout) and dropout != USUAL
         else row
         for row in net.rows
     ]

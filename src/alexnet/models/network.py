@@ -259,6 +259,9 @@ class Network(nn.Module):
         """
         if not jnp.issubdtype(x_BHWC.dtype, jnp.floating):
             raise UserError("a net reads floats with the mean subtracted", f"x_BHWC={x_BHWC.dtype}")
+        size, shape = self.net.image_size, x_BHWC.shape
+        if shape[1:] != (size, size, 3):  # some sizes would fit, on a shifted grid
+            raise UserError(f"net {self.net.name} reads [B, {size}, {size}, 3]", f"x_BHWC={shape}")
         rows, layers = self.net.rows, self.net.layers
         if examples_B is None:
             examples_B = jnp.arange(x_BHWC.shape[0])
@@ -278,6 +281,7 @@ class Network(nn.Module):
         logits = jnp.concatenate(xs, -1)
         if self.axis is None:  # together, the towers may have more outputs than classes
             logits = logits[:, : self.net.classes]
+            named_fc |= {rows[-1].name: logits}
         return logits, named | named_fc
 
     @nn.nowrap

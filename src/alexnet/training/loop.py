@@ -50,7 +50,7 @@ FILTER_SIDE = 33  # pixels: filters are enlarged up to this side in TensorBoard
 
 
 def train_and_evaluate(
-    config: ConfigDict | str,
+    config: ConfigDict | str | os.PathLike,
     workdir: str | Path,
     programs: Programs | None = None,
     fresh: bool = False,

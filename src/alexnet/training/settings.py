@@ -1,5 +1,6 @@
 """The settings of a config: loaded, checked, and the function that each section is for."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -9,9 +10,10 @@ from alexnet import config as configs
 from alexnet.data import prepare
 from alexnet.data.augment import Augmentation
 from alexnet.devices import mesh as meshes
-from alexnet.errors import choice, require
+from alexnet.errors import UserError, choice, require
 from alexnet.kernels.choose import KERNELS, Choice
 from alexnet.models.build import NETS, build
+from alexnet.models.table import Net
 from alexnet.training import optimizer, schedule
 from alexnet.training.schedule import SCHEDULES
 
@@ -29,7 +31,7 @@ Fetch = Literal["step", "log"]
 Dtype = Literal["float32", "bfloat16"]
 
 
-def load_config(file: str, overrides: Mapping[str, Any] | None = None) -> ConfigDict:
+def load_config(file: str | os.PathLike, overrides: Mapping[str, Any] | None = None) -> ConfigDict:
     """The config of `file[:variant]` with overrides, such as {"net.remove": "conv4"}.
 
     Raises:
@@ -40,9 +42,18 @@ def load_config(file: str, overrides: Mapping[str, Any] | None = None) -> Config
     return config
 
 
-def config_of(config: ConfigDict | str) -> ConfigDict:
+def config_of(config: ConfigDict | str | os.PathLike) -> ConfigDict:
     """The config, or that of the file with this name, as for `load_config`."""
-    return load_config(config) if isinstance(config, str) else config
+    return config if isinstance(config, ConfigDict) else load_config(config)
+
+
+def check_fits(net: Net, stored: int) -> None:
+    """Raises UserError if a net reads larger images than those stored, `stored` pixels wide."""
+    if net.image_size > stored:
+        raise UserError(
+            f"net {net.name} sees {net.image_size} pixels, more than the stored {stored}",
+            "config.data.image_size",
+        )
 
 
 def remaining(config: ConfigDict, section: str) -> dict[str, Any]:

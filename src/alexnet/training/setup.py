@@ -1,6 +1,7 @@
 """From a config to a run: opens the data, builds the net, and checks that all fits together."""
 
 import functools
+import os
 
 import jax
 import jax.numpy as jnp
@@ -20,14 +21,14 @@ from alexnet.text import counted
 from alexnet.training import dataset, optimizer, schedule
 from alexnet.training.programs import Programs
 from alexnet.training.run import Run
-from alexnet.training.settings import check_settings, config_of, remaining
+from alexnet.training.settings import check_fits, check_settings, config_of, remaining
 from alexnet.training.step import key_of, state_shardings
 
 MOST_STEPS = 2**31  # the state counts steps in an int32
 
 
 def setup(
-    config: ConfigDict | str,
+    config: ConfigDict | str | os.PathLike,
     trained_on: Statistics | None = None,
     programs: Programs | None = None,
 ) -> Run:
@@ -53,11 +54,7 @@ def setup(
             f"config.data.image_size={store.image_size}",
         )
     net = configs.call(build, "net", config.net, classes=len(store.classes))
-    if net.image_size > store.image_size:
-        raise UserError(
-            f"net {net.name} sees {net.image_size} pixels, more than the stored {store.image_size}",
-            "config.data.image_size",
-        )
+    check_fits(net, store.image_size)
     augmentation = configs.call(Augmentation, "augment", config.augment, crop=net.image_size)
     mesh = configs.call(
         meshes.make, "mesh", config.mesh, towers=net.towers, batch_size=config.batch_size

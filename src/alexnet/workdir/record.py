@@ -214,4 +214,4 @@ def current(found: dict[str, Any], where: str, resume: bool = False) -> ConfigDi
         if resume:
             raise UserError(f"{line}: resume with the version that wrote it")
         print(line, file=sys.stderr)
-    return ConfigDict(config).lock()
+    return ConfigDict(configs.tuples(config)).lock()
