@@ -35,14 +35,10 @@ def never(values: Mapping[str, Mapping[int, float | None]], experiment: Experime
 
 def guessing(runs: Mapping[str, Runs]) -> list[str]:
     """Runs that learnt nothing: how much worse they are says how bad guessing is."""
-    stuck = _by_seeds(
-        {
-            name: [seed for seed, result in of.results.items() if curve.guesses(result)]
-            for name, of in runs.items()
-        }
-    )
     return [
-        f"{_listed(names)} with {_seeds(seeds)} never got beyond guessing" for seeds, names in stuck
+        f"{name} with {_seeds(stuck)} never got beyond guessing"
+        for name, of in runs.items()
+        if (stuck := [seed for seed, result in of.results.items() if curve.guesses(result)])
     ]
 
 
