@@ -9,6 +9,7 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 READY := $(VENV)/ready-$(JAX)
+OTHERS = $(filter-out $(READY),$(wildcard $(VENV)/ready-cuda*))
 # Everything and PyTorch, which this project is compared with. On Linux the wheel that pip finds by
 # itself is made for CUDA and takes gigabytes; PIP_EXTRA_INDEX_URL can name PyTorch's CPU wheels.
 TORCH := .venv-torch
@@ -34,19 +35,23 @@ help:
 # that, each process would compile JAX anew.
 unexport PYTHONDONTWRITEBYTECODE
 
+# The package is installed where it is: a copied or moved checkout installs it again.
+$(foreach stamp,$(READY) $(TORCH)/ready,$(if $(filter-out $(shell cat $(stamp) 2>/dev/null),$(CURDIR)),$(eval .PHONY: $(stamp))))
+
 $(READY): requirements.txt pyproject.toml
+	$(if $(and $(filter cuda%,$(JAX)),$(OTHERS)),$(error $(VENV) has $(OTHERS), and would hold two CUDAs: make clean, or make VENV=.venv-$(JAX)))
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; use make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements.txt 'jax[$(JAX)]'
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps --editable .
-	touch $@
+	@echo '$(CURDIR)' > $@
 
 $(TORCH)/ready: requirements.txt requirements-torch.txt pyproject.toml
 	$(PYTHON) -m venv $(TORCH)
 	$(TORCH)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check \
 		-r requirements.txt -r requirements-torch.txt
 	$(TORCH)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps --editable .
-	touch $@
+	@echo '$(CURDIR)' > $@
 
 setup: $(READY)
 
@@ -68,13 +73,14 @@ $(VENV)/ready-notebooks: $(READY)
 	touch $@
 
 notebooks: $(VENV)/ready-notebooks
-	$(BIN)/jupyter lab --ServerApp.root_dir='$(CURDIR)' \
+	$(BIN)/python -m jupyterlab --ServerApp.root_dir='$(CURDIR)' \
 		--LabApp.default_url=/lab/tree/experiments/notebooks $(ARGS)
 
 bench: $(READY) $(TORCH)/ready
 	$(BIN)/python experiments/benchmarks/bench.py --torch=$(TORCH)/bin/python $(ARGS)
 
 wheels:
+	rm -rf $(WHEELS)
 	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir=$(WHEELS) promise
 	$(PYTHON) -m pip download --quiet --no-deps --only-binary=:all: --dest=$(WHEELS) \
 		--find-links=$(WHEELS) --implementation=cp --python-version=$(WHEELS_PYTHON) \
@@ -85,7 +91,7 @@ wheels:
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/python -m mypy
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

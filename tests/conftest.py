@@ -40,7 +40,7 @@ def compile_once(tmp_path_factory) -> None:
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     cache = Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or folder / "jax")
-    cache.mkdir(exist_ok=True)
+    cache.mkdir(parents=True, exist_ok=True)
     runtime.write_compilations_whole()
     for name, value in (
         ("jax_compilation_cache_dir", str(cache)),

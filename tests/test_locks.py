@@ -1,5 +1,7 @@
 """alexnet.locks: one at a time; where the kernel has no locks, a warning."""
 
+import sys
+
 import pytest
 from support import faults
 
@@ -14,7 +16,13 @@ def test_one_has_it_until_the_file_is_closed(tmp_path):
         assert lock(theirs)
 
 
-@pytest.mark.parametrize("how", ["flock", "fcntl"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param("flock", marks=pytest.mark.skipif(sys.platform != "linux", reason="Linux")),
+        "fcntl",
+    ],
+)
 def test_without_locks_a_warning_says_so_once(tmp_path, how):
     code = (
         "import sys; from support import faults; how, folder = sys.argv[1:]\n"

@@ -339,6 +339,8 @@ def main(argv: list[str]) -> None:
     limit = options["seconds"] or ("230" if "short" in parts else "")
     until = time.time() + count("seconds", limit) if limit else 0
     torch = python_with_torch(options["torch"])
+    kept_cache(options["cache"])
+    races(options, parts, gpu=True)  # a mistake is found before earlier results are replaced
     results = opened(options)
     with tempfile.TemporaryDirectory() as folder:
         stable = Stable(torch, Path(folder), until, kept_cache(options["cache"]))

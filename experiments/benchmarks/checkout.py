@@ -1,10 +1,15 @@
-"""Puts src/ on the path if alexnet is not installed. Import this module before alexnet."""
+"""Puts this checkout's src/ on the path, also where another one is installed.
 
+Import this module before alexnet.
+"""
+
+import os
 import sys
-from importlib import util
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 
-if util.find_spec("alexnet") is None:
-    sys.path.insert(0, str(SOURCE))
+sys.path.insert(0, str(SOURCE))
+# For the programs that a script starts.
+paths = (str(SOURCE), os.environ.get("PYTHONPATH"))
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))

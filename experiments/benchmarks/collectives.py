@@ -11,6 +11,7 @@ import functools
 import math
 import re
 
+import checkout  # noqa: F401  before the package
 import jax
 import jax.numpy as jnp
 

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 
+import checkout  # noqa: F401  before the package
 import jax
 
 from alexnet.cli import count, parse, run

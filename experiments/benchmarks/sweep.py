@@ -17,6 +17,8 @@ import tempfile
 import time
 from typing import NamedTuple
 
+import checkout  # noqa: F401  before the package
+
 from alexnet.cli import count, run, values
 from alexnet.devices import runtime
 from alexnet.sweeps import experiment

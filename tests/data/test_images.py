@@ -2,6 +2,7 @@
 
 import io
 import resource
+import sys
 import warnings
 
 import numpy as np
@@ -180,7 +181,7 @@ def test_a_long_strip_takes_no_memory(turned):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     pixels = square_pixels(encoded(picture), 256)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert grown < 300_000  # KiB
+    assert grown < 300_000 * (1024 if sys.platform == "darwin" else 1)  # 300 MB; KiB on Linux
     assert abs(int(pixels[128, 128, 0]) - int(shades[length // 2])) <= 1
 
 

@@ -2,8 +2,10 @@
 
 import os
 import pwd
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import pytest
@@ -45,6 +47,7 @@ def test_without_a_home_compiled_steps_are_not_kept(nobody, capsys):
     )
 
 
+@pytest.mark.skipif(not Path("/proc").exists(), reason="Linux")
 def test_compiled_steps_are_not_kept_where_nothing_can_be_written(monkeypatch, capsys):
     monkeypatch.setenv("HOME", "/proc/nowhere")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
@@ -86,7 +89,7 @@ def test_a_reader_that_has_seen_enough_is_no_error():
         "cli.run(lines)"
     )
     done = subprocess.run(
-        ["bash", "-c", f'{sys.executable} -c "$CODE" | head -1'],
+        ["bash", "-c", f'{shlex.quote(sys.executable)} -c "$CODE" | head -1'],
         env=os.environ | {"CODE": code},
         capture_output=True,
         text=True,

@@ -9,11 +9,14 @@ from support.tiny import ROOT
 
 PAGES = (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "experiments/README.md")
 NOTEBOOKS = tuple(ROOT.glob("experiments/notebooks/*.py"))
-# With no PATH every program is unknown, and bash says what it would have run.
+# The programs of the pages only say what they would have run; others are unknown, with no PATH.
+# (The bash of macOS, 3.2, has no command_not_found_handle.)
 SHELL = r"""
 PATH=/nowhere
-command_not_found_handle() { printf '%s\0' "$@"; printf '\n\0'; }
-source() { command_not_found_handle source "$@"; }
+tell() { printf '%s\0' "$@"; printf '\n\0'; }
+for program in alexnet make python python3 source srun; do
+    eval "$program() { tell $program \"\$@\"; }"
+done
 """
 
 

@@ -72,6 +72,7 @@ def test_each_gpu_has_its_own_memory(monkeypatch):
         memory.check(NET, 6, 5, "float32", 1, data=3, tower=1)
 
 
+@pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="Linux")
 def test_the_memory_of_a_cpu_is_the_machines_or_the_containers(monkeypatch, tmp_path):
     [cpu] = jax.local_devices()
     there = Path("/proc/meminfo").read_text().split()

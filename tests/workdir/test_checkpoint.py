@@ -355,6 +355,7 @@ def test_the_best_the_last_or_a_step_is_loaded(tmp_path):
             assert progress == Progress(epoch=wanted)
 
 
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="Linux")
 def test_load_does_not_read_the_opt_state(tmp_path):
     def bytes_read() -> int:
         return int(Path("/proc/self/io").read_text().split()[1])

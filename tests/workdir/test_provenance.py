@@ -21,6 +21,11 @@ def test_the_cores_that_xla_computes_with(monkeypatch):
     for nothing in ("", "0", "many"):
         monkeypatch.setenv("PJRT_NPROC", nothing)
         assert 1 <= cores() <= os.cpu_count()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux")
+def test_the_cores_of_a_process_that_is_pinned(monkeypatch):
+    monkeypatch.delenv("PJRT_NPROC", raising=False)
     own = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(own)})  # as `taskset` does
     try:
