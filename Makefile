@@ -27,7 +27,7 @@ help:
 	@echo "make test | test-all | lint | format     set up, then check; test-all with PyTorch as well"
 	@echo "make notebooks                           set up, then open experiments/notebooks"
 	@echo "make bench [ARGS='--only=cifar']         set up, then race PyTorch"
-	@echo "make setup JAX=cuda13                    an environment for NVIDIA GPUs"
+	@echo "make setup JAX=cuda13                    an environment for NVIDIA GPUs; cuda12 before driver 580"
 	@echo "make test-gpu JAX=cuda13                 the tests that need a GPU"
 	@echo "make wheels [WHEELS_PYTHON=3.12]         wheels/, for a machine without a network"
 
