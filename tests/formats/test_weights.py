@@ -116,10 +116,12 @@ def test_a_file_of_caffes_other_net_is_refused(tmp_path):
 
 def test_torchvisions_names_are_only_for_a_safetensors_file_of_its_net():
     theirs = {"name": "torchvision_alexnet", "activation": "relu", "remove": ""}
+    theirs |= {"image_size": 224}
     for target, net, words in (
         ("a.stablehlo", theirs, "only possible for a .safetensors of net torchvision_alexnet"),
         ("a.safetensors", theirs | {"name": "pocket"}, "only possible for a .safetensors of net"),
         ("a.safetensors", theirs | {"activation": "tanh"}, "torchvision's AlexNet has ReLUs, this"),
+        ("a.safetensors", theirs | {"image_size": 128}, "torchvision's AlexNet reads 224 pixels"),
         ("a.safetensors", theirs | {"remove": "relu3"}, "torchvision's AlexNet has all its layers"),
     ):
         weights.check_names(Path(target), "own", net)
