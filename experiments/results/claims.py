@@ -30,7 +30,8 @@ CLAIM = 0.36  # inches
 def main(argv: list[str]) -> None:
     """Writes the figure, or checks that it is up to date."""
     planned = experiment.named([str(RESULTS.parent)])
-    tables = comparison.tables(folders.read([RESULTS]).results, planned)
+    found = folders.read([RESULTS])
+    tables = comparison.tables(found.results + found.failed, planned)
     points, factors = (measured([one for one in tables if one.ratio == it]) for it in (False, True))
 
     def draw(figure: Figure) -> None:
@@ -46,13 +47,17 @@ def main(argv: list[str]) -> None:
 
 def measured(tables: list[Table]) -> list[Arm]:
     """The claims that have an interval."""
-    found = {
-        (table.experiment.name, row.arm): drawn_arm(table, row, row.claim.claim)
-        for table in tables
-        for row in table.rows
-        if row.claim and row.verdict and not row.has_target and row.against and row.against.n > 1
-    }
-    return [found[row] for row in pages.ROWS if row in found]
+    found: dict[tuple[str, ...], list[Arm]] = {}
+    for table in tables:
+        for row in table.rows:
+            if row.has_target or not (row.claim and row.verdict and row.against):
+                continue
+            if row.against.n > 1:
+                scale = table.experiment.scale
+                name = row.claim.claim + (f", {scale}" if scale != "small" else "")
+                known = found.setdefault((table.experiment.name, row.arm), [])
+                known.append(drawn_arm(table, row, name))
+    return [arm for row in pages.ROWS for arm in found.get(row, ())]
 
 
 if __name__ == "__main__":

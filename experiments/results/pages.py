@@ -127,7 +127,7 @@ KOREAN = {
     "2010 test": "2010 시험",
     "test top-5": "시험 top-5",
     " pairs with this spread could show the claimed effect": "쌍이면 주장한 차이를 검출 가능",
-    " runs with this spread could show a point": "회 실행이면 1%p를 검출 가능",
+    " runs with this spread could show a difference of one point": "회 실행이면 1%p를 검출 가능",
     ", one ": ", 하나 ",
     ", centre ": ", 중앙 ",
     "baseline ": "기준 ",
@@ -332,11 +332,12 @@ def told(table: Table, row: Row) -> str:
         said += f"; {'factor' if ratio else 'difference'} {formats.difference_of(row, ratio)}"
     if smallest := formats.smallest_of(row, ratio):
         said += f", detectable {smallest}"
+    needed = {row.arm, table.experiment.baseline, *table.experiment.arms[row.arm].of}
     others = tuple(
         f"{other.arm}{next_word}"
         for other in table.rows
         for next_word in (": ", " with ", " has ")
-        if other.arm != row.arm
+        if other.arm not in needed
     )
     notes = "".join(f" ({note})" for note in table.arm_notes if not note.startswith(others))
     verdict = row.verdict or ("no pairs yet" if row.against is None else "no number is claimed")

@@ -4,9 +4,9 @@
     python -m alexnet.nets --config=configs/imagenet.py:one_gpu [--config.a.b=value]
     python -m alexnet.nets --workdir=runs/digits
 
-Name a net (`alexnet.nets NAME --help` lists its options), or give a config or a run, whose net then
-has as many classes as its dataset, or 1000 if their number is not known yet. With nothing, it lists
-all nets.
+Name a net (`alexnet.nets NAME --help` lists its options), or give a config or a run. A run's net
+has the classes that it was trained on, a config's those of its dataset, or 1000 if they are not
+known yet. With nothing, it lists all nets.
 """
 
 import sys

@@ -124,6 +124,12 @@ def test_a_claim_is_a_diamond_and_its_verdict_a_word_and_a_colour(epochs):
     assert intervals == colours
 
 
+def test_the_axis_names_the_diamond_only_if_there_is_one():
+    arms = [Arm("no pairs yet", [1.0], claimed=2.0), Arm("a", [1.0], 0.5)]
+    axes = drawn(ablation.draw_differences, arms)
+    assert axes.get_xlabel() == "difference, points"
+
+
 def test_a_long_name_leaves_an_ablation_as_wide_as_a_short_one():
     short, long = (
         inches(drawn(ablation.draw_values, [Arm(name, [1.0, 2.0])]))[0] for name in ("a", "a" * 90)

@@ -376,7 +376,7 @@ def test_an_arm_that_is_compared_with_a_claimed_error_needs_no_partner(tmp_path)
     found = folders.read([fill(tmp_path / "a", base=BASE[:3])]).results
     made = dataclasses.replace(experiment(), claims={"no_lrn": Claim("LRN", target=32.0)})
     [table] = comparison.tables(found, [made])
-    assert table.notes == ["no_lrn: 17 runs with this spread could show a point"]
+    assert table.notes == ["no_lrn: 17 runs with this spread could show a difference of one point"]
     other = load_config(DIGITS, {"epochs": 2.0, "net.norm": False, "data.name": "cifar10"})
     arms = {**made.arms, "no_lrn": Arm("no_lrn", other, {})}
     moved = [
@@ -387,7 +387,7 @@ def test_an_arm_that_is_compared_with_a_claimed_error_needs_no_partner(tmp_path)
     ]
     [table] = comparison.tables(moved, [dataclasses.replace(made, arms=arms)])
     assert table.rows[1].against is not None
-    assert table.notes == ["no_lrn: 17 runs with this spread could show a point"]
+    assert table.notes == ["no_lrn: 17 runs with this spread could show a difference of one point"]
 
 
 def test_a_baseline_that_only_one_of_two_experiments_has(tmp_path, capsys):

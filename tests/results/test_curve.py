@@ -20,7 +20,10 @@ def curve(*rows: tuple[float, float]) -> Result:
         ([(0.9, 2.3026)], False),  # it may have just begun
         ([(0.9, 2.3026), (0.8999, 2.3025)], False),  # one image of 10,000
         ([(0.8999, 2.3025), (0.9, 2.3026)], False),
-        ([(0.9, 2.3), (0.9, 2.2)], False),  # the right answer becomes more probable
+        ([(0.9, 2.3), (0.9, 1.9)], False),  # the right answer becomes more probable
+        ([(1 - 47 / 359, 2.3026)] * 2, True),  # the most and the fewest digits of a class
+        ([(1 - 27 / 359, 2.3026)] * 2, True),
+        ([(0.15, 0.17)] * 2, False),
         ([(0.0056, 0.02), (0.0056, 0.02)], False),  # nothing left to learn
         ([(0.0, 0.0), (0.0, 0.0)], False),
         ([(1.0, 5.0), (1.0, 5.0)], False),

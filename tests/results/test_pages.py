@@ -1,5 +1,6 @@
 """Pages and figures are what the scripts make of the committed results."""
 
+import math
 import re
 import runpy
 
@@ -137,6 +138,20 @@ def test_the_baseline_is_over_the_pairs_that_reached_the_goal(tmp_path, monkeypa
     text = SCRIPT["pages"]()[HERE / "README.md"]
     [row] = [line for line in text.splitlines() if "(relu_tanh.py) |" in line]
     assert "n = 1 of 2: 8.00 epochs, relu 2.00 epochs; factor 4.00" in row
+
+
+def test_a_row_has_the_notes_on_its_arm_and_the_baseline_but_on_no_other(tmp_path, monkeypatch):
+    flat = 1 - math.exp(-1)  # these runs' losses are 1: a net that guesses
+    for name, net in (("base", {}), ("no_conv2", {"remove": "conv2"}), ("six", {"sixth_conv": 64})):
+        overrides = {"seed": 0} | {f"net.{key}": value for key, value in net.items()}
+        pocket = f"{ROOT}/configs/cifar10.py:pocket"
+        leave(tmp_path / f"{name}-0", [flat] * 8, file=pocket, overrides=overrides)
+    monkeypatch.setitem(SCRIPT["pages"].__globals__, "RESULTS", tmp_path)
+    lines = SCRIPT["pages"]()[HERE / "README.md"].splitlines()
+    for arm, claim in (("no_conv2", "without conv2"), ("sixth_conv", "a sixth convolution")):
+        [row] = [line for line in lines if claim in line]
+        found = re.findall(r"(\w+) with seed 0 never got beyond guessing", row)
+        assert found == ["baseline", arm]
 
 
 def test_a_search_for_a_rate_is_named_but_is_no_result(tmp_path, monkeypatch):

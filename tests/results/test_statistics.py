@@ -119,6 +119,15 @@ def test_a_claim_without_a_number_has_a_direction(low, high, direction, expected
     assert verdict(of(low, high, n=4), None, direction) == CANNOT_TELL
 
 
+@pytest.mark.parametrize("effect", [1.4, None])
+def test_differences_that_are_all_zero_say_nothing(effect):
+    """Such are the top-5 errors of five classes, and the errors of nets that guess."""
+    found = estimate([0.0] * 8)
+    assert not statistics.decides(found, effect)
+    assert verdict(found, effect, direction=1) == CANNOT_TELL
+    assert verdict(estimate([0.5] * 8), effect, direction=1) == SUPPORTED
+
+
 def test_false_claims_look_supported_as_often_as_expected_by_chance():
     draws = np.random.default_rng(3).normal(0.0, 0.1, (2000, 6))
     supported = sum(verdict(found, 1.0) == SUPPORTED for found in map(estimate, draws))

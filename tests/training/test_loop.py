@@ -487,6 +487,25 @@ def test_the_beginning_of_a_run_at_rates_of_more_epochs_is_no_shorter_run(
 
 
 @pytest.mark.usefixtures("made_up")
+def test_a_run_whose_extension_failed_is_finished_again(tiny, tmp_path, monkeypatch):
+    """No step was taken at other rates, whatever config.json says."""
+    configs.apply_overrides(tiny, {"schedule.kind": "stepwise", "epochs": 1.0}, KINDS)
+    train_and_evaluate(tiny, tmp_path)
+    tiny.checkpoint_every = 1
+    for tiny.epochs in (2.0, 2.0):
+        with monkeypatch.context() as broken:
+            broken.setattr(Run, "loss", lambda *_: float("nan"))
+            with pytest.raises(UserError, match="training diverged"):
+                train_and_evaluate(tiny, tmp_path)
+        assert provenance.commands(tmp_path)[-1]["changes"] == {"config.epochs": [1.0, 2.0]}
+    assert not from_workdir(tmp_path).finished
+    tiny.epochs = 1.0
+    [row] = train_and_evaluate(tiny, tmp_path)
+    assert from_workdir(tmp_path).finished
+    assert from_workdir(tmp_path).last["loss"] == row["loss"]
+
+
+@pytest.mark.usefixtures("made_up")
 @pytest.mark.parametrize("fresh", [False, True])
 def test_a_run_that_diverges_says_how_it_goes_on(tiny, tmp_path, monkeypatch, fresh):
     monkeypatch.setattr(Run, "loss", lambda *_: float("nan"))

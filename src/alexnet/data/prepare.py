@@ -227,7 +227,7 @@ def _brought_up_to_date(made: Store, raw: RawData, limits: Mapping[str, float]) 
     }
     counts = {name: sum(one not in bad for one in of) for name, of in names.items()}
     if (made.classes, made.counts) != (raw.classes, counts):
-        return False  # without reading every image
+        return False  # without reading every image again
     if contents(raw, bad) != (made.contents, made.inventory.unreadable_contents):
         return False
     examples = set().union(*names.values())

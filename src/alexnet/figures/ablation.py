@@ -72,7 +72,8 @@ def differences(axes: Axes, arms: Sequence[Arm], epochs: bool = False) -> None:
             ink = axes.xaxis.label.get_color()
             axes.plot(shown(arm.claimed), place, "D", color=ink, markersize=7, fillstyle="none")
     _names(axes, arms, [f": {arm.verdict}" if arm.verdict else "" for arm in arms])
-    claimed = "; ◇: claimed" if any(arm.claimed is not None for arm in arms) else ""
+    drawn = (arm.claimed is not None and arm.difference is not None for arm in arms)
+    claimed = "; ◇: claimed" if any(drawn) else ""
     axes.set_xlabel(("factor" if epochs else "difference, points") + claimed)
 
 

@@ -31,8 +31,8 @@ class Curve(NamedTuple):
 def draw(figure: Figure, curves: Sequence[Curve], what: str) -> None:
     """Validation as strong lines with dots, training as thin lines; a colour for each name.
 
-    Of four runs of a name or more, these are means, with a band from the lowest to the highest
-    validation.
+    Where a name has four or more runs, all logged at the same epochs, the lines are their means,
+    with a band from the lowest to the highest validation.
 
     Args:
         what: "top1_error" or "loss"; the loss gets a logarithmic axis if it falls far.

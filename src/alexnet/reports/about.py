@@ -56,8 +56,8 @@ def curve_part(named: list[tuple[str, Subject]]) -> Part:
     )
     if max(Counter(curve.name for curve in found).values()) >= curves.SEVERAL:
         text += (
-            " Of four runs of an arm or more, logged at the same epochs, the lines are means, and "
-            "bands reach from the lowest to the highest validation."
+            " Where an arm has four or more runs, all logged at the same epochs, the lines are "
+            "their means, and bands reach from the lowest to the highest validation."
         )
     return Part(text="\n".join([text, *without]), figures=shown)
 

@@ -88,7 +88,7 @@ def missing(runs: Mapping[str, Runs], experiment: Experiment) -> list[str]:
 
 
 def too_few(needed: Mapping[str, tuple[int, bool]]) -> list[str]:
-    """How many runs the claims need about which there are too few.
+    """How many runs each claim with too few would need.
 
     Args:
         needed: {arm: (how many, whether in pairs)}.
@@ -96,7 +96,7 @@ def too_few(needed: Mapping[str, tuple[int, bool]]) -> list[str]:
     return [
         f"{name}: {count} pairs with this spread could show the claimed effect"
         if pairs
-        else f"{name}: {count} runs with this spread could show a point"
+        else f"{name}: {count} runs with this spread could show a difference of one point"
         for name, (count, pairs) in needed.items()
     ]
 

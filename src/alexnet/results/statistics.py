@@ -72,9 +72,12 @@ def _detectable(n: int) -> float:
 
 
 def decides(found: Estimate, effect: float | None) -> bool:
-    """Whether there are 5 pairs, and enough to show an effect as small as the claimed one."""
+    """Whether there are 5 pairs, and enough to show an effect as small as the claimed one.
+
+    Differences that are all 0 show nothing: such are top-5 errors of five classes, or of guessing.
+    """
     shows = not effect or (found.smallest is not None and found.smallest <= abs(effect))
-    return found.n >= LEAST and shows
+    return found.n >= LEAST and shows and bool(found.mean or found.std)
 
 
 def needed(std: float, effect: float) -> int:

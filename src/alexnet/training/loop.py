@@ -43,7 +43,7 @@ from alexnet.training.step import TrainState
 from alexnet.workdir import checkpoint, record
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.claim import claim, start_over
-from alexnet.workdir.provenance import provenance
+from alexnet.workdir.provenance import commands, provenance
 from alexnet.workdir.record import Progress, Validation
 
 FILTER_SIDE = 33  # pixels: filters are enlarged up to this side in TensorBoard
@@ -117,7 +117,7 @@ def train_and_evaluate(
             due |= not processes.gathered(is_in_log)[0]
         window = Window(progress.window, waits=config.fetch == "log")
         alarm = Alarm(len(run.store.classes))
-        changes = changed(run, workdir) if 0 < start <= run.steps else {}
+        changes = changed(run, workdir, start) if 0 < start <= run.steps else {}
         if start > run.steps or (start == run.steps and "config.epochs" in changes):
             say_it_stays(run, workdir, progress.epoch)
             return read_history(workdir)
@@ -214,13 +214,22 @@ def keep_origin(run: Run, workdir: Path) -> str:
     return said
 
 
-def changed(run: Run, workdir: Path) -> dict[str, tuple[Any, Any]]:
-    """{setting: (its value so far, its value from now on)} of a resumed run's schedule."""
-    saved = record.saved_config(workdir, resume=True)
+def changed(run: Run, workdir: Path, start: int) -> dict[str, tuple[Any, Any]]:
+    """{setting: (its value up to step `start`, its value from now on)} of a resumed run's schedule.
+
+    The values up to there are not those of the saved config if a command that changed them has come
+    no further.
+    """
+    saved, now = configs.plain(record.saved_config(workdir, resume=True)), configs.plain(run.config)
+    for command in reversed(commands(workdir)):
+        if command.get("start") == start:
+            for key, (old, _) in (command.get("changes") or {}).items():
+                saved[key.removeprefix("config.")] = old
     return {
-        f"config.{key}": (old, new)
-        for key, old, new in configs.differences(saved, run.config)
+        f"config.{key}": (saved.get(key), now.get(key))
+        for key in {**saved, **now}
         if key.startswith("schedule.") or (key == "epochs" and hasattr(run.schedule, "epochs"))
+        if saved.get(key) != now.get(key)
     }
 
 
@@ -276,10 +285,7 @@ def check_saved(checkpoints: Checkpoints, step: int, again: str) -> None:
 
 
 def say_it_stays(run: Run, workdir: Path, epochs: float) -> None:
-    """Says that the run has done more epochs than asked for, or others, and is not trained further.
-
-    They are others if the rates depend on `epochs`, and those were more.
-    """
+    """Says that the run is not trained further: it has done more epochs, or at other rates."""
     asked = f"config.epochs={run.config.epochs:g}"
     more = f"more than {asked}" if epochs > run.config.epochs else f"not at the rates of {asked}"
     if jax.process_index() == 0:

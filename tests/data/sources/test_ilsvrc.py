@@ -127,8 +127,11 @@ def test_validation_and_test_labels_go_by_the_number_in_the_name(store):
     assert examples(store, "test") == sorted(expected)
 
 
-def test_the_patches_may_be_absent(tmp_path):
+def test_the_patches_may_be_absent(tmp_path, capsys):
     assert ilsvrc._patches(tmp_path / "patch_images.tar") == {}
+    assert capsys.readouterr().err == (
+        f"patch_images.tar is not in {tmp_path}: images that were published blank stay blank\n"
+    )
 
 
 def test_it_needed_no_tensorflow(store):

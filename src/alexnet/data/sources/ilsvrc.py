@@ -28,6 +28,7 @@ import scipy.io
 import tensorflow_datasets as tfds
 
 from alexnet.errors import UserError, one_line
+from alexnet.text import say
 
 TRAIN = "ILSVRC2010_images_train.tar"
 VALIDATION = "ILSVRC2010_images_val.tar"
@@ -46,7 +47,7 @@ class Imagenet2010(tfds.core.GeneratorBasedBuilder):
     """1000 classes: 1,261,406 training, 50,000 validation and 150,000 test images."""
 
     VERSION = tfds.core.Version("1.0.0")
-    MANUAL_DOWNLOAD_INSTRUCTIONS = f"Download {', '.join(ARCHIVES)} from {PAGE}"
+    MANUAL_DOWNLOAD_INSTRUCTIONS = f"Download {', '.join((*ARCHIVES, PATCHES))} from {PAGE}"
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
@@ -162,6 +163,7 @@ def _check_count(path: Path, found: int, expected: int) -> None:
 def _patches(path: Path) -> dict[str, bytes]:
     """File name -> image; no two splits share a name."""
     if not path.exists():
+        say(f"{path.name} is not in {path.parent}: images that were published blank stay blank")
         return {}
     with _blaming(path), tarfile.open(path) as archive:
         return dict(_jpegs(archive))
