@@ -9,7 +9,6 @@ python experiments/results/claims.py --check    # exit status 1 if the figure is
 
 import json
 import sys
-from pathlib import Path
 
 import drawing
 import pages
@@ -19,19 +18,14 @@ from alexnet.cli import run
 from alexnet.figures import ablation
 from alexnet.figures.ablation import Arm
 from alexnet.reports.ablation import drawn_arm
-from alexnet.results import comparison, folders
 from alexnet.results.comparison import Table
-from alexnet.sweeps import experiment
 
-RESULTS = Path(__file__).parent
 CLAIM = 0.36  # inches
 
 
 def main(argv: list[str]) -> None:
     """Writes the figure, or checks that it is up to date."""
-    planned = experiment.named([str(RESULTS.parent)])
-    found = folders.read([RESULTS])
-    tables = comparison.tables(found.results + found.failed, planned)
+    _, tables = pages.compared()
     points, factors = (measured([one for one in tables if one.ratio == it]) for it in (False, True))
 
     def draw(figure: Figure) -> None:

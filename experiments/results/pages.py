@@ -226,9 +226,7 @@ def main(argv: list[str]) -> None:
 
 def pages() -> dict[Path, str]:
     """The text that each page should have."""
-    planned = experiment.named([str(HERE)])
-    found = folders.read([RESULTS])
-    tables = comparison.tables(found.results + found.failed, planned)
+    planned, tables = compared()
     cells = {"/".join(row): claimed(*row, planned, tables) for row in ROWS if len(row) == 2}
     cells[FIGURE_3] = (*next(row for row in ROWS if row[0] == FIGURE_3)[:3], specialised())
     lines = {row[0]: row for row in ROWS if len(row) == 4} | cells
@@ -244,6 +242,12 @@ def pages() -> dict[Path, str]:
             raise UserError(f"expected {BEGIN.strip()} and {END.strip()}", str(path))
         made[path] = before + begin + table_of(rows, path.stem == "README.ko") + end + after
     return made
+
+
+def compared() -> tuple[list[Experiment], list[Table]]:
+    """All experiments, and the tables of all results, failed runs among them."""
+    planned, found = experiment.named([str(HERE)]), folders.read([RESULTS])
+    return planned, comparison.tables(found.results + found.failed, planned)
 
 
 def _key(row: tuple[str, ...]) -> str:

@@ -88,15 +88,10 @@ def named(name: str, texts: dict[str, str]) -> Net:
 
 def of_run(workdir: Path) -> str:
     """The table of a run's net, with the classes that it was trained on."""
-    from alexnet.training import dataset
-    from alexnet.workdir import checkpoint
+    from alexnet.training.dataset import class_count
 
-    config, known = record.saved_config(workdir), dataset.remembered(workdir)
-    classes = len(known.classes) if known else 0
-    if not classes and checkpoint.begun(workdir):
-        _, _, progress = checkpoint.load_step(workdir, "last")
-        classes = len(progress.classes) or progress.class_count
-    if not classes:
+    config = record.saved_config(workdir)
+    if not (classes := class_count(workdir)):
         return of_config(config)
     net = configs.call(build, "net", config.net, classes=classes)
     return f"{describe(net)}\nthe classes are those of the run"

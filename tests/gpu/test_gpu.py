@@ -147,7 +147,7 @@ def test_other_precisions_and_kernels_begin_alike(overrides, tmp_path, data_dir,
 def test_however_steps_are_launched_the_log_has_the_same_rows(
     overrides, tmp_path, data_dir, trained
 ):
-    """In a process of its own, as a CUDA graph that cuDNN cannot fill would spoil this one."""
+    """Each run has its own process: a graph that cuDNN cannot fill would spoil this one."""
     try:
         python(TRAIN, data_dir, tmp_path / "run", json.dumps(overrides), 1)
     except AssertionError as failed:

@@ -51,13 +51,13 @@ def draw(figure: Figure, curves: Sequence[Curve], what: str) -> None:
             colour = f"C{min(place, MOST - 1)}"  # the last is that of "and 3 more"
             lines = [line for one in own if (line := points_of(one.rows, f"{split}/{what}"))]
             seen += [value for line in lines for _, value in line]
-            if len(lines) >= SEVERAL and len({tuple(x for x, _ in line) for line in lines}) == 1:
-                values = np.array(lines)[..., 1]
-                epochs = [epoch for epoch, _ in lines[0]]
+            same = len({tuple(epoch for epoch, _ in line) for line in lines}) == 1
+            if len(lines) >= SEVERAL and same:
+                points = np.array(lines)  # [runs, epochs, 2]
+                lines = [points.mean(0)]
                 if split == "validation":
-                    low, high = values.min(0), values.max(0)
-                    axes.fill_between(epochs, low, high, color=colour, alpha=0.2, linewidth=0)
-                lines = [list(zip(epochs, values.mean(0), strict=True))]
+                    epochs, band = points[0, :, 0], (points[..., 1].min(0), points[..., 1].max(0))
+                    axes.fill_between(epochs, *band, color=colour, alpha=0.2, linewidth=0)
             for line in lines:
                 axes.plot(*zip(*line, strict=True), color=colour, **style)
     axes.set_xlabel("epoch")

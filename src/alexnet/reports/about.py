@@ -99,9 +99,9 @@ def net_part(subject: Subject) -> Part:
 
 
 def _net(subject: Subject) -> Net:
-    """The net; the weights, which a run may lack, are read only if the class count is unknown."""
-    known, config = dataset.remembered(subject.workdir), subject.config
-    classes = len(known.classes) if known else configs.call(class_count, "data", config.data)
+    """The net; the weights, which a run may lack, are read only if no dataset is remembered."""
+    config = subject.config
+    classes = dataset.class_count(subject.workdir) or configs.call(class_count, "data", config.data)
     if not classes:
         return subject.net.net
     return configs.call(build, "net", config.net, classes=classes)

@@ -14,6 +14,7 @@ from alexnet import files
 from alexnet.data.store import Store, load_store, save_description
 from alexnet.errors import UserError
 from alexnet.text import some
+from alexnet.workdir import checkpoint
 
 FOLDER = "dataset"
 
@@ -35,6 +36,20 @@ def remember(store: Store, workdir: Path, begun: bool) -> None:
 def remembered(workdir: Path) -> Store | None:
     """A store without records, or None in the workdir of an earlier version."""
     return load_store(workdir / FOLDER)
+
+
+def class_count(workdir: Path) -> int:
+    """How many classes a run was trained on; 0 if neither its dataset nor a checkpoint says.
+
+    Raises:
+        UserError: if there are checkpoints, and they cannot be read.
+    """
+    if known := remembered(workdir):
+        return len(known.classes)
+    if not checkpoint.begun(workdir):
+        return 0
+    _, _, progress = checkpoint.load_step(workdir, "last")
+    return len(progress.classes) or progress.class_count
 
 
 def check_classes(workdir: Path, then: Sequence[str], now: Sequence[str]) -> None:
