@@ -11,7 +11,7 @@ choose a function: a new value replaces the section's settings with that functio
 BASE = {
     "seed": 0,  # of the initial weights, the order of the images, crops, noise and dropout
     "batch_size": 128,  # images per step, on all devices together
-    "epochs": 90.0,
+    "epochs": 90.0,  # passes over the training set
     # The images: alexnet.data.prepare.ensure
     "data.name": "imagenet2012",  # digits, folder:/path, or any TFDS dataset of labelled images
     "data.data_dir": "",  # their place; "" is $TFDS_DATA_DIR, else ~/tensorflow_datasets
@@ -38,10 +38,10 @@ BASE = {
     "augment.random_crop": True,  # False: the centre crop
     "augment.flip": True,  # reflect half of the training images
     "augment.colour_noise": 0.1,  # deviation of the alphas of section 4.1; 0 is off
-    "augment.colour_scale": "deviation",  # what an alpha multiplies: its component's; or variance
+    "augment.colour_scale": "deviation",  # an alpha times its component's deviation; or variance
     "augment.divide_by_noise": False,  # True divides the noisy image by 1 + colour_noise
     "augment.crop_chunk": 1,  # consecutive images that share one crop and flip
-    "augment.mean": "crop",  # of the mean image: crop, the crop's part; centre; or pixel, a colour
+    "augment.mean": "crop",  # the mean image's part to subtract: crop, centre; or pixel: one colour
     "augment.mean_pixel": (),  # for pixel: red, green and blue on 0-255
     # The update rule: alexnet.training.optimizer
     "optimizer.name": "momentum",  # or nesterov, adamw, which bring their own settings
@@ -62,6 +62,7 @@ BASE = {
     # Weights to start from: alexnet.training.fine_tune
     "init_from": "",  # the workdir of a run whose weights this one starts from
     "init_layers": "all",  # or conv, or names: conv1,conv2
+    # How a step is computed, logged and saved: alexnet.training.settings.check_top_level
     "dtype": "float32",  # or bfloat16: mixed precision
     "accumulate": 1,  # parts into which a batch is divided, to save memory
     "precision": "float32",  # of products on GPUs; or tf32

@@ -514,7 +514,7 @@ def training_errors(activation, stop=0.25):
     state, wrong, epochs = run.fresh(), [], []
     for step, batch in run.batches():
         state, sums = run.train_step(state, batch, run.hyperparameters(step))
-        wrong.append(sums.top1 / sums.count)
+        wrong.append(sums.top1_errors / sums.count)
         if int(run.epoch(step)) > len(epochs) or step == run.steps:
             epochs.append(float(np.mean(wrong)))
             wrong = []

@@ -121,7 +121,7 @@ def values(argv: Sequence[str], options: Options) -> dict[str, str]:
 def split(
     argv: Sequence[str], options: Options, switches: Sequence[str] = ()
 ) -> tuple[list[str], dict[str, str]]:
-    """(the arguments that are no options, a command's options).
+    """(the arguments that are not options, a command's options).
 
     Args:
         switches: options that need no value: `--json` is `--json=true`.
@@ -186,7 +186,7 @@ def complete(given: Mapping[str, str], options: Options) -> dict[str, str]:
 
 
 def positional(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """(the first argument that is no option, or ""; the rest)."""
+    """(the first argument that is not an option, or ""; the rest)."""
     place = next((n for n, argument in enumerate(argv) if not argument.startswith("-")), None)
     return ("", argv) if place is None else (argv[place], [*argv[:place], *argv[place + 1 :]])
 

@@ -7,7 +7,7 @@ import pytest
 from alexnet.kernels import dense
 
 
-@pytest.mark.parametrize("form", [dense.towers, dense.plain_towers])
+@pytest.mark.parametrize("form", [dense.towers, dense.gpu_towers])
 def test_each_tower_has_its_own_product_and_biases(form):
     random = np.random.default_rng(0)
     xs = [jnp.float32(random.normal(size=(4, 2, 2, 3))) for _ in range(2)]

@@ -507,7 +507,7 @@ def test_towers_computed_apart_give_the_same_as_together():
     together, maps = jax.jit(functools.partial(network.apply, net))(params, x_BHWC)
 
     def tower(params):
-        one = network.Network(net, local=1, axis="tower")
+        one = network.Network(net, local_towers=1, axis="tower")
         return one.apply({"params": params}, x_BHWC, method="activations")
 
     each = jax.tree.map(lambda leaf: leaf[:, None], params)

@@ -52,14 +52,14 @@ def test_places_by_hand():
     places = {1: (0, 0), 2: (1, 0), 4: (1, 0), 6: (1, 1), 0: (1, 1)}  # label: (top1, top5)
     for label, (top1, top5) in places.items():
         found = fast_sums(np.float32(row[None]), np.array([label]))
-        assert (found.top1, found.top5) == (top1, top5), label
+        assert (found.top1_errors, found.top5_errors) == (top1, top5), label
         assert found.loss == pytest.approx(-row[label])
 
 
 def test_ties_go_to_the_lower_class():
     flat = np.full((10, 10), np.log(0.1), np.float32)
     found = fast_sums(flat, np.arange(10))
-    assert (found.top1, found.top5, found.count) == (9, 5, 10)
+    assert (found.top1_errors, found.top5_errors, found.count) == (9, 5, 10)
 
 
 def test_padding_counts_nowhere_whatever_it_holds():
@@ -72,19 +72,19 @@ def test_padding_counts_nowhere_whatever_it_holds():
 def test_nan_is_an_error():
     found = fast_sums(np.full((4, 10), np.nan, np.float32), np.arange(4))
     assert np.isnan(found.loss)
-    assert (found.top1, found.top5, found.count) == (4, 4, 4)
+    assert (found.top1_errors, found.top5_errors, found.count) == (4, 4, 4)
     beside = np.array([[-0.1, np.nan, -3, -4, -5, -6]], np.float32)
-    assert fast_sums(beside, np.array([0])).top1 == 1
+    assert fast_sums(beside, np.array([0])).top1_errors == 1
 
 
 def test_nan_is_an_error_among_fewer_than_five_classes_too():
     found = fast_sums(np.full((4, 3), np.nan, np.float32), np.array([0, 1, 2, 0]))
-    assert (found.top1, found.top5) == (4, 4)
+    assert (found.top1_errors, found.top5_errors) == (4, 4)
 
 
 def test_among_five_classes_the_label_is_among_the_five_best():
     log_probs = np.random.default_rng(0).normal(size=(50, 5)).astype(np.float32)
-    assert fast_sums(log_probs, np.arange(50) % 5).top5 == 0
+    assert fast_sums(log_probs, np.arange(50) % 5).top5_errors == 0
 
 
 def test_a_label_beyond_the_classes_is_loud():

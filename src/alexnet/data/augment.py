@@ -1,4 +1,4 @@
-"""Section 4.1 on the device: mean image, random crops, reflections and colour noise; test views.
+"""From images to inputs on the device: mean (section 2), augmentation and test views (4.1).
 
 A view is a crop, perhaps reflected, in training with colour noise. Training draws views at random,
 tests use fixed ones, and `inputs` applies them. These are pure functions inside the jitted step. An
@@ -150,11 +150,12 @@ def random_views(
     def alphas(key):
         return jax.random.normal(key, (3,), jnp.float32)
 
-    alphas_BC = augmentation.colour_noise * jax.vmap(alphas)(_keys(noise_key, examples_B))
-    sizes_C = jnp.asarray(statistics.eigenvalues)
+    alphas_B3 = augmentation.colour_noise * jax.vmap(alphas)(_keys(noise_key, examples_B))
+    lambdas = jnp.asarray(statistics.eigenvalues)
     if augmentation.colour_scale == "deviation":
-        sizes_C = jnp.sqrt(sizes_C)
-    shift_BC = noise_on * (alphas_BC * sizes_C) @ statistics.eigenvectors.T
+        lambdas = jnp.sqrt(lambdas)
+    # [p1, p2, p3] [alpha1 lambda1, alpha2 lambda2, alpha3 lambda3]^T
+    shift_BC = noise_on * (alphas_B3 * lambdas) @ statistics.eigenvectors.T
     divisor = 1 + noise_on * augmentation.colour_noise if augmentation.divide_by_noise else None
     return Views(corners_B2, flip_B, shift_BC, divisor)
 

@@ -1,4 +1,4 @@
-"""One encoded image to square RGB pixels, as the paper stored them."""
+"""One encoded image to square RGB pixels, as the paper stored them (section 2)."""
 
 import contextlib
 import functools

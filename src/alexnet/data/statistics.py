@@ -1,4 +1,4 @@
-"""Mean image and colour PCA of a training set, gathered in one pass."""
+"""Mean image (section 2) and colour PCA (4.1) of a training set, gathered in one pass."""
 
 import io
 from pathlib import Path

@@ -19,21 +19,24 @@ if TYPE_CHECKING:
     from alexnet.inference.classifier import Classifier
 
 
-def export(net: "Classifier", target: Path, names: str) -> None:
+def export(classifier: "Classifier", target: Path, names: str) -> None:
     """See `Classifier.export`."""
     if target.exists():
         raise UserError("already exists: delete it, or choose another name", f"target={target}")
     weights.check_target(target, names)
-    weights.check_names(target, names, net.config.net)
+    weights.check_names(target, names, classifier.config.net)
     if target.suffix == ".stablehlo":
-        content = net.precise(stablehlo.content)(_crops(net), net.net.image_size, net.classes)
+        content = classifier.precise(stablehlo.content)(
+            _crops(classifier), classifier.net.image_size, classifier.classes
+        )
     else:  # nets of ImageNet get the names of their classes when the file is read
         described = {
-            "config": record.versioned(net.config),
-            "class_names": list(net.about.classes),
+            "config": record.versioned(classifier.config),
+            "class_names": list(classifier.about.classes),
         }
-        kept = {} if net.about.statistics is None else net.about.statistics._asdict()
-        content = weights.content(names, net.net, jax.device_get(net.params), described, kept)
+        statistics, params = classifier.about.statistics, jax.device_get(classifier.params)
+        kept = {} if statistics is None else statistics._asdict()
+        content = weights.content(names, classifier.net, params, described, kept)
     try:
         with files.whole(target) as partial:
             partial.write_bytes(content)
@@ -41,11 +44,11 @@ def export(net: "Classifier", target: Path, names: str) -> None:
         raise UserError(f"cannot write there: {error.strerror}", f"target={target}") from None
 
 
-def _crops(net: "Classifier") -> Callable[[jax.Array], jax.Array]:
+def _crops(classifier: "Classifier") -> Callable[[jax.Array], jax.Array]:
     """images uint8 [b, net's size, net's size, 3] -> logits, with the centre of the mean image."""
-    statistics = net.about.statistics
+    statistics = classifier.about.statistics
     if statistics is not None:
-        central = augment.centre(jnp.asarray(statistics.mean_HWC), net.net.image_size)
+        central = augment.centre(jnp.asarray(statistics.mean_HWC), classifier.net.image_size)
         statistics = statistics._replace(mean_HWC=np.asarray(central))
-    f = forward.evaluation(net.net, None, net.about.augmentation)
-    return lambda images_BHWC: f(net.params, images_BHWC, statistics, 0)
+    f = forward.evaluation(classifier.net, None, classifier.about.augmentation)
+    return lambda images_BHWC: f(classifier.params, images_BHWC, statistics, 0)

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from alexnet.errors import UserError, require
 from alexnet.files import whole_folder, write_json
-from alexnet.inference.neighbours import nearest as nearest_rows
+from alexnet.inference.neighbours import nearest_rows
 from alexnet.inference.photos import Photo
 from alexnet.inference.splits import Splits
 from alexnet.locks import lock

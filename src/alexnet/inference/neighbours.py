@@ -5,7 +5,7 @@ import numpy as np
 CHUNK = 64 * 2**20  # bytes of float64 that are compared at once
 
 
-def nearest(
+def nearest_rows(
     queries_QD: np.ndarray, features_ND: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """(indices, L2 distances) of the `count` rows nearest to each query, the nearest first.

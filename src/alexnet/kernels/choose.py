@@ -34,7 +34,7 @@ CPU = Kernels(
 # share one convolution where they read the same maps, and one matrix product. See docs/gpu.md.
 GPU = Kernels(
     conv=convolution.gpu_towers,
-    dense=dense.plain_towers,
+    dense=dense.gpu_towers,
     relu=relu.relu,
     response_norm=response_norm.response_norm,
     max_pool=pooling.max_pool,
@@ -77,16 +77,11 @@ def choose(kernels: str, mesh: Mesh | None, batch_size: int, image_size: int) ->
         image_size: side of what the net sees, in pixels.
     """
     choice("kernels", kernels, KERNELS)
-    if kernels == "auto":
-        kernels = kind if (kind := _platform(mesh)) in ("cpu", "gpu") else "plain"
-    if kernels == "plain":
-        return PLAIN
-    if kernels == "gpu":
-        return GPU
+    found = {"cpu": CPU, "gpu": GPU}.get(_platform(mesh) if kernels == "auto" else kernels, PLAIN)
     size = chunks.chunk_size(batch_size, image_size)
     several_devices = mesh is not None and mesh.size > 1  # each chunk would communicate anew
-    if not size or several_devices:
-        return CPU
+    if found is not CPU or not size or several_devices:
+        return found
     return CPU._replace(stage=functools.partial(chunks.in_chunks, size=size))
 
 

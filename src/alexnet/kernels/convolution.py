@@ -49,7 +49,7 @@ def _together(convolve, xs, kernel_THWIO, stride, padding):
 def in_blocks(
     x_BHWC: jax.Array, kernel_HWIO: jax.Array, stride: int, padding: Padding
 ) -> jax.Array:
-    """`ops.conv`; with a stride and few channels, it reads blocks of stride x stride pixels.
+    """Equals `ops.conv`; with a stride and few channels, it reads blocks of stride x stride pixels.
 
     Each block becomes one pixel, with the channels of all its pixels, and the stride becomes 1.
     conv1 of AlexNet slides kernels of 3x3 blocks over 48 channels, rather than 11x11 pixels over 3.
@@ -79,7 +79,7 @@ def _blocks(x_BHWC: jax.Array, side: int) -> jax.Array:
 
 
 def conv(x_BHWC: jax.Array, kernel_HWIO: jax.Array, stride: int, padding: Padding) -> jax.Array:
-    """`ops.conv`."""
+    """Equals `ops.conv`."""
     return _conv(*network.varying_alike(x_BHWC, kernel_HWIO), stride, padding)
 
 

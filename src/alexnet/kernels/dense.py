@@ -17,8 +17,8 @@ def towers(xs: list[jax.Array], kernel_TIO: jax.Array, bias_TO: jax.Array) -> li
     return list(add_bias(dense(x_TBI, kernel_TIO), bias_TO[:, None]))
 
 
-def plain_towers(xs: list[jax.Array], kernel_TIO: jax.Array, bias_TO: jax.Array) -> list[jax.Array]:
-    """`towers` for GPUs: one plain product for all towers.
+def gpu_towers(xs: list[jax.Array], kernel_TIO: jax.Array, bias_TO: jax.Array) -> list[jax.Array]:
+    """`towers` as one plain product.
 
     In bfloat16, tensor cores add in float32. A product that JAX knows to be float32 would have
     float32 factors in its gradients.

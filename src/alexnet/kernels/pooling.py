@@ -15,7 +15,7 @@ from alexnet.models.table import pooled_side
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def max_pool(x_BHWC: jax.Array, size: int, stride: int) -> jax.Array:
-    """`ops.max_pool`; of equal activations it takes the first in row-major order."""
+    """Equals `ops.max_pool`; of equal activations it takes the first in row-major order."""
     return _max_pool(x_BHWC, size, stride)[0]
 
 
@@ -48,7 +48,7 @@ def _max_along(x: jax.Array, axis: int, size: int, stride: int) -> tuple[jax.Arr
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def avg_pool(x_BHWC: jax.Array, size: int, stride: int) -> jax.Array:
-    """`ops.avg_pool`."""
+    """Equals `ops.avg_pool`."""
     for axis in (2, 1):
         side = x_BHWC.shape[axis]
         total = functools.reduce(jnp.add, _slices(x_BHWC, axis, size, stride, fill=0))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 @jax.custom_vjp
 def relu(x: jax.Array) -> jax.Array:
-    """`ops.relu`."""
+    """Equals `ops.relu`."""
     return jnp.maximum(x, 0)
 
 

@@ -20,7 +20,7 @@ def response_norm(
     beta: float,
     over: Literal["maps", "space"] = "maps",
 ) -> jax.Array:
-    """`ops.response_norm`."""
+    """Equals `ops.response_norm`."""
     s = k + scale * _window_sum(x_BHWC * x_BHWC, size, over)
     return x_BHWC * _inverse_power(s, beta)
 

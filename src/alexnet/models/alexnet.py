@@ -52,6 +52,7 @@ def alexnet(
     constant = 0.1 if init == "caffe" else 1.0  # section 5: biases "with the constant 1"
     divided = preset == "original"
     z, s = (3, 2) if overlapping_pool else (2, 2)
+    conv2_pad, conv5_pad = (2, 1) if overlapping_pool else (1, 0)
 
     def norm(name: str) -> Norm:
         return Norm(name, size=5, k=2.0, alpha=1e-4, beta=0.75, alpha_divided=divided)
@@ -60,7 +61,7 @@ def alexnet(
     relu1, norm1, pool1 = Activation("relu1"), norm("norm1"), Pool("pool1", z, s)
     first = (conv1, relu1, norm1, pool1) if preset == "paper" else (conv1, norm1, pool1, relu1)
     second = (
-        Conv("conv2", kernels[1], 5, pad=2 if overlapping_pool else 1, bias=constant),
+        Conv("conv2", kernels[1], 5, pad=conv2_pad, bias=constant),
         Activation("relu2"),
         norm("norm2"),
         # scale .001, pow .75 in layer-params-145.cfg; the same-map norm's additive constant is not
@@ -73,7 +74,7 @@ def alexnet(
         Activation("relu3"),
         Conv("conv4", kernels[3], 3, pad=1, std=middle_std, bias=constant),
         Activation("relu4"),
-        Conv("conv5", kernels[4], 3, pad=int(overlapping_pool), std=middle_std, bias=constant),
+        Conv("conv5", kernels[4], 3, pad=conv5_pad, std=middle_std, bias=constant),
         Activation("relu5"),
         Pool("pool5", z, s),
     )

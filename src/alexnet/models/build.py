@@ -86,14 +86,14 @@ def build(
         raise UserError(f"net {name} has no dropout layer: leave it at 0.5", f"dropout={dropout}")
     if not norm and not any(isinstance(row, Norm) for row in net.rows):
         raise UserError(f"net {name} has no response norm to leave out", "norm=False")
-    rows = [
-        dataclasses.replace(row, name=row.name.replace("relu", activation), kind=activation)
-        if isinstance(row, Activation) and row.kind == "relu"
-        else dataclasses.replace(row, rate=dropout)
-        if isinstance(row, Dropout) and dropout != USUAL
-        else row
-        for row in net.rows
-    ]
+    rows: list[Row] = []
+    for row in net.rows:
+        if isinstance(row, Activation) and row.kind == "relu":
+            called = row.name.replace("relu", activation)
+            row = dataclasses.replace(row, name=called, kind=activation)
+        elif isinstance(row, Dropout) and dropout != USUAL:
+            row = dataclasses.replace(row, rate=dropout)
+        rows.append(row)
     # The names of nonlinearities are those that the table shows, or those without `activation`.
     parts = [part.strip() for part in remove.split(",")]
     known = [row.name for row in rows]
@@ -101,12 +101,8 @@ def build(
         part: part if part in known else part.replace("relu", activation) for part in parts if part
     }
     rows = _removed(rows, renamed, net.name)
-    rows = [
-        row
-        for row in rows
-        if not (isinstance(row, Dropout) and dropout == 0)
-        and not (isinstance(row, Norm) and not norm)
-    ]
+    rows = [row for row in rows if dropout or not isinstance(row, Dropout)]
+    rows = [row for row in rows if norm or not isinstance(row, Norm)]
     net = dataclasses.replace(net, rows=tuple(rows))
     if remove and (not rows or rows[-1].name != known[-1]):
         raise UserError(

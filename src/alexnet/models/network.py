@@ -39,7 +39,7 @@ Stage = Callable[[jax.Array, jax.Array], tuple[Towers, Activations]]
 def each_tower(
     operation: Callable[Concatenate[jax.Array, jax.Array, How], jax.Array],
 ) -> Callable[Concatenate[Towers, jax.Array, jax.Array, How], Towers]:
-    """Applies an operation of `ops` to every local tower: xs [B, ...], weights [towers, ...]."""
+    """f(xs, kernel_T, bias_T, ...): `operation` for every local tower, plus the tower's biases."""
 
     def towers(
         xs: Towers, kernel_T: jax.Array, bias_T: jax.Array, *how: How.args, **more: How.kwargs
@@ -135,7 +135,7 @@ class Weights(nn.Module):
     layer: table.Layer
     towers: int
     dtype: jnp.dtype | None = None  # None: the parameters' own
-    kernels: Kernels = PLAIN
+    operations: Kernels = PLAIN
 
     def setup(self) -> None:
         row: Any = self.layer.row  # Weighted: a Conv, Local or Dense
@@ -160,7 +160,7 @@ class Weights(nn.Module):
         if dtype != kernel.dtype:  # devices add up their gradients in the parameters' type
             _, kernel, bias = varying_alike(xs[0], kernel, bias)
         kernel, bias = kernel.astype(dtype), bias.astype(dtype)
-        return _WEIGHTED[type(row)](row, self.kernels, xs, kernel, bias)
+        return _WEIGHTED[type(row)](row, self.operations, xs, kernel, bias)
 
 
 # How each kind of row is computed: f(row, kernels, ...).
@@ -201,7 +201,7 @@ class Network(nn.Module):
 
     Attributes:
         net: the table.
-        local: number of towers on this device; 0 for all.
+        local_towers: how many towers are on this device; 0 for all.
         axis: mesh axis over which the towers are split; None if all are on this device.
         dtype: the dtype that layers compute in; None means the parameters', which the last layer
             always uses. Response norms compute in float32 or wider.
@@ -209,7 +209,7 @@ class Network(nn.Module):
     """
 
     net: table.Net
-    local: int = 0
+    local_towers: int = 0
     axis: str | None = None
     dtype: jnp.dtype | None = None
     kernels: Kernels = PLAIN
@@ -228,7 +228,7 @@ class Network(nn.Module):
     @property
     def towers(self) -> int:
         """How many towers are on this device."""
-        return self.local or self.net.towers
+        return self.local_towers or self.net.towers
 
     def __call__(self, x_BHWC: jax.Array, train: bool = False, **more: jax.Array) -> jax.Array:
         """Only the logits; all else as in `activations`."""
@@ -256,6 +256,9 @@ class Network(nn.Module):
             the logits, and every row's output by name, with the local towers' maps side by side in
             the last axis. If other towers are on other devices, the logits cover only the
             local towers' share of the classes.
+
+        Raises:
+            UserError: for pixels that are not floats, or images of another size.
         """
         if not jnp.issubdtype(x_BHWC.dtype, jnp.floating):
             raise UserError("a net reads floats with the mean subtracted", f"x_BHWC={x_BHWC.dtype}")
@@ -408,7 +411,12 @@ def apply(
         params: as from `init`, in any dtype; layers compute in it, response norms in float32 or
             wider.
         x_BHWC: float [B, image_size, image_size, 3], images with the mean subtracted.
-        train: whether to apply dropout, which needs a `dropout_key`.
+        train: whether to apply dropout.
+        dropout_key: the source of its randomness; needed only if `train`.
+        kernels: the operations; see `alexnet.kernels`.
+
+    Raises:
+        UserError: for pixels that are not floats, or images of another size.
     """
     found: Any = Network(net, kernels=kernels).apply(
         {"params": params},

@@ -30,6 +30,7 @@ def local(x_BHWC: jax.Array, kernel_HWKIO: jax.Array, size: int, padding: Paddin
 
     Args:
         kernel_HWKIO: [output height, output width, size * size, channels, kernels].
+        size: side of the filters, in pixels.
     """
     images, (height, width, _, _, kernels) = len(x_BHWC), kernel_HWKIO.shape
     positions, weights = height * width, size * size * x_BHWC.shape[3]
@@ -79,7 +80,8 @@ def response_norm(
     """b = a / (k + scale * sum of a^2)^beta (section 3.3).
 
     The sum runs over a window centred on each a: `size` adjacent maps, or size x size pixels of the
-    same map; beyond the border the terms are zero. `size` is odd.
+    same map; beyond the border the terms are zero. `size`, the paper's n, is odd. `scale` is the
+    paper's alpha or, as in the source, alpha divided by the number of terms.
     """
     window = (1, 1, 1, size) if over == "maps" else (1, size, size, 1)
     sums = lax.reduce_window(x_BHWC * x_BHWC, 0.0, lax.add, window, (1, 1, 1, 1), "SAME")

@@ -15,7 +15,7 @@ from alexnet.errors import UserError
 Shape = tuple[int, ...]  # (H, W, C), or (features,) after a Dense or GlobalPool row
 
 # Which towers a layer reads: its own tower only, or all of them (the paper's "take input from all
-# kernel maps in layer 2"). Every tower sees the image.
+# kernel maps in layer 2", section 3.2). Every tower sees the image.
 Reads = Literal["own", "all"]
 
 Nonlinearity = Literal["relu", "tanh", "sigmoid", "none"]  # functions of `models.ops`
@@ -206,7 +206,7 @@ class Activation(Row):
 
 @dataclasses.dataclass(frozen=True)
 class Norm(Row):
-    """Response normalisation (section 3.3): b = a / (k + alpha * sum of a^2 over size)^beta.
+    """Response normalisation (section 3.3): b = a / (k + alpha * sum of a^2)^beta.
 
     With `over="maps"` the sum runs over `size` adjacent kernel maps of the tower or, if the row
     `reads` "all", of all towers as in Caffe. With `over="space"` it runs over size x size pixels of

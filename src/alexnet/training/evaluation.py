@@ -1,4 +1,4 @@
-"""Loss, top-1 and top-5 errors over a split, as sums, so that every example counts exactly once."""
+"""Loss (section 3.5) and errors (section 2) over a split, as sums: each example counts once."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
@@ -15,8 +15,8 @@ class Sums:
     """Sums over examples; scalars, float32 and int32."""
 
     loss: jax.Array  # -log p(label), in nats
-    top1: jax.Array  # examples whose label is not the most likely class
-    top5: jax.Array  # examples whose label is not among the five most likely
+    top1_errors: jax.Array  # examples whose label is not the most likely class
+    top5_errors: jax.Array  # examples whose label is not among the five most likely
     count: jax.Array
 
 
@@ -49,8 +49,8 @@ def sums(log_probs_BK: jax.Array, labels_B: jax.Array) -> Sums:
     rank_B = jnp.where(jnp.isnan(true_B1[:, 0]), 5, rank_B)  # also with fewer than five classes
     return Sums(
         loss=jnp.sum(jnp.where(real_B, -true_B1[:, 0], 0.0)),
-        top1=jnp.sum(real_B & (rank_B >= 1), dtype=jnp.int32),
-        top5=jnp.sum(real_B & (rank_B >= 5), dtype=jnp.int32),
+        top1_errors=jnp.sum(real_B & (rank_B >= 1), dtype=jnp.int32),
+        top5_errors=jnp.sum(real_B & (rank_B >= 5), dtype=jnp.int32),
         count=jnp.sum(real_B, dtype=jnp.int32),
     )
 
@@ -66,7 +66,10 @@ def means(total: Sums) -> Means:
     found = jax.device_get(total)
     count = found.count.item()
     return Means(
-        found.loss.item() / count, found.top1.item() / count, found.top5.item() / count, count
+        loss=found.loss.item() / count,
+        top1_error=found.top1_errors.item() / count,
+        top5_error=found.top5_errors.item() / count,
+        count=count,
     )
 
 

@@ -6,7 +6,7 @@ OUTSIDE: inside shard_map the gradients would be summed over the towers once too
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,21 +20,8 @@ from alexnet.models import table
 from alexnet.models.network import PLAIN, Kernels, Network, params_specs
 from alexnet.training.step import EvaluationForward, TrainingForward
 
-# f(x_B, examples_B, *how) -> the net's input
+# f(x_B, examples_B, *given) -> the net's input
 Inputs = Callable[..., jax.Array]
-
-
-class Logits(Protocol):
-    """The logits_BK, equal to those of `network.apply`."""
-
-    def __call__(
-        self,
-        params: Any,
-        x_B: jax.Array,
-        dropout_key: jax.Array | None = None,
-        examples_B: jax.Array | None = None,
-        *how: Any,
-    ) -> jax.Array: ...
 
 
 def on_mesh(
@@ -43,30 +30,30 @@ def on_mesh(
     dtype: jnp.dtype | None = None,
     kernels: Kernels = PLAIN,
     inputs: Inputs | None = None,
-) -> Logits:
-    """f(params, x_B[, dropout_key, examples_B, *how]) -> logits_BK, equal to `network.apply`'s.
+) -> Callable[..., jax.Array]:
+    """f(params, x_B[, dropout_key, examples_B, *given]) -> logits_BK, equal to `network.apply`'s.
 
     Without a key there is no dropout. `examples_B` is each image's number in the batch, 0..B-1 if
-    None. `inputs(x_B, examples_B, *how)` makes the net's input; without it, the input is x_B.
+    None. `inputs(x_B, examples_B, *given)` makes the net's input; without it, the input is x_B.
     Without a mesh everything runs on one device.
     """
     apart = mesh.shape["tower"] if mesh else 1
     axis = "tower" if apart > 1 else None
     network = Network(net, net.towers // apart, axis, dtype, kernels)
 
-    def here(params, x_B, dropout_key, examples_B, *how):
+    def here(params, x_B, dropout_key, examples_B, *given):
         if inputs is not None:
             with jax.named_scope("augment"):
-                x_B = inputs(x_B, examples_B, *how)
+                x_B = inputs(x_B, examples_B, *given)
         train = dropout_key is not None
         rest = {"dropout_key": dropout_key, "examples_B": examples_B}
         return network.apply({"params": params}, x_B, train, **rest)
 
-    def everywhere(params, x_B, dropout_key=None, examples_B=None, *how):
+    def everywhere(params, x_B, dropout_key=None, examples_B=None, *given):
         if examples_B is None:
             examples_B = jnp.arange(x_B.shape[0])
-        arguments = params, x_B, dropout_key, examples_B, *how
-        same = (P(),) * len(how)
+        arguments = params, x_B, dropout_key, examples_B, *given
+        same = (P(),) * len(given)
         in_specs = (params_specs(net), P("data"), P(), P("data"), *same)
         logits = meshes.split(mesh, here, in_specs, P("data", "tower"))(*arguments)
         return logits[:, : net.classes]
@@ -91,8 +78,8 @@ def training(
 
     def forward(params, images_BSSC, key, examples_B, noise_on, statistics):
         augment_key, dropout_key = jax.random.split(key)
-        how = augment_key, noise_on, statistics
-        return everywhere(params, images_BSSC, dropout_key, examples_B, *how)
+        given = augment_key, noise_on, statistics
+        return everywhere(params, images_BSSC, dropout_key, examples_B, *given)
 
     return forward
 

@@ -1,6 +1,6 @@
 """A run's health: doubtful settings, a loss that does not fall, numbers that are not finite.
 
-And the open row of the log, whose means are over the steps since the last row.
+`Window` gathers the log's next row: means over the steps since the last one.
 """
 
 import contextlib

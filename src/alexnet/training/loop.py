@@ -58,7 +58,7 @@ def train_and_evaluate(
     """Trains to `config.epochs`, from the start or from the last checkpoint in `workdir`.
 
     Args:
-        config: or the name of its file, as for `load_config`.
+        config: a config, or the name of its file, as for `load_config`.
         programs: compiled functions that several runs in one process share.
         fresh: whether to start over; the run in the workdir then moves to a folder inside it.
 
@@ -66,8 +66,8 @@ def train_and_evaluate(
         a row for each validation: step, epoch, loss, top1_error, top5_error, count.
 
     Raises:
-        UserError: for an impossible config, another run's workdir, a begun run's images that have
-            changed, a run that diverges, or checkpoints that cannot be read or written.
+        UserError: for an impossible config, another run's workdir, images that have changed since
+            the run began, a run that diverges, or checkpoints that cannot be read or written.
         Interrupted: once a checkpoint is saved, if a signal (`processes.SIGNALS`) came.
     """
     require("workdir", workdir, os.fspath(workdir) != "", "name a folder")
@@ -147,11 +147,11 @@ def train_and_evaluate(
                 window.add(step, *sums)  # with fetch=step, fetches earlier steps while these run
 
                 epoch = run.epoch(step)
-                validate = ends_epoch(run, step)
+                epoch_ends = ends_epoch(run, step)
                 log_now = step % config.log_every == 0
                 claimed.check()
                 stop = interruption.agreed()
-                save = validate or step % config.checkpoint_every == 0 or stop
+                save = epoch_ends or step % config.checkpoint_every == 0 or stop
                 if log_now or step == run.steps:
                     log.train(step, epoch, *averages(window.sums()), rate=rate(step))
                 if log_now and (line := alarm.after(step, window.close())):
@@ -161,16 +161,16 @@ def train_and_evaluate(
                     check_state(step, state)
                     with log.pause():
                         found = None
-                        if validate and not stop:
-                            found = validated(run, log, step, state, interruption)
+                        if epoch_ends and not stop:
+                            found = validate(run, log, step, state, interruption)
                         if found:
                             errors = [*errors, found.top1_error]
                         else:
                             loss = run.loss(state.params, batches[-1])
                             check_loss(step, loss, "loss with the new weights")
-                        due = validate and not found
+                        due = epoch_ends and not found
                         progress = Progress(epoch, tuple(errors), run.store.classes, opened, due)
-                        checkpoints.save(step, state, progress, *validation(found))
+                        checkpoints.save(step, state, progress, *as_validation(found))
                     claimed.note_saved(checkpoints.saved)
                     stop = stop or (due and interruption.agreed())
                 if stop:
@@ -233,7 +233,7 @@ def changed(run: Run, workdir: Path, start: int) -> dict[str, tuple[Any, Any]]:
     }
 
 
-def validated(
+def validate(
     run: Run, log: Log, step: int, state: TrainState, interruption: Interruption
 ) -> evaluation.Means | None:
     """Validates after a step and logs the result; None if a signal came meanwhile."""
@@ -246,7 +246,7 @@ def validated(
     return found
 
 
-def validation(found: evaluation.Means | None) -> Validation:
+def as_validation(found: evaluation.Means | None) -> Validation:
     """What a checkpoint keeps of a validation."""
     return Validation(found.top1_error, found.loss) if found else Validation(None)
 
@@ -261,7 +261,7 @@ def catch_up(
     interruption: Interruption,
 ) -> list[float]:
     """Runs the validation that an interruption put off; returns all errors so far."""
-    found = validated(run, log, step, state, interruption)
+    found = validate(run, log, step, state, interruption)
     if found is None:
         raise Interrupted(interruption.agreed())
     before = progress.validation_errors
@@ -269,7 +269,7 @@ def catch_up(
         before = before[:-1]
     errors = (*before, found.top1_error)
     progress = dataclasses.replace(progress, validation_errors=errors, due=False)
-    checkpoints.validated(step, progress, validation(found))
+    checkpoints.validated(step, progress, as_validation(found))
     return list(errors)
 
 
@@ -285,7 +285,7 @@ def check_saved(checkpoints: Checkpoints, step: int, again: str) -> None:
 
 
 def say_it_stays(run: Run, workdir: Path, epochs: float) -> None:
-    """Says that the run is not trained further: it has done more epochs, or at other rates."""
+    """Says that the run is not trained further: it has more epochs, or had other rates."""
     asked = f"config.epochs={run.config.epochs:g}"
     more = f"more than {asked}" if epochs > run.config.epochs else f"not at the rates of {asked}"
     if jax.process_index() == 0:

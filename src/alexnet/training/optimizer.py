@@ -1,6 +1,6 @@
 """Section 5's update rule: v <- 0.9 v - 0.0005 eps w - eps <dL/dw>, w <- w + v.
 
-As an `optax.chain`: add the decayed weights to the gradient, multiply by -eps, keep a trace. The
+As an optax chain: add the decayed weights to the gradient, multiply by -eps, keep a trace. The
 learning rate eps is inside the velocity, so the old velocity keeps its size when the rate drops;
 `optax.sgd` scales the whole velocity by the new rate, and differs from the first drop on. Decay is
 multiplied by the rate as well. At rate 0 a layer is frozen: as in the source (`Weights`), neither
@@ -11,7 +11,7 @@ freezing work with all of them.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -22,34 +22,37 @@ from alexnet.errors import UserError, choice, is_number, nearest, require
 
 Rates = dict[str, dict[str, Any]]  # {layer: {"kernel": eps, "bias": eps}}, scalars
 
-LARGEST = 1e30  # of a decay, whose products with weights are float32
+LARGEST = 1e30  # of decays, rates and their factors, whose products with weights are float32
 
-Parts = dict[str, optax.GradientTransformation]  # of a chain, by name
+Part: TypeAlias = optax.GradientTransformation
+Chain: TypeAlias = optax.GradientTransformationExtraArgs
 
 
-def momentum(decay: Parts, rates: Parts, *, momentum: float = 0.9) -> Parts:
+def momentum(decay: Part, rates: Part, *, momentum: float = 0.9) -> Chain:
     """The paper's: v <- momentum v - eps (g + decay w), w <- w + v.
 
     Args:
         momentum: the share of its velocity that a weight keeps at each step.
     """
     _check(momentum=momentum)
-    return decay | rates | {"momentum": optax.trace(momentum)}
+    velocity = optax.trace(momentum)
+    return optax.named_chain(("decay", decay), ("rates", rates), ("momentum", velocity))
 
 
-def nesterov(decay: Parts, rates: Parts, *, momentum: float = 0.9) -> Parts:
+def nesterov(decay: Part, rates: Part, *, momentum: float = 0.9) -> Chain:
     """The same velocity, but w <- w + momentum v - eps (g + decay w) with the new v: a step ahead.
 
     Args:
         momentum: the share of its velocity that a weight keeps at each step.
     """
     _check(momentum=momentum)
-    return decay | rates | {"momentum": optax.trace(momentum, nesterov=True)}
+    velocity = optax.trace(momentum, nesterov=True)
+    return optax.named_chain(("decay", decay), ("rates", rates), ("momentum", velocity))
 
 
 def adamw(
-    decay: Parts, rates: Parts, *, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
-) -> Parts:
+    decay: Part, rates: Part, *, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
+) -> Chain:
     """Adam with decay apart from the gradient's moments (Loshchilov and Hutter, 2019).
 
     Args:
@@ -59,10 +62,11 @@ def adamw(
     """
     _check(b1=b1, b2=b2)
     require("eps", eps, eps > 0, "must be more than 0")
-    return {"adam": optax.scale_by_adam(b1, b2, eps)} | decay | rates
+    adam = optax.scale_by_adam(b1, b2, eps)
+    return optax.named_chain(("adam", adam), ("decay", decay), ("rates", rates))
 
 
-Rule = Callable[..., Parts]  # f(decay, rates, *, the rule's own arguments)
+Rule = Callable[..., Chain]  # f(decay, rates, *, the rule's own arguments)
 OPTIMIZERS: dict[str, Rule] = {
     "momentum": momentum,
     "nesterov": nesterov,
@@ -121,19 +125,22 @@ def build(
     decays = {
         layer: {"kernel": of_layer.get(layer, weight_decay), "bias": bias_decay} for layer in params
     }
-    parts = OPTIMIZERS[name]({"decay": _decay(decays)}, {"rates": _by_rates()}, **options)
-    return _freezing(optax.named_chain(*parts.items()))
+    return _freezing(OPTIMIZERS[name](_decay(decays), _by_rates(), **options))
 
 
-def _decay(decays: Any) -> optax.GradientTransformation:
+def _decay(decays: Any) -> Part:
     """Adds to each gradient its parameter times the decay."""
-    values = sorted({*jax.tree.leaves(decays)} - {0})
-    masks = [jax.tree.map(lambda decay, value=value: decay == value, decays) for value in values]
-    parts = map(optax.add_decayed_weights, values, masks)
-    return optax.chain(*parts) if values else optax.identity()
+
+    def decayed(update, param, decay):
+        return update + decay * param if decay else update
+
+    def update(updates, state, params=None):
+        return jax.tree.map(decayed, updates, params, decays), state
+
+    return optax.GradientTransformation(optax.init_empty_state, update)
 
 
-def _by_rates() -> optax.GradientTransformationExtraArgs:
+def _by_rates() -> Chain:
     """Multiplies by the negative rates, an argument of each `update`."""
 
     def update(updates, state, params=None, *, rates: Rates):
@@ -142,9 +149,7 @@ def _by_rates() -> optax.GradientTransformationExtraArgs:
     return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)
 
 
-def _freezing(
-    inner: optax.GradientTransformationExtraArgs,
-) -> optax.GradientTransformationExtraArgs:
+def _freezing(inner: Chain) -> Chain:
     """At rate 0, neither a parameter nor the state that `inner` keeps of it changes."""
 
     def update(updates, state, params=None, *, rates: Rates):

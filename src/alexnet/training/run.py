@@ -158,7 +158,14 @@ class Run:
         if len(batches) == 1:
             state, sums = self.train_step(state, batches[0], hyperparameters[0])
             return state, [sums]
-        program = self._program(f"train {len(batches)}", self._train_steps)
+        program = self._program(
+            f"train {len(batches)}",
+            lambda: dispatch.make_train_steps(
+                self.train_program,
+                self.shardings,
+                compiler_options(self.mesh, self.config.cuda_graphs),
+            ),
+        )
         with self.precision():
             return program(state, batches, hyperparameters, self.statistics, self.key)
 
@@ -224,10 +231,6 @@ class Run:
                 compiler_options(self.mesh, self.config.cuda_graphs),
             ),
         )
-
-    def _train_steps(self) -> dispatch.TrainSteps:
-        options = compiler_options(self.mesh, self.config.cuda_graphs)
-        return dispatch.make_train_steps(self.train_program, self.shardings, options)
 
     def _eval_program(self, views: str) -> EvalStep:
         return self._program(

@@ -14,9 +14,7 @@ import numpy as np
 
 from alexnet import config as configs
 from alexnet.errors import UserError, choice, is_number, nearest, require
-from alexnet.training.optimizer import Rates
-
-LARGEST = 1e30  # of rates and their factors, whose products are float32
+from alexnet.training.optimizer import LARGEST, Rates
 
 
 class Hyperparameters(NamedTuple):

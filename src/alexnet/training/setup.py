@@ -35,7 +35,7 @@ def setup(
     """Opens the data, builds the net, the mesh, the optimiser and the schedule.
 
     Args:
-        config: or the name of its file, as for `load_config`.
+        config: a config, or the name of its file, as for `load_config`.
         trained_on: the mean image and colour PCA of the images when the run began; they are used
             even if the images have changed. None takes those of the dataset at hand.
         programs: those of earlier runs, to which this one adds its own.

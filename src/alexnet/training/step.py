@@ -115,7 +115,7 @@ def state_shardings(
 
 
 def key_of(seed: int) -> jax.Array:
-    """A run's PRNG key. Its implementation is fixed: another would draw other numbers."""
+    """A run's PRNG key. Its implementation is fixed: another would draw different ones."""
     return jax.random.key(seed, impl="threefry2x32")
 
 
@@ -197,7 +197,7 @@ def make_eval_step(
     views: int = 1,
     compiler_options: dict[str, Any] | None = None,
 ) -> EvalStep:
-    """eval_step(params, batch, statistics) -> (sums, log_probs_BK) of the views' average.
+    """eval_step(params, batch, statistics) -> (sums, log_probs_BK) of the views' mean (4.1).
 
     Args:
         views: how many views `forward` has.
