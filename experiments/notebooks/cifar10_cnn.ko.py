@@ -190,7 +190,7 @@ assert count == 2_432 + 25_632 + 51_264 + 65_600 + 650 == 145_578
 # conv2를 손으로 세어 봅니다. 커널 32개가 저마다 맵 32장에 5·5개씩의 가중치를 두고 편향(bias)을 하나
 # 더하므로 $32\,(25\cdot 32 + 1) = 25{,}632$입니다. 완전 연결 계층은 계산량은 적지만
 # 매개변수(parameter)의 46%를 차지합니다. AlexNet에서는 96%입니다. (`jax.eval_shape`는 AlexNet의
-# 가중치를 만들지 않고 모양만 알아냅니다.)
+# 가중치를 만들지 않고 형상만 알아냅니다.)
 
 
 # %%
@@ -505,8 +505,8 @@ assert np.allclose(jax.nn.softmax(table_logits)[index], probabilities[index], at
 # ## 12. 더 나아가기
 #
 # 여기서 직접 짠 과정을 `alexnet.train_and_evaluate`가 대신합니다. 체크포인트(checkpoint)와 로그를
-# 남기고, 무작위 자르기와 좌우 뒤집기를 쓰는 신경망이라면 그것도 해 줍니다. 훈련이 끊겨도 같은
-# 명령을 다시 실행하면 이어집니다.
+# 남기고, 무작위 자르기와 좌우 뒤집기를 쓰는 신경망이라면 그것도 해 줍니다. 아래 명령은 프로젝트의
+# 맨 위 폴더에서 실행합니다. 훈련이 끊겨도 다시 실행하면 이어집니다.
 #
 # ```
 # alexnet train --config=configs/cifar10.py:80sec --workdir=runs/80sec

@@ -503,7 +503,8 @@ assert np.allclose(jax.nn.softmax(table_logits)[index], probabilities[index], at
 # ## 12. Onwards
 #
 # `alexnet.train_and_evaluate` does what we wrote by hand here. It adds checkpoints and logs, and,
-# for nets that use them, crops and reflections. After an interruption the same command continues:
+# for nets that use them, crops and reflections. Run this in the project's folder; repeated after an
+# interruption, it continues:
 #
 # ```
 # alexnet train --config=configs/cifar10.py:80sec --workdir=runs/80sec

@@ -101,9 +101,9 @@ ROWS = (
 )
 # The rows of the front pages, with their names in README.ko.md.
 FRONT = {
-    ROWS[0][0]: "표 1: ILSVRC-2010 시험, 10개 크롭",
+    ROWS[0][0]: "표 1: ILSVRC-2010 시험, 크롭 10개",
     ROWS[4][0]: "표 2: 2012 검증, CNN 하나",
-    "ten_crop/ten_crop": "중앙 대신 10개 크롭 (4.1)",
+    "ten_crop/ten_crop": "중앙 대신 크롭 10개 (4.1)",
     "ensembles/five_nets": "표 2: CNN 다섯 개의 앙상블",
     "relu_tanh/tanh": "그림 1: 훈련 오류율 25%까지의 에폭, ReLU 대비 tanh",
     "two_gpus/one_gpu": "GPU 한 장, 커널 절반 (3.2)",
@@ -175,10 +175,13 @@ HEAD = """\
   the claim (for a published error: 5 runs, a difference of 1 point); if a run that the row needs
   diverged or never reached the training error; or if the training cannot test the claim: a remark
   then says why.
+- **Changed after the runs:** the verdicts on dropout and conv5 (before, *contradicted*) and on
+  crops and reflections (before, *cannot tell*, but counted as decidable). Their files say why.
 
 Most claims are about ImageNet, on which this project has run nothing; a verdict holds for the
 net, the dataset and the training in its row. The details:
-`alexnet compare experiments/results --experiment=experiments`.
+`alexnet compare experiments/results --experiment=experiments`. [results](results/README.md) says
+where, when and in which order the runs were made.
 
 <picture>
   <source media="(prefers-color-scheme: dark)" srcset="results/claims-dark.png">

@@ -171,7 +171,7 @@ def test_every_net_has_its_tables(name, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["alexnett"], "^no net is called 'alexnett'; did you mean 'alexnet'"),
+        (["alexnett"], "^no net is called 'alexnett': choose one of .*; did you mean 'alexnet'"),
         (["--batch", "64"], "--batch"),
         (["--tower=1"], "--tower: no such option; did you mean 'towers'"),
         (["--batch=many"], "--batch=many: expected a whole number of at least 1"),

@@ -488,7 +488,7 @@ def test_the_command_takes_the_nets_options(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["alexnett"], "^no net is called 'alexnett'; did you mean 'alexnet'"),
+        (["alexnett"], "^no net is called 'alexnett': choose one of .*; did you mean 'alexnet'"),
         (
             ["alexnet", "--tower=1"],
             "--tower: net alexnet has no such option; did you mean 'towers'",

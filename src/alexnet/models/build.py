@@ -142,6 +142,7 @@ def _removed(rows: Sequence[Row], names: Mapping[str, str], net: str) -> list[Ro
 def defaults(name: str) -> dict[str, Any]:
     """A net's options and their defaults: the arguments of `build` and of the net's function."""
     if name not in NETS:
-        raise UserError(f"no net is called {name!r}{nearest(name, NETS)}: {', '.join(NETS)}")
+        known = f"choose one of {', '.join(NETS)}{nearest(name, NETS)}"
+        raise UserError(f"no net is called {name!r}: {known}")
     parameters = [p for f in (build, NETS[name]) for p in inspect.signature(f).parameters.values()]
     return {p.name: p.default for p in parameters if p.default is not p.empty}
