@@ -12,7 +12,8 @@ run 145's epochs; in the source, each had its own.
     paper               net and training as the text describes them; where it leaves a choice:
                         conv1 pads 3 pixels at the bottom and right, colour noise scales with
                         deviations (the eigenvalues themselves would be absurd), the rate drops
-                        after 5 validations without a better error
+                        after 5 validations without a better error; its initial weights may
+                        not train (docs/fidelity.md)
     one_gpu             run 145-half: one tower, half the kernels                39.2 / 18.2 (2010)
     no_lrn              run 148: without response normalisation                  42.0 / 19.4
     nonoverlapping_pool run 147: pooling with z = s = 2                          41.1 / 18.5

@@ -7,6 +7,7 @@ python experiments/results/pages.py --check    # exit status 1 if a page is out 
 """
 
 import dataclasses
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -284,6 +285,8 @@ def table_of(rows: Sequence[tuple[str, ...]], korean: bool) -> str:
     text += "".join(f"| {' | '.join(cells)} |\n" for cells in rows).replace("](", "](experiments/")
     for english, own in KOREAN.items() if korean else ():
         text = text.replace(english, own)
+    if korean:
+        text = re.sub(r" has (\d+) of the (\d+) planned runs", r": 계획한 \2회 중 \1회", text)
     return text
 
 

@@ -14,8 +14,8 @@ A target is a .safetensors or a .stablehlo. The .safetensors holds the arrays un
 `alexnet.models.network` ("conv1.kernel"), the class names and the mean image; `alexnet.load` reads
 it without a workdir. With --names=torchvision it holds the arrays alone, under torchvision's names
 and in its shapes. The .stablehlo is a program that contains the weights (see
-`alexnet.formats.stablehlo`). It takes images of the net's size; crop larger ones to their centre
-first.
+`alexnet.formats.stablehlo`). It takes RGB images of the net's size: scale the shorter side of a
+photo to `config.data.image_size`, and take the central square.
 """
 
 import os
@@ -75,9 +75,9 @@ def main(argv: Sequence[str]) -> None:
     net.export(target, options["names"])
     size = target.stat().st_size
     print(f"{target}: net {net.net.name}, {len(net.classes)} classes, {size:,} bytes")
-    mean = net.config.augment.mean
-    if options["names"] == "torchvision" and mean != "pixel":
-        print(f"the file does not keep the mean image that this run subtracts (mean={mean!r})")
+    if target.suffix == ".stablehlo":
+        sides = f"{net.about.image_size} pixels, take the central {net.net.image_size}"
+        print(f"it reads RGB photos: scale their shorter side to {sides}")
 
 
 # --- In -------------------------------------------------------------------------------------------

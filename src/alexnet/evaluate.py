@@ -107,13 +107,6 @@ def evaluate(
 
     first = jax.process_index() == 0
     top5 = "top-5 error {:.2%}, " if len(nets[0].classes) > 5 else ""  # of five it is always 0
-    for net in nets if first and views == "ten_crop" else ():
-        if not net.config.augment.flip:
-            print(
-                f"{net.about.source} never saw reflections (config.augment.flip=False), but half "
-                "of the ten crops are reflections",
-                file=sys.stderr,
-            )
 
     def report(subject: str, row: dict[str, Any]) -> None:
         if not first:

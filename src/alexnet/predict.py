@@ -1,7 +1,7 @@
 """The most probable classes of photos.
 
-    python -m alexnet.predict --workdir=DIR photo.jpg ... [--views=centre|ten_crop|nine_crop]
-        [--checkpoint=best|last|STEP] [--top=5] [--json]
+    python -m alexnet.predict --workdir=DIR photo.jpg ... [--ten_crop]
+        [--views=centre|ten_crop|nine_crop] [--checkpoint=best|last|STEP] [--top=5] [--json]
 
 A workdir is enough; its dataset is not needed. --workdir also takes a .safetensors that
 `alexnet.convert` wrote with --names=own. --json prints {"photo.jpg": [["class", 0.9], ...]}, with
@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 
 from alexnet.cli import count, path, run, split, typed
 from alexnet.errors import UserError
+from alexnet.text import say
 
 if TYPE_CHECKING:
     import numpy as np
 
 OPTIONS = {
     "workdir": (None, "the folder of the run, or a .safetensors of this project"),
-    "views": ("centre", "of each photo: centre, ten_crop or nine_crop"),
+    "views": ("centre", "of each photo: centre, ten_crop (also --ten_crop) or nine_crop"),
     "checkpoint": ("best", "best on the validation images, last, or the number of a step"),
     "top": ("5", "how many classes are printed for each photo"),
     "json": ("false", "true, or just --json: print JSON for other programs"),
@@ -30,6 +31,7 @@ OPTIONS = {
 
 def main(argv: Sequence[str]) -> None:
     """Prints the classes of each photo."""
+    argv = ["--views=ten_crop" if argument == "--ten_crop" else argument for argument in argv]
     photos, options = split(argv, OPTIONS, ("json",))
     workdir = path("workdir", options["workdir"])
     if not photos:
@@ -38,9 +40,12 @@ def main(argv: Sequence[str]) -> None:
     from alexnet.data.synsets import in_words
     from alexnet.inference.classifier import BATCH  # imports JAX, which the checks do not need
     from alexnet.inference.loading import load
+    from alexnet.inference.splits import about_views
     from alexnet.workdir import checkpoint
 
     net = load(workdir, checkpoint.which(options["checkpoint"]))
+    for note in about_views(net, options["views"]):
+        say(note)
     bad: dict[str, UserError] = {}
     every: dict[str, list[tuple[str, float]]] = {}
     for start in range(0, len(photos), BATCH):  # what is done is shown

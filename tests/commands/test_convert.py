@@ -333,19 +333,24 @@ def test_out_and_in_again_is_the_same_to_the_bit(imported, folder, data_dir, tmp
     jax.tree.map(np.testing.assert_array_equal, before, after)
 
 
-def test_under_torchvisions_names_it_is_torchvisions_file_to_the_bit(imported, tmp_path):
+def test_under_torchvisions_names_it_is_torchvisions_file_to_the_bit(imported, tmp_path, capsys):
     workdir = imported["torchvision_alexnet"]
     file = exported(workdir, tmp_path / "net.safetensors", "--names=torchvision")
+    assert "mean image" not in capsys.readouterr().err  # it subtracts a pixel, as torchvision does
     original = thin.weights("torchvision_alexnet", CLASSES)
     found = safetensors.load_file(file)
     assert list(found) == sorted(original)
     jax.tree.map(np.testing.assert_array_equal, found, original)
 
 
-def test_torchvisions_names_are_for_nets_of_its_size(imported, folder, data_dir, tmp_path):
+def test_torchvisions_names_are_for_nets_of_its_size(imported, folder, data_dir, tmp_path, capsys):
     workdir = tmp_path / "run"
     shutil.copytree(imported["torchvision_alexnet"], workdir)
     config = record.saved_config(workdir).unlock()
+    net = alexnet.load(workdir, "last")
+    net.config.augment.mean = "centre"
+    net.export(tmp_path / "mean.safetensors", "torchvision")
+    assert "does not keep the mean image that this run subtracts" in capsys.readouterr().err
     config.net.image_size = 96  # fc6 would read as many numbers
     record.save_config(config, workdir)
     with pytest.raises(UserError, match="reads 95 pixels, this net has image_size=96"):

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 from support.runs import leave
 from support.tiny import ROOT, drawn, tiny_config
 
 import alexnet
 from alexnet import convert, evaluate, predict, report
 from alexnet.errors import UserError
+from alexnet.inference import splits
 from alexnet.reports.subject import Subject
 from alexnet.workdir import record
 from alexnet.workdir.checkpoint import Checkpoints
@@ -110,9 +110,7 @@ ROW = {
 
 
 class Net:
-    """A net whose errors are known; it was trained without reflections."""
-
-    config = ConfigDict({"augment": {"flip": False}})
+    """A net whose errors are known."""
 
     def __init__(self, source, classes: str = "abcdef"):
         self.about, self.classes = SimpleNamespace(source=source, epoch=2.5), tuple(classes)
@@ -138,9 +136,7 @@ def test_the_first_process_says_and_records_what_was_found(tmp_path, monkeypatch
         f"{run} after 2.50 epochs, digits validation, ten-crop (10 views): "
         "top-1 error 12.50%, top-5 error 1.00%, loss 0.2500, 80 images\n"
     )
-    reflections, note = error.splitlines()
-    assert reflections.startswith(f"{run} never saw reflections")
-    assert note == "other images than then"
+    assert error == "other images than then\n"
     assert record.evaluations(run) == [ROW]
 
 
@@ -175,6 +171,44 @@ def test_the_checkpoint_that_is_asked_for_is_used(two, capsys, which, step):
     [best] = alexnet.load(two, step).top(photo)
     assert json.loads(capsys.readouterr().out)[photo] == [list(pair) for pair in best]
     assert Subject(two, which).net.about.step == step
+
+
+@pytest.mark.usefixtures("compile_quickly")
+def test_predictions_over_ten_crops_say_what_a_net_never_saw(two, capsys):
+    photo = str(ROOT / "experiments/trained/three.png")
+    predict.main([f"--workdir={two}", "--ten_crop", "--json", photo])
+    out, error = capsys.readouterr()
+    [best] = alexnet.load(two).top(photo, views="ten_crop")
+    assert json.loads(out)[photo] == [list(pair) for pair in best]
+    assert error.startswith(f"{two} never saw reflections (config.augment.flip=False), but half of")
+
+
+@pytest.mark.parametrize(
+    ("views", "flip", "stored", "said"),
+    [
+        ("centre", False, 28, []),
+        ("nine_crop", False, 32, []),
+        ("nine_crop", False, 28, ["sees images whole"]),
+        ("ten_crop", True, 32, []),
+        ("ten_crop", False, 28, ["never saw reflections", "sees images whole"]),
+    ],
+)
+def test_views_that_tell_nothing_are_named(views, flip, stored, said):
+    net = SimpleNamespace(
+        about=SimpleNamespace(source="runs/a", image_size=stored),
+        config=SimpleNamespace(augment=SimpleNamespace(flip=flip)),
+        net=SimpleNamespace(image_size=28),
+    )
+    found = splits.about_views(net, views)
+    assert len(found) == len(said)
+    assert all(part in line for part, line in zip(said, found, strict=True))
+
+
+@pytest.mark.usefixtures("compile_quickly")
+def test_what_an_export_lacks_or_needs_is_said(two, tmp_path, capsys):
+    convert.main([f"--workdir={two}", f"--target={tmp_path / 'net.stablehlo'}"])
+    said = capsys.readouterr().out
+    assert "RGB photos: scale their shorter side to 20 pixels, take the central 18\n" in said
 
 
 @pytest.mark.usefixtures("compile_quickly")

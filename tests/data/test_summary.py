@@ -4,11 +4,13 @@ import dataclasses
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from alexnet.data.inventory import Inventory, by_reason, read_left_out, write_left_out
 from alexnet.data.sources.folder import NO_IMAGE
 from alexnet.data.sources.raw import LeftOut
+from alexnet.data.statistics import Statistics
 from alexnet.data.store import Store
 from alexnet.data.summary import as_json, summary, totals, warnings
 
@@ -46,6 +48,16 @@ def test_nothing_to_warn_of():
 def test_doubtful_datasets_get_warnings(made, line):
     assert len(warnings(made)) == 1
     assert re.search(line, warnings(made)[0])
+
+
+@pytest.mark.parametrize(("brightest", "dark"), [(15.9, True), (16.1, False)])
+def test_images_of_ten_bits_in_sixteen_get_a_warning(brightest, dark):
+    mean = np.zeros((2, 2, 3))
+    mean[1, 0, 2] = brightest
+    made = dataclasses.replace(
+        store({"a": 5, "b": 5}), statistics=Statistics(mean, np.zeros(3), np.eye(3))
+    )
+    assert [line[:28] for line in warnings(made)] == ["the images are nearly black;"] * dark
 
 
 def test_totals_are_of_all_splits_where_they_are_known():

@@ -152,6 +152,15 @@ def test_a_workdir_goes_on_under_its_id_in_the_same_project(tmp_path, runs, monk
     assert runs[0].axes == {"*": "step"}  # charts are drawn over the run's steps
 
 
+def test_a_training_that_begins_again_is_a_run_of_its_own(tmp_path, runs):
+    """The library would drop its rows: it has rows of these numbers already."""
+    for anew in (True, False, True):
+        Tracker("alexnet", tmp_path, {}, anew=anew)
+    assert [run.id for run in runs] == ["id0", "id0", "id2"]
+    Tracker("alexnet", tmp_path, {})
+    assert runs[-1].id == "id2"
+
+
 def test_each_run_of_a_process_has_its_own_group_and_tags(tmp_path, runs, monkeypatch):
     """The library reads the environment once, a sweep's worker trains several arms."""
     for arm in ("baseline", "no_lrn"):

@@ -267,7 +267,13 @@ def test_maps_of_the_cifar_nets(name):
 
 @pytest.mark.parametrize(
     ("name", "initW"),
-    [("cifar_80sec", [1e-4, 0.01, 0.01, 0.1, 0.1]), ("cifar_19pct", [1e-4, 0.01, 0.01, 0.01])],
+    [
+        ("cifar_80sec", [1e-4, 0.01, 0.01, 0.1, 0.1]),
+        ("cifar_19pct", [1e-4, 0.01, 0.01, 0.01]),
+        ("cifar_18pct", [1e-4, 0.01, 0.01, 0.01]),
+        ("cifar_conv_local_13pct", [1e-4, 0.01, 0.04, 0.04, 0.01]),
+        ("cifar_conv_local_11pct", [1e-4, 0.01, 0.04, 0.04, 0.01]),
+    ],
 )
 def test_first_weights_of_the_cifar_nets(name, initW):
     rows = [row for row in build(name, classes=10).rows if isinstance(row, table.Weighted)]

@@ -301,6 +301,22 @@ def test_top_5_errors_have_claims_of_their_own(tmp_path, capsys, effect, verdict
     assert [top5] == alexnet.compare_results(folder, error="top5")[1:]
 
 
+def test_a_claim_of_direction_alone_is_one_about_top_5_errors_too(tmp_path):
+    found = folders.read([fill(tmp_path / "a")]).results
+    made = dataclasses.replace(experiment(), claims={"no_lrn": Claim("LRN", direction=1)})
+    [table] = comparison.tables(found, [made], error="top5")
+    assert table.rows[1].verdict == "supported"
+
+
+def test_a_published_error_is_judged_while_the_baseline_trains_on(tmp_path):
+    errors = [0.32, 0.325, 0.322, 0.318, 0.321]
+    folder = fill(tmp_path / "a", base=BASE[:4], worse=errors)
+    leave(folder / "baseline-4", [0.5], overrides={"seed": 4}, epochs=2.0)
+    made = dataclasses.replace(experiment(), claims={"no_lrn": Claim("LRN", target=32.0)})
+    [table] = comparison.tables(folders.read([folder], begun=True).every, [made])
+    assert table.rows[1].verdict == "supported"
+
+
 def test_a_published_top_1_error_says_nothing_about_the_top_5_error(tmp_path):
     found = folders.read([fill(tmp_path / "a")]).results
     made = dataclasses.replace(experiment(), claims={"no_lrn": Claim("LRN", target=31.0)})
@@ -524,8 +540,8 @@ def test_it_is_readable_in_80_columns(tmp_path, capsys):
     text = run(capsys, fill(tmp_path / "a"))
     assert max(map(len, text.splitlines())) <= 80
     assert (
-        "1 of the 1 claims that these runs could decide look supported. If no arm\n"
-        "differed from its baseline, about 0.03 would by chance." in text
+        "1 of the 1 claims with 5 pairs or more look supported. If no arm differed from\n"
+        "its baseline, at most about 0.03 would by chance." in text
     )
     assert "  no_lrn: net.norm=False; paper: 1.4%\n" in text
     assert "note:" not in text  # nothing is wrong with these runs
@@ -714,6 +730,112 @@ def test_averages_that_share_nets_are_named(tmp_path):
     assert notes((0, 1, 2), (3, 4, 5)) == []
     [note] = notes((0, 1, 2), (1, 2, 3))
     assert note == "averages of a share a-1, a-2: they are not independent"
+
+
+def test_averages_that_share_nets_have_no_verdict(tmp_path):
+    found = folders.read([fill(tmp_path / "a", base=[0.3 + n / 1000 for n in range(12)])]).results
+    runs, made = {one.name: one for one in found}, experiment()
+    two = Arm("two", made.arms["baseline"].config, {}, "centre", {"baseline": 2})
+    made = dataclasses.replace(
+        made, arms={**made.arms, "two": two}, claims={"two": Claim("two", direction=-1)}
+    )
+
+    def judged(*pairs: tuple[int, int]) -> comparison.Row:
+        averages = [
+            dataclasses.replace(
+                runs[f"baseline-{pair[0]}"],
+                name=f"two-{pair[0]}",
+                of=[f"baseline-{n}" for n in pair],
+                views="centre",
+                last={"top1_error": 0.25 + pair[0] / 1000},
+            )
+            for pair in pairs
+        ]
+        [table] = comparison.tables([*found, *averages], [made])
+        return next(row for row in table.rows if row.arm == "two")
+
+    assert judged((0, 1), (2, 3), (4, 5), (6, 7), (8, 9)).verdict == "supported"
+    shared = judged((0, 1), (2, 3), (4, 5), (6, 7), (7, 8))
+    assert (shared.verdict, shared.lost) == ("cannot tell", True)
+
+
+def test_more_runs_than_planned_are_named_too(tmp_path):
+    """They may have been added because of what the others said."""
+    more = {"base": [*BASE, 0.31], "worse": [*WORSE, 0.33]}
+    found = folders.read([fill(tmp_path / "a", **more)]).results
+    for planned, note in (
+        (5, ["no_lrn has 6 runs, more than the 5 planned"]),
+        (6, []),
+        (8, ["no_lrn has 6 of the 8 planned runs"]),
+    ):
+        [table] = comparison.tables(found, [dataclasses.replace(experiment(), seeds=planned)])
+        assert table.notes == note
+
+
+def test_evaluations_are_counted_like_runs(tmp_path):
+    found = folders.read([fill(tmp_path / "a", worse=[])]).results
+    made = experiment()
+    config = made.arms["baseline"].config
+    arms = {
+        "ten": Arm("ten", config, {}, "ten_crop", {"baseline": 1}),
+        "two": Arm("two", config, {}, "centre", {"baseline": 2}),
+    }
+    claims = {name: Claim(name, direction=-1) for name in arms}
+    made = dataclasses.replace(made, arms={**made.arms, **arms}, claims=claims)
+    made = dataclasses.replace(made, seeds=5)
+    first = found[0]
+    several = [
+        dataclasses.replace(first, name=f"ten-{n}", seed=n, views="ten_crop", of=[f"baseline-{n}"])
+        for n in range(4)
+    ] + [dataclasses.replace(first, name="two-0", of=["baseline-0", "baseline-1"], views="centre")]
+    [table] = comparison.tables([*found, *several], [made])
+    assert [note for note in table.notes if "planned" in note] == [
+        "ten has 4 of the 5 planned runs",
+        "two has 1 of the 2 planned runs",
+    ]
+
+
+def test_a_run_that_goes_on_has_neither_missed_an_error_nor_guessed(tmp_path):
+    metric = "epochs to a training error of 0.25"
+    flat = [1 - math.exp(-1)] * 2  # these runs' losses are 1
+    for epochs, said in ((2.0, True), (9.0, False)):
+        folder = tmp_path / f"{epochs:g}"
+        for name, norm in (("baseline", True), ("no_lrn", False)):
+            overrides = {"net.norm": norm, "epochs": epochs}
+            leave(folder / f"{name}-0", flat, train=[0.9, 0.9], overrides=overrides)
+        made = dataclasses.replace(experiment(effect=2.0), metric=metric)
+        arms = {
+            name: dataclasses.replace(
+                arm, config=load_config(DIGITS, {"epochs": epochs} | arm.overrides)
+            )
+            for name, arm in made.arms.items()
+        }
+        found = folders.read([folder], begun=True).every
+        [table] = comparison.tables(found, [dataclasses.replace(made, arms=arms)])
+        assert any("never reached" in note for note in table.notes) is said
+        assert any("guessing" in note for note in table.notes) is said
+
+
+def test_all_runs_of_a_published_error_are_compared(tmp_path):
+    """They decide about it, with a partner or without."""
+    found = folders.read([fill(tmp_path / "a", worse=WORSE[:1])]).results
+    far = [
+        dataclasses.replace(one, about={**one.about, "device": "a GPU"})
+        if one.name == "baseline-4"
+        else one
+        for one in found
+    ]
+    for claims, noted in (({}, False), ({"baseline": Claim("published", target=31.0)}, True)):
+        [table] = comparison.tables(far, [dataclasses.replace(experiment(), claims=claims)])
+        assert any("a GPU (1)" in note for note in table.run_notes) is noted
+
+
+def test_all_claims_with_enough_pairs_count_whatever_their_spread(tmp_path):
+    """To count those with a small spread only would be a choice by the results."""
+    noisy = folders.read([fill(tmp_path / "a", BASE, [0.40, 0.25, 0.36, 0.30, 0.33])]).results
+    tables = comparison.tables(noisy, [experiment()])
+    assert tables[0].rows[1].verdict == "cannot tell"
+    assert formats.chance(tables).startswith("0 of the 1 claims with 5 pairs or more look")
 
 
 def test_factors_of_epochs(tmp_path, capsys):

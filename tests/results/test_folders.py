@@ -168,7 +168,8 @@ def test_runs_below_a_folder_that_is_named_like_that_of_plans(tmp_path):
     leave(tmp_path / "sweeps/lrn/a-0", [0.5])
     arms = {"a": Arm("a", load_config(DIGITS), {})}
     for name in ("config", "evaluation"):  # as the files of a run and an evaluation
-        plan.save(Experiment(name, "", "", arms, {}, 1), 1, tmp_path / "sweeps/lrn")
+        planned = Experiment(name, "", "", arms, {}, 1, source=f"{name}.py")
+        plan.save(planned, 1, tmp_path / "sweeps/lrn")
         assert (tmp_path / "sweeps/lrn/sweeps" / f"{name}.json").exists()
     found = folders.read([tmp_path])
     assert [one.name for one in found.results] == ["a-0"]

@@ -9,6 +9,7 @@ from support.runs import DIGITS, leave
 
 from alexnet import sweep
 from alexnet.errors import UserError
+from alexnet.results import folders
 from alexnet.results.run import from_evaluation
 from alexnet.sweeps import plan
 from alexnet.sweeps.essence import run_name
@@ -37,6 +38,9 @@ def test_averages_have_no_net_in_common(tmp_path):
     found = plan.items(experiment(a={}, b={}, pair=pair), range(5), tmp_path)
     averages = {item.name: item.needs for item in found if not item.trains}
     assert averages == {"pair-0": ("a-0", "a-1", "b-0"), "pair-2": ("a-2", "a-3", "b-1")}
+    found = plan.items(experiment(a={}, b={}, pair=pair), range(8, 13), tmp_path)
+    averages = {item.name: item.needs for item in found if not item.trains}
+    assert averages == {"pair-8": ("a-8", "a-9", "b-8"), "pair-10": ("a-10", "a-11", "b-9")}
 
 
 def test_an_arm_that_starts_from_another(tmp_path):
@@ -265,13 +269,34 @@ def test_a_plan_is_read_again(tmp_path):
     [found] = plan.saved(tmp_path)
     assert (found["cores"], found["experiment"].name) == (2, "mine")
     plan.check_workdir(tmp_path)
-    kept = tmp_path / "sweeps/mine-small.json"
+    [kept] = (tmp_path / "sweeps").iterdir()
+    again = Path(kept.name)
+    assert again.stem.startswith("mine-small-")
     wrong = json.loads(kept.read_text()) | {"cores": "two"}
     del wrong["crc32"]
     for text in ("{", json.dumps(wrong)):
         kept.write_text(text)
-        with pytest.raises(UserError, match=r"mine-small.json is damaged .*: delete it"):
+        with pytest.raises(UserError, match=rf"{kept.name} is damaged .*: delete it"):
             plan.saved(tmp_path)
+
+
+def test_other_values_of_the_same_settings_are_another_plan(tmp_path):
+    """A sweep that goes on with other values keeps the comparison of the first ones."""
+    for several in (["", "conv3", "conv4"], ["", "conv5"], ["", "conv5"]):
+        found, _ = plan.product(DIGITS, {"net.remove": several})
+        plan.save(found, 2, tmp_path)
+    arms = [[*one["experiment"].arms] for one in plan.saved(tmp_path)]
+    assert sorted(arms) == [
+        ["remove=", "remove=conv3", "remove=conv4"],
+        ["remove=", "remove=conv5"],
+    ]
+    assert len(folders.experiments([tmp_path])) == 2
+
+
+def test_what_all_arms_share_is_in_the_title():
+    texts = {"epochs": ["1"], "net.remove": ["", "conv3"], "data.data_dir": ["/elsewhere"]}
+    found, _ = plan.product(DIGITS, texts)
+    assert found.title == f"{DIGITS}, epochs=1, values of net.remove"
 
 
 def test_the_cores_that_a_sweep_began_with_stay(tmp_path):

@@ -135,6 +135,12 @@ def test_an_average_is_over_the_nets_probabilities(tmp_path, trained, monkeypatc
     asked = {"folder": str(tmp_path / "other-0"), "of": list(p_KN), **how}
     assert "images" in worker.answer(asked, Programs())["error"]
 
+    monkeypatch.setattr(worker.images, "remembered", lambda folder: folder)
+    monkeypatch.setattr(worker.images, "changed", lambda then, now, splits: splits)
+    asked = {"folder": str(tmp_path / "changed-0"), "of": ["a-0"], **how}
+    line = "a-0 was trained with other images: validation: bring them back, or train it anew"
+    assert worker.answer(asked, Programs())["error"] == line
+
 
 def test_a_check_is_of_this_machines_memory_unless_another_will_train(tiny, monkeypatch):
     monkeypatch.setattr(memory, "memory_of", lambda device: 1 << 10)

@@ -1,11 +1,13 @@
 """Training as a user runs it, on real digits."""
 
+import contextlib
 import dataclasses
 import io
 import itertools
 import json
 import shutil
 import signal
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
@@ -185,7 +187,7 @@ def test_an_interrupted_run_resumes_exactly(finished, tiny, tmp_path, monkeypatc
             stop.asked = step
             super().add(step, sums)
 
-    monkeypatch.setattr(loop, "Interruption", lambda again: stop)
+    monkeypatch.setattr(loop, "Interruption", lambda **_: stop)
     monkeypatch.setattr(loop, "Window", Counting)
     with pytest.raises(Interrupted, match="stopped by SIGTERM, after a checkpoint"):
         train_and_evaluate(tiny, tmp_path)
@@ -503,6 +505,163 @@ def test_a_run_whose_extension_failed_is_finished_again(tiny, tmp_path, monkeypa
     [row] = train_and_evaluate(tiny, tmp_path)
     assert from_workdir(tmp_path).finished
     assert from_workdir(tmp_path).last["loss"] == row["loss"]
+    assert "changed" not in from_workdir(tmp_path).about
+
+
+@pytest.mark.usefixtures("made_up")
+def test_a_finished_run_keeps_the_rates_that_it_was_trained_with(tiny, tmp_path, monkeypatch):
+    """Not those of an extension that came no further."""
+    tiny.epochs, tiny.checkpoint_every = 1.0, 1
+    train_and_evaluate(tiny, tmp_path)
+    trained = record.saved_config(tmp_path).schedule
+    with monkeypatch.context() as broken:
+        broken.setattr(Run, "loss", lambda *_: float("nan"))
+        configs.apply_overrides(tiny, {"epochs": 2.0, "schedule.rate": 1.0}, KINDS)
+        with pytest.raises(UserError, match="training diverged"):
+            train_and_evaluate(tiny, tmp_path)
+    assert record.saved_config(tmp_path).schedule.rate == 1.0
+    configs.apply_overrides(tiny, {"epochs": 1.0, "schedule.rate": trained.rate}, KINDS)
+    train_and_evaluate(tiny, tmp_path)
+    assert record.saved_config(tmp_path).schedule == trained
+    assert from_workdir(tmp_path).config["schedule.rate"] == trained.rate
+
+
+@pytest.mark.usefixtures("made_up")
+def test_commands_of_which_no_step_is_left_did_not_train_a_run(tiny, tmp_path, monkeypatch):
+    tiny.epochs = 1.0
+    commits = iter("ABC")
+    monkeypatch.setattr(provenance, "commit", lambda: next(commits))
+    monkeypatch.setattr(loop, "commit", lambda: None)
+    with monkeypatch.context() as broken:
+        broken.setattr(Run, "train_steps", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train_and_evaluate(tiny, tmp_path)
+    train_and_evaluate(tiny, tmp_path)
+    assert from_workdir(tmp_path).about["commit"] == "B"
+    tiny.epochs = 2.0
+    train_and_evaluate(tiny, tmp_path)
+    assert from_workdir(tmp_path).about["commit"] == "B then C"
+
+
+@pytest.mark.usefixtures("made_up")
+def test_damaged_provenance_stops_no_run(tiny, tmp_path):
+    for tiny.epochs in (1.0, 2.0):
+        train_and_evaluate(tiny, tmp_path)
+        (tmp_path / "provenance.json").write_text("{{")
+    tiny.epochs = 3.0
+    assert len(train_and_evaluate(tiny, tmp_path)) == 3
+
+
+@pytest.mark.usefixtures("made_up")
+def test_a_run_that_got_over_its_divergence_forgets_it(tiny, tmp_path, monkeypatch):
+    tiny.epochs, tiny.checkpoint_every = 1.0, 1
+    with monkeypatch.context() as broken:
+        broken.setattr(Run, "loss", lambda *_: float("nan"))
+        with pytest.raises(UserError, match="training diverged"):
+            train_and_evaluate(tiny, tmp_path)
+    assert (tmp_path / "diverged.json").exists()
+    train_and_evaluate(tiny, tmp_path)
+    assert not (tmp_path / "diverged.json").exists()
+
+
+@pytest.mark.usefixtures("made_up")
+def test_another_datasets_workdir_is_said_to_be_one(tiny, tmp_path):
+    tiny.epochs = 1.0
+    train_and_evaluate(tiny, tmp_path)
+    known = dataset.remembered(tmp_path)
+    other = dataclasses.replace(known, name="cifar10", contents={"train": "x"}, pixels={})
+    line = r"holds a run on digits, not on cifar10: choose another workdir, or start over"
+    with pytest.raises(UserError, match=line):
+        dataset.check_resume(tmp_path, known, other)
+    moved = [dataclasses.replace(other, name=f"folder:/{place}/photos") for place in "ab"]
+    with pytest.raises(UserError, match="was trained on other"):
+        dataset.check_resume(
+            tmp_path, moved[0], dataclasses.replace(moved[1], contents={"train": "y"})
+        )
+
+
+@pytest.mark.usefixtures("made_up")
+@pytest.mark.parametrize("prompt", [True, False])
+def test_a_second_interrupt_ends_no_notebook(tiny, tmp_path, monkeypatch, prompt):
+    found = []
+
+    class Noting(loop.Interruption):
+        def __init__(self, second_ends=True, again=""):
+            found.append(second_ends)
+            super().__init__(second_ends, again)
+
+    if prompt:  # as IPython sets it
+        monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    else:
+        monkeypatch.delattr(sys, "ps1", raising=False)
+    monkeypatch.setattr(loop, "Interruption", Noting)
+    tiny.epochs = 1.0
+    train_and_evaluate(tiny, tmp_path)
+    assert found == [not prompt]
+
+
+@pytest.mark.usefixtures("made_up")
+def test_another_runs_checkpoints_are_not_resumed_from(tiny, tmp_path):
+    tiny.epochs = 1.0
+    for name in ("one", "two"):
+        train_and_evaluate(tiny, tmp_path / name)
+    shutil.rmtree(tmp_path / "two/checkpoints")
+    shutil.copytree(tmp_path / "one/checkpoints", tmp_path / "two/checkpoints")
+    tiny.epochs = 2.0
+    with pytest.raises(UserError, match="belongs to another run"):
+        train_and_evaluate(tiny, tmp_path / "two")
+
+
+@pytest.mark.usefixtures("made_up")
+def test_a_resumed_run_subtracts_the_mean_that_it_began_with(tiny, tmp_path, monkeypatch):
+    given, real = [], loop.setup
+
+    def noted(config, statistics, programs):
+        given.append(statistics)
+        return real(config, statistics, programs)
+
+    monkeypatch.setattr(loop, "setup", noted)
+    for tiny.epochs in (1.0, 2.0):
+        train_and_evaluate(tiny, tmp_path)
+    assert given[0] is None
+    known = dataset.remembered(tmp_path).statistics
+    np.testing.assert_array_equal(given[1].mean_HWC, known.mean_HWC)
+
+
+@pytest.mark.usefixtures("made_up")
+def test_no_time_of_a_validation_or_a_save_is_that_of_a_step(tiny, tmp_path, monkeypatch):
+    paused, found = [], []
+
+    @contextlib.contextmanager
+    def pause(_):
+        paused.append(True)
+        yield
+        paused.pop()
+
+    monkeypatch.setattr(loop.Log, "pause", pause)
+    evaluate, save = Run.evaluate, Checkpoints.save
+
+    def noted(real):
+        return lambda *how, **more: (found.append(bool(paused)), real(*how, **more))[1]
+
+    monkeypatch.setattr(Run, "evaluate", noted(evaluate))
+    monkeypatch.setattr(Checkpoints, "save", noted(save))
+    tiny.epochs = 1.0
+    train_and_evaluate(tiny, tmp_path)
+    assert found == [True] * 2
+
+
+@pytest.mark.usefixtures("made_up")
+def test_processes_must_have_the_same_code(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "commit", lambda: "abc+1234")
+
+    def check_same(settings, but):
+        code = settings["the code's commit"]
+        raise UserError(f"{code}, {but}")
+
+    monkeypatch.setattr(loop.processes, "check_same", check_same)
+    with pytest.raises(UserError, match=r"abc\+1234, \('config.data.data_dir',\)"):
+        train_and_evaluate(tiny, tmp_path)
 
 
 @pytest.mark.usefixtures("made_up")

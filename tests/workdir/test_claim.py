@@ -110,7 +110,8 @@ def test_a_run_that_ended_before_its_first_row_is_replaced_by_any_other(tiny, tm
     with claim(tmp_path, tiny) as first:
         (tmp_path / "checkpoints").mkdir()
         (tmp_path / "metrics.jsonl").touch()
-        (tmp_path / "provenance.json").write_text("[]")
+        for name in ("provenance.json", "wandb.json"):
+            (tmp_path / name).write_text("[]")
     (origin := tmp_path / "origin").mkdir()
     record.save_config(tiny, origin)
     tiny.batch_size, tiny.init_from = 64, str(origin)
@@ -118,6 +119,7 @@ def test_a_run_that_ended_before_its_first_row_is_replaced_by_any_other(tiny, tm
         assert second.run not in (first.run, "")
     assert record.saved_config(tmp_path).batch_size == 64
     assert not (tmp_path / "provenance.json").exists()
+    assert not (tmp_path / "wandb.json").exists()  # else the rows would go to the old one's
     assert record.origin_of(tmp_path) == record.run_of(origin)
     (tmp_path / "metrics.jsonl").write_text("{}\n")
     tiny.batch_size = 32
@@ -233,6 +235,7 @@ def test_starting_over_puts_aside_what_was_there(tmp_path, capsys):
         (workdir / "checkpoints").mkdir()
         (workdir / "checkpoints/3").write_text(text)
         (workdir / "config.json").write_text(text)
+        (workdir / "wandb.json").write_text(text)
         (workdir / ".lock").write_text("saved")
         start_over(workdir)
         found = f"the earlier run is in {workdir}/earlier-{number}\n"
@@ -241,8 +244,10 @@ def test_starting_over_puts_aside_what_was_there(tmp_path, capsys):
         ".lock": "",
         "earlier-1/checkpoints/3": "one",
         "earlier-1/config.json": "one",
+        "earlier-1/wandb.json": "one",
         "earlier-2/checkpoints/3": "two",
         "earlier-2/config.json": "two",
+        "earlier-2/wandb.json": "two",
     }
 
 

@@ -113,6 +113,16 @@ def test_the_commit_is_that_of_the_code_that_was_loaded(root, monkeypatch):
     module.commit.cache_clear()
     changed = module.commit()
     assert re.fullmatch(first + r"\+[0-9a-f]{8}", changed)
+    new = root / "src/net.py"
+    new.parent.mkdir()
+    for content in ("1", "2"):  # a new file of the code is a change, and so is what it holds
+        new.write_text(content)
+        module.commit.cache_clear()
+        assert module.commit() not in (changed, first)
+        changed = module.commit()
+    new.unlink()
+    module.commit.cache_clear()
+    changed = module.commit()
     for content, same in (("3", False), ("2", True)):
         (root / "a.py").write_text(content)
         module.commit.cache_clear()

@@ -5,11 +5,12 @@ from typing import Any
 
 from alexnet.data.inventory import LEFT_OUT, SHOWN, Inventory
 from alexnet.data.sources.folder import NO_IMAGE
+from alexnet.data.sources.tree import CAMERAS
 from alexnet.data.store import FOLDER, Store
 from alexnet.text import aligned, printable, some
 
 FEW = 20  # up to this many classes are all listed, with their counts
-CAMERAS = (".heic", ".heif", ".dng", ".cr2", ".cr3", ".nef", ".arw")  # photos, but not for Pillow
+DARK = 16  # levels of 255: where no pixel of the mean image reaches this, images are nearly black
 UNEVEN = 10  # times as many images in the largest class as in the smallest: worth a warning
 
 
@@ -77,6 +78,11 @@ def warnings(store: Store) -> list[str]:
     if photos:
         lines.append(
             f"{_kinds(photos)} are photos that this program does not read: export them as JPEG"
+        )
+    if store.statistics is not None and store.statistics.mean_HWC.max() < DARK:
+        lines.append(
+            "the images are nearly black; if they have 10 or 12 bits in 16-bit files, scale them "
+            "to all 16 bits: only the upper 8 are read"
         )
     return [*lines, *_about_names(store.classes), *_about_counts(store.classes, about.class_counts)]
 

@@ -5,7 +5,9 @@
     logits = net.call(images)    # uint8 [b, image_size, image_size, 3] -> float32 [b, classes]
     classes = json.loads(net.fun_name)    # their names, in the logits' order
 
-The file needs nothing of this package; `print(net.mlir_module())` shows the StableHLO.
+The images are RGB: scale the shorter side of a photo to the run's `config.data.image_size`, then
+take the central square of the net's size. The file needs nothing of this package;
+`print(net.mlir_module())` shows the StableHLO.
 """
 
 import json

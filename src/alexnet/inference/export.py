@@ -12,6 +12,7 @@ from alexnet import files
 from alexnet.data import augment
 from alexnet.errors import UserError
 from alexnet.formats import stablehlo, weights
+from alexnet.text import say
 from alexnet.training import forward
 from alexnet.workdir import record
 
@@ -37,6 +38,9 @@ def export(classifier: "Classifier", target: Path, names: str) -> None:
         statistics, params = classifier.about.statistics, jax.device_get(classifier.params)
         kept = {} if statistics is None else statistics._asdict()
         content = weights.content(names, classifier.net, params, described, kept)
+    mean = classifier.config.augment.mean
+    if names == "torchvision" and mean != "pixel":
+        say(f"{target} does not keep the mean image that this run subtracts (mean={mean!r})")
     try:
         with files.whole(target) as partial:
             partial.write_bytes(content)

@@ -83,10 +83,24 @@ class Splits:
         means = self.run.evaluate(params, split, views, keep)
         assert means is not None  # only `stop` would end it early
         row = {"split": split, "views": views, "checkpoint": self.net.about.step}
-        about = {"dataset": self.run.store.name, "notes": self.notes(split)}
+        notes = [*about_views(self.net, views), *self.notes(split)]
+        about = {"dataset": self.run.store.name, "notes": notes}
         return row | means.row() | about
 
     def batches(self, split: str) -> Iterator[tuple[np.ndarray, int]]:
         """(uint8 squares [BATCH, S, S, 3], how many of them are images), in order."""
         for batch in pipeline.eval_batches(self.run.store, split, batch_size=BATCH):
             yield batch["image"], int((batch["label"] >= 0).sum())
+
+
+def about_views(net: "Classifier", views: str) -> list[str]:
+    """Lines on views that a net was not trained for, or that are all the same."""
+    lines, source = [], net.about.source
+    if views == "ten_crop" and not net.config.augment.flip:
+        lines.append(
+            f"{source} never saw reflections (config.augment.flip=False), but half of the ten "
+            "crops are reflections"
+        )
+    if views != "centre" and net.about.image_size == net.net.image_size:
+        lines.append(f"{source} sees images whole, in {net.net.image_size} pixels: all crops equal")
+    return lines

@@ -30,11 +30,13 @@ class Tracker:
         where: the run's web address or, offline, its folder.
     """
 
-    def __init__(self, project: str, workdir: Path, config: Mapping[str, Any]):
+    def __init__(self, project: str, workdir: Path, config: Mapping[str, Any], anew: bool = False):
         """Begins a run, or resumes the one that this workdir had in the same project.
 
         Args:
             config: the run's, nested.
+            anew: whether training starts from the beginning: a run that the workdir had is left as
+                it is, as the library would drop the new rows.
 
         Raises:
             UserError: if the library is not installed, or nobody is logged in.
@@ -46,7 +48,7 @@ class Tracker:
         known = {}
         with contextlib.suppress(OSError, ValueError):  # none yet, or a damaged one
             known = json.loads(file.read_text())
-        self.new = known.get("project") != project
+        self.new = anew or known.get("project") != project
         try:
             self._run = wandb.init(
                 project=project,

@@ -45,6 +45,7 @@ def part(paths: Sequence[Path], experiments: Sequence[Experiment] = ()) -> Part:
         shown += _figures(table, which, f"{title} " if title else "")
     text = formats.legends(tables, "last")
     text += [f"Note: {note}." for table in tables for note in table.notes]
+    text += [f"Note: {path} failed: left out." for path in found.lost]
     text += [line] if (line := formats.chance(tables)) else []
     made = [_shape(table) for table in tables]
     return Part(text="\n".join(text), figures=shown, tables=made)

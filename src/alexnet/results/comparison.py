@@ -32,8 +32,8 @@ class Row:
         base: for each seed, the baseline's value that the arm's is compared with; for an average of
             nets, the mean over its members that are runs of the baseline.
         failed: how many of its runs failed; they have no values.
-        lost: whether runs diverged or never reached the training error, so that the others cannot
-            decide about the claim.
+        lost: whether runs diverged or never reached the training error, or averages share nets, so
+            that the others cannot decide about the claim.
     """
 
     arm: str
@@ -99,13 +99,16 @@ class Table:
         return _effect(self.experiment, row.claim)
 
     def judged(self) -> list[Row]:
-        """The rows whose difference from the baseline could be supported or contradicted."""
+        """The rows with enough pairs for a verdict on their difference from the baseline.
+
+        Those with too large a spread count, too: leaving them out would be a choice by the results.
+        """
         return [
             row
             for row in self.rows
             if row.verdict
             and row.against
-            and statistics.decides(row.against, self.effect(row))
+            and row.against.n >= statistics.LEAST
             and not row.has_target
             and not row.lost
             and (row.claim is None or row.claim.tests)
@@ -182,7 +185,7 @@ def _table(
         arm, failed = experiment.arms[name], len(runs[name].failures)
         row = Row(name, arm.overrides, values[name], against, claim, "", base, failed)
         if not runs[name].begun and (row.has_target or not runs[first].begun):
-            lost = _lost(row, first, runs, experiment)
+            lost = _lost(row, first, runs, experiment) or bool(notes.shared({name: runs[name]}))
             verdict = _verdict(experiment, against, claim, lost)
             row = dataclasses.replace(row, verdict=verdict, lost=lost)
         rows.append(row)
@@ -193,28 +196,32 @@ def _table(
     about_arms = [
         *notes.caveats({row.arm: row.claim for row in rows}),
         *notes.images(elsewhere, first),
-        *notes.never(values, experiment),
+        *notes.never(values, runs, experiment),
         *notes.guessing(runs),
         *notes.partners(values, first, {*free, *elsewhere}),
         *notes.unfinished(runs),
-        *notes.missing({row.arm: runs[row.arm] for row in rows if row.claim}, experiment),
+        *notes.unplanned({row.arm: runs[row.arm] for row in rows if row.claim}, experiment),
         *notes.too_few(_needed(rows, experiment)),
         *notes.failures(runs),
         *notes.changed(runs),
         *notes.shared(runs),
-        *notes.intervals(_compared(runs, first), experiment),
+        *notes.intervals(_compared(runs, first, experiment), experiment),
         *notes.of_last(of_last),
         *notes.views({name: _alike(name, first, runs, experiment) for name in order}, first),
     ]
     dataset = datasets[first].partition(":")[0]
-    return Table(experiment, dataset, rows, about_arms, notes.machines(_compared(runs, first)))
+    used = _compared(runs, first, experiment)
+    return Table(experiment, dataset, rows, about_arms, notes.machines(used))
 
 
-def _compared(runs: Mapping[str, Runs], first: str) -> list[Result]:
+def _compared(runs: Mapping[str, Runs], first: str, experiment: Experiment) -> list[Result]:
     """All runs of some arms, except runs of the `first` that have no partner in another arm.
 
-    If no other arm has runs, all runs of the first.
+    If no other arm has runs, or an error of the first is claimed, all its runs.
     """
+    claim = experiment.claims.get(first)
+    if claim and claim.target is not None:
+        return [result for of in runs.values() for result in of.results.values()]
     partners = {
         partner
         for name, of in runs.items()

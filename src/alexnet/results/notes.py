@@ -20,13 +20,17 @@ def images(elsewhere: Sequence[str], first: str) -> list[str]:
     return [f"{name} and {first} saw different images: not compared" for name in elsewhere]
 
 
-def never(values: Mapping[str, Mapping[int, float | None]], experiment: Experiment) -> list[str]:
+def never(
+    values: Mapping[str, Mapping[int, float | None]],
+    runs: Mapping[str, Runs],
+    experiment: Experiment,
+) -> list[str]:
     """Runs that diverged, or never reached the training error that an experiment is about."""
     goal = experiment.metric.removeprefix("epochs to ")
     other = f" or never reached {goal}" if experiment.counts_epochs else ""
     lacking = _by_seeds(
         {
-            name: [seed for seed, one in seeds.items() if one is None]
+            name: [s for s, one in seeds.items() if one is None and s not in runs[name].begun]
             for name, seeds in values.items()
         }
     )
@@ -38,7 +42,7 @@ def guessing(runs: Mapping[str, Runs]) -> list[str]:
     return [
         f"{name} with {_seeds(stuck)} never got beyond guessing"
         for name, of in runs.items()
-        if (stuck := [seed for seed, result in of.results.items() if curve.guesses(result)])
+        if (stuck := [s for s, r in of.results.items() if r.finished and curve.guesses(r)])
     ]
 
 
@@ -69,21 +73,22 @@ def unfinished(runs: Mapping[str, Runs]) -> list[str]:
     ]
 
 
-def missing(runs: Mapping[str, Runs], experiment: Experiment) -> list[str]:
-    """Arms with fewer runs than were planned: their results may have decided when to stop.
+def unplanned(runs: Mapping[str, Runs], experiment: Experiment) -> list[str]:
+    """Arms with more or fewer runs than planned: their results may have decided when to stop.
 
     Args:
         runs: of the arms about which something is claimed.
     """
     counts = defaultdict(list)
     for name, of in runs.items():
-        if (count := len({*of.results, *of.failures, *of.begun})) and not experiment.arms[name].of:
-            counts[count].append(name)
+        planned = experiment.seeds // max(experiment.arms[name].of.values(), default=1)
+        if (count := len({*of.results, *of.failures, *of.begun})) not in (0, planned):
+            counts[count, planned].append(name)
     return [
-        f"{_listed(names)} {'has' if len(names) == 1 else 'have'} {count} of the "
-        f"{experiment.seeds} planned runs"
-        for count, names in counts.items()
-        if count < experiment.seeds
+        f"{_listed(names)} {'has' if len(names) == 1 else 'have'} "
+        + (f"{count} runs, more than the {planned} planned" if count > planned else "")
+        + (f"{count} of the {planned} planned runs" if count < planned else "")
+        for (count, planned), names in counts.items()
     ]
 
 

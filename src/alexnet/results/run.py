@@ -5,6 +5,7 @@ their commit.
 """
 
 import dataclasses
+import math
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -54,7 +55,7 @@ def from_workdir(folder: Path, begun: bool = False) -> Result:
         {step: Validation(row["top1_error"], row["loss"]) for step, row in rows_by_step.items()}
     )
     best = history[0] if step is None else rows_by_step[step]  # None: no error is a number
-    commands = [one for one in provenance.commands(folder) if one.get("trains", True)]
+    commands = _trained(provenance.commands(folder))
     info = _json(folder / "dataset/info.json", {})
     return Result(
         name=folder.name,
@@ -89,6 +90,16 @@ def _failure(folder: Path) -> str:
     return DIVERGED if DIVERGED in line else textwrap.shorten(line, 80) or "no reason is known"
 
 
+def _trained(commands: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The commands that trained the run as it is: all later ones began after their first step."""
+    return [
+        one
+        for number, one in enumerate(commands, 1)
+        if one.get("trains", True)
+        and all(one.get("start", 0) < later.get("start", math.inf) for later in commands[number:])
+    ]
+
+
 def _all(commands: Sequence[Mapping[str, Any]], key: str) -> Any:
     """What all commands that trained a run noted: one value, or several in words."""
     values = list(dict.fromkeys(one[key] for one in commands if one.get(key)))
@@ -121,7 +132,7 @@ def from_evaluation(folder: Path, begun: bool = False) -> Result | None:
             last=last,
             best=last,
             curve={},
-            about={**first.about, "commit": found["commit"]},
+            about={**first.about, "seconds": None, "commit": found["commit"]},
             views=found["views"],
             of=tuple(found["of"]),
         )

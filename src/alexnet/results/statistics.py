@@ -108,5 +108,8 @@ def verdict(found: Estimate, effect: float | None, direction: int = 0) -> str:
 
 
 def by_chance(claims: int) -> float:
-    """How many of `claims` would look supported if no arm differed from its baseline."""
+    """How many of `claims` would look supported if no arm differed from its baseline, at most.
+
+    A claim can only look supported if its interval lies on one side of 0, which happens to 2.5%.
+    """
     return claims * (1 - LEVEL) / 2

@@ -309,11 +309,13 @@ def _claim(value: Any, metric: str, called: str) -> Claim:
         ) from None
     effect, target, epochs = found.effect, found.target, metric != ERROR
     words = all(isinstance(one, str) for one in (found.claim, found.paper, found.log, found.caveat))
-    known = effect is None or (is_number(effect) and (effect > 0 or not epochs))
+    known = effect is None or (is_number(effect) and not (epochs and (effect <= 0 or effect == 1)))
     top5 = found.effect_top5 is None or (is_number(found.effect_top5) and not epochs)
+    none = 0 in (effect, found.effect_top5)
     for name, good, needs in (
         ("claim, paper, log, caveat", words, "text"),
-        ("effect", known, "a number, and for epochs above 0"),
+        ("effect", known, "a number, and for epochs above 0 and not 1"),
+        ("effect", not none, "a number other than 0: runs cannot show that there is no effect"),
         ("effect_top5", top5, "a number, and none for epochs"),
         ("direction", found.direction in (1, 0, -1), "1, 0 or -1"),
         ("tests", isinstance(found.tests, bool), "True or False"),

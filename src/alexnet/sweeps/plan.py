@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import os
 import re
+import zlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -171,7 +172,9 @@ def product(file: str, texts: Mapping[str, Sequence[str]]) -> tuple[Experiment, 
         arms[name or "run"] = Arm(name or "run", config, overrides)
         seeds = seeds or [config.seed]
     check_distinct(arms, file)
-    title = f"{file}, values of {', '.join(varied)}" if varied else file
+    given = [f"{key}={text}" for key, [text, *others] in texts.items() if not others]
+    given = [one for one in given if not one.startswith(ELSEWHERE)]
+    title = ", ".join([file, *given, *([f"values of {', '.join(varied)}"] if varied else [])])
     name = re.sub(r"\W+", "_", "-".join([Path(file.partition(":")[0]).stem, *varied]))
     return Experiment(name, "", title, arms, {}, len(seeds)), seeds
 
@@ -304,6 +307,8 @@ def save(experiment: Experiment, cores: int, workdir: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     found = {"cores": cores, "experiment": experiment.to_json()}
     name = "-".join(filter(None, (experiment.name, experiment.scale)))
+    if not experiment.source:  # other values of the same settings are another plan
+        name += f"-{zlib.crc32(repr(list(experiment.arms)).encode()):08x}"
     files.write_json(files.sealed(found), folder / f"{name}.json")
 
 

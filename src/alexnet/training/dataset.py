@@ -82,6 +82,9 @@ def check_resume(workdir: Path, then: Store | None, now: Store) -> None:
     """Raises UserError if the run in `workdir` cannot continue with the images at hand."""
     if then is None:
         return
+    if not same_images(then, now) and _called(then) != _called(now):
+        what = f"holds a run on {then.name}, not on {now.name}"
+        raise UserError(f"{workdir} {what}: choose another workdir, or {checkpoint.FRESH}")
     check_classes(workdir, then.classes, now.classes)
     if splits := changed(then, now, ("train", "validation")):
         raise UserError(
@@ -89,6 +92,12 @@ def check_resume(workdir: Path, then: Store | None, now: Store) -> None:
             f"{', '.join(splits)}; to train its weights on these images, use a new workdir with "
             f"{start_from(workdir)}"
         )
+
+
+def _called(store: Store) -> tuple[str, str]:
+    """A dataset's name; a folder's without its place, as it may have moved."""
+    kind, _, path = store.name.partition(":")
+    return kind, Path(path).name
 
 
 def unknown(source: Path) -> str:

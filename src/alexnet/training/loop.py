@@ -4,6 +4,7 @@ import dataclasses
 import math
 import os
 import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from alexnet.logs.tracker import Tracker
 from alexnet.models import filters
 from alexnet.models.network import Params
 from alexnet.text import counted
-from alexnet.training import dataset, dispatch, evaluation, fine_tune
+from alexnet.training import changes, dataset, dispatch, evaluation, fine_tune, health
 from alexnet.training.health import (
     Alarm,
     Window,
@@ -43,7 +44,7 @@ from alexnet.training.step import TrainState
 from alexnet.workdir import checkpoint, record
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.claim import claim, start_over
-from alexnet.workdir.provenance import commands, provenance
+from alexnet.workdir.provenance import commit, provenance
 from alexnet.workdir.record import Progress, Validation
 
 FILTER_SIDE = 33  # pixels: filters are enlarged up to this side in TensorBoard
@@ -75,6 +76,7 @@ def train_and_evaluate(
     config = config_of(config)
     checkpoint.check_path(workdir)
     asked = configs.flat({"config": config.to_dict()}) | {"--fresh": fresh}
+    asked["the code's commit"] = commit()
     processes.check_same(asked, but=("config.data.data_dir",))
     configs.call(full_name, "data", {"name": config.data.name})
     check_outside(config.data.name, workdir, "workdir")
@@ -85,7 +87,11 @@ def train_and_evaluate(
     tracker.check(run.config.wandb_project)
     config, first = run.config, jax.process_index() == 0
     dataset.check_resume(workdir, known, run.store)
-    given, story = ({}, keep_origin(run, workdir)) if begun else fine_tune.read_layers(run)
+    given: dict[str, fine_tune.Layer] = {}
+    if begun:
+        story = changes.keep_origin(config, workdir)
+    else:
+        given, story = fine_tune.read_layers(run)
     again = f"the same command{', without --fresh,' * fresh}"
     if fresh:  # only now that nothing can stop the new run
         start_over(workdir)
@@ -93,10 +99,12 @@ def train_and_evaluate(
     # The same images may have moved.
     may_change = ("data.name",) if dataset.same_images(known, run.store) else ()
 
+    # In a notebook, a second interrupt must not end the process, and the person's work with it.
+    interactive = hasattr(sys, "ps1")
     with (
         claim(workdir, config, may_change, again) as claimed,
         Checkpoints(workdir / "checkpoints", claimed.run) as checkpoints,
-        Interruption(again=again) as interruption,
+        Interruption(second_ends=not interactive, again=again) as interruption,
     ):
         restored = run.restore(checkpoints)
         state, start, progress = restored or (run.fresh(given), 0, Progress())
@@ -117,20 +125,20 @@ def train_and_evaluate(
             due |= not processes.gathered(is_in_log)[0]
         window = Window(progress.window, waits=config.fetch == "log")
         alarm = Alarm(len(run.store.classes))
-        changes = changed(run, workdir, start) if 0 < start <= run.steps else {}
-        if start > run.steps or (start == run.steps and "config.epochs" in changes):
+        change = changes.changed(run, workdir, start) if 0 < start <= run.steps else {}
+        if start > run.steps or (start == run.steps and "config.epochs" in change):
             say_it_stays(run, workdir, progress.epoch)
             return read_history(workdir)
-        changes = changes if start < run.steps else {}
+        change = change if start < run.steps else {}
         if first:
             dataset.remember(run.store, workdir, begun and start > 0)
-        about = {"start": start, "trains": start < run.steps, "changes": changes}
+        about = {"start": start, "trains": start < run.steps, "changes": change}
         with (
             provenance(workdir, run.device, enabled=first, **about),
             explained(run, workdir, start, saved, rate, again),
             open_log(run, workdir, start if restored else None, due) as log,
         ):
-            for key, (old, new) in changes.items():
+            for key, (old, new) in change.items():
                 story += f"\n{key}={new!r} from here on, so far {old!r}"
             log.message(introduction(run, workdir, start, known) + story)
             if start:
@@ -180,6 +188,8 @@ def train_and_evaluate(
                     raise Interrupted(stop)
             check_saved(checkpoints, run.steps, again)
             claimed.note_saved(run.steps)
+            if first:  # why an earlier command stopped
+                (workdir / health.FILE).unlink(missing_ok=True)
             log.message(conclusion(workdir, errors, checkpoints.best(), config.augment.flip))
     return read_history(workdir)
 
@@ -197,40 +207,6 @@ def groups(run: Run, start: int) -> Iterator[dispatch.Group]:
 def ends_epoch(run: Run, step: int) -> bool:
     """Whether an epoch, or the run, ends in this step; if so, a validation follows."""
     return math.floor(run.epoch(step)) > math.floor(run.epoch(step - 1)) or step == run.steps
-
-
-def keep_origin(run: Run, workdir: Path) -> str:
-    """Restores the recorded `init_from` and `init_layers` of a run that has begun.
-
-    Returns a line for each that the config sets differently: the new value has no effect.
-    """
-    if not (workdir / "config.json").exists():
-        return ""
-    saved, said = configs.absolute(record.saved_config(workdir, resume=True)), ""
-    for name in ("init_from", "init_layers"):
-        if run.config[name] != saved[name]:
-            said += f"\nconfig.{name}={run.config[name]!r} is not used: the run has begun"
-            run.config[name] = saved[name]
-    return said
-
-
-def changed(run: Run, workdir: Path, start: int) -> dict[str, tuple[Any, Any]]:
-    """{setting: (its value up to step `start`, its value from now on)} of a resumed run's schedule.
-
-    The values up to there are not those of the saved config if a command that changed them has come
-    no further.
-    """
-    saved, now = configs.plain(record.saved_config(workdir, resume=True)), configs.plain(run.config)
-    for command in reversed(commands(workdir)):
-        if command.get("start") == start:
-            for key, (old, _) in (command.get("changes") or {}).items():
-                saved[key.removeprefix("config.")] = old
-    return {
-        f"config.{key}": (saved.get(key), now.get(key))
-        for key in {**saved, **now}
-        if key.startswith("schedule.") or (key == "epochs" and hasattr(run.schedule, "epochs"))
-        if saved.get(key) != now.get(key)
-    }
 
 
 def validate(
@@ -304,9 +280,11 @@ def open_log(run: Run, workdir: Path, resume_step: int | None, due: bool) -> Log
     if first:
         config = run.config.copy_and_resolve_references()
         if resume_step == run.steps:
-            config.schedule = record.saved_config(workdir, resume=True).schedule
+            config.schedule = changes.schedule_of(workdir, run.steps)
         record.save_config(config, workdir)
-    tracker = Tracker(project, workdir, run.config.to_dict()) if project and first else None
+    tracker = None
+    if project and first:
+        tracker = Tracker(project, workdir, run.config.to_dict(), anew=resume_step is None)
     try:
         return Log(
             workdir,

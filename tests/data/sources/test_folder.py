@@ -340,6 +340,9 @@ def test_an_unclear_level_of_classes_is_an_error(pets):
     assert "2020, 2021 directly hold no images; the others are in 2020/cats, 2020/dogs" in text
     add(pets.parent / "more" / "2020" / "stray.png")
     assert "directly hold 1 images" in error(pets.parent / "more")
+    for number in range(2, 6):  # 5 of the 79, less than a tenth
+        add(pets.parent / "more" / "2020" / f"stray{number}.png")
+    assert "directly hold 5 images" in error(pets.parent / "more")
 
 
 def test_folders_are_named_as_they_are_spelled_on_disk(pets):
@@ -347,7 +350,7 @@ def test_folders_are_named_as_they_are_spelled_on_disk(pets):
     cafe = pets / "cafe\u0301"
     cafe.mkdir()
     (cafe / "a.heic").touch()
-    assert f"class folder {cafe} holds no images (found: 1 .heic)" in error(pets)
+    assert f"class folder {cafe} holds no images (found: 1 .heic; export" in error(pets)
     (cafe / "a.heic").unlink()
     for name in ("cats", "dogs"):
         shutil.move(pets / name, cafe / name)
@@ -367,7 +370,7 @@ def test_mistakes(pets, tmp_path):
     (pets / "birds").mkdir()
     assert "birds holds no images (found: no files): remove it or fill it" in error(pets)
     (pets / "birds" / "a.heic").touch()
-    assert "(found: 1 .heic)" in error(pets)
+    assert "(found: 1 .heic; export photos of cameras as JPEG)" in error(pets)
     shutil.rmtree(pets / "birds")
     shutil.rmtree(pets / "dogs")
     assert "holds a single class, 'cats'" in error(pets)

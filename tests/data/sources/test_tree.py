@@ -25,7 +25,9 @@ def test_kinds_are_the_five_most_frequent():
     suffixes = ["txt"] * 1200 + ["HEIC", "heic", "a", "a", "b", "b", "c", "c", "d"]
     names = [f"x.{suffix}" for suffix in suffixes] + ["README"] * 2
     files = [tree.File(name, None) for name in names]
-    assert tree.kinds(files) == "found: 1,200 .txt, 2 .heic, 2 .a, 2 .b, 2 .c"
+    assert tree.kinds(files) == (
+        "found: 1,200 .txt, 2 .heic, 2 .a, 2 .b, 2 .c; export photos of cameras as JPEG"
+    )
     assert tree.kinds(files[-2:]) == "found: 2 without suffix"
     assert tree.kinds([]) == "found: no files"
 

@@ -16,6 +16,7 @@ from alexnet.text import printable
 # Folders that systems make: in macOS's zip files, for Synology's thumbnails, for deleted files.
 JUNK = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
 JUNK_FILES = ("thumbs.db", "desktop.ini", "icon\r")
+CAMERAS = (".heic", ".heif", ".dng", ".cr2", ".cr3", ".nef", ".arw")  # photos, but not for Pillow
 CHUNK = 64  # files a task: enough to hide its overhead
 # Errors of a file itself; all others are of the machine, such as a stale handle of a network disk.
 OF_A_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP)
@@ -129,7 +130,8 @@ def check_circumstances(error: Exception, file: str) -> None:
 
 
 def kinds(files: Iterable[File]) -> str:
-    """The kinds of files, for a message on missing images: "found: 12 .txt, 1 .heic"."""
+    """The kinds of files, for a message on missing images: "found: 12 .txt, 1 .png"."""
     counts = Counter(os.path.splitext(file.path)[1].lower() or "without suffix" for file in files)
     listed = ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common(5))
-    return f"found: {listed}" if listed else "found: no files"
+    advice = "; export photos of cameras as JPEG" if any(kind in CAMERAS for kind in counts) else ""
+    return f"found: {listed}{advice}" if listed else "found: no files"
