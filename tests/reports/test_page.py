@@ -47,7 +47,10 @@ def whole(name: str, runs: int = 1) -> str:
         name,
         f"{name}\n{name}",
         [shown],
-        [Table((name, "n"), [(name, name)], 1, title=name)],
+        [
+            Table((name, "n"), [(name, name)], 1, title=name),
+            Table((name, "n"), [(name, name)], 1, title=name, folded=True),
+        ],
         Markup("<table><tr><td>a</td></tr></table>"),
     )
     parts = [part, Part(name, missing=name)]
@@ -62,6 +65,13 @@ def test_names_are_text_wherever_they_stand(runs):
     assert evil.attributes == plain.attributes
     assert [text.replace(EVIL, "x") for text in evil.texts] == plain.texts
     assert sum(EVIL in text for text in evil.texts) > 10
+
+
+def test_a_folded_table_opens_under_its_title():
+    [table] = re.findall(r"<details><summary>(.*?)</summary>(.*?)</details>", whole("x"), re.S)[:1]
+    assert table[0] == "x"
+    assert table[1].count("<table>") == 1
+    assert "<caption>" not in table[1]
 
 
 def test_parts_are_wide_but_those_that_say_otherwise():

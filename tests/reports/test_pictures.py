@@ -128,4 +128,17 @@ def test_the_table_of_mistakes_has_the_ten_most_frequent(drawn):
 def test_the_errors_of_many_classes_are_those_of_the_worst(count, title):
     some = subject(LABELS)
     some.classes = tuple(map(str, range(count)))
-    assert pictures.mistakes(some).figures[1].title == title
+    made = pictures.mistakes(some)
+    assert made.figures[1].title == title
+    assert bool(made.tables) == (count > 20)
+
+
+def test_a_table_has_the_errors_of_all_classes_if_they_are_many():
+    predictions = LABELS.copy()
+    predictions[np.flatnonzero(LABELS == 2)[:5]] = 0
+    some = subject(predictions)
+    some.classes = tuple(map(str, range(21)))
+    _, table = pictures.mistakes(some).tables
+    assert (table.title, table.folded) == ("All 21 classes", True)
+    assert table.rows[:2] == [("2", "10", "50.0%"), ("0", "10", "0.0%")]
+    assert table.rows[6:] == [(str(number), "0", "-") for number in range(6, 21)]

@@ -26,12 +26,17 @@ class Shown(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Cells of text; the first `words` columns are words, the others numbers."""
+    """Cells of text; the first `words` columns are words, the others numbers.
+
+    Attributes:
+        folded: whether only the title shows until it is opened.
+    """
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     words: int
     title: str = ""
+    folded: bool = False
 
 
 @dataclasses.dataclass

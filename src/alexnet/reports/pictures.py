@@ -132,11 +132,24 @@ def mistakes(subject: Subject) -> Part:
         f"Counted on the {len(outcome.labels_N):,} validation images, centre view, at "
         f"{_when(subject)}: top-1 error {outcome.row['top1_error']:.2%}."
     )
+    tables = [Table(header, rows, 2, "The most frequent")] if rows else []
+    if len(classes) > confusion.WORST:
+        tables.append(_each_class(counts_KK, classes))
     return Part(
         text=_noted(text, outcome.row["notes"]),
         figures=[
             Shown("confusion", f"Confusion matrix: shares of each class{each}", matrix),
             Shown("class_errors", title, worst),
         ],
-        tables=[Table(header, rows, 2, "The most frequent")] if rows else [],
+        tables=tables,
     )
+
+
+def _each_class(counts_KK: np.ndarray, classes: Sequence[str]) -> Table:
+    """Every class, those with the largest errors first, those without images last."""
+    errors_K, images_K = confusion.class_errors(counts_KK), counts_KK.sum(1)
+    rows = [
+        (classes[k], f"{images_K[k]:,}", f"{errors_K[k]:.1%}" if images_K[k] else "-")
+        for k in np.argsort(-errors_K, kind="stable")
+    ]
+    return Table(("class", "images", "error"), rows, 1, f"All {len(classes):,} classes", True)
