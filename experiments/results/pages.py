@@ -174,15 +174,15 @@ HEAD = """\
   whole interval lies more than half a point above it, else *supported*.
 - **Always *cannot tell*:** with fewer than 5 pairs, or if they cannot show an effect as small as
   the claim (for a published error: 5 runs, a difference of 1 point); if a run that the row needs
-  diverged or never reached the training error; or if the training cannot test the claim: a remark
-  then says why.
+  diverged or never reached the training error; if averages share nets; or if the training cannot
+  test the claim: a remark then says why.
 - **Changed after the runs:** the verdicts on dropout and conv5 (before, *contradicted*) and on
   crops and reflections (before, *cannot tell*, but counted as decidable). Their files say why.
 
 Most claims are about ImageNet, on which this project has run nothing; a verdict holds for the
 net, the dataset and the training in its row. The details:
 `alexnet compare experiments/results --experiment=experiments`. [results](results/README.md) says
-where, when and in which order the runs were made.
+where and in which order the runs were made.
 
 <picture>
   <source media="(prefers-color-scheme: dark)" srcset="results/claims-dark.png">

@@ -21,10 +21,10 @@ it, else "supported".
 
 There is no verdict while a run of the arm or of the baseline has begun and not finished. The
 verdict is always "cannot tell" with fewer than 5 pairs (or runs), with too few to show the
-claimed effect (or 1 point), if a run that it needs diverged or never reached the training error, or
-if the experiment says that its scale cannot test the claim. With --baseline, only claimed errors
-get verdicts in the experiments that have this arm: the other claims are about an experiment's own
-baseline.
+claimed effect (or 1 point), if a run that it needs diverged or never reached the training error, if
+averages share nets, or if the experiment says that its scale cannot test the claim. With
+--baseline, only claimed errors get verdicts in the experiments that have this arm: the other claims
+are about an experiment's own baseline.
 """
 
 import sys

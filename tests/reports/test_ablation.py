@@ -107,7 +107,7 @@ def test_a_sweep_has_its_arms_claims_and_verdicts(tmp_path):
     assert table.header[-2:] == ("claim", "verdict")
     assert table.rows[1][-2:] == ("+1.4", "supported")
     assert "Local response normalisation" in table.title
-    assert made.text.splitlines()[-1].startswith("1 of the 1 claims with 5 pairs or more look")
+    assert made.text.splitlines()[-1].startswith("1 of the 1 claims that these trainings can")
     labels = ablation.arms(sorted(tmp_path.glob("lrn-*")))
     assert [*labels.values()] == ["baseline"] * 5 + ["net.norm=False"] * 5
     shutil.rmtree(tmp_path / plan.RECORDS)  # as if each run had been trained alone

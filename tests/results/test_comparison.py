@@ -540,8 +540,9 @@ def test_it_is_readable_in_80_columns(tmp_path, capsys):
     text = run(capsys, fill(tmp_path / "a"))
     assert max(map(len, text.splitlines())) <= 80
     assert (
-        "1 of the 1 claims with 5 pairs or more look supported. If no arm differed from\n"
-        "its baseline, at most about 0.03 would by chance." in text
+        "1 of the 1 claims that these trainings can test, with 5 pairs or more, look\n"
+        "supported. If no arm differed from its baseline, at most about 0.03 would by\n"
+        "chance." in text
     )
     assert "  no_lrn: net.norm=False; paper: 1.4%\n" in text
     assert "note:" not in text  # nothing is wrong with these runs
@@ -729,7 +730,7 @@ def test_averages_that_share_nets_are_named(tmp_path):
 
     assert notes((0, 1, 2), (3, 4, 5)) == []
     [note] = notes((0, 1, 2), (1, 2, 3))
-    assert note == "averages of a share a-1, a-2: they are not independent"
+    assert note == "averages of a share a-1, a-2: no verdict"
 
 
 def test_averages_that_share_nets_have_no_verdict(tmp_path):
@@ -835,7 +836,7 @@ def test_all_claims_with_enough_pairs_count_whatever_their_spread(tmp_path):
     noisy = folders.read([fill(tmp_path / "a", BASE, [0.40, 0.25, 0.36, 0.30, 0.33])]).results
     tables = comparison.tables(noisy, [experiment()])
     assert tables[0].rows[1].verdict == "cannot tell"
-    assert formats.chance(tables).startswith("0 of the 1 claims with 5 pairs or more look")
+    assert formats.chance(tables).startswith("0 of the 1 claims that these trainings can")
 
 
 def test_factors_of_epochs(tmp_path, capsys):

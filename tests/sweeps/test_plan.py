@@ -282,7 +282,7 @@ def test_a_plan_is_read_again(tmp_path):
 
 def test_other_values_of_the_same_settings_are_another_plan(tmp_path):
     """A sweep that goes on with other values keeps the comparison of the first ones."""
-    for several in (["", "conv3", "conv4"], ["", "conv5"], ["", "conv5"]):
+    for several in (["", "conv3", "conv4"], ["conv5", ""], ["", "conv5"]):
         found, _ = plan.product(DIGITS, {"net.remove": several})
         plan.save(found, 2, tmp_path)
     arms = [[*one["experiment"].arms] for one in plan.saved(tmp_path)]

@@ -120,6 +120,10 @@ def test_the_commit_is_that_of_the_code_that_was_loaded(root, monkeypatch):
         module.commit.cache_clear()
         assert module.commit() not in (changed, first)
         changed = module.commit()
+    (new.parent / ".net.py.swp").write_text("an editor's")
+    (new.parent / ".#net.py").symlink_to("somebody@somewhere")
+    module.commit.cache_clear()
+    assert module.commit() == changed
     new.unlink()
     module.commit.cache_clear()
     changed = module.commit()

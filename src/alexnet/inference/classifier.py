@@ -269,7 +269,7 @@ class Classifier:
 
         Returns:
             split, views, checkpoint, top1_error, top5_error, loss, count, dataset, and notes: lines
-            on how the images differ from those of the training run.
+            on views that tell little, and on how the images differ from those of the training run.
 
         Raises:
             UserError: if the dataset is not there, has other classes or lacks the split.

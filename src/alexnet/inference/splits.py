@@ -102,5 +102,7 @@ def about_views(net: "Classifier", views: str) -> list[str]:
             "crops are reflections"
         )
     if views != "centre" and net.about.image_size == net.net.image_size:
-        lines.append(f"{source} sees images whole, in {net.net.image_size} pixels: all crops equal")
+        whole = f"{source} sees images whole, in {net.net.image_size} pixels"
+        but = " but for reflections" if views == "ten_crop" else ""
+        lines.append(f"{whole}: all crops are equal{but}")
     return lines

@@ -99,7 +99,7 @@ class Table:
         return _effect(self.experiment, row.claim)
 
     def judged(self) -> list[Row]:
-        """The rows with enough pairs for a verdict on their difference from the baseline.
+        """The rows whose difference from the baseline can be tested, and has enough pairs.
 
         Those with too large a spread count, too: leaving them out would be a choice by the results.
         """

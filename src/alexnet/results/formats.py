@@ -170,8 +170,9 @@ def chance(tables: Sequence[Table]) -> str:
         return ""
     supported = sum(row.verdict == statistics.SUPPORTED for row in judged)
     return (
-        f"{supported} of the {len(judged)} claims with {statistics.LEAST} pairs or more look "
-        "supported. If no arm differed from its baseline, at most about "
+        f"{supported} of the {len(judged)} claims that these trainings can test, with "
+        f"{statistics.LEAST} pairs or more, look supported. If no arm differed from its baseline, "
+        "at most about "
         f"{statistics.by_chance(len(judged)):.2f} would by chance."
     )
 

@@ -132,7 +132,7 @@ def shared(runs: Mapping[str, Runs]) -> list[str]:
     for name, of in runs.items():
         members = Counter(member for result in of.results.values() for member in result.of)
         if common := [member for member, count in members.items() if count > 1]:
-            found.append(f"averages of {name} share {_listed(common)}: they are not independent")
+            found.append(f"averages of {name} share {_listed(common)}: no verdict")
     return found
 
 

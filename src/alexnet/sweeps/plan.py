@@ -308,7 +308,7 @@ def save(experiment: Experiment, cores: int, workdir: Path) -> None:
     found = {"cores": cores, "experiment": experiment.to_json()}
     name = "-".join(filter(None, (experiment.name, experiment.scale)))
     if not experiment.source:  # other values of the same settings are another plan
-        name += f"-{zlib.crc32(repr(list(experiment.arms)).encode()):08x}"
+        name += f"-{zlib.crc32(repr(sorted(experiment.arms)).encode()):08x}"
     files.write_json(files.sealed(found), folder / f"{name}.json")
 
 

@@ -97,7 +97,7 @@ def commands(workdir: Path) -> list[dict[str, Any]]:
 def commit() -> str | None:
     """The git commit of this code's checkout; None without a checkout.
 
-    If files have changed since, or `src` has new ones, "+" and a digest of the changes follow:
+    If files have changed since, or `src` has new modules, "+" and a digest of the changes follow:
     "<commit>+1b2c3d4e".
     Looked up once: a process that runs for hours goes on with the code that it has loaded.
     """
@@ -111,9 +111,10 @@ def commit() -> str | None:
         if Path(git("rev-parse", "--show-toplevel")).resolve() != ROOT.resolve():
             return None  # installed inside another project's checkout
         changes = git("diff", "HEAD", "--binary", "--no-color", "--no-ext-diff", "--no-textconv")
-        new = git("ls-files", "-z", "--others", "--exclude-standard", "--", "src")
-        for name in filter(None, new.split("\0")):
-            changes += name + (ROOT / name).read_bytes().decode(errors="surrogateescape")
+        new = git("ls-files", "-z", "--others", "--exclude-standard", "--", "src/*.py")
+        for path in (ROOT / name for name in new.split("\0") if name):
+            if path.is_file():  # no lock of an editor, which is a link to nowhere
+                changes += path.name + path.read_bytes().decode(errors="surrogateescape")
         digest = f"+{zlib.crc32(changes.encode(errors='surrogateescape')):08x}" if changes else ""
         return git("rev-parse", "HEAD") + digest
     except (OSError, subprocess.SubprocessError):
