@@ -9,8 +9,8 @@ Parts:
 
     alexnet, cifar    throughput of the nets
     start             time from the start of the process to the end of the first step
-    short             all rows, the important ones first, then loop and input; stops after 230
-                      seconds by default
+    short             all rows, the important ones first, and, where they can run, loop and input in
+                      the last 45 seconds; stops after 230 seconds by default
     loop              the training loop compared with its bare step
     input             batches read from disk
 
@@ -30,7 +30,8 @@ of its fastest mode without our allocator.
 The floor is the time of the step's multiply-adds at the rate of a large matrix product. On GPUs, a
 layer counts with the time to copy its bytes, if that is longer. Both rates are measured in the same
 process; see `jax_contestant.ceilings`. The table and the JSON file are written after every race, so
-an interrupted run keeps its results, and --known=FILE.json continues it.
+an interrupted run keeps its results, and --known=FILE.json continues it. Earlier results in --out
+are moved to bench-1.json and so on.
 """
 
 import importlib.util
@@ -53,7 +54,8 @@ from results import Results
 from rows import ALEXNETS, CIFARS, DTYPES, MODES, Race, Row
 
 from alexnet.cli import arguments, count, run
-from alexnet.errors import UserError, choice
+from alexnet.errors import UserError, cannot_capture, choice
+from alexnet.workdir import provenance
 
 HERE = Path(__file__).parent
 PARTS = ("alexnet", "cifar", "start", "short", "loop", "input")
@@ -77,6 +79,7 @@ PROGRAMS = {  # parts that need all packages: script, arguments, and a package t
     "loop": (("loop.py", "--config=configs/digits.py", "--steps=200", "--rounds=2"), "grain"),
     "input": (("input.py",), "grain"),
 }
+PROGRAM_SECONDS = 45  # of the short part's time, for these programs
 
 
 class Bench:
@@ -85,18 +88,20 @@ class Bench:
     def __init__(self, stable: Stable, rounds: int, results: Results):
         self.stable, self.rounds, self.results = stable, rounds, results
         self.us: Contestant | None = None  # holds the row's task until the next row
-        self.checked: set[tuple[str, str]] = set()
+        self.task: dict | None = None  # that task
+        self.checked: dict[tuple[str, str], str] = {}  # nets and tunings: how they differ, or ""
         self.measured: set[tuple[Contestant, str]] = set()  # processes and the dtypes they know
 
     def about(self, processes: str) -> bool:
         """Records the contestants and decides whether to keep them. Returns whether on a GPU."""
         us, them = self.stable.ours(), self.stable.theirs()
         here = {"ours": us.about, "PyTorch's": them.about, "machine": machine()}
+        here["commit"] = provenance.commit()
         known = {key: self.results.about.get(key, value) for key, value in here.items()}
         if self.results.races and known != here:
             raise UserError(
-                f"--known: its races ran on {known['machine']} with other versions or devices than "
-                f"this run ({here['machine']}): start without it"
+                f"--known: its races ran on {known['machine']} with other code, versions or "
+                f"devices than this run ({here['machine']}): start without it"
             )
         self.results.about |= here
         self.results.store()
@@ -115,31 +120,30 @@ class Bench:
 
     def check_same(self, name: str, tuning: str) -> None:
         """Raises UserError unless both contestants compute the same from the same weights."""
-        if (name, tuning) in self.checked:
-            return
+        if (name, tuning) not in self.checked:
+            self.checked[name, tuning] = self._difference(name, tuning)
+        if different := self.checked[name, tuning]:
+            raise UserError(f"not the same work: {different}")
+
+    def _difference(self, name: str, tuning: str) -> str:
+        """How the contestants' results for the same weights differ; "" if they agree."""
         task = {"net": name, "batch": 8, "work": "check", "dtype": "float32", "tuning": tuning}
         task["weights"] = str(self.stable.folder / "weights.npz")
         us = self.stable.ours().build(task)
         them = self.stable.theirs().build(task)
-        if abs(us.said["loss"] - them.said["loss"]) > 1e-4 * abs(us.said["loss"]):
-            raise UserError(
-                f"{name}, {tuning}: not the same work: the loss is {us.said['loss']:g} here and "
-                f"{them.said['loss']:g} in PyTorch"
-            )
+        self.stable.release(us), self.stable.release(them)
+        here, there = us.said["loss"], them.said["loss"]
+        if not abs(here - there) <= 1e-4 * abs(here):
+            return f"the loss is {here:g} here and {there:g} in PyTorch"
         ours, theirs = (np.array(one.said["logits"]) for one in (us, them))
         if not (apart := abs(ours - theirs).max()) <= 1e-4 * abs(ours).max():
-            raise UserError(
-                f"{name}, {tuning}: not the same work: logits up to {abs(ours).max():g} differ by "
-                f"{apart:g}"
-            )
-        self.stable.release(us), self.stable.release(them)
-        self.checked.add((name, tuning))
+            return f"logits up to {abs(ours).max():g} differ by {apart:g}"
+        return ""
 
     def run(self, races: Sequence[Race]) -> None:
         """Runs all races that the results lack, in order."""
         for row, group in itertools.groupby(races, lambda race: race.row):
             entry = self.results.row(row)
-            entry["them"] = [found for found in entry["them"] if "ratio" in found]
             have = {(found["tuning"], found["mode"]) for found in entry["them"]}
             for race in [race for race in group if (race.tuning, race.mode) not in have]:
                 if self.over():
@@ -147,19 +151,21 @@ class Bench:
                 print(
                     f"{', '.join(map(str, row))}, {race.tuning}, {race.mode}: ", end="", flush=True
                 )
-                self._race(race, entry)
-                if not (self.us and self.us.alive):
-                    break  # it would fail again
+                if not self._race(race, entry):
+                    break
             if self.us:
                 self.stable.release(self.us)
-            self.us = None
+            self.us = self.task = None
 
     def over(self) -> bool:
         """Whether the time is up."""
         return bool(self.stable.until) and time.time() >= self.stable.until
 
-    def _race(self, race: Race, entry: dict) -> None:
-        """Runs a race and adds the result, or the reason for its failure, to the row's entry."""
+    def _race(self, race: Race, entry: dict) -> bool:
+        """Runs a race and adds the result, or the reason for its failure, to the row's entry.
+
+        Returns whether the row's next race can run.
+        """
         found, them = {"tuning": race.tuning, "mode": race.mode}, None
         begun = time.time()
         try:
@@ -167,12 +173,13 @@ class Bench:
             them = self._ready(race, entry)
             seconds = ROUND_SECONDS[them.about["platform"]]
             ours, theirs = contestants.turns(self.us, them, self.rounds, seconds)
-        except ChildProcessError as error:
+        except (ChildProcessError, UserError) as error:
             if self.over():  # left for a later run
                 print("the time is up", flush=True)
-                return
+                return False
             found["error"] = str(error)
             print(f"not run: {error}", flush=True)
+            go_on = isinstance(error, UserError) or bool(self.us and self.us.alive)
         else:
             ratio = statistics.median(theirs) / statistics.median(ours)
             found |= {"ratio": ratio, "seconds": theirs, "peak": them.peak}
@@ -186,20 +193,21 @@ class Bench:
             )
             found["took"] = round(time.time() - begun, 1)
             print(f"{ratio:.2f} ({found['took']:.0f} s)", flush=True)
+            go_on = True
         if them:
             self.stable.release(them)
         entry["them"].append(found)
         self.results.store()
+        return go_on
 
     def _ready(self, race: Race, entry: dict) -> Contestant:
         """Prepares both contestants for a race and returns PyTorch's."""
         task = race.row._asdict()
         meanwhile = self.stable.keeps and race.mode.startswith(("compile", "graphs"))
-        new = self.us is None or self.us.task != task
+        new = self.us is None or self.task != task
+        self.task = task
         if self.stable.keeps and (self.stable.ours(), race.row.dtype) not in self.measured:
-            # Once, and while PyTorch has nothing to do: the process keeps the rates for later rows.
-            self.us = self.stable.ours().build({"work": "ceilings", "dtype": race.row.dtype})
-            self.measured.add((self.us, race.row.dtype))
+            self._measure(race.row.dtype)
             new = True
         if new and not self.stable.keeps:
             first = self.stable.ours().build(task)  # compiling takes memory, which must not count
@@ -209,14 +217,42 @@ class Bench:
             self.us = self.stable.ours()
             self.us.ask(task)
         if new and not meanwhile:
-            self.us.ready()
+            self._build(task)
         them = self.stable.theirs(allocator=race.tuning == "our allocator")
         them.ask(task | {"tuning": race.tuning, "mode": race.mode})
         if new and meanwhile:  # PyTorch compiles on the CPU first
-            self.us.ready()
+            try:
+                self._build(task, them)
+            except ChildProcessError:
+                them.end(kill=True)  # else its answer would be taken for that to the next task
+                raise
         them.ready()
         entry.setdefault("compile", self.us.said["compile"])
         return them
+
+    def _build(self, task: dict, them: Contestant | None = None) -> None:
+        """Waits until our process has built a task; if it must, builds it without a CUDA graph.
+
+        That takes a new process: an algorithm of cuDNN that cannot be captured spoils the old one.
+
+        Args:
+            them: PyTorch's contestant, if it is building, too.
+        """
+        try:
+            self.us.ready()
+        except ChildProcessError as error:
+            if self.over() or not cannot_capture(error):
+                raise
+            print(f"no CUDA graph ({error}); ", end="", flush=True)
+            if them:
+                them.ready()
+            self._measure(task["dtype"])
+            self.us.build(task | {"cuda_graphs": False})
+
+    def _measure(self, dtype: str) -> None:
+        """Lets our process measure its rates, once, and while PyTorch has nothing to do."""
+        self.us = self.stable.ours().build({"work": "ceilings", "dtype": dtype})
+        self.measured.add((self.us, dtype))
 
     def starts(self, name: str, batch: int) -> Iterator[tuple[str, float, float]]:
         """(name, seconds from process start to the end of the first step, seconds of compiling).
@@ -236,14 +272,16 @@ class Bench:
                     yield f"{who}, {when}", contestant.said["start"], contestant.said["compile"]
                     contestant.end()
 
-    def program(self, name: str) -> None:
-        """Runs one of PROGRAMS, and stores its last line of output in the results."""
+    def program(self, name: str, until: float) -> None:
+        """Runs one of PROGRAMS until a time, and stores its last line of output in the results."""
         (script, *options), needs = PROGRAMS[name]
         if importlib.util.find_spec(needs) is None:
             said = f"not run: {needs} is not installed (make wheels)"
+        elif until and time.time() >= until:
+            said = "not run: the time is up"
         else:
             command = [sys.executable, str(HERE / script), *options]
-            left = max(1, self.stable.until - time.time()) if self.stable.until else None
+            left = until - time.time() if until else None
             root = HERE.parents[1]
             try:
                 done = subprocess.run(
@@ -322,7 +360,9 @@ def opened(options: dict[str, str]) -> Results:
     try:
         out.mkdir(parents=True, exist_ok=True)
         known = Path(options["known"]) if options["known"] else None
-        title = f"{os.cpu_count()} cores, {options['rounds']} rounds, {options['dtype']}"
+        title = f"{os.cpu_count()} cores, {options['rounds']} rounds"
+        title += f", {options['dtype']}" if "short" not in options["only"] else ""
+        set_aside(out, known)
         results = Results(out, title, known)
         results.store()
     except (OSError, ValueError) as error:
@@ -330,9 +370,23 @@ def opened(options: dict[str, str]) -> Results:
     return results
 
 
+def set_aside(out: Path, known: Path | None) -> None:
+    """Moves the results of an earlier run to names of their own, unless this run continues it."""
+    file = out / "bench.json"
+    if not file.exists() or (known and known.exists() and known.samefile(file)):
+        return
+    number = next(n for n in itertools.count(1) if not (out / f"bench-{n}.json").exists())
+    for suffix in ("json", "md"):
+        if (old := out / f"bench.{suffix}").exists():
+            os.replace(old, out / f"bench-{number}.{suffix}")
+    print(f"the earlier results are now {out / f'bench-{number}.json'}", flush=True)
+
+
 def main(argv: list[str]) -> None:
-    options = OPTIONS | arguments(argv, OPTIONS)
+    options = OPTIONS | (given := arguments(argv, OPTIONS))
     parts = words("only", options["only"], PARTS)
+    if parts == ["short"] and (idle := given.keys() & {"dtype", "work", "kernels"}):
+        raise UserError(f"--{min(idle)} has no effect on short, which has its own rows")
     words("dtype", options["dtype"], DTYPES)
     words("processes", options["processes"], ("", "kept", "new"))
     rounds = count("rounds", options["rounds"])
@@ -342,8 +396,11 @@ def main(argv: list[str]) -> None:
     kept_cache(options["cache"])
     races(options, parts, gpu=True)  # a mistake is found before earlier results are replaced
     results = opened(options)
+    programs = [name for name in PROGRAMS if name in parts or "short" in parts]
+    can_run = any(importlib.util.find_spec(PROGRAMS[name][1]) for name in programs)
+    reserved = PROGRAM_SECONDS if until and can_run else 0
     with tempfile.TemporaryDirectory() as folder:
-        stable = Stable(torch, Path(folder), until, kept_cache(options["cache"]))
+        stable = Stable(torch, Path(folder), max(0, until - reserved), kept_cache(options["cache"]))
         bench = Bench(stable, rounds, results)
         try:
             gpu = bench.about(options["processes"])
@@ -352,9 +409,8 @@ def main(argv: list[str]) -> None:
                 for start in bench.starts("alexnet", 32):
                     results.starts.append(start)
                     results.store()
-            for name in ("loop", "input"):
-                if name in parts or "short" in parts:
-                    bench.program(name)
+            for name in programs:
+                bench.program(name, until)
         finally:
             stable.end()
     print(f"\n{(results.out / 'bench.md').read_text()}\nstored in {results.out}")

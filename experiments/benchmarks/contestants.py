@@ -23,9 +23,9 @@ class Contestant:
 
     Attributes:
         about: platform, device, versions.
-        said: its answer to the last task: compile time, rates, or what a check found.
+        said: its answer to the last task: compile time, rates, or what a check found; None until
+            it is built.
         peak: peak memory in bytes, after a run.
-        task: the last task that was sent.
         alive: whether it was not ended.
 
     Args:
@@ -34,7 +34,7 @@ class Contestant:
 
     def __init__(self, command: list[str], environment: dict[str, str], until: float = 0):
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115  open as long as the process
-        self.until, self.task, self.started = until, None, time.time()
+        self.until, self.started = until, time.time()
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -43,16 +43,18 @@ class Contestant:
             text=True,
             env=os.environ | environment,
         )
-        self.alive, self.said, self.peak = True, {}, 0
+        self.alive, self.peak = True, 0
+        self.said: dict | None = {}
         self.about = self._answer()
 
     def ask(self, task: dict) -> None:
         """Sends a task to build; `ready` waits until it is built."""
-        self.task = task
+        self.said = None
         self._order({"task": task | {"started": self.started}})
 
     def ready(self) -> None:
-        self.said = self._answer()
+        if self.said is None:
+            self.said = self._answer()
 
     def build(self, task: dict) -> "Contestant":
         self.ask(task)

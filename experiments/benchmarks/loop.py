@@ -6,8 +6,8 @@
 Each round times two turns. The bare step runs on one batch that is already on the device: no input,
 no augmentation, no logs. The loop is `train_and_evaluate` itself, with a checkpoint in the middle.
 Its time comes from its log, from the first row to the last: all of the loop without compiling at
-its start, and without the validation and the checkpoint at its end. The script prints medians, and
-the loop's overhead as a share of its time.
+its start, and without the time that it spends in validations and checkpoints. The script prints
+medians, and the loop's overhead as a share of its time.
 """
 
 import dataclasses
@@ -51,12 +51,12 @@ def bare_step(config):
 
 
 def loop_seconds(config, folder: str) -> float:
-    """A step's time in the loop, from the first row of its log to the last."""
+    """A step's time in the loop, from the first row of its log to the last, pauses excluded."""
     with tempfile.TemporaryDirectory(dir=folder) as workdir:
         train_and_evaluate(config, Path(workdir) / "run")
         rows = metrics.read_log(Path(workdir) / "run")
-    first, *_, last = (row for row in rows if "train/loss" in row)
-    return (last["seconds"] - first["seconds"]) / (last["step"] - first["step"])
+    *_, last = (row for row in rows if "train/loss" in row)
+    return config.batch_size / last["train/images_per_second"]
 
 
 def main(argv: list[str]) -> None:

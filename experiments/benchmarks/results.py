@@ -31,6 +31,8 @@ class Results:
         found = json.loads(known.read_text()) if known else {}
         self.about: dict[str, Any] = found.get("about", {})
         self.races: list[dict] = found.get("races", [])
+        for row in self.races:  # what failed is tried again
+            row["them"] = [race for race in row["them"] if "ratio" in race]
         self.starts: list[tuple] = found.get("starts", [])
         self.programs: dict[str, str] = found.get("programs", {})
 

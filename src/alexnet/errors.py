@@ -110,12 +110,17 @@ def circumstance(error: BaseException) -> str:
         what = " ".join(filter(None, ("out of memory", one_line(error) and f"({one_line(error)})")))
         advice = "choose a smaller config.batch_size or raise config.accumulate"
         return f"{what}: when training, {advice}"
-    if re.search("cudnn[ _]status", str(error), re.IGNORECASE):
+    if cannot_capture(error):
         return (
             f"cuDNN failed ({one_line(error)}): with config.cuda_graphs, it may have an algorithm "
             "that no CUDA graph can hold; set config.cuda_graphs to false"
         )
     return ""
+
+
+def cannot_capture(error: BaseException) -> bool:
+    """Whether cuDNN failed, as it does if one of its algorithms cannot be part of a CUDA graph."""
+    return bool(re.search("cudnn[ _]status", str(error), re.IGNORECASE))
 
 
 def one_line(error: BaseException) -> str:

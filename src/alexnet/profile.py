@@ -8,7 +8,8 @@ metadata names. XLA fuses neighbouring operations, so a bias or a ReLU may count
 before or after it. Operations that run at the same time share that time equally, so that all times
 add up to the step's. The floor is the time that a layer's multiply-adds would take at the rate of a
 large matrix product of the same precision (on CPUs, of float32), which is measured first; several
-GPUs have as many times that rate. On GPUs, the layers' times are those of a second program without
+GPUs have as many times that rate. Each step is waited for, as no training does: on GPUs, this adds
+the time to launch it. On GPUs, the layers' times are those of a second program without
 command buffers, whose kernels would not say what they are of. The trace in --trace opens in
 TensorBoard or Perfetto.
 """
@@ -109,6 +110,7 @@ def describe(net: Net, batch: int, spent: hlo.Spent, seconds: float, rate: float
     """The table: times, work, and each layer's speed as a share of the floor's."""
     costs = {row.name: row.training * net.towers for row in cost.costs(net, batch)}
     total = sum(sum(ms.values()) for ms in spent.values())
+    digits = 0 if seconds >= 0.01 else 2  # of milliseconds
     lines: list[Sequence[str]] = [
         ("layer", "forward ms", "gradient ms", "share", "GFLOP", "GFLOP/s", "of the floor")
     ]
@@ -117,18 +119,20 @@ def describe(net: Net, batch: int, spent: hlo.Spent, seconds: float, rate: float
             continue
         ms, flop = spent[name], costs.get(name, 0)
         both = sum(ms.values())
-        figures = [f"{ms['forward']:,.1f}", f"{ms['gradient']:,.1f}", f"{both / total:.1%}"]
+        figures = [f"{ms[way]:,.{digits + 1}f}" for way in ("forward", "gradient")]
+        figures.append(f"{both / total:.1%}")
         if flop:
             speed = flop / both * 1e3
             figures += [f"{flop / 1e9:,.1f}", f"{speed / 1e9:,.0f}", f"{speed / rate:.0%}"]
         lines.append((name, *figures, *[""] * (6 - len(figures))))
     floor = sum(costs.values()) / rate
     title = (
-        f"{net.name}, batch {batch}: {seconds * 1e3:,.0f} ms a step, {batch / seconds:,.0f} "
-        f"images/s; the floor at {rate / 1e9:,.0f} GFLOP/s is {floor * 1e3:,.0f} ms "
+        f"{net.name}, batch {batch}: {seconds * 1e3:,.{digits}f} ms a step, "
+        f"{batch / seconds:,.0f} images/s; "
+        f"the floor at {rate / 1e9:,.0f} GFLOP/s is {floor * 1e3:,.{digits}f} ms "
         f"({floor / seconds:.0%})"
     )
-    footer = f"all operations: {total:,.0f} ms a step"
+    footer = f"all operations: {total:,.{digits}f} ms a step"
     return "\n".join([title, *aligned(lines), footer])
 
 

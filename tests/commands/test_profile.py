@@ -97,6 +97,14 @@ def test_the_table_by_hand():
     assert footer == "all operations: 1,200 ms a step"
 
 
+def test_a_short_step_has_more_digits():
+    net, spent = build("pocket", classes=10), {"conv2": {"forward": 0.12, "gradient": 0.2671}}
+    title, _, line, footer = profile.describe(net, 100, spent, 0.00045, 150e12).splitlines()
+    assert "0.45 ms a step, 222,222 images/s" in title
+    assert line.split()[:3] == ["conv2", "0.120", "0.267"]
+    assert footer == "all operations: 0.39 ms a step"
+
+
 class Watched:
     """A run whose steps only say that they ran, on a clock of their own."""
 
