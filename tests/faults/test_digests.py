@@ -47,7 +47,7 @@ def a_result(folder):
 
 def a_plan(folder):
     arms = {"a": Arm("a", load_config(DIGITS, {"epochs": 4375.0}), {})}
-    plan.save(Experiment("mine", "", "", arms, {}, 1), 1, folder)
+    plan.save(Experiment("mine", "", "", arms, {}, 1, source="mine.py"), 1, folder)
     return folder / plan.RECORDS / "mine.json", lambda: plan.saved(folder)
 
 

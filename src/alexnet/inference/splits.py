@@ -95,13 +95,15 @@ class Splits:
 
 def about_views(net: "Classifier", views: str) -> list[str]:
     """Lines on views that a net was not trained for, or that are all the same."""
+    if views == "centre":
+        return []
     lines, source = [], net.about.source
     if views == "ten_crop" and not net.config.augment.flip:
         lines.append(
             f"{source} never saw reflections (config.augment.flip=False), but half of the ten "
             "crops are reflections"
         )
-    if views != "centre" and net.about.image_size == net.net.image_size:
+    if net.about.image_size == net.net.image_size:
         whole = f"{source} sees images whole, in {net.net.image_size} pixels"
         but = " but for reflections" if views == "ten_crop" else ""
         lines.append(f"{whole}: all crops are equal{but}")
