@@ -185,6 +185,11 @@ def complete(given: Mapping[str, str], options: Options) -> dict[str, str]:
     return found
 
 
+def ten_crop(argv: Sequence[str]) -> list[str]:
+    """The arguments, with --ten_crop spelled out as --views=ten_crop."""
+    return ["--views=ten_crop" if argument == "--ten_crop" else argument for argument in argv]
+
+
 def positional(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
     """(the first argument that is not an option, or ""; the rest)."""
     place = next((n for n, argument in enumerate(argv) if not argument.startswith("-")), None)

@@ -22,7 +22,7 @@ from typing import Any
 
 import jax
 
-from alexnet.cli import changed_settings, data_dir, path, typed_overrides, values
+from alexnet.cli import changed_settings, data_dir, path, ten_crop, typed_overrides, values
 from alexnet.cli import run as run_command
 from alexnet.data.augment import VIEWS
 from alexnet.devices import processes, runtime
@@ -53,8 +53,7 @@ MAY_CHANGE = ("data", "mesh")
 
 def main(argv: Sequence[str]) -> None:
     """Evaluates and prints a line for each run, and one for their average."""
-    argv = ["--views=ten_crop" if argument == "--ten_crop" else argument for argument in argv]
-    argv, texts = changed_settings(argv, MAY_CHANGE)
+    argv, texts = changed_settings(ten_crop(argv), MAY_CHANGE)
     options = values(argv, OPTIONS)
     here = data_dir(options["data_dir"], texts)
     views, split = options["views"], options["split"]

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from alexnet.cli import count, path, run, split, typed
+from alexnet.cli import count, path, run, split, ten_crop, typed
 from alexnet.errors import UserError
 from alexnet.text import say
 
@@ -31,8 +31,7 @@ OPTIONS = {
 
 def main(argv: Sequence[str]) -> None:
     """Prints the classes of each photo."""
-    argv = ["--views=ten_crop" if argument == "--ten_crop" else argument for argument in argv]
-    photos, options = split(argv, OPTIONS, ("json",))
+    photos, options = split(ten_crop(argv), OPTIONS, ("json",))
     workdir = path("workdir", options["workdir"])
     if not photos:
         raise UserError("which photos? name one or more files")

@@ -66,12 +66,16 @@ class Splits:
         """Lines on how the split's images differ from the training run's, as far as is known."""
         source = self.net.about.source
         unknown = [] if dataset.is_known(self._then) else [dataset.unknown(source)]
-        if self._then is None or split not in self._then.counts:  # such as a test split since then
-            return unknown
         return unknown + [
             f"warning: not the images that {source} was trained with: {line}"
-            for line in dataset.changed(self._then, self.run.store, [split])
+            for line in self.changed(split)
         ]
+
+    def changed(self, split: str) -> list[str]:
+        """The split, if its images are not the training run's, as far as is known; else nothing."""
+        if self._then is None or split not in self._then.counts:  # such as a test split since then
+            return []
+        return dataset.changed(self._then, self.run.store, [split])
 
     def evaluate(
         self, split: str = "validation", views: str = "centre", keep: list | None = None

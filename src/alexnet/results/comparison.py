@@ -185,7 +185,7 @@ def _table(
         arm, failed = experiment.arms[name], len(runs[name].failures)
         row = Row(name, arm.overrides, values[name], against, claim, "", base, failed)
         if not runs[name].begun and (row.has_target or not runs[first].begun):
-            lost = _lost(row, first, runs, experiment) or bool(notes.shared({name: runs[name]}))
+            lost = _lost(row, first, runs, experiment)
             verdict = _verdict(experiment, against, claim, lost)
             row = dataclasses.replace(row, verdict=verdict, lost=lost)
         rows.append(row)
@@ -193,6 +193,7 @@ def _table(
     elsewhere = [
         row.arm for row in rows if datasets[row.arm] != datasets[first] and not row.has_target
     ]
+    used = _compared(runs, first, experiment)
     about_arms = [
         *notes.caveats({row.arm: row.claim for row in rows}),
         *notes.images(elsewhere, first),
@@ -205,12 +206,11 @@ def _table(
         *notes.failures(runs),
         *notes.changed(runs),
         *notes.shared(runs),
-        *notes.intervals(_compared(runs, first, experiment), experiment),
+        *notes.intervals(used, experiment),
         *notes.of_last(of_last),
         *notes.views({name: _alike(name, first, runs, experiment) for name in order}, first),
     ]
     dataset = datasets[first].partition(":")[0]
-    used = _compared(runs, first, experiment)
     return Table(experiment, dataset, rows, about_arms, notes.machines(used))
 
 
@@ -283,8 +283,11 @@ def _base(of: Runs, values: Mapping[int, float | None], first: str) -> dict[int,
 def _lost(row: Row, first: str, runs: Mapping[str, Runs], experiment: Experiment) -> bool:
     """Whether values or pairs are missing because runs diverged or never reached the error.
 
-    The others say too little then: they are the ones that went well.
+    The others say too little then: they are the ones that went well. Averages that share nets are
+    not as many as they seem.
     """
+    if notes.shared({row.arm: runs[row.arm]}):
+        return True
     diverged = _diverged(row.arm, runs, experiment)
     if row.has_target:
         return bool(diverged) or None in row.values.values()

@@ -31,7 +31,6 @@ from alexnet.logs import tracker
 from alexnet.sweeps import plan
 from alexnet.sweeps.essence import arm_of, dataset
 from alexnet.sweeps.workers import Answer, Request
-from alexnet.training import dataset as images
 from alexnet.training import fine_tune
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.programs import Programs
@@ -133,8 +132,7 @@ def evaluate(folder: Path, request: Request, programs: Programs) -> None:
     for name in of:
         net = load(folder.parent / name, "last")
         splits = net.splits(_places(request, net.config.data.name), programs)
-        then = images.remembered(folder.parent / name)
-        if then and (other := images.changed(then, splits.run.store, [SPLIT])):
+        if other := splits.changed(SPLIT):
             what = f"{name} was trained with other images: {', '.join(other)}"
             raise UserError(f"{what}: bring them back, or train it anew")
         if average:
