@@ -6,10 +6,10 @@
         --config.seed={0..4} --workdir=DIR
 
 Without an experiment, repeat a setting, once for each value, as the shell's braces do; all
-combinations are trained. Everything is checked before the first run starts. The same command
-resumes a sweep exactly where it stopped, and repeats no finished run. A run's output is in
-`output.txt` in its folder. If a run failed or was left out, the exit status is 1. `alexnet compare
-DIR` compares the results.
+combinations are trained. Configs are values, too: --config=configs/cifar10.py:{80sec,19pct}.
+Everything is checked before the first run starts. The same command resumes a sweep exactly where it
+stopped, and repeats no finished run. A run's output is in `output.txt` in its folder. If a run
+failed or was left out, the exit status is 1. `alexnet compare DIR` compares the results.
 """
 
 import contextlib
@@ -58,10 +58,10 @@ def main(argv: Sequence[str]) -> None:
     if cli.asks_help(argv):
         print(cli.command_help(__doc__, OPTIONS))
         return
-    files, options, texts = read(argv)
+    files, chosen, options, texts = read(argv)
     workdir = path("workdir", options["workdir"]).absolute()
     plan.check_workdir(workdir)
-    planned = experiments(files, options, texts)
+    planned = experiments(files, chosen, options, texts)
     every = unique([item for found, seeds in planned for item in plan.items(found, seeds, workdir)])
     items = plan.shared(every, workdir, slurm.submitted(workdir))
     dry, partition = cli.typed("dry_run", options["dry_run"], False), options["slurm"]
@@ -155,13 +155,16 @@ def submit(
         )
 
 
-def read(argv: Sequence[str]) -> tuple[list[str], dict[str, str], dict[str, list[str]]]:
-    """(the experiments, the options, the values of each setting) of the command line.
+def read(
+    argv: Sequence[str],
+) -> tuple[list[str], list[str], dict[str, str], dict[str, list[str]]]:
+    """(the experiments, the configs, the options, the values of each setting) of a command line.
 
     Raises:
         UserError: for any mistake in them.
     """
     files: list[str] = []
+    chosen: list[str] = []
     plain: list[str] = []
     texts: dict[str, list[str]] = {}
     for before, argument in zip(["", *argv], argv, strict=False):
@@ -170,6 +173,8 @@ def read(argv: Sequence[str]) -> tuple[list[str], dict[str, str], dict[str, list
             raise UserError(f"{argument}: write {argument}=value, without a space")
         if argument.startswith("--config."):
             texts.setdefault(name, []).append(text)
+        elif argument.startswith("--config="):
+            chosen.append(argument.removeprefix("--config="))
         elif argument == "--slurm=":
             raise UserError("--slurm= is empty: write --slurm=PARTITION, or just --slurm")
         elif argument.startswith("-"):
@@ -181,15 +186,18 @@ def read(argv: Sequence[str]) -> tuple[list[str], dict[str, str], dict[str, list
     options = cli.values(plain, OPTIONS)
     for name in ("dry_run", "retry"):
         cli.typed(name, options[name], False)
-    if bool(files) == bool(options["config"]):
+    if bool(files) == bool(chosen) or not all(chosen):
         raise UserError(
             "which runs? give an experiment such as experiments/lrn.py, or --config=configs/X.py"
         )
-    return files, options, texts
+    return files, chosen, options, texts
 
 
 def experiments(
-    files: Sequence[str], options: dict[str, str], texts: dict[str, list[str]]
+    files: Sequence[str],
+    chosen: Sequence[str],
+    options: dict[str, str],
+    texts: dict[str, list[str]],
 ) -> list[tuple[Experiment, list[int]]]:
     """Each experiment, and the seeds to train its arms with. Raises UserError."""
     several = next((key for key, values in texts.items() if len(values) > 1), "")
@@ -203,8 +211,8 @@ def experiments(
             "config.seed",
         )
     asked = asked_seeds(options["seeds"]) if options["seeds"] else []
-    if options["config"]:
-        product, seeds = plan.product(options["config"], texts)
+    if chosen:
+        product, seeds = plan.product(chosen, texts)
         return [(product, asked or seeds)]
     single = {key: values[0] for key, values in texts.items()}
     loaded = [experiment.load(file, single) for file in files]

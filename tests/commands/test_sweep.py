@@ -52,6 +52,8 @@ def file(tmp_path, data_dir) -> str:
     [
         ([], r"which runs\?"),
         (["FILE", "--config=configs/digits.py"], r"which runs\?"),
+        (["--config="], r"which runs\?"),
+        (["--config=CONFIG", "--config=CONFIG"], r"digits.py: a value is given twice"),
         (["FILE:big"], "no scale 'big'"),
         (["FILEs"], "no such file"),
         (["FILE", "--config.net.nrom=false"], "config.net.nrom: .* did you mean 'net.norm'"),
@@ -103,7 +105,7 @@ def test_a_folder_that_holds_other_things_is_left_alone(file, tmp_path):
     ],
 )
 def test_experiments_stand_before_or_after_options(argv):
-    files, options, _ = sweep.read(argv)
+    files, _, options, _ = sweep.read(argv)
     assert (files, options["workdir"]) == (["a.py", "b.py"], "x")
 
 

@@ -27,6 +27,7 @@ RECORDS = "sweeps"  # the folder in a sweep's workdir that holds its plan
 FAILURE = "failure.txt"  # why a run failed, in a line
 OUTPUT = "output.txt"  # what a run printed
 EVALUATION = "evaluation.json"
+CONFIG = "config"  # among the settings of a product: the config file
 QUEUE = "slurm"  # the folder in a sweep's workdir that holds its jobs
 
 
@@ -141,42 +142,51 @@ def _identity(config: ConfigDict) -> str:
 # --- A sweep without a file -----------------------------------------------------------------------
 
 
-def product(file: str, texts: Mapping[str, Sequence[str]]) -> tuple[Experiment, list[int]]:
+def product(
+    chosen: Sequence[str], texts: Mapping[str, Sequence[str]]
+) -> tuple[Experiment, list[int]]:
     """(an experiment with an arm for each combination of values, its seeds).
 
     Args:
-        file: the config; the baseline has the first value of each setting.
-        texts: the values of each setting, as text.
+        chosen: the configs, each FILE[:VARIANT].
+        texts: the values of each setting, as text. The baseline has the first value of each.
 
     Raises:
         UserError: for an unknown setting, a value of the wrong type, or a value given twice.
     """
-    texts = dict(texts)
+    texts = {CONFIG: chosen, **texts}
     seeds = [cli.count("config.seed", text, least=0) for text in texts.get("seed", ())]
     for key, several in texts.items():
         if len({*several}) < len(several) or (key == "seed" and len({*seeds}) < len(seeds)):
-            raise UserError("a value is given twice", f"config.{key}={','.join(several)}")
+            raise UserError("a value is given twice", f"{_flag(key)}={','.join(several)}")
     texts.pop("seed", None)
     varied = [key for key, several in texts.items() if len(several) > 1]
+    letters = os.path.commonprefix(chosen)  # noqa: RUF071  # up to a / or :, not in arms' names
+    common = re.sub("[^/:]*$", "", letters)
     arms: dict[str, Arm] = {}
     for combination in itertools.product(*texts.values()):
         settings = dict(zip(texts, combination, strict=True))
-        config = configs.load(file, KINDS)
-        cli.override(config, settings, KINDS)
-        values = configs.flat(config.to_dict())
+        config = configs.load(settings[CONFIG], KINDS)
+        cli.override(config, {key: settings[key] for key in settings if key != CONFIG}, KINDS)
+        values = configs.flat(config.to_dict()) | {CONFIG: settings[CONFIG]}
         overrides = {key: values[key] for key in varied}
-        name = ",".join(f"{_short(key, varied)}={settings[key]}" for key in varied)
+        words = settings | {CONFIG: settings[CONFIG].removeprefix(common)}
+        name = ",".join(f"{_short(key, varied)}={words[key]}" for key in varied)
         if any(overrides == arm.overrides for arm in arms.values()):  # as for .1 and 0.1
-            said = ", ".join(f"config.{key}={value!r}" for key, value in overrides.items())
+            said = ", ".join(f"{_flag(key)}={value!r}" for key, value in overrides.items())
             raise UserError("a value is given twice", said)
         arms[name or "run"] = Arm(name or "run", config, overrides)
         seeds = seeds or [config.seed]
-    check_distinct(arms, file)
-    given = [f"{key}={text}" for key, [text, *others] in texts.items() if not others]
-    given = [one for one in given if not one.startswith(ELSEWHERE)]
-    title = ", ".join([file, *given, *([f"values of {', '.join(varied)}"] if varied else [])])
-    name = re.sub(r"\W+", "_", "-".join([Path(file.partition(":")[0]).stem, *varied]))
+    check_distinct(arms, ", ".join(chosen))
+    same = {key: text for key, [text, *others] in texts.items() if key != CONFIG and not others}
+    given = [f"{key}={text}" for key, text in same.items() if not key.startswith(ELSEWHERE)]
+    title = ", ".join([*chosen, *given, *([f"values of {', '.join(varied)}"] if varied else [])])
+    name = re.sub(r"\W+", "_", "-".join([Path(chosen[0].partition(":")[0]).stem, *varied]))
     return Experiment(name, "", title, arms, {}, len(seeds)), seeds
+
+
+def _flag(key: str) -> str:
+    return key if key == CONFIG else f"config.{key}"
 
 
 def _short(key: str, keys: Sequence[str]) -> str:
