@@ -1,4 +1,4 @@
-# make train, make test: everything a fresh machine with Python 3.11+ needs. `make help` lists more.
+# make train, make test: everything a fresh machine with Python 3.11 to 3.14 needs. `make help` lists more.
 PYTHON ?= python3
 VENV ?= .venv
 # Extras of the jax wheel: make train JAX=cuda13 for NVIDIA GPUs
@@ -40,7 +40,7 @@ $(foreach stamp,$(READY) $(TORCH)/ready,$(if $(filter-out $(shell cat $(stamp) 2
 
 $(READY): requirements.txt pyproject.toml
 	$(if $(and $(filter cuda%,$(JAX)),$(OTHERS)),$(error $(VENV) has $(OTHERS), and would hold two CUDAs: make clean, or make VENV=.venv-$(JAX)))
-	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; use make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 to 3.14 is needed, $(PYTHON) is " + sys.version.split()[0] + "; use make PYTHON=python3.12") if not (3, 11) <= sys.version_info < (3, 15) else None'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements.txt 'jax[$(JAX)]'
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps --editable .

@@ -5,8 +5,12 @@ r"""The CIFAR-10 nets of Krizhevsky's cuda-convnet, with their learning rates an
 
 Variants and cuda-convnet's test error: "80sec" 26%; "19pct" 19%; "19pct-translations", without
 weight decay, 14.2%; "18pct" 18%; "conv-local-13pct" 13%; "conv-local-11pct" 11%. The translations
-and the last two train on 24x24 crops and their reflections; cuda-convnet
-tested them over ten (`evaluate --checkpoint=last --ten_crop`). It began with four fifths of the
+and the last two train on 24x24 crops and their reflections, and are tested over ten crops
+(`evaluate --checkpoint=last --ten_crop`), as in cuda-convnet; some of its versions, such as the one
+in the 2012 source, test over nine (`--views=nine_crop`).
+
+Epochs: 80sec's file says that the rate drops after 8, not when the run ends; 10 is our choice.
+19pct's file has no schedule, so its nets have 18pct's. cuda-convnet began with four fifths of the
 images, ~100 epochs for 13pct and ~350 for 11pct, and went on with all of them, 60 and ~170 epochs;
 here all epochs are on all images.
 

@@ -6,7 +6,8 @@ r"""AlexNet on ImageNet (ILSVRC-2012, 1000 classes): the paper and the runs of i
 Most variants are experiments of the paper. Errors are top-1 / top-5 over ten crops of the 2012
 validation images unless noted, from the paper or the source's log. None of these was run here: 90
 epochs took the authors five to six days on two GPUs. Here, one_gpu to six_conv lower the rate at
-run 145's epochs; in the source, each had its own.
+run 145's epochs; in the source, each had its own, and run 147 kept its colour noise to the end and
+conv1's rate until epoch 79.
 
     original            run 145, the two-tower net                               40.7 / 18.2
     paper               net and training as the text describes them; where it leaves a choice:
@@ -22,17 +23,18 @@ run 145's epochs; in the source, each had its own.
     fall_2009           run 146-2009: that net, with run 145's conv1 to conv5, trained on half of
                         ImageNet's Fall 2009 release                         67.4 / 40.9 (test)
     fall_2011           run 146-2011: that net, with the convolutions of run 146-2009, trained
-                        on all of the Fall 2011 release
+                        on all of the Fall 2011 release (that run also had 2,048 linear units
+                        between fc7 and its 21,843 outputs; here there are none)
     fine_tune           run 146-2012-2011: run 146-2011's net, fine-tuned    39.0 / 16.6
                         on 2012
     cc2_single_tower    Krizhevsky's later net in one tower, cuda-convnet2       40.4 / 18.2
                         (centre crop:                                            42.5 / 19.8)
 
 In the chain original, fall_2009, fall_2011, fine_tune, each run starts from the last checkpoint of
-the one before; see `alexnet.training.fine_tune`. TFDS lacks both releases, so they are read from
-folders of images. For Fall 2009 (10,184 classes, 8.9 million images), put half of each class in
-train/ and half in test/, and evaluate with --split=test; a tenth of train/ is held out for
-validation.
+the one before (in 2012, run 146-2009 started from run 145 after 43 hours); see
+`alexnet.training.fine_tune`. TFDS lacks both releases, so they are read from folders of images. For
+Fall 2009 (10,184 classes, 8.9 million images), put half of each class in train/ and half in test/,
+and evaluate with --split=test; a tenth of train/ is held out for validation.
 
     python -m alexnet.train --config=configs/imagenet.py:fall_2009 --workdir=runs/fall_2009 \
         --config.init_from=runs/original --config.data.name=folder:/path/to/fall_2009
@@ -97,7 +99,7 @@ PAPER = {
 # Run 146-2012-2011: what the comments of its `layer-params-146-2012-2011.cfg` log. An event holds
 # until the next event for the same rate and overrides the milestones; the kernels of fc8 and conv1
 # follow events alone from their first one on. The log does not mention biases; .02 is their rate in
-# the file (conv6's .022, taken for a slip).
+# the file (conv6's .022 is taken for a slip; its files for the other runs have .002).
 FINE_TUNE = {
     "epochs": 54,
     "init_from": "runs/pretrained",

@@ -1,8 +1,9 @@
 """cuda-convnet's nets reach the published errors on CIFAR-10.
 
 cuda-convnet's web pages report 80sec 26%, 19pct 19%, 18pct 18%, conv-local-13pct 13% and
-conv-local-11pct 11%. The last two are of predictions averaged over ten crops, after hundreds of
-epochs; scale `long` trains these nets.
+conv-local-11pct 11%. The last two are of predictions averaged over ten crops (over nine in some
+versions of its code), after hundreds of epochs; scale `long` trains these nets. 19pct's schedule is
+that of 18pct, as its own is not known.
 """
 
 ARMS = {

@@ -5,6 +5,7 @@ resulted in inferior performance"; "removing any of the middle layers results in
 for the top-1 performance of the network". No run of the 2012 source removes a layer. conv5 is the
 last and not a middle layer, so only the first sentence is about it. (Changed on 2026-11-28, after
 the runs: judged by the second sentence, it was contradicted.)
+Norms and pools stay: without conv2, pool1 is followed by norm2 and pool2.
 Only without conv4 do all other layers keep their weights' shapes. Without conv3, the towers first
 meet in fc6; without conv5, which has fewer maps than conv4, fc6 has more weights.
 Run 146 adds a sixth convolution over the last pooling layer. The paper claims nothing about that

@@ -4,9 +4,9 @@
 achieved a 13% test error rate without normalization and 11% with normalization." The paper refers
 to cuda-convnet for the net. This project takes conv-local-11pct, which has four layers before the
 classifier, with and without its norms. The published 13% are of a net with half as many maps in
-local3. Both were tested over ten crops. The claim compares centre crops; the arms with ten crops
-are for comparison with the published errors. Scale `quarter` trains for a quarter of the net's
-schedule, 130 of 520 epochs; `whole` trains for all of it.
+local3. Both were tested over ten crops (nine in some versions of the code). The claim compares
+centre crops; the arms with ten crops are for comparison with the published errors. Scale `quarter`
+trains for a quarter of the net's schedule, 130 of 520 epochs; `whole` trains for all of it.
 """
 
 TEN = {"views": "ten_crop"}

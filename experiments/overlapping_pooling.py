@@ -3,7 +3,8 @@
 "This scheme reduces the top-1 and top-5 error rates by 0.4% and 0.3%, respectively, as compared
 with the non-overlapping scheme s = 2, z = 2." Run 147 of the 2012 source is the non-overlapping
 net; all its layers have as many weights as in run 145, because it also pads conv2 and conv5 by a
-pixel less.
+pixel less. It also kept its colour noise to the end and conv1's rate until epoch 79, so its
+difference from run 145 is not of pooling alone; here, it is.
 """
 
 ARMS = {"baseline": {}, "no_overlap": {"net.overlapping_pool": False}}

@@ -4,8 +4,8 @@ The paper makes no claim about this. `original` has the layers and the recipe of
 ReLU comes after pooling, alpha is divided by n, conv2 has a second norm, and conv3 to conv5 start
 from a deviation of .03. The mean image's centre is subtracted, the noisy image is divided by 1.1,
 and 32 images share a crop. Biases have no weight decay and twice the rate, which does not drop.
-`paper` follows the text. In the scales `digits` and `small`, the pocket net keeps its own initial
-weights, which `initial_weights.py` compares.
+`paper` follows the text. In the scales `digits` and `small`, both arms have the pocket net's own
+schedule and its initial weights, which `initial_weights.py` compares.
 """
 
 SOURCE = {
@@ -22,7 +22,8 @@ TEXT = {
 }
 ARMS = {"original": SOURCE, "paper": TEXT}
 CLAIM = {"claim": "as the text describes it, not the source", "paper": "-"}
-CLAIMS = {"paper": CLAIM | {"caveat": "both arms have the pocket net's initial weights"}}
+SHARED = "both arms have the pocket net's initial weights and schedule"
+CLAIMS = {"paper": CLAIM | {"caveat": SHARED}}
 SCALES = {
     "digits": {"config": "../configs/digits.py", "seeds": 3, "overrides": {"epochs": 5}},
     "small": {"config": "../configs/cifar10.py:pocket", "seeds": 8},

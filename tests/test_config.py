@@ -84,6 +84,16 @@ def test_a_misspelt_config_has_a_near_one():
         configs.load(f"{ROOT}/configs/imagnet.py", KINDS)
 
 
+def test_a_config_that_is_not_here_is_sought_in_the_checkout(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match=f"the configs are in {ROOT}/configs$"):
+        configs.load("configs/none.py", KINDS)
+    monkeypatch.setattr(configs, "__file__", str(tmp_path / "site/alexnet/config.py"))
+    with pytest.raises(
+        UserError, match="are in configs/ of a clone: an installed package has none"
+    ):
+        configs.load("configs/none.py", KINDS)
+
+
 def test_an_error_of_a_config_that_is_not_about_its_variant_says_where(tmp_path):
     (tmp_path / "mine.py").write_text("def get_config(variant):\n    return {}['b']\n")
     with pytest.raises(UserError, match=r"mine.py, line 2: KeyError: 'b'"):

@@ -358,10 +358,11 @@ assert [name for name in names if not differs[name][1]] == ["conv1", "conv2"]
 #
 # *그렇다면 신경망 두 개의 앙상블일까요?* 그렇지 않습니다. 연결이 줄어든 신경망 하나입니다. 논문은
 # 커널이 절반이고 타워가 하나인 신경망과 비교했으며, GPU를 두 장 쓴 쪽의 오류율이 top-1에서 1.7%p,
-# top-5에서 1.2%p 낮았습니다(논문의 수치). 비교 대상은 `configs/ilsvrc2010.py:one_gpu`입니다. 두
-# 타워가 fc8에서만 만나는 신경망은 `configs/imagenet.py:no_communication`에 있습니다. 저자들의
-# 기록에 따르면 conv2와 fc6이 더 큰데도 top-1 오류율이 41.8%(150번)로, 주 실행(145번)의 40.7%보다
-# 높습니다(ImageNet에서는 실행하지 않았습니다).
+# top-5에서 1.2%p 낮았습니다(논문의 수치). 비교 대상은 `configs/ilsvrc2010.py:one_gpu`입니다. 다만
+# conv5와 완전 연결 계층은 줄이지 않아 매개변수의 수가 비슷하며, 논문도 이 비교가 GPU 한 장 쪽에
+# 유리하다고 밝힙니다. 두 타워가 fc8에서만 만나는 신경망은 `configs/imagenet.py:no_communication`에
+# 있습니다. 저자들의 기록에 따르면 conv2와 fc6이 더 큰데도 top-1 오류율이 41.8%(150번)로, 주
+# 실행(145번)의 40.7%보다 높습니다(ImageNet에서는 실행하지 않았습니다).
 
 # %%
 arms = {
@@ -387,9 +388,9 @@ assert round(total(arms["the same kernels, unsplit"], "multiply_adds") / 1e6) ==
 #
 # 훈련할 때는 매개변수마다 기울기(gradient)와 속도(velocity)가 딸려 있어 메모리가 세 배로 듭니다.
 # 미니배치(mini-batch) 하나의 사진 128장이 각 행에서 낸 출력도, 기울기를 구할 때까지 모두 남겨
-# 두어야 합니다. ReLU와 드롭아웃만은 읽은 자리에 덮어쓸 수 있습니다. (합하면 1.3 GiB입니다. 배치
-# 전체를 한 번에, 되풀이 없이 계산할 때의 값이며, 출력의 기울기와 입력, 작업 공간이 더 필요합니다.
-# 논문에는 GPU 한 장에 들어가지 않는 크기였다고만 적혀 있습니다.)
+# 두어야 합니다. ReLU와 드롭아웃(dropout)만은 읽은 자리에 덮어쓸 수 있습니다. (합하면 1.3 GiB입니다.
+# 배치 전체를 한 번에, 되풀이 없이 계산할 때의 값이며, 출력의 기울기와 입력, 작업 공간이 더
+# 필요합니다. 논문에는 GPU 한 장에 들어가지 않는 크기였다고만 적혀 있습니다.)
 #
 # 시간도 재 봅니다. 저자들은 GPU 두 장으로 사진 120만 장을 약 90번 보는 데 5~6일이 걸렸습니다. 이
 # 컴퓨터에서 사진 한 장을 보는 데 걸리는 시간을 재서, 같은 훈련에 며칠이 걸릴지 셈합니다. 사진
@@ -849,7 +850,9 @@ assert travelled["paper: rate inside"] > 5 * travelled["rate outside"]
 # 규칙을 씁니다.
 #
 # 가중치는 표준 편차 0.01인 잡음에서 시작합니다. conv2, conv4, conv5, fc6, fc7의 편향(bias)은 1에서
-# 시작하므로 처음에는 ReLU가 열려 있습니다.
+# 시작하므로 처음에는 ReLU가 열려 있습니다. (이 초깃값으로는 이 프로젝트의 작은 신경망이 찍기에서
+# 벗어나지 못했습니다. 15절에 결과가, `docs/fidelity.md`에 까닭이 있습니다. 저자들의 소스 코드에서
+# conv3~conv5의 표준 편차는 0.03입니다.)
 #
 # *클래스가 1,000개일 때, 아무것도 모르는 신경망의 손실(loss)은 얼마일까요?*
 
@@ -916,6 +919,8 @@ for name, one in {"": net, **removed}.items():
     parameters = total(one, "parameters")
     title = f"without {name}" if name else "all layers"
     print(f"{title:14} {parameters:,} ({parameters / count - 1:+6.1%}), meet in", *meet)
+work = 1 - total(removed["conv4"], "multiply_adds") / total(net, "multiply_adds")
+print(f"without conv4: {work:.0%} fewer multiply-adds")
 assert total(removed["conv3"], "parameters") == 59_858_920
 assert total(removed["conv4"], "parameters") == 60_301_288
 assert total(removed["conv5"], "parameters") == 79_396_968
@@ -933,14 +938,18 @@ assert "conv3" not in [row.name for row in removed["conv3"].rows if row.reads_al
 # 주장마다 논문의 수치와 저자들의 기록(실행 번호별, 145가 주 실행)을 함께 적었습니다. 80sec의
 # 오류율은 cuda-convnet의 것입니다. 논문의 수치가 "-"이면 저자들의 기록에서 온 주장이거나, 이
 # 프로젝트가 덧붙인 비교라서 판정이 없습니다. 결과는 이 프로젝트에서 잰 것으로,
-# `experiments/results`에 있는 파일에서 바로 읽습니다. 판정은 그 행의 데이터셋과 훈련에만 해당하며
-# ImageNet에 대한 것이 아닙니다. 구간에 0(배수는 1)이 들어 있으면 차이가 있다고 말할 수 없습니다.
-# *supported*(뒷받침됨)는 구간 전체가 0(배수는 1)을 기준으로 주장과 같은 쪽에 있다는 뜻이며,
-# 크기까지 맞다는 뜻은 아닙니다. *contradicted*(반박됨)는 구간이 그쪽에 있지 않으면서 주장한 크기도
-# 구간 밖에 있거나, 논문이 크기를 말하지 않았다면 구간이 반대쪽에 있다는 뜻입니다. 짝지은 실행이
-# 다섯 쌍보다 적거나, 그 쌍들로는 주장만큼 작은 차이를 알아볼 수 없거나, 그 훈련으로는 주장을 검증할
-# 수 없으면 *cannot tell*(알 수 없음)입니다. 쌍이 필요한 까닭은 `read_ablations` 노트북에 영어로
-# 적었습니다. 아직 실행하지 않은 주장까지 모은 표는 `experiments/README.md`에 있습니다.
+# `experiments/results`에 있는 파일에서 바로 읽습니다. 오류율은 top-1이고, n은 실행의 수입니다.
+# 차이는 시드가 같은 기준 실행과 비교한 값(%p)이며, 대괄호 안은 95% 구간입니다. cifar10에서는 작은
+# AlexNet(pocket)을 8에폭 훈련했고, 그림 1과 네 계층짜리 신경망과 80sec만은 cuda-convnet의
+# 신경망입니다. ImageNet의 클래스 열 개인 imagenette에서는 전체 신경망을 30에폭 훈련했습니다. 판정은
+# 그 행의 데이터셋과 훈련에만 해당하며 ImageNet에 대한 것이 아닙니다. 구간에 0(배수는 1)이 들어
+# 있으면 차이가 있다고 말할 수 없습니다. *supported*(뒷받침됨)는 구간 전체가 0(배수는 1)을 기준으로
+# 주장과 같은 쪽에 있다는 뜻이며, 크기까지 맞다는 뜻은 아닙니다. *contradicted*(반박됨)는 구간이
+# 그쪽에 있지 않으면서 주장한 크기도 구간 밖에 있거나, 논문이 크기를 말하지 않았다면 구간이 반대쪽에
+# 있다는 뜻입니다. 짝지은 실행이 다섯 쌍보다 적거나, 그 쌍들로는 주장만큼 작은 차이를 알아볼 수
+# 없거나, 그 훈련으로는 주장을 검증할 수 없으면 *cannot tell*(알 수 없음)입니다. 쌍이 필요한 까닭은
+# `read_ablations` 노트북에 영어로 적었습니다. 아직 실행하지 않은 주장까지 모은 표는
+# `experiments/README.md`에 있습니다.
 
 # %%
 measured = [row for row in alexnet.compare_results("../results", "..") if row["claim"]]
@@ -961,7 +970,8 @@ assert {("lrn", "no_lrn"), ("depth", "no_conv4"), ("relu_tanh", "tanh")} <= show
 
 # %% [markdown] id="figure-1"
 # 그림 1에 대해서는, CIFAR-10에서 신경망마다 가장 빠른 학습률을 찾아본 기록이 있습니다. 시드는
-# 하나씩입니다. 실선은 ReLU, 점선은 tanh입니다. (이 탐색의 마지막인 tanh 0.008과 0.016의 기록은
+# 하나씩이며, 한 에폭에 걸쳐 평균했으므로 25%에 닿는 때가 위의 수보다 늦습니다. 실선은 ReLU, 긴
+# 점선은 tanh, 가로로 그은 가는 점선은 25%입니다. (이 탐색의 마지막인 tanh 0.008과 0.016의 기록은
 # `results/cpu`에 있습니다.)
 #
 # *6배 빠르다는 주장이 확인되었을까요?*

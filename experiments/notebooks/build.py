@@ -106,7 +106,9 @@ def tidy(notebook: NotebookNode) -> None:
                 Image.open(io.BytesIO(base64.b64decode(data["image/png"]))),
                 io.BytesIO(),
             )
-            colours = picture.convert("RGB").quantize(255, dither=Image.Dither.NONE)
+            colours = picture.convert("RGB").quantize(
+                255, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+            )
             colours.save(small, format="PNG", optimize=True)
             data["image/png"] = base64.b64encode(small.getvalue()).decode()
 

@@ -131,7 +131,7 @@ assert (window * kernel).sum() == 1 * 1 + 2 * 2 + 1 * 1 == 6
 # ## 2. 모든 창
 #
 # 이제 커널을 이미지 위에서 한 칸씩 옮깁니다. 커널이 이미지 안에 온전히 들어가는 자리마다 수가
-# 하나씩 나오며, 이렇게 모인 결과를 특징 맵(feature map)이라고 부릅니다.
+# 하나씩 나오며, 이렇게 모인 결과를 특징 맵(feature map), 줄여서 맵이라고 부릅니다.
 #
 # *그런 자리는 몇 군데일까요? 결과는 어디에서 가장 크고, 그 까닭은 무엇일까요?* (아홉 그림의 색은
 # 곱을 나타냅니다. 빨간색은 합을 키우고 파란색은 줄입니다.)
@@ -213,11 +213,12 @@ turned = kernel[::-1, ::-1]
 convolution = convolve(image, turned)
 assert convolution.tolist() == [[3, 1, 5], [0, 10, 5], [5, 2, 2]]
 assert np.array_equal(convolution, jax.scipy.signal.convolve2d(image, kernel, mode="valid"))
-show(("image", image), "∗", ("turned kernel", turned), "=", ("convolution", convolution))
+show(("image", image), "⋆", ("turned kernel", turned), "=", ("convolution", convolution))
 
 # %% [markdown] id="turned-answer"
-# 문제가 되지 않습니다. 한쪽이 어떤 커널을 배우든 다른 쪽은 180° 돌아간 커널을 배우고, 양쪽에서
-# 나오는 특징 맵은 같습니다. 그래서 앞으로는 돌리지 않고 계산합니다.
+# 문제가 되지 않습니다. ('이미지 ⋆ 돌린 커널'을 수학에서는 '이미지 ∗ 커널'로 씁니다.) 한쪽이 어떤
+# 커널을 배우든 다른 쪽은 180° 돌아간 커널을 배우고, 양쪽에서 나오는 특징 맵은 같습니다. 그래서
+# 앞으로는 돌리지 않고 계산합니다.
 
 # %% [markdown] id="padding"
 # ## 4. 패딩과 스트라이드
@@ -313,7 +314,7 @@ assert list(sides.values()) == [54, 55, 55, 56, 55]
 #
 # 첫 계층이 정해지면 나머지 계층의 크기도 차례로 정해집니다. 9절에서 다룰 풀링(pooling)은 너비 3인
 # 창을 2씩 옮깁니다. 이 프로젝트의 표에서도 같은 값이 나옵니다. `jax.eval_shape`는 맵을 계산하지
-# 않고 형상만 알아냅니다.
+# 않고 형상(shape)만 알아냅니다.
 
 
 # %%
@@ -448,6 +449,8 @@ turned_edges = maps(grey, vertical[::-1, ::-1])[..., 0]
 np.testing.assert_allclose(turned_edges, -edges[..., 0], atol=1e-5)
 
 # %% [markdown] id="edges-answer"
+# 테두리가 밝은 것은 사진의 경계가 아니라, 거기서 패딩의 0이 시작되기 때문입니다.
+#
 # AlexNet에 경계를 알려 준 사람은 없습니다. 첫 계층의 커널 96개는 훈련으로 얻은 것인데, 그중 여럿은
 # 갖가지 각도의 경계를 찾아냅니다. 위 셀의 마지막 줄도 눈여겨볼 만합니다. *이* 커널은 180° 돌려도
 # 부호만 바뀝니다. 커널을 잘못 돌린 프로그램도 경계를 멀쩡하게 그린다는 뜻이므로, 프로그램을
@@ -457,9 +460,9 @@ np.testing.assert_allclose(turned_edges, -edges[..., 0], atol=1e-5)
 # ## 8. 공유하면 얼마나 줄어드나
 #
 # 기존 연구의 한계점 가운데 하나는 계산 비용이었습니다. 합성곱은 창만 읽어 계산을 줄이고, 가중치를
-# 공유하여 매개변수를 줄입니다. 224×224×3을 읽어 55×55×96을 내는 AlexNet의 첫 계층에서 가중치를 세
-# 가지 경우로 세어 봅니다. 모든 출력이 모든 입력을 읽는 경우, 출력마다 11×11 창의 가중치를 따로 두는
-# 경우, 합성곱처럼 모든 자리가 커널을 공유하는 경우입니다.
+# 공유하여 매개변수(parameter)를 줄입니다. 224×224×3을 읽어 55×55×96을 내는 AlexNet의 첫 계층에서
+# 가중치를 세 가지 경우로 세어 봅니다. 모든 출력이 모든 입력을 읽는 경우, 출력마다 11×11 창의
+# 가중치를 따로 두는 경우, 합성곱처럼 모든 자리가 커널을 공유하는 경우입니다.
 #
 # *첫째는 셋째의 약 몇 배일까요? 10의 몇 제곱인지 짐작해 보십시오.*
 
@@ -641,7 +644,17 @@ assert (f"{text:.1f}", f"{source:.1f}") == ("23.2", "43.9")
 # 어떨까요?* (1,000인 반응 옆에서는 32로 나뉘고, 혼자라면 1.7로만 나뉩니다. 반응은 자기 자신도
 # 나누므로, 혼자이더라도 약 200부터는 강할수록 오히려 작아집니다.)
 
+
 # %%
+def divisor(response):
+    """What response normalisation divides by, if only this response is near."""
+    return (2 + 1e-4 * response**2) ** 0.75
+
+
+print(f"divided by {divisor(1000):.0f} beside a response of 1,000, alone by {divisor(0):.1f}")
+strengths = np.arange(1, 1001)
+assert strengths[np.argmax(strengths / divisor(strengths))] == 200
+
 down, across = np.mgrid[-5:6, -5:6]
 fading = np.exp(-(down**2 + across**2) / 12)
 angles = np.deg2rad([0, 45, 90, 135])

@@ -211,10 +211,11 @@ turned = kernel[::-1, ::-1]
 convolution = convolve(image, turned)
 assert convolution.tolist() == [[3, 1, 5], [0, 10, 5], [5, 2, 2]]
 assert np.array_equal(convolution, jax.scipy.signal.convolve2d(image, kernel, mode="valid"))
-show(("image", image), "∗", ("turned kernel", turned), "=", ("convolution", convolution))
+show(("image", image), "⋆", ("turned kernel", turned), "=", ("convolution", convolution))
 
 # %% [markdown] id="turned-answer"
-# It does not. With true convolutions, a net would learn each kernel turned by 180°, and give the
+# It does not. (image ⋆ turned kernel is what mathematics writes as image ∗ kernel.) With true
+# convolutions, a net would learn each kernel turned by 180°, and give the
 # same maps. From here on, we do not turn kernels.
 
 # %% [markdown] id="padding"
@@ -443,6 +444,8 @@ turned_edges = maps(grey, vertical[::-1, ::-1])[..., 0]
 np.testing.assert_allclose(turned_edges, -edges[..., 0], atol=1e-5)
 
 # %% [markdown] id="edges-answer"
+# The bright frame is no edge of the photo: there begin the zeros of the padding.
+#
 # Nobody told AlexNet about edges: its first layer learned 96 kernels, and many of them detect edges
 # at various angles. Note that turning *this* kernel by 180° only flips signs, as the last line
 # checks. A program that forgets to turn it, or turns it twice, still draws good edges, so the
@@ -632,7 +635,17 @@ assert (f"{text:.1f}", f"{source:.1f}") == ("23.2", "43.9")
 # does?* (Beside a response of 1,000, it is divided by 32; alone, only by 1.7. A response alone
 # divides itself, too: from about 200 on, a stronger one even gives less.)
 
+
 # %%
+def divisor(response):
+    """What response normalisation divides by, if only this response is near."""
+    return (2 + 1e-4 * response**2) ** 0.75
+
+
+print(f"divided by {divisor(1000):.0f} beside a response of 1,000, alone by {divisor(0):.1f}")
+strengths = np.arange(1, 1001)
+assert strengths[np.argmax(strengths / divisor(strengths))] == 200
+
 down, across = np.mgrid[-5:6, -5:6]
 fading = np.exp(-(down**2 + across**2) / 12)
 angles = np.deg2rad([0, 45, 90, 135])

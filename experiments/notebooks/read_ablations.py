@@ -264,8 +264,9 @@ assert all(abs(share - 0.95) < 0.01 for share in covered.values())
 
 # %% [markdown] id="covers-answer"
 # The interval keeps its promise at every $n$: about five of 100 are red. With few pairs, it must be
-# wide to do so. With $n=2$ it reaches $\pm 9$ standard deviations; no ablation of the paper has
-# such an effect.
+# wide to do so. With $n=2$ it reaches $\pm 9$ times the standard deviation that the two
+# differences show, and that may itself be wrong by a factor of several: some intervals above are
+# tiny, others leave the picture.
 
 # %% [markdown] id="smallest"
 # ## 7. The smallest effect, and why fewer than five pairs say nothing
@@ -395,7 +396,9 @@ assert to_25["fig1-tanh-0.0005-0"] is None
 # the factor is more than three, but we cannot say how much more. Besides, there is only one seed,
 # and 0.0005 is the fastest rate of neither net. So the comparison has no pair, no difference and no
 # interval. (In the table below, `mean` is the epochs to 25%, and differences are logarithms of
-# factors.) Each net at its fastest rate, with three seeds, is in `experiments/README.md`.
+# factors. It averages the error over a fifth of an epoch, as cuda-convnet printed it, so it is a
+# little below the number above; NaN: never reached.) Each net at its fastest rate, with three
+# seeds, is in `experiments/README.md`.
 
 # %%
 rows = alexnet.compare_results(RESULTS / "runs", ["../relu_tanh.py:search"])

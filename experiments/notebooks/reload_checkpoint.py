@@ -173,16 +173,16 @@ plt.show()
 # %% [markdown] id="neighbours"
 # ## 5. Similar images according to fc7
 #
-# In Figure 4 of the paper, images are similar if their fc7 outputs are: 4,096 numbers in the paper,
-# 256 here. Each row starts with a digit of the validation set; the others are its nearest training
-# images by Euclidean distance.
+# In Figure 4 of the paper, images are similar if their outputs of fc7, after its ReLU, are: 4,096
+# numbers in the paper, 256 here. Each row starts with a digit of the validation set; the others are
+# its nearest training images by Euclidean distance.
 #
 # *Would the nearest images in pixels do as well? How often does the nearest image belong to another
 # class?*
 
 # %%
 known_images, known_labels = store.read("train", range(store.counts["train"]))
-fc7, known_fc7 = net.features(images, "fc7"), net.features(known_images, "fc7")
+fc7, known_fc7 = net.features(images, "relu7"), net.features(known_images, "relu7")
 
 
 def distances(a, b):

@@ -70,6 +70,12 @@ class Kind:
 Kinds = Mapping[str, Kind]
 
 
+def in_checkout(folder: str) -> str:
+    """Where this checkout has the folder "configs" or "experiments"; words, if it has none."""
+    there = Path(__file__).parents[2] / folder
+    return str(there) if there.is_dir() else f"{folder}/ of a clone: an installed package has none"
+
+
 def load(file_and_variant: str, kinds: Kinds) -> ml_collections.ConfigDict:
     """The config of a file and variant, locked.
 
@@ -85,7 +91,7 @@ def load(file_and_variant: str, kinds: Kinds) -> ml_collections.ConfigDict:
     path = local_path("--config", file)
     if not os.path.isfile(path):
         near = nearest(path.stem, [other.stem for other in path.parent.glob("*.py")])
-        raise UserError(f"{path}: no such file; the configs are in configs/{near}")
+        raise UserError(f"{path}: no such file; the configs are in {in_checkout('configs')}{near}")
     with siblings_importable(path.resolve().parent):
         get_config = run_file(path).get("get_config")
         if not callable(get_config):

@@ -30,6 +30,7 @@ from alexnet.text import aligned, counted
 
 OPTIONS = {"batch": ("128", "images per step, on all devices together")}
 MIB = 2**20
+SMALLEST = 200  # pixels a side; nets of smaller images are not for ImageNet
 IMAGES, EPOCHS = 1_281_167, 90  # ILSVRC-2012's training set; "roughly 90 cycles" (section 5)
 
 
@@ -104,7 +105,9 @@ def describe(net: Net, batch: int) -> str:
         exchanged.append((f"{data} x {tower}", *(f"{size / MIB:,.1f}" for size in sizes)))
 
     epochs = f"{EPOCHS} ImageNet epochs, h"
-    times = [("machine", "data x tower", "device ms", "link ms", "images/s", epochs)]
+    times: list[Sequence[str]] = [
+        ("machine", "data x tower", "device ms", "link ms", "images/s", epochs)
+    ]
     for machine in MACHINES:
         data, tower = layouts(net, batch, machine.devices)[0]
         device, link = seconds(net, batch, machine)
@@ -115,6 +118,8 @@ def describe(net: Net, batch: int) -> str:
 
     towers = counted(net.towers, "tower")
     title = f"{net.name}, {towers}, {batch} images, float32 arrays: computed, not measured"
+    if net.image_size < SMALLEST:
+        times = [row[:-1] for row in times]
     tables = (*aligned(layers), footer, "", *aligned(exchanged), "", *aligned(times))
     return "\n".join((title, "", *tables))
 

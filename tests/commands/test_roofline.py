@@ -166,6 +166,7 @@ def test_every_net_has_its_tables(name, capsys):
     found = printed(capsys, name)
     assert "computed, not measured" in found.splitlines()[0]
     assert all(f"\n{head} " in found for head in ("one tower", "data x tower", "machine"))
+    assert ("ImageNet epochs" in found) is (build(name).image_size > 100)  # not of CIFAR-10's nets
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,11 @@ def test_a_platform_that_is_not_there_is_named(monkeypatch, error, why):
     monkeypatch.setattr(jax, "devices", devices)
     with pytest.raises(UserError, match=rf"^JAX_PLATFORMS=x: jax has no device \({why}.*\): unset"):
         runtime.check_devices()
+    monkeypatch.delenv("JAX_PLATFORMS")  # as with a driver that is too old
+    with pytest.raises(
+        UserError, match=rf"^jax has no device \({why}.*\): see JAX's install guide"
+    ):
+        runtime.check_devices()
 
 
 def test_a_locale_that_cannot_name_a_file_is_named(capsys):

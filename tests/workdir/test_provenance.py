@@ -103,9 +103,11 @@ def git(folder: Path, *arguments: str) -> str:
 def test_the_commit_is_that_of_the_code_that_was_loaded(root, monkeypatch):
     git(root, "init", "-q")
     (root / "a.py").write_text("1")
-    git(root, "add", "a.py")
+    (root / "tour.ipynb").write_text("no outputs")
+    git(root, "add", "a.py", "tour.ipynb")
     git(root, "commit", "-q", "-m", "A")
     (root / "notes").write_text("mine")  # not in the repository: no change of the code
+    (root / "tour.ipynb").write_text("executed")  # nor is this
     first = module.commit()
     assert first == git(root, "rev-parse", "HEAD")
     (root / "a.py").write_text("2")

@@ -105,8 +105,8 @@ def evaluation_inputs(
 
     Args:
         views: "centre" is one view; "ten_crop" the four corners and the centre and their
-            reflections (section 4.1); "nine_crop" a 3x3 grid of crops, unreflected
-            (cuda-convnet2's CIFAR-10 test).
+            reflections (section 4.1); "nine_crop" a 3x3 grid of crops, unreflected (the test
+            on CIFAR-10 in the 2012 source, cuda-convnet2 and some versions of cuda-convnet).
         view: which view, 0 <= view < VIEWS[views]; with an array, one program serves all.
     """
     border = images_BSSC.shape[1] - augmentation.crop

@@ -95,8 +95,9 @@ def join(
     except (ValueError, RuntimeError) as error:
         if coordinator == "auto" and isinstance(error, ValueError):
             raise UserError(
-                "nothing here says where the other processes are (no SLURM, Open MPI, Kubernetes, "
-                "...); write --coordinator=HOST:PORT --processes=N --process=0..N-1",
+                "nothing here says where the other processes are (under SLURM, start them with "
+                "srun, under Open MPI 4 with mpirun; for Kubernetes, install jax[k8s]); or write "
+                "--coordinator=HOST:PORT --processes=N --process=0..N-1",
                 "coordinator=auto",
             ) from None
         reason = str(error).splitlines()[0]

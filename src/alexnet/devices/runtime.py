@@ -157,7 +157,8 @@ def check_devices() -> None:
         asked = os.environ.get("JAX_PLATFORMS", "")
         why = one_line(error).partition(". (set JAX_PLATFORMS")[0] or "it is not here"
         mend = "unset it, or name one it has: cpu, cuda" if asked else "see JAX's install guide"
-        raise UserError(f"jax has no device ({why}): {mend}", f"JAX_PLATFORMS={asked}") from None
+        at_fault = f"JAX_PLATFORMS={asked}" if asked else ""
+        raise UserError(f"jax has no device ({why}): {mend}", at_fault) from None
 
 
 def writable_cache() -> Path | None:

@@ -253,7 +253,8 @@ def load(file_and_scale: str, overrides: Mapping[str, str] | None = None) -> Exp
 def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
         near = nearest(file.stem, [path.stem for path in file.parent.glob("*.py")])
-        raise UserError(f"{file}: no such file (experiments are in experiments/){near}")
+        where = configs.in_checkout("experiments")
+        raise UserError(f"{file}: no such file (experiments are in {where}){near}")
     with configs.siblings_importable(file.resolve().parent):
         found = configs.run_file(file)
     for name in ("ARMS", "SCALES"):

@@ -97,8 +97,8 @@ def commands(workdir: Path) -> list[dict[str, Any]]:
 def commit() -> str | None:
     """The git commit of this code's checkout; None without a checkout.
 
-    If files have changed since, or `src` has new modules, "+" and a digest of the changes follow:
-    "<commit>+1b2c3d4e".
+    If files other than notebooks have changed since, or `src` has new modules, "+" and a digest of
+    the changes follow: "<commit>+1b2c3d4e".
     Looked up once: a process that runs for hours goes on with the code that it has loaded.
     """
 
@@ -110,7 +110,8 @@ def commit() -> str | None:
     try:
         if Path(git("rev-parse", "--show-toplevel")).resolve() != ROOT.resolve():
             return None  # installed inside another project's checkout
-        changes = git("diff", "HEAD", "--binary", "--no-color", "--no-ext-diff", "--no-textconv")
+        plain = ("--binary", "--no-color", "--no-ext-diff", "--no-textconv")
+        changes = git("diff", "HEAD", *plain, "--", ".", ":(exclude)*.ipynb")
         new = git("ls-files", "-z", "--others", "--exclude-standard", "--", "src/*.py")
         for path in (ROOT / name for name in new.split("\0") if name):
             if path.is_file():  # no lock of an editor, which is a link to nowhere
