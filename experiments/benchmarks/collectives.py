@@ -42,7 +42,7 @@ def compiled_gradient(towers: int, batch: int, mesh_shape: tuple[int, int]) -> s
         return -jnp.take_along_axis(log_probs_BK, labels_B[:, None], axis=1).mean()
 
     params = jax.eval_shape(functools.partial(network.init, net), jax.random.key(0))
-    places = meshes.shardings(mesh, network.params_specs(net))
+    places = meshes.by_tower(mesh, params)
     inputs = (
         jax.ShapeDtypeStruct(shape, dtype, sharding=meshes.batch_sharding(mesh))
         for shape, dtype in (((batch, 224, 224, 3), jnp.float32), ((batch,), jnp.int32))

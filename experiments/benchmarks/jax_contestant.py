@@ -50,7 +50,7 @@ class Task:
         self.options = compiler_options(self.mesh, task.get("cuda_graphs", False))
         self.init = functools.partial(network.init, self.table)
         self.shapes = jax.eval_shape(self.init, jax.random.key(0))
-        params = meshes.shardings(self.mesh, network.params_specs(self.table))
+        params = meshes.by_tower(self.mesh, self.shapes)
         self.sgd = optimizer.build(params=self.shapes)
         everywhere = meshes.replicated(self.mesh)
         self.shardings = step.state_shardings(self.sgd, self.shapes, params, everywhere)

@@ -564,7 +564,7 @@ def on_four_devices(directory: Path, every: bool = False) -> None:
     for name in MESHES if every else FEW:
         data, tower = map(int, name.split("x"))
         mesh = meshes.make(towers=2, batch_size=BATCH, data=data, tower=tower)
-        placed = meshes.shardings(mesh, network.params_specs(net))
+        placed = meshes.by_tower(mesh, params)
         shardings = step.state_shardings(sgd, params, placed, meshes.replicated(mesh))
         init = functools.partial(network.init, net)
         born = step.make_init(init, sgd, shardings)(step.key_of(0))
@@ -601,11 +601,11 @@ def on_four_devices(directory: Path, every: bool = False) -> None:
     net = thin(classes=6)
     mesh = meshes.make(towers=2, batch_size=BATCH, data=1, tower=2)
     shapes = jax.eval_shape(lambda: network.init(net, jax.random.key(0)))
-    where = meshes.shardings(mesh, network.params_specs(net))
+    where = meshes.by_tower(mesh, shapes)
     together = jax.jit(forward.on_mesh(net, mesh)).lower(meshes.shapes(shapes, where), x).compile()
     (directory / "forward.hlo").write_text(together.as_text())
     mesh = meshes.make(towers=2, batch_size=BATCH, data=1, tower=1)
-    where = meshes.shardings(mesh, network.params_specs(net))
+    where = meshes.by_tower(mesh, shapes)
     alone = jax.jit(forward.on_mesh(net, mesh)).lower(meshes.shapes(shapes, where), x).compile()
     flops = [compiled.cost_analysis()["flops"] for compiled in (alone, together)]
     (directory / "flops.json").write_text(json.dumps(flops))
@@ -614,7 +614,7 @@ def on_four_devices(directory: Path, every: bool = False) -> None:
     params = network.init(net, jax.random.key(1))
     for tower in (1, 2):
         mesh = meshes.make(towers=2, batch_size=BATCH, data=1, tower=tower)
-        where = meshes.shardings(mesh, network.params_specs(net))
+        where = meshes.by_tower(mesh, params)
         compiled = (
             jax.jit(forward.on_mesh(net, mesh)).lower(meshes.shapes(params, where), x).compile()
         )
@@ -632,7 +632,7 @@ def on_four_devices(directory: Path, every: bool = False) -> None:
             logits = everywhere(params, x)
             return (logits**2).sum(), logits
 
-        where = meshes.shardings(mesh, network.params_specs(net))
+        where = meshes.by_tower(mesh, params)
         step_ = jax.jit(jax.grad(squares, has_aux=True), out_shardings=(where, None))
         gradient, logits = step_(jax.device_put(params, where), x)
         np.savez(directory / f"across-{tower}", logits=logits, gradient=flat(gradient))
@@ -643,14 +643,13 @@ def on_four_devices(directory: Path, every: bool = False) -> None:
     labels = images["label"] % 8
     for devices in (1, 4):
         mesh = meshes.make(towers=1, batch_size=BATCH, data=devices)
-        specs = network.params_specs(net)
         everywhere = forward.on_mesh(net, mesh)
 
         def mean_loss(params, x, everywhere=everywhere):
             log_probs = jax.nn.log_softmax(everywhere(params, x, jax.random.key(5)))
             return -jnp.take_along_axis(log_probs, labels[:, None], axis=1).mean()
 
-        where = meshes.shardings(mesh, specs)
+        where = meshes.by_tower(mesh, params)
         step_ = jax.jit(jax.value_and_grad(mean_loss), out_shardings=(None, where))
         compiled = step_.lower(meshes.shapes(params, where), x).compile()
         loss, gradient = compiled(jax.device_put(params, where), x)

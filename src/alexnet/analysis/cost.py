@@ -27,16 +27,16 @@ class Cost(NamedTuple):
 
 def costs(net: Net, batch: float) -> tuple[Cost, ...]:
     """One tower's costs, row by row."""
-    found, gathered = [], _gathered(net)
-    reads_image = net.weighted[0]
+    found = []
     for layer in net.layers:
-        row, first = layer.row, layer.row is reads_image
+        row = layer.row
         forward = 2 * layer.multiply_adds / net.towers * batch
-        training = forward * (2 if first else 3)
+        training = forward * (2 if row is net.weighted[0] else 3)
         weights = layer.parameters / net.towers
         kept = 0 if row.in_place else math.prod(layer.output_shape) * batch
-        received = gathered.get(row.name, 0) * (net.towers - 1) / net.towers * batch
-        numbers = (weights, kept, received, sum(_traffic(net, layer, batch, first)))
+        read = math.prod(layer.input_shape) if layer.gathers else 0
+        received = read * (net.towers - 1) / net.towers * batch
+        numbers = (weights, kept, received, sum(_traffic(net, layer, batch)))
         found.append(Cost(row.name, forward, training, *(FLOAT32 * n for n in numbers)))
     return tuple(found)
 
@@ -61,16 +61,13 @@ def least_seconds(
     """
     seconds = 0.0
     for layer, row in zip(net.layers, costs(net, batch), strict=True):
-        first = layer.row is net.weighted[0]
-        maps, weights = _traffic(net, layer, batch, first, training)
+        maps, weights = _traffic(net, layer, batch, training)
         work = row.training if training else row.forward
         seconds += max(work / product, (number * maps + FLOAT32 * weights) / copy)
     return seconds * net.towers
 
 
-def _traffic(
-    net: Net, layer: Layer, batch: float, first: bool, training: bool = True
-) -> tuple[float, float]:
+def _traffic(net: Net, layer: Layer, batch: float, training: bool = True) -> tuple[float, float]:
     """How many numbers, of maps and of weights, one tower moves to and from memory for a row.
 
     With input x, output y, weights w and gradients dx, dy, dw: forward x, w -> y; weight gradient
@@ -86,13 +83,8 @@ def _traffic(
         return x + y, weights
     if not weights:
         return 3 * x + 2 * y, 0
-    return (2 * (x + y), 7 * weights) if first else (3 * (x + y), 8 * weights)
-
-
-def _gathered(net: Net) -> dict[str, int]:
-    """{row that reads all towers: how many numbers it reads per image}."""
-    read = {layer.row.name: layer for layer in net.layers if layer.gathers}
-    return {name: math.prod(layer.input_shape) for name, layer in read.items()}
+    reads_images = layer.row is net.weighted[0]
+    return (2 * (x + y), 7 * weights) if reads_images else (3 * (x + y), 8 * weights)
 
 
 class Collective(NamedTuple):
@@ -122,7 +114,8 @@ def tower_exchange(net: Net, images: float, tower: int) -> tuple[Collective, ...
     """
     if tower == 1:
         return ()
-    sizes = [numbers * images * FLOAT32 for numbers in _gathered(net).values()]
+    read = [math.prod(layer.input_shape) for layer in net.layers if layer.gathers]
+    sizes = [numbers * images * FLOAT32 for numbers in read]
     return (
         *(Collective("all-gather", size, tower) for size in sizes),
         *(Collective("reduce-scatter", size, tower) for size in reversed(sizes)),

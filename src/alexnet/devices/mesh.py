@@ -64,9 +64,9 @@ def split(
     return jax.shard_map(f, mesh=mesh, in_specs=in_specs, out_specs=out_specs, axis_names=axes)
 
 
-def shardings(mesh: Mesh, specs: Any) -> Any:
-    """A tree of PartitionSpecs as shardings on the mesh."""
-    return jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs)
+def by_tower(mesh: Mesh, params: Any) -> Any:
+    """The shardings of parameters or their shapes: split over "tower", their first axis."""
+    return jax.tree.map(lambda _: NamedSharding(mesh, P("tower")), params)
 
 
 def shapes(tree: Any, shardings: Any) -> Any:
@@ -116,7 +116,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P())
 
 
-def everywhere(mesh: Mesh, key: jax.Array) -> jax.Array:
+def put_key(mesh: Mesh, key: jax.Array) -> jax.Array:
     """A random key on every device; every process must pass the same key."""
     data = jax.device_put(np.asarray(jax.random.key_data(key)), replicated(mesh))
     return jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))

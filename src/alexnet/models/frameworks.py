@@ -1,7 +1,6 @@
 """AlexNet as torchvision and Caffe define it; `alexnet.convert` reads their published weights."""
 
 import math
-from collections.abc import Callable
 
 from alexnet.models.table import Activation, Conv, Dense, Dropout, Net, Norm, Pixels, Pool, Row
 
@@ -44,40 +43,23 @@ def torchvision_alexnet(*, classes: int, image_size: int = 224) -> Net:
 
 def caffe_alexnet(*, classes: int, image_size: int = 227) -> Net:
     """Caffe's `bvlc_alexnet`: the paper's order of layers; biases of 0.1 where the paper has 1."""
-
-    def end(number: int) -> tuple[Row, ...]:
-        return _caffe_norm(number), Pool(f"pool{number}")
-
-    return _caffe("caffe alexnet", classes, image_size, end, constant=0.1)
+    return _caffe("caffe alexnet", classes, image_size, constant=0.1, pool_first=False)
 
 
 def caffenet(*, classes: int, image_size: int = 227) -> Net:
     """Caffe's `bvlc_reference_caffenet`: it pools before it normalises."""
-
-    def end(number: int) -> tuple[Row, ...]:
-        return Pool(f"pool{number}"), _caffe_norm(number)
-
-    return _caffe("caffenet", classes, image_size, end, constant=1.0)
+    return _caffe("caffenet", classes, image_size, constant=1.0, pool_first=True)
 
 
-def _caffe_norm(number: int) -> Norm:
-    # Caffe keeps all maps in one array: its norm, unlike its convolutions, has no groups.
-    return Norm(f"norm{number}", size=5, k=1.0, alpha=1e-4, beta=0.75, reads="all")
+def _caffe(name: str, classes: int, image_size: int, constant: float, pool_first: bool) -> Net:
+    """A net of Caffe's, whose two groups are two towers; its biases are `constant`, not 1."""
 
+    def end(number: int) -> tuple[Row, ...]:  # what follows relu1 and relu2
+        # Caffe keeps all maps in one array: its norm, unlike its convolutions, has no groups.
+        norm = Norm(f"norm{number}", size=5, k=1.0, alpha=1e-4, beta=0.75, reads="all")
+        pool = Pool(f"pool{number}")
+        return (pool, norm) if pool_first else (norm, pool)
 
-def _caffe(
-    name: str,
-    classes: int,
-    image_size: int,
-    end: Callable[[int], tuple[Row, ...]],
-    constant: float,
-) -> Net:
-    """A net of Caffe's, whose two groups are two towers.
-
-    Args:
-        end: f(n) makes the rows after relu n, for n = 1, 2.
-        constant: the bias of the layers where the paper has 1.
-    """
     rows = (
         Conv("conv1", 96, 11, stride=4),
         Activation("relu1"),

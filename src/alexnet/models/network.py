@@ -10,12 +10,11 @@ gathered over a mesh axis. This is the only file that uses Flax Linen.
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.sharding import PartitionSpec as P
 
 from alexnet.errors import UserError
 from alexnet.models import ops, table
@@ -26,7 +25,6 @@ Params = dict[str, dict[str, jax.Array]]
 Activations = dict[str, jax.Array]
 
 Towers = list[jax.Array]  # one array per local tower
-How = ParamSpec("How")  # an operation's other arguments: its stride, its padding
 # f(xs, kernel_T, bias_T, stride, padding); a locally connected layer passes its size as stride
 ConvTowers = Callable[[Towers, jax.Array, jax.Array, int, Padding], Towers]
 DenseTowers = Callable[[Towers, jax.Array, jax.Array], Towers]  # f(xs, kernel_T, bias_T)
@@ -36,17 +34,11 @@ Pooling = Callable[[jax.Array, int, int], jax.Array]  # f(x_BHWC, size, stride)
 Stage = Callable[[jax.Array, jax.Array], tuple[Towers, Activations]]
 
 
-def each_tower(
-    operation: Callable[Concatenate[jax.Array, jax.Array, How], jax.Array],
-) -> Callable[Concatenate[Towers, jax.Array, jax.Array, How], Towers]:
+def each_tower(operation: Callable[..., jax.Array]) -> Callable[..., Towers]:
     """f(xs, kernel_T, bias_T, ...): `operation` for every local tower, plus the tower's biases."""
 
-    def towers(
-        xs: Towers, kernel_T: jax.Array, bias_T: jax.Array, *how: How.args, **more: How.kwargs
-    ) -> Towers:
-        return [
-            add_bias(operation(x, kernel_T[t], *how, **more), bias_T[t]) for t, x in enumerate(xs)
-        ]
+    def towers(xs: Towers, kernel_T: jax.Array, bias_T: jax.Array, *how: Any) -> Towers:
+        return [add_bias(operation(x, kernel_T[t], *how), bias_T[t]) for t, x in enumerate(xs)]
 
     return towers
 
@@ -265,40 +257,39 @@ class Network(nn.Module):
         size, shape = self.net.image_size, x_BHWC.shape
         if shape[1:] != (size, size, 3):  # some sizes would fit, on a shifted grid
             raise UserError(f"net {self.net.name} reads [B, {size}, {size}, 3]", f"x_BHWC={shape}")
-        rows, layers = self.net.rows, self.net.layers
         if examples_B is None:
             examples_B = jnp.arange(x_BHWC.shape[0])
-        drops = train and any(isinstance(row, table.Dropout) for row in rows)
-        if drops and dropout_key is None:
+        if not train:
+            dropout_key = None
+        elif dropout_key is None and any(isinstance(row, table.Dropout) for row in self.net.rows):
             dropout_key = self.make_rng("dropout")
-        dense = (i for i, row in enumerate(rows) if isinstance(row, table.Dense))
-        first_dense = next(dense, len(rows))
-        run = functools.partial(self._run, dropout_key=dropout_key if drops else None)
+        layers = list(enumerate(self.net.layers))  # a row's number is part of its dropout's key
+        dense = (number for number, layer in layers if isinstance(layer.row, table.Dense))
+        first_dense = next(dense, len(layers))
 
         def stage(x_BHWC: jax.Array, examples_B: jax.Array) -> tuple[Towers, Activations]:
-            return run(layers[:first_dense], [x_BHWC] * self.towers, 0, examples_B)
+            return self._run(layers[:first_dense], [x_BHWC] * self.towers, examples_B, dropout_key)
 
         x_BHWC = _pixels(self.net.pixels, x_BHWC)
         xs, named = self.kernels.stage(stage, x_BHWC, examples_B, train)
-        xs, named_fc = run(layers[first_dense:], xs, first_dense, examples_B)
+        xs, named_fc = self._run(layers[first_dense:], xs, examples_B, dropout_key)
         logits = jnp.concatenate(xs, -1)
         if self.axis is None:  # together, the towers may have more outputs than classes
             logits = logits[:, : self.net.classes]
-            named_fc |= {rows[-1].name: logits}
+            named_fc |= {self.net.rows[-1].name: logits}
         return logits, named | named_fc
 
     @nn.nowrap
     def _run(
         self,
-        layers: Sequence[table.Layer],
+        layers: Sequence[tuple[int, table.Layer]],
         xs: Towers,
-        first_row: int,
         examples_B: jax.Array,
         dropout_key: jax.Array | None,
     ) -> tuple[Towers, Activations]:
-        """Applies `layers` to the local towers' inputs; a `dropout_key` turns dropout on."""
+        """Applies numbered layers to the local towers' inputs; a `dropout_key` turns dropout on."""
         named = {}
-        for number, layer in enumerate(layers, first_row):
+        for number, layer in layers:
             row = layer.row
             with jax.named_scope(row.name):  # for profiles
                 if isinstance(row, table.Weighted):
@@ -426,9 +417,3 @@ def apply(
         method="activations",
     )
     return found
-
-
-def params_specs(net: table.Net) -> dict[str, Any]:
-    """How each parameter is sharded over a mesh: by tower."""
-    weighted = [row.name for row in net.weighted]
-    return {name: {"kernel": P("tower"), "bias": P("tower")} for name in weighted}

@@ -4,30 +4,14 @@ The loop can act only between programs: to log, validate, save or obey a signal.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import jax
 
-from alexnet.data.statistics import Statistics
-from alexnet.training import evaluation
-from alexnet.training.schedule import Hyperparameters
-from alexnet.training.step import Batch, TrainState, TrainStep
+from alexnet.training.step import Batch, TrainState
 
 Group = list[tuple[int, Batch]]  # steps, each with its batch
-
-
-class TrainSteps(Protocol):
-    """A jitted program of several steps; returns (state, the sums of each step)."""
-
-    def __call__(
-        self,
-        state: TrainState,
-        batches: Sequence[Batch],
-        hyperparameters: Sequence[Hyperparameters],
-        statistics: Statistics,
-        key: jax.Array,
-    ) -> tuple[TrainState, list[evaluation.Sums]]: ...
 
 
 def groups(
@@ -47,10 +31,10 @@ def groups(
 
 
 def make_train_steps(
-    train_step: TrainStep,
+    train_step: jax.stages.Wrapped,
     shardings: TrainState,
     compiler_options: dict[str, Any] | None = None,
-) -> TrainSteps:
+) -> jax.stages.Wrapped:
     """train_steps(state, batches, hyperparameters, statistics, key) -> (state, sums of each step).
 
     The program takes a step for each batch, with that step's hyperparameters, and donates `state`.

@@ -17,7 +17,7 @@ from alexnet.data import augment
 from alexnet.data.augment import Augmentation
 from alexnet.devices import mesh as meshes
 from alexnet.models import table
-from alexnet.models.network import PLAIN, Kernels, Network, params_specs
+from alexnet.models.network import PLAIN, Kernels, Network
 from alexnet.training.step import EvaluationForward, TrainingForward
 
 # f(x_B, examples_B, *given) -> the net's input
@@ -49,16 +49,16 @@ def on_mesh(
         rest = {"dropout_key": dropout_key, "examples_B": examples_B}
         return network.apply({"params": params}, x_B, train, **rest)
 
-    def everywhere(params, x_B, dropout_key=None, examples_B=None, *given):
+    def apply(params, x_B, dropout_key=None, examples_B=None, *given):
         if examples_B is None:
             examples_B = jnp.arange(x_B.shape[0])
         arguments = params, x_B, dropout_key, examples_B, *given
         same = (P(),) * len(given)
-        in_specs = (params_specs(net), P("data"), P(), P("data"), *same)
+        in_specs = (P("tower"), P("data"), P(), P("data"), *same)
         logits = meshes.split(mesh, here, in_specs, P("data", "tower"))(*arguments)
         return logits[:, : net.classes]
 
-    return everywhere
+    return apply
 
 
 def training(
@@ -74,12 +74,12 @@ def training(
             images_BSSC, key, augmentation, statistics, noise_on, examples_B
         )
 
-    everywhere = on_mesh(net, mesh, inputs=inputs, **how)
+    apply = on_mesh(net, mesh, inputs=inputs, **how)
 
     def forward(params, images_BSSC, key, examples_B, noise_on, statistics):
         augment_key, dropout_key = jax.random.split(key)
         given = augment_key, noise_on, statistics
-        return everywhere(params, images_BSSC, dropout_key, examples_B, *given)
+        return apply(params, images_BSSC, dropout_key, examples_B, *given)
 
     return forward
 
@@ -99,9 +99,9 @@ def evaluation(
     def inputs(images_BSSC, examples_B, view, statistics):
         return augment.evaluation_inputs(images_BSSC, augmentation, statistics, views, view)
 
-    everywhere = on_mesh(net, mesh, inputs=inputs, **how)
+    apply = on_mesh(net, mesh, inputs=inputs, **how)
 
     def forward(params, images_BSSC, statistics, view):
-        return everywhere(params, images_BSSC, None, None, view, statistics)
+        return apply(params, images_BSSC, None, None, view, statistics)
 
     return forward

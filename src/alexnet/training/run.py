@@ -24,14 +24,12 @@ from alexnet.kernels.choose import compiler_options
 from alexnet.models import network
 from alexnet.models.table import Net
 from alexnet.training import dispatch, evaluation, forward, memory
-from alexnet.training.evaluation import evaluate
 from alexnet.training.schedule import Hyperparameters, Schedule
 from alexnet.training.settings import PRECISIONS
 from alexnet.training.step import (
     Batch,
     EvalStep,
     TrainState,
-    TrainStep,
     begin,
     key_of,
     make_eval_step,
@@ -72,6 +70,7 @@ class Run:
     statistics: Statistics
     key: jax.Array
     programs: dict[str, Any]
+    _sent: dict[str, Any] = dataclasses.field(default_factory=dict, init=False)
 
     @property
     def device(self) -> str:
@@ -186,7 +185,7 @@ class Run:
         size = self.config.batch_size // self.config.accumulate
         batches = pipeline.eval_batches(self.store, split, batch_size=size, part=part, parts=parts)
         with self.precision():
-            return evaluate(
+            return evaluation.evaluate(
                 lambda batch: program(params, batch, self.statistics),
                 meshes.put(self.mesh, batches),
                 self.store.counts[split],
@@ -219,7 +218,7 @@ class Run:
         return jax.default_matmul_precision(PRECISIONS[self.config.precision])
 
     @property
-    def train_program(self) -> TrainStep:
+    def train_program(self) -> jax.stages.Wrapped:
         """The jitted step: f(state, batch, hyperparameters, statistics, key)."""
         return self._program(
             "train",
@@ -246,7 +245,3 @@ class Run:
         if name not in self.programs:
             self.programs[name] = make()
         return self.programs[name]
-
-    @functools.cached_property
-    def _sent(self) -> dict[str, Any]:
-        return {}

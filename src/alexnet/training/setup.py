@@ -76,8 +76,7 @@ def setup(
     # A mistake in an event shows now rather than at its epoch.
     configs.call(rates, "schedule", {}, epoch=0.0, errors=[], layers=shapes)
     rule = configs.call(optimizer.build, "optimizer", remaining(config, "optimizer"), params=shapes)
-    everywhere = meshes.replicated(mesh)
-    params = meshes.shardings(mesh, network.params_specs(net))
+    replicated = meshes.replicated(mesh)
     kernels = choose(config.kernels, mesh, config.batch_size // config.accumulate, net.image_size)
     return Run(
         config=config,
@@ -88,9 +87,9 @@ def setup(
         schedule=rates,
         optimizer=rule,
         shapes=shapes,
-        shardings=state_shardings(rule, shapes, params, everywhere),
+        shardings=state_shardings(rule, shapes, meshes.by_tower(mesh, shapes), replicated),
         how={"dtype": jnp.dtype(config.dtype), "kernels": kernels},
-        statistics=jax.device_put(statistics, everywhere),
-        key=meshes.everywhere(mesh, key_of(config.seed)),
+        statistics=jax.device_put(statistics, replicated),
+        key=meshes.put_key(mesh, key_of(config.seed)),
         programs=(Programs() if programs is None else programs).of(config, net, mesh),
     )

@@ -8,7 +8,7 @@ images become inputs.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,51 +31,13 @@ class TrainState(NamedTuple):
     opt_state: Any  # the optimiser's state
 
 
-class TrainingForward(Protocol):
-    """Returns the logits_BK of one random view of each image, with dropout."""
-
-    def __call__(
-        self,
-        params: Any,
-        images_BSSC: jax.Array,
-        key: jax.Array,
-        examples_B: jax.Array,
-        noise_on: jax.Array,
-        statistics: Statistics,
-    ) -> jax.Array: ...
-
-
-class EvaluationForward(Protocol):
-    """Returns the logits_BK of one of the fixed views."""
-
-    def __call__(
-        self,
-        params: Any,
-        images_BSSC: jax.Array,
-        statistics: Statistics | None,
-        view: jax.Array | int,
-    ) -> jax.Array: ...
-
-
-class TrainStep(jax.stages.Wrapped, Protocol):
-    """A jitted step; returns (state, sums over the batch)."""
-
-    def __call__(
-        self,
-        state: TrainState,
-        batch: Batch,
-        hyperparameters: Hyperparameters,
-        statistics: Statistics,
-        key: jax.Array,
-    ) -> tuple[TrainState, evaluation.Sums]: ...
-
-
-class EvalStep(Protocol):
-    """Returns (sums over the batch, log_probs_BK)."""
-
-    def __call__(
-        self, params: Any, batch: Batch, statistics: Statistics
-    ) -> tuple[evaluation.Sums, jax.Array]: ...
+# f(params, images_BSSC, key, examples_B, noise_on, statistics) -> logits_BK of one random view of
+# each image, with dropout
+TrainingForward = Callable[[Any, jax.Array, jax.Array, jax.Array, jax.Array, Statistics], jax.Array]
+# f(params, images_BSSC, statistics, view) -> logits_BK of one of the fixed views
+EvaluationForward = Callable[[Any, jax.Array, Statistics | None, jax.Array | int], jax.Array]
+# f(params, batch, statistics) -> (sums over the batch, log_probs_BK)
+EvalStep = Callable[[Any, Batch, Statistics], tuple[evaluation.Sums, jax.Array]]
 
 
 def begin(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
@@ -125,7 +87,7 @@ def make_train_step(
     shardings: TrainState,
     parts: Callable[[Batch], Iterable[Batch]] = lambda batch: [batch],
     compiler_options: dict[str, Any] | None = None,
-) -> TrainStep:
+) -> jax.stages.Wrapped:
     """train_step(state, batch, hyperparameters, statistics, key) -> (state, sums over the batch).
 
     The step donates `state` and keeps its `shardings`. Its randomness depends only on the run's
