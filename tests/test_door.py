@@ -94,6 +94,19 @@ def test_a_run_in_a_loop_of_ones_own(tiny, tmp_path):
     assert not np.array_equal(x_BHWC, run.inputs(1, batch))  # each step draws its own views
     assert int(state.step) == 6
     first = run.evaluate(state.params)
+    mine = alexnet.classifier(run, state.params)
+    row = mine.evaluate("validation")
+    assert (row["top1_error"], row["loss"]) == (first.top1_error, pytest.approx(first.loss))
+    assert mine.history == []
+    mine.export(tmp_path / "mine.safetensors")
+    again = alexnet.load(tmp_path / "mine.safetensors")
+    assert again.classes == mine.classes == run.store.classes
+    images, _ = run.store.read("validation", range(3))
+    np.testing.assert_array_equal(again.logits(images), mine.logits(images))
+    with pytest.raises(UserError, match=r"^conv1.bias is missing in params"):
+        alexnet.classifier(run, {"fc8": state.params["fc8"]})
+    with pytest.raises(UserError, match=r"^split='tests': choose one of train, validation$"):
+        run.evaluate(state.params, "tests")
     tiny.epochs = 1.0
     [row] = alexnet.train_and_evaluate(tiny, tmp_path / "run", shared)  # the same six steps
     assert row["loss"] == first.loss

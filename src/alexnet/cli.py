@@ -368,7 +368,7 @@ def config_settings(config: ConfigDict, kinds: configs.Kinds) -> dict[str, Setti
     for key, kind in kinds.items():
         section, _, name = key.partition(".")
         if section in tree:
-            errors.choice(f"config.{key}", tree[section][name], tuple(kind.choices))
+            errors.choice(f"config.{key}", tree[section][name], kind.choices)
             functions[section] = (kind.build, kind.choices[tree[section][name]])
             words[key] = tuple(kind.choices)
     for section in (name for name in whole if name not in plain):

@@ -20,7 +20,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_origin
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class Kind:
         Raises:
             UserError: if there is no such choice for the setting `key`.
         """
-        errors.choice(f"config.{key}", choice, tuple(self.choices))
+        errors.choice(f"config.{key}", choice, self.choices)
         functions = (self.build, self.choices[choice])
         parameters = [p for f in functions for p in inspect.signature(f).parameters.values()]
         left_out = {*self.filled_in, key.rpartition(".")[2]}
@@ -380,9 +380,9 @@ TYPES = {  # annotation: (types that fit it, its name in messages)
 
 
 def check_types(function: Callable[..., Any], arguments: Mapping[str, Any], section: str) -> None:
-    """Raises UserError for an argument whose type contradicts its annotation in `function`.
+    """Raises UserError for an argument that contradicts its annotation in `function`.
 
-    Only the plain types that settings have are checked.
+    Only the plain types that settings have are checked, and the words of a Literal.
     """
     for name, parameter in inspect.signature(function).parameters.items():
         annotation = get_origin(parameter.annotation) or parameter.annotation
@@ -395,6 +395,9 @@ def check_types(function: Callable[..., Any], arguments: Mapping[str, Any], sect
         fitting = isinstance(value, fits) or (annotation is Mapping and _is_section(value))
         if mistaken or endless or not fitting:
             raise UserError(f"expected {called}", f"{section}{'.' * bool(section)}{name}={value!r}")
+        if annotation is Literal:
+            words = get_args(parameter.annotation)
+            errors.choice(f"{section}{'.' * bool(section)}{name}", value, words)
 
 
 def check_options(called: str, function: Callable[..., Any], options: Mapping[str, Any]) -> None:

@@ -109,7 +109,7 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
     if names := tuple(weights.about(source).get("class_names", ())):
         known = prepared(config)
         dataset.check_classes(source, names, known.classes if known else names)
-    net, params = weights.read_weights(source, config.net.name, make_net, check_config)
+    net, params, statistics = weights.read_weights(source, config.net.name, make_net, check_config)
     check_fits(net, config.data.image_size)
     configs.call(Augmentation, "augment", config.augment, crop=net.image_size)
     configs.call(schedule.build, "schedule", remaining(config, "schedule"), epochs=config.epochs)
@@ -136,7 +136,7 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)  # what a failure left
     count = sum(layer.parameters for layer in net.layers)
     print(f"{source}: {count:,} parameters of net {net.name}, {net.classes} classes, in {workdir}")
-    if config.augment.mean != "pixel" and weights.statistics(source):
+    if statistics and config.augment.mean != "pixel":
         print(
             f"the run does not keep the mean image of {source}: it subtracts that of its own "
             f"dataset, {config.data.name}"

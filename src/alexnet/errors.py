@@ -78,7 +78,8 @@ def choice(name: str, value: str, allowed: Collection[Word]) -> Word:
         if value == word:
             return word
     near = nearest(str(value), allowed)
-    raise UserError(f"choose one of {', '.join(allowed)}{near}", f"{name}={value!r}")
+    words = ", ".join(filter(None, allowed))
+    raise UserError(f"choose one of {words}{near}", f"{name}={value!r}")
 
 
 def local_path(name: str, text: str) -> Path:

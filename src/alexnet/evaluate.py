@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> None:
     views, split = options["views"], options["split"]
     workdirs = folders(options["workdir"])
     weights = shares(options["weights"], len(workdirs))
-    choice("views", views, tuple(VIEWS))
+    choice("views", views, VIEWS)
     step = checkpoint.which(options["checkpoint"])
     if options["coordinator"] and len(workdirs) > 1:
         raise UserError(

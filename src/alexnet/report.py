@@ -19,9 +19,9 @@ import functools
 import importlib.util
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from alexnet.cli import changed_settings, data_dir, path, run, split, typed_overrides
 from alexnet.errors import UserError, choice, local_path
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from alexnet.reports.part import Part
     from alexnet.reports.subject import Subject
     from alexnet.sweeps.experiment import Experiment
-    from alexnet.workdir.checkpoint import Which
 
 OPTIONS = {
     "output": ("report.html", "the file to write; figures go to a folder beside it"),
@@ -60,8 +59,10 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(f"--output={output}: write a name that ends in .html, as browsers need it")
     if missing := [name for name in NEEDS if importlib.util.find_spec(name) is None]:
         raise UserError(f"a report needs {' and '.join(missing)}: pip install {' '.join(NEEDS)}")
-    from alexnet.results import folders  # these import JAX, which the checks above do not need
+    from alexnet.reports.subject import Subject  # these import JAX: the checks above do not need it
+    from alexnet.results import folders
     from alexnet.sweeps import experiment, plan
+    from alexnet.training.programs import Programs
     from alexnet.workdir import checkpoint, record
 
     # In a sweep, `DIR/*` includes its plans, evaluations and jobs.
@@ -74,39 +75,30 @@ def main(argv: Sequence[str]) -> None:
     workdirs = list(dict.fromkeys(run for folder in of_runs for run in runs_in(folder)))
     if options["parts"] == "all" and len(workdirs) == 1:
         wanted = [part for part in wanted if part != "ablation"]
-    which = checkpoint.which(options["checkpoint"])
-    overrides = {
-        workdir: typed_overrides(record.saved_config(workdir), texts) if texts else {}
-        for workdir in workdirs
-    }
+    which, programs = checkpoint.which(options["checkpoint"]), Programs()  # shared by an arm's runs
+    subjects = []
+    for workdir in workdirs:
+        overrides = typed_overrides(record.saved_config(workdir), texts) if texts else {}
+        subjects.append(Subject(workdir, which, overrides, programs))
     named = options["experiment"]
     experiments = experiment.named(named.split(",")) if named else []
     command = shlex.join(["python", "-m", "alexnet.report", *argv])
-    report(dirs, workdirs, output, wanted, which, overrides, experiments, command)
+    report(dirs, subjects, output, wanted, experiments, command)
 
 
 def report(
     dirs: Sequence[Path],
-    workdirs: Sequence[Path],
+    subjects: Sequence["Subject"],
     output: Path,
     wanted: Sequence[str],
-    which: "Which",
-    overrides: Mapping[Path, Mapping[str, Any]],
     experiments: Sequence["Experiment"],
     command: str,
 ) -> None:
-    """Writes the page with the `wanted` parts on `workdirs`, the runs in `dirs`.
-
-    Args:
-        overrides: of each run's settings, such as where its data are now.
-    """
+    """Writes the page with the `wanted` parts on the runs in `dirs`."""
     from alexnet.reports import ablation, about, page
     from alexnet.reports.part import Part, made
-    from alexnet.reports.subject import Subject
-    from alexnet.training.programs import Programs
 
-    programs = Programs()  # runs of an arm share them
-    subjects = [Subject(workdir, which, overrides[workdir], programs) for workdir in workdirs]
+    workdirs = [one.workdir for one in subjects]
     named, arms, together = dict(zip(workdirs, names(workdirs), strict=True)), {}, []
     with contextlib.suppress(UserError):  # the ablation part will name the error
         arms = ablation.arms(workdirs, experiments)

@@ -58,14 +58,15 @@ def main(argv: Sequence[str]) -> None:
     if cli.asks_help(argv):
         print(cli.command_help(__doc__, OPTIONS))
         return
-    files, chosen, options, texts = read(argv)
+    files, options, texts = read(argv)
+    dry, retry = (cli.typed(name, options[name], False) for name in ("dry_run", "retry"))
     workdir = path("workdir", options["workdir"]).absolute()
     plan.check_workdir(workdir)
-    planned = experiments(files, chosen, options, texts)
+    planned = experiments(files, options, texts)
     every = unique([item for found, seeds in planned for item in plan.items(found, seeds, workdir)])
     items = plan.shared(every, workdir, slurm.submitted(workdir))
-    dry, partition = cli.typed("dry_run", options["dry_run"], False), options["slurm"]
     at_once = cli.count("jobs", options["jobs"]) if options["jobs"] else 0
+    partition = options["slurm"]
     if partition and not dry:
         slurm.check()
     places = 1 if partition else at_once or 1
@@ -73,7 +74,7 @@ def main(argv: Sequence[str]) -> None:
     cpus, gpus = runner.shares(places, cores), runner.gpu_shares(places)
     with contextlib.ExitStack() as held:
         keep = [] if dry else [held.enter_context(runner.alone(workdir))]
-        jobs = runner.jobs(items, workdir, retry=cli.typed("retry", options["retry"], False))
+        jobs = runner.jobs(items, workdir, retry)
         if not partition:
             leave_submitted(jobs, workdir)
         print(described(planned, jobs, workdir, cores), flush=True)
@@ -155,16 +156,15 @@ def submit(
         )
 
 
-def read(
-    argv: Sequence[str],
-) -> tuple[list[str], list[str], dict[str, str], dict[str, list[str]]]:
-    """(the experiments, the configs, the options, the values of each setting) of a command line.
+def read(argv: Sequence[str]) -> tuple[list[str], dict[str, str], dict[str, list[str]]]:
+    """(the experiments, the options, the values of each setting) of the command line.
+
+    The config files are the values of `plan.CONFIG`.
 
     Raises:
         UserError: for any mistake in them.
     """
     files: list[str] = []
-    chosen: list[str] = []
     plain: list[str] = []
     texts: dict[str, list[str]] = {}
     for before, argument in zip(["", *argv], argv, strict=False):
@@ -174,7 +174,7 @@ def read(
         if argument.startswith("--config."):
             texts.setdefault(name, []).append(text)
         elif argument.startswith("--config="):
-            chosen.append(argument.removeprefix("--config="))
+            texts.setdefault(plan.CONFIG, []).append(text)
         elif argument == "--slurm=":
             raise UserError("--slurm= is empty: write --slurm=PARTITION, or just --slurm")
         elif argument.startswith("-"):
@@ -184,20 +184,16 @@ def read(
         else:
             files.append(argument)
     options = cli.values(plain, OPTIONS)
-    for name in ("dry_run", "retry"):
-        cli.typed(name, options[name], False)
-    if bool(files) == bool(chosen) or not all(chosen):
+    chosen = texts.get(plan.CONFIG, [])
+    if bool(files) == bool(chosen) or "" in chosen:
         raise UserError(
             "which runs? give an experiment such as experiments/lrn.py, or --config=configs/X.py"
         )
-    return files, chosen, options, texts
+    return files, options, texts
 
 
 def experiments(
-    files: Sequence[str],
-    chosen: Sequence[str],
-    options: dict[str, str],
-    texts: dict[str, list[str]],
+    files: Sequence[str], options: dict[str, str], texts: dict[str, list[str]]
 ) -> list[tuple[Experiment, list[int]]]:
     """Each experiment, and the seeds to train its arms with. Raises UserError."""
     several = next((key for key, values in texts.items() if len(values) > 1), "")
@@ -211,8 +207,8 @@ def experiments(
             "config.seed",
         )
     asked = asked_seeds(options["seeds"]) if options["seeds"] else []
-    if chosen:
-        product, seeds = plan.product(chosen, texts)
+    if not files:
+        product, seeds = plan.product(texts)
         return [(product, asked or seeds)]
     single = {key: values[0] for key, values in texts.items()}
     loaded = [experiment.load(file, single) for file in files]
@@ -241,12 +237,7 @@ def unique(items: Sequence[Item]) -> list[Item]:
     """
     found: dict[str, Item] = {}
     for item in items:
-        other = found.setdefault(item.name, item)
-        if (other.views, other.needs, other.config.to_dict()) != (
-            item.views,
-            item.needs,
-            item.config.to_dict(),
-        ):
+        if found.setdefault(item.name, item) != item:
             raise UserError(
                 f"two different runs are called {item.name}: sweep their experiments in different "
                 "workdirs"

@@ -105,7 +105,7 @@ def test_a_folder_that_holds_other_things_is_left_alone(file, tmp_path):
     ],
 )
 def test_experiments_stand_before_or_after_options(argv):
-    files, _, options, _ = sweep.read(argv)
+    files, options, _ = sweep.read(argv)
     assert (files, options["workdir"]) == (["a.py", "b.py"], "x")
 
 

@@ -51,6 +51,28 @@ def test_callers_may_write_into_what_they_get():
     assert label == LABELS[3]
 
 
+def test_an_image_counts_as_read_only_once_it_is_there():
+    asked = []
+
+    def read(indices):
+        asked.append(indices)
+        if len(asked) == 1:  # as another thread would, meanwhile
+            images.read(indices)
+        return IMAGES[indices], LABELS[indices]
+
+    images = Kept(read, COUNT, SIDE)
+    images.read([3])
+    assert asked == [[3], [3]]
+
+    def fail(indices):
+        raise OSError("gone")
+
+    images = Kept(fail, COUNT, SIDE)
+    for _ in range(2):
+        with pytest.raises(OSError, match="gone"):
+            images.read([3])
+
+
 def test_several_threads_get_the_same():
     images = Kept(disk([]), COUNT, SIDE)
     batches = np.random.default_rng(0).integers(0, COUNT, (500, 3)).tolist()

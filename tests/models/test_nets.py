@@ -229,6 +229,11 @@ def test_the_net_of_cuda_convnet2():
     for norm in (row(net, "norm1"), row(net, "norm2")):
         assert (norm.size, norm.k, norm.beta) == (5, 2, 0.75)
         assert norm.scale == pytest.approx(1e-4 / 5)
+    convs = [row for row in net.rows if isinstance(row, Conv)]
+    assert [(conv.size, conv.stride, conv.padding) for conv in convs] == [
+        *((11, 4, (0, 3)), (5, 1, (2, 2))),
+        *[(3, 1, (1, 1))] * 3,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -355,7 +360,6 @@ def test_a_nonlinearity_whose_name_contains_relu_is_removed_as_the_table_shows_i
         return table.Net("mine", image_size, classes, 1, rows)
 
     monkeypatch.setitem(NETS, "mine", mine)
-    monkeypatch.setattr("alexnet.models.build.ACTIVATIONS", ("relu", "leaky_relu"))
     monkeypatch.setattr("alexnet.models.build.configs.check_types", lambda *_: None)
     found = build("mine", classes=10, activation="leaky_relu", remove=written)
     assert names(found) == ["conv1", "fc2"]

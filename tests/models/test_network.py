@@ -531,6 +531,21 @@ def test_what_is_computed_in_half_precision(kernels, convs):
     assert logits.dtype == jnp.float32
 
 
+def test_norms_of_a_bfloat16_net_compute_in_float32():
+    seen = []
+
+    def noted(x_BHWC, *how):
+        seen.append(x_BHWC.dtype)
+        return PLAIN.response_norm(x_BHWC, *how)
+
+    net, params = small_with_weights()
+    half = network.Network(net, dtype=jnp.bfloat16, kernels=PLAIN._replace(response_norm=noted))
+    x_BHWC = np.zeros((2, 18, 18, 3), np.float32)
+    _, maps = jax.eval_shape(lambda: half.apply({"params": params}, x_BHWC, method="activations"))
+    assert set(seen) == {jnp.dtype("float32")}
+    assert maps["norm1"].dtype == jnp.bfloat16
+
+
 @pytest.mark.slow
 def test_on_mesh_with_one_device_equals_apply():
     net = thin()

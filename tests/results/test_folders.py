@@ -243,3 +243,4 @@ def test_pandas_takes_the_rows(tmp_path):
     leave(tmp_path / "a-1", [0.5, 0.2], overrides={"seed": 1})
     frame = pandas.DataFrame(alexnet.read_results(tmp_path))
     assert frame.groupby("config.net.norm").top1_error.mean()[True] == pytest.approx(0.3)
+    assert frame.groupby(["config.net.kernels", "config.schedule.milestones"]).ngroups == 1

@@ -199,6 +199,36 @@ def test_a_mistake_in_a_file_is_one_line(tmp_path, arms, message):
     assert "\n" not in str(error.value)
 
 
+def test_what_all_arms_get_holds_for_functions_that_an_arm_chooses(tmp_path):
+    """The choice resets its section; only what the arm itself sets is above what all get."""
+    arms = {
+        "momentum": {},
+        "adamw": {"optimizer.name": "adamw", "schedule.rate": 0.001},
+        "80sec": {"net.name": "cifar_80sec", "optimizer.weight_decay": 0.1},
+        "plateau": {"schedule.kind": "plateau", "schedule.bias_drops": False},
+    }
+    scale = {
+        "config": f"{ROOT}/configs/digits.py",
+        "seeds": 2,
+        "overrides": {
+            "schedule.milestones": ((1, 0.1),),  # which plateau has not
+            "schedule.bias_factor": 1.5,
+            "optimizer.bias_decay": 0.2,
+        },
+    }
+    file = write(tmp_path, f"ARMS = {arms}\nSCALES = {{'mine': {scale}}}\n")
+    texts = {"net.activation": "tanh", "optimizer.weight_decay": "0.01"}
+    found = {name: arm.config for name, arm in experiment.load(file, texts).arms.items()}
+    assert [one.net.activation for one in found.values()] == ["tanh"] * 4
+    assert [one.optimizer.weight_decay for one in found.values()] == [0.01, 0.01, 0.1, 0.01]
+    assert [one.optimizer.bias_decay for one in found.values()] == [0.2] * 4
+    assert [one.schedule.bias_factor for one in found.values()] == [1.5] * 4
+    assert (found["adamw"].schedule.rate, found["plateau"].schedule.bias_drops) == (0.001, False)
+    assert "milestones" not in found["plateau"].schedule
+    with pytest.raises(UserError, match=r"arm 'adamw': config.optimizer.momentum: the config has"):
+        experiment.load(file, {"optimizer.momentum": "0.8"})
+
+
 def test_an_unknown_file_or_scale_names_the_nearest(tmp_path):
     file = simple(tmp_path)
     with pytest.raises(UserError, match=r"no scale 'digit': .*; did you mean 'digits'"):

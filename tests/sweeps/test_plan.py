@@ -53,7 +53,7 @@ def test_an_arm_that_starts_from_another(tmp_path):
 
 def test_a_product_of_values():
     texts = {"net.remove": ["", "conv3"], "schedule.rate": ["0.1", "0.2"], "epochs": ["1"]}
-    found, seeds = plan.product([DIGITS], texts | {"seed": ["0", "4"]})
+    found, seeds = plan.product(texts | {"config": [DIGITS], "seed": ["0", "4"]})
     assert seeds == [0, 4]
     assert list(found.arms) == [
         *("remove=,rate=0.1", "remove=,rate=0.2"),
@@ -75,18 +75,28 @@ def test_a_product_of_values():
 )
 def test_a_value_in_two_spellings_is_given_twice(texts, said):
     with pytest.raises(UserError, match=said):
-        plan.product([DIGITS], texts)
+        plan.product({"config": [DIGITS]} | texts)
 
 
 def test_values_that_results_cannot_tell_apart_are_refused():
     with pytest.raises(UserError, match=r"differ only in config.accumulate: alexnet compare"):
-        plan.product([DIGITS], {"accumulate": ["1", "2"]})
-    assert len(plan.product([DIGITS], {"accumulate": ["2"], "epochs": ["1", "2"]})[0].arms) == 2
+        plan.product({"config": [DIGITS], "accumulate": ["1", "2"]})
+    texts = {"config": [DIGITS], "accumulate": ["2"], "epochs": ["1", "2"]}
+    assert len(plan.product(texts)[0].arms) == 2
+
+
+def test_a_combination_that_cannot_be_is_named():
+    texts = {"optimizer.name": ["momentum", "adamw"], "optimizer.momentum": ["0.5"]}
+    with pytest.raises(
+        UserError, match=r"^arm 'name=adamw': config.optimizer.momentum: the config"
+    ):
+        plan.product({"config": [DIGITS]} | texts)
 
 
 def test_configs_are_values_too():
     cifar10 = f"{ROOT}/configs/cifar10.py"
-    found, _ = plan.product([f"{cifar10}:80sec", f"{cifar10}:pocket"], {"epochs": ["1", "2"]})
+    both = [f"{cifar10}:80sec", f"{cifar10}:pocket"]
+    found, _ = plan.product({"config": both, "epochs": ["1", "2"]})
     nets = {name: (arm.config.net.name, arm.config.epochs) for name, arm in found.arms.items()}
     assert nets == {
         "config=80sec,epochs=1": ("cifar_80sec", 1.0),
@@ -94,10 +104,10 @@ def test_configs_are_values_too():
         "config=pocket,epochs=1": ("pocket", 1.0),
         "config=pocket,epochs=2": ("pocket", 2.0),
     }
-    found, _ = plan.product([cifar10, f"{cifar10}:pocket", DIGITS], {})
+    found, _ = plan.product({"config": [cifar10, f"{cifar10}:pocket", DIGITS]})
     assert list(found.arms) == ["config=cifar10.py", "config=cifar10.py:pocket", "config=digits.py"]
     with pytest.raises(UserError, match=r"^config=a.py,a.py: a value is given twice"):
-        plan.product(["a.py", "a.py"], {})
+        plan.product({"config": ["a.py", "a.py"]})
 
 
 def test_odd_characters_of_a_name_become_underscores():
@@ -109,9 +119,13 @@ def test_a_setting_given_twice_has_both_values():
         *("--config=c.py", "--config=d.py", "--config.net.remove=", "--config.net.remove=conv3"),
         *("--config.seed=0", "--config.seed=1", "--workdir=runs", "--retry"),
     ]
-    files, chosen, options, texts = sweep.read(argv)
-    assert (files, chosen) == ([], ["c.py", "d.py"])
-    assert texts == {"net.remove": ["", "conv3"], "seed": ["0", "1"]}
+    files, options, texts = sweep.read(argv)
+    assert files == []
+    assert texts == {
+        "config": ["c.py", "d.py"],
+        "net.remove": ["", "conv3"],
+        "seed": ["0", "1"],
+    }
     assert options["retry"] == "true"
 
 
@@ -300,7 +314,7 @@ def test_a_plan_is_read_again(tmp_path):
 def test_other_values_of_the_same_settings_are_another_plan(tmp_path):
     """A sweep that goes on with other values keeps the comparison of the first ones."""
     for several in (["", "conv3", "conv4"], ["conv5", ""], ["", "conv5"]):
-        found, _ = plan.product([DIGITS], {"net.remove": several})
+        found, _ = plan.product({"config": [DIGITS], "net.remove": several})
         plan.save(found, 2, tmp_path)
     arms = [[*one["experiment"].arms] for one in plan.saved(tmp_path)]
     assert sorted(arms) == [
@@ -312,7 +326,7 @@ def test_other_values_of_the_same_settings_are_another_plan(tmp_path):
 
 def test_what_all_arms_share_is_in_the_title():
     texts = {"epochs": ["1"], "net.remove": ["", "conv3"], "data.data_dir": ["/elsewhere"]}
-    found, _ = plan.product([DIGITS], texts)
+    found, _ = plan.product({"config": [DIGITS]} | texts)
     assert found.title == f"{DIGITS}, epochs=1, values of net.remove"
 
 

@@ -17,6 +17,7 @@ from alexnet.training import dispatch, evaluation, health
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.run import Run
 from alexnet.training.setup import setup
+from alexnet.training.window import Window
 
 
 def grouped(steps, size, at):
@@ -48,7 +49,7 @@ def sums(loss, images=4):
 
 
 def test_late_metrics_are_added_up_to_the_same_bits_and_a_nan_has_its_step():
-    soon, late = health.Window(), health.Window(waits=True)
+    soon, late = Window(), Window(waits=True)
     losses = [4 * float(x) for x in np.random.default_rng(0).random(7)]
     for step, loss in enumerate(losses[:4], 1):
         soon.add(step, sums(loss))

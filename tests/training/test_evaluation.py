@@ -116,3 +116,11 @@ def test_at_most_two_batches_are_in_flight(monkeypatch):
     monkeypatch.setattr(jax, "block_until_ready", wait)
     evaluation.evaluate(eval_step, [{}] * 3, 3)
     assert order == [(what, n) for n in range(3) for what in ("begun", "done")]
+
+
+def test_a_split_of_another_size_is_noticed():
+    def eval_step(batch):
+        return evaluation.Sums(jnp.float32(0), *[jnp.int32(1)] * 3), jnp.zeros((1, 2))
+
+    with pytest.raises(AssertionError, match="3 of 4 examples were counted"):
+        evaluation.evaluate(eval_step, [{}] * 3, 4)

@@ -16,7 +16,7 @@ from support.tiny import ROOT, drawn, plant, tiny_config
 
 from alexnet.errors import UserError
 from alexnet.models import network
-from alexnet.training import fine_tune, setup
+from alexnet.training import changes, fine_tune, setup
 from alexnet.training.loop import train_and_evaluate
 from alexnet.workdir import checkpoint, record
 from alexnet.workdir.checkpoint import Checkpoints
@@ -273,3 +273,11 @@ def test_any_mesh_and_two_processes_start_from_the_same(make, source, photos, da
     assert_same(params(tmp_path / "two")["fc6"], params(source)["fc6"])
     assert "restored" in ends[0][0]
     assert "restored" not in ends[1][0]
+
+
+def test_a_run_that_has_begun_keeps_its_source_and_the_layers_that_it_took(make, source, tmp_path):
+    record.save_config(make("five", init_from=str(source), init_layers="conv"), tmp_path)
+    again = make("five")
+    said = changes.keep_origin(again, tmp_path)
+    assert "config.init_layers='all' is not used: the run has begun" in said
+    assert (again.init_from, again.init_layers) == (str(source), "conv")

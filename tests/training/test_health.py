@@ -12,8 +12,9 @@ from ml_collections import ConfigDict
 from alexnet.errors import UserError
 from alexnet.training import health
 from alexnet.training.evaluation import Sums
-from alexnet.training.health import ALARM_STEPS, Alarm, DivergedError, Window, averages, guessing
+from alexnet.training.health import ALARM_STEPS, Alarm, DivergedError, guessing
 from alexnet.training.loop import train_and_evaluate
+from alexnet.training.window import EMPTY, Window, averages
 
 LN_1000 = math.log(1000)
 
@@ -48,7 +49,7 @@ def test_a_window_averages_all_its_steps_those_before_a_checkpoint_too(waits):
     assert averages(window.sums()) == (2.0, 0.75, 0.25, 2)
     window.add(6, sums_of(20.0, 4, 4, 4))
     assert window.close() == [1.0, 3.0, 5.0]
-    assert window.sums() == health.EMPTY
+    assert window.sums() == EMPTY
 
 
 def test_a_nan_loss_is_reported_a_step_later():

@@ -303,6 +303,75 @@ def test_a_run_whose_last_save_fails_is_not_done(tiny, tmp_path, monkeypatch, ca
     assert "done" not in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("made_up")
+@pytest.mark.parametrize("loss", [float("nan"), 1e6])
+def test_weights_whose_validation_diverges_are_not_saved(tiny, tmp_path, monkeypatch, loss):
+    monkeypatch.setattr(Run, "evaluate", lambda *_, **__: evaluation.Means(loss, 0.9, 0.5, 359))
+    tiny.epochs = 1.0
+    with pytest.raises(
+        UserError, match=r"^the validation loss is .* at step 6 .*training diverged"
+    ):
+        train_and_evaluate(tiny, tmp_path)
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+@pytest.mark.usefixtures("made_up")
+def test_a_poisoned_checkpoint_is_blamed_before_a_step_is_taken(tiny, tmp_path, monkeypatch):
+    tiny.epochs = 1.0
+    train_and_evaluate(tiny, tmp_path)
+    restore = Run.restore
+
+    def poisoned(run, checkpoints):
+        state, *rest = restore(run, checkpoints)
+        return state._replace(opt_state=jax.tree.map(lambda x: x + np.inf, state.opt_state)), *rest
+
+    monkeypatch.setattr(Run, "restore", poisoned)
+    tiny.epochs = 2.0
+    with pytest.raises(UserError, match=r"at step 6 .*checkpoints/6 away first"):
+        train_and_evaluate(tiny, tmp_path)
+
+
+@pytest.mark.usefixtures("made_up")
+def test_steps_are_dispatched_and_fetched_as_the_config_says(tiny, tmp_path, monkeypatch):
+    sizes, waiting, real = [], [], Run.train_steps
+
+    class Noting(loop.Window):
+        def __init__(self, opened=(), waits=False):
+            waiting.append(waits)
+            super().__init__(opened, waits)
+
+    def noted(run, state, batches, now):
+        sizes.append(len(batches))
+        return real(run, state, batches, now)
+
+    monkeypatch.setattr(loop, "Window", Noting)
+    monkeypatch.setattr(Run, "train_steps", noted)
+    tiny.epochs, tiny.steps_per_dispatch, tiny.fetch = 1.0, 2, "log"  # 6 steps
+    tiny.log_every = 2
+    train_and_evaluate(tiny, tmp_path)
+    assert (sizes, waiting) == ([2, 2, 2], [True])
+
+
+@pytest.mark.usefixtures("made_up")
+def test_after_each_validation_the_pace_is_measured_anew(tiny, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(loop.Interruption, "begin_pace", lambda _: asked.append(1))
+    tiny.epochs = 2.0
+    train_and_evaluate(tiny, tmp_path)
+    assert len(asked) == 2
+
+
+def test_a_resumed_run_says_if_its_images_are_not_known(tiny, tmp_path):
+    run = setup(tiny)
+    nameless = dataclasses.replace(run.store, contents={})
+    for start, known, said in (
+        *((6, None, True), (6, nameless, True)),
+        *((6, run.store, False), (0, None, False)),
+    ):
+        lines = loop.introduction(run, tmp_path, start, known)
+        assert ("does not say which images it was trained on" in lines) is said
+
+
 def test_processes_that_start_over_must_all_do_so(tiny, tmp_path, monkeypatch):
     """One alone would move the run away under the others."""
 

@@ -11,7 +11,10 @@ from support.tiny import drawn
 
 from alexnet.devices import mesh as meshes
 from alexnet.errors import UserError
+from alexnet.kernels.choose import CPU, GPU
+from alexnet.models.network import PLAIN
 from alexnet.training import evaluation
+from alexnet.training import run as runs
 from alexnet.training.setup import setup
 
 IMAGES = 1438  # training images of the digits
@@ -124,3 +127,37 @@ def test_decays_and_events_of_a_removed_layer_go_with_it(tiny):
             setup(tiny)
         with tiny.unlocked():
             tiny[section][key] = ()
+
+
+# --- Settings that change no result: each is used -------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "form"), [("plain", PLAIN), ("cpu", CPU), ("gpu", GPU)])
+def test_a_run_has_the_kernels_that_were_asked_for(tiny, name, form):
+    tiny.kernels = name
+    assert setup(tiny).how["kernels"] is form
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_step_is_compiled_for_cuda_graphs_if_asked(tiny, monkeypatch, asked):
+    seen = []
+    monkeypatch.setattr(runs, "compiler_options", lambda mesh, graphs=False: seen.append(graphs))
+    tiny.cuda_graphs = asked
+    _ = setup(tiny).train_program
+    assert seen == [asked]
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_batch_goes_through_the_net_in_so_many_parts(tiny, monkeypatch, parts):
+    sizes = []
+
+    def logits(params, images_BSSC, *_):
+        sizes.append(len(images_BSSC))
+        return jnp.zeros((len(images_BSSC), 10))
+
+    monkeypatch.setattr(runs.forward, "training", lambda *_, **__: logits)
+    tiny.accumulate = parts
+    run = setup(tiny)
+    given = jax.eval_shape(lambda: (run.fresh(), next(run.batches())[1], run.hyperparameters(1)))
+    jax.eval_shape(run.train_program, *given, run.statistics, run.key)
+    assert sizes == [256 // parts] * parts

@@ -16,7 +16,6 @@ from tqdm import tqdm
 from alexnet.data import images, records
 from alexnet.data.inventory import SHOWN, Inventory, by_reason, write_left_out
 from alexnet.data.sources.raw import TOO_LARGE, UNREADABLE, LeftOut, RawData, Split
-from alexnet.data.sources.tree import check_circumstances
 from alexnet.data.statistics import Accumulator
 from alexnet.data.store import Store, save_description
 from alexnet.devices.cores import cpu_count
@@ -58,11 +57,11 @@ class _Chunk(NamedTuple):
     names: list[str]
     labels: list[int]
     digests: list[bytes]  # of each image's bytes
-    contents: bytes  # digests of label, path and bytes, one after the other
-    pixels: bytes  # the same for label and pixels, if stored raw
+    contents: bytearray  # digests of label, path and bytes, one after the other
+    pixels: bytearray  # the same for label and pixels, if stored raw
     statistics: Accumulator
     bad: list[LeftOut]
-    bad_contents: bytes
+    bad_contents: bytearray
 
 
 def take_in(raw: RawData, path: Path, plan: Plan, write: bool = True) -> Store:
@@ -232,8 +231,9 @@ def _chunks(examples: Split, upright: bool, plan: Plan, split: str) -> Iterator[
 
 
 def _chunk(examples: Split, upright: bool, plan: Plan, indices: range) -> _Chunk:
-    chunk = _Chunk([], [], [], [], b"", b"", Accumulator(plan.image_size), [], b"")
-    small, digests, pixels, bad_digests = [], [], [], []
+    sums = Accumulator(plan.image_size)
+    chunk = _Chunk([], [], [], [], bytearray(), bytearray(), sums, [], bytearray())
+    small = []
     for index in indices:
         encoded, digest = None, _unread(examples, index)
         name = os.fsdecode(examples.path(index)) or examples.where(index)
@@ -242,12 +242,12 @@ def _chunk(examples: Split, upright: bool, plan: Plan, indices: range) -> _Chunk
             digest = _content(examples, index, encoded, label)
             image = images.square_pixels(encoded, plan.image_size, upright, plan.max_pixels)
         except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
-            check_circumstances(error, name)
+            records.check_circumstances(error, name)
             reason = TOO_LARGE if isinstance(error, images.TooLargeError) else UNREADABLE
             chunk.bad.append(
                 LeftOut(name, reason, "empty" if encoded == b"" else images.why(error))
             )
-            bad_digests.append(digest)
+            chunk.bad_contents.extend(digest)
             continue
         record = records.pack(image, label, plan.quality)
         chunk.records.append(record)
@@ -258,13 +258,12 @@ def _chunk(examples: Split, upright: bool, plan: Plan, indices: range) -> _Chunk
         if len(small) * image.size >= TOGETHER:
             chunk.statistics.add(*small)
             small.clear()
-        digests.append(digest)
+        chunk.contents.extend(digest)
         if not plan.quality:
-            pixels.append(hashlib.sha256(record).digest())
+            chunk.pixels.extend(hashlib.sha256(record).digest())
     if small:
         chunk.statistics.add(*small)
-    contents, bad_contents = b"".join(digests), b"".join(bad_digests)
-    return chunk._replace(contents=contents, pixels=b"".join(pixels), bad_contents=bad_contents)
+    return chunk
 
 
 def _content(examples: Split, index: int, encoded: bytes, label: int) -> bytes:

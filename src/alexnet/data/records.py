@@ -5,6 +5,8 @@ checksum starts from the split and the record's number, so that a misplaced reco
 """
 
 import collections
+import errno
+import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 
 from alexnet.errors import UserError, one_line
 from alexnet.files import allow_open
+from alexnet.text import printable
 
 PER_SHARD = 16_384  # records: half a gigabyte of JPEGs of 256 x 256 pixels
 LABEL = np.dtype("<i4")
@@ -24,6 +27,8 @@ CIRCUMSTANCES = (
     *("Too many open files", "Permission denied", "Input/output error", "Stale file handle"),
     "Cannot allocate memory",
 )
+# Errors of a file itself; all others are of the machine, such as a stale handle of a network disk.
+OF_A_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP)
 UNREADABLE = (RuntimeError, IndexError, ValueError)  # what array_record raises
 
 
@@ -114,11 +119,7 @@ class Records:
         try:
             return reader.read([index - first for index in indices])
         except UNREADABLE as failed:  # array_record does not say which record
-            if any(word in str(failed) for word in CIRCUMSTANCES):
-                raise UserError(
-                    f"{self._files[number]} cannot be read now ({one_line(failed)}), though it may "
-                    "be intact: mend the cause and try again"
-                ) from failed
+            check_circumstances(failed, str(self._files[number]))
             for index in indices:
                 try:
                     reader.read([index - first])
@@ -134,6 +135,25 @@ class Records:
         if _checksum(body, self._split, index) != checksum:
             raise DamagedError(self.file(index), index, "its checksum differs")
         return body
+
+
+def check_circumstances(error: Exception, file: str) -> None:
+    """Raises UserError if an error says nothing about the file: another time, it may be readable.
+
+    Pillow's own OSErrors on damaged files have no number, array_record's RuntimeErrors only words.
+    """
+    if isinstance(error, RuntimeError) and any(word in str(error) for word in CIRCUMSTANCES):
+        raise UserError(
+            f"{printable(file)} cannot be read now ({one_line(error)}), though it may be intact: "
+            "mend the cause and try again"
+        ) from None
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, MemoryError) or number not in (None, *OF_A_FILE):
+        why = os.strerror(number) if number else "out of memory"
+        raise UserError(
+            f"{printable(file)} cannot be read now ({why}), though it may be intact: mend the "
+            "cause, or move the file away"
+        ) from None
 
 
 def pack(image_HWC: np.ndarray, label: int, quality: int) -> bytes:

@@ -107,20 +107,17 @@ class Store:
         }
 
     def _from_disk(self, split: str, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        records, side = self._records[split], self.image_size
         if not self.quality:
-            return _raw(self._records[split], self.image_size, indices)
-        return self._decoded(split, indices, self._records[split].read(indices))
-
-    def _decoded(
-        self, split: str, indices: Sequence[int], records: Sequence[memoryview]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        labels = np.array([np.frombuffer(record, LABEL, 1)[0] for record in records], np.int32)
-        images = np.empty((len(records), self.image_size, self.image_size, 3), np.uint8)
-        for index, image, record in zip(indices, images, records, strict=True):
+            return _raw(records, side, indices)
+        found = records.read(indices)
+        labels = np.array([np.frombuffer(record, LABEL, 1)[0] for record in found], np.int32)
+        images = np.empty((len(found), side, side, 3), np.uint8)
+        for index, image, record in zip(indices, images, found, strict=True):
             try:
                 simplejpeg.decode_jpeg(record[LABEL.itemsize :], buffer=image)
             except ValueError as error:
-                raise DamagedError(self._records[split].file(index), index, error) from error
+                raise DamagedError(records.file(index), index, error) from error
         return images, labels
 
 

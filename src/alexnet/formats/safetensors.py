@@ -9,18 +9,17 @@ from alexnet.errors import UserError, one_line
 
 
 def read_safetensors(
-    path: Path, start: str | None = ""
+    path: Path, whole: bool = True
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """(float32 arrays, metadata). Raises UserError for a damaged file or dtypes numpy lacks.
+    """(float32 arrays, or none unless `whole`, and metadata).
 
-    Args:
-        start: read only arrays whose names start with this; "" reads all, None none.
+    Raises UserError for a damaged file or dtypes numpy lacks.
     """
     if not path.is_file():
         raise UserError(f"{path} is not a file")
     try:
         with safe_open(path, framework="numpy") as file:
-            names = [] if start is None else [n for n in file.keys() if n.startswith(start)]  # noqa: SIM118
+            names = file.keys() if whole else ()
             arrays = {name: file.get_tensor(name) for name in names}
             metadata = file.metadata() or {}
     except (SafetensorError, TypeError, AttributeError) as error:

@@ -30,8 +30,8 @@ def read_weights(
     net_name: str,
     make_net: Callable[[int], Net],
     check_config: Callable[[dict[str, Any]], None],
-) -> tuple[Net, layout.Params]:
-    """The net and its weights in `source`.
+) -> tuple[Net, layout.Params, dict[str, np.ndarray]]:
+    """(net, weights, statistics) in `source`: the mean image and colour PCA by name, {} without.
 
     Args:
         net_name: the net's name in the config.
@@ -62,10 +62,10 @@ def read_weights(
         params: layout.Params = {}
         for name, array in arrays.items():
             layer, _, part = name.rpartition(".")
-            if layer != STATISTICS:
-                params.setdefault(layer, {})[part] = array
+            params.setdefault(layer, {})[part] = array
+        statistics = params.pop(STATISTICS, {})
         network.check(net, params, str(source))
-        return net, params
+        return net, params, statistics
     if net_name not in framework.NETS:
         raise UserError(
             f"{source} is for net {' or '.join(framework.NETS)}, not {net_name!r}: see the "
@@ -84,7 +84,7 @@ def read_weights(
         raise UserError(line)
     if framework is caffe:
         caffe.check_order(net, order, source)
-    return net, layout.ours(net, framework.NAMES, arrays)
+    return net, layout.ours(net, framework.NAMES, arrays), {}
 
 
 def check_suffix(source: Path) -> None:
@@ -100,17 +100,8 @@ def about(source: Path) -> dict[str, Any]:
     """
     if source.suffix != ".safetensors":
         return {}
-    _, metadata = safetensors.read_safetensors(source, start=None)
+    _, metadata = safetensors.read_safetensors(source, whole=False)
     return _described(source, metadata) if OURS in metadata else {}
-
-
-def statistics(source: Path) -> dict[str, np.ndarray]:
-    """The mean image and colour PCA in a .safetensors of our own, by name; {} if it has none."""
-    if source.suffix != ".safetensors":
-        return {}
-    start = f"{STATISTICS}."
-    arrays, _ = safetensors.read_safetensors(source, start)
-    return {name.removeprefix(start): x for name, x in arrays.items()}
 
 
 def check_target(target: Path, names: str) -> None:

@@ -157,7 +157,7 @@ class Classifier:
         """
         about = self.about
         self._check_size(images_BSSC)
-        choice("views", views, tuple(VIEWS))
+        choice("views", views, VIEWS)
         if isinstance(view, int):  # else it may be unknown yet, inside jit
             require("view", view, 0 <= view < VIEWS[views], f"{views} has {VIEWS[views]}, from 0")
         f = forward.evaluation(self.net, None, about.augmentation, views, kernels=kernels)
@@ -188,7 +188,7 @@ class Classifier:
         Raises:
             UserError: for a photo that cannot be read.
         """
-        choice("views", views, tuple(VIEWS))
+        choice("views", views, VIEWS)
 
         def probabilities(net: Classifier, images_BSSC: jax.Array, view: jax.Array) -> jax.Array:
             return jax.nn.softmax(net.logits(images_BSSC, views, view, net._kernels(images_BSSC)))

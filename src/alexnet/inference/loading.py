@@ -20,9 +20,12 @@ from alexnet.models import network
 from alexnet.models.build import build
 from alexnet.models.table import Net
 from alexnet.training import dataset
+from alexnet.training.run import Run
 from alexnet.training.settings import check_fits, config_of
 from alexnet.workdir import checkpoint as checkpoints
 from alexnet.workdir import record
+
+OWN = Path("weights of your own")  # their source, as messages call it
 
 
 def load(
@@ -61,6 +64,20 @@ def load(
     return _from_file(path, config, overrides or {})
 
 
+def classifier(run: Run, params: network.Params) -> Classifier:
+    """The net of a run with weights from your own training loop; it has no history.
+
+    `export` keeps them in a file, which `load` reads.
+
+    Args:
+        params: as `run.fresh().params` or the state of a step has them.
+    """
+    network.check(run.net, params, "params")
+    weights: layout.Params = jax.device_get(params)
+    statistics = jax.device_get(run.statistics)
+    return _classifier(weights, run.config, run.net, run.store.classes, statistics, OWN)
+
+
 def _from_workdir(
     workdir: Path, which: checkpoints.Which, overrides: Mapping[str, Any]
 ) -> Classifier:
@@ -90,17 +107,17 @@ def _from_file(
     chosen = record.current(found["config"], str(path)) if config is None else config_of(config)
     chosen = chosen.copy_and_resolve_references()  # the caller's stays as it is
     configs.apply_overrides(chosen, overrides, {})
-    classes, kept = tuple(found.get("class_names", ())), weights.statistics(path)
-    # A file that holds everything loads also where the dataset's folder cannot be read.
-    whole = classes and (kept or chosen.augment.mean == "pixel")
-    known = None if whole else prepared(chosen)
+    classes = tuple(found.get("class_names", ()))
 
     def make_net(classes: int) -> Net:
         return configs.call(build, "net", chosen.net, classes=classes)
 
-    net, params = weights.read_weights(
+    net, params, kept = weights.read_weights(
         path, chosen.net.name, make_net, lambda exported: check_same_net(exported, chosen, path)
     )
+    # A file that holds everything loads also where the dataset's folder cannot be read.
+    whole = classes and (kept or chosen.augment.mean == "pixel")
+    known = None if whole else prepared(chosen)
     if not classes and known and len(known.classes) == net.classes:
         classes = known.classes
     statistics = Statistics(**kept) if kept else _statistics(chosen, known, path)

@@ -81,7 +81,7 @@ class Splits:
         self, split: str = "validation", views: str = "centre", keep: list | None = None
     ) -> dict[str, Any]:
         """See `Classifier.evaluate`."""
-        choice("views", views, tuple(VIEWS))
+        choice("views", views, VIEWS)
         self.check(split)
         params = self.run.put(jax.device_get(self.net.params))
         means = self.run.evaluate(params, split, views, keep)

@@ -2,20 +2,16 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from alexnet.errors import UserError, choice
+from alexnet.errors import UserError
 from alexnet.models.table import Activation, Conv, Dense, Dropout, Net, Norm, Pool, Reads, Weighted
-
-Preset = Literal["paper", "original"]
-PRESETS = get_args(Preset)
-INITS = (*PRESETS, "caffe")
 
 
 def alexnet(
     *,
     classes: int,
-    preset: Preset = "original",
+    preset: Literal["paper", "original"] = "original",
     init: Literal["", "paper", "original", "caffe"] = "",
     towers: int = 2,
     image_size: int = 224,
@@ -42,9 +38,7 @@ def alexnet(
         overlapping_pool: False is `layers-147.cfg`: 2x2 windows, conv2 pad 1, conv5 pad 0.
         sixth_conv: kernels of a conv6 after pool5 (256 in the authors' run 146); 0 leaves it out.
     """
-    choice("preset", preset, PRESETS)
     init = init or preset
-    choice("init", init, INITS)
     _check_lists(kernels, hidden)
     across: Reads = "all" if communicate else "own"
     middle_std = 0.03 if init == "original" else 0.01  # conv3..conv6
@@ -126,8 +120,6 @@ def pocket(
             at 28 pixels.
         sixth_conv: kernels of a conv6 after pool5; 0 leaves it out.
     """
-    choice("preset", preset, ("", *PRESETS))
-    choice("init", init, ("", *INITS))
     net = alexnet(
         classes=classes,
         preset=preset or "paper",

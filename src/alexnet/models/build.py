@@ -13,7 +13,6 @@ from alexnet import config as configs
 from alexnet.errors import UserError, choice, nearest, require
 from alexnet.models import alexnet, cuda_convnet, frameworks
 from alexnet.models.table import (
-    ACTIVATIONS,
     Activation,
     Dense,
     Dropout,
@@ -71,10 +70,9 @@ def build(
     Raises:
         UserError: for an unknown name or option, or a table whose shapes cannot fit.
     """
-    choice("name", name, tuple(NETS))
-    choice("activation", activation, ACTIVATIONS)
-    common = {"classes": classes, "norm": norm, "dropout": dropout, "remove": remove}
-    configs.check_types(build, common, "")
+    choice("name", name, NETS)
+    common = {"classes": classes, "activation": activation, "norm": norm}
+    configs.check_types(build, common | {"dropout": dropout, "remove": remove}, "")
     configs.check_options(f"net {name}", NETS[name], options)
     probability = 0 <= dropout < 1
     require("dropout", dropout, probability, "a probability from 0 up to, not including, 1")
@@ -118,6 +116,15 @@ def list_nets() -> tuple[str, ...]:
     return tuple(NETS)
 
 
+def defaults(name: str) -> dict[str, Any]:
+    """A net's options and their defaults: the arguments of `build` and of the net's function."""
+    if name not in NETS:
+        known = f"choose one of {', '.join(NETS)}{nearest(name, NETS)}"
+        raise UserError(f"no net is called {name!r}: {known}")
+    parameters = [p for f in (build, NETS[name]) for p in inspect.signature(f).parameters.values()]
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
 def _removed(rows: Sequence[Row], names: Mapping[str, str], net: str) -> list[Row]:
     """The rows without some; `names` are {as the user writes it: as the row is called}."""
     known = [row.name for row in rows]
@@ -137,12 +144,3 @@ def _removed(rows: Sequence[Row], names: Mapping[str, str], net: str) -> list[Ro
         elif row.belongs_to_layer and removed:
             gone.add(row.name)
     return [row for row in rows if row.name not in gone]
-
-
-def defaults(name: str) -> dict[str, Any]:
-    """A net's options and their defaults: the arguments of `build` and of the net's function."""
-    if name not in NETS:
-        known = f"choose one of {', '.join(NETS)}{nearest(name, NETS)}"
-        raise UserError(f"no net is called {name!r}: {known}")
-    parameters = [p for f in (build, NETS[name]) for p in inspect.signature(f).parameters.values()]
-    return {p.name: p.default for p in parameters if p.default is not p.empty}

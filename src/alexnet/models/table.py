@@ -8,7 +8,7 @@ multiply-adds and its description. `alexnet`, `cuda_convnet` and `frameworks` de
 
 import dataclasses
 import math
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 from alexnet.errors import UserError
 
@@ -19,7 +19,6 @@ Shape = tuple[int, ...]  # (H, W, C), or (features,) after a Dense or GlobalPool
 Reads = Literal["own", "all"]
 
 Nonlinearity = Literal["relu", "tanh", "sigmoid", "none"]  # functions of `models.ops`
-ACTIVATIONS: tuple[Nonlinearity, ...] = get_args(Nonlinearity)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,9 +35,9 @@ def from_file(path: Path) -> Result | None:
         if FORMAT.encode() in files.read_bytes(path):
             raise
         return None
-    if not isinstance(found, dict) or found.pop("format", "") != FORMAT:
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
         return None
-    found = files.unsealed({"format": FORMAT} | found, str(path), "restore or delete it")
+    found = files.unsealed(found, str(path), "restore or delete it")
     files.check_types(found, TYPES, str(path), "restore or delete it")
     found.pop("format")
     flat = configs.plain(record.current(found["config"] | {"seed": found["seed"]}, str(path)))

@@ -21,7 +21,8 @@ def read_results(directory: str | os.PathLike) -> list[dict[str, Any]]:
 
     `pandas.DataFrame(read_results("runs/lrn"))` has the columns name, experiment, scale, arm, seed,
     dataset, epochs, top1_error, top5_error, loss (of the last checkpoint), best_top1_error,
-    seconds, commit, views, and config.X for each setting X. Errors are fractions, 0 to 1. A run
+    seconds, commit, views, and config.X for each setting X. Errors are fractions, 0 to 1 (those of
+    `compare_results` are in per cent); settings can be grouped by, as lists are tuples. A run
     that is an arm of several experiments, such as their common baseline, has a row for each.
 
     Raises:
@@ -50,7 +51,7 @@ def read_results(directory: str | os.PathLike) -> list[dict[str, Any]]:
                 "commit": result.about.get("commit"),
                 "views": result.views or "centre",
             }
-            | {f"config.{key}": value for key, value in result.config.items()}
+            | {f"config.{key}": configs.tuples(value) for key, value in result.config.items()}
             for experiment, arm in own or [(None, None)]
         ]
     return rows

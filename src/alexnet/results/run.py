@@ -42,13 +42,14 @@ def from_workdir(folder: Path, begun: bool = False) -> Result:
     failure = "" if finished else _failure(folder)
     logged = (folder / metrics.FILE).is_file() and (finished or begun) and not failure
     history = metrics.read_history(folder) if logged else []
+    nothing: dict[str, Any] = {}
+    empty = Result(
+        *(folder.name, seed, flat, nothing, nothing, nothing, dataset, nothing),
+        failure=failure,
+        finished=False,
+    )
     if not history:
-        nothing: dict[str, Any] = {}
-        return Result(
-            *(folder.name, seed, flat, nothing, nothing, nothing, dataset, nothing),
-            failure=failure,
-            finished=False,
-        )
+        return empty
     rows = metrics.read_log(folder)
     rows_by_step = {row["step"]: row for row in history}
     step = record.best(
@@ -57,10 +58,8 @@ def from_workdir(folder: Path, begun: bool = False) -> Result:
     best = history[0] if step is None else rows_by_step[step]  # None: no error is a number
     commands = _trained(provenance.commands(folder))
     info = _json(folder / "dataset/info.json", {})
-    return Result(
-        name=folder.name,
-        seed=seed,
-        config=flat,
+    return dataclasses.replace(
+        empty,
         last=history[-1],
         best=best,
         curve=curve.of_rows(rows),

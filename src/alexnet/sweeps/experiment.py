@@ -10,7 +10,8 @@ An arm is a dict of overrides; the first arm is the baseline. "config" names a c
 of the scale's, "evaluate" makes the arm an evaluation of other arms' runs, and "init_from" may be
 "arm:NAME", which starts a run from NAME's run with the same seed.
 Arms are compared by top-1 error, or by METRIC = "epochs to a training error of 0.25".
-A scale may have "overrides" for all its arms, and its own "arms", "claims" and "metric".
+A scale may have "overrides" for all its arms, and its own "arms", "claims" and "metric". They hold
+where an arm sets nothing else, also for settings of a function that the arm chooses.
 """
 
 import dataclasses
@@ -350,9 +351,15 @@ def _arm(
     starts_from = origin.removeprefix(FROM_ARM) if origin.startswith(FROM_ARM) else ""
     if starts_from and starts_from not in earlier:
         raise UserError(f"init_from: {starts_from!r} is not an earlier arm")
-    configs.apply_overrides(config, settings.get("overrides", {}), KINDS)
-    cli.override(config, texts, KINDS)
+    given = settings["overrides"]
+    configs.apply_overrides(config, given, KINDS)
+    cli.override(config, {key: text for key, text in texts.items() if key in KINDS}, KINDS)
     configs.apply_overrides(config, changes, KINDS)
+    # If an arm chooses a function, its section has been reset: what all arms get applies on top.
+    there, own = configs.flat(config.to_dict()), {*changes, *KINDS}
+    again = {key: value for key, value in given.items() if key in there and key not in own}
+    configs.apply_overrides(config, again, KINDS)
+    cli.override(config, {key: text for key, text in texts.items() if key not in own}, KINDS)
     return Arm(name, config, changes, starts_from=starts_from)
 
 
@@ -363,7 +370,7 @@ def _evaluation(
     if unknown or rest:
         raise UserError(f'it has {sorted(unknown | {*rest})}: an evaluation has "of" and "views"')
     views, of = how.get("views", "centre"), how.get("of", {})
-    choice("views", views, tuple(VIEWS))
+    choice("views", views, VIEWS)
     for other, count in _dict(of, '"of"').items():
         if not isinstance(count, int) or count < 1:
             raise UserError(f'"of": {other!r}: {count!r}: expected a whole number of at least 1')

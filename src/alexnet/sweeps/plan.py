@@ -142,19 +142,18 @@ def _identity(config: ConfigDict) -> str:
 # --- A sweep without a file -----------------------------------------------------------------------
 
 
-def product(
-    chosen: Sequence[str], texts: Mapping[str, Sequence[str]]
-) -> tuple[Experiment, list[int]]:
+def product(texts: Mapping[str, Sequence[str]]) -> tuple[Experiment, list[int]]:
     """(an experiment with an arm for each combination of values, its seeds).
 
     Args:
-        chosen: the configs, each FILE[:VARIANT].
-        texts: the values of each setting, as text. The baseline has the first value of each.
+        texts: the values of each setting, as text, and the configs, each FILE[:VARIANT], under
+            `CONFIG`. The baseline has the first value of each.
 
     Raises:
         UserError: for an unknown setting, a value of the wrong type, or a value given twice.
     """
-    texts = {CONFIG: chosen, **texts}
+    chosen = texts[CONFIG]
+    texts = {CONFIG: chosen, **texts}  # its values vary slowest
     seeds = [cli.count("config.seed", text, least=0) for text in texts.get("seed", ())]
     for key, several in texts.items():
         if len({*several}) < len(several) or (key == "seed" and len({*seeds}) < len(seeds)):
@@ -166,12 +165,15 @@ def product(
     arms: dict[str, Arm] = {}
     for combination in itertools.product(*texts.values()):
         settings = dict(zip(texts, combination, strict=True))
-        config = configs.load(settings[CONFIG], KINDS)
-        cli.override(config, {key: settings[key] for key in settings if key != CONFIG}, KINDS)
-        values = configs.flat(config.to_dict()) | {CONFIG: settings[CONFIG]}
-        overrides = {key: values[key] for key in varied}
         words = settings | {CONFIG: settings[CONFIG].removeprefix(common)}
         name = ",".join(f"{_short(key, varied)}={words[key]}" for key in varied)
+        config = configs.load(settings[CONFIG], KINDS)
+        try:
+            cli.override(config, {key: settings[key] for key in settings if key != CONFIG}, KINDS)
+        except UserError as error:
+            raise UserError(f"arm {name!r}: {error}" if name else str(error)) from None
+        values = configs.flat(config.to_dict()) | {CONFIG: settings[CONFIG]}
+        overrides = {key: values[key] for key in varied}
         if any(overrides == arm.overrides for arm in arms.values()):  # as for .1 and 0.1
             said = ", ".join(f"{_flag(key)}={value!r}" for key, value in overrides.items())
             raise UserError("a value is given twice", said)
@@ -202,19 +204,19 @@ def state(item: Item, workdir: Path, retry: bool = False) -> State:
     """How far an item is: "done", "failed", "begun" or "new".
 
     Args:
-        retry: whether a run that failed will be trained again.
+        retry: whether what failed will run again: then it is "begun" or "new", not "failed".
 
     Raises:
         UserError: if its folder holds another run, or something else.
     """
     folder = workdir / item.name
     if item.views:
-        return _evaluated(item, workdir)
+        return _evaluated(item, workdir, retry)
     if not (folder / "config.json").is_file():
         begun = (FAILURE, OUTPUT, ".lock", "config.json.partial")  # by a run that was killed
         if strange := [path.name for path in folder.glob("*") if path.name not in begun]:
             raise UserError(f"{folder} holds {strange[0]} but no run: choose another workdir")
-        return "failed" if (folder / FAILURE).exists() else "new"
+        return "failed" if (folder / FAILURE).exists() and not retry else "new"
     saved = configs.absolute(record.saved_config(folder, resume=True))
     moved = None
     for key, old, new in configs.differences(saved, item.config):
@@ -235,8 +237,8 @@ def state(item: Item, workdir: Path, retry: bool = False) -> State:
         )
     if _ended_well(folder) and finished(folder, item.config.epochs):
         return "done"
-    failed = (folder / FAILURE).exists()
-    if moved and not checkpoint.begun(folder) and (retry or not failed):
+    failed = (folder / FAILURE).exists() and not retry
+    if moved and not checkpoint.begun(folder) and not failed:
         raise moved  # there is nothing to go on from
     return "failed" if failed else "begun"
 
@@ -275,10 +277,10 @@ def _ended_well(folder: Path) -> bool:
     return bool(found) and found[-1].get("outcome") == "done"
 
 
-def _evaluated(item: Item, workdir: Path) -> State:
+def _evaluated(item: Item, workdir: Path, retry: bool) -> State:
     folder = workdir / item.name
     if (folder / FAILURE).exists():
-        return "failed"
+        return "new" if retry else "failed"
     path = folder / EVALUATION
     if not path.is_file():
         if (folder / "config.json").exists():

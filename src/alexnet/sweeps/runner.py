@@ -61,13 +61,9 @@ def jobs(items: Sequence[Item], workdir: Path, retry: bool = False) -> list[Job]
     """
     found = []
     for item in items:
-        state, failure = plan.state(item, workdir, retry), workdir / item.name / plan.FAILURE
-        job = Job(item, state)
-        if state == "failed":
-            job.note = failure.read_text().strip()
-            if retry:
-                job.state = "begun" if (workdir / item.name / "config.json").exists() else "new"
-                job.note = ""
+        job = Job(item, plan.state(item, workdir, retry))
+        if job.state == "failed":
+            job.note = (workdir / item.name / plan.FAILURE).read_text().strip()
         look(job, workdir)
         found.append(job)
     return found

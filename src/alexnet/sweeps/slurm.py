@@ -55,15 +55,14 @@ class Task:
         return submitit.helpers.DelayedSubmission(Task(self.request, self.cores))
 
 
-def check() -> Any:
-    """The module submitit. Raises UserError without it, or without SLURM's commands."""
+def check() -> None:
+    """Raises UserError without submitit, or without SLURM's commands."""
     try:
-        import submitit
+        import submitit  # noqa: F401
     except ImportError:
         raise UserError("--slurm needs submitit: pip install submitit") from None
     if not shutil.which("sbatch"):
         raise UserError("--slurm: this machine has no sbatch: run it where SLURM takes jobs")
-    return submitit
 
 
 def submit(

@@ -1,7 +1,4 @@
-"""A run's health: doubtful settings, a loss that does not fall, numbers that are not finite.
-
-`Window` gathers the log's next row: means over the steps since the last one.
-"""
+"""A run's health: doubtful settings, a loss that does not fall, numbers that are not finite."""
 
 import contextlib
 import math
@@ -15,7 +12,6 @@ import jax
 from alexnet.errors import UserError
 from alexnet.files import write_json
 from alexnet.text import some
-from alexnet.training import evaluation
 from alexnet.training.run import Run
 from alexnet.training.step import TrainState, norms
 
@@ -24,7 +20,7 @@ ADAMS_RATE = 0.002  # twice adamw's usual rate
 TOLERANCE = 0.01  # of ln(classes)
 FAR_GONE = 1e6  # nats: such a loss counts as divergence, and the weights are not saved
 FILE = "diverged.json"  # in the workdir of a run that diverged
-EMPTY = (0, 0.0, 0.0, 0.0)  # the sums over no steps
+DIVERGED = "training diverged"  # by these words, results know such a run
 
 
 def warnings(run: Run) -> list[str]:
@@ -118,9 +114,6 @@ def guessing(losses: Sequence[float], classes: int) -> bool:
     return len(losses) >= ALARM_STEPS and median(losses) >= (1 - TOLERANCE) * math.log(classes)
 
 
-DIVERGED = "training diverged"  # by these words, results know such a run
-
-
 class DivergedError(Exception):
     """A run's numbers are no longer finite, or its loss is FAR_GONE or more.
 
@@ -185,58 +178,3 @@ def explained(
             f"{some([str(number) for number in examples], 3)}, listed in {workdir / FILE}): "
             f"{DIVERGED}; {again} with {smaller} (here {now:g}) starts again {then}"
         ) from None
-
-
-class Window:
-    """Losses and errors since the log's last row; each step's are fetched while the next one runs.
-
-    Args:
-        opened: the unfinished window's `sums`, from the checkpoint that a run resumes from.
-        waits: whether to fetch only when `sums` or `close` is called.
-    """
-
-    def __init__(self, opened: Sequence[float] = (), waits: bool = False):
-        self._sums = tuple(opened) or EMPTY
-        self._losses: list[float] = []
-        self._running: list[tuple[int, evaluation.Sums]] = []
-        self._waits = waits
-
-    def add(self, step: int, *sums: evaluation.Sums) -> None:
-        """Adds the `sums` of each dispatched step, the last of which is `step`.
-
-        Raises:
-            DivergedError: if the loss of an earlier step is NaN, or FAR_GONE or more.
-        """
-        if not self._waits:
-            self._fetch()
-        self._running += enumerate(sums, step - len(sums) + 1)
-
-    def sums(self) -> tuple[float, ...]:
-        """(steps, and their summed loss, top-1 and top-5 error). Raises as `add` does.
-
-        Added up step by step, so that an interruption changes nothing in the result.
-        """
-        self._fetch()
-        return self._sums
-
-    def close(self) -> list[float]:
-        """Begins a new window; returns the losses that this process added to the old one."""
-        self._fetch()
-        losses, self._losses, self._sums = self._losses, [], EMPTY
-        return losses
-
-    def _fetch(self) -> None:
-        running, self._running = self._running, []
-        for step, sums in jax.device_get(running):
-            means = evaluation.means(sums)
-            check_loss(step, means.loss)
-            self._losses.append(means.loss)
-            step_sums = 1, means.loss, means.top1_error, means.top5_error
-            self._sums = tuple(a + b for a, b in zip(self._sums, step_sums, strict=True))
-
-
-def averages(sums: Sequence[float]) -> tuple[float, float, float, int]:
-    """Mean loss, top-1 and top-5 error over the steps of a window, and the number of steps."""
-    steps, *totals = sums
-    loss, top1, top5 = (total / steps for total in totals)
-    return loss, top1, top5, int(steps)

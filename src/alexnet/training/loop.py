@@ -28,8 +28,6 @@ from alexnet.text import counted
 from alexnet.training import changes, dataset, dispatch, evaluation, fine_tune, health
 from alexnet.training.health import (
     Alarm,
-    Window,
-    averages,
     check_loss,
     check_state,
     explained,
@@ -41,6 +39,7 @@ from alexnet.training.run import Run
 from alexnet.training.settings import config_of
 from alexnet.training.setup import setup
 from alexnet.training.step import TrainState
+from alexnet.training.window import Window, averages
 from alexnet.workdir import checkpoint, record
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.claim import claim, start_over

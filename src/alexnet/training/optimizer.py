@@ -100,7 +100,7 @@ def build(
     Raises:
         UserError: for an impossible value, or an unknown name, option or layer.
     """
-    choice("name", name, tuple(OPTIMIZERS))
+    choice("name", name, OPTIMIZERS)
     configs.check_options(name, OPTIMIZERS[name], options)
     for pair in layer_decay:
         match pair:

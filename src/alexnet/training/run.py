@@ -20,6 +20,7 @@ from alexnet.data.augment import VIEWS, Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.data.store import Store
 from alexnet.devices import mesh as meshes
+from alexnet.errors import choice
 from alexnet.kernels.choose import compiler_options
 from alexnet.models import network
 from alexnet.models.table import Net
@@ -179,7 +180,11 @@ class Run:
         """Loss and errors over a split; see `evaluation.evaluate`.
 
         As many images go through the net at once as in training.
+
+        Raises:
+            UserError: for a split that the dataset lacks.
         """
+        choice("split", split, self.store.counts)
         program = self._eval_program(views)
         part, parts = meshes.process_rows(self.mesh)
         size = self.config.batch_size // self.config.accumulate

@@ -228,7 +228,7 @@ def build(kind: str, *, epochs: float, **options) -> Schedule:
     Raises:
         UserError: for an unknown kind or option, or an impossible value.
     """
-    choice("kind", kind, tuple(SCHEDULES))
+    choice("kind", kind, SCHEDULES)
     configs.check_options(repr(kind), SCHEDULES[kind], options)
     if "epochs" in inspect.signature(SCHEDULES[kind]).parameters:
         options["epochs"] = epochs

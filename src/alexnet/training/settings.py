@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from ml_collections import ConfigDict
 
@@ -10,8 +10,8 @@ from alexnet import config as configs
 from alexnet.data import prepare
 from alexnet.data.augment import Augmentation
 from alexnet.devices import mesh as meshes
-from alexnet.errors import UserError, choice, require
-from alexnet.kernels.choose import KERNELS, Choice
+from alexnet.errors import UserError, require
+from alexnet.kernels.choose import Choice
 from alexnet.models.build import NETS, build
 from alexnet.models.table import Net
 from alexnet.training import optimizer, schedule
@@ -136,10 +136,6 @@ def check_top_level(
     counts = {"log_every": log_every, "checkpoint_every": checkpoint_every}
     for name, steps in (counts | {"steps_per_dispatch": steps_per_dispatch}).items():
         require(name, steps, steps >= 1, "a number of steps, at least 1")
-    choice("dtype", dtype, get_args(Dtype))
-    choice("precision", precision, get_args(Precision))
-    choice("kernels", kernels, KERNELS)
-    choice("fetch", fetch, get_args(Fetch))
 
 
 # The function whose arguments a section holds, unless a setting in it chooses the function; "" is

@@ -156,13 +156,13 @@ def norms(state: TrainState) -> tuple[jax.Array, jax.Array]:
 
 def make_eval_step(
     forward: EvaluationForward,
-    views: int = 1,
+    count: int = 1,
     compiler_options: dict[str, Any] | None = None,
 ) -> EvalStep:
     """eval_step(params, batch, statistics) -> (sums, log_probs_BK) of the views' mean (4.1).
 
     Args:
-        views: how many views `forward` has.
+        count: how many views `forward` has.
     """
     log_softmax = jax.jit(
         lambda *arguments: jax.nn.log_softmax(forward(*arguments)),
@@ -177,11 +177,11 @@ def make_eval_step(
         # One view after the other: ten at once would need ten times the memory. Averaging in log
         # space keeps probabilities that are too small for float32.
         total = None
-        for view in range(views):
+        for view in range(count):
             log_probs = log_softmax(params, batch["image"], statistics, jnp.int32(view))
             total = log_probs if total is None else add(total, log_probs)
         assert total is not None  # there is at least one view
-        log_probs_BK = total - jnp.log(jnp.float32(views))
+        log_probs_BK = total - jnp.log(jnp.float32(count))
         return sums(log_probs_BK, batch["label"]), log_probs_BK
 
     return eval_step

@@ -263,7 +263,7 @@ def check_path(directory: str | Path) -> None:
 
 
 def which(text: str) -> Which:
-    """The argument of `load_params` for `--checkpoint=text`. Raises UserError."""
+    """The checkpoint that `--checkpoint=text` names. Raises UserError."""
     match text:
         case "best" | "last":
             return text

@@ -14,7 +14,6 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from alexnet.data import images
 from alexnet.data.sources.held_out import held_out
@@ -42,6 +41,7 @@ NO_IMAGE = "not an image by its name"
 
 
 Examples = dict[str, dict[str, list[str]]]  # split -> class -> paths of images
+Layout = dict[str, str]  # split -> its folder below the root; "" is the root itself
 
 
 class Files:
@@ -64,19 +64,14 @@ class Files:
         return self._examples[index][0].encode("utf-8", "surrogateescape")
 
 
-class _Layout(NamedTuple):
-    """Which folders are splits; the root, "", if there are none."""
-
-    folders: dict[str, str]  # split -> folder below the root
-
-    def split(self, file: File) -> tuple[str, list[str]]:
-        """("train", the path below the split's folder), or ("", ...) outside all splits."""
-        for split, folder in self.folders.items():
-            if not folder:
-                return split, file.parts
-            if file.parts[0] == folder:
-                return split, file.parts[1:]
-        return "", file.parts
+def _place(file: File, layout: Layout) -> tuple[str, list[str]]:
+    """("train", the path below the split's folder), or ("", ...) outside all splits."""
+    for split, folder in layout.items():
+        if not folder:
+            return split, file.parts
+        if file.parts[0] == folder:
+            return split, file.parts[1:]
+    return "", file.parts
 
 
 def stamp(path: str) -> str:
@@ -102,16 +97,16 @@ def list_images(path: str, max_pixels: int = images.MAX_PIXELS) -> RawData:
     examples, left_out = _sorted_out(root, files, layout, max_pixels)
     classes = _classes(root, files, layout, examples)
     notes: tuple[str, ...] = ()
-    if "validation" not in layout.folders:
+    if "validation" not in layout:
         examples, unreadable = _hold_out(root, examples)
         left_out += unreadable
-        source = f"images in {layout.folders['train']}/" if layout.folders["train"] else "images"
+        source = f"images in {layout['train']}/" if layout["train"] else "images"
         held = sum(map(len, examples["validation"].values()))
         whole = held + sum(map(len, examples["train"].values()))
         notes = (f"{held:,} of {whole:,} {source} are held out, by a hash of each one's bytes",)
-    if "test" in layout.folders and not any(examples["test"].values()):
+    if "test" in layout and not any(examples["test"].values()):
         del examples["test"]
-        notes += (f"{layout.folders['test']}/ has no class folders with images: it is not used",)
+        notes += (f"{layout['test']}/ has no class folders with images: it is not used",)
     labels = {name: label for label, name in enumerate(classes)}
     splits = {
         split: Files(
@@ -138,7 +133,7 @@ def root_of(path: str) -> Path:
 # --- Which folders are splits, which are classes --------------------------------------------------
 
 
-def _layout(root: Path, files: Sequence[File]) -> _Layout:
+def _layout(root: Path, files: Sequence[File]) -> Layout:
     tops = sorted({file.parts[0] for file in files if len(file.parts) > 1} | folders_in(root))
     tops = [top for top in tops if not is_hidden([top, ""])]
     known = {name: split for split, names in SPLITS.items() for name in names}
@@ -147,7 +142,7 @@ def _layout(root: Path, files: Sequence[File]) -> _Layout:
         if split := known.get(top.lower()):
             found.setdefault(split, []).append(top)
     if not found:
-        return _Layout({"train": ""})
+        return {"train": ""}
     for split, folders in found.items():
         if len(folders) > 1:
             raise UserError(f"{root} has {_list(folders)}, which all mean {split}: keep one")
@@ -164,18 +159,18 @@ def _layout(root: Path, files: Sequence[File]) -> _Layout:
             f"may be: {allowed}; move the others away, or rename {found['train'][0]}/ if it is a "
             "class"
         )
-    return _Layout({split: found[split][0] for split in SPLITS if split in found})
+    return {split: found[split][0] for split in SPLITS if split in found}
 
 
 def _classes(
-    root: Path, files: Sequence[File], layout: _Layout, examples: Mapping[str, dict]
+    root: Path, files: Sequence[File], layout: Layout, examples: Mapping[str, dict]
 ) -> list[str]:
     """The classes sorted by name, once all checks have passed."""
-    train = root / layout.folders["train"]
+    train = root / layout["train"]
     needs = "it needs one sub-folder per class, with images that Pillow reads"
     if not examples["train"]:
         raise UserError(f"no images in the sub-folders of {train}: {needs}; {kinds(files)}")
-    for folder in layout.folders.values():
+    for folder in layout.values():
         _check_names(root / folder)
     inner = [name for name in folders_in(train) if not is_hidden([name, ""])]
     real = {class_name(name): train / name for name in inner}
@@ -192,8 +187,8 @@ def _classes(
             f"{classes[0]!r} are the classes, write folder:{real[classes[0]]}"
         )
     _check_level(train, layout, examples["train"])
-    for split in set(layout.folders) - {"train"}:
-        where = root / layout.folders[split]
+    for split in set(layout) - {"train"}:
+        where = root / layout[split]
         if strangers := sorted(set(examples[split]) - set(classes)):
             raise UserError(f"{where} has classes that {train} lacks: {_list(strangers)}")
         if split == "validation" and not examples[split]:
@@ -217,9 +212,9 @@ def _check_names(folder: Path) -> None:
             )
 
 
-def _check_level(train: Path, layout: _Layout, classes: Mapping[str, Sequence[str]]) -> None:
+def _check_level(train: Path, layout: Layout, classes: Mapping[str, Sequence[str]]) -> None:
     """Raises UserError if the folders one level down could be the classes just as well."""
-    depth = 1 if layout.folders["train"] else 0
+    depth = 1 if layout["train"] else 0
     below = {
         name: Counter(os.sep.join(path.split(os.sep)[depth + 1 : -1]) for path in paths)
         for name, paths in classes.items()
@@ -240,13 +235,13 @@ def _check_level(train: Path, layout: _Layout, classes: Mapping[str, Sequence[st
 
 
 def _sorted_out(
-    root: Path, files: Iterable[File], layout: _Layout, max_pixels: int
+    root: Path, files: Iterable[File], layout: Layout, max_pixels: int
 ) -> tuple[Examples, list[LeftOut]]:
     """(the images, the other files)."""
-    examples: Examples = {split: {} for split in layout.folders}
+    examples: Examples = {split: {} for split in layout}
     left_out = []
     for file in files:
-        split, parts = layout.split(file)
+        split, parts = _place(file, layout)
         reason = _no_example(file, inside=bool(split) and len(parts) > 1)
         if reason:
             left_out.append(LeftOut(file.path, reason))

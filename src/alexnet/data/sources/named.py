@@ -20,19 +20,19 @@ def open_raw(name: str, data_dir: str, max_pixels: int = MAX_PIXELS) -> RawData:
         UserError: for whatever the user can correct: names, archives, network, TensorFlow.
     """
     if name.startswith(FOLDER):
-        return folder.list_images(name.removeprefix(FOLDER), max_pixels)
+        return folder.list_images(name, max_pixels)
     return tfds.open_dataset(name, data_dir)
 
 
 def check(name: str) -> None:
     """Raises UserError for a folder that is not there."""
     if name.startswith(FOLDER):
-        folder.root_of(name.removeprefix(FOLDER))
+        folder.root_of(name)
 
 
 def stamp(name: str) -> str:
     """A digest that changes with a folder's files; "" for other datasets. Raises UserError."""
-    return folder.stamp(name.removeprefix(FOLDER)) if name.startswith(FOLDER) else ""
+    return folder.stamp(name) if name.startswith(FOLDER) else ""
 
 
 def is_there(name: str) -> bool:

@@ -1,6 +1,5 @@
 """Every file below a folder, and what its name and directory entry say."""
 
-import errno
 import hashlib
 import os
 from collections import Counter
@@ -9,17 +8,14 @@ from concurrent import futures
 from pathlib import Path
 from typing import NamedTuple
 
-from alexnet.data.records import CIRCUMSTANCES
+from alexnet.data.records import check_circumstances
 from alexnet.errors import UserError, one_line
-from alexnet.text import printable
 
 # Folders that systems make: in macOS's zip files, for Synology's thumbnails, for deleted files.
 JUNK = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
 JUNK_FILES = ("thumbs.db", "desktop.ini", "icon\r")
 CAMERAS = (".heic", ".heif", ".dng", ".cr2", ".cr3", ".nef", ".arw")  # photos, but not for Pillow
 CHUNK = 64  # files a task: enough to hide its overhead
-# Errors of a file itself; all others are of the machine, such as a stale handle of a network disk.
-OF_A_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP)
 RULES = 2  # version of the rules for images, classes and splits; part of the stamp
 
 
@@ -108,25 +104,6 @@ def _digest(path: str) -> bytes | str:
     except OSError as error:
         check_circumstances(error, path)
         return error.strerror or one_line(error)
-
-
-def check_circumstances(error: Exception, file: str) -> None:
-    """Raises UserError if an error says nothing about the file: another time, it may be readable.
-
-    Pillow's own OSErrors on damaged files have no number, array_record's RuntimeErrors only words.
-    """
-    if isinstance(error, RuntimeError) and any(word in str(error) for word in CIRCUMSTANCES):
-        raise UserError(
-            f"{printable(file)} cannot be read now ({one_line(error)}), though it may be intact: "
-            "mend the cause and try again"
-        ) from None
-    number = error.errno if isinstance(error, OSError) else None
-    if isinstance(error, MemoryError) or number not in (None, *OF_A_FILE):
-        why = os.strerror(number) if number else "out of memory"
-        raise UserError(
-            f"{printable(file)} cannot be read now ({why}), though it may be intact: mend the "
-            "cause, or move the file away"
-        ) from None
 
 
 def kinds(files: Iterable[File]) -> str:
