@@ -5,7 +5,7 @@ ReLU comes after pooling, alpha is divided by n, conv2 has a second norm, and co
 from a deviation of .03. The mean image's centre is subtracted, the noisy image is divided by 1.1,
 and 32 images share a crop. Biases have no weight decay and twice the rate, which does not drop.
 `paper` follows the text. In the scales `digits` and `small`, both arms have the pocket net's own
-schedule and its initial weights, which `initial_weights.py` compares.
+rates of kernels and its initial weights, which `initial_weights.py` compares.
 """
 
 SOURCE = {
@@ -22,7 +22,7 @@ TEXT = {
 }
 ARMS = {"original": SOURCE, "paper": TEXT}
 CLAIM = {"claim": "as the text describes it, not the source", "paper": "-"}
-SHARED = "both arms have the pocket net's initial weights and schedule"
+SHARED = "both arms have the pocket net's initial weights and rates of kernels"
 CLAIMS = {"paper": CLAIM | {"caveat": SHARED}}
 SCALES = {
     "digits": {"config": "../configs/digits.py", "seeds": 3, "overrides": {"epochs": 5}},

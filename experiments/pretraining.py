@@ -6,7 +6,8 @@ ILSVRC-2012 gives an error rate of 16.6%" (top-5; top-1 39.0). The average of tw
 five others reaches 36.7 / 15.4. Pre-training takes 8 epochs, as run 146-2011 did, at the rates of
 its new layers; that run began from convolutions trained on Fall 2009, here all weights are new.
 Before scale `full`, write the folder of Fall 2011 into this file: `--config.data.name` would change
-the other arms only. At the small scale, CIFAR-100 stands in for the larger dataset.
+the other arms only. At the small scale, CIFAR-100 stands in for the larger dataset
+(`alexnet prepare cifar100`, which needs TensorFlow).
 The claims compare centre crops; the arm with ten crops is for comparison with the paper's errors.
 """
 

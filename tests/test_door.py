@@ -97,7 +97,7 @@ def test_a_run_in_a_loop_of_ones_own(tiny, tmp_path):
     mine = alexnet.classifier(run, state.params)
     row = mine.evaluate("validation")
     assert (row["top1_error"], row["loss"]) == (first.top1_error, pytest.approx(first.loss))
-    assert mine.history == []
+    assert (mine.history, row["notes"]) == ([], [])
     mine.export(tmp_path / "mine.safetensors")
     again = alexnet.load(tmp_path / "mine.safetensors")
     assert again.classes == mine.classes == run.store.classes

@@ -955,8 +955,8 @@ assert {("lrn", "no_lrn"), ("depth", "no_conv4"), ("relu_tanh", "tanh")} <= show
 # %% [markdown] id="figure-1"
 # For Figure 1, here are the logs of the search for the fastest rate of each net on CIFAR-10, with
 # one seed each, smoothed over an epoch (so they cross the line later than the counts above). Solid
-# lines are ReLU, dashed lines tanh. (The search ended with tanh at 0.008 and 0.016, whose logs are
-# in `results/cpu`.)
+# lines are ReLU, dashed lines tanh; the dotted line is 25%. (The search ended with tanh at 0.008
+# and 0.016, whose logs are in `results/cpu`.)
 #
 # *Has the factor of six been shown?*
 

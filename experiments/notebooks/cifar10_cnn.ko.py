@@ -514,8 +514,8 @@ assert np.allclose(jax.nn.softmax(table_logits)[index], probabilities[index], at
 # alexnet evaluate --workdir=runs/80sec --checkpoint=last
 # ```
 #
-# cuda-convnet의 학습률과 감쇠로 10에폭을 훈련하면 이름에 적힌 26%에 가까워집니다. 실행 결과는
-# `experiments/README.md`에 있습니다.
+# cuda-convnet의 학습률과 감쇠로 10에폭을 훈련하면 cuda-convnet이 밝힌 26%에 가까워집니다. 실행
+# 결과는 `experiments/README.md`에 있습니다.
 #
 # 훈련이 끝난 신경망을 쓰는 방법은 `reload_checkpoint` 노트북(영어)에서 손글씨 숫자 신경망을 예로
 # 들어 보여 줍니다.

@@ -512,7 +512,7 @@ assert np.allclose(jax.nn.softmax(table_logits)[index], probabilities[index], at
 # alexnet evaluate --workdir=runs/80sec --checkpoint=last
 # ```
 #
-# With cuda-convnet's rates and decays, its 10 epochs end near the 26% of the net's name;
+# With cuda-convnet's rates and decays, its 10 epochs end near the 26% that cuda-convnet reports;
 # `experiments/README.md` has the runs.
 #
 # Notebook `reload_checkpoint` shows what can be done with a finished run, on a net for digits.

@@ -346,7 +346,7 @@ def told(table: Table, row: Row) -> str:
     others = tuple(
         f"{other.arm}{next_word}"
         for other in table.rows
-        for next_word in (": ", " with ", " has ")
+        for next_word in (": ", " with ", " has ", " is ")
         if other.arm not in needed
     )
     notes = "".join(f" ({note})" for note in table.arm_notes if not note.startswith(others))

@@ -6,7 +6,7 @@
 
 Name a net (`alexnet.nets NAME --help` lists its options), or give a config or a run. A run's net
 has the classes that it was trained on, a config's those of its dataset, or 1000 if they are not
-known yet. With nothing, it lists all nets.
+known yet. Without arguments, it lists all nets.
 """
 
 import sys

@@ -5,7 +5,8 @@
 
 A workdir is enough; its dataset is not needed. --workdir also takes a .safetensors that
 `alexnet.convert` wrote with --names=own. --json prints {"photo.jpg": [["class", 0.9], ...]}, with
-the names of the dataset: ImageNet's are WordNet ids, which are printed in words otherwise.
+the dataset's class names; for ImageNet, these are WordNet ids. Without --json, they are printed in
+words as well.
 """
 
 import json

@@ -9,8 +9,8 @@ before or after it. Operations that run at the same time share that time equally
 add up to the step's. The floor is the time that a layer's multiply-adds would take at the rate of a
 large matrix product of the same precision (on CPUs, of float32), which is measured first; several
 GPUs have as many times that rate. Each step is waited for, as no training does: on GPUs, this adds
-the time to launch it. On GPUs, the layers' times are those of a second program without
-command buffers, whose kernels would not say what they are of. The trace in --trace opens in
+the time to launch it. On GPUs, the layers' times come from a second program without command
+buffers, because kernels in a command buffer do not name their layer. The trace in --trace opens in
 TensorBoard or Perfetto.
 """
 

@@ -5,11 +5,12 @@
     python -m alexnet.sweep --config=configs/digits.py --config.net.remove={,conv3,conv4} \\
         --config.seed={0..4} --workdir=DIR
 
-Without an experiment, repeat a setting, once for each value, as the shell's braces do; all
-combinations are trained. Configs are values, too: --config=configs/cifar10.py:{80sec,19pct}.
-Everything is checked before the first run starts. The same command resumes a sweep exactly where it
-stopped, and repeats no finished run. A run's output is in `output.txt` in its folder. If a run
-failed or was left out, the exit status is 1. `alexnet compare DIR` compares the results.
+Without a scale, an experiment's first one runs. Without an experiment, repeat a setting, once for
+each value, as the shell's braces do; all combinations are trained. Configs are values, too:
+--config=configs/cifar10.py:{80sec,19pct}. Everything is checked before the first run starts. The
+same command resumes a sweep exactly where it stopped, and repeats no finished run. A run's output
+is in `output.txt` in its folder. If a run failed or was left out, the exit status is 1. `alexnet
+compare DIR` compares the results.
 """
 
 import contextlib

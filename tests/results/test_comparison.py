@@ -550,8 +550,8 @@ def test_it_is_readable_in_80_columns(tmp_path, capsys):
     assert max(map(len, text.splitlines())) <= 80
     assert (
         "1 of the 1 claims that these trainings can test, with 5 pairs or more, look\n"
-        "supported. If no arm differed from its baseline, at most about 0.03 would by\n"
-        "chance." in text
+        "supported. If no arm differed from its baseline, chance alone would make at most\n"
+        "about 0.03 look so." in text
     )
     assert "  no_lrn: net.norm=False; paper: 1.4%\n" in text
     assert "note:" not in text  # nothing is wrong with these runs

@@ -229,6 +229,19 @@ def test_what_all_arms_get_holds_for_functions_that_an_arm_chooses(tmp_path):
         experiment.load(file, {"optimizer.momentum": "0.8"})
 
 
+def test_an_arm_that_keeps_the_function_keeps_its_settings(tmp_path):
+    """The command line chooses another one for the other arms only."""
+    arms = {"base": {}, "mine": {"optimizer.name": "momentum", "optimizer.momentum": 0.5}}
+    scale = {"config": f"{ROOT}/configs/cifar10.py:80sec", "seeds": 2}
+    file = write(tmp_path, f"ARMS = {arms}\nSCALES = {{'mine': {scale}}}\n")
+    found = experiment.load(file, {"optimizer.name": "nesterov"}).arms
+    said = {
+        name: (arm.config.optimizer.name, arm.config.optimizer.weight_decay)
+        for name, arm in found.items()
+    }
+    assert said == {"base": ("nesterov", 0.0005), "mine": ("momentum", 0.004)}
+
+
 def test_an_unknown_file_or_scale_names_the_nearest(tmp_path):
     file = simple(tmp_path)
     with pytest.raises(UserError, match=r"no scale 'digit': .*; did you mean 'digits'"):

@@ -140,7 +140,7 @@ def content(
 
     Args:
         described: {"config": ..., "class_names": [...]}, which `about` reads back.
-        kept: the arrays that `statistics` reads back.
+        kept: the statistics' arrays by name, which `read_weights` gives back.
     """
     params = {
         name: {part: np.asarray(x, np.float32) for part, x in layer.items()}

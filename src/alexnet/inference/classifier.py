@@ -21,6 +21,7 @@ from ml_collections import ConfigDict
 from alexnet.data import augment, synsets
 from alexnet.data.augment import VIEWS, Augmentation
 from alexnet.data.statistics import Statistics
+from alexnet.data.store import Store
 from alexnet.errors import UserError, choice, nearest, require
 from alexnet.inference.photos import Photo, several, square
 from alexnet.kernels.choose import choose, compiler_options
@@ -50,8 +51,9 @@ class About:
     Attributes:
         classes: the names, in the order of the class numbers; () if they are not known.
         image_size: side of the squares that photos become before they are cropped, in pixels.
-        source: the workdir or file.
-        step: of the checkpoint; None for a file.
+        source: the workdir or file; for weights of one's own loop, words.
+        step: of the checkpoint; None for other weights.
+        trained_on: the images, unless the source tells.
     """
 
     config: ConfigDict
@@ -63,6 +65,7 @@ class About:
     source: Path
     step: int | None
     epoch: float
+    trained_on: Store | None = None
 
     @functools.cached_property
     def programs(self) -> dict[Any, Any]:
@@ -119,7 +122,7 @@ class Classifier:
     def history(self) -> list[dict[str, Any]]:
         """A row for each validation: step, epoch, loss, top1_error, top5_error, count.
 
-        Empty for weights that were imported, or read from a file.
+        Empty for weights that were imported, read from a file, or trained in a loop of one's own.
         """
         logged = (self.about.source / metrics.FILE).is_file()
         return metrics.read_history(self.about.source) if logged else []

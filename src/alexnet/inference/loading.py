@@ -1,9 +1,9 @@
-"""Trained weights from a workdir, or from a file of this or another framework."""
+"""Trained weights from a workdir, a file of this or another framework, or a loop of one's own."""
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 from ml_collections import ConfigDict
@@ -20,10 +20,12 @@ from alexnet.models import network
 from alexnet.models.build import build
 from alexnet.models.table import Net
 from alexnet.training import dataset
-from alexnet.training.run import Run
 from alexnet.training.settings import check_fits, config_of
 from alexnet.workdir import checkpoint as checkpoints
 from alexnet.workdir import record
+
+if TYPE_CHECKING:  # loads what a prediction does not need
+    from alexnet.training.run import Run
 
 OWN = Path("weights of your own")  # their source, as messages call it
 
@@ -64,7 +66,7 @@ def load(
     return _from_file(path, config, overrides or {})
 
 
-def classifier(run: Run, params: network.Params) -> Classifier:
+def classifier(run: "Run", params: network.Params) -> Classifier:
     """The net of a run with weights from your own training loop; it has no history.
 
     `export` keeps them in a file, which `load` reads.
@@ -75,7 +77,8 @@ def classifier(run: Run, params: network.Params) -> Classifier:
     network.check(run.net, params, "params")
     weights: layout.Params = jax.device_get(params)
     statistics = jax.device_get(run.statistics)
-    return _classifier(weights, run.config, run.net, run.store.classes, statistics, OWN)
+    about = run.config, run.net, run.store.classes, statistics, OWN
+    return _classifier(weights, *about, trained_on=run.store)
 
 
 def _from_workdir(
@@ -133,6 +136,7 @@ def _classifier(
     source: Path,
     step: int | None = None,
     epoch: float = 0.0,
+    trained_on: Store | None = None,
 ) -> Classifier:
     if statistics is not None and len(statistics.mean_HWC) != config.data.image_size:
         raise UserError(
@@ -150,6 +154,7 @@ def _classifier(
         source=source,
         step=step,
         epoch=epoch,
+        trained_on=trained_on,
     )
     return Classifier(jax.device_put(params), about)
 

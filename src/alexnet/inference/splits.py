@@ -52,7 +52,9 @@ class Splits:
         batch_size = min(config.batch_size // config.accumulate, MOST)
         anywhere = {"mesh.data": 0, "mesh.tower": 0, "accumulate": 1, "batch_size": batch_size}
         configs.apply_overrides(config, anywhere | dict(overrides or {}), KINDS)
-        self._then = dataset.remembered(source) if source.is_dir() else None
+        self._then = net.about.trained_on
+        if self._then is None and source.is_dir():
+            self._then = dataset.remembered(source)
         self.run = setup(config, net.about.statistics, programs)
         named = net.about.classes or synsets.implied(net.config.data.name, net.net.classes)
         dataset.check_classes(source, named, self.run.store.classes)

@@ -172,8 +172,7 @@ def chance(tables: Sequence[Table]) -> str:
     return (
         f"{supported} of the {len(judged)} claims that these trainings can test, with "
         f"{statistics.LEAST} pairs or more, look supported. If no arm differed from its baseline, "
-        "at most about "
-        f"{statistics.by_chance(len(judged)):.2f} would by chance."
+        f"chance alone would make at most about {statistics.by_chance(len(judged)):.2f} look so."
     )
 
 

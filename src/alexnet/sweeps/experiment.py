@@ -10,8 +10,9 @@ An arm is a dict of overrides; the first arm is the baseline. "config" names a c
 of the scale's, "evaluate" makes the arm an evaluation of other arms' runs, and "init_from" may be
 "arm:NAME", which starts a run from NAME's run with the same seed.
 Arms are compared by top-1 error, or by METRIC = "epochs to a training error of 0.25".
-A scale may have "overrides" for all its arms, and its own "arms", "claims" and "metric". They hold
-where an arm sets nothing else, also for settings of a function that the arm chooses.
+A scale may have its own "arms", "claims" and "metric", and "overrides" of its config for all arms.
+An arm's own settings win. Where an arm or the command line chooses another function, the overrides
+that this function has as well apply on top of its defaults.
 """
 
 import dataclasses
@@ -78,7 +79,8 @@ class Arm:
 
     Attributes:
         config: the config but for its seed; an evaluation has that of the first arm it evaluates.
-        overrides: as the file or the command line gives them, without "config".
+        overrides: as the file or the command line gives them; "config" is among them only in a
+            sweep without a file whose configs vary.
         views: of each image, in an evaluation; see `alexnet.data.augment.VIEWS`.
         of: {arm: how many of its nets are averaged}; empty for an arm that trains.
         starts_from: the arm whose run it starts from, or "".
@@ -353,7 +355,8 @@ def _arm(
         raise UserError(f"init_from: {starts_from!r} is not an earlier arm")
     given = settings["overrides"]
     configs.apply_overrides(config, given, KINDS)
-    cli.override(config, {key: text for key, text in texts.items() if key in KINDS}, KINDS)
+    chosen = {key: text for key, text in texts.items() if key in KINDS and key not in changes}
+    cli.override(config, chosen, KINDS)
     configs.apply_overrides(config, changes, KINDS)
     # If an arm chooses a function, its section has been reset: what all arms get applies on top.
     there, own = configs.flat(config.to_dict()), {*changes, *KINDS}

@@ -171,7 +171,9 @@ def product(texts: Mapping[str, Sequence[str]]) -> tuple[Experiment, list[int]]:
         try:
             cli.override(config, {key: settings[key] for key in settings if key != CONFIG}, KINDS)
         except UserError as error:
-            raise UserError(f"arm {name!r}: {error}" if name else str(error)) from None
+            if not name:
+                raise
+            raise UserError(f"arm {name!r}: {error}") from None
         values = configs.flat(config.to_dict()) | {CONFIG: settings[CONFIG]}
         overrides = {key: values[key] for key in varied}
         if any(overrides == arm.overrides for arm in arms.values()):  # as for .1 and 0.1
