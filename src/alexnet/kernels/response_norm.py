@@ -1,4 +1,4 @@
-"""Response normalisation by shifted slices that fuse into one pass; gradients need only the input.
+"""Response normalisation by shifted slices of a padded copy; gradients need only the input.
 
 Compared with a product with a band matrix, 32 x 55x55x48: 5.1 -> 2.3 ms, gradient 9.8 -> 7.3.
 """
@@ -51,7 +51,7 @@ def _inverse_power(s: jax.Array, beta: float) -> jax.Array:
 
 def _window_sum(x: jax.Array, size: int, over: str) -> jax.Array:
     for axis in (3,) if over == "maps" else (1, 2):
-        # Shifted slices fuse into one pass; reduce_window and cumsum do not.
+        # Shifted slices fuse into one pass over a padded copy; reduce_window and cumsum do not.
         pad = [(size // 2, size // 2) if i == axis else (0, 0) for i in range(4)]
         padded, n = jnp.pad(x, pad), x.shape[axis]
         shifted = (lax.slice_in_dim(padded, i, i + n, axis=axis) for i in range(size))
