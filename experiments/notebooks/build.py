@@ -107,7 +107,7 @@ def tidy(notebook: NotebookNode) -> None:
                 io.BytesIO(),
             )
             colours = picture.convert("RGB").quantize(
-                255, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+                255, method=Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE
             )
             colours.save(small, format="PNG", optimize=True)
             data["image/png"] = base64.b64encode(small.getvalue()).decode()
