@@ -10,8 +10,7 @@ if sys.argv[:1] == ["-m"]:  # Python is looking for a module to run, such as ale
     if runtime.is_command(sys.argv, sys.orig_argv) and {"-h", "--help"} & {*sys.argv}:
         from alexnet import cli
 
-        command = runtime.what_runs(sys.orig_argv)[1].removeprefix("alexnet.")
-        cli.run(lambda: cli.help_first(command, sys.argv[1:]))
+        cli.help_first(runtime.what_runs(sys.orig_argv)[1].removeprefix("alexnet."), sys.argv[1:])
 
 # {public name: the module it is in}, imported on first use. No public name is also the name of a
 # submodule: `import alexnet.train` makes `alexnet.train` the module.

@@ -32,7 +32,7 @@ def main() -> None:
         if {"-h", "--help"} & {*sys.argv}:
             from alexnet import cli
 
-            cli.run(lambda: cli.help_first(name, sys.argv[1:]))
+            cli.help_first(name, sys.argv[1:])
         runpy.run_module(f"alexnet.{name}", run_name="__main__", alter_sys=True)
     else:
         choices = f"choose one of {', '.join(found)}{nearest(name, found)}"

@@ -10,6 +10,7 @@ printed. The help on settings comes from the docstrings of the functions that ta
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import math
 import os
@@ -328,7 +329,8 @@ def help_first(command: str, argv: Sequence[str]) -> None:
         named = "config" in options and any(part.startswith("--config=") for part in argv)
         own = command in OWN_HELP and positional(argv)[0]
         if asks_help(argv) and not own and not named:
-            print(command_help(ast.get_docstring(tree) or "", options))
+            text = command_help(ast.get_docstring(tree) or "", options)
+            run(functools.partial(print, text))  # a reader such as `head` may stop early
             sys.exit(0)
 
 

@@ -389,15 +389,14 @@ def check_types(function: Callable[..., Any], arguments: Mapping[str, Any], sect
         fits, called = TYPES.get(annotation, (object, ""))
         if name not in arguments or parameter.kind is parameter.VAR_KEYWORD:
             continue
-        value = arguments[name]
+        value, argument = arguments[name], f"{section}{'.' * bool(section)}{name}"
         mistaken = isinstance(value, bool) and annotation in (int, float)
         endless = annotation is float and isinstance(value, float) and not math.isfinite(value)
         fitting = isinstance(value, fits) or (annotation is Mapping and _is_section(value))
         if mistaken or endless or not fitting:
-            raise UserError(f"expected {called}", f"{section}{'.' * bool(section)}{name}={value!r}")
+            raise UserError(f"expected {called}", f"{argument}={value!r}")
         if annotation is Literal:
-            words = get_args(parameter.annotation)
-            errors.choice(f"{section}{'.' * bool(section)}{name}", value, words)
+            errors.choice(argument, value, get_args(parameter.annotation))
 
 
 def check_options(called: str, function: Callable[..., Any], options: Mapping[str, Any]) -> None:

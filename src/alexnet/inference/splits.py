@@ -62,7 +62,7 @@ class Splits:
 
     def check(self, split: str) -> None:
         """Raises UserError if there is no such split."""
-        choice("split", split, tuple(self.run.store.counts))
+        choice("split", split, self.run.store.counts)
 
     def notes(self, split: str) -> list[str]:
         """Lines on how the split's images differ from the training run's, as far as is known."""
@@ -84,7 +84,6 @@ class Splits:
     ) -> dict[str, Any]:
         """See `Classifier.evaluate`."""
         choice("views", views, VIEWS)
-        self.check(split)
         params = self.run.put(jax.device_get(self.net.params))
         means = self.run.evaluate(params, split, views, keep)
         assert means is not None  # only `stop` would end it early
