@@ -52,7 +52,7 @@ def caffenet(*, classes: int, image_size: int = 227) -> Net:
 
 
 def _caffe(name: str, classes: int, image_size: int, constant: float, pool_first: bool) -> Net:
-    """A net of Caffe's, whose two groups are two towers; its biases are `constant`, not 1."""
+    """A net of Caffe's; its groups are two towers, `constant` is the bias where the paper has 1."""
 
     def end(number: int) -> tuple[Row, ...]:  # what follows relu1 and relu2
         # Caffe keeps all maps in one array: its norm, unlike its convolutions, has no groups.
