@@ -247,6 +247,7 @@ def test_an_error_in_a_torchvision_file_uses_torchvisions_names(folder, data_dir
 def test_weights_for_other_classes_than_the_datasets_are_told_a_config(
     name, folder, data_dir, tmp_path
 ):
+    prepare(f"folder:{folder}", data_dir, 100, quality=0)
     source = written(name, tmp_path, classes=7)  # the folder has three
     options = [f"--source={source}", f"--workdir={tmp_path / 'run'}"]
     with pytest.raises(UserError, match=r"; for its 7 classes, take a config whose dataset has as"):

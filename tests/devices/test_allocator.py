@@ -1,8 +1,10 @@
 """The allocator: a command restarts once with mimalloc; nothing else does."""
 
 import os
+import shutil
 import subprocess
 import sys
+import types
 from importlib import metadata, util
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from alexnet.devices import runtime
 
 VARIABLES = ("LD_PRELOAD", "MIMALLOC_ARENA_RESERVE", "MIMALLOC_PURGE_DELAY")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the library is preloaded on Linux only")
+preloaded = pytest.mark.skipif(not runtime.allocator_environment(), reason="not preloaded here")
 
 
 @pytest.fixture
@@ -26,7 +29,7 @@ def started(monkeypatch):
     monkeypatch.setattr(sys, "orig_argv", ["python", "-X", "dev", "-m", "alexnet.nets", "pocket"])
     monkeypatch.setattr(util, "find_spec", lambda name: None)  # also where GPUs are
     if sys.platform == "linux" and not runtime.allocator_environment():
-        pytest.skip("the linker would split the library's path")
+        pytest.skip("the linker would split the library's path, or lacks what it needs")
     for variable in VARIABLES:
         monkeypatch.setenv(variable, "")  # so that what a restart sets is undone
         monkeypatch.delenv(variable)
@@ -71,18 +74,41 @@ def test_without_the_wheel_commands_run_as_they_are(started, monkeypatch):
     assert not started
 
 
+@pytest.fixture
+def library(started, monkeypatch, tmp_path):
+    """Copies the wheel's library into a folder, and makes the wheel say that it is there."""
+    path = tmp_path / runtime.LIBRARY
+    shutil.copy(runtime.allocator_environment()["LD_PRELOAD"], path)
+
+    def put(folder: str) -> Path:
+        (tmp_path / folder).mkdir()
+        file = types.SimpleNamespace(name=path.name, locate=lambda: tmp_path / folder / path.name)
+        monkeypatch.setattr(metadata, "files", lambda name: [file])
+        return shutil.copy(path, file.locate())
+
+    return put
+
+
+@linux
+def test_the_library_is_preloaded_from_where_the_wheel_has_it(started, library):
+    path = library("lib")
+    runtime.restart_with_mimalloc()
+    assert [found for _, _, found in started] == [str(path)]
+
+
 @linux
 @pytest.mark.parametrize("folder", ["My Projects", "a:b"])
-def test_a_path_that_the_linker_would_split_is_not_preloaded(started, monkeypatch, folder):
+def test_a_path_that_the_linker_would_split_is_not_preloaded(started, library, folder):
     """ld.so splits LD_PRELOAD at spaces and colons, and complains about each piece."""
+    library(folder)
+    runtime.restart_with_mimalloc()
+    assert not started
 
-    class File:
-        name = runtime.LIBRARY
 
-        def locate(self):
-            return f"/home/ann/{folder}/lib/{self.name}"
-
-    monkeypatch.setattr(metadata, "files", lambda name: [File()])
+@linux
+def test_a_library_that_cannot_be_loaded_is_not_preloaded(started, library):
+    """ld.so would end every command, as where libatomic is missing."""
+    library("lib").write_bytes(b"")
     runtime.restart_with_mimalloc()
     assert not started
 
@@ -177,8 +203,7 @@ def test_a_package_that_imports_ours_runs_once(tmp_path, monkeypatch, module):
     assert (done.stdout, done.stderr) == ("begins\nNone\n", "")
 
 
-@linux
-@pytest.mark.skipif(util.find_spec("jax_plugins") is not None, reason="GPUs are left alone")
+@preloaded
 @pytest.mark.parametrize("way", ["module", "script"])
 def test_a_command_restarts_once_before_anything_large(tmp_path, monkeypatch, way):
     # Python imports sitecustomize whenever it starts.
@@ -201,7 +226,7 @@ def test_a_command_restarts_once_before_anything_large(tmp_path, monkeypatch, wa
     assert any("conv1" in line for line in lines)
 
 
-@pytest.mark.skipif(not runtime.allocator_environment(), reason="not preloaded here")
+@preloaded
 def test_the_library_is_the_allocator_of_such_a_process():
     code = "import ctypes; print(ctypes.CDLL(None).mi_version() > 0)"
     found = subprocess.run(

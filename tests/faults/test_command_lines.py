@@ -207,7 +207,6 @@ LINES = {
         "--workdir=~nobody_here/x: there is no home folder ~nobody_here: write ./~nobody_here"
     ),
     "train --config={world}/small.py --workdir=NUL": "--workdir='a\\x00b': a path has no null",
-    f"train --config={{world}}/small.py --workdir={'a' * 300}": f"{'a' * 300}",
     f"{TRAIN} --config.init_from=~nobody_here/x": "--config.init_from=~nobody_here/x: there is no",
     "predict --workdir={world}/run ~nobody_here/x.png": "--photo=~nobody_here/x.png: there is no",
     "predict --workdir={world}/run {world}/fifo.png": "{world}/fifo.png is a FIFO, not a file",
@@ -234,6 +233,12 @@ LINES = {
 def test_a_bad_command_line_is_one_line(said, world, line):
     expected = LINES[line].replace("{world}", str(world))
     assert said(line).startswith(expected)
+
+
+def test_a_workdir_with_too_long_a_name_is_one_line(said, world):
+    line = said(f"train --config={world}/small.py --workdir={'a' * 300}")
+    assert "a" * 300 in line
+    assert "File name too long" in line  # Python 3.13 notices later, when it writes
 
 
 # --- What a run has left, damaged -----------------------------------------------------------------

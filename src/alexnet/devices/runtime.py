@@ -82,8 +82,8 @@ def _quiet_interrupt(
 def allocator_environment() -> dict[str, str]:
     """The environment with which a process uses mimalloc.
 
-    Empty if its wheel is not installed, if the linker would split its path, and where JAX may use a
-    GPU, as it is untried there.
+    Empty if its wheel is not installed, if the linker would split its path or not find what the
+    library needs, and where JAX may use a GPU, as it is untried there.
     """
     if sys.platform != "linux" or util.find_spec("jax_plugins"):
         return {}
@@ -93,6 +93,12 @@ def allocator_environment() -> dict[str, str]:
         return {}
     paths = [str(file.locate()) for file in files if file.name == LIBRARY]
     if not paths or re.search(r"[\s:]", paths[0]):
+        return {}
+    import ctypes  # slow to import, and most processes need none of this
+
+    try:
+        ctypes.CDLL(paths[0])  # it needs libatomic, which small systems and containers lack
+    except OSError:
         return {}
     return {"LD_PRELOAD": paths[0], **SETTINGS}
 

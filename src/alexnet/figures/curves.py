@@ -54,7 +54,7 @@ def draw(figure: Figure, curves: Sequence[Curve], what: str) -> None:
             same = len({tuple(epoch for epoch, _ in line) for line in lines}) == 1
             if len(lines) >= SEVERAL and same:
                 points = np.array(lines)  # [runs, epochs, 2]
-                lines = [points.mean(0)]
+                lines = [points.mean(0).tolist()]
                 if split == "validation":
                     epochs, band = points[0, :, 0], (points[..., 1].min(0), points[..., 1].max(0))
                     axes.fill_between(epochs, *band, color=colour, alpha=0.2, linewidth=0)
