@@ -51,6 +51,19 @@ def test_compiled_steps_are_kept_at_home_or_where_the_user_says(tmp_path, monkey
 
 
 @pytest.mark.usefixtures("no_choice")
+@pytest.mark.parametrize(("chosen", "kept_from"), [(1.0, 0.2), (0.0, 0.0), (5.0, 5.0)])
+def test_short_compilations_are_kept_unless_the_user_has_chosen(chosen, kept_from):
+    name = "jax_persistent_cache_min_compile_time_secs"
+    before = getattr(jax.config, name)
+    try:
+        jax.config.update(name, chosen)
+        runtime.cache_compilations()
+        assert getattr(jax.config, name) == kept_from
+    finally:
+        jax.config.update(name, before)
+
+
+@pytest.mark.usefixtures("no_choice")
 def test_a_folder_that_is_not_writable_is_said(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(os, "access", lambda *_: False)
     runtime.cache_compilations()
