@@ -671,8 +671,8 @@ assert QUICK or 0.8 < slope < 1.2
 #
 # In local response normalisation (LRN), a strong activation damps its neighbours at the same pixel.
 # The neighbourhood is five *maps* wide, not five pixels (`convolution` computes it by hand). On two
-# GPUs there is a boundary that few pictures show: maps 47 and 48 are neighbours by number, but in
-# different towers.
+# GPUs there is a boundary that few pictures show: maps 47 and 48, counted from 0, are neighbours by
+# number, but in different towers.
 #
 # *Map 47 gives 500, and the other 95 maps give 10. Which other maps does map 47 damp?*
 
@@ -773,8 +773,8 @@ assert changes[3] < changes[2]
 # Momentum is 0.9, weight decay 0.0005. Batches have 128 photos, and the rate was divided by 10
 # three times, when the validation error stopped improving.
 #
-# The rate $\varepsilon$ is *inside* the velocity. Most libraries put it outside:
-# $v \leftarrow 0.9 v + \nabla L$, $w \leftarrow w - \varepsilon v$. As long as the rate is
+# The rate $\varepsilon$ is *inside* the velocity. PyTorch and `optax.sgd` put it outside (Keras,
+# inside): $v \leftarrow 0.9 v + \nabla L$, $w \leftarrow w - \varepsilon v$. As long as the rate is
 # constant, the two rules agree.
 #
 # *What happens to an old velocity when the rate drops to a tenth?*
@@ -887,7 +887,8 @@ assert [f"{p:.3f}" for p in of_logits] == ["0.505", "0.362", "0.133"]
 # others. In the paper, ten views lower the top-5 error from 18.3% to 17.0%. Notebook
 # `reload_checkpoint` tries ten views on digits, where they do harm, because a mirrored 2 is no
 # longer a 2. It also shows the filters of Figure 3 and the neighbours of Figure 4 for a trained
-# net.
+# net. `experiments/results/figure3.png` is Figure 3 for the full net, after 30 epochs on ten of
+# ImageNet's classes.
 
 # %% [markdown] id="depth"
 # ## 14. Depth (section 7)
@@ -920,20 +921,22 @@ assert "conv3" not in [row.name for row in removed["conv3"].rows if row.reads_al
 # %% [markdown] id="measured"
 # ## 15. What was measured
 #
-# Each claim has the paper's number and that of the authors' log (by run; 145 is the main one).
-# 80sec's error is cuda-convnet's. Where the paper has "-", the claim is the log's, or the
-# comparison is ours and has no verdict. The runs are this project's; the cell reads them from
-# `experiments/results`. Errors are top-1, and n counts runs. A difference is from the baseline with
-# the same seeds, in points, with its 95% interval in brackets. On cifar10 the net is a pocket
-# AlexNet after 8 epochs; in Figure 1, the four-layer row and 80sec it is one of cuda-convnet's
-# nets. On imagenette, ten of ImageNet's classes, it is the full net after 30 epochs. A verdict
-# holds for the dataset and the training in its row, not for ImageNet. An interval that contains 0
-# (for a factor, 1) does not show a difference. *Supported* means that the whole interval lies on
-# the claim's side of 0 (a factor's, of 1), whatever the claimed size. *Contradicted* means that it
-# does not, and that it excludes the claimed size or, if the paper gives no size, lies on the other
-# side. With fewer than five pairs of runs, or if these could not show an effect as small as the
-# claim, or if the training cannot test it, the verdict is *cannot tell* (notebook `read_ablations`
-# explains why pairs matter). `experiments/README.md` also lists the claims without runs.
+# Each claim has the paper's number and that of the authors' log (by run; 145 is the main one). For
+# 80sec and the four-layer net, "the log" is the error that cuda-convnet reports. Where the paper
+# has "-", the claim is the log's, or the comparison is ours and has no verdict. The runs are this
+# project's; the cell reads them from `experiments/results`. Errors are top-1, and n counts runs (of
+# five CNNs, averages of five; each is compared with the mean error of its nets). A difference is
+# from the baseline with the same seeds, in points, with its 95% interval in brackets. On cifar10
+# the net is a pocket AlexNet after 8 epochs; in Figure 1, the four-layer row and 80sec it is one of
+# cuda-convnet's nets. On imagenette, ten of ImageNet's classes, it is the full net after 30 epochs.
+# A verdict holds for the dataset and the training in its row, not for ImageNet. An interval that
+# contains 0 (for a factor, 1) does not show a difference. *Supported* means that the whole interval
+# lies on the claim's side of 0 (a factor's, of 1), whatever the claimed size. *Contradicted* means
+# that it does not, and that it excludes the claimed size or, if the paper gives no size, lies on
+# the other side. With fewer than five pairs of runs, or if these could not show an effect as small
+# as the claim, or if the training cannot test it, the verdict is *cannot tell* (notebook
+# `read_ablations` explains why pairs matter). `experiments/README.md` also lists the claims without
+# runs.
 
 # %%
 measured = [row for row in alexnet.compare_results("../results", "..") if row["claim"]]
@@ -989,8 +992,8 @@ assert {"relu", "tanh"} <= shown
 
 # %% [markdown] id="figure-1-answer"
 # To measure a factor, each net needs its best rate. The list above has that factor, at 0.004 for
-# ReLU and at 0.008 for tanh; with fewer than five pairs of seeds, its verdict is *cannot tell*. At
-# equal rates ReLU is far ahead, too.
+# ReLU and at 0.008 for tanh (`experiments/results/figure1.png` has the curves); with fewer than
+# five pairs of seeds, its verdict is *cannot tell*. At equal rates ReLU is far ahead, too.
 #
 # `docs/paper.md` lists nearly every number of the paper with the command that reproduces it;
 # `experiments/README.md` has the results so far.
@@ -1007,5 +1010,5 @@ assert {"relu", "tanh"} <= shown
 #    Which layers of the lower tower change? Which change in a net with `communicate=False`? (Build
 #    it in section 2.)
 # 3. In section 14, remove `pool5` instead of a convolution. How does the number of parameters
-#    change, and in which layer? Would the net, with gradients and velocities, still fit a card of 3
-#    GB?
+#    change, and in which layer? Would the net, with gradients and velocities, still fit on one card
+#    of 3 GB (3 · 10⁹ bytes)? And with the outputs of section 5 as well?

@@ -4,8 +4,8 @@
 
 `X.py` is a notebook as a script, in jupytext's percent format; its prose cells have ids. `X.ko.py`
 is the Korean twin: it has the translated prose under the same ids, and a copy of the code in
-`X.py`. `X.ipynb` and `X.ko.ipynb` also have the outputs, for people to read. This script executes a
-notebook if its code has changed, or with --anew.
+`X.py`, with the comments in COMMENTS. `X.ipynb` and `X.ko.ipynb` also have the outputs, for people
+to read. This script executes a notebook if its code has changed, or with --anew.
 """
 
 import base64
@@ -30,6 +30,34 @@ ANEW = "--anew"
 PAIRED = {"formats": "ipynb,py:percent", "notebook_metadata_filter": "-all"}
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
+COMMENTS = {  # the comments in code, in Korean; numbers stay
+    'a clone of the project, or its address: "git+https://..."': (
+        '프로젝트 복제본의 경로 또는 주소("git+https://...")'
+    ),
+    "the project's tests train for less long": "프로젝트의 테스트에서는 더 짧게 훈련",
+    # convolution
+    "pale enough for black numbers": "검은색 숫자가 잘 보이는 옅은 색",
+    "(above, below), (left, right)": "(위, 아래), (왼쪽, 오른쪽)",
+    "pixels of the image, zeros before, zeros after": "이미지의 픽셀, 앞의 0, 뒤의 0(개수)",
+    "a common error": "흔한 실수",
+    "what k alone would leave of the 100": "k만 더할 때 100에서 남는 값",
+    "pixels of 0 to 255, as AlexNet reads them": "AlexNet의 입력처럼 0~255",
+    # cifar10_cnn
+    "10 logits": "로짓 10개",
+    "times minus the rate": "학습률에 -를 붙여 곱함",
+    "the velocity": "속도",
+    "the error rates of its batches": "배치마다의 오류율",
+    # alexnet_tour
+    "for training; ImageNet's of ILSVRC-2012": "훈련용. ImageNet은 ILSVRC-2012",
+    "its one slip is conv1": "틀린 것은 conv1뿐",
+    "a convolution or a pooling": "합성곱이나 풀링",
+    "a photo's pixels move alike": "한 사진의 픽셀은 똑같이 움직임",
+    "the rule as it is printed": "논문에 적힌 대로",
+    "logits of three classes": "세 클래스의 로짓",
+    "their factors come as logarithms": "배수의 로그가 들어 있음",
+    "over an epoch": "한 에폭의 평균",
+}
+
 
 def names() -> list[str]:
     """The names of all notebooks."""
@@ -38,7 +66,7 @@ def names() -> list[str]:
 
 
 def translated(english: str, prose: str) -> str:
-    """The English script with the prose cells of the other script, matched by id.
+    """The English script with the prose cells of the other script, matched by id, and COMMENTS.
 
     Raises:
         KeyError: if the other script lacks an id.
@@ -47,7 +75,7 @@ def translated(english: str, prose: str) -> str:
 
     def twin(cell: str) -> str:
         if not prose_id(cell):
-            return cell
+            return re.sub(r"(?<=  # ).+", lambda words: COMMENTS.get(words[0], words[0]), cell)
         after = cell[len(cell.rstrip()) :]  # blank lines that the formatter needs
         return there[prose_id(cell)].rstrip() + after
 

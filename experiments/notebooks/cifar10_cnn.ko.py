@@ -8,19 +8,19 @@
 # - **준비**: 이 프로젝트의 복제본과 matplotlib. GPU 불필요. CIFAR-10이 준비되어 있으면 CIFAR-10을
 #   쓰고(`alexnet prepare cifar10`, 내려받기 170 MB), 없으면 같은 셀을 scikit-learn의
 #   손글씨 숫자로 실행(내려받기 없음)
-# - **소요 시간**: 다른 일을 하지 않는 코어 두 개에서 CIFAR-10 약 4분(두 코어의 시간을 합하면 8분.
-#   아래 출력은 다른 일도 하던 코어에서 얻은 것), 손글씨 숫자 1분 이내
+# - **소요 시간**: 다른 일을 하지 않는 코어 두 개에서 CIFAR-10 약 4분(두 코어의 시간을 합하면 8분),
+#   손글씨 숫자 1분 이내
 #
 # 프로젝트가 설치되어 있지 않으면 다음 셀이 설치합니다. 온라인 노트북에서는 먼저 프로젝트를 복제하고
 # `%cd`로 `experiments/notebooks` 폴더에 들어가십시오. 버전을 범위로 지정하므로, 이미 있는 jax가 그
-# 범위 안이면 그대로 둡니다. 코드의 주석은 영어입니다.
+# 범위 안이면 그대로 둡니다.
 
 # %%
 import importlib.util
 import subprocess
 import sys
 
-SOURCE = "../.."  # a clone of the project, or its address: "git+https://..."
+SOURCE = "../.."  # 프로젝트 복제본의 경로 또는 주소("git+https://...")
 if importlib.util.find_spec("alexnet") is None:
     packages = [SOURCE, "matplotlib>=3.10,<4"]
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *packages], check=True)
@@ -38,7 +38,7 @@ from matplotlib.colors import LinearSegmentedColormap
 
 import alexnet
 
-QUICK = "ALEXNET_QUICK" in os.environ  # the project's tests train for less long
+QUICK = "ALEXNET_QUICK" in os.environ  # 프로젝트의 테스트에서는 더 짧게 훈련
 plt.rcParams.update({"figure.dpi": 80, "font.size": 10, "axes.titlesize": 10})
 SIGNED = LinearSegmentedColormap.from_list("signed", ["#2166ac", "white", "#b2182b"], bad="0.8")
 
@@ -62,8 +62,8 @@ def mosaic(pictures, columns, fill=255):
 # 객체 인식이 어려운 까닭은 같은 종류라도 모습이 제각각이기 때문이며, 그래서 많은 데이터가
 # 필요합니다. CIFAR-10은 32×32 픽셀 사진 6만 장을 열 가지로 나눈 데이터셋(dataset)입니다. 5만 장으로
 # 훈련하고 1만 장으로 시험합니다. AlexNet의 저자들도 ReLU와 지역 응답 정규화(LRN)를 여기에서
-# 시험했습니다. ImageNet은 사진이 120만 장입니다. (손글씨 숫자는 8×8 픽셀 1,797장이며, 32×32로
-# 키워서 씁니다.)
+# 시험했습니다. AlexNet을 훈련한 데이터는 ImageNet의 일부(ILSVRC)로, 사진이 120만 장입니다. (손글씨
+# 숫자는 8×8 픽셀 1,797장이며, 32×32로 키워서 씁니다.)
 #
 # *이미지 한 장에는 수가 몇 개 들어 있을까요? 아무렇게나 답하면 얼마나 맞을까요?*
 
@@ -135,7 +135,8 @@ assert abs(centred(train_images[:1000]).mean()) < 5
 #   아무리 쌓아도 선형 계층 하나와 같음
 # - **풀링**(pooling): 3×3 창에서 가장 큰 수나 평균만 남김. 창을 2픽셀씩 옮기므로 서로 겹침
 # - **완전 연결**(fully connected): 남은 수 1,024개를 한 줄로 펴서 뉴런 64개로, 다시 클래스마다
-#   하나씩 10개로 보냄. 마지막 수 10개가 로짓(logit)이고, softmax가 이것을 확률로 바꿈
+#   하나씩 10개로 보냄. 마지막 수 10개가 로짓(logit)이고, softmax, 곧
+#   $p_k = e^{z_k} / \sum_j e^{z_j}$가 이것을 확률로 바꿈
 
 
 # %%
@@ -172,7 +173,7 @@ class CNN(nn.Module):
         x = avg_pool(x)  # 4 × 4 × 64
         x = x.reshape(len(x), -1)  # 1,024
         x = nn.relu(dense(64, "fc64")(x))  # 64
-        return dense(10, "fc10")(x)  # 10 logits
+        return dense(10, "fc10")(x)  # 로짓 10개
 
 
 net = CNN()
@@ -245,12 +246,12 @@ assert 0.8 < error < 1
 #
 # 기울기(gradient)는 매개변수 145,578개 각각에 대해, 미니배치(mini-batch)의 손실이 커지는 방향을
 # 알려 줍니다. 논문의 규칙은 그 반대로 움직이되 모멘텀(momentum)을 씁니다. 속도 $v$는 매번 9할이
-# 남고, 가중치는 가중치 감쇠(weight decay) $\lambda$만큼 0 쪽으로 조금 당겨집니다.
+# 남고, 가중치는 가중치 감쇠(weight decay) 계수 $\lambda$에 비례하여 0 쪽으로 조금 당겨집니다.
 #
 # $$v \leftarrow 0.9\,v - \varepsilon\,(\lambda w + \nabla L), \qquad w \leftarrow w + v.$$
 #
 # optax에서는 변환 세 개를 `optax.chain`으로 잇습니다. 학습률(learning rate) $\varepsilon$은 0까지
-# 일직선으로 낮추어, 마지막에는 조금씩만 움직이게 합니다.
+# 선형으로 낮추어, 마지막에는 조금씩만 움직이게 합니다.
 
 # %%
 BATCH = 128
@@ -263,8 +264,8 @@ optimizer = optax.chain(
     optax.add_decayed_weights(
         0.004, mask=lambda params: jax.tree.map(lambda w: w.ndim > 1, params)
     ),
-    optax.scale_by_learning_rate(rate),  # times minus the rate
-    optax.trace(0.9),  # the velocity
+    optax.scale_by_learning_rate(rate),  # 학습률에 -를 붙여 곱함
+    optax.trace(0.9),  # 속도
 )
 
 
@@ -296,7 +297,7 @@ for _ in range(3):
 # 한 에폭(epoch)마다 훈련 이미지를 거의 모두(배치 하나를 채우지 못하고 남는 것은 빼고) 새로운 순서로
 # 한 번씩 보여 주고, 훈련에 쓰지 않는 이미지로 시험합니다. 시험 결과를 보고 고른 설정은 없습니다.
 # 신경망과 합성곱의 가중치 감쇠는 cuda-convnet의 것입니다. 다만 시간을 줄이려고 커널의 학습률은
-# cuda-convnet(0.001)의 1.5배에서 시작해 일직선으로 낮춥니다. 편향의 학습률도 이와 같으며,
+# cuda-convnet(0.001)의 1.5배에서 시작해 선형으로 낮춥니다. 편향의 학습률도 이와 같으며,
 # cuda-convnet에서는 0.002입니다. 완전 연결 계층의 감쇠도 합성곱과 같게 두었으며, cuda-convnet에서는
 # 0.03입니다.
 #
@@ -307,7 +308,7 @@ rng = np.random.default_rng(0)
 params, velocity = start, optimizer.init(start)
 train_curve, test_curve, began = [], [], time.monotonic()
 for epoch in range(1, epochs + 1):
-    seen = []  # the error rates of its batches
+    seen = []  # 배치마다의 오류율
     order = rng.permutation(len(train_images))
     for step in range(steps_an_epoch):
         batch = order[step * BATCH : (step + 1) * BATCH]

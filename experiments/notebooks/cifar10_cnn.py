@@ -7,8 +7,8 @@
 # - **Needs** a clone of this project, and matplotlib; no GPU. It uses CIFAR-10 if you have prepared
 #   it (`alexnet prepare cifar10` downloads 170 MB), and otherwise scikit-learn's
 #   handwritten digits, which need no download.
-# - **Takes** about four minutes on CIFAR-10 with two free cores (eight core-minutes; the outputs
-#   below are from cores that were busy), and under a minute on the digits.
+# - **Takes** about four minutes on CIFAR-10 with two free cores (eight core-minutes), and under a
+#   minute on the digits.
 #
 # The next cell installs the project if it is missing. In a hosted notebook, first clone the project
 # and make `experiments/notebooks` the working directory (`%cd`). The cell accepts ranges of
@@ -60,7 +60,8 @@ def mosaic(pictures, columns, fill=255):
 #
 # CIFAR-10 is 60,000 photos of 32×32 pixels in ten classes: 50,000 for training and 10,000 for the
 # test. AlexNet's authors tested some of their ideas on it, too: ReLUs and response normalisation.
-# ImageNet has 1.2 million photos. (The digits, 1,797 of 8×8 pixels, are enlarged to 32×32.)
+# The part of ImageNet on which AlexNet was trained (ILSVRC) has 1.2 million photos. (The digits,
+# 1,797 of 8×8 pixels, are enlarged to 32×32.)
 #
 # *How many numbers make up one image? How often is a random guess right?*
 
@@ -132,7 +133,8 @@ assert abs(centred(train_images[:1000]).mean()) < 5
 #   collapse into one linear map.
 # - **Pooling**: the largest number, or the mean, of 3×3 windows in steps of 2. They overlap.
 # - **Fully connected**: the last maps, as one list of 1,024 numbers, go into 64 neurons and then
-#   into ten, one per class. The ten outputs are *logits*; softmax turns them into probabilities.
+#   into ten, one per class. The ten outputs are *logits*; softmax,
+#   $p_k = e^{z_k} / \sum_j e^{z_j}$, turns them into probabilities.
 
 
 # %%

@@ -9,15 +9,14 @@
 # - **소요 시간**: 노트북 컴퓨터에서 약 20초
 #
 # 프로젝트가 설치되어 있지 않으면 다음 셀이 설치합니다. 온라인 노트북에서는 먼저 SOURCE에 프로젝트의
-# 주소를 넣으십시오. 버전을 범위로 지정하므로, 이미 있는 jax가 그 범위 안이면 그대로 둡니다. 코드의
-# 주석은 영어입니다.
+# 주소를 넣으십시오. 버전을 범위로 지정하므로, 이미 있는 jax가 그 범위 안이면 그대로 둡니다.
 
 # %%
 import importlib.util
 import subprocess
 import sys
 
-SOURCE = "../.."  # a clone of the project, or its address: "git+https://..."
+SOURCE = "../.."  # 프로젝트 복제본의 경로 또는 주소("git+https://...")
 if importlib.util.find_spec("alexnet") is None:
     packages = [SOURCE, "matplotlib>=3.10,<4"]
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *packages], check=True)
@@ -49,7 +48,7 @@ def draw(axes, matrix, left=0.0, top=0.0, limit=None, windows=(), colours=None):
     """A matrix as coloured cells with their numbers; windows are (row, column, height, width)."""
     rows, columns = matrix.shape
     colours = matrix if colours is None else colours
-    scale = 1.6 * (limit or abs(matrix).max() or 1)  # pale enough for black numbers
+    scale = 1.6 * (limit or abs(matrix).max() or 1)  # 검은색 숫자가 잘 보이는 옅은 색
     x, y = left + np.arange(columns + 1), top + np.arange(rows + 1)
     axes.pcolormesh(
         x, y, colours, cmap=SIGNED, vmin=-scale, vmax=scale, edgecolors="0.8", linewidth=0.5
@@ -179,7 +178,7 @@ assert result.tolist() == [[6, 6, -2], [3, 1, 4], [2, 7, 6]]
 # %%
 x_BHWC = jnp.asarray(image, jnp.float32)[None, :, :, None]
 kernel_HWIO = jnp.asarray(kernel, jnp.float32)[:, :, None, None]
-NO_PADDING = ((0, 0), (0, 0))  # (above, below), (left, right)
+NO_PADDING = ((0, 0), (0, 0))  # (위, 아래), (왼쪽, 오른쪽)
 
 by_project = alexnet.ops.conv(x_BHWC, kernel_HWIO, 1, NO_PADDING)
 by_lax = lax.conv_general_dilated(
@@ -271,7 +270,7 @@ def side(n, k, s, before=0, after=0):
     return (n + before + after - k) // s + 1
 
 
-paddings = {  # pixels of the image, zeros before, zeros after
+paddings = {  # 이미지의 픽셀, 앞의 0, 뒤의 0(개수)
     "224, no padding": (224, 0, 0),
     "224, 0 and 3": (224, 0, 3),
     "224, 2 and 2": (224, 2, 2),
@@ -338,7 +337,7 @@ read_by_fc6 = math.prod(shapes["pool5"].shape[1:])
 print(f"fc6 reads {read_by_fc6:,} numbers; with one zero on each side, {5 * 5 * 256:,}")
 assert [shapes[name].shape[1] for name in ("conv1", "pool1", "pool2", "pool5")] == [55, 27, 13, 6]
 assert stages(side(224, 11, 4, 0, 3)) == [55, 27, 13, 6]
-assert stages(side(224, 11, 4, 1, 1)) == [54, 26, 12, 5]  # a common error
+assert stages(side(224, 11, 4, 1, 1)) == [54, 26, 12, 5]  # 흔한 실수
 assert (read_by_fc6, 5 * 5 * 256) == (9216, 6400)
 
 # %% [markdown] id="channels"
@@ -449,7 +448,7 @@ turned_edges = maps(grey, vertical[::-1, ::-1])[..., 0]
 np.testing.assert_allclose(turned_edges, -edges[..., 0], atol=1e-5)
 
 # %% [markdown] id="edges-answer"
-# 테두리가 밝은 것은 사진의 경계가 아니라, 거기서 패딩의 0이 시작되기 때문입니다.
+# 맵의 테두리에 보이는 색 띠는 사진 속 경계가 아니라, 거기서 패딩의 0이 시작되어 생긴 것입니다.
 #
 # AlexNet에 경계를 알려 준 사람은 없습니다. 첫 계층의 커널 96개는 훈련으로 얻은 것인데, 그중 여럿은
 # 갖가지 각도의 경계를 찾아냅니다. 위 셀의 마지막 줄도 눈여겨볼 만합니다. *이* 커널은 180° 돌려도
@@ -615,7 +614,7 @@ axes.spines[["left", "right", "top"]].set_visible(False)
 axes.legend()
 plt.show()
 assert shown == [4.33, 8.58, 42.8, 8.58, 4.33, 0, 0, 0]
-assert f"{100 / 2**0.75:.1f}" == "59.5"  # what k alone would leave of the 100
+assert f"{100 / 2**0.75:.1f}" == "59.5"  # k만 더할 때 100에서 남는 값
 
 # %% [markdown] id="norm-answer"
 # $2^{0.75}$으로만 나누면 59.5입니다. 거기서 더 줄어든 것은 대부분 자기 자신의 제곱 때문입니다. 이
@@ -660,7 +659,7 @@ fading = np.exp(-(down**2 + across**2) / 12)
 angles = np.deg2rad([0, 45, 90, 135])
 waves = [fading * np.sin(0.9 * (np.cos(a) * across + np.sin(a) * down)) for a in angles]
 
-centred = 255 * (grey - grey.mean())  # pixels of 0 to 255, as AlexNet reads them
+centred = 255 * (grey - grey.mean())  # AlexNet의 입력처럼 0~255
 steps = {"conv1": maps(centred, *waves, stride=4, padding=(0, 3))}
 steps["ReLU"] = alexnet.ops.relu(steps["conv1"])
 steps["norm"] = alexnet.ops.response_norm(steps["ReLU"][None], 5, 2.0, 1e-4, 0.75)[0]

@@ -444,7 +444,7 @@ turned_edges = maps(grey, vertical[::-1, ::-1])[..., 0]
 np.testing.assert_allclose(turned_edges, -edges[..., 0], atol=1e-5)
 
 # %% [markdown] id="edges-answer"
-# The bright frame is no edge of the photo: there begin the zeros of the padding.
+# The coloured frame of the maps is no edge in the photo: the zeros of the padding begin there.
 #
 # Nobody told AlexNet about edges: its first layer learned 96 kernels, and many of them detect edges
 # at various angles. Note that turning *this* kernel by 180° only flips signs, as the last line

@@ -2,8 +2,10 @@
 
 import ast
 import importlib.util
+import io
 import os
 import re
+import tokenize
 
 import jupytext
 import nbformat
@@ -92,14 +94,26 @@ def test_prose_has_an_id_of_its_own(script):
     assert (ids[0], ids[-1]) == ("title", "questions")
 
 
+def comments(code: str) -> list[str]:
+    tokens = tokenize.generate_tokens(io.StringIO(code).readline)
+    return [token.string for token in tokens if token.type == tokenize.COMMENT]
+
+
+def statements(code: str) -> str:
+    """The code without its comments."""
+    return ast.dump(ast.parse(code))
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if (FOLDER / f"{name}.ko.py").exists()])
 def test_the_korean_has_the_same_code(name):
     english, korean = (
         build.cells((FOLDER / f"{name}{language}.py").read_text()) for language in ("", ".ko")
     )
-    assert [build.prose_id(cell) or cell for cell in english] == [
-        build.prose_id(cell) or cell for cell in korean
+    assert [build.prose_id(cell) or statements(cell) for cell in english] == [
+        build.prose_id(cell) or statements(cell) for cell in korean
     ]
+    for comment in comments("\n".join(cell for cell in korean if not build.prose_id(cell))):
+        assert not re.search("[a-z]{3}", comment) or re.search("[가-힣]", comment), comment
     for cell in filter(build.prose_id, korean):
         assert re.search("[가-힣]", cell), f"{build.prose_id(cell)} is not in Korean"
     outputs, others = (
@@ -113,9 +127,11 @@ def test_the_korean_has_the_same_code(name):
 
 
 def test_korean_prose_goes_to_its_place_and_code_is_taken_over():
-    english = '# %% [markdown] id="a"\n# One\n\n# %%\nnew = 1\n\n# %% [markdown] id="b"\n# Two\n'
+    code = "# %%\nnew = 1  # the velocity\n\n"
+    english = f'# %% [markdown] id="a"\n# One\n\n{code}# %% [markdown] id="b"\n# Two\n'
     korean = '# %% [markdown] id="b"\n# 둘\n\n# %%\nold = 1\n\n# %% [markdown] id="a"\n# 하나\n\n'
-    expected = '# %% [markdown] id="a"\n# 하나\n\n# %%\nnew = 1\n\n# %% [markdown] id="b"\n# 둘\n'
+    code = "# %%\nnew = 1  # 속도\n\n"
+    expected = f'# %% [markdown] id="a"\n# 하나\n\n{code}# %% [markdown] id="b"\n# 둘\n'
     assert build.translated(english, korean).strip() == expected.strip()
     with pytest.raises(KeyError, match="b"):
         build.translated(english, '# %% [markdown] id="a"\n# 하나\n')
