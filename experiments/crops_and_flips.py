@@ -2,7 +2,8 @@
 
 "Without this scheme, our network suffers from substantial overfitting, which would have forced us
 to use much smaller networks." No number is given, so only the direction can be judged. The eight
-epochs of `small` are too few to overfit, so that scale gives no verdict. (Changed on 2026-11-28,
+epochs of `small` are too few for overfitting to raise the test error, so that scale gives no
+verdict. (Changed on 2026-11-28,
 after the runs: before, its verdicts were "cannot tell", and counted as decidable.)
 """
 
@@ -13,6 +14,7 @@ ARMS = {
     "no_flips": {"augment.flip": False},
     "neither": NONE,
 }
+EARLY = "8 epochs are too few for overfitting to raise the error"
 PAPER = {"paper": "substantial overfitting", "direction": 1}
 CLAIMS = {
     "no_crops": {"claim": "without random crops (4.1)"} | PAPER,
@@ -31,8 +33,7 @@ SCALES = {
         "config": "../configs/cifar10.py:pocket",
         "seeds": 8,
         "claims": {
-            name: claim | {"caveat": "8 epochs are too few to overfit", "tests": False}
-            for name, claim in CLAIMS.items()
+            name: claim | {"caveat": EARLY, "tests": False} for name, claim in CLAIMS.items()
         },
     },
     "full": {"config": "../configs/imagenet.py", "seeds": 1},

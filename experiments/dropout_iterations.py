@@ -2,7 +2,8 @@
 
 "Dropout roughly doubles the number of iterations required to converge." The metric is the epochs
 to a training error of 0.4, measured in training: for the baseline, but not without dropout, with
-dropped neurons. That makes the factor smaller, which favours the claim.
+dropped neurons. The factor would be below 1 even if dropout cost no iterations, so there is no
+verdict. (Changed on 2026-11-28, after the runs: before, it was "supported".)
 """
 
 METRIC = "epochs to a training error of 0.4"
@@ -12,7 +13,8 @@ CLAIMS = {
         "claim": "without dropout: iterations to converge (4.2)",
         "paper": "about half",
         "effect": 0.5,
-        "caveat": "dropped neurons raise only the baseline's error, which favours the claim",
+        "caveat": "dropped neurons raise only the baseline's training error",
+        "tests": False,
     },
 }
 SCALES = {

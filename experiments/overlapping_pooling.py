@@ -4,7 +4,8 @@
 with the non-overlapping scheme s = 2, z = 2." Run 147 of the 2012 source is the non-overlapping
 net; all its layers have as many weights as in run 145, because it also pads conv2 and conv5 by a
 pixel less. It also kept its colour noise to the end and conv1's rate until epoch 79, so its
-difference from run 145 is not of pooling alone; here, it is.
+difference from run 145 is not of pooling and padding alone; here, it is. In the pocket net of
+`small`, conv5 alone loses its padding.
 """
 
 ARMS = {"baseline": {}, "no_overlap": {"net.overlapping_pool": False}}

@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import checkout
+import checkout  # noqa: F401  before the package; contestants inherit its PYTHONPATH
 
 from alexnet.devices import runtime
 
@@ -154,9 +154,6 @@ class Stable:
     def _environment(self, cache: Path | None) -> dict[str, str]:
         folder = str(cache or self.cache)
         return {
-            "PYTHONPATH": os.pathsep.join(
-                filter(None, (str(checkout.SOURCE), os.environ.get("PYTHONPATH")))
-            ),
             "JAX_COMPILATION_CACHE_DIR": folder,
             "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # two processes share a GPU
             "TORCHINDUCTOR_CACHE_DIR": folder,

@@ -2,14 +2,15 @@
 
 import json
 import math
-import os
 import statistics
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import work
 from rows import TUNINGS, Row
 
+from alexnet import files
 from alexnet.analysis import cost
 
 HEADER = (
@@ -46,19 +47,11 @@ class Results:
 
     def store(self) -> None:
         """Writes both files atomically: a reader sees the old file or the new one."""
-        everything = {
-            "about": self.about,
-            "races": self.races,
-            "starts": self.starts,
-            "programs": self.programs,
-        }
-        for name, text in (
-            ("bench.json", json.dumps(everything, indent=1)),
-            ("bench.md", self.table()),
-        ):
-            unfinished = self.out / f".{name}"
-            unfinished.write_text(text + "\n")
-            os.replace(unfinished, self.out / name)
+        kept = ("about", "races", "starts", "programs")
+        found = json.dumps({name: getattr(self, name) for name in kept}, indent=1)
+        for name, text in (("bench.json", found), ("bench.md", self.table())):
+            with files.whole(self.out / name) as partial:
+                partial.write_text(text + "\n")
 
     def table(self) -> str:
         """All results as text."""
@@ -89,10 +82,10 @@ def line(row: dict) -> str:
     cells += [f"{row['batch'] / seconds:,.1f}", f"{share(row):.0%}"]
     ran = [found for found in row["them"] if "ratio" in found]
     for tuning in TUNINGS:
-        best = min((x for x in ran if x["tuning"] == tuning), key=_ratio, default=None)
+        best = min((x for x in ran if x["tuning"] == tuning), key=itemgetter("ratio"), default=None)
         cells.append(f"{best['ratio']:.2f} ({best['mode']})" if best else "")
     usual = [found for found in ran if found["tuning"] != TUNINGS[-1]] or ran
-    best = min(usual, key=_ratio)  # our allocator keeps more memory than PyTorch's own
+    best = min(usual, key=itemgetter("ratio"))  # our allocator keeps more memory than PyTorch's own
     cells.append(f"{row['peak'] / 2**20:,.0f}")
     cells.append(f"{best['peak'] / 2**20:,.0f} ({best['mode']})")
     cells.append(f"{row['compile']:.0f}")
@@ -136,7 +129,3 @@ def failures(row: dict) -> list[str]:
         for found in row["them"]
         if "error" in found
     ]
-
-
-def _ratio(found: dict) -> float:
-    return found["ratio"]

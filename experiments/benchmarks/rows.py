@@ -84,7 +84,7 @@ def short(modes: Sequence[str], batches: Sequence[int], gpu: bool) -> list[Race]
         races += _best(row, ("compile", "graphs", *NHWC, "channels_last"))
     for row in first[:4]:
         races += _best(row._replace(kernels="plain"), ("channels_last",))
-    races += full([*first, *others], ("eager", *MODES[1:]), gpu)
+    races += full([*first, *others], MODES, gpu)
     return [race for race in dict.fromkeys(races) if race.mode in modes]
 
 

@@ -37,7 +37,7 @@ PARTS = ("checks", "save", "slower steps")
 
 def main(argv: Sequence[str]) -> None:
     """Prints a line for each part and one for their sum."""
-    config, options = parse(argv, {"config": (None, ""), **OPTIONS}, KINDS)
+    config, options = parse(argv, OPTIONS, KINDS)
     saves, every = (count(name, options[name]) for name in OPTIONS)
     trained = setup(config)
     with tempfile.TemporaryDirectory() as folder, Checkpoints(folder) as checkpoints:

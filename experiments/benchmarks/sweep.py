@@ -15,9 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import NamedTuple
 
 import checkout  # noqa: F401  before the package
+import numpy as np
 
 from alexnet.cli import count, run, values
 from alexnet.devices import runtime
@@ -32,35 +32,17 @@ OPTIONS = {
 }
 
 
-class Spent(NamedTuple):
-    """Wall-clock seconds, and CPU seconds of all cores."""
+def now(who: int) -> np.ndarray:
+    """Wall-clock seconds, and CPU seconds of all cores: of this process or of its children.
 
-    clock: float
-    cores: float
-
-    def times(self, count: float) -> "Spent":
-        """Both times, multiplied by `count`."""
-        return Spent(count * self.clock, count * self.cores)
-
-
-def now(who: int) -> Spent:
-    """The time spent by this process or by its children; `who` is as for `getrusage`."""
+    `who` is as for `getrusage`.
+    """
     used = resource.getrusage(who)
-    return Spent(time.perf_counter(), used.ru_utime + used.ru_stime)
+    return np.array([time.perf_counter(), used.ru_utime + used.ru_stime])
 
 
-def since(start: Spent, who: int) -> Spent:
-    """The time spent since `start`."""
-    return Spent(*(end - begin for end, begin in zip(now(who), start, strict=True)))
-
-
-def both(one: Spent, other: Spent) -> Spent:
-    """The sum of two times."""
-    return Spent(*map(sum, zip(one, other, strict=True)))
-
-
-def bare_steps(found: experiment.Experiment, programs: Programs, times: int = 30) -> Spent:
-    """The time that all steps of one run of each arm would take without a training loop.
+def bare_steps(found: experiment.Experiment, programs: Programs, times: int = 30) -> np.ndarray:
+    """The time, as in `now`, that all steps of one run of each arm would take without a loop.
 
     Args:
         times: how many steps of each arm are timed.
@@ -69,7 +51,7 @@ def bare_steps(found: experiment.Experiment, programs: Programs, times: int = 30
 
     from alexnet.training.setup import setup
 
-    spent = Spent(0.0, 0.0)
+    spent = np.zeros(2)
     for arm in found.arms.values():
         made = setup(arm.config, programs=programs)
         state, hyperparameters = made.fresh(), made.hyperparameters(1)
@@ -79,20 +61,19 @@ def bare_steps(found: experiment.Experiment, programs: Programs, times: int = 30
             for _ in range(measured):
                 state, sums = made.train_step(state, batch, hyperparameters)
             jax.block_until_ready((state, sums))
-        took = since(start, resource.RUSAGE_SELF)
-        spent = both(spent, took.times(made.steps / times))
+        spent += (now(resource.RUSAGE_SELF) - start) * made.steps / times
     return spent
 
 
-def sweep(name: str, seeds: int, epochs: str) -> Spent:
-    """The time that the sweep command takes."""
+def sweep(name: str, seeds: int, epochs: str) -> np.ndarray:
+    """The time, as in `now`, that the sweep command takes."""
     with tempfile.TemporaryDirectory() as folder:
         cold = os.environ | {"JAX_COMPILATION_CACHE_DIR": f"{folder}/cache"}
         command = [sys.executable, "-m", "alexnet.sweep", name, f"--workdir={folder}/sweep"]
         command += [f"--seeds={seeds}", f"--config.epochs={epochs}"]
         start = now(resource.RUSAGE_CHILDREN)
         subprocess.run(command, env=cold, check=True)
-        return since(start, resource.RUSAGE_CHILDREN)
+        return now(resource.RUSAGE_CHILDREN) - start
 
 
 def main(argv: list[str]) -> None:
@@ -102,9 +83,9 @@ def main(argv: list[str]) -> None:
     seeds = -(-count("runs", options["runs"]) // len(found.arms))
     runtime.cache_compilations()
     programs = Programs()
-    before = bare_steps(found, programs).times(seeds)
+    before = seeds * bare_steps(found, programs)
     took = sweep(name, seeds, epochs)
-    after = bare_steps(found, programs).times(seeds)
+    after = seeds * bare_steps(found, programs)
     print(
         f"{seeds * len(found.arms)} runs of {found.source}, {epochs} epochs each, on "
         f"{os.environ[PIN]} cores"

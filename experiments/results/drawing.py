@@ -27,12 +27,12 @@ def write(
     """Writes the figure if its numbers have changed; with --check, exits with status 1 then.
 
     Args:
-        numbers: what the figure shows.
+        numbers: what the figure shows; it keeps their digest, as pixels depend on fonts.
         height: in inches.
     """
     if list(argv) not in ([], ["--check"]):
         raise UserError(f"stray argument {argv[0]!r}: only --check")
-    shown = digest(numbers)
+    shown = hashlib.sha256(numbers).hexdigest()
     if all(drawn_from(path) == shown for path in paths(name)):
         return
     if argv:
@@ -43,11 +43,6 @@ def write(
     for path, png in zip(paths(name), (drawing.light, drawing.dark), strict=True):
         picture = Image.open(io.BytesIO(png)).convert("P", palette=Image.Palette.ADAPTIVE)
         picture.save(path, pnginfo=note, optimize=True)
-
-
-def digest(numbers: bytes) -> str:
-    """A digest of the numbers drawn, because pixels depend on fonts and versions."""
-    return hashlib.sha256(numbers).hexdigest()
 
 
 def drawn_from(path: Path) -> str:

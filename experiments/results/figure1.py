@@ -24,8 +24,9 @@ NETS = {"relu": "ReLU", "tanh": "tanh"}  # the prefix of an arm's name: its net
 def main(argv: list[str]) -> None:
     """Writes the figure, or checks that it is up to date."""
     shown = racers(folders.read([RESULTS]).results)
+    numbers = json.dumps(shown).encode()
     drawing.write(
-        argv, "figure1", numbers(shown), lambda empty: figure_1.draw(empty, shown, GOAL), height=2.8
+        argv, "figure1", numbers, lambda empty: figure_1.draw(empty, shown, GOAL), height=2.8
     )
 
 
@@ -58,11 +59,6 @@ def speed(run: Result) -> tuple[float, float]:
     """Sort key, smaller is faster: epochs to the goal, then the lowest training error."""
     errors = [error for _, error in curve.training_errors(run)]
     return curve.epochs_to(run, GOAL) or float("inf"), min(errors)
-
-
-def numbers(shown: dict[str, list[figure_1.Points]]) -> bytes:
-    """The numbers drawn."""
-    return json.dumps(shown).encode()
 
 
 if __name__ == "__main__":

@@ -117,6 +117,7 @@ FRONT = {
     "cuda_convnet/19pct": "cuda-convnet 19pct, CIFAR-10",
     "cuda_convnet/18pct": "cuda-convnet 18pct, CIFAR-10",
 }
+EIGHT = range(8, 16)  # the seeds of most arms at `small`
 HEAD_KO = "| 주장 | 논문 | 2012년 기록 | 이 프로젝트 |"
 KOREAN = {
     "not run": "미실행",
@@ -129,6 +130,10 @@ KOREAN = {
     "test top-5": "시험 top-5",
     " pairs with this spread could show the claimed effect": "쌍이면 주장한 차이를 검출 가능",
     " runs with this spread could show a difference of one point": "회 실행이면 1%p를 검출 가능",
+    ": a verdict needs 5 pairs": ": 판정에는 다섯 쌍이 필요",
+    ": a verdict needs 5 runs": ": 판정에는 실행 다섯 번이 필요",
+    ": larger than claimed": ": 주장보다 큼",
+    ": smaller than claimed": ": 주장보다 작음",
     ", one ": ", 하나 ",
     ", centre ": ", 중앙 ",
     "baseline ": "기준 ",
@@ -152,10 +157,11 @@ HEAD = """\
 `python experiments/results/pages.py` writes this page from `experiments/results`; do not edit it.
 
 - **Errors** are in per cent: top-1 / top-5 for the paper and the log. Ours are top-1 of the last
-  checkpoint, over the centre crops of the validation images unless a row says otherwise (mean ±
-  standard deviation over n runs, each with its own seed; for five or seven CNNs, over n averages).
-  A row that counts epochs instead says so. The log is the comments in the authors' 2012 source, by
-  run; 145 is the main run. For cuda-convnet's nets it is what their web pages report.
+  checkpoint, over the centre crops of the validation images (on CIFAR-10, its test images) unless a
+  row says otherwise (mean ± standard deviation over n runs, each with its own seed; for five or
+  seven CNNs, over n averages). A row that counts epochs instead says so. The log is the comments in
+  the authors' 2012 source, by run; 145 is the main run. For cuda-convnet's nets it is what their
+  web pages report.
 - **Net:** at scale `small`, a pocket AlexNet (28x28 crops, a quarter to a third of the kernels)
   that trains on CIFAR-10 for 8 epochs (`configs/cifar10.py:pocket`); in Figure 1, in the four-layer
   net's row and in their own rows, cuda-convnet's nets. `imagenette` is the authors' full net, which
@@ -164,20 +170,22 @@ HEAD = """\
   with the same seed, with its 95% interval (Student's t). The baseline's error is over the
   same pairs; an arm's run without a partner counts only in the arm's error. An average of nets is
   compared with the mean error of its members that are runs of the baseline. For cuda-convnet's
-  nets, the difference is the mean error minus the published one.
+  nets, the difference is the mean error minus the published one. {shared}
 - **Detectable:** the smallest true difference (the factor nearest to 1) that this number of pairs,
   with this spread, would show in 80% of such experiments at the 5% level.
 - **Verdict:** *supported* if the interval lies on the claim's side of 0 (a factor's, of 1),
-  whatever the claimed size: compare that with the interval. *Contradicted* if it does not lie there
-  and excludes the claimed effect or, if only a direction is claimed, lies on the other side.
-  Otherwise *cannot tell*. A published error is rounded to a point: it is *contradicted* if the
-  whole interval lies more than half a point above it, else *supported*.
+  whatever the claimed size; a remark says if it excludes that size. *Contradicted* if it does not
+  lie there and excludes the claimed effect or, if only a direction is claimed, lies on the other
+  side. Otherwise *cannot tell*. So a small true effect is *supported* with many pairs, and with few
+  *contradicted*, as smaller than claimed. A published error is rounded to a point: *supported* if
+  no part of the interval, and *contradicted* if all of it, lies more than half a point above it.
 - **Always *cannot tell*:** with fewer than 5 pairs, or if they cannot show an effect as small as
   the claim (for a published error: 5 runs, a difference of 1 point); if a run that the row needs
   diverged or never reached the training error; if averages share nets; or if the training cannot
   test the claim: a remark then says why.
-- **Changed after the runs:** the verdicts on dropout and conv5 (before, *contradicted*) and on
-  crops and reflections (before, *cannot tell*, but counted as decidable). Their files say why.
+- **Changed after the runs:** these trainings no longer count as tests of dropout and conv5 (before,
+  *contradicted*), of crops and reflections (before, *cannot tell*) and of dropout's iterations
+  (before, *supported*). Their files say why. Below, the differences are as they were.
 
 Most claims are about ImageNet, on which this project has run nothing; a verdict holds for the
 net, the dataset and the training in its row. The details:
@@ -203,7 +211,8 @@ TAIL = """
 </picture>
 
 Figure 3 of the paper, here conv1's filters after 30 epochs on Imagenette (the baseline). Beside
-each tower is its colour selectivity, the share of its filters' energy that is not grey
+each tower is its colour selectivity: the share of a filter's energy that is not grey, averaged over
+the tower's filters, so that noisy filters count as much as strong ones
 (`src/alexnet/models/filters.py`). Many filters still have noise from the initial weights.
 
 Each claim with a link has a file in this folder. Most files have three scales: `digits` (included
@@ -292,7 +301,9 @@ def table_of(rows: Sequence[tuple[str, ...]], korean: bool) -> str:
 
 def page(lines: Sequence[tuple[str, ...]], tables: Sequence[Table]) -> str:
     """The text of experiments/README.md."""
-    text = HEAD + "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    text = HEAD.replace("{shared}", shared(tables)) + "".join(
+        f"| {' | '.join(cells)} |\n" for cells in lines
+    )
     if chance := formats.chance(tables):
         text += f"\n{chance}\n"
     if mixed := [table for table in tables if table.experiment.claims and table.run_notes]:
@@ -301,6 +312,20 @@ def page(lines: Sequence[tuple[str, ...]], tables: Sequence[Table]) -> str:
     if others := [table for table in tables if not table.experiment.claims]:
         text += f"\nOther runs, without a verdict:\n\n{formats.markdown(others, 'last')}\n"
     return text + TAIL
+
+
+def shared(tables: Sequence[Table]) -> str:
+    """That most rows have the same baselines."""
+    of_nets = (one.rows[0] for one in tables if one.experiment.source == "ensembles.py:small")
+    every = next(of_nets, None)
+    if every is None or not {*EIGHT} <= every.values.keys():
+        return ""
+    eight = [every.values[seed] for seed in EIGHT]
+    return (
+        f"Most rows at `small`\n  have the same eight runs of the baseline (seeds {EIGHT[0]} to "
+        f"{EIGHT[-1]}, mean error {np.mean(eight):.2f}%; all {len(every.values)}: "
+        f"{every.mean:.2f}%),\n  so their differences err together."
+    )
 
 
 def claimed(name: str, arm: str, planned: list[Experiment], tables: list[Table]) -> tuple[str, ...]:

@@ -12,10 +12,10 @@ prepared.
 
 A target is a .safetensors or a .stablehlo. The .safetensors holds the arrays under the names of
 `alexnet.models.network` ("conv1.kernel"), the class names and the mean image; `alexnet.load` reads
-it without a workdir. With --names=torchvision it holds the arrays alone, under torchvision's names
-and in its shapes. The .stablehlo is a program that contains the weights (see
-`alexnet.formats.stablehlo`). It takes RGB images of the net's size: scale the shorter side of a
-photo to `config.data.image_size`, and take the central square.
+it without a workdir. With --names=torchvision it holds the arrays under torchvision's names and in
+its shapes, and the class names as JSON in its metadata ("classes"). The .stablehlo is a program
+that contains the weights (see `alexnet.formats.stablehlo`). It takes RGB images of the net's size:
+scale the shorter side of a photo to `config.data.image_size`, and take the central square.
 """
 
 import os
@@ -117,7 +117,7 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
     params = jax.tree.map(jnp.asarray, params)
     state = begin(params, rule)
 
-    workdir = workdir.absolute()
+    workdir = Path(os.path.realpath(workdir))  # the folder that a link leads to
     partial = workdir.with_name(workdir.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)  # left by a killed command
     try:

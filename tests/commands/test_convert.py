@@ -342,6 +342,8 @@ def test_under_torchvisions_names_it_is_torchvisions_file_to_the_bit(imported, t
     found = safetensors.load_file(file)
     assert list(found) == sorted(original)
     jax.tree.map(np.testing.assert_array_equal, found, original)
+    with safe_open(file, framework="numpy") as opened:
+        assert opened.metadata() == {"format": "pt", "classes": json.dumps(["a", "b", "c"])}
 
 
 def test_torchvisions_names_are_for_nets_of_its_size(imported, folder, data_dir, tmp_path, capsys):

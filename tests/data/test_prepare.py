@@ -199,6 +199,17 @@ def test_a_changed_folder_is_prepared_again(pets, tmp_path, capsys):
     assert ensure(name, str(tmp_path), 16).contents != more.contents
 
 
+def test_new_files_that_are_left_out_are_told_before_training(pets, tmp_path, capsys):
+    name = f"folder:{pets}"
+    ensure(name, str(tmp_path), 16)
+    capsys.readouterr()
+    (pets / "cats" / "IMG_1.HEIC").write_bytes(b"of a phone")
+    ensure(name, str(tmp_path), 16)
+    assert "export them as JPEG" in capsys.readouterr().err
+    ensure(name, str(tmp_path), 16)
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("change", ["photo", "no photo", "class"])
 def test_another_number_of_images_is_seen_without_reading_them_all_again(
     pets, tmp_path, monkeypatch, change

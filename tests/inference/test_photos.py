@@ -121,6 +121,12 @@ def test_a_film_is_refused_before_it_is_read(tmp_path, monkeypatch):
         square(tmp_path / "film.mov", 8)
 
 
+def test_a_cameras_own_format_is_told_a_way_out(tmp_path):
+    (tmp_path / "IMG_1.HEIC").write_bytes(b"of a phone")
+    with pytest.raises(UserError, match=r"image format; export photos of cameras as JPEG$"):
+        square(tmp_path / "IMG_1.HEIC", 8)
+
+
 def test_a_file_that_is_no_image_says_so(tmp_path):
     (tmp_path / "notes.txt").write_text("no image")
     with pytest.raises(UserError, match=r"can be read: not a known image format$"):

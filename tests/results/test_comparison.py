@@ -23,6 +23,7 @@ from alexnet.training.health import DIVERGED
 from alexnet.training.settings import load_config
 from alexnet.workdir import migrations
 
+LARGER = "no_lrn: larger than claimed"
 BASE = [0.30, 0.32, 0.31, 0.29, 0.33]
 WORSE = [0.32, 0.335, 0.33, 0.312, 0.347]
 
@@ -87,7 +88,11 @@ def test_verdicts(tmp_path, capsys, scale, base, worse, verdict):
     ("errors", "target", "verdict"),
     [
         ([0.32, 0.325, 0.322, 0.318, 0.321], 31.0, "contradicted"),
-        ([0.32, 0.325, 0.322, 0.318, 0.321], 31.5, "supported"),  # the interval begins at 31.8
+        (
+            [0.32, 0.325, 0.322, 0.318, 0.321],
+            31.5,
+            "cannot tell",
+        ),  # rounded, 32 is above the interval's middle
         ([0.32, 0.325, 0.322, 0.318, 0.321], 32.0, "supported"),
         ([0.32, 0.325, 0.322, 0.318, 0.321], 40.0, "supported"),
         (WORSE, 40.0, "cannot tell"),  # they could not show a point
@@ -176,7 +181,7 @@ def test_a_run_that_has_finished_elsewhere_is_not_waited_for(tmp_path):
     leave(tmp_path / "b/no_lrn-0", [], overrides={"seed": 0, "net.norm": False}, epochs=2.0)
     found = folders.read([folder, tmp_path / "b"])
     [table] = comparison.tables(found.every, [experiment()])
-    assert (table.rows[1].verdict, table.notes) == ("supported", [])
+    assert (table.rows[1].verdict, table.notes) == ("supported", [LARGER])
 
 
 @pytest.mark.parametrize(
@@ -351,7 +356,8 @@ def test_an_evaluation_of_the_last_checkpoint_is_not_compared_with_the_best(tmp_
     def shown(metric: str) -> tuple[set[str], list[str]]:
         [table] = comparison.tables([*found, *evaluations], [made], metric, baseline)
         assert len(table.rows) == 3
-        return {row.arm for row in table.rows if row.against or row.verdict}, table.notes
+        notes = [note for note in table.notes if note != LARGER]
+        return {row.arm for row in table.rows if row.against or row.verdict}, notes
 
     everything = {"baseline", "no_lrn", "ten"}
     assert shown("last") == (everything - {baseline or "baseline"}, [])
@@ -500,9 +506,7 @@ def test_it_says_how_many_runs_could_show_the_claim(tmp_path):
     [short] = comparison.tables(
         folders.read([fill(tmp_path / "a", BASE[:4], WORSE[:4])]).results, [experiment()]
     )
-    assert [note for note in short.notes if "could show" in note] == [
-        "no_lrn: 5 pairs with this spread could show the claimed effect"
-    ]
+    assert [note for note in short.notes if "needs" in note] == ["no_lrn: a verdict needs 5 pairs"]
     noisy = folders.read([fill(tmp_path / "b", BASE, [0.40, 0.25, 0.36, 0.30, 0.33])]).results
     [table] = comparison.tables(noisy, [experiment()])
     needed = statistics.needed(table.rows[1].against.std, 1.4)
@@ -512,7 +516,7 @@ def test_it_says_how_many_runs_could_show_the_claim(tmp_path):
         (Claim("LRN", target=30.0), "runs with this spread"),
         (Claim("LRN", direction=1), ""),
         (Claim("LRN", effect=1.4, tests=False, caveat="too short"), "no_lrn: too short"),
-        (Claim("LRN", effect=100.0), ""),  # contradicted
+        (Claim("LRN", effect=100.0), "no_lrn: smaller than claimed"),
     ):
         made = dataclasses.replace(experiment(), claims={"no_lrn": claim})
         [table] = comparison.tables(noisy, [made])
@@ -529,7 +533,8 @@ def test_a_run_that_was_changed_on_the_way_is_named(tmp_path):
     ]
     [table] = comparison.tables(changed, [experiment()])
     assert table.notes == [
-        "no_lrn with seed 3: config.schedule.rate, config.epochs changed on the way"
+        LARGER,
+        "no_lrn with seed 3: config.schedule.rate, config.epochs changed on the way",
     ]
 
 
@@ -550,11 +555,11 @@ def test_it_is_readable_in_80_columns(tmp_path, capsys):
     assert max(map(len, text.splitlines())) <= 80
     assert (
         "1 of the 1 claims that these trainings can test, with 5 pairs or more, look\n"
-        "supported. If no arm differed from its baseline, chance alone would make at most\n"
-        "about 0.03 look so." in text
+        "supported (1 of the 1 with a size exclude that size). If no arm differed from\n"
+        "its baseline, chance alone would make at most about 0.03 look so." in text
     )
     assert "  no_lrn: net.norm=False; paper: 1.4%\n" in text
-    assert "note:" not in text  # nothing is wrong with these runs
+    assert text.count("note:") == text.count(f"note: {LARGER}") == 1  # the runs are in order
 
 
 def test_other_formats(tmp_path, capsys):
@@ -605,12 +610,17 @@ def test_commits_and_cores_and_devices_that_differ_are_noted(tmp_path, capsys):
     path.write_text(
         json.dumps([made | {"commit": "d" * 40 + "+12ab34cd", "cores": 8, "device": "gpu"}])
     )
+    for seed, version in ((1, "0.10.2"), (2, "0.12.0")):
+        path = folder / f"no_lrn-{seed}/provenance.json"
+        [made] = json.loads(path.read_text())
+        path.write_text(json.dumps([made | {"versions": {"jaxlib": version}}]))
     # a run without a partner, which no difference rests on
     leave(folder / "baseline-9", [0.5, 0.5], overrides={"seed": 9}, commit="e" * 40)
     text = " ".join(run(capsys, folder).split())
     assert "runs of different commits: ccccccc (9), ddddddd+12ab34cd (1)" in text
     assert "runs on different numbers of cores: 2, 8" in text
     assert "runs on different devices: 1 x cpu (9), gpu (1)" in text
+    assert "runs with different versions of jaxlib: 0.10.2, 0.12.0" in text
 
 
 def test_different_images_under_one_name_are_not_compared(tmp_path):
@@ -664,7 +674,9 @@ def test_the_plan_of_an_earlier_version_still_has_its_runs(tmp_path, capsys):
     [
         (-0.2, 1.0, 5, "supported"),
         (-3.0, 1.0, 5, "supported"),  # better than the target
-        (0.5, 1.0, 5, "supported"),  # rounds to the target
+        (-0.1, 1.0, 5, "supported"),  # all of it rounds to the target
+        (-0.05, 1.0, 5, "cannot tell"),  # not all of it
+        (0.5, 1.0, 5, "cannot tell"),
         (0.51, 1.0, 5, "contradicted"),
         (0.51, 1.01, 5, "cannot tell"),  # these runs could not show a difference of a point
         (0.51, 1.0, 4, "cannot tell"),
@@ -774,9 +786,9 @@ def test_more_runs_than_planned_are_named_too(tmp_path):
     more = {"base": [*BASE, 0.31], "worse": [*WORSE, 0.33]}
     found = folders.read([fill(tmp_path / "a", **more)]).results
     for planned, note in (
-        (5, ["no_lrn has 6 runs, more than the 5 planned"]),
-        (6, []),
-        (8, ["no_lrn has 6 of the 8 planned runs"]),
+        (5, ["no_lrn has 6 runs, more than the 5 planned", LARGER]),
+        (6, [LARGER]),
+        (8, ["no_lrn has 6 of the 8 planned runs", LARGER]),
     ):
         [table] = comparison.tables(found, [dataclasses.replace(experiment(), seeds=planned)])
         assert table.notes == note

@@ -134,3 +134,22 @@ def test_false_claims_look_supported_as_often_as_expected_by_chance():
     expected = statistics.by_chance(2000)
     assert expected == pytest.approx(50)
     assert supported == pytest.approx(expected, abs=4 * math.sqrt(expected))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "effect", "how"),
+    [
+        (1.5, 2.5, 1.4, "larger"),
+        (1.4, 2.5, 1.4, ""),
+        (0.5, 1.4, 1.4, ""),
+        (0.5, 1.3, 1.4, "smaller"),
+        (-0.5, 1.3, 1.4, "smaller"),
+        (-0.5, -0.3, 1.4, ""),  # of the other sign
+        (-2.5, -1.5, -1.4, "larger"),
+        (-1.3, 0.2, -1.4, "smaller"),
+        (None, None, 1.4, ""),
+    ],
+)
+def test_an_interval_may_exclude_the_claimed_size(low, high, effect, how):
+    found = statistics.Estimate(5, 1.0, 0.2, low, high, 1.0)
+    assert statistics.excluded(found, effect) == how

@@ -318,7 +318,7 @@ def test_what_a_killed_process_left_is_written_anew_and_what_a_run_began_with_st
         (
             {},
             {"contents": {"train": "x", "validation": "v"}},
-            ["train (4 as before, but others or in other classes)"],
+            ["train (4 as before, but others, renamed or in other classes)"],
         ),
         (  # the same pixels from other files
             {"pixels": {"train": "p"}},

@@ -172,8 +172,8 @@ def ensure(
         print(f"warning: {name} is not there: its store {before.path} is used", file=sys.stderr)
         return before.open()
     made = prepare(name, data_dir, image_size, quality, encoding)
-    if before is None or before.contents != made.contents:
-        _say(made)
+    if before is None or (before.contents, before.inventory) != (made.contents, made.inventory):
+        _say(made)  # also where new files are left out
     return made.open()
 
 

@@ -119,7 +119,8 @@ def _about_counts(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) -
     if train[largest] >= UNEVEN * train[smallest]:
         lines.append(
             f"class {largest!r} has {train[largest]:,} training images, {smallest!r} has "
-            f"{train[smallest]:,}: a net may learn to ignore the small classes"
+            f"{train[smallest]:,}: a net may learn to ignore the small classes; alexnet report "
+            "shows the error of each"
         )
     return lines
 

@@ -7,7 +7,8 @@
 
 The images are RGB: scale the shorter side of a photo to the run's `config.data.image_size`, then
 take the central square of the net's size. The file needs nothing of this package;
-`print(net.mlir_module())` shows the StableHLO.
+`print(net.mlir_module())` shows the StableHLO. JAX promises to read such a file for
+six months, with the version that wrote it or a later one.
 """
 
 import json

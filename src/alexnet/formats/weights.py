@@ -148,7 +148,9 @@ def content(
     }  # as they will be read
     if names == "torchvision":
         theirs = layout.theirs(net, torchvision.NAMES, params)
-        return safetensors.content(theirs, {"format": "pt"})
+        return safetensors.content(
+            theirs, {"format": "pt", "classes": json.dumps(described["class_names"])}
+        )
     arrays = {f"{name}.{part}": x for name in params for part, x in params[name].items()}
     arrays |= {f"{STATISTICS}.{name}": x for name, x in kept.items()}
     text = json.dumps(described | {"classes": net.classes})

@@ -45,6 +45,7 @@ _CPU_COMPILER_OPTIONS: dict[str, str | bool | int] = {
     # XLA on CPUs hands convolutions to YNNPACK, whose weight gradients over many images take up to
     # ten times as long as Eigen's. With this option, YNNPACK gets only matrix products. Eigen
     # takes six times as long for those with a transposed kernel, as in input gradients.
+    # jaxlib 0.10.2 gives YNNPACK sums of products as well, and gets some wrong (jax#39103).
     "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT",
     # Without this option, every step copies the kernels of fc6 to fc8 before it updates them: XLA
     # does not see that the input gradients, which read the kernels, can be computed first.

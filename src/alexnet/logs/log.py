@@ -3,7 +3,7 @@
 import shutil
 import textwrap
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -116,44 +116,21 @@ class Log:
         if not self.enabled:
             return
         speed = self._images_per_second(step)
-        self._write(
-            step,
-            epoch,
-            {
-                "train/loss": loss,
-                "train/top1_error": top1_error,
-                "train/top5_error": top5_error,
-                "train/steps": steps,
-                "train/rate": rate,
-                "train/images_per_second": speed,
-            },
-        )
+        errors = {"loss": loss, "top1_error": top1_error, "top5_error": top5_error}
+        more = {"steps": steps, "rate": rate, "images_per_second": speed}
+        self._write("train", step, epoch, errors | more)
         numbers, optional = self._numbers(epoch, loss, top1_error, top5_error, digits=1)
         line = f"step {step}/{self.total_steps}{numbers}  {self._pace(step, speed)}"
         self._terminal.progress(step, line, optional)
 
     def validation(
-        self,
-        step: int,
-        epoch: float,
-        loss: float,
-        top1_error: float,
-        top5_error: float,
-        count: int,
+        self, step: int, epoch: float, loss: float, top1_error: float, top5_error: float, count: int
     ) -> None:
         """Logs the results on a whole validation set of `count` images."""
         if not self.enabled:
             return
-        self._write(
-            step,
-            epoch,
-            {
-                "validation/loss": loss,
-                "validation/top1_error": top1_error,
-                "validation/top5_error": top5_error,
-                "validation/count": count,
-            },
-        )
+        errors = {"loss": loss, "top1_error": top1_error, "top5_error": top5_error}
+        self._write("validation", step, epoch, errors | {"count": count})
         numbers, optional = self._numbers(epoch, loss, top1_error, top5_error, digits=2)
         self._terminal.message(f"validation  step {step}/{self.total_steps}{numbers}", optional)
 
@@ -201,10 +178,10 @@ class Log:
         if self._tracker is not None:
             self._tracker.close(failed)
 
-    def _write(self, step: int, epoch: float, values: dict[str, float | None]) -> None:
+    def _write(self, run: str, step: int, epoch: float, values: Mapping[str, float | None]) -> None:
         seconds = round(monotonic() - self._opened, 3)
         row = {"step": int(step), "epoch": plain(epoch), "seconds": seconds}
-        row |= {name: plain(value) for name, value in values.items()}
+        row |= {f"{run}/{name}": plain(value) for name, value in values.items()}
         self._rows.write(row)
         self._chart(row)
         if self._tracker is not None:

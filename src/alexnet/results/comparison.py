@@ -98,6 +98,10 @@ class Table:
         """The claimed difference, as `Row.against` measures it."""
         return _effect(self.experiment, row.claim)
 
+    def missed(self, row: Row) -> str:
+        """How a decided row's interval misses the claimed size: "larger", "smaller" or ""."""
+        return _missed(row, self.experiment)
+
     def judged(self) -> list[Row]:
         """The rows whose difference from the baseline can be tested, and has enough pairs.
 
@@ -203,6 +207,7 @@ def _table(
         *notes.unfinished(runs),
         *notes.unplanned({row.arm: runs[row.arm] for row in rows if row.claim}, experiment),
         *notes.too_few(_needed(rows, experiment)),
+        *notes.sizes({row.arm: _missed(row, experiment) for row in rows}),
         *notes.failures(runs),
         *notes.changed(runs),
         *notes.shared(runs),
@@ -357,14 +362,23 @@ def _needed(rows: Sequence[Row], experiment: Experiment) -> dict[str, tuple[int,
     return found
 
 
-def _reached(against: Estimate) -> str:
-    """The verdict on a target: contradicted if the whole interval lies above what rounds to it.
+def _missed(row: Row, experiment: Experiment) -> str:
+    """How a decided row's interval misses the claimed size: "larger", "smaller" or ""."""
+    effect = _effect(experiment, row.claim)
+    decided = row.verdict in (statistics.SUPPORTED, statistics.CONTRADICTED)
+    return statistics.excluded(row.against, effect) if decided and row.against and effect else ""
 
-    Else supported; "cannot tell" with fewer than 5 runs, or if they could not show a point.
+
+def _reached(against: Estimate) -> str:
+    """The verdict on a target, by where the interval lies.
+
+    "supported" if all of it, and "contradicted" if none of it, lies below or in what rounds to the
+    target. Else "cannot tell", as with fewer than 5 runs, or if they could not show a point.
     """
-    if against.n < statistics.LEAST or against.smallest is None or against.low is None:
+    if against.n < statistics.LEAST or against.low is None or against.high is None:
         return CANNOT_TELL
-    if against.smallest > TARGET_POINTS:
+    if against.smallest is None or against.smallest > TARGET_POINTS:
         return CANNOT_TELL
-    above = against.low > TARGET_POINTS / 2
-    return statistics.CONTRADICTED if above else statistics.SUPPORTED
+    if against.low > TARGET_POINTS / 2:
+        return statistics.CONTRADICTED
+    return statistics.SUPPORTED if against.high <= TARGET_POINTS / 2 else CANNOT_TELL

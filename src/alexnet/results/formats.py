@@ -165,13 +165,16 @@ def legends(tables: Sequence[Table], metric: str) -> list[str]:
 
 def chance(tables: Sequence[Table]) -> str:
     """How many claims would look supported if no arm differed; "" without a verdict."""
-    judged = [row for table in tables for row in table.judged()]
+    judged = [(table, row) for table in tables for row in table.judged()]
     if not judged:
         return ""
-    supported = sum(row.verdict == statistics.SUPPORTED for row in judged)
+    supported = [one for one in judged if one[1].verdict == statistics.SUPPORTED]
+    sized = [table.missed(row) for table, row in supported if table.effect(row)]
+    missed = f" ({sum(map(bool, sized))} of the {len(sized)} with a size exclude that size)"
+    look = f"look supported{missed if any(sized) else ''}"
     return (
-        f"{supported} of the {len(judged)} claims that these trainings can test, with "
-        f"{statistics.LEAST} pairs or more, look supported. If no arm differed from its baseline, "
+        f"{len(supported)} of the {len(judged)} claims that these trainings can test, with "
+        f"{statistics.LEAST} pairs or more, {look}. If no arm differed from its baseline, "
         f"chance alone would make at most about {statistics.by_chance(len(judged)):.2f} look so."
     )
 

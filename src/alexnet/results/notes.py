@@ -7,6 +7,7 @@ from typing import Any
 from alexnet.results import curve
 from alexnet.results.arms import Runs
 from alexnet.results.result import THEN, Result
+from alexnet.results.statistics import LEAST
 from alexnet.sweeps.experiment import Claim, Experiment
 
 
@@ -98,12 +99,24 @@ def too_few(needed: Mapping[str, tuple[int, bool]]) -> list[str]:
     Args:
         needed: {arm: (how many, whether in pairs)}.
     """
-    return [
-        f"{name}: {count} pairs with this spread could show the claimed effect"
-        if pairs
-        else f"{name}: {count} runs with this spread could show a difference of one point"
-        for name, (count, pairs) in needed.items()
-    ]
+    found = []
+    for name, (count, pairs) in needed.items():
+        what = "pairs" if pairs else "runs"
+        shows = "the claimed effect" if pairs else "a difference of one point"
+        if count == LEAST:
+            found.append(f"{name}: a verdict needs {LEAST} {what}")
+        else:
+            found.append(f"{name}: {count} {what} with this spread could show {shows}")
+    return found
+
+
+def sizes(missed: Mapping[str, str]) -> list[str]:
+    """The decided claims whose size the interval excludes.
+
+    Args:
+        missed: {arm: "larger", "smaller" or ""}.
+    """
+    return [f"{name}: {how} than claimed" for name, how in missed.items() if how]
 
 
 def failures(runs: Mapping[str, Runs]) -> list[str]:
@@ -160,7 +173,7 @@ def of_last(names: Sequence[str]) -> list[str]:
 
 
 def machines(used: Sequence[Result]) -> list[str]:
-    """Commits, devices and numbers of cores that differ, and changes that were not committed."""
+    """Commits, devices, cores and versions that differ, and changes that were not committed."""
     found = []
     commits = Counter(str(result.about.get("commit") or "unknown") for result in used)
     if _several(commits):
@@ -175,6 +188,10 @@ def machines(used: Sequence[Result]) -> list[str]:
     cores = {str(result.about["cores"]) for result in used if result.about.get("cores")}
     if _several(cores):
         found.append(f"runs on different numbers of cores: {_listed(sorted(cores, key=_first))}")
+    known = [result.about["versions"] for result in used if result.about.get("versions")]
+    versions = {one["jaxlib"] for one in known if "jaxlib" in one}
+    if _several(versions):  # last bits may depend on it
+        found.append(f"runs with different versions of jaxlib: {_listed(sorted(versions))}")
     return found
 
 

@@ -107,6 +107,20 @@ def verdict(found: Estimate, effect: float | None, direction: int = 0) -> str:
     return CONTRADICTED if high < abs(effect or 0) else CANNOT_TELL
 
 
+def excluded(found: Estimate, effect: float) -> str:
+    """How the interval misses a claimed difference on its side of 0.
+
+    "larger" if it lies beyond `effect`, "smaller" if before it; "" if it holds it, has no bounds,
+    or lies on the other side.
+    """
+    if found.low is None or found.high is None:
+        return ""
+    low, high = (found.low, found.high) if effect > 0 else (-found.high, -found.low)
+    if low > abs(effect):
+        return "larger"
+    return "smaller" if 0 <= high < abs(effect) else ""
+
+
 def by_chance(claims: int) -> float:
     """How many of `claims` would look supported if no arm differed from its baseline, at most.
 

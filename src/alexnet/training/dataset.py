@@ -122,7 +122,7 @@ def changed(then: Store, now: Store, splits: Iterable[str]) -> list[str]:
     def counted(split: str) -> str:
         before, after = (store.counts.get(split, 0) for store in (then, now))
         if before == after:
-            return f"{after:,} as before, but others or in other classes"
+            return f"{after:,} as before, but others, renamed or in other classes"
         return f"then {before:,} images, now {after:,}"
 
     return [f"{split} ({counted(split)})" for split in splits if differs(split)]

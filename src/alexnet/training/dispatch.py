@@ -41,7 +41,7 @@ def make_train_steps(
     The steps are unrolled, with barriers between them: XLA on CPUs runs the body of a loop many
     times slower, and without barriers it might merge one step with the next.
     """
-    step = inspect.unwrap(train_step)  # not jitted: an inner jit would be compiled separately
+    step = inspect.unwrap(train_step)  # not jitted: JAX takes compiler options only outermost
 
     def train_steps(state, batches, hyperparameters, statistics, key):
         found = []
