@@ -254,6 +254,16 @@ def test_weights_for_other_classes_than_the_datasets_are_told_a_config(
         convert.main([*flags(name, folder, data_dir), *options])
 
 
+def test_our_own_file_of_other_classes_is_told_a_config(imported, folder, data_dir, tmp_path):
+    file = exported(imported["torchvision_alexnet"], tmp_path / "net.safetensors")
+    here, there = f"--config.data.name=folder:{folder}", "--config.data.name=digits"
+    line = [there if one == here else one for one in flags("torchvision_alexnet", folder, data_dir)]
+    with pytest.raises(
+        UserError, match=r"has 3 classes, the config's dataset 10; for its 3 .* as configs/folder"
+    ):
+        convert.main([*line, f"--source={file}", f"--workdir={tmp_path / 'run'}"])
+
+
 def test_caffes_two_nets_are_told_apart(folder, data_dir, tmp_path):
     source = written("caffenet", tmp_path)
     options = [f"--source={source}", f"--workdir={tmp_path / 'run'}"]

@@ -157,7 +157,7 @@ def test_a_run_of_an_earlier_version_compares_its_classes_and_says_so(copy, caps
     [note] = net.evaluate(overrides=overrides)["notes"]
     where = f"{copy}/run"
     assert note == (
-        f"{where} does not say which images it was trained on: only classes and counts are compared"
+        f"{where} does not say which images it was trained on: only the classes are compared"
     )
     (copy / "photos/b").rename(copy / "photos/sky")
     with pytest.raises(UserError, match="'b' removed and 'sky' added"):

@@ -59,6 +59,11 @@ def read_weights(
         _check_digest(source, metadata, arrays)
         check_config(exported["config"])
         net = make_net(exported["classes"])
+        if net.classes != exported["classes"]:
+            raise UserError(
+                f"{source} has {exported['classes']} classes, the config's dataset {net.classes}"
+                + _other_classes(exported["classes"])
+            )
         params: layout.Params = {}
         for name, array in arrays.items():
             layer, _, part = name.rpartition(".")
@@ -77,14 +82,18 @@ def read_weights(
     expected = layout.shapes(net, framework.NAMES)
     if line := difference(found, str(source), expected, f"net {net.name}"):
         if net.classes != last.size:
-            line += (
-                f"; for its {last.size} classes, take a config whose dataset has as many, or is "
-                "not prepared yet, such as configs/folder.py:torchvision"
-            )
+            line += _other_classes(last.size)
         raise UserError(line)
     if framework is caffe:
         caffe.check_order(net, order, source)
     return net, layout.ours(net, framework.NAMES, arrays), {}
+
+
+def _other_classes(count: int) -> str:
+    return (
+        f"; for its {count} classes, take a config whose dataset has as many, or is not prepared "
+        "yet, such as configs/folder.py:torchvision"
+    )
 
 
 def check_suffix(source: Path) -> None:

@@ -67,7 +67,7 @@ class Splits:
     def notes(self, split: str) -> list[str]:
         """Lines on how the split's images differ from the training run's, as far as is known."""
         source = self.net.about.source
-        unknown = [] if dataset.is_known(self._then) else [dataset.unknown(source)]
+        unknown = [] if dataset.is_known(self._then) else [dataset.unknown(source, self._then)]
         return unknown + [
             f"warning: not the images that {source} was trained with: {line}"
             for line in self.changed(split)

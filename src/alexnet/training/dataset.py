@@ -100,9 +100,13 @@ def _called(store: Store) -> tuple[str, str]:
     return kind, Path(path).name
 
 
-def unknown(source: Path) -> str:
-    """A line on a file of weights, or on a workdir of an earlier version, without digests."""
-    compared = "classes and counts are" if source.is_dir() else "the classes are"
+def unknown(source: Path, then: Store | None) -> str:
+    """A line on a file of weights, or on a workdir of an earlier version, without digests.
+
+    Args:
+        then: what the run remembers of its dataset, if anything.
+    """
+    compared = "the classes are" if then is None else "classes and counts are"
     return f"{source} does not say which images it was trained on: only {compared} compared"
 
 

@@ -330,7 +330,7 @@ def introduction(run: Run, workdir: Path, start: int, known: Store | None) -> st
         f"{begin}, {counted(run.steps, 'step')} in all; logs and checkpoints in {workdir}",
     ]
     if start and not dataset.is_known(known):
-        lines.append(dataset.unknown(workdir))
+        lines.append(dataset.unknown(workdir, known))
     return "\n".join([*lines, *(warnings(run) if start < run.steps else ())])
 
 
