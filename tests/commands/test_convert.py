@@ -254,6 +254,16 @@ def test_weights_for_other_classes_than_the_datasets_are_told_a_config(
         convert.main([*flags(name, folder, data_dir), *options])
 
 
+def test_the_workdir_may_be_a_link_to_an_empty_folder(folder, data_dir, tmp_path):
+    source = written("torchvision_alexnet", tmp_path)
+    (tmp_path / "large disk").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "large disk")
+    options = [f"--source={source}", f"--workdir={tmp_path / 'run'}"]
+    convert.main([*flags("torchvision_alexnet", folder, data_dir), *options])
+    assert (tmp_path / "run").is_symlink()
+    assert (tmp_path / "large disk/config.json").is_file()
+
+
 def test_our_own_file_of_other_classes_is_told_a_config(imported, folder, data_dir, tmp_path):
     file = exported(imported["torchvision_alexnet"], tmp_path / "net.safetensors")
     here, there = f"--config.data.name=folder:{folder}", "--config.data.name=digits"
