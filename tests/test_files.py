@@ -51,9 +51,11 @@ def test_what_is_not_json_says_why(tmp_path):
             files.read_json(path, list, "remove it")
 
 
-@pytest.mark.parametrize(("name", "why"), [("a" * 300, "name too long"), ("a\0", "embedded null")])
+@pytest.mark.parametrize(
+    ("name", "why"), [("a" * 300, "File name too long"), ("a\0", "(stat: )?embedded null")]
+)
 def test_a_name_that_cannot_be_opened_says_why(name, why):
-    with pytest.raises(UserError, match=f"cannot be read: .*{why}"):
+    with pytest.raises(UserError, match=f"cannot be read: {why}"):
         files.read_bytes(Path(name))
 
 

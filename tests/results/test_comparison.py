@@ -88,11 +88,7 @@ def test_verdicts(tmp_path, capsys, scale, base, worse, verdict):
     ("errors", "target", "verdict"),
     [
         ([0.32, 0.325, 0.322, 0.318, 0.321], 31.0, "contradicted"),
-        (
-            [0.32, 0.325, 0.322, 0.318, 0.321],
-            31.5,
-            "cannot tell",
-        ),  # rounded, 32 is above the interval's middle
+        ([0.32, 0.325, 0.322, 0.318, 0.321], 31.5, "cannot tell"),  # 32.0 is in the interval
         ([0.32, 0.325, 0.322, 0.318, 0.321], 32.0, "supported"),
         ([0.32, 0.325, 0.322, 0.318, 0.321], 40.0, "supported"),
         (WORSE, 40.0, "cannot tell"),  # they could not show a point

@@ -11,7 +11,7 @@ from PIL import Image
 
 from alexnet import files
 from alexnet.data import images
-from alexnet.data.sources.tree import CAMERAS
+from alexnet.data.sources.tree import AS_JPEG, CAMERAS
 from alexnet.errors import UserError, local_path
 
 # A file, an image of Pillow's, or uint8 pixels: RGB [H, W, 3], grey [H, W]
@@ -73,6 +73,6 @@ def _readable(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
-        advice = "; export photos of cameras as JPEG" if what.lower().endswith(CAMERAS) else ""
+        advice = AS_JPEG if what.lower().endswith(CAMERAS) else ""
         why = images.why(error)
         raise UserError(f"{what} is not an image that can be read: {why}{advice}") from None

@@ -99,9 +99,10 @@ def verdict(found: Estimate, effect: float | None, direction: int = 0) -> str:
     effect that these pairs could show exceeds the claimed one.
     """
     sign = math.copysign(1, effect) if effect else direction
-    if not sign or not decides(found, effect) or found.low is None or found.high is None:
+    bounds = _towards(found, sign)
+    if not sign or not decides(found, effect) or bounds is None:
         return CANNOT_TELL
-    low, high = (found.low, found.high) if sign > 0 else (-found.high, -found.low)
+    low, high = bounds
     if low > 0:
         return SUPPORTED
     return CONTRADICTED if high < abs(effect or 0) else CANNOT_TELL
@@ -113,12 +114,20 @@ def excluded(found: Estimate, effect: float) -> str:
     "larger" if it lies beyond `effect`, "smaller" if before it; "" if it holds it, has no bounds,
     or lies on the other side.
     """
-    if found.low is None or found.high is None:
+    bounds = _towards(found, effect)
+    if bounds is None:
         return ""
-    low, high = (found.low, found.high) if effect > 0 else (-found.high, -found.low)
+    low, high = bounds
     if low > abs(effect):
         return "larger"
     return "smaller" if 0 <= high < abs(effect) else ""
+
+
+def _towards(found: Estimate, sign: float) -> tuple[float, float] | None:
+    """The interval, mirrored if `sign` is negative, so that the claim's side is above 0."""
+    if found.low is None or found.high is None:
+        return None
+    return (found.low, found.high) if sign > 0 else (-found.high, -found.low)
 
 
 def by_chance(claims: int) -> float:

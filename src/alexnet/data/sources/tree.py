@@ -15,6 +15,7 @@ from alexnet.errors import UserError, one_line
 JUNK = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
 JUNK_FILES = ("thumbs.db", "desktop.ini", "icon\r")
 CAMERAS = (".heic", ".heif", ".dng", ".cr2", ".cr3", ".nef", ".arw")  # photos, but not for Pillow
+AS_JPEG = "; export photos of cameras as JPEG"
 CHUNK = 64  # files a task: enough to hide its overhead
 RULES = 2  # version of the rules for images, classes and splits; part of the stamp
 
@@ -110,5 +111,5 @@ def kinds(files: Iterable[File]) -> str:
     """The kinds of files, for a message on missing images: "found: 12 .txt, 1 .png"."""
     counts = Counter(os.path.splitext(file.path)[1].lower() or "without suffix" for file in files)
     listed = ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common(5))
-    advice = "; export photos of cameras as JPEG" if any(kind in CAMERAS for kind in counts) else ""
+    advice = AS_JPEG if any(kind in CAMERAS for kind in counts) else ""
     return f"found: {listed}{advice}" if listed else "found: no files"
