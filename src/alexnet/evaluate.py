@@ -2,7 +2,8 @@
 
     python -m alexnet.evaluate --workdir=DIR[,DIR,...] [--weights=2,1,...]
         [--ten_crop | --views=centre|ten_crop|nine_crop] [--checkpoint=best|last|STEP]
-        [--split=validation|train|test] [--config.data.*=... --config.mesh.*=...]
+        [--split=validation|train|test] [--predictions=FILE.csv]
+        [--config.data.*=... --config.mesh.*=...]
 
 The softmax outputs of several nets are averaged, equally or by weight. The nets may differ; their
 images and classes must be the same. Table 2 of the paper (validation, top-1 / top-5 error), all
@@ -15,21 +16,25 @@ with --checkpoint=last --ten_crop:
 """
 
 import math
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from alexnet.cli import changed_settings, data_dir, path, ten_crop, typed_overrides, values
 from alexnet.cli import run as run_command
 from alexnet.data.augment import VIEWS
 from alexnet.devices import processes, runtime
 from alexnet.errors import UserError, choice
+from alexnet.inference import predictions as predicted
 from alexnet.inference.ensemble import Ensemble
 from alexnet.inference.loading import load
-from alexnet.text import counted
+from alexnet.text import counted, say
+from alexnet.training import evaluation
 from alexnet.training.programs import Programs
 from alexnet.workdir import checkpoint, record
 
@@ -39,6 +44,7 @@ OPTIONS = {
     "views": ("centre", "of each image: centre, ten_crop (or just --ten_crop), nine_crop"),
     "checkpoint": ("best", "best on the validation images, last, or the number of a step"),
     "split": ("validation", "which images: validation, train or, if there is one, test"),
+    "predictions": ("", "a CSV file to write: each image's file, label and most probable classes"),
     "data_dir": ("", "where the dataset is prepared, if no longer where the run found it"),
     "coordinator": ("", "HOST:PORT of process 0, or auto under SLURM, Open MPI, ..."),
     "processes": ("", "how many processes evaluate this run together"),
@@ -46,7 +52,8 @@ OPTIONS = {
     "cpu_devices": ("", "virtual devices to split the CPU into, to try several on one machine"),
 }
 PROCESSES = ("coordinator", "processes", "process", "cpu_devices")
-OWN = (*PROCESSES, "data_dir", "workdir")  # what each process may have, or write, in its own way
+# What each process may have, or write, in its own way
+OWN = (*PROCESSES, "data_dir", "predictions", "workdir")
 DATA_DIR = "data.data_dir"
 MAY_CHANGE = ("data", "mesh")
 
@@ -65,6 +72,9 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(
             "--coordinator: several processes cannot average runs; evaluate one run at a time"
         )
+    predictions = predictions_file(options["predictions"])
+    if options["coordinator"] and predictions:
+        raise UserError("--predictions: only one process writes them; leave --coordinator out")
     # Checked before the processes wait for each other: each reports the mistake and ends.
     overrides = [
         typed_overrides(record.saved_config(workdir), texts | here) for workdir in workdirs
@@ -78,7 +88,7 @@ def main(argv: Sequence[str]) -> None:
         asked |= {f"--config.{key}": text for key, text in texts.items() if key != DATA_DIR}
         runs = [record.run_of(workdir) for workdir in workdirs]
         processes.check_same({**asked, "the run in --workdir": runs})
-        evaluate(workdirs, weights, step, split, views, overrides)
+        evaluate(workdirs, weights, step, split, views, overrides, predictions)
 
 
 def evaluate(
@@ -88,10 +98,12 @@ def evaluate(
     split: str,
     views: str,
     overrides: Sequence[Mapping[str, Any]],
+    predictions: Path | None = None,
 ) -> None:
     """Evaluates each run with its `overrides`: prints and records its errors.
 
-    The errors of an average are printed only.
+    The errors of an average are printed only. Its predictions, or those of a single run, are
+    written to the file `predictions`.
     """
     nets = [
         load(workdir, step, overrides=changes)
@@ -118,23 +130,43 @@ def evaluate(
         )
 
     average, programs = Ensemble() if len(nets) > 1 else None, Programs()
+    store, kept = None, list[tuple[np.ndarray, np.ndarray]]()
     for workdir, net, weight, changes in zip(workdirs, nets, weights, overrides, strict=True):
         splits = net.splits(changes, programs)
+        store = store or splits.run.store
         if average:
             row = average.evaluate(str(workdir), weight, splits, split, views)
         else:
-            row = splits.evaluate(split, views)
+            row = splits.evaluate(split, views, kept if predictions else None)
         for note in row["notes"] if first else ():
             print(note, file=sys.stderr)
-        report(f"{workdir} after {net.about.epoch:.2f} epochs", row)
+        age = f"after {net.about.epoch:.2f} epochs" if net.about.step else net.about.when
+        report(f"{workdir} {age}", row)
         if first:
             try:
-                record.save_evaluation(row, workdir)
+                images = splits.run.store.contents.get(split, "")
+                record.save_evaluation(row | {"images": images}, workdir)
             except OSError as error:
                 print(f"not recorded in {workdir}: {error.strerror}", file=sys.stderr)
     if average:
         each = ", ".join(f"{weight:.3g}" for weight in weights)
         report(f"average of {len(nets)} nets (weights {each})", row | average.means().row())
+    if predictions and store:
+        found = (average.log_probs_NK, average.labels_N) if average else evaluation.joined(kept)
+        predicted.write(predictions, store, split, *found)
+        say(f"{counted(store.counts[split], 'prediction')} in {predictions}")
+
+
+def predictions_file(text: str) -> Path | None:
+    """The file of --predictions, or None; refused now if it cannot be written later."""
+    if not text:
+        return None
+    file = path("predictions", text)
+    if file.suffix.lower() != ".csv":
+        raise UserError(f"--predictions={file}: write a name that ends in .csv")
+    if file.is_dir() or not os.access(file.parent, os.W_OK):
+        raise UserError(f"--predictions={file}: no file can be written there")
+    return file
 
 
 def folders(text: str) -> list[Path]:

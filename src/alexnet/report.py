@@ -9,14 +9,15 @@ PNGs. DIR is a run, a sweep or another folder of runs. A page on several runs be
 curves and the ablation tables of `alexnet compare`, by default for the experiments that the sweeps
 recorded; of the runs in a folder, only the first run of the baseline gets the other parts. A part
 that cannot be made, such as predictions without the dataset, is named with the reason. Parts:
-curves, ablation, filters (Figure 3), predictions and neighbours (Figure 4), mistakes, net, config,
-provenance.
+curves, ablation, filters (Figure 3), predictions and neighbours (Figure 4), mistakes, surest
+(mistakes), net, config, provenance.
 It needs matplotlib and jinja2: pip install matplotlib jinja2
 """
 
 import contextlib
 import functools
 import importlib.util
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -40,7 +41,10 @@ OPTIONS = {
     "data_dir": ("", "where the datasets are prepared, if no longer where the runs found them"),
 }
 TOGETHER = ("curves", "ablation")  # parts on all runs
-OWN = ("filters", "predictions", "neighbours", "mistakes", "net", "config", "provenance")
+OWN = (
+    *("filters", "predictions", "neighbours", "mistakes", "surest"),
+    *("net", "config", "provenance"),
+)
 NEEDS = ("matplotlib", "jinja2")
 
 
@@ -150,9 +154,13 @@ def runs_in(path: Path) -> list[Path]:
 
 
 def names(dirs: Sequence[Path]) -> list[str]:
-    """The folders' names if these tell the runs apart, else their whole paths."""
+    """The folders' names if these tell the runs apart, else their paths, without a common part."""
     last = [workdir.name for workdir in dirs]
-    return last if all(last) and len({*last}) == len(last) else [str(workdir) for workdir in dirs]
+    if all(last) and len({*last}) == len(last):
+        return last
+    whole = [os.path.abspath(workdir) for workdir in dirs]
+    common = os.path.commonpath(whole)
+    return [os.path.relpath(path, common) for path in whole]
 
 
 def own(subject: "Subject", wanted: Sequence[str]) -> list["Part"]:
@@ -165,6 +173,7 @@ def own(subject: "Subject", wanted: Sequence[str]) -> list["Part"]:
         "predictions": ("Predictions (Figure 4, left)", pictures.predictions),
         "neighbours": ("Neighbours (Figure 4, right)", pictures.neighbours),
         "mistakes": ("Mistakes", pictures.mistakes),
+        "surest": ("Surest mistakes", pictures.surest),
         "net": ("Net", about.net_part),
         "config": ("Config", about.config_part),
         "provenance": ("Provenance", about.provenance_part),

@@ -105,18 +105,25 @@ def work_off(running: Runner, jobs: Sequence[Job], workdir: Path) -> None:
         with board.Board(jobs) as shown:
             running.run(shown.show)
     except Interrupted:
-        print("stopped, after a checkpoint of each run; the same command continues from there")
+        list_failed(jobs, workdir)
+        print("stopped; the same command goes on from the last checkpoint of each run", flush=True)
         raise
+    failed = list_failed(jobs, workdir)
+    print(f"next: python -m alexnet.compare {shlex.quote(str(workdir))}")
+    if failed:
+        sys.exit(1)
+
+
+def list_failed(jobs: Sequence[Job], workdir: Path) -> list[Job]:
+    """Prints and returns the jobs that failed or were left out."""
     failed = [job for job in jobs if job.state in ("failed", "left out")]
     for job in failed:
         output = workdir / job.item.name / plan.OUTPUT
         see = f"; see {output}" if output.exists() else ""
         print(f"{job.item.name} {board.outcome(job)}{see}")
-    print(f"next: python -m alexnet.compare {shlex.quote(str(workdir))}")
     if any(job.state == "failed" for job in failed):
         print("the same command with --retry runs the failed ones again", flush=True)
-    if failed:
-        sys.exit(1)
+    return failed
 
 
 def leave_submitted(jobs: Sequence[Job], workdir: Path) -> None:

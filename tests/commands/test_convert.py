@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -21,14 +22,17 @@ from support.tiny import ROOT
 
 import alexnet
 from alexnet import cli, convert, evaluate
+from alexnet.data import synsets
 from alexnet.data.augment import evaluation_inputs
 from alexnet.data.prepare import prepare
 from alexnet.data.store import save_description
 from alexnet.errors import UserError
+from alexnet.formats import weights
+from alexnet.inference.export import export
 from alexnet.models.build import NETS
 from alexnet.training import forward
 from alexnet.training.loop import train_and_evaluate
-from alexnet.training.settings import KINDS
+from alexnet.training.settings import KINDS, load_config
 from alexnet.training.setup import setup
 from alexnet.workdir import checkpoint, record
 
@@ -354,7 +358,10 @@ def test_out_and_in_again_is_the_same_to_the_bit(imported, folder, data_dir, tmp
     jax.tree.map(np.testing.assert_array_equal, before, after)
 
 
-def test_under_torchvisions_names_it_is_torchvisions_file_to_the_bit(imported, tmp_path, capsys):
+def test_under_torchvisions_names_it_is_torchvisions_file_to_the_bit(
+    imported, folder, data_dir, tmp_path, capsys
+):
+    prepare(f"folder:{folder}", data_dir, 100, 0, progress=False)  # names the classes
     workdir = imported["torchvision_alexnet"]
     file = exported(workdir, tmp_path / "net.safetensors", "--names=torchvision")
     assert "mean image" not in capsys.readouterr().err  # it subtracts a pixel, as torchvision does
@@ -364,6 +371,22 @@ def test_under_torchvisions_names_it_is_torchvisions_file_to_the_bit(imported, t
     jax.tree.map(np.testing.assert_array_equal, found, original)
     with safe_open(file, framework="numpy") as opened:
         assert opened.metadata() == {"format": "pt", "classes": json.dumps(["a", "b", "c"])}
+
+
+@pytest.mark.parametrize(("names", "known"), [("torchvision", True), ("own", False)])
+def test_a_net_of_imagenet_takes_its_classes_along(tmp_path, monkeypatch, names, known):
+    """Also if it was imported without them; our own files get them when they are read."""
+    seen = []
+    monkeypatch.setattr(weights, "content", lambda *how: seen.append(how) or b"")
+    net = SimpleNamespace(
+        config=load_config(f"{ROOT}/configs/imagenet.py:torchvision"),
+        net=SimpleNamespace(classes=1000),
+        about=SimpleNamespace(classes=(), statistics=None),
+        params={},
+    )
+    export(net, tmp_path / "net.safetensors", names)
+    [(_, _, _, described, _)] = seen
+    assert described["class_names"] == (list(synsets.IDS) if known else [])
 
 
 def test_torchvisions_names_are_for_nets_of_its_size(imported, folder, data_dir, tmp_path, capsys):
@@ -477,7 +500,7 @@ def test_what_to_do_next_works_in_a_workdir_of_any_name(folder, data_dir, tmp_pa
     *python, option, last = shlex.split(second.partition("    (needs ")[0])
     assert python == ["python", "-m", "alexnet.evaluate"]
     evaluate.main([option, last])
-    assert f"{workdir} after 0.00 epochs" in capsys.readouterr().out
+    assert f"{workdir} as imported" in capsys.readouterr().out
     assert not (tmp_path / "a b,c.partial").exists()
 
 

@@ -1,6 +1,8 @@
 """alexnet evaluate: what it is asked for, before any net is read; and what it says of nets."""
 
+import csv
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -36,7 +38,7 @@ def test_processes_join_first(asked, tmp_path):
     evaluate.main([f"--workdir={run}", "--ten_crop", *options])
     joined, evaluated = asked
     assert where.items() <= joined.items()
-    assert evaluated == ([run], [1.0], "best", "validation", "ten_crop", [{}])
+    assert evaluated == ([run], [1.0], "best", "validation", "ten_crop", [{}], None)
 
 
 def test_processes_evaluate_the_same(asked, tmp_path, monkeypatch):
@@ -45,7 +47,7 @@ def test_processes_evaluate_the_same(asked, tmp_path, monkeypatch):
     own = ["--coordinator=127.0.0.1:9", "--processes=2", "--process=1"]
     for where in ("--data_dir=/here", "--config.data.data_dir=/here"):
         evaluate.main([f"--workdir={run}", "--ten_crop", "--config.mesh.data=2", where, *own])
-        assert asked[-1][-1] == [{"mesh.data": 2, "data.data_dir": "/here"}]
+        assert asked[-1][-2] == [{"mesh.data": 2, "data.data_dir": "/here"}]
         assert compared.pop() == {
             "--weights": "",
             "--views": "ten_crop",
@@ -75,6 +77,11 @@ def test_one_process_averages_runs_and_several_refuse_to(asked, tmp_path):
     assert asked[-1][:2] == (runs, [0.5, 0.5])
     with pytest.raises(UserError, match="several processes cannot average runs"):
         evaluate.main([*argv, "--coordinator=127.0.0.1:9"])
+    one = [f"--workdir={runs[0]}", f"--predictions={tmp_path}/found.csv"]
+    evaluate.main(one)
+    assert asked[-1][-1] == tmp_path / "found.csv"
+    with pytest.raises(UserError, match="--predictions: only one process writes them"):
+        evaluate.main([*one, "--coordinator=127.0.0.1:9"])
 
 
 def test_a_mistake_in_the_second_run_is_found_before_the_first_is_evaluated(asked, tmp_path):
@@ -90,7 +97,7 @@ def test_only_settings_of_the_data_and_of_the_mesh_may_change(asked, tmp_path):
     changes = {"data.data_dir": "/elsewhere", "mesh.data": 2}
     settings = [f"--config.{name}={value}" for name, value in changes.items()]
     evaluate.main([f"--workdir={run}", *settings])
-    assert asked[-1][-1] == [changes]
+    assert asked[-1][-2] == [changes]
     with pytest.raises(UserError, match=r"^--config.net.norm: how a run was trained cannot change"):
         evaluate.main([f"--workdir={run}", "--config.net.norm=false"])
     with pytest.raises(UserError, match=r"^--data_dir is --config.data.data_dir: write one"):
@@ -113,12 +120,15 @@ class Net:
     """A net whose errors are known."""
 
     def __init__(self, source, classes: str = "abcdef"):
-        self.about, self.classes = SimpleNamespace(source=source, epoch=2.5), tuple(classes)
+        self.about = SimpleNamespace(source=source, epoch=2.5, step=7)
+        self.classes = tuple(classes)
+        self.run = SimpleNamespace(store=SimpleNamespace(contents={"validation": "a1"}))
 
     def splits(self, overrides, programs):
         return self
 
-    def evaluate(self, split, views):
+    def evaluate(self, split, views, keep):
+        assert keep is None
         return ROW | {"notes": ["other images than then"]}
 
 
@@ -137,7 +147,7 @@ def test_the_first_process_says_and_records_what_was_found(tmp_path, monkeypatch
         "top-1 error 12.50%, top-5 error 1.00%, loss 0.2500, 80 images\n"
     )
     assert error == "other images than then\n"
-    assert record.evaluations(run) == [ROW]
+    assert record.evaluations(run) == [ROW | {"images": "a1"}]
 
 
 @pytest.mark.parametrize("other", "bc")
@@ -171,6 +181,34 @@ def test_the_checkpoint_that_is_asked_for_is_used(two, capsys, which, step):
     [best] = alexnet.load(two, step).top(photo)
     assert json.loads(capsys.readouterr().out)[photo] == [list(pair) for pair in best]
     assert Subject(two, which).net.about.step == step
+
+
+@pytest.mark.usefixtures("compile_quickly")
+@pytest.mark.parametrize("steps", [(1,), (1, 2)])
+def test_predictions_for_every_image_are_written_of_one_net_or_of_the_average(
+    two, tmp_path, capsys, steps
+):
+    """The numbers are those of `Classifier.predict`, which reads no batches of a split."""
+    runs, path = [two], tmp_path / "found.csv"
+    if len(steps) == 2:  # the same run under another name, with another best checkpoint
+        runs.append(shutil.copytree(two, tmp_path / "other"))
+        shutil.rmtree(tmp_path / "other/checkpoints/1")
+    evaluate.main([f"--workdir={','.join(map(str, runs))}", f"--predictions={path}"])
+    said = capsys.readouterr()
+    nets = [alexnet.load(run, step) for run, step in zip(runs, steps, strict=True)]
+    store = nets[0].splits().run.store
+    count = store.counts["validation"]
+    images, labels = store.read("validation", range(count))
+    p_NK = np.mean([net.predict(list(images)) for net in nets], axis=0)
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["label"] for row in rows] == [store.classes[label] for label in labels]
+    assert [row["top1"] for row in rows] == [store.classes[k] for k in p_NK.argmax(1)]
+    for key, expected in (("label_p", p_NK[range(count), labels]), ("top1_p", p_NK.max(1))):
+        np.testing.assert_allclose([float(row[key]) for row in rows], expected, atol=2e-5)
+    wrong = np.mean([row["label"] != row["top1"] for row in rows])
+    assert f"top-1 error {wrong:.2%}" in said.out.splitlines()[-1]
+    assert said.err.endswith(f"{count} predictions in {path}\n")
 
 
 @pytest.mark.usefixtures("compile_quickly")

@@ -24,13 +24,14 @@ pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 TRAINED = ROOT / "experiments/trained/digits"
 CLASSES = ("<b>cats", 'dogs & "co" 犬')
-PICTURES = {"filters", "predictions", "neighbours", "confusion", "class_errors"}
+PICTURES = {"filters", "predictions", "neighbours", "confusion", "class_errors", "surest"}
 PARTS = {
     "Curves",
     "Filters (Figure 3)",
     "Predictions (Figure 4, left)",
     "Neighbours (Figure 4, right)",
     "Mistakes",
+    "Surest mistakes",
     "Net",
     "Config",
     "Provenance",
@@ -128,7 +129,7 @@ def test_without_its_images_a_page_says_what_it_left_out(pets, tmp_path):
     report.main([str(pets), f"--output={tmp_path / 'page.html'}"])
     missing = left_out((tmp_path / "page.html").read_text())
     assert {name.partition(" ")[0] for name in missing} == {
-        *("Curves", "Predictions", "Neighbours", "Mistakes", "Provenance"),
+        *("Curves", "Predictions", "Neighbours", "Mistakes", "Surest", "Provenance"),
     }
     for name in ("Predictions (Figure 4, left)", "Neighbours (Figure 4, right)", "Mistakes"):
         assert "photos" in missing[name]
@@ -198,6 +199,9 @@ def test_the_page_names_the_command_that_made_it_and_judges_the_experiment_that_
 def test_runs_have_their_folders_names_if_these_differ():
     assert report.names([Path("a/x-0"), Path("b/y-0")]) == ["x-0", "y-0"]
     assert report.names([Path("a/x-0"), Path("b/x-0")]) == ["a/x-0", "b/x-0"]
+    deep = Path("/scratch") / ("deep" * 20)  # whose end a legend would cut off
+    assert report.names([deep / "a/x-0", deep / "b/x-0"]) == ["a/x-0", "b/x-0"]
+    assert report.names([deep, deep / "b" / deep.name]) == [".", f"b/{deep.name}"]
     assert report.names([Path(".")]) == ["."]
 
 

@@ -139,7 +139,7 @@ def test_slurm_gets_the_runs_that_are_not_done(tmp_path, monkeypatch, capsys):
     jobs = []
     for seed, state in enumerate(states):
         needs = ("a-0",) if seed == 4 else ()
-        jobs.append(runner.Job(plan.Item(f"a-{seed}", "a", seed, config, needs=needs), state))
+        jobs.append(runner.Job(plan.Item(f"a-{seed}", "a", config, needs=needs), state))
     asked, queued = [], set()
 
     monkeypatch.setattr(sweep.slurm, "queued", lambda _: queued)
@@ -202,10 +202,7 @@ def test_slurm_is_looked_for_before_anything_is_checked(file, tmp_path, monkeypa
 def test_without_slurm_what_was_submitted_is_left_out(tmp_path, monkeypatch):
     config = load_config(f"{ROOT}/configs/digits.py")
     states = {"a-0": "new", "a-1": "begun", "a-2": "done", "a-3": "new"}
-    jobs = [
-        runner.Job(plan.Item(name, "a", int(name[-1]), config), state)
-        for name, state in states.items()
-    ]
+    jobs = [runner.Job(plan.Item(name, "a", config), state) for name, state in states.items()]
     monkeypatch.setattr(sweep.slurm, "submitted", lambda _: {"a-0": "1", "a-1": "2", "a-2": "3"})
     sweep.leave_submitted(jobs, tmp_path)
     assert [job.state for job in jobs] == ["left out", "left out", "done", "new"]
@@ -338,12 +335,12 @@ def test_what_shares_a_run_and_what_does_not(tmp_path):
     config, other = (load_config(f"{ROOT}/configs/digits.py", {"epochs": x}) for x in (3.0, 4.0))
 
     def run(name: str, config=config, needs: tuple[str, ...] = ()) -> plan.Item:
-        return plan.Item(name, name, 0, config, needs=needs)
+        return plan.Item(name, name, config, needs=needs)
 
     def names(*items: plan.Item, queued: tuple[str, ...] = ()) -> list[str]:
         return [item.name for item in plan.shared(items, tmp_path, queued)]
 
-    average = plan.Item("mean", "mean", 0, other, views="centre", needs=("a",))
+    average = plan.Item("mean", "mean", other, views="centre", needs=("a",))
     assert names(run("a"), average, run("b", other)) == ["a", "mean", "b"]  # no run is an average
     assert names(run("a"), run("b"), run("c", other)) == ["a", "c"]
     assert names(run("b"), run("a"), queued=("a",)) == ["a"]  # SLURM will train it
@@ -416,7 +413,7 @@ def test_ctrl_c_lets_the_current_run_save_and_starts_no_other(tmp_path, capsys):
     assert order(tmp_path / "out") == ["slow-0"]
     said = capsys.readouterr().out
     assert "slow-0: stopped; 0 of 4 done" in said
-    assert "the same command continues from there" in said
+    assert "the same command goes on from the last checkpoint of each run" in said
     assert not (tmp_path / "out/slow-0" / plan.FAILURE).exists()
 
 
@@ -543,7 +540,7 @@ def test_a_sweep_killed_twice_gives_the_numbers_of_an_undisturbed_one(
     wait_for(killed / "no_lrn-0/metrics.jsonl", '"step": 4')
     second.send_signal(signal.SIGTERM)
     assert second.wait() == 128 + signal.SIGTERM
-    assert "stopped, after a checkpoint of each run" in second.stdout.read()
+    assert "stopped; the same command goes on" in second.stdout.read()
 
     last = start(*argv, "--jobs=2")
     assert last.wait() == 0

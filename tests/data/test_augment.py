@@ -13,13 +13,7 @@ from alexnet.data.augment import VIEWS, Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.errors import UserError
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_quickly():
-    """Random numbers and gradients compile for minutes when XLA optimises them."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 
 # cuda-convnet2's published statistics of ImageNet
@@ -119,6 +113,25 @@ def test_a_mean_image_at_the_crops_place_is_reflected_along():
         crop = (stored[0] - average)[row : row + 5, column : column + 5]
         expected = crop[:, ::-1] if reflected else crop
         np.testing.assert_allclose(found[n], expected, rtol=1e-5, atol=1e-4)
+
+
+def test_the_centre_of_the_mean_image_is_subtracted_after_the_reflection():
+    """As the source does, so that the mean image itself is never reflected."""
+    stored, average = images(1, 9), np.random.default_rng(1).uniform(0, 255, (9, 9, 3))
+    centre, augmentation = average[2:7, 2:7], plain(5, mean="centre")
+    where = views(9, 12, augmentation, key=3)
+    assert 0 < where[:, 2].sum() < 12
+    twelve = np.repeat(stored, 12, 0)
+    found = train(twelve, jax.random.key(3), augmentation, statistics(9, average))
+    for n, (row, column, reflected) in enumerate(where):
+        crop = stored[0, row : row + 5, column : column + 5].astype(float)
+        expected = (crop[:, ::-1] if reflected else crop) - centre
+        np.testing.assert_allclose(found[n], expected, rtol=1e-5, atol=1e-4)
+    seen = evaluate(stored, 9, 5, "ten_crop", average, mean="centre")
+    mirrored = stored[:, 2:7, 2:7][:, :, ::-1] - centre
+    near = [np.allclose(view, mirrored, rtol=1e-5, atol=1e-4) for view in seen]
+    assert sum(near[5:]) == 1
+    assert not any(near[:5])
 
 
 def test_without_randomness_it_is_the_centre_crop():

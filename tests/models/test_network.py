@@ -54,12 +54,7 @@ PRESETS = ["paper", "original"]
 LABELS = np.array([3, 0, 6])
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _compile_quickly():
-    """Random numbers and gradients compile for minutes when XLA optimises them."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("compile_quickly")
 
 
 def thin(preset: str = "original", **options) -> table.Net:

@@ -26,6 +26,14 @@ def test_facts_are_those_of_the_log_and_of_the_config(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("epochs", "said"), [(2.0, "2 of 2"), (1.5, "1.5 of 1.5"), (2.5, "2 of 2.5"), (9.0, "2 of 9")]
+)
+def test_a_run_is_finished_after_a_part_of_an_epoch_too(tmp_path, epochs, said):
+    run = leave(tmp_path / "run", [0.5, 0.25], epochs=epochs)  # the last step ends epoch 2
+    assert dict(facts(Subject(run)))["epochs"] == said
+
+
 def test_of_a_run_that_has_just_begun_only_the_config_is_known(tmp_path):
     begun = leave(tmp_path / "run", [], epochs=3.0)
     assert facts(Subject(begun)) == [("dataset", "digits"), ("seed", "0")]

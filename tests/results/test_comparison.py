@@ -399,6 +399,17 @@ def test_seeds_without_a_partner_are_left_out_of_the_pairs_and_named(tmp_path, c
     assert row(folder, capsys=capsys)["pairs"] == 3
 
 
+def test_pairs_have_one_seed_also_where_a_seed_is_missing_in_between(tmp_path, capsys):
+    folder = fill(tmp_path / "a")
+    shutil.rmtree(folder / "baseline-1")
+    found, seeds = row(folder, capsys=capsys), (0, 2, 3, 4)
+    ours, base = ([100 * errors[seed] for seed in seeds] for errors in (WORSE, BASE))
+    expected = stats.ttest_rel(ours, base)
+    assert found["difference"] == pytest.approx(np.mean(ours) - np.mean(base))
+    interval = expected.confidence_interval(0.95)
+    assert (found["low"], found["high"]) == pytest.approx((interval.low, interval.high))
+
+
 def test_an_arm_that_is_compared_with_a_claimed_error_needs_no_partner(tmp_path):
     found = folders.read([fill(tmp_path / "a", base=BASE[:3])]).results
     made = dataclasses.replace(experiment(), claims={"no_lrn": Claim("LRN", target=32.0)})
@@ -567,6 +578,22 @@ def test_other_formats(tmp_path, capsys):
     assert "| no_lrn | 5 | 32.88 ± " in run(capsys, folder, "--format=markdown")
 
 
+def test_rows_name_the_experiment_and_the_claim(tmp_path, capsys):
+    folder = fill(tmp_path / "a")
+    effect = Claim("words", paper="P", log="L", effect=1.4, caveat="C")
+    for claim, about in (
+        (effect, {"claim": "words", "caveat": "C", "claimed": 1.4, "target": None}),
+        (Claim("reach it", paper="P", log="L", target=31.0), {"claim": "reach it", "target": 31.0}),
+    ):
+        made = dataclasses.replace(experiment("full"), claims={"no_lrn": claim})
+        tables = comparison.tables(folders.read([folder]).results, [made])
+        _, found = json.loads(formats.as_json(tables, "last"))
+        expected = {"experiment": "lrn", "scale": "full", "metric": "top1_error", "arm": "no_lrn"}
+        expected |= {"checkpoint": "last", "paper": "P", "log": "L"}
+        assert expected.items() <= found.items()
+        assert about.items() <= found.items()
+
+
 def test_a_notebook_gets_what_the_command_prints(tmp_path, capsys):
     folder = fill(tmp_path / "a")
     for metric, baseline in (("last", ""), ("best", "no_lrn")):
@@ -619,10 +646,23 @@ def test_commits_and_cores_and_devices_that_differ_are_noted(tmp_path, capsys):
     assert "runs with different versions of jaxlib: 0.10.2, 0.12.0" in text
 
 
+def test_a_version_that_changed_on_the_way_is_noted(tmp_path):
+    run = leave(tmp_path / "a-0", [0.5, 0.4])
+    [first] = json.loads((run / "provenance.json").read_text())
+    commands = [
+        first | {"start": start, "versions": {"jaxlib": version, "python": "3.11"}}
+        for start, version in ((0, "0.10.2"), (10, "0.12.0"))
+    ]
+    (run / "provenance.json").write_text(json.dumps(commands))
+    [result] = folders.read([tmp_path]).results
+    assert result.about["versions"] == {"jaxlib": "0.10.2 then 0.12.0", "python": "3.11"}
+
+
 def test_different_images_under_one_name_are_not_compared(tmp_path):
     folder = fill(tmp_path / "a", contents={"validation": "x"})
     (folder / "no_lrn-0/dataset/info.json").write_text('{"contents": {"validation": "y"}}')
-    with pytest.raises(UserError, match="baseline-0 and no_lrn-0 saw different validation"):
+    both = f"{folder}/baseline-0 and {folder}/no_lrn-0 saw different validation"
+    with pytest.raises(UserError, match=both):
         compare.main([str(folder)])
 
 
@@ -630,7 +670,8 @@ def test_different_images_in_folders_of_one_name_are_not_compared(tmp_path):
     for seed, place in enumerate("xy"):
         overrides = {"seed": seed, "data.name": f"folder:/{place}/photos"}
         leave(tmp_path / f"a-{seed}", [0.5], overrides=overrides, contents={"train": place})
-    with pytest.raises(UserError, match="a-0 and a-1 saw different train images of folder:photos"):
+    both = f"{tmp_path}/a-0 and {tmp_path}/a-1 saw different train images of folder:photos"
+    with pytest.raises(UserError, match=both):
         compare.main([str(tmp_path)])
     for info in tmp_path.glob("a-*/dataset/info.json"):
         info.write_text('{"contents": {"train": "z"}}')
@@ -693,7 +734,8 @@ def test_runs_of_different_datasets_are_not_mixed(tmp_path):
 def test_one_seed_with_two_outcomes_is_refused(tmp_path):
     fill(tmp_path / "a")
     fill(tmp_path / "b", base=WORSE)
-    with pytest.raises(UserError, match="two runs of one config and seed"):
+    both = f"{tmp_path}/a/baseline-0 and {tmp_path}/b/baseline-0 are two runs of one config and"
+    with pytest.raises(UserError, match=both):
         compare.main([str(tmp_path / "a"), str(tmp_path / "b")])
 
 
@@ -717,7 +759,7 @@ def test_a_name_without_a_seed_is_shown_whole(tmp_path, capsys):
     leave(tmp_path / "wide-net", [0.5])
     leave(tmp_path / "wide-net-7", [0.5], overrides={"net.norm": False})
     found = json.loads(run(capsys, tmp_path, "--format=json"))
-    assert [line["arm"] for line in found] == ["wide-net", "wide-net'"]
+    assert [line["arm"] for line in found] == ["wide-net", "wide-net-7"]
 
 
 def test_averages_are_told_apart_by_the_runs_that_they_are_of(tmp_path, capsys):

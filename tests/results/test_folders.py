@@ -75,10 +75,11 @@ def test_all_that_trained_a_run_is_told_not_only_what_came_last(tmp_path):
 
 
 def test_rows_tell_the_best_from_the_last(tmp_path):
-    leave(tmp_path / "a-0", [0.5, 0.2, 0.4])
+    leave(tmp_path / "a-0", [0.5, 0.2, 0.4], losses=[1.5, 1.2, 1.4], overrides={"seed": 3})
     [row] = alexnet.read_results(tmp_path)
-    keys = ("top1_error", "best_top1_error", "top5_error", "epochs", "seconds")
-    assert [row[key] for key in keys] == [0.4, 0.2, 0.2, 3.0, 6.0]
+    keys = ("top1_error", "best_top1_error", "top5_error", "loss", "epochs", "seconds")
+    assert [row[key] for key in keys] == [0.4, 0.2, 0.2, 1.4, 3.0, 6.0]
+    assert [row[key] for key in ("seed", "dataset", "commit")] == [3, "digits", "c" * 40]
 
 
 def test_a_result_file_alone_is_read_and_nothing_is_counted_twice(tmp_path):

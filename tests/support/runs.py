@@ -21,13 +21,17 @@ def leave(
     errors: Sequence[float],
     *,
     train: Sequence[float] = (),
+    losses: Sequence[float] = (),
     overrides: dict[str, Any] | None = None,
     file: str = DIGITS,
     commit: str | None = "c" * 40,
     contents: dict[str, str] | None = None,
     epochs: float | None = None,
 ) -> Path:
-    """A workdir whose run had these validation errors, one an epoch, and training errors."""
+    """A workdir whose run had these validation errors, one an epoch, and training errors.
+
+    The losses of the validations are 1.0, if none are given.
+    """
     folder.mkdir(parents=True)
     config = configs.load(file, KINDS)
     settings = {"epochs": epochs or len(errors), "log_every": 10, **(overrides or {})}
@@ -39,7 +43,8 @@ def leave(
         if epoch <= len(train):
             numbers = {"loss": 1.0, "top1_error": train[epoch - 1], "top5_error": 0.0}
             rows.append(about | {f"train/{key}": value for key, value in numbers.items()})
-        numbers = {"loss": 1.0, "top1_error": error, "top5_error": error / 2, "count": 100}
+        loss = losses[epoch - 1] if losses else 1.0
+        numbers = {"loss": loss, "top1_error": error, "top5_error": error / 2, "count": 100}
         rows.append(about | {f"validation/{key}": value for key, value in numbers.items()})
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     if commit:

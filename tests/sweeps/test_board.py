@@ -13,7 +13,7 @@ from alexnet.training.settings import load_config
 
 
 def job(name: str, state: str, **how) -> Job:
-    return Job(Item(name, "a", 0, load_config(DIGITS, {"epochs": 4.0})), state, **how)
+    return Job(Item(name, "a", load_config(DIGITS, {"epochs": 4.0})), state, **how)
 
 
 @pytest.mark.parametrize(

@@ -228,9 +228,28 @@ def test_an_evaluation_of_runs_that_were_replaced_is_to_be_done(tmp_path):
     assert plan.state(item, tmp_path) == "done"
     shutil.rmtree(tmp_path / "a-0")
     assert plan.state(item, tmp_path) == "new"
+    assert from_evaluation(tmp_path / "ten-0") is None  # and no error about a-0
     leave(tmp_path / "a-0", [0.5, 0.3])
     assert plan.state(item, tmp_path) == "new"
     assert from_evaluation(tmp_path / "ten-0") is None
+
+
+@pytest.mark.parametrize("noted", [{"steps": [20, 20]}, {"checkpoint": 20}])
+def test_an_evaluation_of_runs_that_trained_further_is_to_be_done(tmp_path, noted):
+    made = experiment(a={}, pair={"of": {"a": 2}, "views": "centre"})
+    item = next(item for item in plan.items(made, [0, 1], tmp_path) if item.views)
+    for name in item.needs:
+        leave(tmp_path / name, [0.5, 0.4])  # of 10 steps each
+    errors = {"loss": 1.0, "top1_error": 0.4, "top5_error": 0.1, "count": 100, "commit": None}
+    (tmp_path / "pair-0").mkdir()
+    row = {"views": "centre", "of": list(item.needs)} | errors | noted
+    (tmp_path / "pair-0" / plan.EVALUATION).write_text(json.dumps(row))
+    assert plan.state(item, tmp_path) == "done"
+    assert from_evaluation(tmp_path / "pair-0").last["top1_error"] == 0.4
+    log = tmp_path / item.needs[-1] / "metrics.jsonl"
+    log.write_text(log.read_text() + log.read_text().splitlines()[-1].replace("20", "30") + "\n")
+    assert plan.state(item, tmp_path) == "new"
+    assert from_evaluation(tmp_path / "pair-0") is None
 
 
 def test_states_of_an_evaluation(tmp_path):

@@ -18,7 +18,7 @@ from alexnet.training.settings import load_config
 
 def job(name: str, state: str = "new", epochs: float = 4.0, **how) -> Job:
     config = load_config(DIGITS, {"epochs": epochs})
-    return Job(Item(name, name.partition("-")[0], 0, config), state, **how)
+    return Job(Item(name, name.partition("-")[0], config), state, **how)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="Linux")
@@ -26,7 +26,9 @@ def test_no_core_is_in_two_shares(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {7, 2, 3, 5, 4})
     assert runner.shares(2, 2) == [[2, 3], [4, 5]]
     assert runner.shares(3, 2) == [[], [], []]  # too few: they share all
-    assert runner.shares(1, 3) == [[]]  # as another sweep would choose the same three
+    # another sweep would choose the same ones
+    assert runner.shares(1, 3) == [[]]
+    assert runner.shares(2, 1) == [[], []]
 
 
 def test_where_a_process_cannot_choose_its_cores_all_workers_share_them(monkeypatch):

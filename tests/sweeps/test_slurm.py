@@ -23,7 +23,7 @@ from alexnet.training.settings import load_config
 
 
 def item(name: str, config, needs: tuple[str, ...] = ()) -> Item:
-    return Item(name, name.partition("-")[0], 0, config, needs=needs)
+    return Item(name, name.partition("-")[0], config, needs=needs)
 
 
 def test_without_submitit_it_says_what_to_install(monkeypatch):

@@ -1,5 +1,6 @@
 """One request at a time: what a worker answers, with a training that is made up."""
 
+import errno
 import io
 import itertools
 import json
@@ -94,6 +95,16 @@ def test_a_run_that_another_process_trains_has_not_failed(tmp_path, trained, mon
     assert not (tmp_path / plan.FAILURE).exists()
 
 
+def test_a_full_disk_is_the_reason_where_no_folder_can_be_made(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "a-0"))
+
+    monkeypatch.setattr(worker, "_print_to", full)
+    error = worker.answer(request(tmp_path), Programs())["error"]
+    assert error.endswith("No space left on device")
+    assert (tmp_path / plan.FAILURE).read_text() == error + "\n"
+
+
 def test_an_average_is_over_the_nets_probabilities(tmp_path, trained, monkeypatch):
     """One net is sure of class 0, two lean to class 1: together they take class 0."""
     labels_N, p_KN = np.array([0]), {"a-0": (0.9, 0.1), "a-1": (0.4, 0.6), "a-2": (0.4, 0.6)}
@@ -106,6 +117,7 @@ def test_an_average_is_over_the_nets_probabilities(tmp_path, trained, monkeypatc
         def __init__(self, folder, which):
             seen.append((folder, which))
             self.p_NK = np.array([p_KN[folder.name]])
+            self.about = SimpleNamespace(step=10 * len(seen))
             self.config = load_config(DIGITS, {"data.name": "folder:/old/photos"})
 
         def splits(self, overrides, programs):
@@ -129,6 +141,7 @@ def test_an_average_is_over_the_nets_probabilities(tmp_path, trained, monkeypatc
     assert found["loss"] == pytest.approx(-math.log(mean))
     assert found["runs"] == [record.run_of(tmp_path / name) for name in p_KN]
     assert len({*found["runs"]}) == 3
+    assert found["steps"] == [10, 20, 30]
 
     class Digests(dict):
         def get(self, split, default):

@@ -245,7 +245,7 @@ def test_without_its_images_it_still_predicts_and_is_started_from(copy, capsys):
     new = config_of(make_photos(copy / "others", "xyz"), str(copy / "data"), 1.0)
     new.init_from = str(workdir)
     train_and_evaluate(new, copy / "tuned")
-    assert "fc8    fresh: the classes there are those of" in capsys.readouterr().out
+    assert "fc8    fresh: other classes there: a, b, c\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("inside", ["run", "data"])

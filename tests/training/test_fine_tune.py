@@ -134,13 +134,34 @@ def test_as_many_classes_of_other_names_are_other_classes(make, source):
     run = setup.setup(make("others", init_from=str(source)))
     given, story = fine_tune.read_layers(run)
     assert "fc8" not in given
-    assert "fc8    fresh: the classes there are those of folder:" in story
+    assert re.search(r"fc8    fresh: other classes there: \w+, \w+, \w+$", story, re.MULTILINE)
     given, story = fine_tune.read_layers(setup.setup(make("three", init_from=str(source))))
     assert list(given) == ["conv1", "conv2", "conv3", "fc6", "fc8"]
     assert "fresh" not in story
     # asked for by name, it is taken all the same
     config = make("others", init_from=str(source), init_layers="fc8")
     assert list(fine_tune.read_layers(setup.setup(config))[0]) == ["fc8"]
+
+
+def test_a_last_layer_of_other_classes_is_not_among_those_that_fit(make, source):
+    config = make("others", init_from=str(source), net__remove="conv3,conv4,conv5,fc7")
+    with pytest.raises(UserError, match=r"these layers fit: config.init_layers=conv1,conv2$"):
+        fine_tune.read_layers(setup.setup(config))
+
+
+def test_chosen_layers_are_compared_with_the_other_nets_settings(make, source):
+    config = make("five", init_from=str(source), init_layers="conv", net__activation="tanh")
+    _, story = fine_tune.read_layers(setup.setup(config))
+    assert story.splitlines()[-1] == "config.net.activation='tanh' here, 'relu' there"
+
+
+def test_imported_weights_are_not_said_to_be_of_an_untrained_net(make, tmp_path):
+    config = make("three")
+    record.save_config(config, tmp_path)
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        checkpoints.save(0, {"params": drawn(config)}, Progress(), None)  # as an import does
+    _, story = fine_tune.read_layers(setup.setup(make("three", init_from=str(tmp_path))))
+    assert story.startswith(f"\nfrom {tmp_path}, imported:\n")
 
 
 @pytest.mark.slow

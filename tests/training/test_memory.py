@@ -62,6 +62,19 @@ def test_only_training_is_refused_and_before_it_writes_anything(tiny, tmp_path, 
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_is_judged_by_its_own_batch_dtype_and_parts(tiny, monkeypatch):
+    tiny.dtype, tiny.accumulate = "bfloat16", 2
+    run = setup(tiny)
+    about = tiny.batch_size, run.store.image_size, "bfloat16", 2
+    needed = sum(memory.least(run.net, *about))
+    assert needed < sum(memory.least(run.net, *about[:2], "float32", 1))
+    monkeypatch.setattr(memory, "memory_of", lambda device: needed)
+    run.check_memory()
+    monkeypatch.setattr(memory, "memory_of", lambda device: needed - 1)
+    with pytest.raises(UserError, match="a step needs at least"):
+        run.check_memory()
+
+
 def test_each_gpu_has_its_own_memory(monkeypatch):
     assert memory.memory_of(gpu(bytes_limit=7)) == 7
     assert memory.memory_of(gpu()) == memory.memory_of(gpu(bytes_in_use=7)) == 0  # unknown

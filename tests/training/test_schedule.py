@@ -170,6 +170,12 @@ def test_an_event_for_one_part_of_a_layer_and_the_later_event_wins():
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+def test_the_later_event_is_the_later_one_in_the_list():
+    for events in (((3, "conv1", 0.1), (1, "conv1", 0.5)), ((3, "conv1", 0.7), (3, "conv1", 0.5))):
+        eps = Milestones(rate=0.01, events=events)
+        assert rate(eps(3, [], LAYERS), "conv1", "kernel") == pytest.approx(0.5)
+
+
 @pytest.mark.parametrize(
     ("epoch", "conv1", "others", "fc8", "noise"),
     [

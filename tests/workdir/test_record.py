@@ -10,14 +10,23 @@ from alexnet.workdir import record
 from alexnet.workdir.record import Validation
 
 ROW = {"split": "validation", "views": "centre", "checkpoint": 9, "dataset": "photos"}
+ROW |= {"images": "a1"}
 
 
 def test_an_evaluation_takes_the_place_of_the_one_of_its_kind(tmp_path):
     assert record.evaluations(tmp_path) == []
-    others = [ROW | {key: value} for key, value in (("views", "ten_crop"), ("checkpoint", 8))]
+    changes = (("views", "ten_crop"), ("checkpoint", 8), ("images", "b2"))
+    others = [ROW | {key: value} for key, value in changes]
     for row in (ROW | {"loss": 1.0}, *others, ROW | {"loss": 2.0, "notes": ["a note"]}):
         record.save_evaluation(row, tmp_path)
     assert record.evaluations(tmp_path) == [*others, ROW | {"loss": 2.0}]
+
+
+def test_an_evaluation_of_an_earlier_version_is_taken_for_one_of_the_same_images(tmp_path):
+    old = files.sealed({key: value for key, value in ROW.items() if key != "images"})
+    (tmp_path / "evaluation.json").write_text(json.dumps([old]))
+    record.save_evaluation(ROW, tmp_path)
+    assert record.evaluations(tmp_path) == [ROW]
 
 
 def test_an_evaluation_that_was_changed_is_damaged(tmp_path):
@@ -62,11 +71,6 @@ def test_a_config_that_was_changed_on_purpose_needs_no_digest(tmp_path, tiny):
     del found["sha256"]
     path.write_text(json.dumps(found))
     assert record.saved_config(tmp_path).seed == found["seed"]
-
-
-def test_a_runs_id_is_no_setting(tiny):
-    found = record.current(record.versioned(tiny) | {"run": "abc"}, "config.json")
-    assert found.to_dict() == tiny.to_dict()
 
 
 def test_a_version_that_is_no_number_is_damage(tiny):

@@ -14,10 +14,10 @@ from typing import NamedTuple, TypeVar
 from tqdm import tqdm
 
 from alexnet.data import images, records
-from alexnet.data.inventory import SHOWN, Inventory, by_reason, write_left_out
+from alexnet.data.inventory import SHOWN, Inventory, by_reason, write_left_out, write_used
 from alexnet.data.sources.raw import TOO_LARGE, UNREADABLE, LeftOut, RawData, Split
 from alexnet.data.statistics import Accumulator
-from alexnet.data.store import Store, save_description
+from alexnet.data.store import FOLDER, Store, save_description
 from alexnet.devices.cores import cpu_count
 from alexnet.errors import UserError
 from alexnet.text import printable
@@ -83,6 +83,8 @@ def take_in(raw: RawData, path: Path, plan: Plan, write: bool = True) -> Store:
     store = tally.store(path)
     if write:
         write_left_out(path, tally.left_out)
+        for split, names in tally.files.items():
+            write_used(path, split, names)
         save_description(store)
     return store
 
@@ -130,6 +132,10 @@ class _Tally:
         self.contents = {split: _hasher() for split in raw.splits}
         self.pixels = {split: _hasher() for split in raw.splits}
         self.bad_contents = _hasher()
+        # Of a folder's images, which have names
+        self.files: dict[str, list[str]] = (
+            {split: [] for split in raw.splits} if plan.name.startswith(FOLDER) else {}
+        )
         self.copies = 0
         self.in_train: Counter[str] = Counter()
         self._seen: dict[bytes, int] = {}  # digest -> its first label, ~label outside "train"
@@ -145,6 +151,8 @@ class _Tally:
         self.bad_contents.update(chunk.bad_contents)
         self.left_out += chunk.bad
         self.bad += chunk.bad
+        if split in self.files:
+            self.files[split] += chunk.names
         for name, digest, label in zip(chunk.names, chunk.digests, chunk.labels, strict=True):
             self._count(split, name, digest, label)
         if len(self.bad) > self.plan.max_bad * self.images:

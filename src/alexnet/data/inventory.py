@@ -10,6 +10,7 @@ from alexnet.errors import UserError, one_line
 from alexnet.text import printable
 
 LEFT_OUT = "left_out.txt"  # in a store
+USED = "{split}_files.txt"  # likewise
 SHOWN = 10  # unreadable files that an error or a summary names
 
 
@@ -61,6 +62,22 @@ def write_left_out(folder: Path, files: Iterable[LeftOut]) -> None:
     """A line for each file: reason, name and why, with tabs between."""
     lines = [f"{file.reason}\t{printable(file.file)}\t{file.why}\n" for file in files]
     (folder / LEFT_OUT).write_text("".join(lines), encoding="utf-8")
+
+
+def write_used(folder: Path, split: str, names: Iterable[str]) -> None:
+    """A line for each image of a split: its file's `printable` name."""
+    text = "".join(f"{name}\n" for name in names)
+    (folder / USED.format(split=split)).write_text(text, encoding="utf-8")
+
+
+def read_used(folder: Path, split: str, count: int) -> tuple[str, ...]:
+    """The `count` names that `write_used` listed; () if there is no such list."""
+    try:
+        text = (folder / USED.format(split=split)).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ()
+    names = text.split("\n")[:-1]
+    return tuple(names) if len(names) == count else ()
 
 
 def read_left_out(folder: Path) -> list[LeftOut]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from alexnet import files
 from alexnet.data import images, store
 from alexnet.data.intake import Plan, contents, take_in
-from alexnet.data.inventory import by_reason, read_left_out, write_left_out
+from alexnet.data.inventory import by_reason, read_left_out, write_left_out, write_used
 from alexnet.data.sources import named
 from alexnet.data.sources.raw import TOO_LARGE, UNREADABLE, RawData, Split
 from alexnet.data.store import Encoding, Store
@@ -236,6 +236,8 @@ def _brought_up_to_date(made: Store, raw: RawData, limits: Mapping[str, float]) 
     about = dataclasses.replace(made.inventory, found=found, left_out=by_reason(left_out))
     try:
         write_left_out(made.path, left_out)
+        for name, of in names.items():
+            write_used(made.path, name, (one for one in of if one not in bad))
         store.save_info(dataclasses.replace(made, stamp=raw.stamp, inventory=about))
     except OSError as error:
         if error.errno not in READ_ONLY:

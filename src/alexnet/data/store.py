@@ -4,6 +4,7 @@
         train-00000.array_record, ...    likewise for validation and, if there is one, test
         statistics.npz   mean image and colour PCA of the training set
         left_out.txt     the files that were found and not used, each with the reason
+        train_files.txt  the images' files in a folder, in the order of the records; likewise
         info.json        all else, and a digest of it and of the statistics; written last
 
 This is format 2. Stores of format 1 are read as well: they have one file per split, and no
@@ -27,7 +28,7 @@ import simplejpeg
 
 from alexnet import files
 from alexnet.data import kept
-from alexnet.data.inventory import Inventory
+from alexnet.data.inventory import Inventory, read_used
 from alexnet.data.records import LABEL, DamagedError, Records
 from alexnet.data.statistics import Statistics
 from alexnet.errors import UserError, choice, local_path, one_line, require
@@ -86,6 +87,14 @@ class Store:
         """The store with its files open: if they are replaced, it still reads the old ones."""
         _ = self._records
         return self
+
+    def files(self, split: str) -> tuple[str, ...]:
+        """The path of each image in the folder, as terminals can show it.
+
+        () if the dataset is no folder, or if an earlier version of this program made the store.
+        """
+        choice("split", split, self.counts)
+        return read_used(self.path, split, self.counts[split])
 
     @functools.cached_property
     def _records(self) -> dict[str, Records]:

@@ -52,8 +52,8 @@ def draw(figure: Figure, counts_KK: np.ndarray, classes: Sequence[str]) -> None:
     axes.imshow(blocks, cmap=shades(), norm=PowerNorm(0.45, 0, 1), interpolation="nearest")
     axes.grid(False)
     axes.set(xlabel="taken for", ylabel="is")
-    if side > 1:
-        axes.tick_params(labelbottom=False, labelleft=False)  # they would count blocks
+    if len(classes) > NAMED:
+        axes.tick_params(labelbottom=False, labelleft=False)  # numbers that nothing explains
     if len(classes) <= NAMED:
         size = 9 if len(classes) <= COUNTED else 7
         names = [short(name, 14) for name in classes]

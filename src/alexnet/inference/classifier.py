@@ -67,6 +67,14 @@ class About:
     epoch: float
     trained_on: Store | None = None
 
+    @property
+    def when(self) -> str:
+        """Which checkpoint of the run it is, in words; "" for other weights."""
+        if self.step is None:
+            return ""
+        # Training saves no step 0
+        return f"step {self.step:,} (epoch {self.epoch:.2f})" if self.step else "as imported"
+
     @functools.cached_property
     def programs(self) -> dict[Any, Any]:
         """The compiled programs by key."""
@@ -135,8 +143,7 @@ class Classifier:
 
     def _title(self) -> str:
         about = self.about
-        when = "" if about.step is None else f", step {about.step} (epoch {about.epoch:.2f})"
-        return f"{about.source}{when}"
+        return f"{about.source}, {about.when}" if about.when else str(about.source)
 
     # --- Pure functions -----------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from alexnet import files
-from alexnet.data import augment
+from alexnet.data import augment, synsets
 from alexnet.errors import UserError
 from alexnet.formats import stablehlo, weights
 from alexnet.text import say
@@ -30,11 +30,13 @@ def export(classifier: "Classifier", target: Path, names: str) -> None:
         content = classifier.precise(stablehlo.content)(
             _crops(classifier), classifier.net.image_size, classifier.classes
         )
-    else:  # nets of ImageNet get the names of their classes when the file is read
-        described = {
-            "config": record.versioned(classifier.config),
-            "class_names": list(classifier.about.classes),
-        }
+    else:
+        classes = classifier.about.classes
+        if names == "torchvision":  # our own files of ImageNet get the names when they are read
+            classes = classes or synsets.implied(
+                classifier.config.data.name, classifier.net.classes
+            )
+        described = {"config": record.versioned(classifier.config), "class_names": list(classes)}
         statistics, params = classifier.about.statistics, jax.device_get(classifier.params)
         kept = {} if statistics is None else statistics._asdict()
         content = weights.content(names, classifier.net, params, described, kept)

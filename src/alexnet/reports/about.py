@@ -78,12 +78,17 @@ def _reached(subject: Subject) -> list[tuple[str, str]]:
             ("last top-1 error", f"{last['top1_error']:.2%}"),
             ("best top-1 error", f"{best:.2%}"),
             ("validated on", f"{last['count']:,}"),
-            ("epochs", f"{math.floor(last['epoch'])} of {subject.config.epochs:g}"),
+            ("epochs", _done(last["epoch"], subject.config.epochs)),
         ]
     if subject.rows and "seconds" in subject.rows[-1]:
         whole = datetime.timedelta(seconds=round(subject.rows[-1]["seconds"]))
         found.append(("time", str(whole)))
     return found
+
+
+def _done(epoch: float, epochs: float) -> str:
+    """How many epochs are done, in whole ones until all are."""
+    return f"{epochs:g} of {epochs:g}" if epoch >= epochs else f"{math.floor(epoch)} of {epochs:g}"
 
 
 def _given(config: ConfigDict) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from alexnet.reports.part import Part
 
 OWN = re.compile(  # the names that `pngs` gives
     r"(\d+-.+-)?(curve_\w+|(errors|differences)(_\d+)?|filters|predictions|neighbours|confusion"
-    r"|class_errors)\.png"
+    r"|class_errors|surest)\.png"
 )
 
 

@@ -6,14 +6,15 @@ import numpy as np
 
 from alexnet.data.synsets import in_words
 from alexnet.figures import confusion, figure_3, figure_4
-from alexnet.figures.style import drawn
+from alexnet.figures.style import Drawing, drawn
 from alexnet.inference import features
 from alexnet.models.filters import as_rgb, colour_selectivity, first_convolution
 from alexnet.reports.part import Part, Shown, Table
 from alexnet.reports.subject import SPLIT, Subject
+from alexnet.text import some
 
 EXAMPLES, LABELS, NEIGHBOURS = 8, 5, 6  # as in the paper, whose right half has 5 images
-MISTAKES = 10
+CONFUSIONS, SUREST = 10, 8
 GREY = 1e-3  # images are grey if the second colour variance is less than this times the first
 
 
@@ -24,7 +25,7 @@ def filters(subject: Subject) -> Part:
     kernel = as_rgb(np.asarray(net.params[name]["kernel"]), net.net)
     numbers = [f"{colour:.2f}" for colour in colour_selectivity(kernel)]
     text = (
-        f"The {kernel.shape[0] * kernel.shape[-1]} filters of {name} at {_when(subject)}. Grey is "
+        f"The {kernel.shape[0] * kernel.shape[-1]} filters of {name}{_when(subject)}. Grey is "
         "a weight of zero; all filters share one scale.\n"
         "Colour selectivity is the share of a filter's squared weights that is not grey, averaged "
         "over a tower. A filter of brightness alone scores 0, random weights score 0.67. "
@@ -39,8 +40,9 @@ def filters(subject: Subject) -> Part:
 
 
 def _when(subject: Subject) -> str:
-    """Which checkpoint a picture is of."""
-    return f"step {subject.net.about.step:,} (epoch {subject.net.about.epoch:.2f})"
+    """Which checkpoint a picture is of: " at step 14 (epoch 2.09)" or " as imported"."""
+    about = subject.net.about
+    return f" at {about.when}" if about.step else f" {about.when}"
 
 
 def _noted(text: str, notes: Sequence[str]) -> str:
@@ -56,28 +58,38 @@ def chosen(subject: Subject) -> list[int]:
 
 def predictions(subject: Subject) -> Part:
     """Some validation images and their most probable labels."""
-    outcome, classes = subject.outcome, subject.classes
-    numbers = chosen(subject)
-    images, labels = subject.splits.run.store.read(SPLIT, numbers)
-    drawings = []
-    for image, label, log_p_K in zip(images, labels, outcome.log_probs_NK[numbers], strict=True):
-        order = np.argsort(-log_p_K, kind="stable")[:LABELS]
-        best = [(classes[k], float(np.exp(log_p_K[k]))) for k in order]
-        drawings.append(figure_4.Example(image, classes[label], best))
-    drawing = drawn(
-        lambda figure: figure_4.draw_predictions(figure, drawings),
-        figure_4.predictions_height(len(drawings)),
-    )
-    right = sum(example.best[0][0] == example.label for example in drawings)
+    outcome = subject.outcome
+    examples = _examples(subject, chosen(subject))
+    right = sum(example.best[0][0] == example.label for example in examples)
     text = (
-        f"{len(drawings)} of the {len(outcome.labels_N):,} validation images, drawn at random; "
-        f"the first label of the net at {_when(subject)} is right for {right} of them. The bar of "
+        f"{len(examples)} of the {len(outcome.labels_N):,} validation images, drawn at random; "
+        f"the first label of the net{_when(subject)} is right for {right} of them. The bar of "
         "an image's own class is blue."
     )
     text = _noted(text, outcome.row["notes"])
-    title = f"Validation images, and the {len(best)} labels that the net finds most probable"
-    shown = [Shown("predictions", title, drawing)]
+    best = len(examples[0].best)
+    title = f"Validation images, and the {best} labels that the net finds most probable"
+    shown = [Shown("predictions", title, _with_bars(examples))]
     return Part(text=text, figures=shown, wide=False)
+
+
+def _examples(subject: Subject, numbers: Sequence[int]) -> list[figure_4.Example]:
+    """Validation images with their most probable labels."""
+    outcome, classes = subject.outcome, subject.classes
+    images, labels = subject.splits.run.store.read(SPLIT, numbers)
+    examples = []
+    for image, label, log_p_K in zip(images, labels, outcome.log_probs_NK[numbers], strict=True):
+        order = np.argsort(-log_p_K, kind="stable")[:LABELS]
+        best = [(classes[k], float(np.exp(log_p_K[k]))) for k in order]
+        examples.append(figure_4.Example(image, classes[label], best))
+    return examples
+
+
+def _with_bars(examples: Sequence[figure_4.Example]) -> Drawing:
+    return drawn(
+        lambda figure: figure_4.draw_predictions(figure, examples),
+        figure_4.predictions_height(len(examples)),
+    )
 
 
 def neighbours(subject: Subject) -> Part:
@@ -98,7 +110,7 @@ def neighbours(subject: Subject) -> Part:
     same = sum(label == own.label for own in rows for _, label in own.near)
     total = sum(len(own.near) for own in rows)
     text = (
-        f"Nearest by the L2 distance of the outputs of {row}, which the last layer reads, at "
+        f"Nearest by the L2 distance of the outputs of {row}, which the last layer reads,"
         f"{_when(subject)}. "
         f"{same} of {total} neighbours have the class of their image; the others have a frame."
     )
@@ -122,26 +134,56 @@ def mistakes(subject: Subject) -> Part:
     if len(classes) > confusion.WORST:
         title += f", the {confusion.WORST} worst of {len(classes)}"
     side = confusion.block(len(classes))
-    each = f"; a point is the largest of {side} x {side}" if side > 1 else ""
+    shades = "Confusion matrix: shades are shares of each class, stretched to show small ones"
+    if len(classes) <= confusion.COUNTED:
+        shades += "; numbers are images"
+    if side > 1:
+        shades += f"; a point is the largest of {side} x {side}"
     rows = [
         (classes[i], classes[j], f"{count:,}", f"{count / counts_KK[i].sum():.1%}")
-        for i, j, count in confusion.confusions(counts_KK, MISTAKES)
+        for i, j, count in confusion.confusions(counts_KK, CONFUSIONS)
     ]
     header = ("class", "taken for", "images", "share of the class")
     text = (
-        f"Counted on the {len(outcome.labels_N):,} validation images, centre view, at "
+        f"Counted on the {len(outcome.labels_N):,} validation images, centre view,"
         f"{_when(subject)}: top-1 error {outcome.row['top1_error']:.2%}."
     )
+    if unseen := [classes[k] for k in np.flatnonzero(counts_KK.sum(1) == 0)]:
+        text += f"\nWithout validation images, and so without an error: {some(unseen, 10)}."
+    figures = [
+        Shown("confusion", shades, matrix),
+        Shown("class_errors", title, worst),
+    ]
     tables = [Table(header, rows, 2, "The most frequent")] if rows else []
     if len(classes) > confusion.WORST:
         tables.append(_each_class(counts_KK, classes))
+    return Part(text=_noted(text, outcome.row["notes"]), figures=figures, tables=tables)
+
+
+def surest(subject: Subject) -> Part:
+    """The misclassified validation images whose wrong label is the most probable."""
+    outcome, classes = subject.outcome, subject.classes
+    wrong = np.flatnonzero(outcome.log_probs_NK.argmax(1) != outcome.labels_N)
+    numbers = wrong[np.argsort(-outcome.log_probs_NK[wrong].max(1), kind="stable")][:SUREST]
+    if not len(numbers):
+        return Part(text=_noted("No validation image is misclassified.", outcome.row["notes"]))
+    files = subject.splits.run.store.files(SPLIT)
+    rows = []
+    for number in numbers:
+        taken_for = outcome.log_probs_NK[number].argmax()
+        label, p = outcome.labels_N[number], np.exp(outcome.log_probs_NK[number, taken_for])
+        name = files[number] if files else f"number {number:,}"
+        rows.append((name, classes[label], classes[taken_for], f"{p:.1%}"))
+    text = (
+        f"Of the {len(wrong):,} misclassified validation images, those whose wrong label has the "
+        f"largest probability{_when(subject)}. Wrong labels in the dataset are often among "
+        "them. alexnet evaluate --predictions=FILE.csv lists every image."
+    )
+    title = "Misclassified images, and the labels that the net finds most probable"
     return Part(
         text=_noted(text, outcome.row["notes"]),
-        figures=[
-            Shown("confusion", f"Confusion matrix: shares of each class{each}", matrix),
-            Shown("class_errors", title, worst),
-        ],
-        tables=tables,
+        figures=[Shown("surest", title, _with_bars(_examples(subject, numbers.tolist())))],
+        tables=[Table(("image", "class", "taken for", "probability"), rows, 3)],
     )
 
 

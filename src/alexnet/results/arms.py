@@ -85,7 +85,7 @@ def by_seed(results: Sequence[Result]) -> Runs:
         other = found.setdefault(result.seed, result)
         if other.last != result.last:
             raise UserError(
-                f"{other.name} and {result.name} are two runs of one config and seed with "
+                f"{other.place} and {result.place} are two runs of one config and seed with "
                 "different results: leave one out"
             )
         if result.config["log_every"] < other.config["log_every"]:
@@ -111,10 +111,10 @@ def check_images(runs: Mapping[str, Runs], experiment: Experiment) -> None:
         for result in of.results.values():
             for split, digest in result.dataset["contents"].items():
                 key = data.name, data.image_size, split
-                other, name = seen.setdefault(key, (digest, result.name))
+                other, place = seen.setdefault(key, (digest, result.place))
                 if other != digest:
                     raise UserError(
-                        f"{name} and {result.name} saw different {split} images of {data.name}: "
+                        f"{place} and {result.place} saw different {split} images of {data.name}: "
                         "compare them separately"
                     )
 
@@ -143,10 +143,12 @@ def _grouped(found: Sequence[Result]) -> tuple[Experiment, dict[str, list[Result
     far = [sum(len(_differing(one, other)) for other in essences) for one in essences]
     order = sorted(range(len(groups)), key=lambda place: (far[place], groups[place][0].name))
     middle, arms, placed = essences[order[0]], {}, {}
+    short = [arm_of(group[0].name) for group in groups]
     for place in order:
         differing = _differing(middle, essences[place])
         overrides = {key: essences[place].get(key) for key in differing}
-        name = arm_of(groups[place][0].name)
+        # The number is no seed if another group has the same name
+        name = short[place] if short.count(short[place]) == 1 else groups[place][0].name
         while name in arms:
             name += "'"
         config = configs.nested({**groups[place][0].config, "data.name": next(iter(datasets))})

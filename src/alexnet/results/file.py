@@ -43,7 +43,7 @@ def from_file(path: Path) -> Result | None:
     flat = configs.plain(record.current(found["config"] | {"seed": found["seed"]}, str(path)))
     flat.pop("seed")
     try:
-        return Result(**{**found, "config": flat, "of": tuple(found["of"])})
+        return Result(**{**found, "config": flat, "of": tuple(found["of"]), "place": str(path)})
     except TypeError as error:  # fields are missing, or unknown
         raise UserError(f"{path} is damaged ({one_line(error)}): restore or delete it") from None
 

@@ -12,7 +12,6 @@ from alexnet.results.file import from_file
 from alexnet.results.result import Result, matches
 from alexnet.results.run import from_evaluation, from_workdir
 from alexnet.sweeps import plan
-from alexnet.sweeps.essence import essence
 from alexnet.sweeps.experiment import Arm, Experiment
 
 
@@ -145,7 +144,7 @@ def _covers(one: Experiment, other: Experiment) -> bool:
 
 
 def _settled(arm: Arm) -> tuple[Any, ...]:
-    return essence(configs.plain(arm.config)), arm.views, dict(arm.of)
+    return arm.essence, arm.views, dict(arm.of)
 
 
 def _walk(path: Path) -> Iterator[tuple[Path, list[str]]]:

@@ -1,6 +1,7 @@
 """What a run came to, and which arm of an experiment it belongs to."""
 
 import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,6 +33,7 @@ class Result:
         failure: why the run failed, in a few words; it has no errors then. "" if it did not.
         finished: whether it has trained for all its epochs; result files hold no others but failed
             ones.
+        place: the folder or file that it was read from; result files do not keep it.
     """
 
     name: str
@@ -46,6 +48,12 @@ class Result:
     of: Sequence[str] = ()
     failure: str = ""
     finished: bool = True
+    place: str = ""
+
+    @functools.cached_property
+    def essence(self) -> dict[str, Any]:
+        """The settings that define it; see `alexnet.sweeps.essence`."""
+        return essence(self.config)
 
     @property
     def counts(self) -> bool:
@@ -58,7 +66,7 @@ class Result:
         found = dataclasses.asdict(dataclasses.replace(self, config=configs.nested(config)))
         found["config"] = {"version": migrations.VERSION} | found["config"]
         found["dataset"]["name"] = dataset(self.dataset["name"])
-        left_out = {"finished"} if self.failure else {"finished", "failure"}
+        left_out = {"finished", "place"} | (set() if self.failure else {"failure"})
         return {"format": FORMAT} | {key: found[key] for key in found if key not in left_out}
 
 
@@ -71,11 +79,10 @@ def matches(result: Result, arm: Arm) -> bool:
             return False
     elif result.views:
         return False
-    return essence(result.config) == essence(configs.plain(arm.config))
+    return result.essence == arm.essence
 
 
 def settings(result: Result) -> dict[str, Any]:
     """The `essence` of a result, and what it is an average of."""
-    found = essence(result.config)
     members = dict(Counter(map(arm_of, result.of)))
-    return found | ({"views": result.views, "of": members} if result.views else {})
+    return result.essence | ({"views": result.views, "of": members} if result.views else {})

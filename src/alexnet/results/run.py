@@ -47,6 +47,7 @@ def from_workdir(folder: Path, begun: bool = False) -> Result:
         *(folder.name, seed, flat, nothing, nothing, nothing, dataset, nothing),
         failure=failure,
         finished=False,
+        place=str(folder),
     )
     if not history:
         return empty
@@ -57,6 +58,7 @@ def from_workdir(folder: Path, begun: bool = False) -> Result:
     )
     best = history[0] if step is None else rows_by_step[step]  # None: no error is a number
     commands = _trained(provenance.commands(folder))
+    versions = [one.get("versions") or {} for one in commands]
     info = _json(folder / "dataset/info.json", {})
     return dataclasses.replace(
         empty,
@@ -67,7 +69,7 @@ def from_workdir(folder: Path, begun: bool = False) -> Result:
         about={
             "seconds": rows[-1]["seconds"],
             "commit": _all(commands, "commit") or _commit(folder),
-            "versions": commands[-1].get("versions") if commands else None,
+            "versions": {key: _all(versions, key) for one in versions for key in one} or None,
             **{key: _all(commands, key) for key in ("device", "cores")},
             **_changed(commands),
         },
@@ -114,20 +116,23 @@ def _changed(commands: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 def from_evaluation(folder: Path, begun: bool = False) -> Result | None:
     """The result of an evaluation by `worker.evaluate`; None if its first run does not count.
 
-    None as well if the runs that it evaluated have been replaced.
+    None as well if the runs that it evaluated are gone, were replaced or have trained further.
     """
     path = folder / plan.EVALUATION
     found = files.read_sealed(path, f"delete {folder}")
     try:
         home = folder.resolve().parent
+        if not plan.is_of_these(found, home):
+            return None
         first = from_workdir(home / found["of"][0], begun)
-        if not first.counts or not plan.is_of_these(found, home):
+        if not first.counts:
             return None
         errors = {key: found[key] for key in ("loss", "top1_error", "top5_error", "count")}
         last = {**first.last, **errors}
         return dataclasses.replace(
             first,
             name=folder.name,
+            place=str(folder),
             last=last,
             best=last,
             curve={},

@@ -16,6 +16,7 @@ that this function has as well apply on top of its defaults.
 """
 
 import dataclasses
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -92,6 +93,11 @@ class Arm:
     views: str = "centre"
     of: Mapping[str, int] = dataclasses.field(default_factory=dict)
     starts_from: str = ""
+
+    @functools.cached_property
+    def essence(self) -> dict[str, Any]:
+        """The settings that define its runs; see `alexnet.sweeps.essence`."""
+        return essence(configs.plain(self.config))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -278,7 +284,7 @@ def check_distinct(arms: Mapping[str, Arm], where: str) -> None:
     for name, arm in arms.items():
         if arm.of:
             continue
-        known[name] = essence(configs.plain(arm.config))
+        known[name] = arm.essence
         first = next(other for other, made in known.items() if made == known[name])
         if first == name:
             continue

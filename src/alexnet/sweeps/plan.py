@@ -45,7 +45,6 @@ class Item:
 
     name: str
     arm: str
-    seed: int
     config: ConfigDict
     views: str = ""
     needs: tuple[str, ...] = ()
@@ -71,7 +70,7 @@ def _training(arm: Arm, seed: int, workdir: Path) -> Item:
     if arm.starts_from:
         origin = run_name(arm.starts_from, seed)
         needs, config.init_from = (origin,), str(workdir / origin)
-    return Item(run_name(arm.name, seed), arm.name, seed, configs.absolute(config), needs=needs)
+    return Item(run_name(arm.name, seed), arm.name, configs.absolute(config), needs=needs)
 
 
 def _evaluation(arm: Arm, seed: int, seeds: Sequence[int]) -> Item | None:
@@ -89,9 +88,8 @@ def _evaluation(arm: Arm, seed: int, seeds: Sequence[int]) -> Item | None:
         if len(part) < count:
             return None
         members += [run_name(other, one) for one in part]
-    return Item(
-        run_name(arm.name, seed), arm.name, seed, arm.config, arm.views, needs=tuple(members)
-    )
+    name = run_name(arm.name, seed)
+    return Item(name, arm.name, arm.config, arm.views, needs=tuple(members))
 
 
 def shared(items: Sequence[Item], workdir: Path, queued: Collection[str] = ()) -> list[Item]:
@@ -266,8 +264,13 @@ def _moved(item: Item, key: str, old: str, new: str) -> bool:
 
 def finished(folder: Path, epochs: float) -> bool:
     """Whether a run's last validation came after `epochs` epochs or more."""
+    return _last_row(folder).get("epoch", 0) >= epochs - 1e-6
+
+
+def _last_row(folder: Path) -> dict[str, Any]:
+    """The row of a run's last validation; {} if there is none."""
     history = metrics.read_history(folder) if (folder / metrics.FILE).is_file() else []
-    return bool(history) and history[-1]["epoch"] >= epochs - 1e-6
+    return history[-1] if history else {}
 
 
 def _ended_well(folder: Path) -> bool:
@@ -299,9 +302,15 @@ def _evaluated(item: Item, workdir: Path, retry: bool) -> State:
 
 
 def is_of_these(evaluation: Mapping[str, Any], workdir: Path) -> bool:
-    """Whether the runs that were evaluated are still there; early versions did not note them."""
-    runs = [record.run_of(workdir / name) for name in evaluation["of"]]
-    return evaluation.get("runs", runs) == runs
+    """Whether the runs that were evaluated are there and have not trained further since.
+
+    Earlier versions did not note the runs, or of the steps the last one only.
+    """
+    folders = [workdir / name for name in evaluation["of"]]
+    runs = [record.run_of(folder) for folder in folders]
+    steps = [_last_row(folder).get("step") for folder in folders]
+    noted = evaluation.get("steps", [*steps[:-1], evaluation.get("checkpoint", steps[-1])])
+    return evaluation.get("runs", runs) == runs and noted == steps
 
 
 def check_workdir(workdir: Path) -> None:

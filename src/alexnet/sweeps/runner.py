@@ -283,12 +283,13 @@ def alone(workdir: Path) -> Iterator[int]:
 def shares(jobs: int, cores: int) -> list[list[int]]:
     """A list of CPUs for each worker, disjoint; [], which means all CPUs, if there are too few.
 
-    A single worker may use all, too: another sweep on this machine would choose the same ones.
+    All CPUs as well for a single worker, or if the shares leave some free: another sweep on this
+    machine would choose the same ones.
     """
     if jobs == 1 or not hasattr(os, "sched_getaffinity"):
         return [[]] * jobs
     cpus = sorted(os.sched_getaffinity(0))
-    if jobs * cores > len(cpus):
+    if len(cpus) // jobs != cores:
         return [[]] * jobs
     return [cpus[place * cores : (place + 1) * cores] for place in range(jobs)]
 

@@ -21,8 +21,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from alexnet import cli, files
 from alexnet import config as configs
-from alexnet import files
 from alexnet.devices import runtime
 from alexnet.errors import Interrupted, UserError, circumstance, one_line
 from alexnet.inference.ensemble import Ensemble
@@ -94,10 +94,10 @@ def answer(request: Request, programs: Programs) -> Answer:
         except UserError as error:
             return {"error": str(error)}
     folder = Path(request["folder"])
-    folder.mkdir(parents=True, exist_ok=True)
-    label(folder)
-    _print_to(folder / plan.OUTPUT)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+        label(folder)
+        _print_to(folder / plan.OUTPUT)
         if "of" in request:
             evaluate(folder, request, programs)
         else:
@@ -129,8 +129,10 @@ def evaluate(folder: Path, request: Request, programs: Programs) -> None:
     of, views = request["of"], request["views"]
     runs = [record.run_of(folder.parent / name) for name in of]
     average, found = Ensemble() if len(of) > 1 else None, {}
+    steps = []
     for name in of:
         net = load(folder.parent / name, "last")
+        steps.append(net.about.step)
         splits = net.splits(_places(request, net.config.data.name), programs)
         if other := splits.changed(SPLIT):
             what = f"{name} was trained with other images: {', '.join(other)}"
@@ -142,7 +144,7 @@ def evaluate(folder: Path, request: Request, programs: Programs) -> None:
         print(f"{name}, {views}: top-1 error {found['top1_error']:.2%}", flush=True)
     if average:
         found |= average.means().row()
-    found |= {"of": list(of), "runs": runs, "commit": provenance.commit()}
+    found |= {"of": list(of), "runs": runs, "steps": steps, "commit": provenance.commit()}
     files.write_json(files.sealed(found), folder / plan.EVALUATION)
 
 
@@ -170,4 +172,4 @@ def _print_to(file: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

@@ -4,10 +4,11 @@
 chooses the layers:
 
     all           every layer: all must have the same shapes, but for the last one's classes; if
-                  these differ, in number or by name, the last layer starts fresh; settings of the
-                  nets that differ are listed
+                  these differ, in number or by name, the last layer starts fresh
     conv          the convolutions alone, as run 146-2011 of the source took them from run 146-2009
     conv1,conv2   the layers named, as run 146-2009 took conv1 to conv5 from run 145
+
+Settings of the nets that differ are listed.
 
 All else is as in a run from scratch: the other layers start from the seed's weights, velocities are
 zero, the step is 0, and the mean image and the colour PCA are those of the new dataset, not the
@@ -25,7 +26,7 @@ from alexnet import config as configs
 from alexnet.data import synsets
 from alexnet.errors import UserError, nearest
 from alexnet.models.table import Conv
-from alexnet.text import difference
+from alexnet.text import difference, some
 from alexnet.training.run import Run
 from alexnet.workdir import checkpoint, record
 
@@ -58,35 +59,38 @@ def read_layers(run: Run) -> tuple[dict[str, Layer], str]:
 
     names = [row.name for row in run.net.weighted]
     wanted, last = _chosen(run, choice, names), names[-1]
-    fresh = dict.fromkeys(names, "fresh")
+    other_classes = ""
+    if last in there and _but_classes(here[last]) == _but_classes(there[last]):
+        classes = progress.classes or synsets.implied(source, progress.class_count)
+        if _size(here[last]) != _size(there[last]):
+            other_classes = f"{_size(here[last])} here, {_size(there[last])} there"
+        elif classes not in ((), run.store.classes):  # imported nets name none
+            other_classes = f"other classes there: {some(classes, 3)}"
     if choice == "all":
         wanted += [name for name in there if name not in names]
-        classes = progress.classes or synsets.implied(source, progress.class_count)
-        same_classes = classes in ((), run.store.classes)  # imported nets name none
-        if last in there and _but_classes(here[last]) == _but_classes(there[last]):
-            if _size(here[last]) != _size(there[last]):
-                fresh[last] = f"fresh: {_size(here[last])} here, {_size(there[last])} there"
-                wanted.remove(last)
-            elif not same_classes:
-                fresh[last] = f"fresh: the classes there are those of {source}"
-                wanted.remove(last)
+        if other_classes:
+            wanted.remove(last)
     found, expected = (
         {name: _size(layers[name]) for name in wanted if name in layers} for layers in (there, here)
     )
     where = f"config.init_from={workdir}"
     if line := difference(found, where, expected, f"net {run.net.name} here"):
         fitting = [n for n in names if n in there and _size(here[n]) == _size(there[n])]
+        if other_classes and last in fitting:
+            fitting.remove(last)
         these = f"these layers fit: config.init_layers={','.join(fitting)}"
         theirs = f"; the net there is {other.net.name}" * (other.net.name != run.config.net.name)
         raise UserError(f"{line}{theirs}; {these if fitting else 'no layer fits'}")
-    lines = [f"\nfrom {workdir}, after {progress.epoch:.2f} epochs of {source}:"]
+    after = f"after {progress.epoch:.2f} epochs of {source}" if progress.epoch else "imported"
+    lines = [f"\nfrom {workdir}, {after}:"]
     width = max(map(len, names))
     for name in names:
-        state = f"restored  {_size(here[name])}" if name in wanted else fresh[name]
+        why = f": {other_classes}" if name == last and choice == "all" else ""
+        state = f"restored  {_size(here[name])}" if name in wanted else f"fresh{why}"
         lines.append(f"  {name.ljust(width)}  {state}")
-    if choice == "all":  # nets with the same shapes may compute different things
-        for key, old, new in configs.differences(other, run.config, "net."):
-            lines.append(f"config.{key}={new!r} here, {old!r} there")
+    for key, old, new in configs.differences(other, run.config, "net."):
+        # Nets with the same shapes may compute different things
+        lines.append(f"config.{key}={new!r} here, {old!r} there")
     return {name: there[name] for name in wanted}, "\n".join(lines)
 
 

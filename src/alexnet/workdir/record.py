@@ -30,7 +30,7 @@ MEND_CONFIG = (
 )
 MEND_EVALUATION = "delete it, and evaluate again"
 SEAL = "sha256"  # the digest of the settings in config.json
-KIND = ("split", "views", "checkpoint", "dataset")  # what tells evaluations apart
+KIND = ("split", "views", "checkpoint", "dataset", "images")  # what tells evaluations apart
 # In config.json, beside the settings: the run's id, and that of the run whose weights it began with
 RUN, ORIGIN = "run", "origin"
 
@@ -132,14 +132,15 @@ def _noted(workdir: Path, key: str) -> str:
 def save_evaluation(row: dict[str, Any], workdir: Path) -> None:
     """Puts a row into `<workdir>/evaluation.json`, in place of one of the same kind.
 
-    Rows have split, views, checkpoint, dataset, top1_error, top5_error, loss, count.
+    Rows have split, views, checkpoint, dataset, images (their digest; rows of earlier versions have
+    none), top1_error, top5_error, loss, count.
     """
     path = workdir / "evaluation.json"
     row = {key: value for key, value in row.items() if key != "notes"}
     with (workdir / ".evaluation.lock").open("w") as file:  # several may evaluate at once
         lock(file)
         rows = evaluations(workdir)
-        rows = [other for other in rows if any(other.get(key) != row[key] for key in KIND)]
+        rows = [one for one in rows if any(one.get(key, row[key]) != row[key] for key in KIND)]
         files.write_json([files.sealed(one) for one in (*rows, row)], path)
 
 
@@ -201,10 +202,9 @@ def current(found: dict[str, Any], where: str, resume: bool = False) -> ConfigDi
         UserError: if a setting is lost and `resume` is set, or if the config is damaged or of a
             later version.
     """
-    settings = {key: value for key, value in found.items() if key != RUN}
     files.check_types({"version": 0, **found}, {"version": int}, where, MEND_CONFIG)
     try:
-        config, lost = migrations.migrated(settings, where)
+        config, lost = migrations.migrated(found, where)
     except UserError as error:
         if not error.argument:  # the config is from a later version
             raise

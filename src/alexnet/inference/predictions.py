@@ -1,0 +1,40 @@
+"""The predictions for every image of a split, as a CSV file."""
+
+import csv
+import itertools
+from pathlib import Path
+
+import numpy as np
+
+from alexnet import files
+from alexnet.data.store import FOLDER, Store
+from alexnet.text import say
+
+MOST = 5  # classes of an image, as in the paper
+
+
+def write(
+    path: Path, store: Store, split: str, log_probs_NK: np.ndarray, labels_N: np.ndarray
+) -> None:
+    """Writes a line for each image, in the order of the split; replaces the file.
+
+    The columns are image (its number in the split), file ("" if the dataset is no folder), label,
+    label_p (its probability), and the most probable classes: top1, top1_p, top2, top2_p, up to
+    five.
+    """
+    names, classes = store.files(split), store.classes
+    if store.name.startswith(FOLDER) and not names:
+        say(f"{store.path}, of an earlier version, names no files: delete it to get names")
+    places = range(1, min(MOST, len(classes)) + 1)
+    header = ["image", "file", "label", "label_p"]
+    header += itertools.chain.from_iterable((f"top{place}", f"top{place}_p") for place in places)
+    # Among equal probabilities, the lower class counts as the more likely, as in `sums`.
+    order_NK = np.argsort(-log_probs_NK, axis=1, kind="stable")[:, : len(places)]
+    with files.whole(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(header)
+        for number, (label, order_K) in enumerate(zip(labels_N, order_NK, strict=True)):
+            row = [number, names[number] if names else ""]
+            for k in (label, *order_K):
+                row += [classes[k], f"{np.exp(log_probs_NK[number, k]):.6f}"]
+            rows.writerow(row)
