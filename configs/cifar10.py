@@ -17,7 +17,7 @@ here all epochs are on all images.
 Reached: "80sec" 26.48 ± 0.17% top-1 error on the 10,000 test images after its 10 epochs (seeds 0 to
 2, n = 3; `experiments/results/runs`).
 
-"19pct" without weight decay fits the four-layer net of Figure 1. Both nets need the first line:
+"19pct" without weight decay fits the four-layer net of Figure 1. Both nets need the first three:
 
     --config.optimizer.weight_decay=0 --config.optimizer.layer_decay='()'
         --config.schedule.milestones='()'

@@ -5,7 +5,8 @@ r"""AlexNet on a folder of your own images: a sub-folder for each class, directl
 
 docs/folders.md says which folders are splits and classes, and which images are held out. This
 config has the variants of `configs/imagenet.py`, with the rate lowered at epochs 40 and 55 in place
-of the authors' milestones and events, and one more:
+of their milestones and events ("paper" and "cc2_single_tower" have schedules without milestones,
+and keep these), and one more:
 
     pocket    a small net that sees 56x56 crops of images stored at 64x64, for small photos, few
               photos and small machines

@@ -6,7 +6,8 @@
 Validation top-1 error after epochs 1, 2 and 3 of "original" (seed 0, n = 1): 71.7%, 52.8%, 46.4%.
 
 This config has the variants of `configs/imagenet.py`. An epoch is 74 steps, not ImageNet's 10,009,
-so milestones are at epochs 60 and 80, and the events of the authors' run are left out.
+so milestones are at epochs 60 and 80, and the events of the authors' run are left out. "paper" and
+"cc2_single_tower" have schedules without milestones, and keep these.
 """
 
 from imagenet import get_config as imagenet

@@ -16,8 +16,8 @@ another arm with the baseline's evaluation of the same views, if there is one. A
 the 95% interval of the mean difference in the pairs. It is "supported" if the interval lies on the
 claim's side of 0, "contradicted" if it does not and excludes the claimed effect or, if only a
 direction is claimed, lies on the other side of 0, else "cannot tell". A claimed error, such as 26%,
-is rounded: it is "contradicted" if the interval of the runs' mean lies more than half a point above
-it, else "supported".
+is rounded: it is "supported" if no part of the interval of the runs' mean lies more than half a
+point above it, "contradicted" if all of it does, else "cannot tell".
 
 There is no verdict while a run of the arm or of the baseline has begun and not finished. The
 verdict is always "cannot tell" with fewer than 5 pairs (or runs), with too few to show the
