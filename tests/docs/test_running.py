@@ -77,13 +77,15 @@ def short(line: Line) -> list[str]:
     return [name, *arguments]
 
 
+def runnable(page: Path) -> list[Line]:
+    """The page's commands of this project, without those that a test cannot run."""
+    ours = [line for line in lines(page) if command_of(line)]
+    return [line for line in ours if not any(part in " ".join(line.arguments) for part in NOT_RUN)]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_commands_run_in_the_pages_order(page, elsewhere):
-    ours = [line for line in lines(page) if command_of(line)]
-    for line in ours:
-        text = " ".join(line.arguments)
-        if any(part in text for part in NOT_RUN):
-            continue
+    for line in runnable(page):
         arguments = [word for given in short(line) for word in as_paths(given, elsewhere)]
         for word in arguments:
             if word.startswith("--workdir=runs/") and arguments[0] in ("train", "sweep"):
@@ -105,6 +107,9 @@ def as_paths(word: str, folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_python_runs(page, elsewhere):
+    for line in runnable(page):
+        if any(word.startswith("--target=") for word in line.arguments):  # a file to read
+            subprocess.run([sys.executable, "-m", "alexnet", *short(line)], check=True)
     program = []
     for number, block in enumerate(blocks(page, "python")):
         if "torchvision" in block:
