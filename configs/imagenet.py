@@ -20,11 +20,11 @@ conv1's rate until epoch 79.
     nonoverlapping_pool run 147: pooling with z = s = 2                          41.1 / 18.5
     no_communication    run 150: the towers meet in fc8 only                     41.8 / 19.3
     six_conv            run 146's net: a sixth convolution over pool5
-    fall_2009           run 146-2009: that net, with run 145's conv1 to conv5, trained on half of
-                        ImageNet's Fall 2009 release                         67.4 / 40.9 (test)
+    fall_2009           run 146-2009: that net, with run 145's conv1 to conv5, trained on
+                        ImageNet's Fall 2009 release
     fall_2011           run 146-2011: that net, with the convolutions of run 146-2009, trained
-                        on all of the Fall 2011 release (that run also had 2,048 linear units
-                        between fc7 and its 21,843 outputs; here there are none)
+                        on the Fall 2011 release (that run also had 2,048 linear units between
+                        fc7 and its 21,843 outputs; here there are none)
     fine_tune           run 146-2012-2011: run 146-2011's net, fine-tuned    39.0 / 16.6
                         on 2012
     cc2_single_tower    Krizhevsky's later net in one tower, cuda-convnet2       40.4 / 18.2
@@ -32,9 +32,11 @@ conv1's rate until epoch 79.
 
 In the chain original, fall_2009, fall_2011, fine_tune, each run starts from the last checkpoint of
 the one before (in 2012, run 146-2009 started from run 145 after 43 hours); see
-`alexnet.training.fine_tune`. TFDS lacks both releases, so they are read from folders of images. For
-Fall 2009 (10,184 classes, 8.9 million images), put half of each class in train/ and half in test/,
-and evaluate with --split=test; a tenth of train/ is held out for validation.
+`alexnet.training.fine_tune`. TFDS lacks both releases, so they are read from folders of images; a
+tenth is held out for validation. The paper's 67.4 / 40.9 on Fall 2009 (10,184 classes, 8.9 million
+images) is of a net trained on half of them: put half of each class in train/ and half in test/, and
+evaluate with --split=test. The log has no such run of this net (its run on half, 141-2009-half, has
+another first stage), so the schedule is still that of 146-2009, which trained on all.
 
     python -m alexnet.train --config=configs/imagenet.py:fall_2009 --workdir=runs/fall_2009 \
         --config.init_from=runs/original --config.data.name=folder:/path/to/fall_2009
@@ -109,7 +111,8 @@ FINE_TUNE = {
     "schedule.milestones": ((22, 0.0001), (42, 0.00001)),
     "schedule.events": (
         (0, "conv1.kernel", 0.0001),
-        # "300 batches" in the log: files of 1024 of the 1,281,167 images (`fix-big-imgnet.py`)
+        # "300 batches" in the log: files of 1024 images, as `fix-big-imgnet.py` wrote those of
+        # 2010, of 1,281,167
         (300 * 1024 / 1281167, "fc8.kernel", 0.01),
         (5, "conv1.kernel", 0.00001),
         (7, "conv1", 0.0),
@@ -122,13 +125,15 @@ FINE_TUNE = {
 
 # Runs 146-2009 and 146-2011: the comments of their files. The new layers' rate drops at the
 # milestone, to that of the others. The log does not mention biases: theirs are the files' rates.
+# "epoch 6.6491: killed" is batch 6491 of the sixth pass (`print_iteration` in `convnet.py`). A pass
+# had 8,800 batches in 2009 (`layer-params-135-2009.cfg`), and in 2011 those of 14,197,122 images.
 FALL_2009 = {
     "data.name": "folder:/path/to/fall_2009",
-    "epochs": 6.6491,
+    "epochs": 5 + 6491 / 8800,
     "init_from": "runs/original",
     "init_layers": "conv1,conv2,conv3,conv4,conv5",
     "net.sixth_conv": 256,
-    "schedule.milestones": ((2.16, 0.001),),
+    "schedule.milestones": ((1 + 1600 / 8800, 0.001),),
     "schedule.events": (
         *((0, f"conv{number}.kernel", 0.001) for number in range(1, 6)),
         (0, "conv6.bias", 0.002),
@@ -136,7 +141,7 @@ FALL_2009 = {
 }
 FALL_2011 = {
     "data.name": "folder:/path/to/fall_2011",
-    "epochs": 8.11295,
+    "epochs": 7 + 11295 * 1024 / 14_197_122,
     "init_from": "runs/fall_2009",
     "init_layers": "conv",
     "net.sixth_conv": 256,

@@ -3,7 +3,7 @@
 "Training one CNN, with an extra sixth convolutional layer over the last pooling layer, to classify
 the entire ImageNet Fall 2011 release (15M images, 22K categories), and then fine-tuning it on
 ILSVRC-2012 gives an error rate of 16.6%" (top-5; top-1 39.0). The average of two such CNNs and
-five others reaches 36.7 / 15.4. Pre-training takes 8 epochs, as run 146-2011 did, at the rates of
+five others reaches 36.7 / 15.4. Pre-training takes 8 epochs (run 146-2011: 7.8), at the rates of
 its new layers; that run began from convolutions trained on Fall 2009, here all weights are new.
 Before scale `full`, write the folder of Fall 2011 into this file: `--config.data.name` would change
 the other arms only. At the small scale, CIFAR-100 stands in for the larger dataset
