@@ -22,7 +22,6 @@ from alexnet.data.augment import VIEWS
 from alexnet.data.store import QUALITY, store_path
 from alexnet.errors import Interrupted, UserError
 from alexnet.training.loop import conclusion
-from alexnet.training.settings import KINDS
 from alexnet.training.setup import setup
 from alexnet.workdir.record import Validation
 
@@ -50,7 +49,7 @@ def config() -> ConfigDict:
     ],
 )
 def test_an_override_keeps_the_type(config, key, text, value):
-    cli.override(config, {key: text}, KINDS)
+    cli.override(config, {key: text})
     found = config
     for part in key.split("."):
         found = found[part]
@@ -78,7 +77,7 @@ def test_an_override_keeps_the_type(config, key, text, value):
 )
 def test_a_wrong_override_is_one_clear_line(config, key, text, message, capsys):
     with pytest.raises(SystemExit):
-        cli.run(lambda: cli.override(config, {key: text}, KINDS))
+        cli.run(lambda: cli.override(config, {key: text}))
     said = capsys.readouterr().err
     assert message in said
     assert said.startswith(f"error: --config.{key}")
@@ -96,7 +95,7 @@ def test_a_wrong_override_is_one_clear_line(config, key, text, message, capsys):
 )
 def test_a_kind_and_its_own_settings_come_in_either_order(options, section, key, value, turn):
     argv = [f"--config={ROOT}/configs/digits.py", *(f"--config.{option}" for option in options)]
-    config, _ = cli.parse(argv[::turn], {}, KINDS)
+    config, _ = cli.parse(argv[::turn], {})
     assert config[section][key] == value
     assert type(config[section][key]) is type(value)
 
@@ -104,7 +103,7 @@ def test_a_kind_and_its_own_settings_come_in_either_order(options, section, key,
 def test_a_setting_of_the_kind_before_is_a_mistake():
     argv = [f"--config={ROOT}/configs/digits.py", "--config.schedule.kind=plateau"]
     with pytest.raises(UserError, match=r"config.schedule.milestones: the config has no"):
-        cli.parse([*argv, "--config.schedule.milestones=()"], {}, KINDS)
+        cli.parse([*argv, "--config.schedule.milestones=()"], {})
 
 
 @pytest.mark.parametrize(
@@ -138,7 +137,7 @@ def test_every_command_of_the_paper_page_is_a_config():
     assert len(commands) >= 20
     for command in commands:
         argv = shlex.split(command.replace("--config=", f"--config={ROOT}/"))
-        config, _ = cli.parse(argv, {}, KINDS)
+        config, _ = cli.parse(argv, {})
         nets.build(**config.net, classes=1000)
 
 
@@ -238,13 +237,13 @@ def test_the_options_views_and_quality_name_the_actual_values():
 
 def test_the_help_of_a_config_refuses_an_unknown_net():
     with pytest.raises(UserError, match=r"^config.net.name='alexnt': choose .* mean 'alexnet'"):
-        cli.config_settings(ConfigDict({"net": {"name": "alexnt"}}), KINDS)
+        cli.config_settings(ConfigDict({"net": {"name": "alexnt"}}))
 
 
 def test_the_help_of_a_config_lists_its_settings_by_section(capsys):
     argv = [f"--config={ROOT}/configs/cifar10.py:18pct", "--config.net.dropout=0", "--help"]
     with pytest.raises(SystemExit) as end:
-        cli.parse(argv, {"workdir": (None, "")}, KINDS)
+        cli.parse(argv, {"workdir": (None, "")})
     assert end.value.code == 0
     said = capsys.readouterr().out
     sections = re.findall(r"^(\w.*):$", said, re.MULTILINE)[1:]
@@ -301,7 +300,7 @@ def test_a_path_is_not_empty_and_not_a_url():
 
 def test_a_data_dir_is_no_url_either():
     config, _ = cli.parse(
-        [f"--config={ROOT}/configs/digits.py", "--config.data.data_dir=gs://bucket"], {}, KINDS
+        [f"--config={ROOT}/configs/digits.py", "--config.data.data_dir=gs://bucket"], {}
     )
     with pytest.raises(UserError, match=r"^config.data.data_dir=gs://bucket: only local paths"):
         setup(config)
@@ -339,7 +338,7 @@ def test_a_setting_without_its_config_is_recognised(option, meant):
     with pytest.raises(
         UserError, match=re.escape(f"{option.partition('=')[0]}: no such option")
     ) as e:
-        cli.parse(argv, {"workdir": (None, "")}, KINDS)
+        cli.parse(argv, {"workdir": (None, "")})
     assert meant in str(e.value)
 
 

@@ -139,7 +139,7 @@ def test_the_base_is_every_functions_own_defaults():
 )
 def test_every_setting_has_a_meaning(file, variant):
     config = load(file, variant)
-    settings = cli.config_settings(config, KINDS)
+    settings = cli.config_settings(config)
     assert settings.keys() == configs.flat(config.to_dict()).keys()
     for key, (value, meaning, words) in settings.items():
         assert len(meaning.split()) >= 4, key
@@ -151,7 +151,7 @@ def test_every_setting_of_every_choice_has_a_meaning(key, kind):
     for name in kind.choices:
         config = load("digits")
         configs.apply_overrides(config, {key: name}, KINDS)
-        settings = cli.config_settings(config, KINDS)
+        settings = cli.config_settings(config)
         assert settings[key].words == tuple(kind.choices)
         for setting in kind.defaults(key, name):
             meaning = settings[f"{key.partition('.')[0]}.{setting}"].meaning
@@ -159,7 +159,7 @@ def test_every_setting_of_every_choice_has_a_meaning(key, kind):
 
 
 def test_the_words_that_help_gives_are_those_that_pass():
-    for key, (_, _, words) in cli.config_settings(load("imagenet"), KINDS).items():
+    for key, (_, _, words) in cli.config_settings(load("imagenet")).items():
         for word in words if key not in KINDS else ():
             config = load("imagenet")
             other = {"net.activation": "relu"}
@@ -170,9 +170,7 @@ def test_the_words_that_help_gives_are_those_that_pass():
             configs.call(build, "net", config.net, classes=10)
             configs.call(Augmentation, "augment", config.augment, crop=224)
     assert {"dtype", "precision", "kernels", "net.preset", "augment.mean"} <= {
-        key
-        for key, setting in cli.config_settings(load("imagenet"), KINDS).items()
-        if setting.words
+        key for key, setting in cli.config_settings(load("imagenet")).items() if setting.words
     }
 
 

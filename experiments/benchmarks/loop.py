@@ -24,7 +24,6 @@ from alexnet.cli import count, parse, run
 from alexnet.devices import runtime
 from alexnet.logs import metrics
 from alexnet.training.loop import train_and_evaluate
-from alexnet.training.settings import KINDS
 from alexnet.training.setup import setup
 
 OPTIONS = {"steps": ("20", "steps of the loop in a round"), "rounds": ("5", "how many rounds")}
@@ -60,7 +59,7 @@ def loop_seconds(config, folder: str) -> float:
 
 
 def main(argv: list[str]) -> None:
-    config, options = parse(argv, OPTIONS, KINDS)
+    config, options = parse(argv, OPTIONS)
     steps, rounds = count("steps", options["steps"], 4), count("rounds", options["rounds"])
     runtime.cache_compilations()
     bare = bare_step(config)

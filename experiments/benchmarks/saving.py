@@ -23,7 +23,6 @@ import jax
 from alexnet.cli import count, parse, run
 from alexnet.training.health import check_loss, check_state
 from alexnet.training.run import Run
-from alexnet.training.settings import KINDS
 from alexnet.training.setup import setup
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.record import Progress
@@ -37,7 +36,7 @@ PARTS = ("checks", "save", "slower steps")
 
 def main(argv: Sequence[str]) -> None:
     """Prints a line for each part and one for their sum."""
-    config, options = parse(argv, OPTIONS, KINDS)
+    config, options = parse(argv, OPTIONS)
     saves, every = (count(name, options[name]) for name in OPTIONS)
     trained = setup(config)
     with tempfile.TemporaryDirectory() as folder, Checkpoints(folder) as checkpoints:

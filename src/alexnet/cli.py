@@ -65,9 +65,7 @@ def run(command: Callable[[], None]) -> None:
         sys.exit(2)
 
 
-def parse(
-    argv: Sequence[str], options: Options, kinds: configs.Kinds
-) -> tuple[ConfigDict, dict[str, str]]:
+def parse(argv: Sequence[str], options: Options) -> tuple[ConfigDict, dict[str, str]]:
     """The config with its overrides, and the command's other options.
 
     With --help it prints every setting of the config, and ends the process.
@@ -75,7 +73,6 @@ def parse(
     Args:
         argv: without the program's name.
         options: the command's own; "config" may be among them.
-        kinds: `alexnet.training.settings.KINDS`.
 
     Raises:
         UserError: for any mistake in the arguments.
@@ -90,13 +87,15 @@ def parse(
             overrides[name.removeprefix("config.")] = text
         else:
             found[name] = text
-    config = configs.load(file, kinds)
+    from alexnet.training.settings import load_config  # imports JAX, which the checks do not need
+
+    config = load_config(file)
     for name in found:
         if name not in options:
             raise UserError(f"--{name}: no such option{_meant(name, config, options)}")
-    override(config, overrides, kinds)
+    override(config, overrides)
     if asks_help(argv):
-        print(config_help(file, config, kinds))
+        print(config_help(file, config))
         sys.exit(0)
     return config, complete(found, {name: options[name] for name in options if name != "config"})
 
@@ -208,15 +207,17 @@ def path(name: str, text: str) -> Path:
     return local_path(f"--{name}", text)
 
 
-def override(config: ConfigDict, texts: Mapping[str, str], kinds: configs.Kinds) -> None:
+def override(config: ConfigDict, texts: Mapping[str, str]) -> None:
     """Applies overrides given as text; each gets the type of the value that it replaces.
 
     Raises:
         UserError: as `config.apply_overrides` does, or for text that does not fit the type.
     """
-    chosen = {key: text for key, text in texts.items() if key in kinds}
-    configs.apply_overrides(config, chosen, kinds)  # first: they decide which settings there are
-    configs.apply_overrides(config, typed_overrides(config, texts), kinds)
+    from alexnet.training.settings import KINDS
+
+    chosen = {key: text for key, text in texts.items() if key in KINDS}
+    configs.apply_overrides(config, chosen, KINDS)  # first: they decide which settings there are
+    configs.apply_overrides(config, typed_overrides(config, texts), KINDS)
 
 
 def typed_overrides(config: ConfigDict, texts: Mapping[str, str]) -> dict[str, Any]:
@@ -345,20 +346,20 @@ def command_help(doc: str, options: Options) -> str:
     return "\n\n".join(parts)
 
 
-def config_help(file: str, config: ConfigDict, kinds: configs.Kinds) -> str:
+def config_help(file: str, config: ConfigDict) -> str:
     """Every setting of a config, section by section."""
     parts = [f"The settings of {file}:"]
     sections: dict[str, dict[str, Setting]] = {}
-    for key, setting in config_settings(config, kinds).items():
+    for key, setting in config_settings(config).items():
         sections.setdefault(key.rpartition(".")[0], {})[key] = setting
     for section, settings in sections.items():
         parts += [f"{section or 'the whole run'}:", listing(settings, "--config.")]
     return "\n\n".join(parts)
 
 
-def config_settings(config: ConfigDict, kinds: configs.Kinds) -> dict[str, Setting]:
+def config_settings(config: ConfigDict) -> dict[str, Setting]:
     """Every setting of a config by its dotted key, those outside the sections first."""
-    from alexnet.training.settings import SECTIONS  # imports JAX, which help on a net does not need
+    from alexnet.training.settings import KINDS, SECTIONS
 
     tree = config.to_dict()
     plain = {name: value for name, value in tree.items() if not isinstance(value, Mapping)}
@@ -367,7 +368,7 @@ def config_settings(config: ConfigDict, kinds: configs.Kinds) -> dict[str, Setti
         section: (function,) for section, function in SECTIONS.items()
     }
     words = {}
-    for key, kind in kinds.items():
+    for key, kind in KINDS.items():
         section, _, name = key.partition(".")
         if section in tree:
             errors.choice(f"config.{key}", tree[section][name], kind.choices)

@@ -40,7 +40,7 @@ from alexnet.inference.loading import check_same_net, load, prepared
 from alexnet.models import table
 from alexnet.models.build import build
 from alexnet.training import dataset, optimizer, schedule
-from alexnet.training.settings import KINDS, check_fits, check_settings, remaining
+from alexnet.training.settings import check_fits, check_settings, remaining
 from alexnet.training.step import begin
 from alexnet.workdir import checkpoint, record
 from alexnet.workdir.record import Progress
@@ -59,12 +59,12 @@ OPTIONS = {
 def main(argv: Sequence[str]) -> None:
     """Imports a --source or exports to a --target."""
     if asks_help(argv):
-        parse(argv, OPTIONS, KINDS)
+        parse(argv, OPTIONS)
     given = arguments(argv)
     if ("source" in given) == ("target" in given):
         raise UserError("give either --source=FILE, to read weights, or --target=FILE, to write")
     if "source" in given:
-        config, options = parse(argv, {name: OPTIONS[name] for name in IN}, KINDS)
+        config, options = parse(argv, {name: OPTIONS[name] for name in IN})
         source, workdir = (path(name, options[name]) for name in ("source", "workdir"))
         import_weights(config, source, workdir)
         return

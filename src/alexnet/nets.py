@@ -57,9 +57,7 @@ def main(argv: Sequence[str]) -> None:
         options = values(flags, {"workdir": OPTIONS["workdir"]})
         print(of_run(path("workdir", options["workdir"])))
     elif any(flag.startswith("--config=") for flag in flags):
-        from alexnet.training.settings import KINDS  # imports JAX, which a net alone does not need
-
-        print(of_config(parse(flags, {}, KINDS)[0]))
+        print(of_config(parse(flags, {})[0]))
     elif flags:
         raise UserError("which net? write its name first, or --config=FILE or --workdir=DIR")
     else:

@@ -33,7 +33,7 @@ from alexnet.kernels.choose import on_cpu
 from alexnet.models.table import Net
 from alexnet.text import aligned, counted
 from alexnet.training.run import Run
-from alexnet.training.settings import KINDS, PRECISIONS
+from alexnet.training.settings import PRECISIONS
 from alexnet.training.setup import setup
 from alexnet.training.step import SCOPES
 
@@ -47,7 +47,7 @@ OPTIONS = {
 
 def main(argv: Sequence[str]) -> None:
     """Runs, measures and prints."""
-    config, options = parse(argv, OPTIONS, KINDS)
+    config, options = parse(argv, OPTIONS)
     steps = count("steps", options["steps"])
     kept = path("trace", options["trace"]) if options["trace"] else None
     runtime.cache_compilations()
@@ -75,7 +75,7 @@ def main(argv: Sequence[str]) -> None:
 
     for batch in inputs[steps:]:  # warm up
         step(batch)
-    rate = floor(run)
+    rate = product_rate(run)
     start = time.perf_counter()
     for batch in inputs[:steps]:
         step(batch)
@@ -95,7 +95,7 @@ def main(argv: Sequence[str]) -> None:
     print(describe(run.net, config.batch_size, spent, seconds, rate))
 
 
-def floor(run: Run) -> float:
+def product_rate(run: Run) -> float:
     """FLOP/s of a large matrix product, at the run's precision and on all its devices.
 
     On CPUs in float32, which is faster there than bfloat16, and which convolutions use anyway.

@@ -4,7 +4,7 @@
 
 Nothing is run and nothing here needs JAX: every figure is computed, not measured. docs/scaling.md
 explains them. `alexnet.roofline NAME --help` lists the options, --batch and the net's own.
-G is 10^9, T is 10^12; MiB is 2^20 bytes.
+G is 10^9; MiB is 2^20 bytes.
 """
 
 import sys

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from alexnet.cli import parse, path, run, switched, typed
 from alexnet.devices import processes, runtime
 from alexnet.training.loop import train_and_evaluate
-from alexnet.training.settings import KINDS
 
 OPTIONS = {
     "config": (None, "a file such as configs/digits.py, perhaps with :VARIANT after it"),
@@ -35,7 +34,7 @@ OPTIONS = {
 
 def main(argv: Sequence[str]) -> None:
     """Reads the flags and trains."""
-    config, options = parse(switched(argv, ("fresh",)), OPTIONS, KINDS)
+    config, options = parse(switched(argv, ("fresh",)), OPTIONS)
     workdir = path("workdir", options.pop("workdir"))
     fresh = typed("fresh", options.pop("fresh"), False)
     processes.join(**options)

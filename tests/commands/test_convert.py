@@ -32,7 +32,7 @@ from alexnet.inference.export import export
 from alexnet.models.build import NETS
 from alexnet.training import forward
 from alexnet.training.loop import train_and_evaluate
-from alexnet.training.settings import KINDS, load_config
+from alexnet.training.settings import load_config
 from alexnet.training.setup import setup
 from alexnet.workdir import checkpoint, record
 
@@ -134,7 +134,7 @@ def test_evaluation_of_what_came_in_is_the_frameworks(imported, folder, name, ca
 
 @pytest.mark.parametrize("name", ["torchvision_alexnet", "caffenet"])
 def test_a_file_is_loaded_without_a_workdir(folder, data_dir, tmp_path, name):
-    config, _ = cli.parse(flags(name, folder, data_dir), {}, KINDS)
+    config, _ = cli.parse(flags(name, folder, data_dir), {})
     net = alexnet.load(written(name, tmp_path), config=config)
     side = thin.SIDES[name]
     start = (100 - side) // 2
@@ -373,6 +373,19 @@ def test_under_torchvisions_names_it_is_torchvisions_file_to_the_bit(
         assert opened.metadata() == {"format": "pt", "classes": json.dumps(["a", "b", "c"])}
 
 
+def test_another_net_among_the_overrides_resets_its_section(folder, data_dir, tmp_path):
+    """As on a command line; `original` has settings that torchvision's net lacks."""
+    source = written("torchvision_alexnet", tmp_path)
+    config, _ = cli.parse(flags("torchvision_alexnet", folder, data_dir), {})
+    other = {"data.name": config.data.name, "data.data_dir": data_dir, "data.image_size": 100}
+    other |= {"net.name": "torchvision_alexnet", "augment.mean": "pixel"}
+    other |= {"augment.mean_pixel": config.augment.mean_pixel}
+    photo = np.asarray(Image.open(folder / "validation/a/0.png"))
+    found = alexnet.load(source, config=f"{ROOT}/configs/imagenet.py", overrides=other)
+    expected = alexnet.load(source, config=config)
+    np.testing.assert_array_equal(found.predict(photo), expected.predict(photo))
+
+
 @pytest.mark.parametrize(("names", "known"), [("torchvision", True), ("own", False)])
 def test_a_net_of_imagenet_takes_its_classes_along(tmp_path, monkeypatch, names, known):
     """Also if it was imported without them; our own files get them when they are read."""
@@ -381,7 +394,7 @@ def test_a_net_of_imagenet_takes_its_classes_along(tmp_path, monkeypatch, names,
     net = SimpleNamespace(
         config=load_config(f"{ROOT}/configs/imagenet.py:torchvision"),
         net=SimpleNamespace(classes=1000),
-        about=SimpleNamespace(classes=(), statistics=None),
+        about=SimpleNamespace(classes=(), named=synsets.IDS, statistics=None),
         params={},
     )
     export(net, tmp_path / "net.safetensors", names)

@@ -62,7 +62,7 @@ def test_the_floor_is_of_the_runs_precision_and_devices(
     monkeypatch.setattr(profile, "on_cpu", lambda mesh: platform == "cpu")
     config = ConfigDict({"dtype": dtype, "precision": precision})
     run = SimpleNamespace(config=config, mesh=SimpleNamespace(size=2))
-    assert profile.floor(run) == (10.0 if platform == "cpu" else 20.0)
+    assert profile.product_rate(run) == (10.0 if platform == "cpu" else 20.0)
 
 
 def test_the_table_by_hand():
@@ -166,7 +166,7 @@ def test_steps_are_warmed_up_then_timed_then_traced(kept, tmp_path, monkeypatch,
     run, cpu = Watched(), kept
     monkeypatch.setattr(profile, "on_cpu", lambda mesh: cpu)
     monkeypatch.setattr(profile, "setup", lambda config: run)
-    monkeypatch.setattr(profile, "floor", lambda run: run.rate())
+    monkeypatch.setattr(profile, "product_rate", lambda run: run.rate())
     monkeypatch.setattr(profile, "time", SimpleNamespace(perf_counter=lambda: run.now))
     monkeypatch.setattr(profile.jax.profiler, "trace", run.trace)
     monkeypatch.setattr(profile.hlo, "spans", run.spans)

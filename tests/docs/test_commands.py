@@ -18,7 +18,6 @@ from alexnet import cli, load_config
 from alexnet.__main__ import commands
 from alexnet.data.augment import VIEWS
 from alexnet.models.build import build
-from alexnet.training.settings import KINDS
 
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
@@ -51,7 +50,7 @@ def check(name: str, arguments: list[str]) -> None:
     configs = [word for word in arguments if word.startswith("--config=")]
     overrides = [word for word in arguments if word.startswith("--config.")]
     for override in overrides if configs and "=N" not in "".join(overrides) else ():
-        cli.parse([*configs, override], {"config": ("", "")}, KINDS)
+        cli.parse([*configs, override], {"config": ("", "")})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)

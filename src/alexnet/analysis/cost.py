@@ -129,8 +129,10 @@ def gradient_exchange(net: Net, data: int, tower: int = 1) -> tuple[Collective, 
 
 
 def sent(exchange: Iterable[Collective]) -> float:
+    """Bytes that a device sends in all of them."""
     return sum(collective.sent for collective in exchange)
 
 
 def results(exchange: Iterable[Collective]) -> float:
+    """Bytes that a device has afterwards, of all of them."""
     return sum(collective.result for collective in exchange)

@@ -124,7 +124,7 @@ def open_dataset(
     """A prepared dataset, made first if need be: `prepare` for notebooks.
 
     `store.read("train", range(9))` gives images, uint8 [9, S, S, 3], and labels, int32 [9];
-    `store.classes` are the names.
+    `store.classes` are the names. Arguments and errors are those of `prepare`.
     """
     return prepare(name, data_dir, image_size, quality)
 

@@ -92,6 +92,7 @@ class Store:
         """The path of each image in the folder, as terminals can show it.
 
         () if the dataset is no folder, or if an earlier version of this program made the store.
+        Raises UserError for a missing split.
         """
         choice("split", split, self.counts)
         return read_used(self.path, split, self.counts[split])

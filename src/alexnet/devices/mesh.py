@@ -86,7 +86,8 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 def process_rows(mesh: Mesh) -> tuple[int, int]:
     """(part, parts): this process's devices take part number `part` of each batch's `parts`.
 
-    Processes that hold different towers for the same images take the same part.
+    Processes that hold different towers for the same images take the same part. Raises UserError if
+    the processes cannot share the mesh.
     """
     here = jax.process_index()
     rows = [

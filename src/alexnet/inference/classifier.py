@@ -68,6 +68,11 @@ class About:
     trained_on: Store | None = None
 
     @property
+    def named(self) -> tuple[str, ...]:
+        """The classes; those of ImageNet for a net of it that has no names; () if not known."""
+        return self.classes or synsets.implied(self.config.data.name, self.net.classes)
+
+    @property
     def when(self) -> str:
         """Which checkpoint of the run it is, in words; "" for other weights."""
         if self.step is None:
@@ -118,8 +123,7 @@ class Classifier:
         A net of ImageNet that was imported without names has them in the order of their ids, as in
         torchvision and Caffe.
         """
-        known = self.about.classes or synsets.implied(self.config.data.name, self.net.classes)
-        return known or tuple(map(str, range(self.net.classes)))
+        return self.about.named or tuple(map(str, range(self.net.classes)))
 
     @property
     def net(self) -> Net:
@@ -250,6 +254,9 @@ class Classifier:
 
         The maps of an image are red, green and blue, also for a net that reads them in Caffe's
         order.
+
+        Raises:
+            UserError: for a row that the net lacks, or that is no convolution.
         """
         known = [r.name for r in self.net.weighted]
         if row not in known:

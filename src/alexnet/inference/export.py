@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from alexnet import files
-from alexnet.data import augment, synsets
+from alexnet.data import augment
 from alexnet.errors import UserError
 from alexnet.formats import stablehlo, weights
 from alexnet.text import say
@@ -31,11 +31,8 @@ def export(classifier: "Classifier", target: Path, names: str) -> None:
             _crops(classifier), classifier.net.image_size, classifier.classes
         )
     else:
-        classes = classifier.about.classes
-        if names == "torchvision":  # our own files of ImageNet get the names when they are read
-            classes = classes or synsets.implied(
-                classifier.config.data.name, classifier.net.classes
-            )
+        about = classifier.about  # our own files of ImageNet get the names when they are read
+        classes = about.named if names == "torchvision" else about.classes
         described = {"config": record.versioned(classifier.config), "class_names": list(classes)}
         statistics, params = classifier.about.statistics, jax.device_get(classifier.params)
         kept = {} if statistics is None else statistics._asdict()

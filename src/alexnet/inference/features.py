@@ -25,7 +25,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from alexnet.errors import UserError, require
+from alexnet.errors import UserError, choice, require
 from alexnet.files import whole_folder, write_json
 from alexnet.inference.neighbours import nearest_rows
 from alexnet.inference.photos import Photo
@@ -69,7 +69,7 @@ def hidden_row(net: Net) -> str:
 
 def dataset_features(splits: Splits, split: str, row: str = "") -> np.ndarray:
     """See `Classifier.dataset_features`."""
-    splits.check(split)
+    choice("split", split, splits.run.store.counts)
     row = row or hidden_row(splits.net.net)
     splits.net.check_row(row, "row")
     compute = functools.partial(_computed, splits, split, row)

@@ -20,7 +20,7 @@ from alexnet.models import network
 from alexnet.models.build import build
 from alexnet.models.table import Net
 from alexnet.training import dataset
-from alexnet.training.settings import check_fits, config_of
+from alexnet.training.settings import KINDS, check_fits, config_of
 from alexnet.workdir import checkpoint as checkpoints
 from alexnet.workdir import record
 
@@ -75,17 +75,17 @@ def classifier(run: "Run", params: network.Params) -> Classifier:
         params: as `run.fresh().params` or the state of a step has them.
     """
     network.check(run.net, params, "params")
-    weights: layout.Params = jax.device_get(params)
+    arrays: layout.Params = jax.device_get(params)
     statistics = jax.device_get(run.statistics)
     about = run.config, run.net, run.store.classes, statistics, OWN
-    return _classifier(weights, *about, trained_on=run.store)
+    return _classifier(arrays, *about, trained_on=run.store)
 
 
 def _from_workdir(
     workdir: Path, which: checkpoints.Which, overrides: Mapping[str, Any]
 ) -> Classifier:
     config = record.saved_config(workdir)
-    configs.apply_overrides(config, overrides, {})
+    configs.apply_overrides(config, overrides, KINDS)
     step, params, progress = checkpoints.load_step(workdir, which)
     known = dataset.remembered(workdir) or prepared(config)
     classes = progress.classes
@@ -109,7 +109,7 @@ def _from_file(
         )
     chosen = record.current(found["config"], str(path)) if config is None else config_of(config)
     chosen = chosen.copy_and_resolve_references()  # the caller's stays as it is
-    configs.apply_overrides(chosen, overrides, {})
+    configs.apply_overrides(chosen, overrides, KINDS)
     classes = tuple(found.get("class_names", ()))
 
     def make_net(classes: int) -> Net:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from alexnet import config as configs
-from alexnet.data import pipeline, synsets
+from alexnet.data import pipeline
 from alexnet.data.augment import VIEWS
 from alexnet.errors import choice
 from alexnet.models import network
@@ -56,13 +56,8 @@ class Splits:
         if self._then is None and source.is_dir():
             self._then = dataset.remembered(source)
         self.run = setup(config, net.about.statistics, programs)
-        named = net.about.classes or synsets.implied(net.config.data.name, net.net.classes)
-        dataset.check_classes(source, named, self.run.store.classes)
+        dataset.check_classes(source, net.about.named, self.run.store.classes)
         network.check(self.run.net, net.params, str(source))
-
-    def check(self, split: str) -> None:
-        """Raises UserError if there is no such split."""
-        choice("split", split, self.run.store.counts)
 
     def notes(self, split: str) -> list[str]:
         """Lines on how the split's images differ from the training run's, as far as is known."""

@@ -80,7 +80,7 @@ def _inside(side: int, size: int, stride: int, axis: int) -> jax.Array:
 def _slices(x: jax.Array, axis: int, size: int, stride: int, fill: float) -> Iterator[jax.Array]:
     """The first elements of all windows along an axis, then their second elements, ..."""
     last = (pooled_side(x.shape[axis], size, stride) - 1) * stride
-    overhang = max(0, last + size - x.shape[axis])
+    overhang = last + size - x.shape[axis]
     if overhang:
         pad = [(0, overhang if i == axis else 0) for i in range(4)]
         x = jnp.pad(x, pad, constant_values=fill)

@@ -22,15 +22,15 @@ from alexnet.text import say
 class Log:
     """The log of one run in `<workdir>/metrics.jsonl` and `<workdir>/tensorboard`.
 
-    A run resumed at `resume_step` continues both as if it had never been interrupted: rows of
-    later steps are dropped. If `resume_step` is None, both are deleted and begun anew. On a
-    terminal, a live line shows the progress; elsewhere, a plain line is printed at most every
-    `interval` seconds, and for the last step. Only one process should be `enabled`; in the others,
-    every method does nothing. Errors are fractions, 0 to 1; lines leave out the top-5 error unless
-    `top5`. Every row has the seconds since the run began, pauses included; a resumed run counts on
-    from its last row. TensorBoard shows train and validation as two of its "runs", in the same
-    charts, and `<workdir>/config.json` as text. A `tracker` gets every row; a new one also gets
-    earlier rows.
+    A run resumed at `resume_step` continues both as if it had never been interrupted: rows of later
+    steps are dropped and, if that step's validation is still `due`, the row of that. If
+    `resume_step` is None, both are deleted and begun anew. On a terminal, a live line shows the
+    progress; elsewhere, a plain line is printed at most every `interval` seconds, and for the last
+    step. Only one process should be `enabled`; in the others, every method does nothing. Errors are
+    fractions, 0 to 1; lines leave out the top-5 error unless `top5`. Every row has the seconds
+    since the run began, pauses included; a resumed run counts on from its last row. TensorBoard
+    shows train and validation as two of its "runs", in the same charts, and `<workdir>/config.json`
+    as text. A `tracker` gets every row; a new one also gets earlier rows.
 
     If the disk is full, training goes on: rows wait until they can be written, and charts end, with
     a warning for each. Training also goes on if standard output is closed.

@@ -105,7 +105,7 @@ def avg_pool(x_BHWC: jax.Array, size: int, stride: int) -> jax.Array:
 
 def _pool(x_BHWC, size, stride, start, reduce):
     edges = [
-        (0, max(0, (pooled_side(side, size, stride) - 1) * stride + size - side))
+        (0, (pooled_side(side, size, stride) - 1) * stride + size - side)
         for side in x_BHWC.shape[1:3]
     ]
     window, strides = (1, size, size, 1), (1, stride, stride, 1)

@@ -13,7 +13,7 @@ from alexnet import files
 from alexnet.errors import UserError
 from alexnet.reports.part import Part
 
-OWN = re.compile(  # the names that `pngs` gives
+FIGURES = re.compile(  # the names that `pngs` gives
     r"(\d+-.+-)?(curve_\w+|(errors|differences)(_\d+)?|filters|predictions|neighbours|confusion"
     r"|class_errors|surest)\.png"
 )
@@ -95,7 +95,7 @@ def write(output: Path, text: str, figures: dict[str, bytes]) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("*.png"):  # of an earlier page, which had other parts
-            if old.name not in figures and OWN.fullmatch(old.name):
+            if old.name not in figures and FIGURES.fullmatch(old.name):
                 old.unlink()
         for name, png in figures.items():
             (folder / name).write_bytes(png)

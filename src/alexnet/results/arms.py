@@ -142,7 +142,7 @@ def _grouped(found: Sequence[Result]) -> tuple[Experiment, dict[str, list[Result
     essences = [settings(group[0]) for group in groups]
     far = [sum(len(_differing(one, other)) for other in essences) for one in essences]
     order = sorted(range(len(groups)), key=lambda place: (far[place], groups[place][0].name))
-    middle, arms, placed = essences[order[0]], {}, {}
+    middle, arms, runs_of = essences[order[0]], {}, {}
     short = [arm_of(group[0].name) for group in groups]
     for place in order:
         differing = _differing(middle, essences[place])
@@ -153,9 +153,9 @@ def _grouped(found: Sequence[Result]) -> tuple[Experiment, dict[str, list[Result
             name += "'"
         config = configs.nested({**groups[place][0].config, "data.name": next(iter(datasets))})
         arms[name] = Arm(name, ConfigDict(config), overrides)
-        placed[name] = groups[place]
+        runs_of[name] = groups[place]
     count = sum(len(by_seed(runs).results) for runs in groups)  # a run may have been read twice
-    return Experiment("", "", counted(count, "run"), arms, {}, 0), placed
+    return Experiment("", "", counted(count, "run"), arms, {}, 0), runs_of
 
 
 def _same(one: Result, other: Result) -> bool:

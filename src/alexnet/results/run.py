@@ -59,7 +59,10 @@ def from_workdir(folder: Path, begun: bool = False) -> Result:
     best = history[0] if step is None else rows_by_step[step]  # None: no error is a number
     commands = _trained(provenance.commands(folder))
     versions = [one.get("versions") or {} for one in commands]
-    info = _json(folder / "dataset/info.json", {})
+    try:
+        info = files.read_json(folder / "dataset/info.json", dict, "restore or delete it")
+    except FileNotFoundError:  # an earlier version's
+        info = {}
     return dataclasses.replace(
         empty,
         last=history[-1],
@@ -142,13 +145,6 @@ def from_evaluation(folder: Path, begun: bool = False) -> Result | None:
         )
     except (LookupError, TypeError, AttributeError):
         raise UserError(f"{path} is damaged: delete {folder}") from None
-
-
-def _json(path: Path, default: Any) -> Any:
-    try:
-        return files.read_json(path, type(default), "restore or delete it")
-    except FileNotFoundError:
-        return default
 
 
 def _commit(folder: Path) -> str | None:

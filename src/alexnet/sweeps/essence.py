@@ -21,7 +21,7 @@ def essence(config: Mapping[str, Any]) -> dict[str, Any]:
     found = {
         key: value
         for key, value in config.items()
-        if not key.startswith(ELSEWHERE) and key not in ("seed", "version")
+        if not key.startswith(ELSEWHERE) and key != "seed"
     }
     return found | without_places(found)
 

@@ -362,13 +362,13 @@ def _arm(
     given = settings["overrides"]
     configs.apply_overrides(config, given, KINDS)
     chosen = {key: text for key, text in texts.items() if key in KINDS and key not in changes}
-    cli.override(config, chosen, KINDS)
+    cli.override(config, chosen)
     configs.apply_overrides(config, changes, KINDS)
     # If an arm chooses a function, its section has been reset: what all arms get applies on top.
     there, own = configs.flat(config.to_dict()), {*changes, *KINDS}
     again = {key: value for key, value in given.items() if key in there and key not in own}
     configs.apply_overrides(config, again, KINDS)
-    cli.override(config, {key: text for key, text in texts.items() if key not in own}, KINDS)
+    cli.override(config, {key: text for key, text in texts.items() if key not in own})
     return Arm(name, config, changes, starts_from=starts_from)
 
 

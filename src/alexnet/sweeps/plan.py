@@ -167,7 +167,7 @@ def product(texts: Mapping[str, Sequence[str]]) -> tuple[Experiment, list[int]]:
         name = ",".join(f"{_short(key, varied)}={words[key]}" for key in varied)
         config = configs.load(settings[CONFIG], KINDS)
         try:
-            cli.override(config, {key: settings[key] for key in settings if key != CONFIG}, KINDS)
+            cli.override(config, {key: settings[key] for key in settings if key != CONFIG})
         except UserError as error:
             if not name:
                 raise

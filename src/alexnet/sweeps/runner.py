@@ -283,8 +283,8 @@ def alone(workdir: Path) -> Iterator[int]:
 def shares(jobs: int, cores: int) -> list[list[int]]:
     """A list of CPUs for each worker, disjoint; [], which means all CPUs, if there are too few.
 
-    All CPUs as well for a single worker, or if the shares leave some free: another sweep on this
-    machine would choose the same ones.
+    All CPUs as well for a single worker, or if each share could have one more: another sweep on
+    this machine would choose the same ones.
     """
     if jobs == 1 or not hasattr(os, "sched_getaffinity"):
         return [[]] * jobs

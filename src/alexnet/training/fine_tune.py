@@ -15,26 +15,20 @@ zero, the step is 0, and the mean image and the colour PCA are those of the new 
 other run's. A resumed run reads only its own checkpoint.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
-
-import jax
-import numpy as np
 
 from alexnet import config as configs
 from alexnet.data import synsets
 from alexnet.errors import UserError, nearest
 from alexnet.models.table import Conv
 from alexnet.text import difference, some
-from alexnet.training.run import Run
+from alexnet.training.run import Layer, Layers, Run
 from alexnet.workdir import checkpoint, record
 
-# {"kernel": [towers, ...], "bias": [towers, ...]}
-Layer = Mapping[str, jax.Array | np.ndarray]
 
-
-def read_layers(run: Run) -> tuple[dict[str, Layer], str]:
+def read_layers(run: Run) -> tuple[Layers, str]:
     """({layer: its weights} from the other run, text that lists the layers).
 
     ({}, "") if `config.init_from` is empty.

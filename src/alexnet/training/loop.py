@@ -35,7 +35,7 @@ from alexnet.training.health import (
     warnings,
 )
 from alexnet.training.programs import Programs
-from alexnet.training.run import Run
+from alexnet.training.run import Layers, Run
 from alexnet.training.settings import config_of
 from alexnet.training.setup import setup
 from alexnet.training.step import TrainState
@@ -77,7 +77,7 @@ def train_and_evaluate(
     asked = configs.flat({"config": config.to_dict()}) | {"--fresh": fresh}
     asked["the code's commit"] = commit()
     processes.check_same(asked, but=("config.data.data_dir",))
-    configs.call(full_name, "data", {"name": config.data.name})
+    configs.call(full_name, "data", {"name": config.data.name})  # a mistake names the setting
     check_outside(config.data.name, workdir, "workdir")
     begun = not fresh and processes.gathered(checkpoint.begun(workdir))[0]
     known = dataset.remembered(workdir) if begun else None
@@ -86,7 +86,7 @@ def train_and_evaluate(
     tracker.check(run.config.wandb_project)
     config, first = run.config, jax.process_index() == 0
     dataset.check_resume(workdir, known, run.store)
-    given: dict[str, fine_tune.Layer] = {}
+    given: Layers = {}
     if begun:
         story = changes.keep_origin(config, workdir)
     else:
@@ -281,9 +281,9 @@ def open_log(run: Run, workdir: Path, resume_step: int | None, due: bool) -> Log
         if resume_step == run.steps:
             config.schedule = changes.schedule_of(workdir, run.steps)
         record.save_config(config, workdir)
-    tracker = None
+    followed = None
     if project and first:
-        tracker = Tracker(project, workdir, run.config.to_dict(), anew=resume_step is None)
+        followed = Tracker(project, workdir, run.config.to_dict(), anew=resume_step is None)
     try:
         return Log(
             workdir,
@@ -293,11 +293,11 @@ def open_log(run: Run, workdir: Path, resume_step: int | None, due: bool) -> Log
             due=due,
             enabled=first,
             top5=tells_top5(run),
-            tracker=tracker,
+            tracker=followed,
         )
     except BaseException:
-        if tracker:  # else the library would give it to this process's next run
-            tracker.close(failed=True)
+        if followed:  # else the library would give it to this process's next run
+            followed.close(failed=True)
         raise
 
 

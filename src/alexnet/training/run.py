@@ -41,7 +41,8 @@ from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.record import Progress
 
 T = TypeVar("T")
-Layers = Mapping[str, Mapping[str, jax.Array | np.ndarray]]  # {layer: {"kernel", "bias"}}
+Layer = Mapping[str, jax.Array | np.ndarray]  # {"kernel": [towers, ...], "bias": [towers, ...]}
+Layers = Mapping[str, Layer]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -274,17 +274,17 @@ def which(text: str) -> Which:
 
 
 def load_params(directory: str | Path, step: Which = "best") -> tuple[dict, Progress]:
-    """(params, progress) of a checkpoint, for evaluation and notebooks; writes nothing.
+    """(params, progress) of a checkpoint; see `load_step`."""
+    return load_step(directory, step)[1:]
+
+
+def load_step(directory: str | Path, which: Which = "best") -> tuple[int, dict, Progress]:
+    """(step, params, progress) of a checkpoint; writes nothing.
 
     `directory` is a workdir or its checkpoints directory. `params` is a nested dict of numpy
     arrays: the "params" subtree (nothing else is read), or the whole state if it has no such
     subtree. Raises UserError if there is no such checkpoint or it is damaged.
     """
-    return load_step(directory, step)[1:]
-
-
-def load_step(directory: str | Path, which: Which = "best") -> tuple[int, dict, Progress]:
-    """(step, params, progress) of a checkpoint; see `load_params`."""
     directory = _directory(directory)
     while True:
         step = find(directory, which)

@@ -63,14 +63,8 @@ class Progress:
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> "Progress":
         """The progress that this or an earlier version has saved."""
-        return cls(
-            epoch=found["epoch"],
-            validation_errors=tuple(found.get("validation_errors", ())),
-            classes=tuple(found.get("classes", ())),
-            window=tuple(found.get("window", ())),
-            due=found.get("due", False),
-            class_count=found.get("class_count", 0),
-        )
+        known = {field.name for field in dataclasses.fields(cls)}
+        return cls(**{key: configs.tuples(one) for key, one in found.items() if key in known})
 
 
 class Validation(NamedTuple):
@@ -107,8 +101,9 @@ def save_config(config: ConfigDict, workdir: Path, anew: bool = False) -> None:
     """
     run, start = "" if anew else run_of(workdir), config.get("init_from", "")
     origin = origin_of(workdir) if run else start and run_of(Path(start))
-    found = versioned(config)
-    about = {"version": found.pop("version"), SEAL: _seal(found), RUN: run or secrets.token_hex(8)}
+    found = config.to_dict()
+    version = {"version": migrations.VERSION}
+    about = version | {SEAL: _seal(found), RUN: run or secrets.token_hex(8)}
     files.write_json(about | ({ORIGIN: origin} if origin else {}) | found, workdir / "config.json")
 
 
