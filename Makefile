@@ -66,7 +66,8 @@ test-all: $(TORCH)/ready
 	$(TORCH)/bin/python -m pytest -n 2 --dist loadfile
 
 test-gpu: $(READY)
-	JAX_PLATFORMS=cuda,cpu XLA_PYTHON_CLIENT_PREALLOCATE=false $(BIN)/python -m pytest -m gpu tests/gpu $(ARGS)
+	CUDA_VISIBLE_DEVICES=$${CUDA_VISIBLE_DEVICES:-0} JAX_PLATFORMS=cuda,cpu XLA_PYTHON_CLIENT_PREALLOCATE=false \
+		$(BIN)/python -m pytest -m gpu tests/gpu $(ARGS)
 
 $(VENV)/ready-notebooks: $(READY)
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --editable '.[notebooks]'

@@ -43,6 +43,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -76,10 +77,11 @@ OPTIONS = {
 }
 ROUND_SECONDS = {"cpu": 0.5, "gpu": 0.15}  # length of a turn: short steps repeat many times
 PROGRAMS = {  # parts that need all packages: script, arguments, and a package to look for
-    "loop": (("loop.py", "--config=configs/digits.py", "--steps=200", "--rounds=2"), "grain"),
-    "input": (("input.py",), "grain"),
+    "input": (("input.py", "--images=640"), "grain"),
+    "loop": (("loop.py", "--config=configs/digits.py", "--steps=100", "--rounds=1"), "grain"),
 }
 PROGRAM_SECONDS = 45  # of the short part's time, for these programs
+SOURCES = ("src", "experiments/benchmarks")  # what the results are of
 
 
 class Bench:
@@ -96,7 +98,7 @@ class Bench:
         """Records the contestants and decides whether to keep them. Returns whether on a GPU."""
         us, them = self.stable.ours(), self.stable.theirs()
         here = {"ours": us.about, "PyTorch's": them.about, "machine": machine()}
-        here["commit"] = provenance.commit()
+        here["commit"] = provenance.commit() or f"files {digest()}"
         known = {key: self.results.about.get(key, value) for key, value in here.items()}
         if self.results.races and known != here:
             raise UserError(
@@ -184,6 +186,8 @@ class Bench:
             ratio = statistics.median(theirs) / statistics.median(ours)
             found |= {"ratio": ratio, "seconds": theirs, "peak": them.peak}
             found |= {"compile": them.said["compile"]}
+            if entry.get("cuda_graphs") != self.us.said.get("cuda_graphs"):
+                entry["seconds"] = []  # of an earlier run, in which the other form was timed
             entry["seconds"] += ours
             entry["peak"] = self.us.peak
             entry.update(
@@ -201,9 +205,11 @@ class Bench:
         return go_on
 
     def _ready(self, race: Race, entry: dict) -> Contestant:
-        """Prepares both contestants for a race and returns PyTorch's."""
+        """Prepares both contestants for a race, one after the other, and returns PyTorch's.
+
+        At the same time, they would choose their algorithms by each other's times.
+        """
         task = race.row._asdict()
-        meanwhile = self.stable.keeps and race.mode.startswith(("compile", "graphs"))
         new = self.us is None or self.task != task
         self.task = task
         if self.stable.keeps and (self.stable.ours(), race.row.dtype) not in self.measured:
@@ -214,38 +220,24 @@ class Bench:
             entry["compile"] = first.said["compile"]
             first.end()
         if new:
-            self.us = self.stable.ours()
-            self.us.ask(task)
-        if new and not meanwhile:
             self._build(task)
         them = self.stable.theirs(allocator=race.tuning == "our allocator")
-        them.ask(task | {"tuning": race.tuning, "mode": race.mode})
-        if new and meanwhile:  # PyTorch compiles on the CPU first
-            try:
-                self._build(task, them)
-            except ChildProcessError:
-                them.end(kill=True)  # else its answer would be taken for that to the next task
-                raise
-        them.ready()
+        them.build(task | {"tuning": race.tuning, "mode": race.mode})
         entry.setdefault("compile", self.us.said["compile"])
         return them
 
-    def _build(self, task: dict, them: Contestant | None = None) -> None:
-        """Waits until our process has built a task; if it must, builds it without a CUDA graph.
+    def _build(self, task: dict) -> None:
+        """Lets our process build a task; if it must be, without a CUDA graph.
 
         That takes a new process: an algorithm of cuDNN that cannot be captured spoils the old one.
-
-        Args:
-            them: PyTorch's contestant, if it is building, too.
         """
+        self.us = self.stable.ours()
         try:
-            self.us.ready()
+            self.us.build(task)
         except ChildProcessError as error:
             if self.over() or not cannot_capture(error):
                 raise
             print(f"no CUDA graph ({error}); ", end="", flush=True)
-            if them:
-                them.ready()
             self._measure(task["dtype"])
             self.us.build(task | {"cuda_graphs": False})
 
@@ -296,11 +288,20 @@ class Bench:
         self.results.store()
 
 
+def digest() -> str:
+    """A checksum of the code, for a tree without its history."""
+    root, found = HERE.parents[1], 0
+    for folder in SOURCES:
+        for file in sorted((root / folder).rglob("*.py")):
+            found = zlib.crc32(file.read_bytes(), found)
+    return f"{found:08x}"
+
+
 def machine() -> str:
-    """The number of cores and, from nvidia-smi, the card and the driver."""
+    """The number of cores and, from nvidia-smi, the card, the driver and the card's limits."""
     if (tool := shutil.which("nvidia-smi")) is None:
         return f"{os.cpu_count()} cores"
-    query = "--query-gpu=name,driver_version,memory.total"
+    query = "--query-gpu=name,driver_version,memory.total,power.limit,clocks.max.sm"
     done = subprocess.run(
         [tool, query, "--format=csv,noheader"], capture_output=True, text=True, check=False
     )

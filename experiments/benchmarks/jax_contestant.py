@@ -117,7 +117,7 @@ def build(task: dict) -> work.Ready:
         return work.Ready(ceilings(task["dtype"]))
     if on_cpu():
         return compiled(task)
-    return compiled({"cuda_graphs": True} | task)
+    return compiled({"cuda_graphs": task.get("launch") != "steps"} | task)
 
 
 def compiled(task: dict) -> work.Ready:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import work
-from rows import TUNINGS, Row
+from rows import TUNINGS, USUAL, Row
 
 from alexnet import files
 from alexnet.analysis import cost
@@ -78,9 +78,12 @@ def line(row: dict) -> str:
     name = f"{row['net']}, kernels {row['kernels']}" if row["kernels"] != "auto" else row["net"]
     name += f", {row['dtype']}" if row["dtype"] != "float32" else ""
     name += ", no CUDA graph" if "copy" in row and row.get("cuda_graphs") is False else ""
+    ran = [found for found in row["them"] if "ratio" in found]
+    tried = {found["mode"] for found in ran}
+    if "copy" in row and not tried.issuperset(USUAL):  # on a GPU
+        name += ", not against all modes"
     cells = [name, row["work"], str(row["batch"])]
     cells += [f"{row['batch'] / seconds:,.1f}", f"{share(row):.0%}"]
-    ran = [found for found in row["them"] if "ratio" in found]
     for tuning in TUNINGS:
         best = min((x for x in ran if x["tuning"] == tuning), key=itemgetter("ratio"), default=None)
         cells.append(f"{best['ratio']:.2f} ({best['mode']})" if best else "")
@@ -124,6 +127,7 @@ def failures(row: dict) -> list[str]:
     """A line for each race that failed."""
     which = f"{row['net']}, {row['work']}, batch {row['batch']}, {row['dtype']}"
     which += f", kernels {row['kernels']}" if row["kernels"] != "auto" else ""
+    which += ", no CUDA graph" if row.get("launch", "auto") != "auto" else ""
     return [
         f"not run: {which}, {found['tuning']}, {found['mode']}: {found['error']}"
         for found in row["them"]

@@ -116,7 +116,7 @@ def test_a_race_has_a_ratio_and_is_written_at_once(race, tmp_path, capsys):
         assert theirs >= 4e-3
     assert started == ["ours", "theirs"]  # and kept
     table = (tmp_path / "bench.md").read_text()
-    assert "| 80sec, tf32 | train | 8 |" in table
+    assert "| 80sec, tf32, not against all modes | train | 8 |" in table
     assert "matrix product, tf32: 1 to 1 GFLOP/s\ncopy, read and written: 1 to 1 GB/s" in table
 
 
@@ -273,14 +273,20 @@ def test_the_short_part_has_a_row_of_each_kind_first_and_everything_once():
     found = rows.short(rows.MODES, (128, 1024), gpu=True)
     assert len(set(found)) == len(found)
     first = found[0]
-    assert first == (("alexnet", "train", 128, "bfloat16", "auto"), "by hand", "compile")
-    begin = [race.row for race in found[:65]]  # five modes each
+    goal = "alexnet", "train", 128, "bfloat16", "auto", "auto"
+    assert first == (goal, "by hand", "compile_channels_last")
+    begin = [race.row for race in found[:32]]  # two modes each
+    assert {race.mode for race in found[:32]} == {*rows.NHWC}
+    assert {race.row for race in found[32:80]} == {*begin}
+    assert {race.mode for race in found[32:80]} == {"compile", "graphs", "channels_last"}
+    assert {row.launch for row in begin} == {"auto", "steps"}
     nets = {*rows.ALEXNETS, "alexnet, one tower", *rows.CIFARS}
     assert {row.net for row in begin} == nets
     assert {row.work for row in begin} == {"train", "forward"}
     assert {row.batch for row in begin} == {128, 1024}
     assert {row.dtype for row in begin} == set(rows.DTYPES)
     asked = {(race.row, race.mode) for race in found if race.row.kernels == "auto"}
+    assert {row for row, _ in asked} >= {*begin}
     for net in (*rows.ALEXNETS, *rows.ONE_TOWER):
         for work in ("train", "forward"):
             for batch in (128, 1024):
@@ -298,18 +304,52 @@ def test_a_step_is_a_cuda_graph_unless_the_task_says_otherwise(monkeypatch):
     monkeypatch.setattr(jax_contestant, "on_cpu", lambda: False)
     assert jax_contestant.build({"work": "train"})
     assert not jax_contestant.build({"work": "train", "cuda_graphs": False})
+    assert not jax_contestant.build({"work": "train", "launch": "steps"})
+    assert jax_contestant.build({"work": "train", "launch": "auto"})
 
 
 def test_the_table_says_whether_a_step_was_no_cuda_graph():
     import results
+    import rows
 
     row = {"net": "80sec", "work": "train", "batch": 128, "dtype": "tf32", "kernels": "auto"}
     row |= {"seconds": [0.001], "peak": 1, "compile": 1, "floor": 1e12, "copy": 1e12}
-    row["them"] = [{"tuning": "stock", "mode": "graphs", "ratio": 1, "peak": 1}]
+    row["them"] = [{"tuning": "stock", "mode": mode, "ratio": 1, "peak": 1} for mode in rows.USUAL]
     for known, name in (({}, "80sec, tf32"), ({"cuda_graphs": True}, "80sec, tf32")):
         assert results.line(row | known).startswith(f"| {name} |")
     line = results.line(row | {"cuda_graphs": False})
     assert line.startswith("| 80sec, tf32, no CUDA graph |")
+    line = results.line(row | {"them": row["them"][:4]})
+    assert line.startswith("| 80sec, tf32, not against all modes |")
+
+
+def test_times_with_and_without_a_cuda_graph_are_not_mixed(race, tmp_path):
+    """A later run may capture what an earlier one could not."""
+    found, _ = race(races(8, modes=("eager",)))
+    [row] = found.races
+    assert len(row["seconds"]) == 1
+    row["cuda_graphs"] = False  # the contestants here say nothing, as on a CPU
+    known = tmp_path / "known.json"
+    found.store()
+    known.write_text((tmp_path / "bench.json").read_text())
+    before = row["seconds"][0]
+    again, _ = race(races(8), known=known)
+    assert len(again.races[0]["seconds"]) == 1
+    assert again.races[0]["seconds"][0] != before
+
+
+def test_without_its_history_the_code_is_known_by_its_files(tmp_path, monkeypatch):
+    import bench
+
+    monkeypatch.setattr(bench, "HERE", tmp_path / "experiments/benchmarks")
+    for name in ("src/a/b.py", "experiments/benchmarks/bench.py", "tests/c.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    first = bench.digest()
+    (tmp_path / "tests/c.py").write_text("other")
+    assert bench.digest() == first
+    (tmp_path / "src/a/b.py").write_text("other")
+    assert bench.digest() != first
 
 
 def test_compiled_programs_outlive_a_run_in_the_folder_of_the_cache(tmp_path):
