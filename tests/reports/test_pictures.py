@@ -103,10 +103,20 @@ def test_the_surest_mistakes_are_those_with_the_most_probable_wrong_labels(shown
     assert [row[0] for row in table.rows] == [f"validation/{number}.jpg" for number in order]
     own, taken_for = CLASSES[LABELS[51]], CLASSES[predictions[51]]
     assert table.rows[1] == ("validation/51.jpg", own, taken_for, "59.0%")
-    assert part.text.startswith("Of the 10 misclassified validation images, those whose wrong")
+    assert part.text.startswith(
+        "Of the 10 misclassified validation images, the 8 whose wrong label"
+    )
     assert part.text.endswith("\nSome are missing.")
     some.splits.run.store.files = lambda split: ()
     assert pictures.surest(some).tables[0].rows[1][0] == "number 51"
+
+
+def test_few_mistakes_are_all_shown(shown):
+    predictions = LABELS.copy()
+    predictions[7] = 0
+    part = pictures.surest(subject(predictions))
+    assert part.text.startswith("The 1 misclassified validation image at step 1,234 (epoch 5.50).")
+    assert len(shown) == 1
 
 
 def test_without_mistakes_there_is_nothing_to_show(shown):

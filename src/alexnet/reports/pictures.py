@@ -11,7 +11,7 @@ from alexnet.inference import features
 from alexnet.models.filters import as_rgb, colour_selectivity, first_convolution
 from alexnet.reports.part import Part, Shown, Table
 from alexnet.reports.subject import SPLIT, Subject
-from alexnet.text import some
+from alexnet.text import counted, some
 
 EXAMPLES, LABELS, NEIGHBOURS = 8, 5, 6  # as in the paper, whose right half has 5 images
 CONFUSIONS, SUREST = 10, 8
@@ -174,10 +174,13 @@ def surest(subject: Subject) -> Part:
         label, p = outcome.labels_N[number], np.exp(outcome.log_probs_NK[number, taken_for])
         name = files[number] if files else f"number {number:,}"
         rows.append((name, classes[label], classes[taken_for], f"{p:.1%}"))
+    mistakes = counted(len(wrong), "misclassified validation image")
+    which = f"The {mistakes}"
+    if len(wrong) > SUREST:
+        which = f"Of the {mistakes}, the {SUREST} whose wrong label has the largest probability"
     text = (
-        f"Of the {len(wrong):,} misclassified validation images, those whose wrong label has the "
-        f"largest probability{_when(subject)}. Wrong labels in the dataset are often among "
-        "them. alexnet evaluate --predictions=FILE.csv lists every image."
+        f"{which}{_when(subject)}. Wrong labels in the dataset are often among them. alexnet "
+        "evaluate --predictions=FILE.csv lists every image."
     )
     title = "Misclassified images, and the labels that the net finds most probable"
     return Part(
