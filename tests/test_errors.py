@@ -76,7 +76,7 @@ def test_a_mistake_within_a_config_file_names_both(tmp_path):
             RuntimeError("UNKNOWN: <unknown cudnn status: 5003>\nin cuda_dnn.cc(5245): 'status'"),
             (
                 "cuDNN failed (UNKNOWN: <unknown cudnn status: 5003> in cuda_dnn.cc(5245): "
-                "'status'): with config.cuda_graphs, it may have an algorithm that no CUDA graph"
+                "'status'): with config.cuda_graphs=true, set it to false, as no CUDA graph may"
             ),
         ),
         (RuntimeError("CUDNN_STATUS_EXECUTION_FAILED in cuda_dnn.cc"), "cuDNN failed (CUDNN_STA"),

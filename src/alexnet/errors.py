@@ -110,11 +110,12 @@ def circumstance(error: BaseException) -> str:
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
         what = " ".join(filter(None, ("out of memory", one_line(error) and f"({one_line(error)})")))
         advice = "choose a smaller config.batch_size or raise config.accumulate"
-        return f"{what}: when training, {advice}"
+        return f"{what}: when training, {advice}; on a GPU, another process may hold the memory"
     if cannot_capture(error):
         return (
-            f"cuDNN failed ({one_line(error)}): with config.cuda_graphs, it may have an algorithm "
-            "that no CUDA graph can hold; set config.cuda_graphs to false"
+            f"cuDNN failed ({one_line(error)}): with config.cuda_graphs=true, set it to false, as "
+            "no CUDA graph may hold the algorithm; else see with nvidia-smi whether the GPU is "
+            "there and has free memory"
         )
     return ""
 

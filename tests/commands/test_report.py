@@ -94,7 +94,7 @@ def test_a_page_on_a_trained_run(digits, data_dir, tmp_path, capsys):
     assert "no provenance.json" in left_out(page)["Provenance"]
     said = capsys.readouterr()
     assert "left out: <i>digits: Provenance: the workdir has no provenance.json" in said.err
-    assert "7 figures in" in said.out
+    assert "8 figures in" in said.out
     names = {path.stem for path in (tmp_path / "page_figures").iterdir()}
     assert names == {"curve_top1_error", "curve_loss", *PICTURES}
     rows = [json.loads(line) for line in (TRAINED / "metrics.jsonl").read_text().splitlines()]

@@ -290,6 +290,19 @@ def test_lines_fit_80_columns(tmp_path, capsys, clock, total, seconds):
     assert "error 99.90% (top-5 99.50%)" in lines[2]
 
 
+def test_the_time_left_has_as_much_for_pauses_as_they_have_taken(tmp_path, capsys, clock):
+    """100 steps of a second; a validation of five after each tenth step."""
+    with Log(tmp_path, 100, 128, interval=0) as run:
+        for step in range(1, 41):
+            clock.now += 1
+            train(run, step)
+            if step % 10 == 0 and step < 40:
+                with run.pause():
+                    clock.now += 5
+    # 40 seconds of 55 were steps: 60 more take 82.5
+    assert capsys.readouterr().out.endswith("128 images/s  ETA 0:01:22\n")
+
+
 def test_pauses_do_not_count(tmp_path, clock):
     with Log(tmp_path, 100, 10) as run:
         for step in range(1, 6):

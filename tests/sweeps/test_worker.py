@@ -65,7 +65,8 @@ def test_a_run_is_trained_in_its_folder_with_tuples_for_lists(tmp_path, trained)
             RuntimeError("RESOURCE_EXHAUSTED: 9 GB"),
             (
                 "out of memory (RESOURCE_EXHAUSTED: 9 GB): when training, choose a smaller "
-                "config.batch_size or raise config.accumulate"
+                "config.batch_size or raise config.accumulate; on a GPU, another process may hold "
+                "the memory"
             ),
             "error: out of memory (RESOURCE_EXHAUSTED: 9 GB)",
             True,

@@ -131,6 +131,27 @@ def test_changed_images_are_evaluated_with_a_warning_and_not_resumed(copy, capsy
     assert "conv1  restored" in capsys.readouterr().out
 
 
+def test_a_run_goes_on_with_its_stored_images_if_the_folder_has_changed(copy, capsys):
+    """An interrupted run must not be lost because somebody added a photo."""
+    photos, data = copy / "photos", str(copy / "data")
+    train_and_evaluate(config_of(photos, data, 1.0), copy / "run1")
+    whole = train_and_evaluate(
+        config_of(photos, data, 2.0), shutil.copytree(copy / "run1", copy / "whole")
+    )
+    make_photos(photos, "abcd", count=7, seed=1)
+    capsys.readouterr()
+    rows = train_and_evaluate(config_of(photos, data, 2.0), copy / "run1")
+    said = capsys.readouterr().err
+    assert f"warning: files of folder:{photos} have been added, removed or touched: this" in said
+    assert [(row["step"], row["loss"]) for row in rows] == [(r["step"], r["loss"]) for r in whole]
+    # A new run sees the folder as it is, and then the old one cannot go on.
+    config = config_of(photos, data, 1.0)
+    assert alexnet.setup(config).store.classes == ("a", "b", "c", "d")
+    assert "is prepared again; runs on its earlier images cannot resume" in capsys.readouterr().err
+    with pytest.raises(UserError, match="was trained on other classes"):
+        train_and_evaluate(config_of(photos, data, 3.0), copy / "run1")
+
+
 def test_the_mean_image_is_the_runs_whatever_images_it_sees(copy):
     before = alexnet.load(copy / "run").about.statistics.mean_HWC
     make_photos(copy / "photos", "abc", seed=1)

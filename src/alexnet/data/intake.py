@@ -11,10 +11,9 @@ from concurrent import futures
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from tqdm import tqdm
-
 from alexnet.data import images, records
 from alexnet.data.inventory import SHOWN, Inventory, by_reason, write_left_out, write_used
+from alexnet.data.progress import shown
 from alexnet.data.sources.raw import TOO_LARGE, UNREADABLE, LeftOut, RawData, Split
 from alexnet.data.statistics import Accumulator
 from alexnet.data.store import FOLDER, Store, save_description
@@ -111,8 +110,9 @@ def contents(raw: RawData, without: Iterable[str]) -> tuple[dict[str, str], str]
         return [read(examples, index) for index in indices]
 
     for split, examples in raw.splits.items():
-        used = _hasher()
-        for found in _in_chunks(functools.partial(digests, examples), len(examples)):
+        used, count = _hasher(), len(examples)
+        chunks = _in_chunks(functools.partial(digests, examples), count)
+        for found in shown(chunks, f"comparing {split}", count, len):
             for is_bad, digest in found:
                 (unreadable if is_bad else used).update(digest)
         whole[split] = used.hexdigest()
@@ -229,13 +229,14 @@ class _Tally:
 
 
 def _chunks(examples: Split, upright: bool, plan: Plan, split: str) -> Iterator[_Chunk]:
-    hidden = None if plan.progress else True  # None: hidden only where there is no terminal
+    def size(chunk: _Chunk) -> int:
+        return len(chunk.records) + len(chunk.bad)
+
     work = functools.partial(_chunk, examples, upright, plan)
     name = f"{printable(plan.name)} {split}"
-    with images.pillow_unlimited(), tqdm(total=len(examples), desc=name, disable=hidden) as bar:
-        for chunk in _in_chunks(work, len(examples)):
-            yield chunk
-            bar.update(len(chunk.records) + len(chunk.bad))
+    with images.pillow_unlimited():
+        chunks = _in_chunks(work, len(examples))
+        yield from shown(chunks, name, len(examples), size, quiet=not plan.progress)
 
 
 def _chunk(examples: Split, upright: bool, plan: Plan, indices: range) -> _Chunk:

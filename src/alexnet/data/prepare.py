@@ -107,6 +107,8 @@ def prepare(
                 return made
             before = store.load_store(place(size))
             if before is None or not _brought_up_to_date(before, raw, limits):
+                if before is not None:
+                    say(f"{name} is prepared again; runs on its earlier images cannot resume")
                 with files.whole_folder(place(size)) as partial:
                     take_in(raw, partial, plan)
             return store.open_store(name, data_dir, size, quality, encoding)
@@ -181,6 +183,32 @@ def _say(made: Store) -> None:
     """Prints what the store holds, and the warnings."""
     lines = [summary(made), *(f"warning: {line}" for line in warnings(made))]
     print("\n".join(lines), file=sys.stderr)
+
+
+def kept(
+    known: Store,
+    name: str,
+    data_dir: str,
+    image_size: int,
+    quality: int = store.QUALITY,
+    encoding: Encoding = "auto",
+) -> Store | None:
+    """The store, if it holds the images of `known`, also if the folder has changed since.
+
+    Then that is said, and the folder is left alone: `ensure` would make the store anew. None if the
+    store holds other images, or that is not known, or for datasets other than folders.
+    """
+    made = store.load_store(store.store_path(name, data_dir, image_size, quality, encoding))
+    if made is None or not name.startswith(store.FOLDER) or not named.is_there(name):
+        return None
+    if not made.contents or (made.contents, made.classes) != (known.contents, known.classes):
+        return None
+    if not _is_current(made, named.stamp(name), {}):
+        say(
+            f"warning: files of {name} have been added, removed or touched: this run goes on with "
+            f"the images that it was trained on, in {made.path}"
+        )
+    return made.open()
 
 
 def class_count(

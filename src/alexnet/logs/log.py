@@ -53,7 +53,7 @@ class Log:
         self.total_steps = total_steps
         self.images_per_step = images_per_step
         self.top5 = top5
-        self._opened = monotonic()
+        self._began = self._opened = monotonic()  # a resumed run was opened earlier
         self._paused = 0.0  # seconds
         # (step, seconds spent training) of the latest rows
         self._recent: deque[tuple[int, float]] = deque(maxlen=20)
@@ -201,7 +201,10 @@ class Log:
         if not self._charts_ended:
             self._charts_ended = True
             why = error.strerror
-            say(f"warning: TensorBoard's charts are no longer written ({why}); training goes on")
+            say(
+                f"warning: TensorBoard's charts are no longer written ({why}) until the run is "
+                "started again; training goes on, and metrics.jsonl gets all rows"
+            )
 
     def _numbers(
         self, epoch: float, loss: float, top1_error: float, top5_error: float, digits: int
@@ -223,7 +226,10 @@ class Log:
     def _pace(self, step: int, speed: float | None) -> str:
         if not speed:
             return "- images/s  ETA -"
-        seconds = int((self.total_steps - step) * self.images_per_step / speed)
+        training = (self.total_steps - step) * self.images_per_step / speed
+        ran = monotonic() - self._began
+        # As much again for validations and checkpoints as they have taken so far
+        seconds = int(training * ran / max(ran - self._paused, 1e-9))
         days, rest = divmod(seconds, 24 * 3600)
         left = f"{days}d {rest // 3600}h" if days else timedelta(seconds=rest)
         return f"{speed:.{0 if speed >= 10 else 2}f} images/s  ETA {left}"

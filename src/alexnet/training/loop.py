@@ -81,7 +81,7 @@ def train_and_evaluate(
     check_outside(config.data.name, workdir, "workdir")
     begun = not fresh and processes.gathered(checkpoint.begun(workdir))[0]
     known = dataset.remembered(workdir) if begun else None
-    run = setup(config, known.statistics if known else None, programs)
+    run = setup(config, known.statistics if known else None, programs, known)
     run.check_memory()
     tracker.check(run.config.wandb_project)
     config, first = run.config, jax.process_index() == 0

@@ -11,6 +11,7 @@ from alexnet import config as configs
 from alexnet.data import prepare
 from alexnet.data.augment import Augmentation
 from alexnet.data.statistics import Statistics
+from alexnet.data.store import Store
 from alexnet.devices import mesh as meshes
 from alexnet.devices import processes
 from alexnet.errors import UserError, require
@@ -31,6 +32,7 @@ def setup(
     config: ConfigDict | str | os.PathLike,
     trained_on: Statistics | None = None,
     programs: Programs | None = None,
+    known: Store | None = None,
 ) -> Run:
     """Opens the data, builds the net, the mesh, the optimiser and the schedule.
 
@@ -39,6 +41,8 @@ def setup(
         trained_on: the mean image and colour PCA of the images when the run began; they are used
             even if the images have changed. None takes those of the dataset at hand.
         programs: those of earlier runs, to which this one adds its own.
+        known: what a run that goes on remembers of its dataset: while the store holds these images,
+            a folder that has changed since is left alone.
 
     Raises:
         UserError: for an impossible setting.
@@ -46,7 +50,8 @@ def setup(
     config = config_of(config)
     check_settings(config)
     config = configs.absolute(config)
-    store = configs.call(prepare.ensure, "data", config.data)
+    store = configs.call(prepare.kept, "data", config.data, known=known) if known else None
+    store = store or configs.call(prepare.ensure, "data", config.data)
     statistics = trained_on or store.statistics
     if len(statistics.mean_HWC) != store.image_size:
         raise UserError(

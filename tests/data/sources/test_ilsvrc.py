@@ -130,7 +130,8 @@ def test_validation_and_test_labels_go_by_the_number_in_the_name(store):
 def test_the_patches_may_be_absent(tmp_path, capsys):
     assert ilsvrc._patches(tmp_path / "patch_images.tar") == {}
     assert capsys.readouterr().err == (
-        f"patch_images.tar is not in {tmp_path}: images that were published blank stay blank\n"
+        f"patch_images.tar is not in {tmp_path}: images that were published blank stay blank; to "
+        "have them, stop now, put it there and start again\n"
     )
 
 

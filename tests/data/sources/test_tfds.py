@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from alexnet.data.sources import tfds
+from alexnet.data.sources import ilsvrc, tfds
 from alexnet.errors import UserError
 
 
@@ -37,6 +37,38 @@ def test_without_a_second_split_the_last_tenth_of_the_training_images_validates(
     monkeypatch.setattr(tfds, "_open_split", lambda _, split: asked.append(split) or [(b"", 0)])
     assert list(tfds.open_dataset("some", "").splits) == ["train", "validation"]
     assert asked == ["train[:90%]", "train[90%:]"]
+
+
+def test_what_a_killed_preparation_left_is_removed_before_the_next(monkeypatch, tmp_path, capsys):
+    """Each leaves a folder of a name of its own, of many gigabytes."""
+    dataset(monkeypatch, tmp_path / "some/1.0.0", train=[0], validation=[1])
+    builder = tfds._builder("some", "")
+    builder.download_and_prepare = lambda **_: builder.data_path.mkdir(parents=True)
+    others = [tmp_path / "some" / name for name in ("incomplete.ABC_2.0.0", "0.9.0")]
+    left = tmp_path / "some/incomplete.XYZ123_1.0.0"
+    for folder in (left, *others):
+        (folder / "inside").mkdir(parents=True)
+    tfds.open_dataset("some", "")
+    assert not left.exists()
+    assert all(folder.exists() for folder in others)
+    assert f"removing {left}, which a preparation left that was killed" in capsys.readouterr().err
+
+
+def test_large_archives_need_tensorflow_at_once(monkeypatch, tmp_path):
+    dataset(monkeypatch, tmp_path / "imagenet2010/1.0.0", train=[0], validation=[1])
+    builder = tfds._builder("imagenet2010", "")
+    monkeypatch.setattr(ilsvrc, "Imagenet2010", type(builder))
+    builder.download_and_prepare = lambda **_: builder.data_path.mkdir(parents=True)
+    manual = tmp_path / "downloads/manual"
+    manual.mkdir(parents=True)
+    for file in ilsvrc.ARCHIVES:
+        (manual / file).write_bytes(b"12345")
+    monkeypatch.setattr(tfds.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(tfds, "IN_MEMORY", 5 * len(ilsvrc.ARCHIVES) - 1)
+    with pytest.raises(UserError, match="preparing 'imagenet2010' needs TensorFlow, training"):
+        tfds.open_dataset("imagenet2010", "")
+    monkeypatch.setattr(tfds, "IN_MEMORY", 5 * len(ilsvrc.ARCHIVES))
+    assert len(tfds.open_dataset("imagenet2010", "").splits) == 2
 
 
 def test_imagenet_that_was_prepared_without_an_archive(monkeypatch, tmp_path):

@@ -16,9 +16,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from alexnet.data import images
+from alexnet.data.progress import shown
 from alexnet.data.sources.held_out import held_out
 from alexnet.data.sources.raw import TOO_LARGE, UNREADABLE, LeftOut, RawData
-from alexnet.data.sources.tree import File, digests_of, folders_in, is_hidden, kinds, stamp_of, walk
+from alexnet.data.sources.tree import (
+    File,
+    digests_of,
+    folders_in,
+    is_hidden,
+    kinds,
+    read,
+    stamp_of,
+    walk,
+)
 from alexnet.data.store import folder_path
 from alexnet.errors import UserError
 from alexnet.text import printable, some
@@ -55,7 +65,7 @@ class Files:
 
     def __getitem__(self, index: int) -> tuple[bytes, int]:
         path, label = self._examples[index]
-        return (self._root / path).read_bytes(), label
+        return read(self._root / path), label
 
     def where(self, index: int) -> str:
         return str(self._root / self._examples[index][0])
@@ -282,15 +292,15 @@ def _too_large(root: Path, file: File, max_pixels: int) -> LeftOut | None:
 def _hold_out(root: Path, examples: Examples) -> tuple[Examples, list[LeftOut]]:
     """(the examples, some of train's moved to validation; files that could not be read)."""
     unreadable = []
-    digests: dict[str, dict[str, bytes]] = {}
-    for name, paths in examples["train"].items():
-        digests[name] = {}
-        found = digests_of([os.path.join(root, path) for path in paths])
-        for path, digest in zip(paths, found, strict=True):
-            if isinstance(digest, bytes):
-                digests[name][path] = digest
-            else:
-                unreadable.append(LeftOut(path, UNREADABLE, digest))
+    digests: dict[str, dict[str, bytes]] = {name: {} for name in examples["train"]}
+    every = [(name, path) for name, paths in examples["train"].items() for path in paths]
+    found = digests_of([os.path.join(root, path) for _, path in every])
+    found = shown(found, "reading the images", len(every))
+    for (name, path), digest in zip(every, found, strict=True):
+        if isinstance(digest, bytes):
+            digests[name][path] = digest
+        else:
+            unreadable.append(LeftOut(path, UNREADABLE, digest))
     held = held_out({name: by_path.values() for name, by_path in digests.items()})
     if not held:
         raise UserError(

@@ -1,6 +1,6 @@
 """TFDS builder of ILSVRC-2010, the paper's main data; TFDS itself has none.
 
-It reads the official archives in place, without TensorFlow. The layout below is that of the
+It reads the official archives in place, itself without TensorFlow. The layout below is that of the
 development kit's readme and of published readers (Fuel's `ilsvrc2010.py`); the archives themselves
 were not at hand:
 
@@ -163,7 +163,10 @@ def _check_count(path: Path, found: int, expected: int) -> None:
 def _patches(path: Path) -> dict[str, bytes]:
     """File name -> image; no two splits share a name."""
     if not path.exists():
-        say(f"{path.name} is not in {path.parent}: images that were published blank stay blank")
+        say(
+            f"{path.name} is not in {path.parent}: images that were published blank stay blank; to "
+            "have them, stop now, put it there and start again"
+        )
         return {}
     with _blaming(path), tarfile.open(path) as archive:
         return dict(_jpegs(archive))

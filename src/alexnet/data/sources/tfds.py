@@ -1,7 +1,9 @@
 """Datasets of labelled images with a TFDS builder: TFDS's own and three of ours."""
 
 import contextlib
+import importlib.util
 import io
+import shutil
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +12,7 @@ from alexnet.data.sources.raw import RawData
 from alexnet.data.store import root_dir
 from alexnet.errors import UserError, nearest, one_line
 from alexnet.files import allow_open
+from alexnet.text import say
 
 # The imagenet2012 builder skips a split whose archive is absent.
 IMAGENET = "imagenet2012"
@@ -19,6 +22,7 @@ IMAGENET_ARCHIVES = {
 }
 IMAGENET_PAGE = "https://image-net.org/download-images"
 CIFAR10 = ("cifar10", "cifar10/3.0.2", "cifar10:3.0.2")
+IN_MEMORY = 1000 * 2**20  # bytes that TFDS sorts in memory; more it writes with TensorFlow
 UNSPLIT = {"train": "train[:90%]", "validation": "train[90%:]"}
 
 
@@ -133,6 +137,12 @@ def _download_and_prepare(builder, name: str) -> None:
         _check_archives(builder, IMAGENET_ARCHIVES.values(), IMAGENET_PAGE)
     elif isinstance(builder, ilsvrc.Imagenet2010):
         _check_archives(builder, ilsvrc.ARCHIVES, ilsvrc.PAGE)
+        size = sum((_manual(builder) / file).stat().st_size for file in ilsvrc.ARCHIVES)
+        if size > IN_MEMORY and importlib.util.find_spec("tensorflow") is None:
+            raise _needs_tensorflow(name)  # now, rather than after the first gigabyte
+    for left in sorted(builder.data_path.parent.glob(f"incomplete.*_{builder.data_path.name}")):
+        say(f"removing {left}, which a preparation left that was killed")
+        shutil.rmtree(left, ignore_errors=True)
     try:
         # TFDS prints banners; its progress bars go to stderr and stay.
         with contextlib.redirect_stdout(io.StringIO()):
@@ -143,10 +153,7 @@ def _download_and_prepare(builder, name: str) -> None:
     except ImportError as error:
         if (error.name or "").partition(".")[0] != "tensorflow":
             raise
-        raise UserError(
-            f"preparing {name!r} needs TensorFlow, training does not: pip install tensorflow "
-            "(here, or in another environment with the same data_dir)"
-        ) from error
+        raise _needs_tensorflow(name) from error
     except (
         OSError,  # the network as well: requests' errors are OSErrors
         AssertionError,  # archives that must be downloaded by hand
@@ -158,8 +165,20 @@ def _download_and_prepare(builder, name: str) -> None:
         ) from error
 
 
+def _needs_tensorflow(name: str) -> UserError:
+    return UserError(
+        f"preparing {name!r} needs TensorFlow, training does not: pip install tensorflow "
+        "(here, or in another environment with the same data_dir)"
+    )
+
+
+def _manual(builder) -> Path:
+    """Where TFDS looks for archives."""
+    return Path(builder.data_path).parents[1] / "downloads" / "manual"
+
+
 def _check_archives(builder, archives: Iterable[str], page: str) -> None:
-    manual = builder.data_path.parents[1] / "downloads" / "manual"
+    manual = _manual(builder)
     missing = [file for file in archives if not (manual / file).exists()]
     if missing:
         raise UserError(
@@ -174,7 +193,7 @@ def _check_imagenet_splits(builder) -> None:
         if split not in builder.info.splits:
             raise UserError(
                 f"{builder.data_path} was prepared without {file}: delete it, put the archive in "
-                f"{builder.data_path.parents[1] / 'downloads' / 'manual'} and prepare again"
+                f"{_manual(builder)} and prepare again"
             )
 
 

@@ -2,14 +2,17 @@
 
 import hashlib
 import os
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent import futures
 from pathlib import Path
+from time import monotonic
 from typing import NamedTuple
 
-from alexnet.data.records import check_circumstances
+from alexnet.data.records import OF_A_FILE, check_circumstances
 from alexnet.errors import UserError, one_line
+from alexnet.text import printable, say
 
 # Folders that systems make: in macOS's zip files, for Synology's thumbnails, for deleted files.
 JUNK = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
@@ -17,6 +20,8 @@ JUNK_FILES = ("thumbs.db", "desktop.ini", "icon\r")
 CAMERAS = (".heic", ".heif", ".dng", ".cr2", ".cr3", ".nef", ".arw")  # photos, but not for Pillow
 AS_JPEG = "; export photos of cameras as JPEG"
 CHUNK = 64  # files a task: enough to hide its overhead
+SOON, EVERY = 10.0, 60.0  # seconds until the first line on a long walk, and between two
+PAUSES = (1.0, 5.0, 25.0)  # seconds before a file is read again
 RULES = 2  # version of the rules for images, classes and splits; part of the stamp
 
 
@@ -37,8 +42,12 @@ class File(NamedTuple):
 def walk(root: Path) -> list[File]:
     """Every file below `root`; links to folders are followed, unless they lead in a circle."""
     found: list[File] = []
+    due = monotonic() + SOON
     waiting = [("", frozenset[str]())]  # (a folder below the root, the folders above it)
     while waiting:
+        if monotonic() >= due:  # on network disks, a million files take many minutes
+            due += EVERY
+            say(f"looking at the files of {printable(str(root))}: {len(found):,} so far")
         below, above = waiting.pop()
         here = os.path.realpath(root / below)
         if here in above:
@@ -98,10 +107,21 @@ def digests_of(paths: Sequence[str]) -> Iterator[bytes | str]:
             yield from digests
 
 
+def read(path: str | os.PathLike) -> bytes:
+    """A file's content. A passing error, as of a network disk, gets more tries; raises OSError."""
+    for pause in (*PAUSES, None):
+        try:
+            return Path(path).read_bytes()
+        except OSError as error:
+            if pause is None or error.errno in OF_A_FILE:
+                raise
+            time.sleep(pause)
+    raise AssertionError("the last try returns or raises")
+
+
 def _digest(path: str) -> bytes | str:
     try:
-        with open(path, "rb", buffering=0) as file:
-            return hashlib.sha256(file.read()).digest()[:16]
+        return hashlib.sha256(read(path)).digest()[:16]
     except OSError as error:
         check_circumstances(error, path)
         return error.strerror or one_line(error)
