@@ -367,7 +367,9 @@ def told(table: Table, row: Row) -> str:
         said += f"; {'factor' if ratio else 'difference'} {formats.difference_of(row, ratio)}"
     if smallest := formats.smallest_of(row, ratio):
         said += f", detectable {smallest}"
-    needed = {row.arm, table.experiment.baseline, *table.experiment.arms[row.arm].of}
+    needed = {row.arm, *table.experiment.arms[row.arm].of}
+    if not row.has_target:
+        needed.add(table.experiment.baseline)
     others = tuple(
         f"{other.arm}{next_word}"
         for other in table.rows

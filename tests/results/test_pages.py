@@ -154,6 +154,18 @@ def test_a_row_has_the_notes_on_its_arm_and_the_baseline_but_on_no_other(tmp_pat
         assert found == ["baseline", arm]
 
 
+def test_a_row_about_a_published_error_has_no_notes_on_the_first_arm(tmp_path, monkeypatch):
+    for name, epochs, seeds in (("80sec", 10, 2), ("19pct", 140, 1)):
+        file = f"{ROOT}/configs/cifar10.py:{name}"
+        for seed in range(seeds):
+            leave(tmp_path / f"{name}-{seed}", [0.2] * epochs, file=file, overrides={"seed": seed})
+    monkeypatch.setitem(SCRIPT["pages"].__globals__, "RESULTS", tmp_path)
+    lines = SCRIPT["pages"]()[HERE / "README.md"].splitlines()
+    [row] = [line for line in lines if "cuda-convnet's 19pct" in line]
+    assert "(19pct has 1 of the 3 planned runs)" in row
+    assert "80sec" not in row
+
+
 def test_a_search_for_a_rate_is_named_but_is_no_result(tmp_path, monkeypatch):
     leave(
         tmp_path / "slow",
