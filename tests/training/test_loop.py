@@ -685,9 +685,9 @@ def test_another_runs_checkpoints_are_not_resumed_from(tiny, tmp_path):
 def test_a_resumed_run_subtracts_the_mean_that_it_began_with(tiny, tmp_path, monkeypatch):
     given, real = [], loop.setup
 
-    def noted(config, statistics, programs):
+    def noted(config, statistics, *more):
         given.append(statistics)
-        return real(config, statistics, programs)
+        return real(config, statistics, *more)
 
     monkeypatch.setattr(loop, "setup", noted)
     for tiny.epochs in (1.0, 2.0):
