@@ -223,7 +223,7 @@ def test_the_rates_are_measured_once_and_before_pytorch_has_work(race, monkeypat
 
 @pytest.mark.parametrize("mode", ["eager", "compile"])
 def test_what_only_we_cannot_build_leaves_no_answer_behind(race, mode):
-    """PyTorch may have been asked already: its answer is none to the next task."""
+    """PyTorch's answer to the failed task is none to the next one."""
     found, _ = race(races(1, 8, modes=(mode,)))
     failed, ran = found.races
     assert failed["them"][0]["error"] == "MemoryError: out of memory: 9 GB"

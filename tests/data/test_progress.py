@@ -22,7 +22,8 @@ def test_a_line_a_minute_where_there_is_no_terminal(clock, capsys, quiet):
         found += part
         clock[0] += 40
     assert found == [1, 2, 3, 4, 5, 6]
-    assert capsys.readouterr().err == "" if quiet else "photos: 3 of 1,006\n"
+    # Two parts of 40 seconds each, then a third; the next line would be due after 140
+    assert capsys.readouterr().err == ("" if quiet else "photos: 3 of 1,006\n")
 
 
 def test_a_long_walk_says_that_it_goes_on(clock, capsys, tmp_path, monkeypatch):

@@ -162,18 +162,17 @@ def mistakes(subject: Subject) -> Part:
 
 def surest(subject: Subject) -> Part:
     """The misclassified validation images whose wrong label is the most probable."""
-    outcome, classes = subject.outcome, subject.classes
+    outcome = subject.outcome
     wrong = np.flatnonzero(outcome.log_probs_NK.argmax(1) != outcome.labels_N)
     numbers = wrong[np.argsort(-outcome.log_probs_NK[wrong].max(1), kind="stable")][:SUREST]
     if not len(numbers):
         return Part(text=_noted("No validation image is misclassified.", outcome.row["notes"]))
     files = subject.splits.run.store.files(SPLIT)
-    rows = []
-    for number in numbers:
-        taken_for = outcome.log_probs_NK[number].argmax()
-        label, p = outcome.labels_N[number], np.exp(outcome.log_probs_NK[number, taken_for])
+    examples, rows = _examples(subject, numbers.tolist()), []
+    for number, example in zip(numbers, examples, strict=True):
         name = files[number] if files else f"number {number:,}"
-        rows.append((name, classes[label], classes[taken_for], f"{p:.1%}"))
+        taken_for, p = example.best[0]
+        rows.append((name, example.label, taken_for, f"{p:.1%}"))
     mistakes = counted(len(wrong), "misclassified validation image")
     which = f"The {mistakes}"
     if len(wrong) > SUREST:
@@ -185,7 +184,7 @@ def surest(subject: Subject) -> Part:
     title = "Misclassified images, and the labels that the net finds most probable"
     return Part(
         text=_noted(text, outcome.row["notes"]),
-        figures=[Shown("surest", title, _with_bars(_examples(subject, numbers.tolist())))],
+        figures=[Shown("surest", title, _with_bars(examples))],
         tables=[Table(("image", "class", "taken for", "probability"), rows, 3)],
     )
 

@@ -40,7 +40,7 @@ def test_without_a_second_split_the_last_tenth_of_the_training_images_validates(
 
 
 def test_what_a_killed_preparation_left_is_removed_before_the_next(monkeypatch, tmp_path, capsys):
-    """Each leaves a folder of a name of its own, of many gigabytes."""
+    """Each killed preparation leaves many gigabytes in a new folder."""
     dataset(monkeypatch, tmp_path / "some/1.0.0", train=[0], validation=[1])
     builder = tfds._builder("some", "")
     builder.download_and_prepare = lambda **_: builder.data_path.mkdir(parents=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 
+from alexnet.data.progress import EVERY
 from alexnet.data.records import OF_A_FILE, check_circumstances
 from alexnet.errors import UserError, one_line
 from alexnet.text import printable, say
@@ -20,7 +21,7 @@ JUNK_FILES = ("thumbs.db", "desktop.ini", "icon\r")
 CAMERAS = (".heic", ".heif", ".dng", ".cr2", ".cr3", ".nef", ".arw")  # photos, but not for Pillow
 AS_JPEG = "; export photos of cameras as JPEG"
 CHUNK = 64  # files a task: enough to hide its overhead
-SOON, EVERY = 10.0, 60.0  # seconds until the first line on a long walk, and between two
+SOON = 10.0  # seconds until the first line on a long walk
 PAUSES = (1.0, 5.0, 25.0)  # seconds before a file is read again
 RULES = 2  # version of the rules for images, classes and splits; part of the stamp
 
@@ -109,14 +110,14 @@ def digests_of(paths: Sequence[str]) -> Iterator[bytes | str]:
 
 def read(path: str | os.PathLike) -> bytes:
     """A file's content. A passing error, as of a network disk, gets more tries; raises OSError."""
-    for pause in (*PAUSES, None):
+    for pause in PAUSES:
         try:
             return Path(path).read_bytes()
         except OSError as error:
-            if pause is None or error.errno in OF_A_FILE:
+            if error.errno in OF_A_FILE:
                 raise
-            time.sleep(pause)
-    raise AssertionError("the last try returns or raises")
+        time.sleep(pause)
+    return Path(path).read_bytes()
 
 
 def _digest(path: str) -> bytes | str:
