@@ -65,7 +65,9 @@ def run(command: Callable[[], None]) -> None:
         sys.exit(2)
 
 
-def parse(argv: Sequence[str], options: Options) -> tuple[ConfigDict, dict[str, str]]:
+def parse(
+    argv: Sequence[str], options: Options, default: ConfigDict | None = None
+) -> tuple[ConfigDict, dict[str, str]]:
     """The config with its overrides, and the command's other options.
 
     With --help it prints every setting of the config, and ends the process.
@@ -73,13 +75,14 @@ def parse(argv: Sequence[str], options: Options) -> tuple[ConfigDict, dict[str, 
     Args:
         argv: without the program's name.
         options: the command's own; "config" may be among them.
+        default: the config if `argv` names none; it is changed.
 
     Raises:
         UserError: for any mistake in the arguments.
     """
     given = arguments([argument for argument in argv if not asks_help([argument])])
     file = given.pop("config", None)
-    if not file:
+    if not file and default is None:
         raise UserError("which config? add --config=configs/digits.py, or another file of configs/")
     found, overrides = {}, {}
     for name, text in given.items():
@@ -89,13 +92,13 @@ def parse(argv: Sequence[str], options: Options) -> tuple[ConfigDict, dict[str, 
             found[name] = text
     from alexnet.training.settings import load_config  # imports JAX, which the checks do not need
 
-    config = load_config(file)
+    config = load_config(file) if file or default is None else default
     for name in found:
         if name not in options:
             raise UserError(f"--{name}: no such option{_meant(name, config, options)}")
     override(config, overrides)
     if asks_help(argv):
-        print(config_help(file, config))
+        print(config_help(file or "the file", config))
         sys.exit(0)
     return config, complete(found, {name: options[name] for name in options if name != "config"})
 

@@ -2,13 +2,14 @@
 
     python -m alexnet.convert --config=configs/imagenet.py:torchvision \\
         --source=alexnet.safetensors --workdir=runs/torchvision [--config.a.b=value]
+    python -m alexnet.convert --source=ours.safetensors --workdir=runs/ours
     python -m alexnet.convert --workdir=runs/torchvision --target=net.stablehlo \\
         [--checkpoint=best|last|STEP] [--names=own|torchvision]
 
 A source is a .caffemodel (for the variants caffe_alexnet and caffenet), a .pth, .pt or .safetensors
-of torchvision's alexnet (for torchvision), or a .safetensors that this command wrote. The new
-workdir holds a run at step 0: evaluate its checkpoint "last", or train it. The dataset need not be
-prepared.
+of torchvision's alexnet (for torchvision), or a .safetensors that this command wrote, which holds
+its own config, classes and mean image. The new workdir holds a run at step 0: evaluate its
+checkpoint "last", or train it. The dataset need not be prepared.
 
 A target is a .safetensors or a .stablehlo. The .safetensors holds the arrays under the names of
 `alexnet.models.network` ("conv1.kernel"), the class names and the mean image; `alexnet.load` reads
@@ -34,7 +35,8 @@ from alexnet import config as configs
 from alexnet.cli import arguments, asks_help, parse, path, run, values
 from alexnet.data import prepare
 from alexnet.data.augment import Augmentation
-from alexnet.errors import UserError
+from alexnet.data.statistics import Statistics
+from alexnet.errors import UserError, require
 from alexnet.formats import weights
 from alexnet.inference.loading import check_same_net, load, prepared
 from alexnet.models import table
@@ -48,7 +50,10 @@ from alexnet.workdir.record import Progress
 IN, OUT = ("config", "source", "workdir"), ("workdir", "target", "checkpoint", "names")
 OPTIONS = {
     "workdir": (None, "the folder of the run, made with --source, read with --target"),
-    "config": ("", "with --source: a config file, and the variant for the source's net"),
+    "config": (
+        "",
+        "with --source: a file and the variant for the source's net; our .safetensors have theirs",
+    ),
     "source": ("", "the file to read weights from"),
     "target": ("", "the file to write; its suffix chooses the format"),
     "checkpoint": ("best", "with --target: best, last or the number of a step"),
@@ -64,7 +69,8 @@ def main(argv: Sequence[str]) -> None:
     if ("source" in given) == ("target" in given):
         raise UserError("give either --source=FILE, to read weights, or --target=FILE, to write")
     if "source" in given:
-        config, options = parse(argv, {name: OPTIONS[name] for name in IN})
+        own = None if "config" in given else own_config(path("source", given["source"]))
+        config, options = parse(argv, {name: OPTIONS[name] for name in IN}, own)
         source, workdir = (path(name, options[name]) for name in ("source", "workdir"))
         import_weights(config, source, workdir)
         return
@@ -81,6 +87,12 @@ def main(argv: Sequence[str]) -> None:
 
 
 # --- In -------------------------------------------------------------------------------------------
+
+
+def own_config(source: Path) -> ConfigDict | None:
+    """The config in a file that this command wrote; None for any other file."""
+    found = weights.about(source) if source.is_file() else {}
+    return record.current(found["config"], str(source)) if found else None
 
 
 def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
@@ -111,6 +123,13 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         dataset.check_classes(source, names, known.classes if known else names)
     net, params, statistics = weights.read_weights(source, config.net.name, make_net, check_config)
     check_fits(net, config.data.image_size)
+    size = len(statistics["mean_HWC"]) if statistics else config.data.image_size
+    require(
+        "config.data.image_size",
+        config.data.image_size,
+        size == config.data.image_size,
+        f"the mean image in {source} is {size} pixels wide",
+    )
     configs.call(Augmentation, "augment", config.augment, crop=net.image_size)
     configs.call(schedule.build, "schedule", remaining(config, "schedule"), epochs=config.epochs)
     rule = configs.call(optimizer.build, "optimizer", remaining(config, "optimizer"), params=params)
@@ -123,6 +142,8 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
     try:
         partial.mkdir(parents=True)
         record.save_config(config, partial)
+        if statistics:
+            dataset.remember_imported(config, names, Statistics(**statistics), partial)
         with checkpoint.Checkpoints(partial / "checkpoints") as checkpoints:
             progress = Progress(classes=names, class_count=net.classes)
             checkpoints.save(0, state, progress, error=None)
@@ -136,11 +157,6 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)  # what a failure left
     count = sum(layer.parameters for layer in net.layers)
     print(f"{source}: {count:,} parameters of net {net.name}, {net.classes} classes, in {workdir}")
-    if statistics and config.augment.mean != "pixel":
-        print(
-            f"the run does not keep the mean image of {source}: it subtracts that of its own "
-            f"dataset, {config.data.name}"
-        )
     where = f"--workdir={shlex.quote(str(workdir))} --checkpoint=last"
     print(f"next: python -m alexnet.predict {where} PHOTO")
     print(f"      python -m alexnet.evaluate {where}    (needs {config.data.name})")

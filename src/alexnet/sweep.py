@@ -88,7 +88,9 @@ def main(argv: Sequence[str]) -> None:
             jobs, workdir, places, lambda place: Worker(cores, cpus[place], gpus[place], keep)
         )
         with contextlib.closing(running):
-            running.check(elsewhere=bool(partition))
+            prepares = running.check(elsewhere=bool(partition), dry=dry)
+            for name in prepares:
+                print(f"({name} is not prepared yet: the first run will do that)", flush=True)
             if dry:
                 return
             if partition:  # a plan that SLURM does not take can still be changed

@@ -30,7 +30,7 @@ from alexnet.errors import UserError
 from alexnet.formats import weights
 from alexnet.inference.export import export
 from alexnet.models.build import NETS
-from alexnet.training import forward
+from alexnet.training import dataset, forward
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.settings import load_config
 from alexnet.training.setup import setup
@@ -452,6 +452,35 @@ def test_our_file_says_what_net_it_holds(imported, folder, data_dir, tmp_path, c
     options = [f"--source={file}", f"--workdir={tmp_path / 'new'}"]
     with pytest.raises(UserError, match=r"safetensors was trained on .* 'c' removed and 'd' added"):
         convert.main([*flags("caffenet", folder, str(tmp_path / "data")), *options])
+
+
+@pytest.mark.usefixtures("compile_quickly")
+def test_our_own_file_makes_a_run_by_itself(tiny, tmp_path):
+    """With its mean image, also where the dataset's is another, and if training goes on."""
+    tiny.augment.mean, tiny.epochs = "crop", 0.1
+    run = setup(tiny)
+    run = dataclasses.replace(run, statistics=jax.tree.map(lambda x: x + 1, run.statistics))
+    net = alexnet.classifier(run, run.fresh().params)
+    file, workdir = tmp_path / "net.safetensors", tmp_path / "run"
+    net.export(file)
+    given = [f"--source={file}", f"--workdir={workdir}"]
+    with pytest.raises(UserError, match=r"image_size=24: the mean image in .* is 20 pixels wide"):
+        convert.main([*given, "--config.data.image_size=24"])
+    with pytest.raises(UserError, match="no such option"):
+        convert.main([*given, "--sauce=b"])
+    convert.main([*given, "--config.seed=3"])
+    made = alexnet.load(workdir, "last")
+    assert (made.config.seed, made.classes) == (3, net.classes)
+    np.testing.assert_array_equal(made.about.statistics.mean_HWC, run.statistics.mean_HWC)
+    ours, theirs = made.evaluate(), net.evaluate()
+    assert ours["loss"] == theirs["loss"]
+    assert ours["notes"] == [
+        f"{workdir} does not say which images it was trained on: only the classes are compared"
+    ]
+    train_and_evaluate(made.config, workdir)
+    known = dataset.remembered(workdir)
+    assert known.contents == run.store.contents != {}
+    np.testing.assert_array_equal(known.statistics.mean_HWC, run.statistics.mean_HWC)
 
 
 CALL = """

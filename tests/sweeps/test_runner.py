@@ -63,13 +63,18 @@ def test_gpus_are_dealt_out(monkeypatch, tmp_path):
 def test_an_arm_is_checked_once_and_only_if_it_has_a_run_to_train(tmp_path, monkeypatch):
     asked, average = [], job("mean-0")
     monkeypatch.setattr(
-        runner.Runner, "_ask_first", lambda _, request: asked.append(request) or {"steps": 7}
+        runner.Runner,
+        "_ask_first",
+        lambda _, asks: (
+            asked.append(asks) or {"steps": 7} | ({"prepares": "x"} if asks["dry"] else {})
+        ),
     )
     average.item = dataclasses.replace(average.item, views="centre")
     jobs = [job("a-0", "done"), job("b-0", "begun"), job("b-1"), average]
-    runner.Runner(jobs, tmp_path, 1, lambda place: None).check()
+    assert runner.Runner(jobs, tmp_path, 1, lambda place: None).check() == []
     config = jobs[1].item.config.to_dict()
-    assert asked == [{"check": config, "origin": False, "elsewhere": False}]  # it has begun
+    [request] = asked
+    assert request == {"check": config, "origin": False, "elsewhere": False, "dry": False}  # begun
     assert [one.steps for one in jobs] == [0, 7, 7, 0]
     asked.clear()
     later = job("d-0")
@@ -78,6 +83,8 @@ def test_an_arm_is_checked_once_and_only_if_it_has_a_run_to_train(tmp_path, monk
     assert [one["origin"] for one in asked] == [True, False]
     assert all(one["elsewhere"] for one in asked)
     assert asked[0]["check"]["mesh"] == config["mesh"] | {"data": 0, "tower": 0}
+    two = runner.Runner([job("c-0"), job("c-1"), later], tmp_path, 1, lambda place: None)
+    assert two.check(dry=True) == ["x"]
 
 
 def test_progress_is_read_from_the_log(tmp_path):

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 from support.runs import DIGITS, leave
 
 from alexnet.errors import Interrupted, UserError
@@ -171,6 +172,23 @@ def test_the_run_that_a_run_begins_with_is_checked_before_it(tiny, tmp_path):
     assert "steps" in worker.answer(asked | {"origin": False}, Programs())
     asked["check"]["init_from"], asked["check"]["wandb_project"] = "", "a/b"
     assert "cannot contain '/'" in worker.answer(asked, Programs())["error"]
+
+
+def test_a_dry_check_prepares_nothing(tiny, tmp_path):
+    asked = {"check": tiny.to_dict(), "dry": True}
+    assert worker.answer(asked, Programs()) == {"steps": 17}  # prepared: it is opened
+    for name in ("a", "b"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.new("RGB", (20, 20)).save(tmp_path / "photos" / name / "0.png")
+    data = asked["check"]["data"]
+    data |= {"name": f"folder:{tmp_path}/photos", "data_dir": str(tmp_path / "data")}
+    found = worker.answer(asked, Programs())
+    assert found == {"steps": 0, "prepares": f"folder:{tmp_path}/photos"}
+    asked["check"]["net"]["remove"] = "conv9"
+    assert "has no layer 'conv9'" in worker.answer(asked, Programs())["error"]
+    asked["check"]["net"]["remove"], data["name"] = "", f"folder:{tmp_path}/fotos"
+    assert "fotos" in worker.answer(asked, Programs())["error"]
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_config_can_be_checked_without_a_run(tmp_path):

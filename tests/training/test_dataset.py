@@ -14,12 +14,14 @@ from support.tiny import tiny_config
 
 import alexnet
 from alexnet import evaluate
+from alexnet.config import apply_overrides
 from alexnet.data.statistics import Statistics
 from alexnet.data.store import Store
 from alexnet.errors import UserError
 from alexnet.logs import metrics
 from alexnet.training import dataset
 from alexnet.training.loop import train_and_evaluate
+from alexnet.training.settings import KINDS
 from alexnet.workdir import record
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
@@ -69,6 +71,27 @@ def test_a_workdir_holds_what_prediction_needs(trained):
     assert sum(about["counts"].values()) == 18
     assert set(about["contents"]) == {"train", "validation"}
     assert alexnet.load(trained / "run").classes == ("a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"net.remove": "conv9"}, "has no layer 'conv9'"),
+        ({"net.image_size": 99}, "sees 99 pixels, more than the stored 20"),
+        ({"schedule.events": ((0.0, "conv9.kernel", 0.5),)}, "the net has no"),
+        ({"init_from": "nowhere"}, "config.init_from: .*nowhere holds no run"),
+        ({"init_layers": "conv"}, "from which run"),
+        ({"wandb_project": "a/b"}, "cannot contain '/'"),
+        ({"seed": 9}, "holds a run with config.seed=0, not 9"),  # in a workdir that is taken
+    ],
+)
+def test_mistakes_show_before_a_folder_is_prepared(trained, tmp_path, change, message):
+    config = config_of(trained / "photos", str(tmp_path / "data"))
+    apply_overrides(config, change, KINDS)
+    with pytest.raises(UserError, match=message):
+        train_and_evaluate(config, trained / "run" if "seed" in change else tmp_path / "run")
+    assert not (tmp_path / "data").exists()
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow

@@ -179,6 +179,28 @@ def ensure(
     return made.open()
 
 
+def is_current(
+    name: str,
+    data_dir: str,
+    image_size: int,
+    quality: int = store.QUALITY,
+    encoding: Encoding = "auto",
+) -> bool:
+    """Whether `ensure` would write nothing, as it would find the store or fail.
+
+    Raises:
+        UserError: for a folder that is not there and has no store.
+    """
+    made = store.load_store(store.store_path(name, data_dir, image_size, quality, encoding))
+    if made is None:
+        named.check(name)
+        return not named.is_local(name, data_dir)
+    is_old = made.format < store.FORMAT
+    if is_old or not name.startswith(store.FOLDER) or not named.is_there(name):
+        return True
+    return _is_current(made, named.stamp(name), {})
+
+
 def _say(made: Store) -> None:
     """Prints what the store holds, and the warnings."""
     lines = [summary(made), *(f"warning: {line}" for line in warnings(made))]

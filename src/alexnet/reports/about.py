@@ -157,7 +157,8 @@ def provenance_part(subject: Subject) -> Part:
     known = dataset.remembered(subject.workdir)
     if known is not None:
         counts = ", ".join(f"{count:,} {split}" for split, count in known.counts.items())
-        rows.append(("dataset", f"{known.name}: {counts}, {len(known.classes)} classes"))
+        about = ", ".join(filter(None, (counts, f"{len(known.classes)} classes")))
+        rows.append(("dataset", f"{known.name}: {about}"))
         rows += [(f"digest of {split}", digest) for split, digest in known.contents.items()]
     return Part(tables=[Table(("", ""), rows, 2)])
 

@@ -115,17 +115,22 @@ class Runner:
         self._hire = hire
         self._state = {job.item.name: job for job in jobs}
 
-    def check(self, elsewhere: bool = False) -> None:
+    def check(self, elsewhere: bool = False, dry: bool = False) -> list[str]:
         """Sets up each arm once, in a worker, just as training would, and counts its steps.
 
         Args:
             elsewhere: whether the runs will have other devices: then neither the mesh nor the
                 memory is checked.
+            dry: whether to prepare no dataset.
+
+        Returns:
+            with `dry`, the datasets that training would prepare first.
 
         Raises:
             UserError: for the first invalid config, naming its arm.
         """
         steps: dict[str, int] = {}
+        prepares = []
         for job in self.jobs:
             if not job.item.trains or job.state not in ("new", "begun"):
                 continue
@@ -135,14 +140,16 @@ class Runner:
                     config["mesh"] |= {"data": 0, "tower": 0}
                 begins = job.state == "new" and not job.item.needs
                 answer = self._ask_first(
-                    {"check": config, "origin": begins, "elsewhere": elsewhere}
+                    {"check": config, "origin": begins, "elsewhere": elsewhere, "dry": dry}
                 )
                 if "steps" not in answer:
                     raise UserError(
                         f"arm {job.item.arm!r}: {answer.get('error', answer.get('died'))}"
                     )
                 steps[job.item.arm] = answer["steps"]
+                prepares += [answer["prepares"]] if "prepares" in answer else []
             job.steps = steps[job.item.arm]
+        return list(dict.fromkeys(prepares))
 
     def _ask_first(self, request: Request) -> Answer:
         first = self.crew[0] = self.crew[0] or self._hire(0)

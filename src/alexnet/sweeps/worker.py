@@ -23,6 +23,7 @@ from ml_collections import ConfigDict
 
 from alexnet import cli, files
 from alexnet import config as configs
+from alexnet.data import prepare
 from alexnet.devices import runtime
 from alexnet.errors import Interrupted, UserError, circumstance, one_line
 from alexnet.inference.ensemble import Ensemble
@@ -34,7 +35,8 @@ from alexnet.sweeps.workers import Answer, Request
 from alexnet.training import fine_tune
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.programs import Programs
-from alexnet.training.setup import setup
+from alexnet.training.settings import check_settings
+from alexnet.training.setup import SOME, assemble, setup
 from alexnet.workdir import provenance, record
 from alexnet.workdir.claim import InUse
 
@@ -84,10 +86,17 @@ def answer(request: Request, programs: Programs) -> Answer:
     began = time.monotonic()
     if "check" in request:
         try:
-            run = setup(thawed(request["check"]))
+            config = thawed(request["check"])
+            tracker.check(config.wandb_project)
+            if request.get("origin"):
+                fine_tune.check(config)
+            if request.get("dry") and not configs.call(prepare.is_current, "data", config.data):
+                check_settings(config)
+                assemble(config, configs.call(prepare.class_count, "data", config.data) or SOME)
+                return {"steps": 0, "prepares": config.data.name}
+            run = setup(config)
             if not request.get("elsewhere"):
                 run.check_memory()
-            tracker.check(run.config.wandb_project)
             if request.get("origin"):
                 fine_tune.read_layers(run)
             return {"steps": run.steps}

@@ -25,6 +25,7 @@ class Request(TypedDict, total=False):
     check: dict[str, Any]  # a config
     origin: bool  # whether the run whose weights it begins with must be there
     elsewhere: bool  # whether it will have other devices, with other memory
+    dry: bool  # whether to prepare no dataset
     folder: str
     config: dict[str, Any]  # to train with
     of: Sequence[str]  # the runs to evaluate
@@ -34,12 +35,13 @@ class Request(TypedDict, total=False):
 
 
 class Answer(TypedDict, total=False):
-    """The outcome of a request, with one of these keys, and `spent` beside an error."""
+    """The outcome of a request: `steps`, `seconds`, `error` or `died`, and what is beside it."""
 
     steps: int  # of the config that was checked
+    prepares: str  # beside steps, the dataset that would be prepared first
     seconds: float  # that the run took
     error: str
-    spent: bool  # whether the process ends, as the next run might meet the same error in it
+    spent: bool  # beside error, whether the process ends, as the next run might meet the same
     died: str  # how the process ended
 
 

@@ -10,8 +10,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeGuard
 
+from ml_collections import ConfigDict
+
 from alexnet import files
-from alexnet.data.store import Store, load_store, save_description
+from alexnet.data.statistics import Statistics
+from alexnet.data.store import Store, full_name, load_store, save_description
 from alexnet.errors import UserError
 from alexnet.text import some
 from alexnet.workdir import checkpoint
@@ -31,6 +34,15 @@ def remember(store: Store, workdir: Path, begun: bool) -> None:
         store = dataclasses.replace(store, contents={}, pixels={})
     with files.whole_folder(workdir / FOLDER) as partial:
         save_description(dataclasses.replace(store, path=partial))
+
+
+def remember_imported(
+    config: ConfigDict, classes: Sequence[str], statistics: Statistics, workdir: Path
+) -> None:
+    """Writes what is known of the images behind imported weights: neither counts nor digests."""
+    name, size, quality = full_name(config.data.name), config.data.image_size, config.data.quality
+    known = Store(Path(), name, size, quality, tuple(classes), {}, statistics)
+    remember(known, workdir, begun=False)
 
 
 def remembered(workdir: Path) -> Store | None:
@@ -104,9 +116,9 @@ def unknown(source: Path, then: Store | None) -> str:
     """A line on a file of weights, or on a workdir of an earlier version, without digests.
 
     Args:
-        then: what the run remembers of its dataset, if anything.
+        then: what the run remembers of its dataset, if anything; of imported weights, no counts.
     """
-    compared = "the classes are" if then is None else "classes and counts are"
+    compared = "classes and counts are" if then and then.counts else "the classes are"
     return f"{source} does not say which images it was trained on: only {compared} compared"
 
 
@@ -117,6 +129,9 @@ def is_known(then: Store | None) -> TypeGuard[Store]:
 
 def changed(then: Store, now: Store, splits: Iterable[str]) -> list[str]:
     """The splits whose images are not those that the run was trained with, as far as is known."""
+
+    if not then.counts:
+        return []
 
     def differs(split: str) -> bool:
         digests = (then.contents, now.contents), (then.pixels, now.pixels)

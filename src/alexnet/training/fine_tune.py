@@ -19,6 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ml_collections import ConfigDict
+
 from alexnet import config as configs
 from alexnet.data import synsets
 from alexnet.errors import UserError, nearest
@@ -26,6 +28,22 @@ from alexnet.models.table import Conv
 from alexnet.text import difference, some
 from alexnet.training.run import Layer, Layers, Run
 from alexnet.workdir import checkpoint, record
+
+
+def check(config: ConfigDict) -> None:
+    """Raises UserError unless there is a run to start from, or none is named; reads no weights."""
+    workdir, choice = config.init_from, config.init_layers
+    if not workdir:
+        if choice != "all":
+            raise UserError(
+                "from which run? set config.init_from", f"config.init_layers={choice!r}"
+            )
+        return
+    try:
+        record.saved_config(Path(workdir))
+        checkpoint.find(workdir, "last")
+    except UserError as error:
+        raise UserError(str(error), "config.init_from") from None
 
 
 def read_layers(run: Run) -> tuple[Layers, str]:
@@ -36,12 +54,9 @@ def read_layers(run: Run) -> tuple[Layers, str]:
     Raises:
         UserError: if there is no such run, or a layer is missing or has another shape.
     """
+    check(run.config)
     workdir, choice = run.config.init_from, run.config.init_layers
     if not workdir:
-        if choice != "all":
-            raise UserError(
-                "from which run? set config.init_from", f"config.init_layers={choice!r}"
-            )
         return {}, ""
     here = run.shapes
     try:

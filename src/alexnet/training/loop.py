@@ -42,7 +42,7 @@ from alexnet.training.step import TrainState
 from alexnet.training.window import Window, averages
 from alexnet.workdir import checkpoint, record
 from alexnet.workdir.checkpoint import Checkpoints
-from alexnet.workdir.claim import claim, start_over
+from alexnet.workdir.claim import check_free, claim, start_over
 from alexnet.workdir.provenance import commit, provenance
 from alexnet.workdir.record import Progress, Validation
 
@@ -81,15 +81,20 @@ def train_and_evaluate(
     check_outside(config.data.name, workdir, "workdir")
     begun = not fresh and processes.gathered(checkpoint.begun(workdir))[0]
     known = dataset.remembered(workdir) if begun else None
-    run = setup(config, known.statistics if known else None, programs, known)
-    run.check_memory()
-    tracker.check(run.config.wandb_project)
-    config, first = run.config, jax.process_index() == 0
-    dataset.check_resume(workdir, known, run.store)
-    given: Layers = {}
+    config, first, story = configs.absolute(config), jax.process_index() == 0, ""
     if begun:
         story = changes.keep_origin(config, workdir)
     else:
+        fine_tune.check(config)
+    tracker.check(config.wandb_project)
+    # What needs no images is checked first: preparing a dataset may take hours.
+    processes.together(lambda: check_free(workdir, config) if first and not fresh else None)
+    run = setup(config, known.statistics if known else None, programs, known)
+    run.check_memory()
+    config = run.config
+    dataset.check_resume(workdir, known, run.store)
+    given: Layers = {}
+    if not begun:
         given, story = fine_tune.read_layers(run)
     again = f"the same command{', without --fresh,' * fresh}"
     if fresh:  # only now that nothing can stop the new run
@@ -130,7 +135,9 @@ def train_and_evaluate(
             return read_history(workdir)
         change = change if start < run.steps else {}
         if first:
-            dataset.remember(run.store, workdir, begun and start > 0)
+            trained_on = known.statistics if known else run.store.statistics
+            with_these = dataclasses.replace(run.store, statistics=trained_on)
+            dataset.remember(with_these, workdir, begun and start > 0)
         about = {"start": start, "trains": start < run.steps, "changes": change}
         with (
             provenance(workdir, run.device, enabled=first, **about),

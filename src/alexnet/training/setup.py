@@ -2,9 +2,12 @@
 
 import functools
 import os
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
@@ -18,14 +21,29 @@ from alexnet.errors import UserError, require
 from alexnet.kernels.choose import choose
 from alexnet.models import network
 from alexnet.models.build import build
+from alexnet.models.table import Net
 from alexnet.text import counted
 from alexnet.training import dataset, optimizer, schedule
 from alexnet.training.programs import Programs
 from alexnet.training.run import Run
+from alexnet.training.schedule import Schedule
 from alexnet.training.settings import check_fits, check_settings, config_of, remaining
 from alexnet.training.step import key_of, state_shardings
 
 MOST_STEPS = 2**31  # the state counts steps in an int32
+SOME = 1000  # classes of a net that is built before its dataset's are known
+
+
+class Parts(NamedTuple):
+    """What a config describes, but for the images; see `Run`."""
+
+    net: Net
+    mesh: Mesh
+    augmentation: Augmentation
+    schedule: Schedule
+    optimizer: optax.GradientTransformationExtraArgs
+    shapes: network.Params
+    how: dict[str, Any]
 
 
 def setup(
@@ -50,6 +68,9 @@ def setup(
     config = config_of(config)
     check_settings(config)
     config = configs.absolute(config)
+    # Mistakes show before a dataset is prepared, which may take hours.
+    classes = configs.call(prepare.class_count, "data", config.data)
+    parts = assemble(config, classes or SOME)
     store = configs.call(prepare.kept, "data", config.data, known=known) if known else None
     store = store or configs.call(prepare.ensure, "data", config.data)
     statistics = trained_on or store.statistics
@@ -58,14 +79,36 @@ def setup(
             f"the run was trained on images of {len(statistics.mean_HWC)} pixels",
             f"config.data.image_size={store.image_size}",
         )
-    net = configs.call(build, "net", config.net, classes=len(store.classes))
-    check_fits(net, store.image_size)
+    processes.check_same(dataset.digests(store))
+    if len(store.classes) != (classes or SOME):
+        parts = assemble(config, len(store.classes))
+    steps = config.epochs * store.counts["train"] / config.batch_size
+    require("config.epochs", config.epochs, steps < MOST_STEPS, f"{steps:.3g} steps are too many")
+    by_tower, replicated = meshes.by_tower(parts.mesh, parts.shapes), meshes.replicated(parts.mesh)
+    return Run(
+        config=config,
+        store=store,
+        **parts._asdict(),
+        shardings=state_shardings(parts.optimizer, parts.shapes, by_tower, replicated),
+        statistics=jax.device_put(statistics, replicated),
+        key=meshes.put_key(parts.mesh, key_of(config.seed)),
+        programs=(Programs() if programs is None else programs).of(config, parts.net, parts.mesh),
+    )
+
+
+def assemble(config: ConfigDict, classes: int) -> Parts:
+    """Builds the net, the mesh, the optimiser and the schedule; opens and writes nothing.
+
+    Raises:
+        UserError: for an impossible setting.
+    """
+    net = configs.call(build, "net", config.net, classes=classes)
+    check_fits(net, config.data.image_size)
     augmentation = configs.call(Augmentation, "augment", config.augment, crop=net.image_size)
     mesh = configs.call(
         meshes.make, "mesh", config.mesh, towers=net.towers, batch_size=config.batch_size
     )
     meshes.process_rows(mesh)  # raises for a mesh that the processes cannot share
-    processes.check_same(dataset.digests(store))
     parts = config.accumulate * mesh.shape["data"]
     if config.accumulate < 1 or config.batch_size % parts:
         raise UserError(
@@ -73,28 +116,12 @@ def setup(
             f"size, {config.accumulate} on each of {counted(mesh.shape['data'], 'device')}",
             f"config.accumulate={config.accumulate}",
         )
-    steps = config.epochs * store.counts["train"] / config.batch_size
-    require("config.epochs", config.epochs, steps < MOST_STEPS, f"{steps:.3g} steps are too many")
     shapes = jax.eval_shape(functools.partial(network.init, net), jax.random.key(0))
     named = remaining(config, "schedule")
     rates = configs.call(schedule.build, "schedule", named, epochs=config.epochs)
     # A mistake in an event shows now rather than at its epoch.
     configs.call(rates, "schedule", {}, epoch=0.0, errors=[], layers=shapes)
     rule = configs.call(optimizer.build, "optimizer", remaining(config, "optimizer"), params=shapes)
-    replicated = meshes.replicated(mesh)
     kernels = choose(config.kernels, mesh, config.batch_size // config.accumulate, net.image_size)
-    return Run(
-        config=config,
-        store=store,
-        net=net,
-        mesh=mesh,
-        augmentation=augmentation,
-        schedule=rates,
-        optimizer=rule,
-        shapes=shapes,
-        shardings=state_shardings(rule, shapes, meshes.by_tower(mesh, shapes), replicated),
-        how={"dtype": jnp.dtype(config.dtype), "kernels": kernels},
-        statistics=jax.device_put(statistics, replicated),
-        key=meshes.put_key(mesh, key_of(config.seed)),
-        programs=(Programs() if programs is None else programs).of(config, net, mesh),
-    )
+    how = {"dtype": jnp.dtype(config.dtype), "kernels": kernels}
+    return Parts(net, mesh, augmentation, rates, rule, shapes, how)

@@ -90,11 +90,7 @@ def claim(
                 return None
             with _written(f"workdir={workdir}", "cannot write there"):
                 file = _locked(workdir, stack)
-                try:
-                    check_same_run(workdir, config, may_change)
-                except UserError:
-                    if not is_untrained(workdir, bool(file.tell())):
-                        raise
+                if makes_way(workdir, config, may_change, bool(file.tell())):
                     for name in STORY:  # of the old one, which may have lacked memory
                         (workdir / name).unlink(missing_ok=True)
                     record.save_config(config, workdir, anew=True)
@@ -184,6 +180,24 @@ def _written(argument: str, what: str) -> Iterator[None]:
             raise
         where = f" ({error.filename})" if error.filename else ""
         raise UserError(f"{what}: {error.strerror}{where}", argument) from None
+
+
+def check_free(workdir: Path, config: ConfigDict) -> None:
+    """Raises UserError if the workdir holds another run, as far as that is known without images."""
+    lock = workdir / LOCK
+    saved = lock.is_file() and bool(lock.stat().st_size)
+    makes_way(workdir, config, ("data.name",), saved)
+
+
+def makes_way(workdir: Path, config: ConfigDict, may_change: Sequence[str], saved: bool) -> bool:
+    """Whether another run is there that has trained nothing. Raises UserError if it has trained."""
+    try:
+        check_same_run(workdir, config, may_change)
+    except UserError:
+        if not is_untrained(workdir, saved):
+            raise
+        return True
+    return False
 
 
 def check_same_run(workdir: Path, config: ConfigDict, may_change: Sequence[str]) -> None:
