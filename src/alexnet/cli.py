@@ -82,17 +82,20 @@ def parse(
     """
     given = arguments([argument for argument in argv if not asks_help([argument])])
     file = given.pop("config", None)
-    if not file and default is None:
-        raise UserError("which config? add --config=configs/digits.py, or another file of configs/")
     found, overrides = {}, {}
     for name, text in given.items():
         if name.startswith("config."):
             overrides[name.removeprefix("config.")] = text
         else:
             found[name] = text
-    from alexnet.training.settings import load_config  # imports JAX, which the checks do not need
+    if file:
+        from alexnet.training.settings import load_config  # imports JAX: not for mistakes
 
-    config = load_config(file) if file or default is None else default
+        config = load_config(file)
+    elif default is not None:
+        config = default
+    else:
+        raise UserError("which config? add --config=configs/digits.py, or another file of configs/")
     for name in found:
         if name not in options:
             raise UserError(f"--{name}: no such option{_meant(name, config, options)}")
