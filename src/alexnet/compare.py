@@ -33,7 +33,7 @@ from pathlib import Path
 
 from alexnet.cli import path, run, split
 from alexnet.errors import UserError, choice, local_path
-from alexnet.results import comparison, file, folders, formats
+from alexnet.results import arms, comparison, file, folders, formats
 from alexnet.sweeps import experiment, plan
 from alexnet.text import counted, some
 
@@ -71,6 +71,10 @@ def main(argv: Sequence[str]) -> None:
     metric = options["metric"]
     tables = comparison.tables(found.every, planned, metric, options["baseline"], options["error"])
     print(FORMATS[options["format"]](tables, metric))
+    files = [text for text in named.split(",") if text and not Path(text).is_dir()]
+    for one in experiment.named(files):  # in a folder, most have no runs here
+        if why := arms.stranger(found.every, one):
+            print(f"no run belongs to {one.source}: {why}", file=sys.stderr)
     failed = [one.name for one in found.failed] + found.lost
     for names, why in ((found.unfinished, "have not finished"), (failed, "failed")):
         if names:

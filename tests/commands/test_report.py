@@ -322,7 +322,7 @@ def test_runs_that_do_not_compare_have_all_else(tmp_path):
     (damaged / "metrics.jsonl").write_text("{}\n{}\n")
     for number, (dirs, missing) in enumerate(
         [
-            ([one, other], {"Ablation"}),
+            ([one, other], set()),
             ([one, damaged], {"Ablation"}),
             ([damaged], {"Ablation", "Curves"}),
         ]

@@ -724,11 +724,49 @@ def test_a_nets_error_is_judged_to_a_point(low, smallest, n, verdict):
     assert comparison._reached(found) == verdict
 
 
-def test_runs_of_different_datasets_are_not_mixed(tmp_path):
-    leave(tmp_path / "a-0", [0.5])
-    leave(tmp_path / "b-0", [0.5], overrides={"data.name": "cifar10"})
-    with pytest.raises(UserError, match=r"different datasets, digits .1., cifar10 .1.: compare"):
-        compare.main([str(tmp_path)])
+def test_runs_of_different_datasets_are_in_tables_of_their_own(tmp_path, capsys):
+    """A folder of images is one dataset wherever it was, and by whatever name, if that is known."""
+    for name, data, digest in (
+        ("digits-0", "digits", "a"),
+        ("cifar-0", "cifar10", "b"),
+        ("pets-0", "folder:/x/pets", "c"),
+        ("moved-0", "folder:/y/animals", "c"),
+        ("old-0", "folder:/z/animals", ""),  # an earlier version's, without digests
+    ):
+        overrides = {"data.name": data, "seed": len(name), "net.norm": name != "moved-0"}
+        contents = {"train": digest} if digest else None
+        leave(tmp_path / name, [0.5], overrides=overrides, contents=contents)
+    changes = {"data.name": "folder:/pets", "seed": 7}
+    failed = leave(tmp_path / "pets-7", [], overrides=changes, epochs=1.0)
+    (failed / plan.FAILURE).write_text("a full disk\n")
+    found = folders.read([tmp_path])
+    made = comparison.tables(found.every, [])
+    assert [
+        (one.experiment.title, sorted((row.arm, len(row.known), row.failed) for row in one.rows))
+        for one in made
+    ] == [
+        ("1 run on cifar10", [("cifar", 1, 0)]),
+        ("1 run on digits", [("digits", 1, 0)]),
+        ("3 runs on folder:animals", [("moved", 1, 0), ("old", 2, 1)]),
+    ]
+    compare.main([str(tmp_path)])
+    assert "digits: 1 run on digits" in capsys.readouterr().out
+
+
+def test_an_experiment_without_runs_says_how_the_nearest_run_differs(tmp_path, capsys):
+    leave(tmp_path / "a-0", [0.5, 0.4], overrides={"log_every": 3})
+    for options, line in (
+        (
+            [f"{ROOT}/experiments/lrn.py:digits"],
+            "lrn.py:digits: the nearest, a-0, has epochs=2.0, ",
+        ),
+        ([f"{ROOT}/experiments"], ""),  # of a folder's, most have none
+        ([], ""),
+    ):
+        compare.main([str(tmp_path), *(f"--experiment={one}" for one in options)])
+        said = capsys.readouterr().err
+        assert said.count("no run belongs to") == bool(line)
+        assert line in said
 
 
 def test_one_seed_with_two_outcomes_is_refused(tmp_path):

@@ -1,7 +1,6 @@
 """The runs of each arm: those of its config, whatever they are called."""
 
 import dataclasses
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from alexnet.errors import UserError
 from alexnet.results.result import Result, matches, settings
 from alexnet.sweeps.essence import arm_of, dataset
 from alexnet.sweeps.experiment import Arm, Experiment
-from alexnet.text import counted
+from alexnet.text import counted, some
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,13 +37,10 @@ class Runs:
 def placed(
     found: Sequence[Result], experiments: Sequence[Experiment]
 ) -> list[tuple[Experiment, dict[str, list[Result]]]]:
-    """Each experiment with runs, and its runs by arm; the other runs form one more experiment.
+    """Each experiment with runs, and its runs by arm; the other runs form one for each dataset.
 
-    In that last experiment, a run that does not count forms no arm of its own: it joins the arm
+    In these last experiments, a run that does not count forms no arm of its own: it joins the arm
     with its config, if there is one.
-
-    Raises:
-        UserError: if these other runs use different datasets.
     """
     made, used = [], set()
     for experiment in experiments:
@@ -56,13 +52,36 @@ def placed(
         if any(one.counts or one.failure for several in runs.values() for one in several):
             made.append((experiment, runs))
     rest = [result for result in found if id(result) not in used]
-    sound = [result for result in rest if result.counts]
-    if not sound:
-        return made
-    last, groups = _grouped(sound)
-    for group in groups.values():
-        group += [result for result in rest if not result.counts and _same(group[0], result)]
-    return [*made, (last, groups)]
+    several = _by_dataset(rest)
+    for runs_there in several:
+        sound = [result for result in runs_there if result.counts]
+        if not sound:
+            continue
+        last, groups = _grouped(sound, named=len(several) > 1)
+        waiting = [result for result in runs_there if not result.counts]
+        for group in groups.values():
+            group += [result for result in waiting if _same(group[0], result)]
+        made.append((last, groups))
+    return made
+
+
+def stranger(found: Sequence[Result], experiment: Experiment) -> str:
+    """Why no run belongs to an experiment: how the nearest differs; "" if one belongs to it.
+
+    `found` are all runs that there are, at least one.
+    """
+    arms = experiment.arms.values()
+    if any(matches(result, arm) for result in found for arm in arms):
+        return ""
+    pairs = [(one, arm) for one in found for arm in arms if bool(one.of) == bool(arm.of)]
+    if not pairs:
+        return "there are no such evaluations"
+    near, arm = min(pairs, key=lambda pair: len(_differing(pair[0].essence, pair[1].essence)))
+    keys = _differing(near.essence, arm.essence)
+    first = [f"{key}={near.essence.get(key)!r}, not {arm.essence.get(key)!r}" for key in keys]
+    if not keys:
+        return f"the nearest, {near.name}, is another average or has other views"
+    return f"the nearest, {near.name}, has {some(first, 2)}"
 
 
 def ids(runs: Mapping[str, list[Result]]) -> set[int]:
@@ -122,15 +141,35 @@ def check_images(runs: Mapping[str, Runs], experiment: Experiment) -> None:
 # --- Runs that belong to no experiment ------------------------------------------------------------
 
 
-def _grouped(found: Sequence[Result]) -> tuple[Experiment, dict[str, list[Result]]]:
-    """An experiment with an arm for each config, and its runs.
+def _by_dataset(found: Sequence[Result]) -> list[list[Result]]:
+    """The runs by dataset: it has one name, or one content, as a folder that was moved."""
+    groups: list[list[Result]] = []
+    for result in found:
+        same = [group for group in groups if any(_same_dataset(one, result) for one in group)]
+        if not same:
+            groups.append([result])
+            continue
+        first, *others = same  # its name is one's, its images may be another's
+        first += [one for other in others for one in other] + [result]
+        groups = [group for group in groups if group not in others]
+    return groups
+
+
+def _same_dataset(one: Result, other: Result) -> bool:
+    names = {dataset(result.config["data.name"]) for result in (one, other)}
+    contents = one.dataset["contents"], other.dataset["contents"]
+    return len(names) == 1 or (any(contents) and contents[0] == contents[1])
+
+
+def _grouped(found: Sequence[Result], named: bool) -> tuple[Experiment, dict[str, list[Result]]]:
+    """An experiment with an arm for each config, and its runs, all on one dataset.
 
     The first arm is the one that differs from the others in the fewest settings.
+
+    Args:
+        named: whether the title names the dataset.
     """
-    datasets = Counter(dataset(result.config["data.name"]) for result in found)
-    if len(datasets) > 1:
-        each = ", ".join(f"{name} ({count})" for name, count in datasets.items())
-        raise UserError(f"runs of different datasets, {each}: compare them separately")
+    data = dataset(found[0].config["data.name"])
     groups: list[list[Result]] = []
     for result in found:
         for group in groups:
@@ -139,7 +178,7 @@ def _grouped(found: Sequence[Result]) -> tuple[Experiment, dict[str, list[Result
                 break
         else:
             groups.append([result])
-    essences = [settings(group[0]) for group in groups]
+    essences = [_settings(group[0]) for group in groups]
     far = [sum(len(_differing(one, other)) for other in essences) for one in essences]
     order = sorted(range(len(groups)), key=lambda place: (far[place], groups[place][0].name))
     middle, arms, runs_of = essences[order[0]], {}, {}
@@ -151,15 +190,21 @@ def _grouped(found: Sequence[Result]) -> tuple[Experiment, dict[str, list[Result
         name = short[place] if short.count(short[place]) == 1 else groups[place][0].name
         while name in arms:
             name += "'"
-        config = configs.nested({**groups[place][0].config, "data.name": next(iter(datasets))})
+        config = configs.nested({**groups[place][0].config, "data.name": data})
         arms[name] = Arm(name, ConfigDict(config), overrides)
         runs_of[name] = groups[place]
     count = sum(len(by_seed(runs).results) for runs in groups)  # a run may have been read twice
-    return Experiment("", "", counted(count, "run"), arms, {}, 0), runs_of
+    title = counted(count, "run") + f" on {data}" * named
+    return Experiment("", "", title, arms, {}, 0), runs_of
 
 
 def _same(one: Result, other: Result) -> bool:
-    return settings(one) == settings(other)
+    return _settings(one) == _settings(other)
+
+
+def _settings(result: Result) -> dict[str, Any]:
+    """What tells arms on one dataset apart, whatever it is called."""
+    return {key: value for key, value in settings(result).items() if key != "data.name"}
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

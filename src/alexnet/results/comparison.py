@@ -126,7 +126,7 @@ def tables(
     baseline: str = "",
     error: str = "top1",
 ) -> list[Table]:
-    """A table for each experiment that has runs, and one for all other runs.
+    """A table for each experiment that has runs, and one for all other runs on each dataset.
 
     If only one arm of an experiment has runs, and another table shows them, it gets no table.
 
@@ -141,7 +141,7 @@ def tables(
 
     Raises:
         UserError: if there is no such baseline; if runs on one dataset saw different images; if two
-            runs of one config and seed differ; if the other runs use different datasets.
+            runs of one config and seed differ.
     """
     made = [
         (experiment.by_top5() if error == "top5" else experiment, runs)
