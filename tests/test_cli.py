@@ -112,7 +112,7 @@ def test_a_setting_of_the_kind_before_is_a_mistake():
         (["stray"], "stray argument 'stray'"),
         (["--config.b", "false"], "--config.b: write --config.b=value"),
         (["--a=1", "--a=2"], "--a is given twice"),
-        (["config.epochs=3"], "stray argument 'config.epochs=3'"),
+        (["config.epochs=3"], "stray argument 'config.epochs=3': write --config.epochs=3$"),
     ],
 )
 def test_silent_mistakes_of_other_parsers_are_loud(argv, message):
@@ -340,6 +340,31 @@ def test_a_setting_without_its_config_is_recognised(option, meant):
     ) as e:
         cli.parse(argv, {"workdir": (None, "")})
     assert meant in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("argument", "options", "written"),
+    [
+        ("configs/digits.py:x", ("config", "workdir"), "--config=configs/digits.py:x"),
+        ("configs/digits.py", ("workdir",), "--name=value, without a space"),
+        ("RUN", ("config", "workdir"), "--workdir=RUN"),
+        ("RUN", ("config",), "--name=value, without a space"),
+        ("missing", ("workdir",), "--name=value, without a space"),
+    ],
+)
+def test_a_stray_argument_is_told_its_option(argument, options, written, tmp_path):
+    argument, written = (text.replace("RUN", str(tmp_path)) for text in (argument, written))
+    for given in ({"known": options}, {"usual": options}):
+        with pytest.raises(UserError, match=re.escape(f"'{argument}': write {written}") + "$"):
+            cli.arguments([argument], **given)
+
+
+def test_an_option_that_a_command_has_otherwise_is_told():
+    with pytest.raises(UserError, match="--ten_crops: no such option; did you mean 'ten_crop'"):
+        cli.arguments(["--ten_crops"], {"views": "", "split": ""})
+    with pytest.raises(UserError, match="--workdir: no such option; write the folder alone: a/b"):
+        cli.split(["--workdir=a/b"], {"format": ("text", "")})
+    assert cli.split(["--workdir=a"], {"workdir": (None, "")}) == ([], {"workdir": "a"})
 
 
 def test_the_first_argument_may_stand_anywhere():

@@ -17,7 +17,7 @@ import os
 import shlex
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -80,7 +80,7 @@ def parse(
     Raises:
         UserError: for any mistake in the arguments.
     """
-    given = arguments([argument for argument in argv if not asks_help([argument])])
+    given = arguments([one for one in argv if not asks_help([one])], usual=options)
     file = given.pop("config", None)
     found, overrides = {}, {}
     for name, text in given.items():
@@ -136,6 +136,10 @@ def split(
         UserError: for any mistake in the options.
     """
     flags = switched([argument for argument in argv if argument.startswith("--")], switches)
+    for flag in flags:  # as other commands have it
+        if flag.startswith("--workdir=") and "workdir" not in options:
+            folder = flag.partition("=")[2]
+            raise UserError(f"--workdir: no such option; write the folder alone: {folder}")
     return [argument for argument in argv if not argument.startswith("--")], values(flags, options)
 
 
@@ -213,6 +217,26 @@ def path(name: str, text: str) -> Path:
     return local_path(f"--{name}", text)
 
 
+def csv_file(name: str, text: str) -> Path | None:
+    """The file of `--name=text`, or None if it is empty; refused if it cannot be written later.
+
+    Raises:
+        UserError: if its name does not end in .csv, or no file can be written there.
+    """
+    if not text:
+        return None
+    file = path(name, text)
+    if file.suffix.lower() != ".csv":
+        raise UserError(f"--{name}={file}: write a name that ends in .csv")
+    if not file.parent.is_dir():
+        raise UserError(f"--{name}={file}: there is no folder {file.parent}")
+    if file.is_dir():
+        raise UserError(f"--{name}={file}: that is a folder")
+    if not os.access(file.parent, os.W_OK):
+        raise UserError(f"--{name}={file}: no file can be written in {file.parent}")
+    return file
+
+
 def override(config: ConfigDict, texts: Mapping[str, str]) -> None:
     """Applies overrides given as text; each gets the type of the value that it replaces.
 
@@ -235,8 +259,13 @@ def typed_overrides(config: ConfigDict, texts: Mapping[str, str]) -> dict[str, A
     return values
 
 
-def arguments(argv: Sequence[str], known: Iterable[str] | None = None) -> dict[str, str]:
+def arguments(
+    argv: Sequence[str], known: Iterable[str] | None = None, usual: Iterable[str] = ()
+) -> dict[str, str]:
     """`--name=value` arguments as a dict.
+
+    Args:
+        usual: options that a stray argument may be meant for, beside the `known`.
 
     Raises:
         UserError: for an argument that is stray, repeated, without a value or not among `known`.
@@ -245,16 +274,30 @@ def arguments(argv: Sequence[str], known: Iterable[str] | None = None) -> dict[s
     for argument in argv:
         name, equals, value = argument.removeprefix("--").partition("=")
         if not argument.startswith("--"):
-            dash = f"-{argument}" if argument.startswith("-") else "--name=value, without a space"
-            raise UserError(f"stray argument {argument!r}: write {dash}")
+            meant = _dashed(argument, {*(known or ()), *usual})
+            raise UserError(f"stray argument {argument!r}: write {meant}")
         if known is not None and name not in known:
-            raise UserError(f"--{name}: no such option{nearest(name, known)}")
+            words = [*known, *(("ten_crop",) if "views" in known else ())]
+            raise UserError(f"--{name}: no such option{nearest(name, words)}")
         if not equals:
             raise UserError(f"{argument}: write {argument}=value, without a space")
         if name in found:
             raise UserError(f"--{name} is given twice; keep one")
         found[name] = value
     return found
+
+
+def _dashed(argument: str, known: Collection[str]) -> str:
+    """The option that a stray argument was meant to be."""
+    if argument.startswith("-"):
+        return f"-{argument}"
+    if "=" in argument:
+        return f"--{argument}"
+    if "config" in known and ".py" in argument:
+        return f"--config={argument}"
+    if "workdir" in known and os.path.isdir(argument):
+        return f"--workdir={argument}"
+    return "--name=value, without a space"
 
 
 def count(name: str, text: str, least: int = 1) -> int:

@@ -128,7 +128,7 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         "config.data.image_size",
         config.data.image_size,
         size == config.data.image_size,
-        f"the mean image in {source} is {size} pixels wide",
+        f"the mean image in {source} is {size} pixels wide: keep that size",
     )
     configs.call(Augmentation, "augment", config.augment, crop=net.image_size)
     configs.call(schedule.build, "schedule", remaining(config, "schedule"), epochs=config.epochs)

@@ -16,7 +16,6 @@ with --checkpoint=last --ten_crop:
 """
 
 import math
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +24,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from alexnet.cli import changed_settings, data_dir, path, ten_crop, typed_overrides, values
+from alexnet.cli import (
+    changed_settings,
+    csv_file,
+    data_dir,
+    path,
+    ten_crop,
+    typed_overrides,
+    values,
+)
 from alexnet.cli import run as run_command
 from alexnet.data.augment import VIEWS
 from alexnet.devices import processes, runtime
@@ -72,7 +79,7 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(
             "--coordinator: several processes cannot average runs; evaluate one run at a time"
         )
-    predictions = predictions_file(options["predictions"])
+    predictions = csv_file("predictions", options["predictions"])
     if options["coordinator"] and predictions:
         raise UserError("--predictions: only one process writes them; leave --coordinator out")
     # Checked before the processes wait for each other: each reports the mistake and ends.
@@ -155,18 +162,6 @@ def evaluate(
         found = (average.log_probs_NK, average.labels_N) if average else evaluation.joined(kept)
         predicted.write(predictions, store, split, *found)
         say(f"{counted(store.counts[split], 'prediction')} in {predictions}")
-
-
-def predictions_file(text: str) -> Path | None:
-    """The file of --predictions, or None; refused now if it cannot be written later."""
-    if not text:
-        return None
-    file = path("predictions", text)
-    if file.suffix.lower() != ".csv":
-        raise UserError(f"--predictions={file}: write a name that ends in .csv")
-    if file.is_dir() or not os.access(file.parent, os.W_OK):
-        raise UserError(f"--predictions={file}: no file can be written there")
-    return file
 
 
 def folders(text: str) -> list[Path]:

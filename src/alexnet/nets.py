@@ -9,6 +9,7 @@ has the classes that it was trained on, a config's those of its dataset, or 1000
 known yet. Without arguments, it lists all nets.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -51,6 +52,9 @@ def main(argv: Sequence[str]) -> None:
         if name:
             settings = described(defaults(name), build, NETS[name])
             print(f"\nOptions of net {name}:\n\n{listing(settings)}")
+    elif name and name not in NETS and (".py" in name or os.path.isdir(name)):
+        option = "config" if ".py" in name else "workdir"
+        raise UserError(f"{name} is not a net's name: write --{option}={name}")
     elif name:
         print(describe(named(name, arguments(flags))))
     elif any(flag.startswith("--workdir=") for flag in flags):

@@ -1,22 +1,26 @@
 """The most probable classes of photos.
 
-    python -m alexnet.predict --workdir=DIR photo.jpg ... [--ten_crop]
+    python -m alexnet.predict --workdir=DIR photo.jpg|FOLDER ... [--ten_crop]
         [--views=centre|ten_crop|nine_crop] [--checkpoint=best|last|STEP] [--top=5] [--json]
+        [--predictions=FILE.csv]
 
-A workdir is enough; its dataset is not needed. --workdir also takes a .safetensors that
+Of a folder, every image in it and its sub-folders is a photo. A workdir is enough; its dataset is
+not needed. --workdir also takes a .safetensors that
 `alexnet.convert` wrote with --names=own. --json prints {"photo.jpg": [["class", 0.9], ...]}, with
 the dataset's class names; for ImageNet, these are WordNet ids. Without --json, they are printed in
 words as well.
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alexnet.cli import count, path, run, split, ten_crop, typed
+from alexnet.cli import count, csv_file, path, run, split, ten_crop, typed
 from alexnet.errors import UserError
-from alexnet.text import say
+from alexnet.text import counted, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +30,7 @@ OPTIONS = {
     "views": ("centre", "of each photo: centre, ten_crop (also --ten_crop) or nine_crop"),
     "checkpoint": ("best", "best on the validation images, last, or the number of a step"),
     "top": ("5", "how many classes are printed for each photo"),
+    "predictions": ("", "a CSV file to write instead: each photo's classes and probabilities"),
     "json": ("false", "true, or just --json: print JSON for other programs"),
 }
 
@@ -35,30 +40,42 @@ def main(argv: Sequence[str]) -> None:
     photos, options = split(ten_crop(argv), OPTIONS, ("json",))
     workdir = path("workdir", options["workdir"])
     if not photos:
-        raise UserError("which photos? name one or more files")
+        raise UserError("which photos? name one or more files or folders")
+    table = csv_file("predictions", options["predictions"])
     top, as_json = count("top", options["top"]), typed("json", options["json"], False)
+    from alexnet.data.progress import shown
     from alexnet.data.synsets import in_words
     from alexnet.inference.classifier import BATCH  # imports JAX, which the checks do not need
     from alexnet.inference.loading import load
+    from alexnet.inference.photos import photos_in
+    from alexnet.inference.predictions import write_photos
     from alexnet.inference.splits import about_views
     from alexnet.workdir import checkpoint
 
+    photos = [
+        photo
+        for place in photos
+        for photo in (photos_in(Path(place)) if os.path.isdir(place) else [place])
+    ]
     net = load(workdir, checkpoint.which(options["checkpoint"]))
     for note in about_views(net, options["views"]):
         say(note)
     bad: dict[str, UserError] = {}
     every: dict[str, list[tuple[str, float]]] = {}
-    for start in range(0, len(photos), BATCH):  # what is done is shown
-        part = photos[start : start + BATCH]
+    parts = [photos[start : start + BATCH] for start in range(0, len(photos), BATCH)]
+    for part in shown(parts, "photos", len(photos), len, quiet=table is None):
         best = net.top(squares(part, net.about.image_size, bad), top, options["views"])
         found = list(zip([photo for photo in part if photo not in bad], best, strict=True))
         every.update(found)
-        for photo, classes in () if as_json else found:
+        for photo, classes in () if as_json or table else found:  # what is done is shown
             print(photo)
             for name, probability in classes:
                 word = in_words(name)
                 also = f" ({name})" if word != name else ""
                 print(f"  {probability:7.2%}  {word}{also}", flush=True)
+    if table:
+        write_photos(table, every)
+        say(f"{counted(len(every), 'prediction')} in {table}")
     if as_json:
         print(json.dumps(every, indent=1), flush=True)
     if bad:

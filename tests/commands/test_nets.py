@@ -99,6 +99,8 @@ def test_with_nothing_it_lists_all_nets(capsys):
         (["--workdir=x", "--config=y"], "--config: no such option"),
         (["--config=configs/nothing.py"], "no such file"),
         (["alexnet", "--config=x"], "--config: net alexnet has no such option"),
+        (["configs/digits.py"], "is not a net's name: write --config=configs/digits.py"),
+        (["/"], "/ is not a net's name: write --workdir=/"),
     ],
 )
 def test_a_mistake_is_a_clear_error(argv, message):

@@ -1,5 +1,6 @@
 """alexnet.load: photos in, classes, probabilities and features out, without the dataset."""
 
+import csv
 import dataclasses
 import json
 import shutil
@@ -456,6 +457,32 @@ def test_predict_prints_classes_or_json(digits, capsys):
     assert error == f"error: {bad[0]}: no such file\n"
     with pytest.raises(UserError, match="which photos"):
         predict.main([f"--workdir={TRAINED}"])
+
+
+def test_predict_takes_folders_and_writes_a_table(digits, tmp_path, capsys):
+    """Every image below the folder, and no other file; with the classes that `top` gives."""
+    (tmp_path / "photos/more").mkdir(parents=True)
+    names = ["more/a,b.png", "z.PNG"]
+    for name, path in zip(names, digits[0], strict=False):
+        shutil.copy(path, tmp_path / "photos" / name)
+    for name in ("notes.txt", ".hidden.png"):
+        (tmp_path / "photos" / name).write_bytes(b"no image")
+    (tmp_path / "photos/broken.jpg").write_bytes(b"no image either")
+    single, table = str(digits[0][2]), tmp_path / "found.csv"
+    given = [f"--workdir={TRAINED}", str(tmp_path / "photos"), single, "--top=2"]
+    with pytest.raises(UserError, match=r"broken.jpg is not an image that can be read"):
+        predict.main([*given, f"--predictions={table}"])
+    out, error = capsys.readouterr()
+    assert (out, error) == ("", f"3 predictions in {table}\n")
+    paths = [*(str(tmp_path / "photos" / name) for name in names), single]
+    with table.open(newline="") as file:
+        head, *rows = csv.reader(file)
+    assert head == ["file", "top1", "top1_p", "top2", "top2_p"]
+    for row, path, best in zip(rows, paths, alexnet.load(TRAINED).top(paths, 2), strict=True):
+        assert row == [path, *(str(x) for k, p in best for x in (k, f"{p:.6f}"))]
+    (tmp_path / "photos/empty").mkdir()
+    with pytest.raises(UserError, match="empty holds no images; found: no files"):
+        predict.main([f"--workdir={TRAINED}", str(tmp_path / "photos/empty")])
 
 
 def test_a_prediction_loads_neither_tensorflow_nor_datasets_nor_warns(digits):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from alexnet.cli import csv_file
 from alexnet.data.prepare import prepare
 from alexnet.errors import UserError
-from alexnet.evaluate import predictions_file
 from alexnet.inference import predictions
 
 CLASSES = ["b", "a,\u00e9", "c"]
@@ -113,13 +113,13 @@ def test_images_without_names_are_numbered_and_a_folders_are_said_to_lack_them(
 
 
 def test_where_no_file_can_be_written_is_known_before_anything_is_evaluated(tmp_path):
-    assert predictions_file("") is None
-    assert predictions_file(str(tmp_path / "x.CSV")) == tmp_path / "x.CSV"
+    assert csv_file("predictions", "") is None
+    assert csv_file("predictions", str(tmp_path / "x.CSV")) == tmp_path / "x.CSV"
     (tmp_path / "folder.csv").mkdir()
     for path, message in (
         (tmp_path / "x.txt", "write a name that ends in .csv"),
-        (tmp_path / "none/x.csv", "no file can be written there"),
-        (tmp_path / "folder.csv", "no file can be written there"),
+        (tmp_path / "none/x.csv", f"there is no folder {tmp_path}/none"),
+        (tmp_path / "folder.csv", "that is a folder"),
     ):
         with pytest.raises(UserError, match=f"--predictions={path}: {message}"):
-            predictions_file(str(path))
+            csv_file("predictions", str(path))

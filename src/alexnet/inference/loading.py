@@ -140,8 +140,8 @@ def _classifier(
 ) -> Classifier:
     if statistics is not None and len(statistics.mean_HWC) != config.data.image_size:
         raise UserError(
-            f"the mean image of {source} is {len(statistics.mean_HWC)} pixels wide",
-            f"data.image_size={config.data.image_size}",
+            f"the mean image of {source} is {len(statistics.mean_HWC)} pixels wide: keep that size",
+            f"config.data.image_size={config.data.image_size}",
         )
     check_fits(net, config.data.image_size)
     about = About(

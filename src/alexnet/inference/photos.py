@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 from alexnet import files
 from alexnet.data import images
-from alexnet.data.sources.tree import AS_JPEG, CAMERAS
+from alexnet.data.sources.tree import AS_JPEG, CAMERAS, is_hidden, kinds, walk
 from alexnet.errors import UserError, local_path
 
 # A file, an image of Pillow's, or uint8 pixels: RGB [H, W, 3], grey [H, W]
@@ -32,6 +33,20 @@ def several(photos: Photo | Iterable[Photo]) -> Iterable[Photo]:
     if getattr(photos, "ndim", 0) in (2, 3):  # also a tensor of another library
         return [np.asarray(photos)]
     return np.asarray(photos) if isinstance(photos, jax.Array) else photos
+
+
+def photos_in(folder: Path) -> list[str]:
+    """The images in a folder and its sub-folders, by their names' suffixes, but no hidden ones.
+
+    Raises:
+        UserError: if there is none, or if a folder cannot be listed.
+    """
+    found = [file for file in walk(folder) if not is_hidden(file.parts)]
+    known = images.suffixes()
+    photos = [file.path for file in found if os.path.splitext(file.path)[1].lower() in known]
+    if not photos:
+        raise UserError(f"{folder} holds no images; {kinds(found)}")
+    return [os.path.join(folder, photo) for photo in photos]
 
 
 def square(photo: Photo, size: int) -> np.ndarray:

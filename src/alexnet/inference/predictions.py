@@ -1,14 +1,15 @@
-"""The predictions for every image of a split, as a CSV file."""
+"""Predictions as a CSV file: for every image of a split, or for photos."""
 
 import csv
 import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from alexnet import files
 from alexnet.data.store import FOLDER, Store
-from alexnet.text import say
+from alexnet.text import printable, say
 
 MOST = 5  # classes of an image, as in the paper
 
@@ -25,11 +26,10 @@ def write(
     names, classes = store.files(split), store.classes
     if store.name.startswith(FOLDER) and not names:
         say(f"{store.path}, of an earlier version, names no files: delete it to get names")
-    places = range(1, min(MOST, len(classes)) + 1)
-    header = ["image", "file", "label", "label_p"]
-    header += itertools.chain.from_iterable((f"top{place}", f"top{place}_p") for place in places)
+    count = min(MOST, len(classes))
+    header = ["image", "file", "label", "label_p", *_places(count)]
     # Among equal probabilities, the lower class counts as the more likely, as in `sums`.
-    order_NK = np.argsort(-log_probs_NK, axis=1, kind="stable")[:, : len(places)]
+    order_NK = np.argsort(-log_probs_NK, axis=1, kind="stable")[:, :count]
     with files.whole(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(header)
@@ -38,3 +38,25 @@ def write(
             for k in (label, *order_K):
                 row += [classes[k], f"{np.exp(log_probs_NK[number, k]):.6f}"]
             rows.writerow(row)
+
+
+def write_photos(path: Path, found: Mapping[str, Sequence[tuple[str, float]]]) -> None:
+    """Writes a line for each photo; replaces the file.
+
+    The columns are file, top1, top1_p, top2, top2_p, and so on.
+
+    Args:
+        found: each photo's most probable (class, probability), as many for each.
+    """
+    count = max(map(len, found.values()), default=0)
+    with files.whole(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["file", *_places(count)])
+        for photo, classes in found.items():
+            pairs = ((name, f"{probability:.6f}") for name, probability in classes)
+            rows.writerow([printable(photo), *itertools.chain.from_iterable(pairs)])
+
+
+def _places(count: int) -> list[str]:
+    """The headings of so many classes: top1, top1_p, top2, ..."""
+    return [f"top{place}{kind}" for place in range(1, count + 1) for kind in ("", "_p")]

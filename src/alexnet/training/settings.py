@@ -51,8 +51,9 @@ def check_fits(net: Net, stored: int) -> None:
     """Raises UserError if a net reads larger images than those stored, `stored` pixels wide."""
     if net.image_size > stored:
         raise UserError(
-            f"net {net.name} sees {net.image_size} pixels, more than the stored {stored}",
-            "config.data.image_size",
+            f"net {net.name} sees {net.image_size} pixels, more than the stored {stored}: store at "
+            f"least {net.image_size}, or lower config.net.image_size",
+            f"config.data.image_size={stored}",
         )
 
 

@@ -76,7 +76,7 @@ def setup(
     statistics = trained_on or store.statistics
     if len(statistics.mean_HWC) != store.image_size:
         raise UserError(
-            f"the run was trained on images of {len(statistics.mean_HWC)} pixels",
+            f"the run was trained on images of {len(statistics.mean_HWC)} pixels: keep that size",
             f"config.data.image_size={store.image_size}",
         )
     processes.check_same(dataset.digests(store))
