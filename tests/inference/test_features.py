@@ -14,6 +14,7 @@ from scipy.spatial.distance import cdist
 from support.tiny import plant, tiny_config
 
 import alexnet
+from alexnet.data.store import Store
 from alexnet.errors import UserError
 from alexnet.inference import features
 from alexnet.inference.classifier import Classifier
@@ -107,6 +108,15 @@ def test_neighbours_are_those_of_cdist(net, place):
         for number, neighbours in enumerate(again):
             expected = np.argsort(distances[number])[:count].tolist()
             assert [one.index for one in neighbours] == expected
+
+
+def test_neighbours_in_a_folder_have_files(net, place, monkeypatch):
+    photos, _ = Splits(net, place).run.store.read("validation", [5])
+    [[one]] = net.nearest(photos, 1, "validation", overrides=place)
+    assert (one.index, one.file) == (5, "")  # the digits are no folder
+    monkeypatch.setattr(Store, "files", lambda _, split: [f"{split}/{n}" for n in range(359)])
+    [[one]] = net.nearest(photos, 1, "validation", overrides=place)
+    assert one.file == "validation/5"
 
 
 def files(folder: Path) -> set[str]:

@@ -329,8 +329,8 @@ class Classifier:
         of `dataset_features`, which is called first.
 
         Returns:
-            For each photo, `count` tuples (index, distance, label, image); fewer if the split is
-            smaller.
+            For each photo, `count` tuples (index, distance, label, image, file); fewer if the split
+            is smaller.
         """
         from alexnet.inference.features import nearest
 

@@ -47,12 +47,14 @@ class Neighbour(NamedTuple):
         distance: L2, between features.
         label: its class.
         image: uint8 [S, S, 3], as it is stored.
+        file: its path in a folder of images; "" in other datasets, and in stores of early versions.
     """
 
     index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
     distance: float
     label: str
     image: np.ndarray
+    file: str = ""
 
 
 def hidden_row(net: Net) -> str:
@@ -108,12 +110,13 @@ def nearest(
     queries = net.features(photos, row)
     numbers = math.prod(features.shape[1:])
     queries_QD, features_ND = (rows.reshape(len(rows), numbers) for rows in (queries, features))
-    found = []
+    files, found = store.files(split), []
     for indices, distances in zip(*nearest_rows(queries_QD, features_ND, count), strict=True):
         images, labels = store.read(split, indices)
         names = [store.classes[label] for label in labels]
-        four = zip(indices.tolist(), distances.tolist(), names, images, strict=True)
-        found.append([Neighbour(*one) for one in four])
+        where = [files[index] if files else "" for index in indices]
+        five = zip(indices.tolist(), distances.tolist(), names, images, where, strict=True)
+        found.append([Neighbour(*one) for one in five])
     return found
 
 
