@@ -5,6 +5,7 @@ import fcntl
 import io
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -112,6 +113,10 @@ def test_too_many_unreadable_images_stop_it(pets, tmp_path):
     ) as error:
         prepare(name, str(tmp_path), 32, progress=False)
     assert str(error.value).count("(not a known image format)") == 10
+    *_, command = str(error.value).split("leave them out: ")
+    python, _, _, *given, accepted = shlex.split(command)
+    assert (python, given) == (*("python", [name, "--image_size=32", f"--data_dir={tmp_path}"]),)
+    assert 12 / 49 < float(accepted.removeprefix("--max_bad=")) <= 1
     assert not list((tmp_path / "alexnet_store").glob("*32px*"))
     with pytest.raises(UserError, match="not prepared"):
         open_store(name, str(tmp_path), 32)
@@ -676,7 +681,7 @@ def test_a_half_made_store_is_removed(pets, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Writer, "write", full)
-    with pytest.raises(UserError, match=r"cannot prepare .*: .* No space left on device"):
+    with pytest.raises(UserError, match=r"cannot prepare .* in .*: No space left on device$"):
         prepare(f"folder:{pets}", str(tmp_path), 16, progress=False)
     assert [path.suffix for path in (tmp_path / "alexnet_store").iterdir()] == [".lock"]
 

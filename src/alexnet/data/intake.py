@@ -4,6 +4,7 @@ import collections
 import contextlib
 import functools
 import hashlib
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -38,6 +39,7 @@ class Plan(NamedTuple):
         max_bad: the share of images that may be too large or unreadable.
         progress: whether to show progress, if there is a terminal.
         size: why `image_size` is what it is; "" if it was asked for.
+        again: the command that prepares this store.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Plan(NamedTuple):
     max_bad: float
     progress: bool = True
     size: str = ""
+    again: str = "python -m alexnet.prepare"
 
 
 class _Chunk(NamedTuple):
@@ -218,10 +221,11 @@ class _Tally:
             self.in_train[split] += 1
 
     def _too_many(self) -> UserError:
+        share = math.ceil(10 * len(self.bad) / self.images) / 10
         return UserError(
             f"at least {len(self.bad):,} of {self.images:,} images cannot be read or are too "
             f"large, more than max_bad={self.plan.max_bad:g} allows{self._shown()}; repair or "
-            f"remove them, or prepare with image_size={self.plan.image_size} and a larger max_bad"
+            f"remove them, or leave them out: {self.plan.again} --max_bad={share:g}"
         )
 
     def _shown(self) -> str:

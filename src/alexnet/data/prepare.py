@@ -17,7 +17,7 @@ from alexnet.data.sources import named
 from alexnet.data.sources.raw import TOO_LARGE, UNREADABLE, RawData, Split
 from alexnet.data.store import Encoding, Store
 from alexnet.data.summary import summary, warnings
-from alexnet.errors import UserError, require
+from alexnet.errors import UserError, circumstance, one_line, require
 from alexnet.locks import lock
 from alexnet.text import printable, say
 
@@ -100,7 +100,8 @@ def prepare(
                 raw = named.open_raw(name, data_dir, most)
             stored = store.stored_quality(size, quality, encoding)
             full_name, share = store.full_name(name), limits["max_bad"]
-            plan = Plan(full_name, size, stored, most, share, progress, why)
+            again = store.command(name, data_dir, size, quality, encoding)
+            plan = Plan(full_name, size, stored, most, share, progress, why, again)
             if dry_run:
                 return take_in(raw, place(size), plan, write=False)
             if made := there(size):
@@ -114,7 +115,8 @@ def prepare(
             return store.open_store(name, data_dir, size, quality, encoding)
     except OSError as error:
         root = store.root_dir(data_dir)
-        raise UserError(f"cannot prepare {name!r} in {root}: {error}") from error
+        why = circumstance(error) or one_line(error)
+        raise UserError(f"cannot prepare {name!r} in {root}: {why}") from error
 
 
 def open_dataset(
