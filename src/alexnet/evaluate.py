@@ -133,7 +133,7 @@ def evaluate(
             f"{subject}, {row['dataset']} {split}, "
             f"{views.replace('_', '-')} ({counted(VIEWS[views], 'view')}): "
             f"top-1 error {row['top1_error']:.2%}, {top5.format(row['top5_error'])}"
-            f"loss {row['loss']:.4f}, {row['count']} images"
+            f"loss {row['loss']:.4f}, {counted(row['count'], 'image')}"
         )
 
     average, programs = Ensemble() if len(nets) > 1 else None, Programs()

@@ -87,7 +87,7 @@ def test_the_lines_of_a_dataset_and_of_a_dry_run():
     lines = [
         "folder:/pets: 18 of 20 files are used",
         "  train       17 images",
-        "  validation  1 images",
+        "  validation  1 image",
         "  classes     2: a 6, b 12",
         "  splits      a tenth is held out",
         "  size        32 x 32 pixels, as at least half of 18 images are small; raw pixels",

@@ -7,7 +7,7 @@ from alexnet.data.inventory import LEFT_OUT, SHOWN, Inventory
 from alexnet.data.sources.folder import NO_IMAGE
 from alexnet.data.sources.tree import CAMERAS
 from alexnet.data.store import FOLDER, Store
-from alexnet.text import aligned, printable, some
+from alexnet.text import aligned, counted, printable, some
 
 FEW = 20  # up to this many classes are all listed, with their counts
 DARK = 16  # levels of 255: where no pixel of the mean image reaches this, images are nearly black
@@ -37,7 +37,7 @@ def summary(store: Store, dry_run: bool = False) -> str:
     """Lines for a terminal, without the warnings."""
     about = store.inventory or Inventory(sum(store.counts.values()))
     used = sum(store.counts.values())
-    rows = [(split, f"{count:,} images") for split, count in store.counts.items()]
+    rows = [(split, counted(count, "image")) for split, count in store.counts.items()]
     rows.append(("classes", f"{len(store.classes):,}: {_classes(store)}"))
     if about.left_out:
         left_out = sum(sum(kinds.values()) for kinds in about.left_out.values())

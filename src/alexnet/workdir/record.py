@@ -168,6 +168,8 @@ def saved_config(workdir: Path, resume: bool = False) -> ConfigDict:
         if workdir.is_file():
             make = "python -m alexnet.convert --source makes a run of a file of weights"
             raise UserError(f"{workdir} is a file, not the folder of a run; {make}") from None
+        if not workdir.exists():
+            raise UserError(f"{workdir} holds no run: there is no such folder") from None
         raise UserError(f"{workdir} holds no run (no config.json): train one there first") from None
     seal, version = found.pop(SEAL, None), found.pop("version", 0)
     for key in (RUN, ORIGIN):

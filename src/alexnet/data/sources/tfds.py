@@ -143,6 +143,8 @@ def _download_and_prepare(builder, name: str) -> None:
     for left in sorted(builder.data_path.parent.glob(f"incomplete.*_{builder.data_path.name}")):
         say(f"removing {left}, which a preparation left that was killed")
         shutil.rmtree(left, ignore_errors=True)
+    if builder.name == "digits":  # made within a second
+        tfds.disable_progress_bar()
     try:
         # TFDS prints banners; its progress bars go to stderr and stay.
         with contextlib.redirect_stdout(io.StringIO()):
@@ -163,6 +165,8 @@ def _download_and_prepare(builder, name: str) -> None:
         raise UserError(
             f"TFDS could not prepare dataset {name!r} in {builder.data_path}: {one_line(error)}"
         ) from error
+    finally:
+        tfds.enable_progress_bar()
 
 
 def _needs_tensorflow(name: str) -> UserError:
