@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -41,7 +42,11 @@ def photos_in(folder: Path) -> list[str]:
     Raises:
         UserError: if there is none, or if a folder cannot be listed.
     """
-    found = [file for file in walk(folder) if not is_hidden(file.parts)]
+    found = [
+        file
+        for file in walk(folder)
+        if file.status and stat.S_ISREG(file.status.st_mode) and not is_hidden(file.parts)
+    ]
     known = images.suffixes()
     photos = [file.path for file in found if os.path.splitext(file.path)[1].lower() in known]
     if not photos:

@@ -36,7 +36,7 @@ from alexnet.training.health import (
 )
 from alexnet.training.programs import Programs
 from alexnet.training.run import Layers, Run
-from alexnet.training.settings import config_of
+from alexnet.training.settings import check_settings, config_of
 from alexnet.training.setup import setup
 from alexnet.training.step import TrainState
 from alexnet.training.window import Window, averages
@@ -73,6 +73,7 @@ def train_and_evaluate(
     require("workdir", workdir, os.fspath(workdir) != "", "name a folder")
     workdir = local_path("workdir", os.fspath(workdir))
     config = config_of(config)
+    check_settings(config)
     checkpoint.check_path(workdir)
     asked = configs.flat({"config": config.to_dict()}) | {"--fresh": fresh}
     asked["the code's commit"] = commit()
