@@ -211,7 +211,7 @@ LINES = {
     "predict --workdir={world}/run ~nobody_here/x.png": "--photo=~nobody_here/x.png: there is no",
     "predict --workdir={world}/run {world}/fifo.png": "{world}/fifo.png is a FIFO, not a file",
     "predict --workdir={world}/run /dev/zero": "/dev/zero is a device, not a file",
-    "predict --workdir={world}/run {world}": "{world} is a folder, not a file",
+    "predict --workdir={world}/run {world}": "{world}/text.png is not an image that can be read",
     "predict --workdir={world}/run {world}/text.png": "{world}/text.png is not an image that can",
     "predict --workdir={world}/run {world}/text.png --json=x": "--json=x: expected true or false",
     "convert --config={digits} --source={world}/cut.safetensors --workdir={new}": (
