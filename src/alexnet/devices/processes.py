@@ -274,6 +274,10 @@ class Interruption:
     Args:
         second_ends: if False, a second signal raises KeyboardInterrupt in the main thread.
         again: what resumes the run.
+
+    Attributes:
+        signal: the first signal that came, or 0.
+        lived: when `agreed` was last called, by `time.monotonic`: a sign of life.
     """
 
     signal = 0
@@ -286,6 +290,7 @@ class Interruption:
         self._first: tuple[int, float] = 0, 0.0  # the first signal, and when the handler saw it
         self._heard = 0.0  # when the listener saw it
         self._before: dict[int, Any] = {}  # the handlers by signal
+        self.lived = time.monotonic()
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is not threading.main_thread():
@@ -314,6 +319,7 @@ class Interruption:
         Every process must call it equally often: after each program of one or more steps, and each
         batch of a validation. The processes ask each other every few seconds.
         """
+        self.lived = time.monotonic()
         if jax.process_count() == 1 or self._agreed:
             return self._agreed or self.signal
         self._left -= 1

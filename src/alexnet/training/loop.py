@@ -25,7 +25,7 @@ from alexnet.logs.tracker import Tracker
 from alexnet.models import filters
 from alexnet.models.network import Params
 from alexnet.text import counted
-from alexnet.training import changes, dataset, dispatch, evaluation, fine_tune, health
+from alexnet.training import changes, dataset, dispatch, evaluation, fine_tune, health, stall
 from alexnet.training.health import (
     Alarm,
     check_loss,
@@ -142,6 +142,7 @@ def train_and_evaluate(
         about = {"start": start, "trains": start < run.steps, "changes": change}
         with (
             provenance(workdir, run.device, enabled=first, **about),
+            stall.watched(lambda: interruption.lived),
             explained(run, workdir, start, saved, rate, again),
             open_log(run, workdir, start if restored else None, due) as log,
         ):
