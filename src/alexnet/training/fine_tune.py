@@ -31,7 +31,7 @@ from alexnet.workdir import checkpoint, record
 
 
 def check(config: ConfigDict) -> None:
-    """Raises UserError unless there is a run to start from, or none is named; reads no weights."""
+    """Raises UserError unless there is a run to start from, or none is named; reads nothing."""
     workdir, choice = config.init_from, config.init_layers
     if not workdir:
         if choice != "all":
@@ -40,7 +40,8 @@ def check(config: ConfigDict) -> None:
             )
         return
     try:
-        record.saved_config(Path(workdir))
+        if not Path(workdir, "config.json").exists():
+            record.saved_config(Path(workdir))  # raises, and says what is there
         checkpoint.find(workdir, "last")
     except UserError as error:
         raise UserError(str(error), "config.init_from") from None
