@@ -143,7 +143,8 @@ def _download_and_prepare(builder, name: str) -> None:
     for left in sorted(builder.data_path.parent.glob(f"incomplete.*_{builder.data_path.name}")):
         say(f"removing {left}, which a preparation left that was killed")
         shutil.rmtree(left, ignore_errors=True)
-    if builder.name == "digits":  # made within a second
+    quickly = builder.name == "digits"  # within a second: bars would only be noise
+    if quickly:
         tfds.disable_progress_bar()
     try:
         # TFDS prints banners; its progress bars go to stderr and stay.
@@ -166,7 +167,8 @@ def _download_and_prepare(builder, name: str) -> None:
             f"TFDS could not prepare dataset {name!r} in {builder.data_path}: {one_line(error)}"
         ) from error
     finally:
-        tfds.enable_progress_bar()
+        if quickly:
+            tfds.enable_progress_bar()
 
 
 def _needs_tensorflow(name: str) -> UserError:
