@@ -273,6 +273,7 @@ def test_a_tilde_is_the_home_folder_in_every_path(home, monkeypatch):
     ):
         monkeypatch.setattr(module, function, lambda *given, **_: found.append(given))
     shutil.copy(ROOT / "configs/base.py", home / "my.py")
+    (home / "a.pth").touch()
     train.main(["--config=~/my.py", "--workdir=~/run"])
     assert found.pop()[1] == home / "run"
     convert.main(["--config=~/my.py", "--source=~/a.pth", "--workdir=~/run"])

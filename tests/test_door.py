@@ -60,7 +60,7 @@ def test_a_net_refuses_images_of_another_size(shape):
         alexnet.apply(table, params, np.zeros(shape, np.float32))
 
 
-def test_a_config_may_be_named_by_a_path():
+def test_a_config_may_be_named_by_a_path(tmp_path):
     from pathlib import Path
 
     file = Path(ROOT, "configs/digits.py")
@@ -69,6 +69,13 @@ def test_a_config_may_be_named_by_a_path():
         alexnet.setup(alexnet.load_config(file, {"net.image_size": 99}))
     with pytest.raises(UserError, match=r"nowhere\.py"):
         alexnet.setup(Path("nowhere.py"))
+    with pytest.raises(UserError, match="file: expected a config's file, not dict"):
+        alexnet.setup({"epochs": 2})
+    with pytest.raises(UserError, match="overrides='epochs=2': expected a dict such as"):
+        alexnet.load_config(file, "epochs=2")
+    Path(tmp_path, "run.json").write_text("{}")
+    with pytest.raises(UserError, match=r"run.json is no config file; if it is a run's record, "):
+        alexnet.load_config(tmp_path / "run.json")
 
 
 @pytest.mark.slow

@@ -279,6 +279,9 @@ def arguments(
         if known is not None and name not in known:
             words = [*known, *(("ten_crop",) if "views" in known else ())]
             raise UserError(f"--{name}: no such option{nearest(name, words)}")
+        setting = name.startswith("config.")
+        if not equals and usual and not setting and name not in usual:
+            raise UserError(f"{argument}: no such option{nearest(name, usual)}")
         if not equals:
             raise UserError(f"{argument}: write {argument}=value, without a space")
         if name in found:

@@ -30,6 +30,7 @@ from alexnet.errors import UserError, local_path, nearest, one_line
 if TYPE_CHECKING:  # imported inside functions: not every command needs it
     import ml_collections
 
+CHOSEN = "_chosen"  # attribute of a config: see `remember_choices`
 REQUIRED = inspect.Parameter.empty  # stands for the default of a required argument
 Made = TypeVar("Made")
 
@@ -92,6 +93,11 @@ def load(file_and_variant: str, kinds: Kinds) -> ml_collections.ConfigDict:
     if not os.path.isfile(path):
         near = nearest(path.stem, [other.stem for other in path.parent.glob("*.py")])
         raise UserError(f"{path}: no such file; the configs are in {in_checkout('configs')}{near}")
+    if path.suffix == ".json":
+        raise UserError(
+            f"{path} is no config file; if it is a run's record, alexnet train --workdir="
+            f"{path.parent} goes on with it"
+        )
     with siblings_importable(path.resolve().parent):
         get_config = run_file(path).get("get_config")
         if not callable(get_config):
@@ -246,6 +252,38 @@ def apply_overrides(
     for key, value in overrides.items():
         section, name = place(config, key)
         section[name] = _like(section[name], key, value)
+    remember_choices(config, kinds)
+
+
+def remember_choices(config: ml_collections.ConfigDict, kinds: Kinds) -> None:
+    """Notes which functions the config's sections are for, so that `check_choices` can tell."""
+    settings = flat(config.to_dict())
+    object.__setattr__(config, CHOSEN, {key: settings[key] for key in kinds if key in settings})
+
+
+def check_choices(config: ml_collections.ConfigDict, kinds: Kinds) -> None:
+    """Raises UserError if `config.net.name` was assigned, and its section is still another net's.
+
+    Likewise for the other `kinds`. Copies of a config remember nothing, and are not checked.
+    """
+    for key, old in getattr(config, CHOSEN, {}).items():
+        section, name = place(config, key)
+        new = section[name]
+        if new == old or new not in kinds[key].choices:  # a mistake that is reported later
+            continue
+        defaults = kinds[key].defaults(key, new)
+        left = [
+            f"{option}={value!r}"
+            for option, value in section.items()
+            if option != name and defaults.get(option) not in (value, REQUIRED)
+        ]
+        if left:
+            advice = f"load_config(file, {{{key!r}: {new!r}}})"
+            raise UserError(
+                f"was assigned, but the section has settings of {old!r} ({', '.join(left[:3])}): "
+                f"{advice} gives it those of {new!r}",
+                f"config.{key}={new!r}",
+            )
 
 
 def _choose(

@@ -69,7 +69,11 @@ def main(argv: Sequence[str]) -> None:
     if ("source" in given) == ("target" in given):
         raise UserError("give either --source=FILE, to read weights, or --target=FILE, to write")
     if "source" in given:
-        own = None if "config" in given else own_config(path("source", given["source"]))
+        source = path("source", given["source"])
+        if not (os.path.isfile(source) and os.access(source, os.R_OK)):
+            raise UserError(f"--source={source}: no such file, or it cannot be read")
+        weights.check_suffix(source)
+        own = None if given.get("config") else own_config(source)
         config, options = parse(argv, {name: OPTIONS[name] for name in IN}, own)
         source, workdir = (path(name, options[name]) for name in ("source", "workdir"))
         import_weights(config, source, workdir)
@@ -91,7 +95,7 @@ def main(argv: Sequence[str]) -> None:
 
 def own_config(source: Path) -> ConfigDict | None:
     """The config in a file that this command wrote; None for any other file."""
-    found = weights.about(source) if source.is_file() else {}
+    found = weights.about(source)
     return record.current(found["config"], str(source)) if found else None
 
 
@@ -108,8 +112,6 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
     checkpoint.check_path(workdir)
     if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
         raise UserError(f"--workdir={workdir} already exists: choose another")
-    if not (os.path.isfile(source) and os.access(source, os.R_OK)):
-        raise UserError(f"--source={source}: no such file, or it cannot be read")
 
     def make_net(in_file: int) -> table.Net:
         classes = configs.call(prepare.class_count, "data", config.data)
@@ -157,9 +159,11 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)  # what a failure left
     count = sum(layer.parameters for layer in net.layers)
     print(f"{source}: {count:,} parameters of net {net.name}, {net.classes} classes, in {workdir}")
-    where = f"--workdir={shlex.quote(str(workdir))} --checkpoint=last"
+    quoted = shlex.quote(str(workdir))
+    where = f"--workdir={quoted} --checkpoint=last"
     print(f"next: python -m alexnet.predict {where} PHOTO")
     print(f"      python -m alexnet.evaluate {where}    (needs {config.data.name})")
+    print(f"      python -m alexnet.train --workdir={quoted}    (likewise; trains it further)")
 
 
 if __name__ == "__main__":

@@ -61,12 +61,12 @@ def main(argv: Sequence[str]) -> None:
     for note in about_views(net, options["views"]):
         say(note)
     bad: dict[str, UserError] = {}
-    every: dict[str, list[tuple[str, float]]] = {}
+    every: list[tuple[str, list[tuple[str, float]]]] = []
     parts = [photos[start : start + BATCH] for start in range(0, len(photos), BATCH)]
     for part in shown(parts, "photos", len(photos), len, quiet=table is None):
         best = net.top(squares(part, net.about.image_size, bad), top, options["views"])
         found = list(zip([photo for photo in part if photo not in bad], best, strict=True))
-        every.update(found)
+        every += found
         for photo, classes in () if as_json or table else found:  # what is done is shown
             print(photo)
             for name, probability in classes:
@@ -74,10 +74,11 @@ def main(argv: Sequence[str]) -> None:
                 also = f" ({name})" if word != name else ""
                 print(f"  {probability:7.2%}  {word}{also}", flush=True)
     if table:
-        write_photos(table, every)
-        say(f"{counted(len(every), 'prediction')} in {table}")
+        write_photos(table, every, min(top, len(net.classes)))
+        lost = f"; {counted(len(bad), 'photo')} could not be read" if bad else ""
+        say(f"{counted(len(every), 'prediction')} in {table}{lost}")
     if as_json:
-        print(json.dumps(every, indent=1), flush=True)
+        print(json.dumps(dict(every), indent=1), flush=True)
     if bad:
         *others, last = bad.values()
         for error in others:

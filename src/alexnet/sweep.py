@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alexnet import cli
+from alexnet import config as configs
 from alexnet.cli import path, run
 from alexnet.devices.cores import cpu_count
 from alexnet.errors import Interrupted, UserError
@@ -29,7 +30,7 @@ from alexnet.sweeps.experiment import Experiment
 from alexnet.sweeps.plan import Item
 from alexnet.sweeps.runner import Job, Runner
 from alexnet.sweeps.workers import Worker
-from alexnet.text import aligned, counted, said
+from alexnet.text import aligned, counted, said, some
 
 OPTIONS = {
     "config": ("", "instead of an experiment: a file such as configs/digits.py"),
@@ -247,10 +248,13 @@ def unique(items: Sequence[Item]) -> list[Item]:
     """
     found: dict[str, Item] = {}
     for item in items:
-        if found.setdefault(item.name, item) != item:
+        if (first := found.setdefault(item.name, item)) != item:
+            differing = configs.differences(first.config, item.config)
+            differ = [f"config.{key}={old!r} and {new!r}" for key, old, new in differing]
+            how = f" ({some(differ, 2)})" if differ else ""
             raise UserError(
-                f"two different runs are called {item.name}: sweep their experiments in different "
-                "workdirs"
+                f"two different runs are called {item.name}{how}: sweep their experiments in "
+                "different workdirs"
             )
     return list(found.values())
 

@@ -2,7 +2,8 @@
 
     python -m alexnet.train --config=configs/digits.py --workdir=runs/digits [--config.a.b=value]
 
-The same command resumes a run exactly where it stopped. On Ctrl-C, SIGTERM, SIGUSR1 or SIGHUP the
+The same command resumes a run exactly where it stopped; without --config, the run in the workdir
+goes on with its own. On Ctrl-C, SIGTERM, SIGUSR1 or SIGHUP the
 run finishes its step, saves a checkpoint and exits. A second signal ends it at once; the same
 command then resumes from the last checkpoint before that. Exit codes:
 
@@ -14,12 +15,18 @@ command then resumes from the last checkpoint before that. Exit codes:
 import sys
 from collections.abc import Sequence
 
+from ml_collections import ConfigDict
+
 from alexnet.cli import parse, path, run, switched, typed
 from alexnet.devices import processes, runtime
 from alexnet.training.loop import train_and_evaluate
+from alexnet.workdir import record
 
 OPTIONS = {
-    "config": (None, "a file such as configs/digits.py, perhaps with :VARIANT after it"),
+    "config": (
+        "",
+        "a file such as configs/digits.py, perhaps with :VARIANT; by default, the workdir's own",
+    ),
     "workdir": (None, "the folder of the run, where it starts or resumes"),
     "fresh": (
         "false",
@@ -34,13 +41,23 @@ OPTIONS = {
 
 def main(argv: Sequence[str]) -> None:
     """Reads the flags and trains."""
-    config, options = parse(switched(argv, ("fresh",)), OPTIONS)
+    argv = switched(argv, ("fresh",))
+    config, options = parse(argv, OPTIONS, own_config(argv))
     workdir = path("workdir", options.pop("workdir"))
     fresh = typed("fresh", options.pop("fresh"), False)
     processes.join(**options)
     with processes.ends_clearly():
         runtime.cache_compilations()
         train_and_evaluate(config, workdir, fresh=fresh)
+
+
+def own_config(argv: Sequence[str]) -> ConfigDict | None:
+    """The config of the run in --workdir, if `argv` names no other; None without such a run."""
+    given = dict(part.removeprefix("--").split("=", 1) for part in argv if "=" in part)
+    place = given.get("workdir", "")
+    if given.get("config") or not place or not (path("workdir", place) / "config.json").is_file():
+        return None
+    return record.saved_config(path("workdir", place), resume=True)
 
 
 if __name__ == "__main__":

@@ -333,7 +333,7 @@ def test_the_command_ends_with_one_line(tmp_path):
     line = [sys.executable, "-m", "alexnet.convert", "--source=a.caffemodel"]
     done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: which config?")
+    assert done.stderr.startswith("error: --source=a.caffemodel: no such file")
     assert done.stderr.count("\n") == 1
 
 
@@ -537,7 +537,8 @@ def test_what_to_do_next_works_in_a_workdir_of_any_name(folder, data_dir, tmp_pa
     convert.main(
         [*flags("caffenet", folder, data_dir), f"--source={source}", f"--workdir={workdir}"]
     )
-    first, second = capsys.readouterr().out.splitlines()[-2:]
+    first, second, third = capsys.readouterr().out.splitlines()[-3:]
+    assert shlex.split(third)[:4] == [*("python", "-m", "alexnet.train"), f"--workdir={workdir}"]
     assert first.startswith("next: python -m alexnet.predict --workdir=")
     *python, option, last = shlex.split(second.partition("    (needs ")[0])
     assert python == ["python", "-m", "alexnet.evaluate"]

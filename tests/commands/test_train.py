@@ -8,6 +8,8 @@ from support.tiny import ROOT
 
 from alexnet import evaluate, train
 from alexnet.errors import UserError
+from alexnet.training.settings import load_config
+from alexnet.workdir import record
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,24 @@ def test_processes_join_before_anything_is_compiled(tmp_path, monkeypatch, fresh
     argv += [f"--{name}={value}" for name, value in where.items()] + ["--fresh"] * fresh
     train.main(argv)
     assert said == [where, "cache", (tmp_path, fresh)]
+
+
+def test_without_a_config_the_run_goes_on_with_its_own(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(train, "train_and_evaluate", lambda config, *_, **__: asked.append(config))
+    config = load_config(f"{ROOT}/configs/digits.py", {"seed": 7, "net.norm": False})
+    record.save_config(config, tmp_path)
+    train.main([f"--workdir={tmp_path}", "--config.epochs=3"])
+    train.main([f"--workdir={tmp_path}", f"--config={ROOT}/configs/digits.py"])
+    assert [(one.seed, one.net.norm, one.epochs) for one in asked] == [(7, False, 3), (0, True, 30)]
+    for argv, message in (
+        ([f"--workdir={tmp_path / 'empty'}"], "which config"),
+        ([f"--workdir={tmp_path}", "--dry_run"], "--dry_run: no such option"),
+        ([f"--workdir={tmp_path}", "--config.epochs"], "write --config.epochs=value"),
+        ([f"--workdir={tmp_path}", "--coordinator"], "write --coordinator=value"),
+    ):
+        with pytest.raises(UserError, match=message):
+            train.main(argv)
 
 
 @pytest.mark.parametrize(

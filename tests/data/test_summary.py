@@ -25,6 +25,16 @@ def store(train: dict[str, int], validation: dict[str, int] | None = None, **abo
     return Store(None, "some", 32, 0, tuple(train), totals, None, inventory=Inventory(**about))
 
 
+def test_a_class_name_with_a_comma_is_quoted():
+    assert "classes     2: 'a, b' 4, c 5\n" in summary(store({"a, b": 3, "c": 4}))
+
+
+def test_programs_learn_which_images_cannot_be_read():
+    assert as_json(store({"a": 1, "b": 1}, unreadable=["a/x.png (empty)"]))["unreadable"] == [
+        "a/x.png (empty)"
+    ]
+
+
 def test_nothing_to_warn_of():
     assert warnings(store({"a": 10, "b": 12})) == []
     assert warnings(dataclasses.replace(store({"1": 1, "10": 99}), inventory=None)) == []

@@ -473,7 +473,7 @@ def test_predict_takes_folders_and_writes_a_table(digits, tmp_path, capsys):
     with pytest.raises(UserError, match=r"broken.jpg is not an image that can be read"):
         predict.main([*given, f"--predictions={table}"])
     out, error = capsys.readouterr()
-    assert (out, error) == ("", f"3 predictions in {table}\n")
+    assert (out, error) == ("", f"3 predictions in {table}; 1 photo could not be read\n")
     paths = [*(str(tmp_path / "photos" / name) for name in names), single]
     with table.open(newline="") as file:
         head, *rows = csv.reader(file)

@@ -351,6 +351,16 @@ def test_a_nonlinearity_is_removed_by_either_name(kind):
         assert names(alexnet(activation=kind, remove=name)) == expected
 
 
+def test_a_word_that_a_row_does_not_know_is_refused_where_it_is_written(monkeypatch):
+    with pytest.raises(UserError, match="relu1: kind='gelu': choose one of relu, tanh"):
+        Activation("relu1", "gelu")
+    with pytest.raises(UserError, match="pool1: kind='mex': choose one of max, avg; did you mean"):
+        Pool("pool1", kind="mex")
+    monkeypatch.setitem(NETS, "mine", lambda *, classes=10, image_size=8: [Conv("conv1", 4, 3)])
+    with pytest.raises(UserError, match=r"NETS.'mine'. returned list, not a Net"):
+        build("mine", classes=10)
+
+
 @pytest.mark.parametrize("written", ["leaky_relu1", "relu1"])
 def test_a_nonlinearity_whose_name_contains_relu_is_removed_as_the_table_shows_it(
     written, monkeypatch
@@ -361,6 +371,7 @@ def test_a_nonlinearity_whose_name_contains_relu_is_removed_as_the_table_shows_i
 
     monkeypatch.setitem(NETS, "mine", mine)
     monkeypatch.setattr("alexnet.models.build.configs.check_types", lambda *_: None)
+    monkeypatch.setattr("alexnet.models.table.choice", lambda *_: None)
     found = build("mine", classes=10, activation="leaky_relu", remove=written)
     assert names(found) == ["conv1", "fc2"]
 

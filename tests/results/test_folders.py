@@ -122,12 +122,14 @@ def test_training_that_diverges_says_so_in_the_words_that_are_looked_for(tmp_pat
         config=SimpleNamespace(schedule=SimpleNamespace(rate=0.1)),
         examples=lambda _: [1],
         epoch=lambda _: 0.5,
+        store=SimpleNamespace(files=lambda split: ("cats/a.png", "dogs/b.png")),
     )
     with (
         pytest.raises(UserError, match=READ),
         health.explained(run, tmp_path, 0, lambda: None, lambda _: 0.1),
     ):
         raise health.DivergedError(3, "the loss is nan")
+    assert json.loads((tmp_path / health.FILE).read_text())["files"] == ["dogs/b.png"]
 
 
 def test_failures_alone_are_no_results(tmp_path, failing):

@@ -1,6 +1,7 @@
 """Experiments as files: each can be launched, and a mistake in one is one line."""
 
 import runpy
+from pathlib import Path
 
 import pytest
 from support.runs import DIGITS
@@ -242,6 +243,18 @@ def test_an_arm_that_keeps_the_function_keeps_its_settings(tmp_path):
     assert said == {"base": ("nesterov", 0.0005), "mine": ("momentum", 0.004)}
 
 
+@pytest.mark.parametrize(("name", "near"), [("CLAIM", "CLAIMS"), ("METRICS", "METRIC")])
+def test_a_misspelt_name_in_a_file_is_not_overlooked(tmp_path, name, near):
+    file = Path(simple(tmp_path, '{"a": {}, "b": {"net.norm": False}}'))
+    file.write_text(f"{file.read_text()}\nNAMES = NOTES = 1\n")
+    experiment.load(str(file))
+    file.write_text(f"{file.read_text()}\n{name} = {{}}\n")
+    with pytest.raises(UserError, match=f"{name} has no meaning there; did you mean {near}"):
+        experiment.load(str(file))
+    file.write_text(f"{file.read_text()}\nCLAIMS, METRIC = {{}}, 'top1_error'\n")
+    experiment.load(str(file))  # a name of the file's own
+
+
 def test_an_unknown_file_or_scale_names_the_nearest(tmp_path):
     file = simple(tmp_path)
     with pytest.raises(UserError, match=r"no scale 'digit': .*; did you mean 'digits'"):
@@ -301,6 +314,9 @@ RACE = "epochs to a training error of 0.25"
         ({"claim": "x", "effect_top5": 1.2}, RACE, "effect_top5: .* and none for epochs"),
         ({"claim": "x", "direction": "up"}, "top1_error", "direction: expected 1, 0 or -1"),
         ({"claim": "x", "direction": 2}, "top1_error", "direction: expected 1, 0 or -1"),
+        ({"claim": "x", "effect": 2, "direction": -1}, "top1_error", "direction: expected none"),
+        ({"claim": "x", "effect": 0.5, "direction": 1}, RACE, "direction: .* that of the effect"),
+        ({"claim": "x", "target": 26, "direction": 1}, "top1_error", "direction: expected none"),
         ({"claim": "x", "target": "26%"}, "top1_error", "target: expected an error in per cent"),
         ({"claim": "x", "target": 26.0}, RACE, "target: expected an error in per cent"),
         ({"paper": "x"}, "top1_error", "it needs claim, and may have paper"),
@@ -319,6 +335,8 @@ def test_a_claim_that_cannot_be_judged_is_refused_before_the_first_run(
     [
         ({"claim": "x", "effect": -2, "direction": -1}, "top1_error"),
         ({"claim": "x", "effect": 0.5}, RACE),
+        ({"claim": "x", "effect": 0.5, "direction": -1}, RACE),
+        ({"claim": "x", "direction": 1}, "top1_error"),
         ({"claim": "x", "target": 26}, "top1_error"),
         ({"claim": "x"}, RACE),
     ],

@@ -361,5 +361,7 @@ def test_two_runs_of_one_name_have_to_be_the_same(tmp_path):
     same = plan.items(experiment(a={}), [0], tmp_path)
     other = plan.items(experiment(a={"config": {"net.norm": False}}), [0], tmp_path)
     assert len(sweep.unique(same + same)) == 1
-    with pytest.raises(UserError, match="two different runs are called a-0"):
+    with pytest.raises(
+        UserError, match=r"two different runs are called a-0 .config.* and .*: sweep"
+    ):
         sweep.unique(same + other)

@@ -109,6 +109,8 @@ def test_the_same_images_elsewhere_are_the_same_run(copy):
 
 def test_a_renamed_class_is_refused(copy):
     (copy / "photos/b").rename(copy / "photos/sky")
+    with pytest.raises(UserError, match=r"other classes .*: 'b' removed and 'sky' added"):
+        evaluated(copy, copy / "photos")
     for use in (
         lambda: evaluated(copy, copy / "photos"),
         lambda: train_and_evaluate(config_of(copy / "photos", str(copy / "data"), 3), copy / "run"),
@@ -167,12 +169,23 @@ def test_a_run_goes_on_with_its_stored_images_if_the_folder_has_changed(copy, ca
     said = capsys.readouterr().err
     assert f"warning: files of folder:{photos} have been added, removed or touched: this" in said
     assert [(row["step"], row["loss"]) for row in rows] == [(r["step"], r["loss"]) for r in whole]
-    # A new run sees the folder as it is, and then the old one cannot go on.
+    # A new run sees the folder as it is, and the old one still goes on.
     config = config_of(photos, data, 1.0)
+    whole = train_and_evaluate(config_of(photos, data, 3.0), copy / "whole")
+    capsys.readouterr()
     assert alexnet.setup(config).store.classes == ("a", "b", "c", "d")
-    assert "is prepared again; runs on its earlier images cannot resume" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "is prepared again; its earlier images stay in " in said
+    rows = train_and_evaluate(config_of(photos, data, 3.0), copy / "run1")
+    assert [(row["step"], row["loss"]) for row in rows] == [(r["step"], r["loss"]) for r in whole]
+    [place] = re.findall("stay in (.*), for", said)
+    assert f"that it was trained on, in {place}\n" in capsys.readouterr().err
+    # The folder changes back, and again: each content is kept once.
+    make_photos(photos, "abcd", count=8, seed=2)
+    assert alexnet.setup(config).store.counts != {}
+    shutil.rmtree(place)
     with pytest.raises(UserError, match="was trained on other classes"):
-        train_and_evaluate(config_of(photos, data, 3.0), copy / "run1")
+        train_and_evaluate(config_of(photos, data, 4.0), copy / "run1")
 
 
 def test_the_mean_image_is_the_runs_whatever_images_it_sees(copy):

@@ -74,6 +74,16 @@ def test_the_last_checkpoint_is_read_not_the_best(make, tmp_path):
     assert "after 2.00 epochs" in story
 
 
+@pytest.mark.usefixtures("compile_quickly")
+def test_a_loop_of_ones_own_starts_from_that_run_too(make, source):
+    run = setup.setup(make("three", init_from=str(source)))
+    there, _ = checkpoint.load_params(source, "last")
+    assert_same(run.fresh().params, there)
+    assert_same(run.fresh({}).params, drawn(make("three")))
+    with pytest.raises(UserError, match=r"config.init_from: .*typo holds no run"):
+        setup.setup(make("three", init_from=str(source / "typo"))).fresh()
+
+
 def test_nets_of_one_shape_that_compute_other_things_are_told_apart(make, source):
     config = make("three", init_from=str(source), net__activation="tanh")
     given, story = fine_tune.read_layers(setup.setup(config))

@@ -96,7 +96,9 @@ def run_of(
     return SimpleNamespace(
         config=config,
         steps=20,
-        store=SimpleNamespace(classes=("a",) * classes, counts={"train": images}),
+        store=SimpleNamespace(
+            classes=("a",) * classes, counts={"train": images}, files=lambda split: ()
+        ),
         schedule=SimpleNamespace(**schedule),
         epoch=lambda step: step / 10,
         examples=lambda step: [3, 1, 4, 1, 5],
@@ -177,6 +179,34 @@ def test_the_rate_that_diverged_is_told(tmp_path, rate, advice):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("activation", "stuck"), [("sigmoid", True), ("relu", False)])
+def test_a_rise_of_the_loss_before_the_last_checkpoint_is_told(tmp_path):
+    """Going on from weights that are ruined already would look like a result."""
+
+    def said(losses: list[float | None], saved: int | None) -> str:
+        rows = [{"step": 2 * n, "epoch": n, "train/loss": x} for n, x in enumerate(losses, 1)]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / "metrics.jsonl").write_text(text)
+        with (
+            pytest.raises(UserError) as raised,
+            health.explained(run_of(), tmp_path, 0, lambda: saved, lambda step: 0.01),
+        ):
+            raise DivergedError(9, "the loss is nan")
+        return str(raised.value)
+
+    risen = "starts again from step 6, the last one saved; by then the loss had risen from 2.3 to "
+    assert said([2.3, 2.2, 61.4, 1e5], 6).endswith(f"{risen}61.4: --fresh starts over")
+    for losses, saved in (
+        ([2.3, 2.2, 2.1, 1e5], 6),  # it rose later
+        ([2.3, 2.2, 61.4], None),  # nothing was saved: it begins anew by itself
+        ([2.3], 6),
+        ([2.3, None, None, None], 6),
+        ([], 6),
+    ):
+        assert "--fresh" not in said(losses, saved)
+    (tmp_path / "metrics.jsonl").unlink()
+    assert health.rise(tmp_path, 6) == ""
+
+
 def test_a_stuck_run_says_so_and_a_learning_one_does_not(tiny, tmp_path, capsys, activation, stuck):
     """Sigmoids give every image nearly the same values, which dropout's noise drowns."""
     tiny.net.activation = activation

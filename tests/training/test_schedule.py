@@ -9,7 +9,7 @@ from support.tiny import ROOT
 from alexnet import config as configs
 from alexnet.errors import UserError
 from alexnet.training import schedule
-from alexnet.training.schedule import Hyperparameters, Milestones, Plateau, Stepwise
+from alexnet.training.schedule import Hyperparameters, Milestones, Plateau, Schedule, Stepwise
 from alexnet.training.settings import KINDS
 
 LAYERS = ["conv1", "conv2", "fc8"]
@@ -278,6 +278,18 @@ def test_a_schedule_is_a_pure_function_of_its_arguments():
     again = [eps(3.5, errors[:n], LAYERS) for n in reversed(range(5))]
     assert first == again[::-1]
     assert errors == [0.5, 0.5, 0.5, 0.4]
+
+
+@pytest.mark.parametrize("value", [-0.0007, float("nan"), float("inf"), 1e30])
+def test_a_schedule_of_ones_own_is_checked_at_each_step(value):
+    class Mine(Schedule):
+        def base_rate(self, epoch, errors):
+            return value if epoch > 0.5 else self.rate
+
+    eps = Mine(rate=0.01)
+    assert rate(eps(0.5, [], LAYERS)) == pytest.approx(0.01)
+    with pytest.raises(UserError, match=r"rate at epoch 0.53=.*: must be from 0 to"):
+        eps(0.53, [], LAYERS)
 
 
 # --- Stepwise -------------------------------------------------------------------------------------

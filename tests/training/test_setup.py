@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.tiny import drawn
+from support.tiny import ROOT, drawn
 
 from alexnet.devices import mesh as meshes
 from alexnet.errors import UserError
@@ -15,8 +15,10 @@ from alexnet.kernels.choose import CPU, GPU
 from alexnet.models.network import PLAIN
 from alexnet.training import evaluation
 from alexnet.training import run as runs
+from alexnet.training.settings import check_settings, load_config
 from alexnet.training.setup import setup
 
+DIGITS = f"{ROOT}/configs/digits.py"
 IMAGES = 1438  # training images of the digits
 
 
@@ -102,6 +104,37 @@ def test_several_batches_are_one_program_of_a_step_each(tiny):
         assert state == expected
         assert [one["before"] for one in sums] == [1, 12][:count]
     assert set(run.programs) == {"train", "train 2"}
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "left"),
+    [
+        ("net", "name", "alexnet", "image_size=28"),
+        ("optimizer", "name", "adamw", "momentum=0.9"),
+        ("schedule", "kind", "plateau", "milestones="),
+    ],
+)
+def test_a_choice_that_is_assigned_would_keep_anothers_settings(section, key, value, left):
+    config = load_config(DIGITS)
+    setattr(config[section], key, value)
+    with pytest.raises(UserError) as raised:
+        setup(config)
+    said = str(raised.value)
+    assert said.startswith(f"config.{section}.{key}={value!r}: was assigned, but the section has")
+    assert f"load_config(file, {{'{section}.{key}': {value!r}}})" in said
+    assert left in said
+
+
+def test_a_choice_may_be_assigned_where_nothing_else_changes():
+    config = load_config(DIGITS)
+    config.optimizer.name = "nesterov"  # its settings are those of momentum
+    check_settings(config)
+    config.optimizer.name = "momentun"
+    with pytest.raises(UserError, match="did you mean 'momentum'"):
+        setup(config)
+    chosen = load_config(DIGITS, {"optimizer.name": "adamw"})
+    chosen.optimizer.b1 = 0.8
+    check_settings(chosen)
 
 
 def test_decays_and_events_of_a_removed_layer_go_with_it(tiny):

@@ -389,6 +389,12 @@ def test_load_says_what_is_wrong(tmp_path):
     flip_bit_of(make_state(1).params["conv1"]["kernel"], tmp_path / "1")
     with pytest.raises(UserError, match=r"1 is damaged \(ValueError: params/conv1/kernel changed"):
         checkpoint.load_params(tmp_path, "last")
+    with pytest.raises(UserError, match=r"; there is no other$"):
+        checkpoint.load_params(tmp_path, 1)
+    save(tmp_path / "more", {1: 0.1, 3: 0.2, 4: 0.3})
+    flip_bit(tmp_path / "more/4")
+    with pytest.raises(UserError, match=r"4 is damaged .*; others are there: step 1, 3$"):
+        checkpoint.load_params(tmp_path / "more", "last")
 
 
 def run(function: str, *arguments: Any, devices: int = 1) -> subprocess.Popen:

@@ -108,10 +108,10 @@ def prepare(
                 return made
             before = store.load_store(place(size))
             if before is None or not _brought_up_to_date(before, raw, limits):
-                if before is not None:
-                    say(f"{name} is prepared again; runs on its earlier images cannot resume")
                 with files.whole_folder(place(size)) as partial:
-                    take_in(raw, partial, plan)
+                    made = take_in(raw, partial, plan)
+                    if before is not None:
+                        _put_aside(before, made)
             return store.open_store(name, data_dir, size, quality, encoding)
     except OSError as error:
         root = store.root_dir(data_dir)
@@ -217,22 +217,40 @@ def kept(
     quality: int = store.QUALITY,
     encoding: Encoding = "auto",
 ) -> Store | None:
-    """The store, if it holds the images of `known`, also if the folder has changed since.
+    """The store that holds the images of `known`, also if the folder has changed since.
 
-    Then that is said, and the folder is left alone: `ensure` would make the store anew. None if the
-    store holds other images, or that is not known, or for datasets other than folders.
+    Then that is said, and the folder is left alone. None if no store holds these images, or that is
+    not known, or for datasets other than folders.
     """
-    made = store.load_store(store.store_path(name, data_dir, image_size, quality, encoding))
-    if made is None or not name.startswith(store.FOLDER) or not named.is_there(name):
+    if not name.startswith(store.FOLDER) or not named.is_there(name) or not known.contents:
         return None
-    if not made.contents or (made.contents, made.classes) != (known.contents, known.classes):
-        return None
-    if not _is_current(made, named.stamp(name), {}):
-        say(
-            f"warning: files of {name} have been added, removed or touched: this run goes on with "
-            f"the images that it was trained on, in {made.path}"
-        )
-    return made.open()
+    path = store.store_path(name, data_dir, image_size, quality, encoding)
+    for place in (path, store.earlier(path, known)):
+        made = store.load_store(place)
+        if made is None or (made.contents, made.classes) != (known.contents, known.classes):
+            continue
+        if place != path or not _is_current(made, named.stamp(name), {}):
+            say(
+                f"warning: files of {name} have been added, removed or touched: this run goes on "
+                f"with the images that it was trained on, in {made.path}"
+            )
+        return made.open()
+    return None
+
+
+def _put_aside(before: Store, made: Store) -> None:
+    """Keeps a store that another replaces: runs that began with its images can then resume."""
+    if not before.contents or not made.name.startswith(store.FOLDER):
+        say(f"{made.name} is prepared again; runs on its earlier images cannot resume")
+        return
+    place = store.earlier(before.path, before)
+    if (before.contents, before.classes) == (made.contents, made.classes) or place.exists():
+        return
+    os.rename(before.path.resolve(), place)
+    say(
+        f"{made.name} is prepared again; its earlier images stay in {place}, for runs that began "
+        "with them: delete that once none goes on"
+    )
 
 
 def class_count(

@@ -255,6 +255,13 @@ def store_path(
     return stores_dir(data_dir) / f"{safe_name(name)}-{image_size}px{suffix}"
 
 
+def earlier(path: Path, made: Store) -> Path:
+    """Where the store `made` is kept, once another one is at `path`."""
+    known = json.dumps([made.contents, made.classes], sort_keys=True)
+    path = path.resolve()  # a link may lead to a larger disk
+    return path.with_name(f"{path.name}-{hashlib.sha256(known.encode()).hexdigest()[:8]}")
+
+
 def check_outside(name: str, path: Path, argument: str) -> None:
     """Raises UserError if `path` lies in the dataset's folder of images."""
     if not name.startswith(FOLDER):

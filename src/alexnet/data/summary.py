@@ -25,6 +25,7 @@ def as_json(store: Store) -> dict[str, Any]:
         "used": sum(store.counts.values()),
         "left_out": {reason: sum(kinds.values()) for reason, kinds in about.left_out.items()},
         "left_out_suffixes": about.left_out,
+        "unreadable": list(about.unreadable),
         "duplicates": about.copies if store.inventory else None,
         "image_size": store.image_size,
         "store": printable(str(store.path)),
@@ -71,7 +72,8 @@ def warnings(store: Store) -> list[str]:
     ]
     if about.in_classes:
         lines.append(
-            f"{about.in_classes:,} images are also in another class, byte for byte: "
+            f"{counted(about.in_classes, 'image')} {'is' if about.in_classes == 1 else 'are'} "
+            "also in another class, byte for byte: "
             f"{_few(about.in_classes_first, about.in_classes)}"
         )
     photos = {kind: n for kind, n in about.left_out.get(NO_IMAGE, {}).items() if kind in CAMERAS}
@@ -130,10 +132,13 @@ def _classes(store: Store) -> str:
     if store.inventory is None:
         return _few(store.classes)
     counts = _totals(store.inventory)
-    counted = [f"{name} {n:,}" for name, n in zip(store.classes, counts, strict=True)]
-    if len(counted) <= FEW:
-        return ", ".join(counted)
-    return f"{min(counts):,} to {max(counts):,} images each: {_few(counted)}"
+    each = [
+        f"{repr(name) if ',' in name else name} {n:,}"
+        for name, n in zip(store.classes, counts, strict=True)
+    ]
+    if len(each) <= FEW:
+        return ", ".join(each)
+    return f"{min(counts):,} to {max(counts):,} images each: {_few(each)}"
 
 
 def _kinds(kinds: dict[str, int]) -> str:

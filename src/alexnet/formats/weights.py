@@ -98,6 +98,8 @@ def _other_classes(count: int) -> str:
 
 def check_suffix(source: Path) -> None:
     """Raises UserError for a file that cannot hold weights, by its suffix."""
+    if source.suffix == ".stablehlo":
+        raise UserError(f"{source} is a program, not weights: export the run as .safetensors")
     if source.suffix not in SUFFIXES:
         raise UserError(f"{source}: its suffix must be {', '.join(SUFFIXES)}")
 

@@ -2,7 +2,7 @@
 
 import csv
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,19 +40,21 @@ def write(
             rows.writerow(row)
 
 
-def write_photos(path: Path, found: Mapping[str, Sequence[tuple[str, float]]]) -> None:
+def write_photos(
+    path: Path, found: Iterable[tuple[str, Sequence[tuple[str, float]]]], count: int
+) -> None:
     """Writes a line for each photo; replaces the file.
 
     The columns are file, top1, top1_p, top2, top2_p, and so on.
 
     Args:
-        found: each photo's most probable (class, probability), as many for each.
+        found: (photo, its most probable (class, probability)).
+        count: how many there are for each.
     """
-    count = max(map(len, found.values()), default=0)
     with files.whole(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["file", *_places(count)])
-        for photo, classes in found.items():
+        for photo, classes in found:
             pairs = ((name, f"{probability:.6f}") for name, probability in classes)
             rows.writerow([printable(photo), *itertools.chain.from_iterable(pairs)])
 

@@ -80,6 +80,8 @@ def build(
         value = options.get(option, 1)
         require(option, value, value >= 1, "must be at least 1")
     net = NETS[name](classes=classes, **options)
+    if not isinstance(net, Net):
+        raise UserError(f"NETS[{name!r}] returned {type(net).__name__}, not a Net")
     if dropout not in (0, USUAL) and not any(isinstance(row, Dropout) for row in net.rows):
         raise UserError(f"net {name} has no dropout layer: leave it at 0.5", f"dropout={dropout}")
     if not norm and not any(isinstance(row, Norm) for row in net.rows):

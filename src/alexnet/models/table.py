@@ -8,9 +8,9 @@ multiply-adds and its description. `alexnet`, `cuda_convnet` and `frameworks` de
 
 import dataclasses
 import math
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args, get_origin
 
-from alexnet.errors import UserError
+from alexnet.errors import UserError, choice
 
 Shape = tuple[int, ...]  # (H, W, C), or (features,) after a Dense or GlobalPool row
 
@@ -34,6 +34,14 @@ class Row:
     needs_maps: ClassVar[bool] = False  # if so, it cannot follow a Dense or GlobalPool row
     in_place: ClassVar[bool] = False
     belongs_to_layer: ClassVar[bool] = False  # removed with the layer before it
+
+    def __post_init__(self) -> None:
+        """Raises UserError for an unknown word, such as kind="gelu"."""
+        for field in dataclasses.fields(self):
+            if get_origin(field.type) is Literal:
+                choice(
+                    f"{self.name}: {field.name}", getattr(self, field.name), get_args(field.type)
+                )
 
     @property
     def reads_all(self) -> bool:

@@ -14,6 +14,7 @@ from alexnet.results.result import Result
 from alexnet.results.statistics import CANNOT_TELL, Estimate
 from alexnet.sweeps.essence import arm_of, folder
 from alexnet.sweeps.experiment import EPOCHS_TO, Claim, Experiment
+from alexnet.text import some
 from alexnet.training.health import DIVERGED
 
 TARGET_POINTS = 1.0  # published errors, such as 26%, are rounded to this
@@ -148,8 +149,11 @@ def tables(
         for experiment, runs in arms.placed(found, experiments)
     ]
     if baseline and not any(baseline in runs for _, runs in made):
-        near = nearest(baseline, [name for _, runs in made for name in runs])
-        raise UserError(f"no such arm{near}", f"baseline={baseline}")
+        names = list(dict.fromkeys(name for _, runs in made for name in runs))
+        raise UserError(
+            f"no such arm: choose one of {some(names, 8)}{nearest(baseline, names)}",
+            f"baseline={baseline}",
+        )
     compared = [arms.ids(runs) for _, runs in made if sum(map(bool, runs.values())) > 1]
     shown = set().union(*compared)
     return [
@@ -203,6 +207,7 @@ def _table(
         *notes.images(elsewhere, first),
         *notes.never(values, runs, experiment),
         *notes.guessing(runs),
+        *notes.equal({row.arm: row.against for row in rows if not row.has_target}, first),
         *notes.partners(values, first, {*free, *elsewhere}),
         *notes.unfinished(runs),
         *notes.unplanned({row.arm: runs[row.arm] for row in rows if row.claim}, experiment),

@@ -44,8 +44,9 @@ def compare_results(
     value), failed (how many runs failed, which are not among the n), mean, std (errors in per cent
     or epochs, of the known), pairs (runs if there is a target), difference (from the target, else
     the baseline, in points; for epochs, the logarithm of the factor), low, high (its 95% interval),
-    smallest (the smallest effect that the pairs could show), claimed, target (a claimed error),
-    claim (in words), caveat, paper, log, verdict and notes (on the whole table).
+    smallest (the smallest effect that the pairs could show), claimed, direction (1 if a higher
+    error is claimed, -1 if a lower one, without a size), target (a claimed error), claim (in
+    words), caveat, paper, log, verdict and notes (on the whole table).
     Unknown values are None.
 
     Args:
@@ -128,6 +129,7 @@ def rows(tables: Sequence[Table], metric: str) -> list[dict[str, Any]]:
                     "high": against.high,
                     "smallest": against.smallest,
                     "claimed": claim.effect,
+                    "direction": claim.direction,
                     "target": claim.target,
                     "claim": claim.claim,
                     "caveat": claim.caveat,

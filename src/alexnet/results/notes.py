@@ -7,7 +7,7 @@ from typing import Any
 from alexnet.results import curve
 from alexnet.results.arms import Runs
 from alexnet.results.result import THEN, Result
-from alexnet.results.statistics import LEAST
+from alexnet.results.statistics import LEAST, Estimate
 from alexnet.sweeps.experiment import Claim, Experiment
 
 
@@ -45,6 +45,18 @@ def guessing(runs: Mapping[str, Runs]) -> list[str]:
         for name, of in runs.items()
         if (stuck := [s for s, r in of.results.items() if r.finished and curve.guesses(r)])
     ]
+
+
+def equal(against: Mapping[str, Estimate | None], first: str) -> list[str]:
+    """Arms that do not differ from the first in any pair, as if nothing had been learnt."""
+    names = [
+        name
+        for name, found in against.items()
+        if found and found.n > 1 and not (found.mean or found.std)
+    ]
+    return [f"{_listed(names)}: every run equals its partner of {first}: no effect shows"] * bool(
+        names
+    )
 
 
 def partners(

@@ -28,7 +28,7 @@ class Estimate(NamedTuple):
         std: their sample standard deviation; None if n is 1.
         low, high: the 95% interval of the mean, by Student's t; None if n is 1.
         smallest: the smallest effect that n differences with this spread could show: a test at the
-            5% level would find it with a `power` of 80%; None if n is 1.
+            5% level would find it with a `power` of 80%; None if n is 1, or if all are 0.
     """
 
     n: int
@@ -48,7 +48,8 @@ def estimate(differences: Sequence[float]) -> Estimate:
     std = float(values.std(ddof=1))
     error = std / math.sqrt(n)
     half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * error
-    return Estimate(n, mean, std, mean - half, mean + half, _detectable(n) * error)
+    smallest = _detectable(n) * error if mean or std else None
+    return Estimate(n, mean, std, mean - half, mean + half, smallest)
 
 
 def power(n: int, effect: float) -> float:

@@ -16,7 +16,9 @@ that this function has as well apply on top of its defaults.
 """
 
 import dataclasses
+import difflib
 import functools
+import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -43,6 +45,7 @@ SCALE = (  # keys of a scale, all but "metric": (name, type, the type in words)
     ("claims", Mapping, "a dict"),
     ("overrides", Mapping, "a dict"),
 )
+NAMES = ("ARMS", "SCALES", "CLAIMS", "METRIC")
 DEMONSTRATION = "digits"  # the scale that gets no verdicts
 
 
@@ -269,6 +272,10 @@ def _read(file: Path) -> dict[str, Any]:
     for name in ("ARMS", "SCALES"):
         if not isinstance(found.get(name), Mapping) or not found[name]:
             raise UserError(f"{file}: an experiment needs a dict {name} that is not empty")
+    for name in found:  # a claim that is overlooked would be missed after days
+        close = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.8)
+        if close and name not in NAMES and close[0] not in found:
+            raise UserError(f"{file}: {name} has no meaning there; did you mean {close[0]}?")
     return found
 
 
@@ -322,12 +329,17 @@ def _claim(value: Any, metric: str, called: str) -> Claim:
     known = effect is None or (is_number(effect) and not (epochs and (effect <= 0 or effect == 1)))
     top5 = found.effect_top5 is None or (is_number(found.effect_top5) and not epochs)
     none = 0 in (effect, found.effect_top5)
+    sign = 0.0
+    if known and effect:
+        sign = math.copysign(1, math.log(effect) if epochs else effect)
+    agree = found.direction == 0 or (target is None and sign in (0, found.direction))
     for name, good, needs in (
         ("claim, paper, log, caveat", words, "text"),
         ("effect", known, "a number, and for epochs above 0 and not 1"),
         ("effect", not none, "a number other than 0: runs cannot show that there is no effect"),
         ("effect_top5", top5, "a number, and none for epochs"),
         ("direction", found.direction in (1, 0, -1), "1, 0 or -1"),
+        ("direction", agree, "none beside a target, and that of the effect beside an effect"),
         ("tests", isinstance(found.tests, bool), "True or False"),
         ("caveat", found.tests or found.caveat, "why this scale cannot test the claim"),
         ("target", target is None or (is_number(target) and not epochs), "an error in per cent"),

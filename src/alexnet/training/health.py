@@ -11,6 +11,7 @@ import jax
 
 from alexnet.errors import UserError
 from alexnet.files import write_json
+from alexnet.logs import metrics
 from alexnet.text import some
 from alexnet.training.run import Run
 from alexnet.training.step import TrainState, norms
@@ -141,6 +142,18 @@ def check_state(step: int, state: TrainState) -> None:
             raise DivergedError(step, f"the norm of the {name} is {norm:.4g}")
 
 
+def rise(workdir: Path, step: int) -> str:
+    """How the training loss had risen up to a step, "from 2.3 to 61"; "" if it had not."""
+    try:
+        rows = metrics.read_log(workdir)
+    except UserError:  # there is none yet, or it is damaged
+        return ""
+    losses = [row["train/loss"] for row in rows if "train/loss" in row and row["step"] <= step]
+    if len(losses) < 2 or None in (losses[0], losses[-1]) or losses[-1] <= losses[0]:
+        return ""
+    return f"from {losses[0]:.3g} to {losses[-1]:.3g}"
+
+
 @contextlib.contextmanager
 def explained(
     run: Run,
@@ -168,11 +181,15 @@ def explained(
         examples, epoch = run.examples(step), run.epoch(step)
         if jax.process_index() == 0:
             found = {"step": step, "epoch": epoch, "found": error.what, "examples": examples}
+            if files := run.store.files("train"):
+                found["files"] = [files[number] for number in examples]
             with contextlib.suppress(OSError):
                 write_json(found | {"last_checkpoint": last}, workdir / FILE)
         then = "from the beginning" if not last else f"from step {last}, the last one saved"
         if start and step <= start + 1:  # what was saved may be to blame
             then += f"; if it fails there again, move {workdir}/checkpoints/{start} away first"
+        elif last and (risen := rise(workdir, last)):
+            then += f"; by then the loss had risen {risen}: --fresh starts over"
         raise UserError(
             f"{error.what} at step {step} (epoch {epoch:.2f}, training images "
             f"{some([str(number) for number in examples], 3)}, listed in {workdir / FILE}): "

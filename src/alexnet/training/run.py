@@ -112,14 +112,21 @@ class Run:
     def fresh(self, layers: Layers | None = None) -> TrainState:
         """The state at step 0; the parameters of `layers` replace those drawn from the seed.
 
+        Args:
+            layers: by default, those that the run takes from `config.init_from`, if it is set.
+
         Raises:
-            UserError: if training cannot fit into memory.
+            UserError: if training cannot fit into memory; as `fine_tune.read_layers`.
         """
+        from alexnet.training import fine_tune  # which imports this file
+
+        if layers is None:
+            layers, _ = fine_tune.read_layers(self)
         self.check_memory()
         init = functools.partial(network.init, self.net)
         program = self._program("init", lambda: make_init(init, self.optimizer, self.shardings))
         state = program(key_of(self.config.seed))
-        return state._replace(params=state.params | self.put(layers or {}))
+        return state._replace(params=state.params | self.put(layers))
 
     def restore(self, checkpoints: Checkpoints) -> tuple[TrainState, int, Progress] | None:
         """(state, step, progress) of the last good checkpoint, or None if there is none."""

@@ -74,11 +74,14 @@ class Schedule:
         """The hyperparameters after `epoch` epochs.
 
         Raises:
-            UserError: if an event names a layer that is not among `layers`.
+            UserError: if an event names a layer that is not among `layers`, or for a rate that is
+                negative, huge or not a number.
         """
-        rate = self.base_rate(epoch, errors)
+        rate, bias_rate = self.base_rate(epoch, errors), self.bias_rate(epoch, errors)
         layers = tuple(layers)
-        bias_rate = self.bias_rate(epoch, errors)
+        for value in (rate, bias_rate):  # also of a schedule that a user has added
+            good = 0 <= value <= LARGEST
+            require(f"rate at epoch {epoch:.4g}", value, good, f"must be from 0 to {LARGEST:g}")
         values = {"colour_noise": 1.0}
         for name in layers:
             values |= {f"{name}.kernel": rate, f"{name}.bias": bias_rate}

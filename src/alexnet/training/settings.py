@@ -37,6 +37,10 @@ def load_config(file: str | os.PathLike, overrides: Mapping[str, Any] | None = N
     Raises:
         UserError: if there is no such file, variant or setting, or a value has the wrong type.
     """
+    if not isinstance(file, str | os.PathLike):
+        raise UserError(f"expected a config's file, not {type(file).__name__}", "file")
+    if not isinstance(overrides, Mapping | None):
+        raise UserError('expected a dict such as {"epochs": 2}', f"overrides={overrides!r}")
     config = configs.load(str(file), KINDS)
     configs.apply_overrides(config, overrides or {}, KINDS)
     return config
@@ -77,6 +81,7 @@ def remaining(config: ConfigDict, section: str) -> dict[str, Any]:
 
 def check_settings(config: ConfigDict) -> None:
     """Raises UserError for a setting that is missing, unknown or impossible."""
+    configs.check_choices(config, KINDS)
     configs.call(check_top_level, "", config)
 
 

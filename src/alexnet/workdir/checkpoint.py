@@ -294,7 +294,10 @@ def load_step(directory: str | Path, which: Which = "best") -> tuple[int, dict, 
         except DamagedError as error:
             if not path.is_dir():  # a run training there has just replaced it with a newer one
                 continue
-            raise UserError(str(error)) from None
+            sound = [known for known, found in _validations(directory).items() if found]
+            others = ", ".join(str(known) for known in sound if known != step)
+            there = f"others are there: step {others}" if others else "there is no other"
+            raise UserError(f"{error}; {there}") from None
         tree = unflatten_dict(leaves, sep="/")
         return step, tree.get("params", tree), progress
 

@@ -333,7 +333,11 @@ def test_impossible_splits(pets):
 
 
 def test_an_unclear_level_of_classes_is_an_error(pets):
-    assert "holds a single class, 'pets'" in error(pets.parent)
+    assert error(pets.parent).endswith(f"are the classes, write folder:{pets}")
+    (pets / "cats/more").mkdir()
+    add(pets / "cats/more/1.png")
+    assert error(pets / "cats").endswith(f"; if 'cats' itself is a class, write folder:{pets}")
+    shutil.rmtree(pets / "cats/more")
     assert f"write folder:{pets}" in error(pets.parent)
     shutil.copytree(pets, pets.parent / "more" / "2020")
     shutil.copytree(pets, pets.parent / "more" / "2021")

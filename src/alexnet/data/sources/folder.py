@@ -192,10 +192,12 @@ def _classes(
         )
     classes = sorted(examples["train"])
     if len(classes) < 2:
-        raise UserError(
-            f"{train} holds a single class, {classes[0]!r}, and needs two; if the folders in "
-            f"{classes[0]!r} are the classes, write folder:{real[classes[0]]}"
-        )
+        only, advice = classes[0], ""
+        if len(folders_in(real[only])) > 1:
+            advice = f"; if the folders in {only!r} are the classes, write folder:{real[only]}"
+        elif train == root:
+            advice = f"; if {root.name!r} itself is a class, write folder:{root.parent}"
+        raise UserError(f"{train} holds a single class, {only!r}, and needs two{advice}")
     _check_level(train, layout, examples["train"])
     for split in set(layout) - {"train"}:
         where = root / layout[split]
