@@ -47,7 +47,10 @@ def summary(store: Store, dry_run: bool = False) -> str:
         rows += [("", f"{reason}: {_kinds(kinds)}") for reason, kinds in about.left_out.items()]
     rows += [("", each) for each in about.unreadable]
     if about.copies:
-        rows.append(("copies", f"{about.copies:,} images equal another one, byte for byte"))
+        equal = "equals" if about.copies == 1 else "equal"
+        rows.append(
+            ("copies", f"{counted(about.copies, 'image')} {equal} another one, byte for byte")
+        )
     rows += [("splits", note) for note in about.notes]
     why = f", {about.size}" if about.size else ""
     how = f"JPEG of quality {store.quality}" if store.quality else "raw pixels"
