@@ -7,7 +7,7 @@ import pytest
 
 from alexnet import cli
 from alexnet import config as configs
-from alexnet.errors import Interrupted, UserError, circumstance
+from alexnet.errors import Interrupted, UserError, circumstance, nearest
 from alexnet.models.build import build
 from alexnet.training import schedule
 
@@ -24,6 +24,22 @@ def test_a_function_names_its_own_argument():
     assert type(error.value) is UserError
     assert str(error.value) == f"remove: {NO_LAYER}"
     assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("val", "validation"),
+        ("validaton", "validation"),
+        ("tes", "test"),
+        ("t", ""),  # test or train: neither
+        ("", ""),
+        ("x", ""),
+    ],
+)
+def test_the_nearest_word(word, near):
+    found = nearest(word, iter(["train", "validation", "test"]))
+    assert found == (f"; did you mean {near!r}?" if near else "")
 
 
 def test_from_a_config_it_is_a_setting():

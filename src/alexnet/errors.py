@@ -48,8 +48,13 @@ class Interrupted(KeyboardInterrupt):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A suffix for a message: "; did you mean 'conv4'?", or "" when nothing is near."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    """A suffix for a message: "; did you mean 'conv4'?", or "" when nothing is near.
+
+    The only word that begins with `word` is near, as validation is to val.
+    """
+    known = list(known)
+    longer = [one for one in known if word and one.startswith(word)]
+    close = longer if len(longer) == 1 else difflib.get_close_matches(word, known, 1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
