@@ -256,9 +256,10 @@ def apply_overrides(
 
 
 def remember_choices(config: ml_collections.ConfigDict, kinds: Kinds) -> None:
-    """Notes which functions the config's sections are for, so that `check_choices` can tell."""
-    settings = flat(config.to_dict())
-    object.__setattr__(config, CHOSEN, {key: settings[key] for key in kinds if key in settings})
+    """Notes the sections of `kinds` as they are, so that `check_choices` can tell."""
+    known = {key.partition(".")[0] for key in kinds} & {*config}
+    before = {name: config[name].to_dict() for name in known if _is_section(config[name])}
+    object.__setattr__(config, CHOSEN, before)
 
 
 def check_choices(config: ml_collections.ConfigDict, kinds: Kinds) -> None:
@@ -266,16 +267,18 @@ def check_choices(config: ml_collections.ConfigDict, kinds: Kinds) -> None:
 
     Likewise for the other `kinds`. Copies of a config remember nothing, and are not checked.
     """
-    for key, old in getattr(config, CHOSEN, {}).items():
-        section, name = place(config, key)
-        new = section[name]
-        if new == old or new not in kinds[key].choices:  # a mistake that is reported later
+    for key, kind in kinds.items():
+        where, _, name = key.partition(".")
+        before, now = getattr(config, CHOSEN, {}).get(where, {}), config.get(where, {})
+        old, new = before.get(name), now.get(name)
+        if old is None or new == old or new not in kind.choices:  # a mistake is reported later
             continue
-        defaults = kinds[key].defaults(key, new)
+        defaults = kind.defaults(key, new)
         left = [
             f"{option}={value!r}"
-            for option, value in section.items()
-            if option != name and defaults.get(option) not in (value, REQUIRED)
+            for option, value in now.items()
+            if option != name and before.get(option) == value
+            if defaults.get(option) not in (value, REQUIRED)
         ]
         if left:
             advice = f"load_config(file, {{{key!r}: {new!r}}})"

@@ -96,7 +96,11 @@ def main(argv: Sequence[str]) -> None:
 def own_config(source: Path) -> ConfigDict | None:
     """The config in a file that this command wrote; None for any other file."""
     found = weights.about(source)
-    return record.current(found["config"], str(source)) if found else None
+    if not found:
+        return None
+    config = record.current(found["config"], str(source))
+    config.init_from, config.init_layers = "", "all"  # the weights are now those of the file
+    return config
 
 
 def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:

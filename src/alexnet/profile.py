@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> None:
             "config.epochs",
             f"steps={steps}",
         )
-    state, hyperparameters = run.fresh(), run.hyperparameters(1)
+    state, hyperparameters = run.fresh({}), run.hyperparameters(1)
     inputs = [batch for _, batch in itertools.islice(run.batches(), steps + WARM_UP)]
     with run.precision():
         lowered = run.train_program.lower(

@@ -91,7 +91,7 @@ def main(argv: Sequence[str]) -> None:
         with contextlib.closing(running):
             prepares = running.check(elsewhere=bool(partition), dry=dry)
             for name in prepares:
-                print(f"({name} is not prepared yet: the first run will do that)", flush=True)
+                print(f"({name} is not prepared, or has changed: the first run sees to that)")
             if dry:
                 return
             if partition:  # a plan that SLURM does not take can still be changed

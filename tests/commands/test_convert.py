@@ -458,9 +458,10 @@ def test_our_file_says_what_net_it_holds(imported, folder, data_dir, tmp_path, c
 def test_our_own_file_makes_a_run_by_itself(tiny, tmp_path):
     """With its mean image, also where the dataset's is another, and if training goes on."""
     tiny.augment.mean, tiny.epochs = "crop", 0.1
+    tiny.init_from, tiny.init_layers = str(tmp_path / "source"), "conv"  # it was fine-tuned
     run = setup(tiny)
     run = dataclasses.replace(run, statistics=jax.tree.map(lambda x: x + 1, run.statistics))
-    net = alexnet.classifier(run, run.fresh().params)
+    net = alexnet.classifier(run, run.fresh({}).params)
     file, workdir = tmp_path / "net.safetensors", tmp_path / "run"
     net.export(file)
     given = [f"--source={file}", f"--workdir={workdir}"]
@@ -471,6 +472,7 @@ def test_our_own_file_makes_a_run_by_itself(tiny, tmp_path):
     convert.main([*given, "--config.seed=3"])
     made = alexnet.load(workdir, "last")
     assert (made.config.seed, made.classes) == (3, net.classes)
+    assert (made.config.init_from, made.config.init_layers) == ("", "all")
     np.testing.assert_array_equal(made.about.statistics.mean_HWC, run.statistics.mean_HWC)
     ours, theirs = made.evaluate(), net.evaluate()
     assert ours["loss"] == theirs["loss"]

@@ -119,7 +119,7 @@ class Watched:
         return self if options is None else Traced(self)
 
     steps = 5
-    fresh = staticmethod(lambda: "fresh")
+    fresh = staticmethod(lambda layers: "fresh")
     hyperparameters = staticmethod(lambda step: f"rate {step}")
     batches = staticmethod(lambda: ((n, f"batch {n}") for n in itertools.count(1)))
     precision = staticmethod(contextlib.nullcontext)

@@ -192,7 +192,7 @@ def test_with_slurm_the_cores_are_not_divided_among_jobs(file, tmp_path, monkeyp
         argv = [file, f"--workdir={tmp_path}/out", "--jobs=4", "--dry_run", option]
         sweep.main([one for one in argv if one])
         said = capsys.readouterr().out
-        assert f"\ncores of a run: {cores}\n(digits is not prepared yet: the first run will" in said
+        assert f"\ncores of a run: {cores}\n(digits is not prepared, or has changed: the" in said
 
 
 def test_slurm_is_looked_for_before_anything_is_checked(file, tmp_path, monkeypatch):

@@ -465,7 +465,7 @@ def test_predict_takes_folders_and_writes_a_table(digits, tmp_path, capsys):
     names = ["more/a,b.png", "z.PNG"]
     for name, path in zip(names, digits[0], strict=False):
         shutil.copy(path, tmp_path / "photos" / name)
-    for name in ("notes.txt", ".hidden.png"):
+    for name in ("notes.txt", ".hidden.png", "a.HEIC"):
         (tmp_path / "photos" / name).write_bytes(b"no image")
     (tmp_path / "photos/broken.jpg").write_bytes(b"no image either")
     single, table = str(digits[0][2]), tmp_path / "found.csv"
@@ -473,7 +473,9 @@ def test_predict_takes_folders_and_writes_a_table(digits, tmp_path, capsys):
     with pytest.raises(UserError, match=r"broken.jpg is not an image that can be read"):
         predict.main([*given, f"--predictions={table}"])
     out, error = capsys.readouterr()
-    assert (out, error) == ("", f"3 predictions in {table}; 1 photo could not be read\n")
+    left, said = error.splitlines()
+    assert left.startswith(f"{tmp_path / 'photos'}: 1 photo not read (found: 1 .heic; export")
+    assert (out, said) == ("", f"3 predictions in {table}; 1 photo could not be read")
     paths = [*(str(tmp_path / "photos" / name) for name in names), single]
     with table.open(newline="") as file:
         head, *rows = csv.reader(file)

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from alexnet import config as configs
 from alexnet import nets
 from alexnet.errors import UserError
 from alexnet.models import table
@@ -356,6 +357,9 @@ def test_a_word_that_a_row_does_not_know_is_refused_where_it_is_written(monkeypa
         Activation("relu1", "gelu")
     with pytest.raises(UserError, match="pool1: kind='mex': choose one of max, avg; did you mean"):
         Pool("pool1", kind="mex")
+    monkeypatch.setitem(NETS, "mine", lambda *, classes=10, image_size=8: Activation("a", "gelu"))
+    with pytest.raises(UserError, match=r"^a: kind='gelu': choose one of"):
+        configs.call(build, "net", {"name": "mine"}, classes=10)
     monkeypatch.setitem(NETS, "mine", lambda *, classes=10, image_size=8: [Conv("conv1", 4, 3)])
     with pytest.raises(UserError, match=r"NETS.'mine'. returned list, not a Net"):
         build("mine", classes=10)

@@ -117,19 +117,30 @@ def test_a_run_that_failed_is_told_from_one_that_has_begun(tmp_path, failing):
         assert {*found.unfinished} == {str(tmp_path / name) for name in names}
 
 
-def test_training_that_diverges_says_so_in_the_words_that_are_looked_for(tmp_path):
+def test_training_that_diverges_says_so_in_the_words_that_are_looked_for(tmp_path, monkeypatch):
     run = SimpleNamespace(
         config=SimpleNamespace(schedule=SimpleNamespace(rate=0.1)),
         examples=lambda _: [1],
         epoch=lambda _: 0.5,
-        store=SimpleNamespace(files=lambda split: ("cats/a.png", "dogs/b.png")),
+        store=SimpleNamespace(
+            files=lambda split: ("cats/a.png", "dogs/b.png"), path=tmp_path, contents={"train": "x"}
+        ),
     )
+    monkeypatch.setattr(health, "load_store", lambda path: run.store)
     with (
         pytest.raises(UserError, match=READ),
         health.explained(run, tmp_path, 0, lambda: None, lambda _: 0.1),
     ):
         raise health.DivergedError(3, "the loss is nan")
     assert json.loads((tmp_path / health.FILE).read_text())["files"] == ["dogs/b.png"]
+    other = SimpleNamespace(contents={"train": "y"})  # prepared while the run trained
+    monkeypatch.setattr(health, "load_store", lambda path: other)
+    with (
+        pytest.raises(UserError, match=READ),
+        health.explained(run, tmp_path, 0, lambda: None, lambda _: 0.1),
+    ):
+        raise health.DivergedError(3, "the loss is nan")
+    assert "files" not in json.loads((tmp_path / health.FILE).read_text())
 
 
 def test_failures_alone_are_no_results(tmp_path, failing):

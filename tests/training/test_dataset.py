@@ -163,7 +163,9 @@ def test_a_run_goes_on_with_its_stored_images_if_the_folder_has_changed(copy, ca
     whole = train_and_evaluate(
         config_of(photos, data, 2.0), shutil.copytree(copy / "run1", copy / "whole")
     )
+    shutil.copytree(photos, copy / "first")
     make_photos(photos, "abcd", count=7, seed=1)
+    shutil.copytree(photos, copy / "second")
     capsys.readouterr()
     rows = train_and_evaluate(config_of(photos, data, 2.0), copy / "run1")
     said = capsys.readouterr().err
@@ -181,8 +183,13 @@ def test_a_run_goes_on_with_its_stored_images_if_the_folder_has_changed(copy, ca
     [place] = re.findall("stay in (.*), for", said)
     assert f"that it was trained on, in {place}\n" in capsys.readouterr().err
     # The folder changes back, and again: each content is kept once.
-    make_photos(photos, "abcd", count=8, seed=2)
-    assert alexnet.setup(config).store.counts != {}
+    for content, classes in (("first", 3), ("second", 4)):
+        shutil.rmtree(photos)
+        shutil.copytree(copy / content, photos)
+        assert len(alexnet.setup(config).store.classes) == classes
+    assert len(list((copy / "data/alexnet_store").glob("*px-*"))) == 2
+    shutil.rmtree(photos)  # or it is not mounted
+    assert train_and_evaluate(config_of(photos, data, 3.0), copy / "run1") == rows
     shutil.rmtree(place)
     with pytest.raises(UserError, match="was trained on other classes"):
         train_and_evaluate(config_of(photos, data, 4.0), copy / "run1")

@@ -129,6 +129,8 @@ def test_a_choice_may_be_assigned_where_nothing_else_changes():
     config = load_config(DIGITS)
     config.optimizer.name = "nesterov"  # its settings are those of momentum
     check_settings(config)
+    config.optimizer.weight_decay = 0.001  # on purpose
+    check_settings(config)
     config.optimizer.name = "momentun"
     with pytest.raises(UserError, match="did you mean 'momentum'"):
         setup(config)

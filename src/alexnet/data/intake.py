@@ -225,7 +225,8 @@ class _Tally:
         return UserError(
             f"at least {len(self.bad):,} of {self.images:,} images cannot be read or are too "
             f"large, more than max_bad={self.plan.max_bad:g} allows{self._shown()}; repair or "
-            f"remove them, or leave them out: {self.plan.again} --max_bad={share:g}"
+            f"remove them, or leave them out: {self.plan.again} --max_bad={share:g} (or "
+            "more: reading stopped there)"
         )
 
     def _shown(self) -> str:

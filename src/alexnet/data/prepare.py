@@ -101,6 +101,7 @@ def prepare(
             stored = store.stored_quality(size, quality, encoding)
             full_name, share = store.full_name(name), limits["max_bad"]
             again = store.command(name, data_dir, size, quality, encoding)
+            again += f" --max_pixels={asked['max_pixels']}" if "max_pixels" in asked else ""
             plan = Plan(full_name, size, stored, most, share, progress, why, again)
             if dry_run:
                 return take_in(raw, place(size), plan, write=False)
@@ -222,13 +223,16 @@ def kept(
     Then that is said, and the folder is left alone. None if no store holds these images, or that is
     not known, or for datasets other than folders.
     """
-    if not name.startswith(store.FOLDER) or not named.is_there(name) or not known.contents:
+    if not name.startswith(store.FOLDER) or not known.contents:
         return None
+    there = named.is_there(name)
     path = store.store_path(name, data_dir, image_size, quality, encoding)
     for place in (path, store.earlier(path, known)):
         made = store.load_store(place)
         if made is None or (made.contents, made.classes) != (known.contents, known.classes):
             continue
+        if place == path and not there:
+            return None  # `ensure` uses it, and says so
         if place != path or not _is_current(made, named.stamp(name), {}):
             say(
                 f"warning: files of {name} have been added, removed or touched: this run goes on "

@@ -80,7 +80,10 @@ class Store:
             here = self._kept.get(split)
             return here.read(indices) if here else self._from_disk(split, indices)
         except DamagedError as error:
-            advice = f"delete {self.path} and prepare {self.name!r} again"
+            advice = (
+                f"restore {self.path} from a copy, or, if {self.name!r} still has these images, "
+                "delete it and prepare them again"
+            )
             raise UserError(f"{error}; {advice}") from error
 
     def open(self) -> "Store":

@@ -15,6 +15,7 @@ from alexnet import files
 from alexnet.data import images
 from alexnet.data.sources.tree import AS_JPEG, CAMERAS, is_hidden, kinds, walk
 from alexnet.errors import UserError, local_path
+from alexnet.text import counted, say
 
 # A file, an image of Pillow's, or uint8 pixels: RGB [H, W, 3], grey [H, W]
 Photo = str | os.PathLike | Image.Image | np.ndarray
@@ -51,6 +52,9 @@ def photos_in(folder: Path) -> list[str]:
     photos = [file.path for file in found if os.path.splitext(file.path)[1].lower() in known]
     if not photos:
         raise UserError(f"{folder} holds no images; {kinds(found)}")
+    others = [file for file in found if file.path.lower().endswith(tuple({*CAMERAS} - known))]
+    if others:
+        say(f"{folder}: {counted(len(others), 'photo')} not read ({kinds(others)})")
     return [os.path.join(folder, photo) for photo in photos]
 
 

@@ -39,9 +39,11 @@ class Row:
         """Raises UserError for an unknown word, such as kind="gelu"."""
         for field in dataclasses.fields(self):
             if get_origin(field.type) is Literal:
-                choice(
-                    f"{self.name}: {field.name}", getattr(self, field.name), get_args(field.type)
-                )
+                word = getattr(self, field.name)
+                try:
+                    choice(f"{self.name}: {field.name}", word, get_args(field.type))
+                except UserError as error:  # no argument, which `configs.call` would prefix
+                    raise UserError(str(error)) from None
 
     @property
     def reads_all(self) -> bool:

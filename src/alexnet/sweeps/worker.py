@@ -87,11 +87,11 @@ def answer(request: Request, programs: Programs) -> Answer:
     if "check" in request:
         try:
             config = thawed(request["check"])
+            check_settings(config)
             tracker.check(config.wandb_project)
             if request.get("origin"):
                 fine_tune.check(config)
             if request.get("dry") and not configs.call(prepare.is_current, "data", config.data):
-                check_settings(config)
                 assemble(config, configs.call(prepare.class_count, "data", config.data) or SOME)
                 return {"steps": 0, "prepares": config.data.name}
             run = setup(config)

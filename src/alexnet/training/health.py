@@ -9,6 +9,7 @@ from statistics import median
 
 import jax
 
+from alexnet.data.store import Store, load_store
 from alexnet.errors import UserError
 from alexnet.files import write_json
 from alexnet.logs import metrics
@@ -18,6 +19,7 @@ from alexnet.training.step import TrainState, norms
 
 ALARM_STEPS = 200  # that a loss may stay at that of guessing
 ADAMS_RATE = 0.002  # twice adamw's usual rate
+RISE = 1.1  # times the first loss: a run that guesses stays below
 TOLERANCE = 0.01  # of ln(classes)
 FAR_GONE = 1e6  # nats: such a loss counts as divergence, and the weights are not saved
 FILE = "diverged.json"  # in the workdir of a run that diverged
@@ -142,6 +144,15 @@ def check_state(step: int, state: TrainState) -> None:
             raise DivergedError(step, f"the norm of the {name} is {norm:.4g}")
 
 
+def _files(store: Store) -> tuple[str, ...]:
+    """The files of the training images; () if another store has taken the place of this one."""
+    with contextlib.suppress(UserError):
+        now = load_store(store.path)
+        if now and now.contents == store.contents:
+            return store.files("train")
+    return ()
+
+
 def rise(workdir: Path, step: int) -> str:
     """How the training loss had risen up to a step, "from 2.3 to 61"; "" if it had not."""
     try:
@@ -149,7 +160,7 @@ def rise(workdir: Path, step: int) -> str:
     except UserError:  # there is none yet, or it is damaged
         return ""
     losses = [row["train/loss"] for row in rows if "train/loss" in row and row["step"] <= step]
-    if len(losses) < 2 or None in (losses[0], losses[-1]) or losses[-1] <= losses[0]:
+    if len(losses) < 2 or None in (losses[0], losses[-1]) or losses[-1] <= RISE * losses[0]:
         return ""
     return f"from {losses[0]:.3g} to {losses[-1]:.3g}"
 
@@ -181,7 +192,7 @@ def explained(
         examples, epoch = run.examples(step), run.epoch(step)
         if jax.process_index() == 0:
             found = {"step": step, "epoch": epoch, "found": error.what, "examples": examples}
-            if files := run.store.files("train"):
+            if files := _files(run.store):
                 found["files"] = [files[number] for number in examples]
             with contextlib.suppress(OSError):
                 write_json(found | {"last_checkpoint": last}, workdir / FILE)
