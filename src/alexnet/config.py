@@ -269,7 +269,9 @@ def check_choices(config: ml_collections.ConfigDict, kinds: Kinds) -> None:
     """
     for key, kind in kinds.items():
         where, _, name = key.partition(".")
-        before, now = getattr(config, CHOSEN, {}).get(where, {}), config.get(where, {})
+        before, now = getattr(config, CHOSEN, {}).get(where), config.get(where)
+        if not (before and _is_section(now)):
+            continue
         old, new = before.get(name), now.get(name)
         if old is None or new == old or new not in kind.choices:  # a mistake is reported later
             continue
