@@ -73,11 +73,11 @@ def train_and_evaluate(
     require("workdir", workdir, os.fspath(workdir) != "", "name a folder")
     workdir = local_path("workdir", os.fspath(workdir))
     config = config_of(config)
-    check_settings(config)
     checkpoint.check_path(workdir)
     asked = configs.flat({"config": config.to_dict()}) | {"--fresh": fresh}
     asked["the code's commit"] = commit()
     processes.check_same(asked, but=("config.data.data_dir",))
+    check_settings(config)
     configs.call(full_name, "data", {"name": config.data.name})  # a mistake names the setting
     check_outside(config.data.name, workdir, "workdir")
     begun = not fresh and processes.gathered(checkpoint.begun(workdir))[0]
