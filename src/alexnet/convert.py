@@ -75,8 +75,7 @@ def main(argv: Sequence[str]) -> None:
         weights.check_suffix(source)
         own = None if given.get("config") else own_config(source)
         config, options = parse(argv, {name: OPTIONS[name] for name in IN}, own)
-        source, workdir = (path(name, options[name]) for name in ("source", "workdir"))
-        import_weights(config, source, workdir)
+        import_weights(config, source, path("workdir", options["workdir"]))
         return
     options = values(argv, {name: OPTIONS[name] for name in OUT})
     workdir, target = (path(name, options[name]) for name in ("workdir", "target"))

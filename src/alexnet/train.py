@@ -54,10 +54,11 @@ def main(argv: Sequence[str]) -> None:
 def own_config(argv: Sequence[str]) -> ConfigDict | None:
     """The config of the run in --workdir, if `argv` names no other; None without such a run."""
     given = dict(part.removeprefix("--").split("=", 1) for part in argv if "=" in part)
-    place = given.get("workdir", "")
-    if given.get("config") or not place or not (path("workdir", place) / "config.json").is_file():
+    if given.get("config") or not given.get("workdir"):
         return None
-    return record.saved_config(path("workdir", place), resume=True)
+    workdir = path("workdir", given["workdir"])
+    has_run = (workdir / "config.json").is_file()
+    return record.saved_config(workdir, resume=True) if has_run else None
 
 
 if __name__ == "__main__":

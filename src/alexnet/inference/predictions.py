@@ -60,5 +60,5 @@ def write_photos(
 
 
 def _places(count: int) -> list[str]:
-    """The headings of so many classes: top1, top1_p, top2, ..."""
+    """The headings for `count` classes: top1, top1_p, top2, ..."""
     return [f"top{place}{kind}" for place in range(1, count + 1) for kind in ("", "_p")]

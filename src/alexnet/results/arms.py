@@ -39,8 +39,8 @@ def placed(
 ) -> list[tuple[Experiment, dict[str, list[Result]]]]:
     """Each experiment with runs, and its runs by arm; the other runs form one for each dataset.
 
-    In these last experiments, a run that does not count forms no arm of its own: it joins the arm
-    with its config, if there is one.
+    There, a run that does not count forms no arm of its own. It joins the arm that has its config,
+    if one has.
     """
     made, used = [], set()
     for experiment in experiments:

@@ -49,14 +49,9 @@ def guessing(runs: Mapping[str, Runs]) -> list[str]:
 
 def equal(against: Mapping[str, Estimate | None], first: str) -> list[str]:
     """Arms that do not differ from the first in any pair, as if nothing had been learnt."""
-    names = [
-        name
-        for name, found in against.items()
-        if found and found.n > 1 and not (found.mean or found.std)
-    ]
-    return [f"{_listed(names)}: every run equals its partner of {first}: no effect shows"] * bool(
-        names
-    )
+    names = [n for n, found in against.items() if found and found.n > 1 and found.smallest is None]
+    words = f"every run equals its partner of {first}: no effect shows"
+    return [f"{_listed(names)}: {words}"] if names else []
 
 
 def partners(
