@@ -7,7 +7,7 @@ import pytest
 
 from alexnet import cli
 from alexnet import config as configs
-from alexnet.errors import Interrupted, UserError, circumstance, nearest
+from alexnet.errors import Interrupted, UserError, circumstance, is_number, nearest
 from alexnet.models.build import build
 from alexnet.training import schedule
 
@@ -105,3 +105,8 @@ def test_what_the_machine_lacks_is_a_line(error, said):
 
 def test_an_interruption_says_which_signal_stopped_the_run():
     assert str(Interrupted(signal.SIGTERM)) == "stopped by SIGTERM, after a checkpoint"
+
+
+def test_a_number_beyond_all_floats_is_no_number():
+    assert not is_number(10**400)
+    assert is_number(10**300)
