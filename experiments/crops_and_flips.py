@@ -3,8 +3,8 @@
 "Without this scheme, our network suffers from substantial overfitting, which would have forced us
 to use much smaller networks." No number is given, so only the direction can be judged. The eight
 epochs of `small` are too few for overfitting to raise the test error, so that scale gives no
-verdict. (Changed on 2026-11-28,
-after the runs: before, its verdicts were "cannot tell", and counted as decidable.)
+verdict. (Changed on 2026-11-28, after the runs: before, its verdicts were "cannot tell", and
+counted as decidable.)
 """
 
 NONE = {"augment.random_crop": False, "augment.flip": False}

@@ -1,7 +1,8 @@
 """The same layers in one tower: is it better?
 
-The paper makes no claim about this. At scale `full`, Krizhevsky's later net in cuda-convnet2 has
-one tower and fewer kernels. It reached about the errors of the two-tower net (2012 validation:
+The paper makes no claim about this. One tower has more weights (the pocket net 463,562, not
+368,842), as each kernel reads all maps. At scale `full`, Krizhevsky's later net in cuda-convnet2
+has one tower and fewer kernels. It reached about the errors of the two-tower net (2012 validation:
 centre 42.548 / 19.810, ten-crop 40.42 / 18.15).
 """
 

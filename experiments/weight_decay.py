@@ -1,6 +1,6 @@
 """Weight decay lowers the training error (section 5).
 
-"This small amount of weight decay was important for the model to learn. In other words, weight
+"... this small amount of weight decay was important for the model to learn. In other words, weight
 decay here is not merely a regularizer: it reduces the model's training error." No number is given,
 so only the direction can be judged. The metric stands in for the training error at the end: it is
 the epochs to a training error of 0.4, measured in training, with dropped neurons.

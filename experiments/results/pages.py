@@ -161,7 +161,7 @@ HEAD = """\
   row says otherwise (mean ± standard deviation over n runs, each with its own seed; for five or
   seven CNNs, over n averages). A row that counts epochs instead says so. The log is the comments in
   the authors' 2012 source, by run; 145 is the main run. For cuda-convnet's nets it is what their
-  web pages report.
+  web pages (for 19pct, its files) report.
 - **Net:** at scale `small`, a pocket AlexNet (28x28 crops, a quarter to a third of the kernels)
   that trains on CIFAR-10 for 8 epochs (`configs/cifar10.py:pocket`); in Figure 1, in the four-layer
   net's row and in their own rows, cuda-convnet's nets. `imagenette` is the authors' full net, which
@@ -276,7 +276,7 @@ def specialised() -> str:
         arms.append(f"{arm} {towers}")
     return (
         "imagenette/160px-v2, `imagenette`: colour selectivity of towers 1 / 2 "
-        f"(random weights 0.67): {', '.join(arms)}"
+        f"(colourless 0, random weights 0.67): {', '.join(arms)}"
     )
 
 
