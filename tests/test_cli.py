@@ -19,7 +19,7 @@ from support.tiny import ROOT
 from alexnet import __main__ as program
 from alexnet import cli, convert, evaluate, nets, prepare, train
 from alexnet.data.augment import VIEWS
-from alexnet.data.store import QUALITY, store_path
+from alexnet.data.recipe import QUALITY, Recipe
 from alexnet.errors import Interrupted, UserError
 from alexnet.training.loop import conclusion
 from alexnet.training.setup import setup
@@ -282,8 +282,9 @@ def test_a_tilde_is_the_home_folder_in_every_path(home, monkeypatch):
         convert.main(["--workdir=~/run", "--target=~/a.safetensors"])
     assert found.pop() == (home / "run", "best")
     assert evaluate.folders("~/a,~/b") == [home / "a", home / "b"]
-    assert store_path("folder:~/x", "~/data", 8, 95) == store_path(
-        f"folder:{home}/x", f"{home}/data", 8, 95
+    assert (
+        Recipe("folder:~/x", "~/data", 8, 95).path
+        == Recipe(f"folder:{home}/x", f"{home}/data", 8, 95).path
     )
 
 

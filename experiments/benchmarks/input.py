@@ -18,6 +18,7 @@ from PIL import Image
 
 from alexnet.cli import count, run, values
 from alexnet.data import pipeline, prepare
+from alexnet.data.recipe import Recipe
 
 OPTIONS = {
     "images": ("2000", "how many photos"),
@@ -44,9 +45,8 @@ def main(argv: list[str]) -> None:
     images, size, batch = (count(name, options[name]) for name in ("images", "size", "batch"))
     with tempfile.TemporaryDirectory() as folder:
         draw(Path(folder) / "photos", images)
-        store = prepare.ensure(
-            name=f"folder:{folder}/photos", data_dir=folder, image_size=size, encoding="jpeg"
-        )
+        recipe = Recipe(f"folder:{folder}/photos", folder, size, encoding="jpeg")
+        store = prepare.ensure(recipe)
         steps = max(1, store.counts["train"] // batch)
         batches = pipeline.train_batches(store, batch_size=batch, seed=0)
         for _ in range(steps):

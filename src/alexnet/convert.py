@@ -33,7 +33,6 @@ from ml_collections import ConfigDict
 
 from alexnet import config as configs
 from alexnet.cli import arguments, asks_help, parse, path, run, values
-from alexnet.data import prepare
 from alexnet.data.augment import Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.errors import UserError, require
@@ -117,8 +116,8 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         raise UserError(f"--workdir={workdir} already exists: choose another")
 
     def make_net(in_file: int) -> table.Net:
-        classes = configs.call(prepare.class_count, "data", config.data)
-        return configs.call(build, "net", config.net, classes=classes or in_file)
+        classes = dataset.expected_classes(config) or in_file
+        return configs.call(build, "net", config.net, classes=classes)
 
     def check_config(exported: dict[str, Any]) -> None:
         check_same_net(exported, config, source)

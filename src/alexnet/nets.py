@@ -101,10 +101,9 @@ def of_run(workdir: Path) -> str:
 
 def of_config(config: ConfigDict) -> str:
     """The table of a config's net, and where its number of classes comes from."""
-    from alexnet.data import prepare
+    from alexnet.training.dataset import expected_classes
 
-    name = config.data.name
-    classes = configs.call(prepare.class_count, "data", config.data)
+    name, classes = config.data.name, expected_classes(config)
     net = configs.call(build, "net", config.net, classes=classes or CLASSES)
     known = f"the classes are those of {name}"
     assumed = f"{CLASSES} classes are assumed: those of {name} are known once it is prepared"

@@ -15,7 +15,7 @@ from typing import get_args
 
 from alexnet.cli import count, positional, run, switched, typed, values
 from alexnet.data.prepare import prepare
-from alexnet.data.store import Encoding
+from alexnet.data.recipe import Encoding
 from alexnet.data.summary import as_json, summary, warnings
 from alexnet.errors import choice
 

@@ -361,7 +361,7 @@ def test_out_and_in_again_is_the_same_to_the_bit(imported, folder, data_dir, tmp
 def test_under_torchvisions_names_it_is_torchvisions_file_to_the_bit(
     imported, folder, data_dir, tmp_path, capsys
 ):
-    prepare(f"folder:{folder}", data_dir, 100, 0, progress=False)  # names the classes
+    prepare(f"folder:{folder}", data_dir, 100, 0)  # names the classes
     workdir = imported["torchvision_alexnet"]
     file = exported(workdir, tmp_path / "net.safetensors", "--names=torchvision")
     assert "mean image" not in capsys.readouterr().err  # it subtracts a pixel, as torchvision does
@@ -428,7 +428,7 @@ def test_a_net_that_sees_more_than_is_stored_is_not_imported(folder, data_dir, t
 
 
 def test_our_file_says_what_net_it_holds(imported, folder, data_dir, tmp_path, capsys):
-    prepare(f"folder:{folder}", data_dir, 100, 0, progress=False)
+    prepare(f"folder:{folder}", data_dir, 100, 0)
     capsys.readouterr()
     file = exported(imported["caffenet"], tmp_path / "net.safetensors")
     size = f"{file.stat().st_size:,} bytes"
@@ -447,7 +447,7 @@ def test_our_file_says_what_net_it_holds(imported, folder, data_dir, tmp_path, c
     options = [f"--source={file}", f"--workdir={tmp_path / 'elsewhere'}"]
     convert.main([*flags("caffenet", tmp_path / "no_images_here", data_dir), *options])
     assert alexnet.load(tmp_path / "elsewhere", "last").classes == ("a", "b", "c")
-    other = prepare(f"folder:{folder}", str(tmp_path / "data"), 100, 0, progress=False)
+    other = prepare(f"folder:{folder}", str(tmp_path / "data"), 100, 0)
     save_description(dataclasses.replace(other, classes=("a", "b", "d")))
     options = [f"--source={file}", f"--workdir={tmp_path / 'new'}"]
     with pytest.raises(UserError, match=r"safetensors was trained on .* 'c' removed and 'd' added"):

@@ -8,6 +8,7 @@ from support.tiny import ROOT
 
 from alexnet import nets, roofline
 from alexnet.data.prepare import ensure
+from alexnet.data.recipe import Recipe
 from alexnet.data.store import save_description
 from alexnet.errors import UserError
 from alexnet.models import build
@@ -22,7 +23,7 @@ def printed(capsys, *argv: str) -> str:
 
 
 def test_a_config_and_a_name_with_its_options_give_one_table(data_dir, capsys):
-    ensure("digits", data_dir, 20)
+    ensure(Recipe("digits", data_dir, 20))
     place = [f"--config.data.data_dir={data_dir}", "--config.data.image_size=20"]
     found = printed(
         capsys, f"--config={ROOT}/configs/imagenet.py:one_gpu", "--config.data.name=digits", *place
@@ -42,7 +43,7 @@ def test_classes_that_are_not_known_are_assumed(tmp_path, capsys):
 
 
 def test_a_run_gives_the_table_of_its_net(tiny, tmp_path, capsys):
-    ensure(**tiny.data.to_dict())
+    ensure(Recipe(**tiny.data.to_dict()))
     record.save_config(tiny, tmp_path)
     found = printed(capsys, f"--workdir={tmp_path}")
     options = ["--image_size=18", "--remove=conv4,conv5,fc7"]
@@ -51,7 +52,7 @@ def test_a_run_gives_the_table_of_its_net(tiny, tmp_path, capsys):
 
 def test_the_classes_are_those_that_the_run_was_trained_on(tiny, data_dir, tmp_path, capsys):
     """Also where its dataset is not, or has other classes now."""
-    made = ensure(**tiny.data.to_dict())
+    made = ensure(Recipe(**tiny.data.to_dict()))
     tiny.data.data_dir = str(tmp_path / "nowhere")
     options = ["--image_size=18", "--remove=conv4,conv5,fc7"]
     for name, classes in (("kept", 7), ("checkpoint", 6), ("counted", 5), ("unknown", 10)):

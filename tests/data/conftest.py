@@ -16,7 +16,7 @@ def digits_dir(tmp_path_factory) -> str:
 @pytest.fixture(scope="session")
 def digits(digits_dir) -> Store:
     """The digits at 8 pixels."""
-    return prepare("digits", digits_dir, image_size=8, progress=False)
+    return prepare("digits", digits_dir, image_size=8)
 
 
 @pytest.fixture

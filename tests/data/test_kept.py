@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from alexnet.data import kept, prepare, store
 from alexnet.data.kept import Kept
+from alexnet.data.recipe import Recipe
 
 COUNT, SIDE = 7, 2
 IMAGES = np.arange(COUNT * SIDE * SIDE * 3, dtype=np.uint8).reshape(COUNT, SIDE, SIDE, 3)
@@ -86,7 +87,7 @@ def test_several_threads_get_the_same():
 def test_a_store_gives_the_same_from_disk_and_from_memory(at_most, tmp_path, monkeypatch):
     """A second read needs no disk exactly if the images fit into what may be kept."""
     monkeypatch.setattr(kept, "AT_MOST", at_most)
-    images = prepare.ensure(name="digits", data_dir=str(tmp_path), image_size=16)
+    images = prepare.ensure(Recipe(name="digits", data_dir=str(tmp_path), image_size=16))
     first, labels = images.read("validation", [5, 0])
     reads = []
     monkeypatch.setattr(store.Records, "read", lambda records, indices: reads.append(indices) or [])

@@ -9,8 +9,9 @@ import sys
 import alexnet.evaluate, alexnet.train
 from alexnet.data.pipeline import eval_batches, train_batches
 from alexnet.data.prepare import ensure
+from alexnet.data.recipe import Recipe
 
-store = ensure("digits", sys.argv[1], 8)
+store = ensure(Recipe("digits", sys.argv[1], 8))
 next(train_batches(store, batch_size=4, seed=0))
 next(eval_batches(store, "validation", batch_size=4))
 print(sorted({"tensorflow", "tensorflow_datasets"} & set(sys.modules)))

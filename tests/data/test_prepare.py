@@ -24,10 +24,11 @@ from alexnet.data import images, intake
 from alexnet.data import prepare as preparing
 from alexnet.data.inventory import read_left_out
 from alexnet.data.prepare import ensure, prepare
+from alexnet.data.recipe import Recipe
 from alexnet.data.records import Writer
 from alexnet.data.sources import named, tree
 from alexnet.data.sources.raw import RawData
-from alexnet.data.store import open_store, store_path
+from alexnet.data.store import open_store
 from alexnet.data.summary import as_json, summary
 from alexnet.errors import UserError
 
@@ -56,17 +57,17 @@ def test_statistics_are_of_the_training_split_alone(digits):
 
 
 def test_small_images_are_stored_at_32_pixels(digits_dir, digits):
-    assert prepare("digits", digits_dir, progress=False).image_size == 32
+    assert prepare("digits", digits_dir).image_size == 32
 
 
 def test_an_interrupted_preparation_does_not_count(digits_dir, digits, tmp_path):
     whole = tmp_path / "alexnet_store"
     shutil.copytree(digits.path.parent, whole)
-    final = store_path("digits", str(tmp_path), 8, 95)
+    final = Recipe("digits", str(tmp_path), 8, 95).path
     final.rename(final.with_name(final.name + ".partial"))
     with pytest.raises(UserError, match="not prepared"):
-        open_store("digits", str(tmp_path), 8)
-    made = ensure("digits", str(tmp_path), 8)
+        open_store(Recipe("digits", str(tmp_path), 8))
+    made = ensure(Recipe("digits", str(tmp_path), 8))
     assert made.counts == digits.counts
     assert not list(whole.glob("*.partial"))
 
@@ -79,7 +80,7 @@ def test_images_that_cannot_be_read_are_left_out(pets, tmp_path):
     jpeg = pets / "dogs" / "cut.jpg"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (99, 99, 3), np.uint8)).save(jpeg)
     jpeg.write_bytes(jpeg.read_bytes()[:3000])
-    made = prepare(f"folder:{pets}", str(tmp_path), 32, progress=False)
+    made = prepare(f"folder:{pets}", str(tmp_path), 32)
     assert sum(made.counts.values()) == 37 + 60
     assert made.inventory.found == 37 + 60 + 3
     listed = (made.path / "left_out.txt").read_text().splitlines()
@@ -98,7 +99,7 @@ def test_photos_in_a_folder_are_stored_upright(pets, tmp_path):
     photo = np.zeros((16, 16, 3), np.uint8)
     photo[:8] = 255  # the upper half, which the turn moves to the right
     Image.fromarray(photo).save(pets / "cats" / "photo.png", exif=exif)
-    made = prepare(f"folder:{pets}", str(tmp_path), 16, progress=False)
+    made = prepare(f"folder:{pets}", str(tmp_path), 16)
     stored = np.concatenate([made.read(split, range(n))[0] for split, n in made.counts.items()])
     [image] = stored[stored[..., 2].any((1, 2))]  # the others have no blue
     np.testing.assert_array_equal(image, np.rot90(photo, -1))
@@ -111,7 +112,7 @@ def test_too_many_unreadable_images_stop_it(pets, tmp_path):
     with pytest.raises(
         UserError, match=r"at least \d+ of 49 images cannot be read .* than max_bad=0\.05 allows: "
     ) as error:
-        prepare(name, str(tmp_path), 32, progress=False)
+        prepare(name, str(tmp_path), 32)
     assert str(error.value).count("(not a known image format)") == 10
     *_, command = str(error.value).split("leave them out: ")
     assert command.endswith(" (or more: reading stopped there)")
@@ -120,8 +121,8 @@ def test_too_many_unreadable_images_stop_it(pets, tmp_path):
     assert 12 / 49 < float(accepted.removeprefix("--max_bad=")) <= 1
     assert not list((tmp_path / "alexnet_store").glob("*32px*"))
     with pytest.raises(UserError, match="not prepared"):
-        open_store(name, str(tmp_path), 32)
-    made = prepare(name, str(tmp_path), 32, max_bad=0.5, progress=False)
+        open_store(Recipe(name, str(tmp_path), 32))
+    made = prepare(name, str(tmp_path), 32, max_bad=0.5)
     assert made.inventory.left_out == {"cannot be read": {".png": 12}}
     assert len(made.inventory.unreadable) == 10
 
@@ -130,13 +131,13 @@ def test_large_images_are_judged_by_their_headers(pets, tmp_path):
     Image.new("L", (20_000, 20_000)).save(pets / "dogs" / "map.png")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        made = prepare(f"folder:{pets}", str(tmp_path), 8, progress=False)
+        made = prepare(f"folder:{pets}", str(tmp_path), 8)
         assert made.inventory.unreadable == [
             "dogs/map.png (20000x20000 pixels, more than max_pixels=178956970)"
         ]
         assert made.inventory.left_out == {"too large": {".png": 1}}
     assert Image.MAX_IMAGE_PIXELS is not None
-    made = prepare(f"folder:{pets}", str(tmp_path), 9, max_pixels=2000, progress=False)
+    made = prepare(f"folder:{pets}", str(tmp_path), 9, max_pixels=2000)
     assert made.inventory.unreadable == [
         "dogs/map.png (20000x20000 pixels, more than max_pixels=2000)"
     ]
@@ -146,17 +147,17 @@ def test_a_class_without_readable_images_stops_it(pets, tmp_path):
     for path in (pets / "cats").iterdir():
         path.write_bytes(path.name.encode())
     with pytest.raises(UserError, match="no training image of class 'cats' can be read: cats/"):
-        prepare(f"folder:{pets}", str(tmp_path), 8, max_bad=1, progress=False)
+        prepare(f"folder:{pets}", str(tmp_path), 8, max_bad=1)
 
 
 def test_the_size_is_that_of_most_images(pets, tmp_path):
     Image.new("RGB", (16, 16)).save(pets / "cats" / "!first.png")
-    made = prepare(f"folder:{pets}", str(tmp_path), progress=False)
+    made = prepare(f"folder:{pets}", str(tmp_path))
     assert made.image_size == 32  # photos of 40x30
     assert made.inventory.size.startswith("as at least half of 3")
     for number in range(60):
         Image.new("RGB", (160, 120), (number, 9, 9)).save(pets / "dogs" / f"more{number}.png")
-    made = prepare(f"folder:{pets}", str(tmp_path), progress=False)
+    made = prepare(f"folder:{pets}", str(tmp_path))
     assert made.image_size == 256
     assert "have a shorter side of more than 32" in made.inventory.size
 
@@ -169,7 +170,7 @@ def test_copies_are_counted(pets, tmp_path):
     shutil.rmtree(pets / "dogs")
     for number in range(5):
         (pets / "val" / "dogs" / f"{number:02}.png").unlink()
-    made = prepare(f"folder:{pets}", str(tmp_path), 8, progress=False)
+    made = prepare(f"folder:{pets}", str(tmp_path), 8)
     # pictures 0 to 11 of both classes are the same
     assert made.counts == {"train": 37, "validation": 32}
     assert made.inventory.copies == 12 + 32
@@ -178,41 +179,42 @@ def test_copies_are_counted(pets, tmp_path):
 
 
 def test_ensure_makes_what_needs_no_download(pets, tmp_path):
-    assert preparing.class_count(f"folder:{pets}", str(tmp_path), 16) is None  # not known yet
-    store = ensure(f"folder:{pets}", str(tmp_path), 16)
+    recipe = Recipe(f"folder:{pets}", str(tmp_path), 16)
+    assert preparing.class_count(recipe) is None  # not known yet
+    store = ensure(recipe)
     assert store.classes == ("cats", "dogs")
-    assert preparing.class_count(f"folder:{pets}", str(tmp_path), 16) == 2
-    again = ensure(f"folder:{pets}", str(tmp_path), 16)
+    assert preparing.class_count(recipe) == 2
+    again = ensure(recipe)
     assert (again.path / "info.json").stat().st_mtime_ns == (
         store.path / "info.json"
     ).stat().st_mtime_ns
     with pytest.raises(UserError, match="dataset 'cifar10' is not prepared at 32 pixels"):
-        ensure("cifar10", str(tmp_path), 32)
+        ensure(Recipe("cifar10", str(tmp_path), 32))
 
 
 def test_a_changed_folder_is_prepared_again(pets, tmp_path, capsys):
     name = f"folder:{pets}"
-    before = ensure(name, str(tmp_path), 16)
+    before = ensure(Recipe(name, str(tmp_path), 16))
     assert "37 of 37 files are used" in capsys.readouterr().err
     Image.new("RGB", (30, 30)).save(pets / "cats" / "new.jpg")
-    more = ensure(name, str(tmp_path), 16)
+    more = ensure(Recipe(name, str(tmp_path), 16))
     assert sum(more.counts.values()) == sum(before.counts.values()) + 1
     assert "38 of 38 files are used" in capsys.readouterr().err
     path, status = pets / "cats" / "new.jpg", (pets / "cats" / "new.jpg").stat()
     path.write_bytes(path.read_bytes()[:-1] + b"\0")  # the end of a JPEG, which Pillow can miss
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert (path.stat().st_size, path.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
-    assert ensure(name, str(tmp_path), 16).contents != more.contents
+    assert ensure(Recipe(name, str(tmp_path), 16)).contents != more.contents
 
 
 def test_new_files_that_are_left_out_are_told_before_training(pets, tmp_path, capsys):
     name = f"folder:{pets}"
-    ensure(name, str(tmp_path), 16)
+    ensure(Recipe(name, str(tmp_path), 16))
     capsys.readouterr()
     (pets / "cats" / "IMG_1.HEIC").write_bytes(b"of a phone")
-    ensure(name, str(tmp_path), 16)
+    ensure(Recipe(name, str(tmp_path), 16))
     assert "export them as JPEG" in capsys.readouterr().err
-    ensure(name, str(tmp_path), 16)
+    ensure(Recipe(name, str(tmp_path), 16))
     assert capsys.readouterr().err == ""
 
 
@@ -222,7 +224,7 @@ def test_another_number_of_images_is_seen_without_reading_them_all_again(
 ):
     (pets / "dogs" / "bad.png").write_bytes(b"this is no image")
     name = f"folder:{pets}"
-    made = ensure(name, str(tmp_path), 16)
+    made = ensure(Recipe(name, str(tmp_path), 16))
     if change == "class":
         (pets / "cats").rename(pets / "more cats")
     elif change == "photo":
@@ -234,14 +236,14 @@ def test_another_number_of_images_is_seen_without_reading_them_all_again(
         raise AssertionError("reads every image")
 
     monkeypatch.setattr(preparing, "contents", contents)
-    again = ensure(name, str(tmp_path), 16)
+    again = ensure(Recipe(name, str(tmp_path), 16))
     more = {"photo": 1, "no photo": -1, "class": 0}[change]
     assert sum(again.counts.values()) == sum(made.counts.values()) + more
 
 
 def test_a_second_process_says_that_it_waits(pets, tmp_path, capsys):
     name, found = f"folder:{pets}", []
-    made = ensure(name, str(tmp_path), 16)
+    made = ensure(Recipe(name, str(tmp_path), 16))
     assert "waiting" not in capsys.readouterr().err
     os.utime(pets / "cats" / "00.png", (1, 1))
     [path] = (tmp_path / "alexnet_store").glob("*.lock")
@@ -262,79 +264,79 @@ def test_a_second_process_says_that_it_waits(pets, tmp_path, capsys):
 def test_other_times_do_not_prepare_again(pets, tmp_path):
     (pets / "dogs" / "bad.png").write_bytes(b"this is no image")
     name = f"folder:{pets}"
-    made = ensure(name, str(tmp_path), 16)
+    made = ensure(Recipe(name, str(tmp_path), 16))
     shards = {path: path.stat().st_ino for path in made.path.glob("*.array_record")}
     for path in pets.glob("*/*.png"):
         os.utime(path, (1, 1))
     (pets / "notes.txt").touch()
-    again = ensure(name, str(tmp_path), 16)
+    again = ensure(Recipe(name, str(tmp_path), 16))
     assert again.stamp != made.stamp
     assert again.contents == made.contents
     assert {path: path.stat().st_ino for path in again.path.glob("*.array_record")} == shards
     assert again.inventory.found == 39
     assert "notes.txt" in (again.path / "left_out.txt").read_text()
     (pets / "dogs" / "bad.png").write_bytes(b"this is none either")
-    ensure(name, str(tmp_path), 16)
+    ensure(Recipe(name, str(tmp_path), 16))
     assert {path: path.stat().st_ino for path in again.path.glob("*.array_record")} != shards
 
 
 def test_limits_stay_when_a_folder_changes(pets, tmp_path):
     for number in range(6):
         (pets / "dogs" / f"bad{number}.png").write_bytes(b"no image")
-    prepare(f"folder:{pets}", str(tmp_path), 16, max_bad=0.2, max_pixels=10**6, progress=False)
+    prepare(f"folder:{pets}", str(tmp_path), 16, max_bad=0.2, max_pixels=10**6)
     Image.new("RGB", (30, 30)).save(pets / "cats" / "new.jpg")
-    made = ensure(f"folder:{pets}", str(tmp_path), 16)
+    made = ensure(Recipe(f"folder:{pets}", str(tmp_path), 16))
     assert made.inventory.found == 37 + 6 + 1
     assert made.inventory.limits == {"max_bad": 0.2, "max_pixels": 10**6}
 
 
 def test_limits_stay_when_a_folder_of_the_default_size_changes(pets, tmp_path):
     name = f"folder:{pets}"
-    first = prepare(name, str(tmp_path), max_bad=0.2, max_pixels=10**6, progress=False)
+    first = prepare(name, str(tmp_path), max_bad=0.2, max_pixels=10**6)
     Image.new("RGB", (30, 30)).save(pets / "cats" / "new.jpg")
-    made = prepare(name, str(tmp_path), progress=False)
+    made = prepare(name, str(tmp_path))
     assert made.inventory.found == first.inventory.found + 1
     assert made.inventory.limits == {"max_bad": 0.2, "max_pixels": 10**6}
 
 
 def test_a_folder_that_is_gone_is_used_as_prepared(pets, tmp_path, capsys):
     name = f"folder:{pets}"
-    made = ensure(name, str(tmp_path), 16)
+    made = ensure(Recipe(name, str(tmp_path), 16))
     pets.rename(tmp_path / "elsewhere")
     capsys.readouterr()
-    again = ensure(name, str(tmp_path), 16)
+    again = ensure(Recipe(name, str(tmp_path), 16))
     assert again.read("train", range(3))[0].shape == (3, 16, 16, 3)
     assert capsys.readouterr().err == (
         f"warning: {name} is not there: its store {made.path} is used\n"
     )
     with pytest.raises(UserError, match="pets does not exist: write the path of the photos"):
-        ensure(name, str(tmp_path), 17)
+        ensure(Recipe(name, str(tmp_path), 17))
 
 
 def test_a_store_of_an_earlier_version_is_used_until_prepared_again(pets, tmp_path, capsys):
     name = f"folder:{pets}"
     golden = Path(__file__).parents[1] / "golden" / "data" / "alexnet_store" / "golden-20px"
-    path = store_path(name, str(tmp_path), 20, 95)
+    path = Recipe(name, str(tmp_path), 20, 95).path
     shutil.copytree(golden, path)
     info = json.loads((path / "info.json").read_text()) | {"name": name, "digest": "old"}
     (path / "info.json").write_text(json.dumps(info))
-    made = ensure(name, str(tmp_path), 20)
+    made = ensure(Recipe(name, str(tmp_path), 20))
     assert (made.format, made.counts) == (1, info["counts"])
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     assert "was prepared by an earlier version" in line
     assert f"runs: python -m alexnet.prepare {name} --image_size=20 --data_dir={tmp_path}" in line
-    prepare(name, str(tmp_path), 20, progress=False)
-    anew = ensure(name, str(tmp_path), 20)
+    prepare(name, str(tmp_path), 20)
+    anew = ensure(Recipe(name, str(tmp_path), 20))
     assert (anew.format, sum(anew.counts.values())) == (2, 37)
 
 
 def test_a_dry_run_says_the_same_and_writes_nothing(pets, tmp_path):
     (pets / "dogs" / "bad.png").write_bytes(b"this is no image")
     name = f"folder:{pets}"
-    dry = prepare(name, str(tmp_path / "data"), 16, dry_run=True, progress=False)
+    dry = prepare(name, str(tmp_path / "data"), 16, dry_run=True)
     assert not (tmp_path / "data").exists()
-    assert as_json(dry) == as_json(prepare(name, str(tmp_path / "data"), 16, progress=False))
+    assert as_json(dry) == as_json(prepare(name, str(tmp_path / "data"), 16))
     with pytest.raises(
         UserError, match="has not prepared 'digits' yet, and a dry run writes nothing"
     ):
@@ -342,7 +344,7 @@ def test_a_dry_run_says_the_same_and_writes_nothing(pets, tmp_path):
 
 
 def test_small_images_as_jpeg(digits_dir, digits):
-    jpeg = prepare("digits", digits_dir, 8, encoding="jpeg", progress=False)
+    jpeg = prepare("digits", digits_dir, 8, encoding="jpeg")
     assert (jpeg.quality, jpeg.pixels) == (95, {})
     assert jpeg.contents == digits.contents
     close, exact = (store.read("train", range(50))[0].astype(int) for store in (jpeg, digits))
@@ -424,7 +426,7 @@ def test_command_says_what_it_found(pets, tmp_path):
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = run_prepare(*options, env=environment)
     assert done.returncode == 0, done.stderr
-    store = open_store(f"folder:{pets}", str(tmp_path), 80, 90)
+    store = open_store(Recipe(f"folder:{pets}", str(tmp_path), 80, 90))
     train, held_out = store.counts["train"], store.counts["validation"]
     assert done.stdout.splitlines() == [
         f"folder:{pets}: 37 of 38 files are used",
@@ -467,28 +469,28 @@ def test_a_damaged_png_is_not_used(pets, tmp_path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
-    made = prepare(f"folder:{pets}", str(tmp_path), 16, progress=False)
+    made = prepare(f"folder:{pets}", str(tmp_path), 16)
     assert [line.split(" (")[0] for line in made.inventory.unreadable] == ["dogs/damaged.png"]
 
 
 def test_other_limits_prepare_again(pets, tmp_path):
     (pets / "dogs" / "empty.png").touch()
     name = f"folder:{pets}"
-    made = prepare(name, str(tmp_path), 16, progress=False)
+    made = prepare(name, str(tmp_path), 16)
     with pytest.raises(UserError, match=r"than max_bad=0 allows: dogs/empty.png"):
-        prepare(name, str(tmp_path), 16, max_bad=0, progress=False)
-    assert prepare(name, str(tmp_path), 16, progress=False).path == made.path
+        prepare(name, str(tmp_path), 16, max_bad=0)
+    assert prepare(name, str(tmp_path), 16).path == made.path
     with pytest.raises(UserError, match=r"than max_bad=0.05 allows: "):
-        prepare(name, str(tmp_path), 16, max_pixels=1000, progress=False)
+        prepare(name, str(tmp_path), 16, max_pixels=1000)
 
 
 def test_a_relative_name_is_the_absolute_one(pets, tmp_path, monkeypatch):
     monkeypatch.chdir(pets.parent)
-    made = ensure("folder:pets", str(tmp_path), 16)
+    made = ensure(Recipe("folder:pets", str(tmp_path), 16))
     assert made.name == f"folder:{pets}"
     shutil.copy(pets / "cats" / "00.png", pets / "cats" / "more.png")
     monkeypatch.chdir("/")
-    assert sum(ensure(f"folder:{pets}/", str(tmp_path), 16).counts.values()) == 38
+    assert sum(ensure(Recipe(f"folder:{pets}/", str(tmp_path), 16)).counts.values()) == 38
 
 
 @pytest.mark.slow
@@ -500,7 +502,7 @@ def test_a_store_on_a_read_only_disk_is_used_unless_images_changed(pets, tmp_pat
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=9m", "tmpfs", disk]).returncode:
         pytest.skip("may not mount")
     try:
-        made = prepare(f"folder:{pets}", str(disk), 20, progress=False)
+        made = prepare(f"folder:{pets}", str(disk), 20)
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
         first = next(path for path in sorted(pets.rglob("*")) if path.suffix in (".png", ".jpg"))
         if changed == "times":
@@ -508,28 +510,28 @@ def test_a_store_on_a_read_only_disk_is_used_unless_images_changed(pets, tmp_pat
         if changed == "images":
             shutil.copy(first, first.with_name(f"more{first.suffix}"))
             with pytest.raises(UserError, match=r"cannot prepare .* Read-only file system"):
-                ensure(f"folder:{pets}", str(disk), 20)
+                ensure(Recipe(f"folder:{pets}", str(disk), 20))
         else:
-            assert ensure(f"folder:{pets}", str(disk), 20).contents == made.contents
+            assert ensure(Recipe(f"folder:{pets}", str(disk), 20)).contents == made.contents
     finally:
         subprocess.run(["umount", "-l", disk], check=False)
 
 
 def test_a_read_only_store_can_be_used(pets, tmp_path, monkeypatch):
     name = f"folder:{pets}"
-    made = ensure(name, str(tmp_path), 32)
+    made = ensure(Recipe(name, str(tmp_path), 32))
 
     def refuse(*_):
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    assert ensure(name, str(tmp_path), 32).contents == made.contents
+    assert ensure(Recipe(name, str(tmp_path), 32)).contents == made.contents
     assert prepare(name, str(tmp_path)).path == made.path  # 32 pixels are enough
 
 
 def test_a_damaged_list_of_left_out_files_is_made_again(pets, tmp_path):
     name = f"folder:{pets}"
-    made = ensure(name, str(tmp_path), 16)
+    made = ensure(Recipe(name, str(tmp_path), 16))
     for damage in (b"rubbish\n", b"\xff\n", None):
         list_file = made.path / "left_out.txt"
         list_file.write_bytes(damage) if damage else list_file.unlink()
@@ -537,7 +539,7 @@ def test_a_damaged_list_of_left_out_files_is_made_again(pets, tmp_path):
             read_left_out(made.path)
         os.utime(pets / "cats" / "00.png", (1, 1))
         (pets / "notes.txt").write_bytes(damage or b"")
-        assert ensure(name, str(tmp_path), 16).contents == made.contents
+        assert ensure(Recipe(name, str(tmp_path), 16)).contents == made.contents
         assert "notes.txt" in list_file.read_text()
 
 
@@ -551,10 +553,10 @@ def test_an_unreadable_file_that_goes_is_not_counted(pets, tmp_path, monkeypatch
         return read(path)
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
-    made = ensure(name, str(tmp_path), 16)
+    made = ensure(Recipe(name, str(tmp_path), 16))
     assert made.inventory.unreadable == ["cats/00.png (Permission denied)"]
     gone.unlink()
-    assert ensure(name, str(tmp_path), 16).inventory.found == 36
+    assert ensure(Recipe(name, str(tmp_path), 16)).inventory.found == 36
 
 
 @pytest.mark.parametrize(
@@ -584,8 +586,8 @@ def test_an_error_of_the_machine_leaves_no_photo_out(pets, tmp_path, monkeypatch
         failing.setattr(images, "square_pixels", decode)
         failing.setattr(tree, "PAUSES", ())
         with pytest.raises(UserError, match=rf"cats/00.png cannot be read now \({why}\)"):
-            ensure(name, str(tmp_path), 16)
-    assert ensure(name, str(tmp_path), 16).inventory.left_out == {}
+            ensure(Recipe(name, str(tmp_path), 16))
+    assert ensure(Recipe(name, str(tmp_path), 16)).inventory.left_out == {}
 
 
 class Failing(list):
@@ -620,7 +622,7 @@ def test_an_error_of_the_machine_leaves_no_example_of_tfds_out(tmp_path, text, m
     encoded = simplejpeg.encode_jpeg(image)
     train = Failing([(encoded, 0)] * 30, RuntimeError(text))
     raw = RawData(("a",), {"train": train, "validation": Failing([(encoded, 0)], None)})
-    plan = intake.Plan("some", 8, 95, 10**6, 0.05, progress=False)
+    plan = intake.Plan("some", 8, 95, 10**6, 0.05)
     if message:
         with pytest.raises(UserError, match=message):
             intake.take_in(raw, tmp_path, plan)
@@ -632,8 +634,8 @@ def test_an_error_of_the_machine_leaves_no_example_of_tfds_out(tmp_path, text, m
 
 def test_a_store_of_the_default_size_is_found_without_the_raw_data(tmp_path, monkeypatch, pets):
     names = ("digits", f"folder:{pets}")
-    asked = prepare(names[1], str(tmp_path), 256, progress=False)  # not the default
-    made = [prepare(name, str(tmp_path), progress=False) for name in names]
+    asked = prepare(names[1], str(tmp_path), 256)  # not the default
+    made = [prepare(name, str(tmp_path)) for name in names]
     assert [one.image_size for one in made] == [32, 32]
     assert asked.path != made[1].path
 
@@ -656,17 +658,17 @@ def test_a_mistyped_folder_leaves_nothing(tmp_path):
 
 def test_an_empty_mount_point_counts_as_a_folder_that_is_gone(pets, tmp_path, capsys):
     name = f"folder:{pets}"
-    made = ensure(name, str(tmp_path), 16)
+    made = ensure(Recipe(name, str(tmp_path), 16))
     shutil.rmtree(pets)
     pets.mkdir()
-    assert ensure(name, str(tmp_path), 16).contents == made.contents
+    assert ensure(Recipe(name, str(tmp_path), 16)).contents == made.contents
     assert "is not there" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_listed_is_an_error(pets, tmp_path, monkeypatch):
     """An earlier store must not take its place unnoticed."""
     name = f"folder:{pets}"
-    ensure(name, str(tmp_path), 8)
+    ensure(Recipe(name, str(tmp_path), 8))
 
     def refuse(_):
         raise PermissionError(13, "Permission denied")
@@ -674,7 +676,7 @@ def test_a_folder_that_cannot_be_listed_is_an_error(pets, tmp_path, monkeypatch)
     monkeypatch.setattr(os, "listdir", refuse)
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(UserError, match=f"cannot list folder {pets}.*: Permission denied"):
-        ensure(name, str(tmp_path), 8)
+        ensure(Recipe(name, str(tmp_path), 8))
 
 
 def test_a_half_made_store_is_removed(pets, tmp_path, monkeypatch):
@@ -683,7 +685,7 @@ def test_a_half_made_store_is_removed(pets, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Writer, "write", full)
     with pytest.raises(UserError, match=r"cannot prepare .* in .*: No space left on device$"):
-        prepare(f"folder:{pets}", str(tmp_path), 16, progress=False)
+        prepare(f"folder:{pets}", str(tmp_path), 16)
     assert [path.suffix for path in (tmp_path / "alexnet_store").iterdir()] == [".lock"]
 
 
@@ -696,7 +698,7 @@ def test_a_folder_whose_name_no_file_can_have_is_prepared(pets, tmp_path):
     korean = tmp_path / ("\uc0ac\uc9c4" * 40)  # 80 letters, and 240 bytes
     shutil.copytree(pets, korean)
     for folder in (long, odd, korean):
-        made = ensure(f"folder:{folder}", str(tmp_path / "data"), 8)
+        made = ensure(Recipe(f"folder:{folder}", str(tmp_path / "data"), 8))
         assert sum(made.counts.values()) == 37
         json.dumps(as_json(made)).encode("ascii")
         summary(made).encode("utf-8")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from alexnet.data.inventory import Inventory
+from alexnet.data.recipe import Recipe
 from alexnet.data.records import Writer, pack
 from alexnet.data.statistics import Accumulator
 from alexnet.data.store import (
@@ -18,8 +19,6 @@ from alexnet.data.store import (
     open_store,
     save_description,
     save_info,
-    store_path,
-    stored_quality,
 )
 from alexnet.errors import UserError
 
@@ -116,28 +115,28 @@ def test_a_jpeg_that_was_written_short_is_named(images, tmp_path):
 
 def test_not_prepared_says_what_to_run(tmp_path):
     with pytest.raises(UserError) as error:
-        open_store("cifar10", str(tmp_path), 32)
+        open_store(Recipe("cifar10", str(tmp_path), 32))
     assert str(error.value) == (
         f"dataset 'cifar10' is not prepared at 32 pixels in {tmp_path}; run: python -m "
         f"alexnet.prepare cifar10 --image_size=32 --data_dir={tmp_path}"
     )
     odd = tmp_path / "my data"
     with pytest.raises(UserError) as error:
-        open_store("mnist", str(odd), 256, quality=90)
+        open_store(Recipe("mnist", str(odd), 256, quality=90))
     command = shlex.split(str(error.value).split("run: ")[1])
     with pytest.raises(UserError, match=r"--quality=80 --encoding=jpeg$"):
-        open_store("cifar10", str(tmp_path), 32, quality=80, encoding="jpeg")
+        open_store(Recipe("cifar10", str(tmp_path), 32, quality=80, encoding="jpeg"))
     assert command[3:] == ["mnist", "--image_size=256", f"--data_dir={odd}", "--quality=90"]
     with pytest.raises(UserError, match=r"--quality=0$"):
-        open_store("mnist", str(tmp_path), 256, quality=0)
+        open_store(Recipe("mnist", str(tmp_path), 256, quality=0))
     with pytest.raises(UserError, match=rf"--data_dir={tmp_path}$"):
-        open_store("mnist", str(tmp_path), 32, quality=0)
+        open_store(Recipe("mnist", str(tmp_path), 32, quality=0))
 
 
 def test_data_dir_defaults_to_that_of_tfds(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "here"))
     with pytest.raises(UserError, match=f"in {tmp_path / 'here'};"):
-        open_store("cifar10", "", 32)
+        open_store(Recipe("cifar10", "", 32))
 
 
 def test_without_info_there_is_no_store(images, tmp_path):
@@ -214,12 +213,15 @@ def test_a_store_of_a_later_version(images, tmp_path, monkeypatch):
 
 
 def test_small_images_are_raw_unless_asked(tmp_path):
-    assert [stored_quality(size, 90) for size in (32, 64, 65)] == [0, 0, 90]
-    assert stored_quality(32, 90, "jpeg") == 90
-    assert stored_quality(256, 90, "raw") == 0
+    def stored(*settings):
+        return Recipe("a", str(tmp_path), *settings).stored_quality
+
+    assert [stored(size, 90) for size in (32, 64, 65)] == [0, 0, 90]
+    assert stored(32, 90, "jpeg") == 90
+    assert stored(256, 90, "raw") == 0
     with pytest.raises(UserError, match="quality=0: encoding=jpeg needs 1 to 100"):
-        stored_quality(32, 0, "jpeg")
+        stored(32, 0, "jpeg")
     with pytest.raises(UserError, match="encoding='png': choose one of auto, jpeg, raw"):
-        stored_quality(32, 90, "png")
-    names = [store_path("a", str(tmp_path), 32, 90, how).name for how in ("auto", "jpeg", "raw")]
+        stored(32, 90, "png")
+    names = [Recipe("a", str(tmp_path), 32, 90, how).path.name for how in ("auto", "jpeg", "raw")]
     assert names == ["a-32px", "a-32px-q90", "a-32px"]

@@ -13,6 +13,7 @@ from support.tiny import ROOT
 from alexnet import config as configs
 from alexnet import evaluate, train
 from alexnet.data import store
+from alexnet.data.recipe import Recipe
 from alexnet.logs import metrics
 from alexnet.training.settings import KINDS
 from alexnet.workdir import checkpoint, migrations
@@ -52,7 +53,7 @@ def test_a_config_variant_equals_its_stored_version(variant):
 
 @pytest.mark.parametrize(("name", "size", "quality"), [("golden", 20, 0), ("photos", 96, 95)])
 def test_a_store_gives_the_same_pixels(name, size, quality):
-    opened = store.open_store(name, str(HERE / "data"), size, quality)
+    opened = store.open_store(Recipe(name, str(HERE / "data"), size, quality))
     for split, count in opened.counts.items():
         pixels, labels = opened.read(split, range(count))
         assert len(labels) == count

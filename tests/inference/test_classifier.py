@@ -22,7 +22,7 @@ from alexnet import config as configs
 from alexnet import predict
 from alexnet.data.augment import Augmentation
 from alexnet.data.images import square_pixels
-from alexnet.data.store import store_path
+from alexnet.data.recipe import Recipe
 from alexnet.errors import UserError
 from alexnet.inference import classifier
 from alexnet.inference.classifier import Classifier
@@ -298,7 +298,7 @@ def test_a_file_needs_no_dataset_and_keeps_its_own_mean_image(net, tmp_path, dat
     brighter = net.about.statistics._replace(mean_HWC=net.about.statistics.mean_HWC + 60)
     config = net.config.copy_and_resolve_references()
     config.data.data_dir = str(tmp_path)
-    store = store_path(**config.data.to_dict())
+    store = Recipe(**config.data.to_dict()).path
     store.mkdir(parents=True)
     for name in ("info.json", "statistics.npz"):
         (store / name).write_text("damaged")

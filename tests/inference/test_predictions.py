@@ -32,7 +32,7 @@ def photos(tmp_path):
 
 
 def stored(folder):
-    return prepare(f"folder:{folder}", str(folder.parent / "data"), 8, max_bad=0.5, progress=False)
+    return prepare(f"folder:{folder}", str(folder.parent / "data"), 8, max_bad=0.5)
 
 
 def check_files(store, folder) -> None:
@@ -74,7 +74,7 @@ def test_a_list_of_another_length_names_nothing(photos):
 
 
 def test_datasets_that_are_no_folders_have_no_files(data_dir):
-    assert prepare("digits", data_dir, 8, progress=False).files("train") == ()
+    assert prepare("digits", data_dir, 8).files("train") == ()
 
 
 def test_a_line_for_each_image(photos, tmp_path, capsys):

@@ -15,7 +15,7 @@ from alexnet.config.overrides import (
     place,
 )
 from alexnet.config.script import run_file, siblings_importable
-from alexnet.config.sections import call, check_options, check_types
+from alexnet.config.sections import call, check_options, check_types, within
 from alexnet.config.tree import absolute, differences, flat, nested, plain, tuples
 
 __all__ = [
@@ -38,4 +38,5 @@ __all__ = [
     "run_file",
     "siblings_importable",
     "tuples",
+    "within",
 ]

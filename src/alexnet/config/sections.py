@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 import numbers
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import numpy as np
@@ -52,6 +53,15 @@ def call(
         if not name or name in more:
             raise
         raise error.within(section) from None
+
+
+@contextlib.contextmanager
+def within(section: str) -> Iterator[None]:
+    """Lets an error about an argument name the setting `config.<section>.<argument>`."""
+    try:
+        yield
+    except UserError as error:
+        raise error.within(f"config.{section}") if error.argument else error from None
 
 
 TYPES = {  # annotation: (types that fit it, its name in messages)

@@ -1,5 +1,6 @@
 """Sections 2 and 4.1: images, from their source to batches, one file per stage.
 
+recipe.py      config.data: which dataset, where, and how its images are stored
 sources/       a dataset as it came: classes, splits of encoded images, what is left out of it
 images.py      encoded image -> square RGB pixels, as the paper stored them
 statistics.py  mean image and colour PCA of the training set, in one pass
@@ -10,7 +11,8 @@ store.py       the prepared dataset on disk: training reads it, without TFDS or 
 kept.py        small images that stay in memory
 synsets.py     words for ImageNet's classes
 summary.py     a store's summary for people, and warnings
-prepare.py     a dataset's name -> its store, made or found
+progress.py    a bar on a terminal, a line a minute elsewhere
+prepare.py     a recipe -> its store, made or found
 pipeline.py    store -> batches, by Grain: shuffled, resumable, the same for any number of hosts
 augment.py     batch -> what the net sees, inside the jitted step
 """

@@ -15,9 +15,10 @@ from typing import NamedTuple, TypeVar
 from alexnet.data import images, records
 from alexnet.data.inventory import SHOWN, Inventory, by_reason, write_left_out, write_used
 from alexnet.data.progress import shown
+from alexnet.data.recipe import FOLDER
 from alexnet.data.sources.raw import TOO_LARGE, UNREADABLE, LeftOut, RawData, Split
 from alexnet.data.statistics import Accumulator
-from alexnet.data.store import FOLDER, Store, save_description
+from alexnet.data.store import Store, save_description
 from alexnet.devices.cores import cpu_count
 from alexnet.errors import UserError
 from alexnet.text import printable
@@ -37,7 +38,6 @@ class Plan(NamedTuple):
         quality: of the JPEGs; 0 stores raw pixels.
         max_pixels: of an image; larger ones are left out.
         max_bad: the share of images that may be too large or unreadable.
-        progress: whether to show progress, if there is a terminal.
         size: why `image_size` is what it is; "" if it was asked for.
         again: the command that prepares this store.
     """
@@ -47,7 +47,6 @@ class Plan(NamedTuple):
     quality: int
     max_pixels: int
     max_bad: float
-    progress: bool = True
     size: str = ""
     again: str = "python -m alexnet.prepare"
 
@@ -241,7 +240,7 @@ def _chunks(examples: Split, upright: bool, plan: Plan, split: str) -> Iterator[
     name = f"{printable(plan.name)} {split}"
     with images.pillow_unlimited():
         chunks = _in_chunks(work, len(examples))
-        yield from shown(chunks, name, len(examples), size, quiet=not plan.progress)
+        yield from shown(chunks, name, len(examples), size)
 
 
 def _chunk(examples: Split, upright: bool, plan: Plan, indices: range) -> _Chunk:

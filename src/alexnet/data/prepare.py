@@ -5,17 +5,25 @@ import dataclasses
 import errno
 import os
 import statistics
-import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from alexnet import files
 from alexnet.data import images, store
 from alexnet.data.intake import Plan, contents, take_in
 from alexnet.data.inventory import by_reason, read_left_out, write_left_out, write_used
+from alexnet.data.recipe import (
+    FOLDER,
+    QUALITY,
+    Encoding,
+    Recipe,
+    full_name,
+    root_dir,
+    safe_name,
+    stores_dir,
+)
 from alexnet.data.sources import named
 from alexnet.data.sources.raw import TOO_LARGE, UNREADABLE, RawData, Split
-from alexnet.data.store import Encoding, Store
+from alexnet.data.store import Store
 from alexnet.data.summary import summary, warnings
 from alexnet.errors import UserError, circumstance, one_line, require
 from alexnet.locks import lock
@@ -32,11 +40,10 @@ def prepare(
     name: str,
     data_dir: str = "",
     image_size: int | None = None,
-    quality: int = store.QUALITY,
+    quality: int = QUALITY,
     encoding: Encoding = "auto",
     max_pixels: int | None = None,
     max_bad: float | None = None,
-    progress: bool = True,
     dry_run: bool = False,
 ) -> Store:
     """Makes the store if there is none, or if a folder's images or the limits have changed since.
@@ -44,32 +51,27 @@ def prepare(
     Downloads what TFDS can download. `alexnet.data.summary` describes the result.
 
     Args:
-        name: digits, folder:/path, or any TFDS name of labelled images.
-        data_dir: where datasets are prepared; "" is $TFDS_DATA_DIR or ~/tensorflow_datasets.
-        image_size: side of the stored squares, in pixels; None is 256, or 32 if most images are
-            that small.
-        quality: of the JPEGs that are stored, 1 to 100; 0 stores raw pixels.
-        encoding: jpeg or raw; auto stores raw pixels up to 64 a side, JPEGs above.
+        name: this and the next four are those of a `Recipe`.
+        image_size: None is 256, or 32 if most images are that small.
         max_pixels: of an image; larger ones are left out without being decoded. None is the limit
             that the store was made with, else Pillow's own.
         max_bad: the share of the images that may be too large or unreadable; if more are, no store
             is made. None is the limit that the store was made with, else 5%.
-        progress: whether to show progress on a terminal.
         dry_run: whether to find out what a store would hold, and write nothing.
 
     Raises:
         UserError: for whatever the user can correct.
     """
 
-    def place(size: int) -> Path:
-        return store.store_path(name, data_dir, size, quality, encoding)
+    def at(size: int) -> Recipe:
+        return Recipe(name, data_dir, size, quality, encoding)
 
     def there(size: int | None) -> Store | None:
         """The store of this size, if it is up to date; for None, of a size chosen by default."""
         if dry_run:
             return None
         for side in (size,) if size else (PAPER_SIZE, SMALL_SIZE):
-            made = store.load_store(place(side))
+            made = store.load_store(at(side).path)
             chosen = made and made.inventory and made.inventory.size
             if made and (size or chosen) and _is_current(made, named.stamp(name), asked):
                 return made
@@ -77,11 +79,11 @@ def prepare(
 
     def limits_at(size: int | None) -> dict[str, float]:
         """The limits asked for, or those of the store of this size, or the defaults."""
-        made = None if size is None else store.load_store(place(size))
+        made = None if size is None else store.load_store(at(size).path)
         return DEFAULTS | (made.inventory.limits if made and made.inventory else {}) | asked
 
     asked = _limits(max_pixels, max_bad)
-    place(PAPER_SIZE if image_size is None else image_size)  # finds mistakes before a download
+    at(PAPER_SIZE if image_size is None else image_size)  # finds mistakes before a download
     named.check(name)
     if dry_run and not named.is_prepared(name, data_dir):
         raise UserError(f"TFDS has not prepared {name!r} yet, and a dry run writes nothing")
@@ -98,24 +100,24 @@ def prepare(
             if limits["max_pixels"] != most:  # of the store of the default size, known only now
                 most = int(limits["max_pixels"])
                 raw = named.open_raw(name, data_dir, most)
-            stored = store.stored_quality(size, quality, encoding)
-            full_name, share = store.full_name(name), limits["max_bad"]
-            again = store.command(name, data_dir, size, quality, encoding)
+            recipe = at(size)
+            again = recipe.command
             again += f" --max_pixels={asked['max_pixels']}" if "max_pixels" in asked else ""
-            plan = Plan(full_name, size, stored, most, share, progress, why, again)
+            stored, share = recipe.stored_quality, limits["max_bad"]
+            plan = Plan(full_name(name), size, stored, most, share, why, again)
             if dry_run:
-                return take_in(raw, place(size), plan, write=False)
+                return take_in(raw, recipe.path, plan, write=False)
             if made := there(size):
                 return made
-            before = store.load_store(place(size))
+            before = store.load_store(recipe.path)
             if before is None or not _brought_up_to_date(before, raw, limits):
-                with files.whole_folder(place(size)) as partial:
+                with files.whole_folder(recipe.path) as partial:
                     made = take_in(raw, partial, plan)
                     if before is not None:
                         _put_aside(before, made)
-            return store.open_store(name, data_dir, size, quality, encoding)
+            return store.open_store(recipe)
     except OSError as error:
-        root = store.root_dir(data_dir)
+        root = root_dir(data_dir)
         why = circumstance(error) or one_line(error)
         raise UserError(f"cannot prepare {name!r} in {root}: {why}") from error
 
@@ -124,7 +126,7 @@ def open_dataset(
     name: str,
     data_dir: str = "",
     image_size: int | None = None,
-    quality: int = store.QUALITY,
+    quality: int = QUALITY,
 ) -> Store:
     """A prepared dataset, made first if need be: `prepare` for notebooks.
 
@@ -134,109 +136,79 @@ def open_dataset(
     return prepare(name, data_dir, image_size, quality)
 
 
-def ensure(
-    name: str,
-    data_dir: str,
-    image_size: int,
-    quality: int = store.QUALITY,
-    encoding: Encoding = "auto",
-) -> Store:
-    """The store, made now if that needs no download or archive; `config.data` holds the arguments.
+def ensure(recipe: Recipe) -> Store:
+    """The store, made now if that needs no download or archive.
 
     The names, sizes and times of a folder's files are compared with those at its preparation; if
     one differs, all bytes are compared, and the store is made again if an image has changed.
 
-    Args:
-        name: digits, folder:/path, or any TFDS name of labelled images.
-        data_dir: where datasets are prepared; "" is $TFDS_DATA_DIR or ~/tensorflow_datasets.
-        image_size: side of the stored squares, in pixels.
-        quality: of the JPEGs that are stored, 1 to 100; 0 stores raw pixels.
-        encoding: jpeg or raw; auto stores raw pixels up to 64 a side, JPEGs above.
-
     Raises:
         UserError: if it is not prepared, and cannot be without a download or archive.
     """
-    before = store.load_store(store.store_path(name, data_dir, image_size, quality, encoding))
-    if not name.startswith(store.FOLDER):
-        if before is None and named.is_local(name, data_dir):
-            before = prepare(name, data_dir, image_size, quality, encoding)
+    before = store.load_store(recipe.path)
+    if not recipe.is_folder:
+        if before is None and named.is_local(recipe.name, recipe.data_dir):
+            before = prepare(**vars(recipe))
             if warnings(before) or (before.inventory and before.inventory.left_out):
                 _say(before)
-        made = before or store.open_store(name, data_dir, image_size, quality, encoding)
-        return made.open()
+        return (before or store.open_store(recipe)).open()
     if before is not None and before.format < store.FORMAT:
-        again = store.command(name, data_dir, image_size, quality, encoding)
-        print(
+        say(
             f"warning: {before.path} was prepared by an earlier version of this program, which "
             "held out other images and accepted fewer files; the store is used unchanged, and not "
-            f"compared with the folder; to prepare the folder again, for new runs: {again}",
-            file=sys.stderr,
+            f"compared with the folder; to prepare it again, for new runs: {recipe.command}"
         )
         return before.open()
-    if before is not None and not named.is_there(name):
-        print(f"warning: {name} is not there: its store {before.path} is used", file=sys.stderr)
+    if before is not None and not named.is_there(recipe.name):
+        say(f"warning: {recipe.name} is not there: its store {before.path} is used")
         return before.open()
-    made = prepare(name, data_dir, image_size, quality, encoding)
+    made = prepare(**vars(recipe))
     if before is None or (before.contents, before.inventory) != (made.contents, made.inventory):
         _say(made)  # also where new files are left out
     return made.open()
 
 
-def is_current(
-    name: str,
-    data_dir: str,
-    image_size: int,
-    quality: int = store.QUALITY,
-    encoding: Encoding = "auto",
-) -> bool:
+def is_current(recipe: Recipe) -> bool:
     """Whether `ensure` would write nothing, as it would find the store or fail.
 
     Raises:
         UserError: for a folder that is not there and has no store.
     """
-    made = store.load_store(store.store_path(name, data_dir, image_size, quality, encoding))
+    made = store.load_store(recipe.path)
     if made is None:
-        named.check(name)
-        return not named.is_local(name, data_dir)
+        named.check(recipe.name)
+        return not named.is_local(recipe.name, recipe.data_dir)
     is_old = made.format < store.FORMAT
-    if is_old or not name.startswith(store.FOLDER) or not named.is_there(name):
+    if is_old or not recipe.is_folder or not named.is_there(recipe.name):
         return True
-    return _is_current(made, named.stamp(name), {})
+    return _is_current(made, named.stamp(recipe.name), {})
 
 
 def _say(made: Store) -> None:
     """Prints what the store holds, and the warnings."""
-    lines = [summary(made), *(f"warning: {line}" for line in warnings(made))]
-    print("\n".join(lines), file=sys.stderr)
+    for line in (summary(made), *(f"warning: {line}" for line in warnings(made))):
+        say(line)
 
 
-def kept(
-    known: Store,
-    name: str,
-    data_dir: str,
-    image_size: int,
-    quality: int = store.QUALITY,
-    encoding: Encoding = "auto",
-) -> Store | None:
+def kept(recipe: Recipe, known: Store) -> Store | None:
     """The store that holds the images of `known`, also if the folder has changed since.
 
     Then that is said, and the folder is left alone. None if no store holds these images, or that is
     not known, or for datasets other than folders.
     """
-    if not name.startswith(store.FOLDER) or not known.contents:
+    if not recipe.is_folder or not known.contents:
         return None
-    there = named.is_there(name)
-    path = store.store_path(name, data_dir, image_size, quality, encoding)
+    there, path = named.is_there(recipe.name), recipe.path
     for place in (path, store.earlier(path, known)):
         made = store.load_store(place)
         if made is None or (made.contents, made.classes) != (known.contents, known.classes):
             continue
         if place == path and not there:
             return None  # `ensure` uses it, and says so
-        if place != path or not _is_current(made, named.stamp(name), {}):
+        if place != path or not _is_current(made, named.stamp(recipe.name), {}):
             say(
-                f"warning: files of {name} have been added, removed or touched: this run goes on "
-                f"with the images that it was trained on, in {made.path}"
+                f"warning: files of {recipe.name} have been added, removed or touched: this run "
+                f"goes on with the images that it was trained on, in {made.path}"
             )
         return made.open()
     return None
@@ -244,7 +216,7 @@ def kept(
 
 def _put_aside(before: Store, made: Store) -> None:
     """Keeps a store that another replaces: runs that began with its images can then resume."""
-    if not before.contents or not made.name.startswith(store.FOLDER):
+    if not before.contents or not made.name.startswith(FOLDER):
         say(f"{made.name} is prepared again; runs on its earlier images cannot resume")
         return
     place = store.earlier(before.path, before)
@@ -257,16 +229,10 @@ def _put_aside(before: Store, made: Store) -> None:
     )
 
 
-def class_count(
-    name: str,
-    data_dir: str,
-    image_size: int,
-    quality: int = store.QUALITY,
-    encoding: Encoding = "auto",
-) -> int | None:
+def class_count(recipe: Recipe) -> int | None:
     """How many classes the dataset has; None if only preparing it would tell. Prepares nothing."""
-    made = store.load_store(store.store_path(name, data_dir, image_size, quality, encoding))
-    return len(made.classes) if made else named.class_count(name, data_dir)
+    made = store.load_store(recipe.path)
+    return len(made.classes) if made else named.class_count(recipe.name, recipe.data_dir)
 
 
 def _limits(max_pixels: int | None, max_bad: float | None) -> dict[str, float]:
@@ -336,11 +302,11 @@ def _default_size(examples: Split) -> tuple[int, str]:
 @contextlib.contextmanager
 def _lock(name: str, data_dir: str) -> Iterator[None]:
     """One process prepares a dataset, others wait for it; a killed process frees the lock."""
-    stores = store.stores_dir(data_dir)
+    stores = stores_dir(data_dir)
     with contextlib.ExitStack() as stack:
         try:
             stores.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(open(stores / f"{store.safe_name(name)}.lock", "a"))
+            file = stack.enter_context(open(stores / f"{safe_name(name)}.lock", "a"))
             if not lock(file, wait=False):
                 say(f"waiting for another process, which prepares {name}")
                 lock(file)

@@ -16,12 +16,9 @@ import functools
 import hashlib
 import json
 import operator
-import os
-import re
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import simplejpeg
@@ -29,19 +26,13 @@ import simplejpeg
 from alexnet import files
 from alexnet.data import kept
 from alexnet.data.inventory import Inventory, read_used
+from alexnet.data.recipe import Recipe, root_dir
 from alexnet.data.records import LABEL, DamagedError, Records
 from alexnet.data.statistics import Statistics
-from alexnet.errors import UserError, choice, local_path, one_line, require
-from alexnet.text import printable
+from alexnet.errors import UserError, choice, one_line
 
 FORMAT = 2
-QUALITY = 95
-MAX_SIZE = 4096  # pixels a side: 48 MiB an image, and eight times that for the mean and PCA
-RAW_UP_TO = 64  # pixels a side; below, JPEG would save little and lose much
-FOLDER = "folder:"  # begins the name of a dataset that is a folder of images
 INFO, STATISTICS = "info.json", "statistics.npz"
-
-Encoding = Literal["auto", "jpeg", "raw"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -141,33 +132,14 @@ def _raw(records: Records, side: int, indices: Sequence[int]) -> tuple[np.ndarra
     return np.ascontiguousarray(rows["image"]), rows["label"].astype(np.int32)
 
 
-def open_store(
-    name: str,
-    data_dir: str,
-    image_size: int,
-    quality: int = QUALITY,
-    encoding: Encoding = "auto",
-) -> Store:
-    """The prepared store; `data_dir` "" is TFDS's default. Raises UserError if there is none."""
-    store = load_store(store_path(name, data_dir, image_size, quality, encoding))
-    if store is None:
-        raise UserError(
-            f"dataset {name!r} is not prepared at {image_size} pixels in {root_dir(data_dir)}; "
-            f"run: {command(name, data_dir, image_size, quality, encoding)}"
-        )
-    return store
-
-
-def command(name: str, data_dir: str, image_size: int, quality: int, encoding: Encoding) -> str:
-    """The shell command that prepares this store."""
-    words = ["python", "-m", "alexnet.prepare", name]
-    words += [f"--image_size={image_size}", f"--data_dir={root_dir(data_dir)}"]
-    by_default = stored_quality(image_size, QUALITY, encoding)
-    if stored_quality(image_size, quality, encoding) != by_default:
-        words.append(f"--quality={quality}")
-    if encoding != "auto":
-        words.append(f"--encoding={encoding}")
-    return shlex.join(words)
+def open_store(recipe: Recipe) -> Store:
+    """The prepared store. Raises UserError if there is none."""
+    if store := load_store(recipe.path):
+        return store
+    raise UserError(
+        f"dataset {recipe.name!r} is not prepared at {recipe.image_size} pixels in "
+        f"{root_dir(recipe.data_dir)}; run: {recipe.command}"
+    )
 
 
 def load_store(path: Path) -> Store | None:
@@ -229,86 +201,8 @@ def _seal(info: Mapping[str, Any], statistics: bytes) -> str:
     return hashlib.sha256(text + b"\0" + hashlib.sha256(statistics).digest()).hexdigest()
 
 
-def stored_quality(image_size: int, quality: int, encoding: Encoding = "auto") -> int:
-    """The quality of the stored JPEGs; 0 stands for raw pixels.
-
-    "auto" stores raw pixels up to RAW_UP_TO a side, and above if `quality` is 0.
-    """
-    choice("encoding", encoding, get_args(Encoding))
-    if encoding == "jpeg":
-        require("quality", quality, quality >= 1, "encoding=jpeg needs 1 to 100")
-        return quality
-    return quality if image_size > RAW_UP_TO and encoding == "auto" else 0
-
-
-def store_path(
-    name: str, data_dir: str, image_size: int, quality: int, encoding: Encoding = "auto"
-) -> Path:
-    """Where the store of this dataset, size, quality and encoding is, or would be.
-
-    Raises:
-        UserError: for an impossible size, quality or encoding, or a `data_dir` among the images.
-    """
-    check_outside(name, root_dir(data_dir), "data_dir")
-    require("image_size", image_size, image_size >= 1, "must be at least 1")
-    require("image_size", image_size, image_size <= MAX_SIZE, f"at most {MAX_SIZE} pixels")
-    require("quality", quality, 0 <= quality <= 100, "from 1 to 100, or 0 for raw pixels")
-    quality = stored_quality(image_size, quality, encoding)
-    suffix = f"-q{quality}" if quality else ""
-    return stores_dir(data_dir) / f"{safe_name(name)}-{image_size}px{suffix}"
-
-
 def earlier(path: Path, made: Store) -> Path:
     """Where the store `made` is kept, once another one is at `path`."""
     known = json.dumps([made.contents, made.classes], sort_keys=True)
     path = path.resolve()  # a link may lead to a larger disk
     return path.with_name(f"{path.name}-{hashlib.sha256(known.encode()).hexdigest()[:8]}")
-
-
-def check_outside(name: str, path: Path, argument: str) -> None:
-    """Raises UserError if `path` lies in the dataset's folder of images."""
-    if not name.startswith(FOLDER):
-        return
-    folder = folder_path(name)
-    if path.resolve().is_relative_to(folder):
-        raise UserError(
-            f"lies in the folder of images {folder}, where nothing is written; choose another",
-            f"{argument}={path}",
-        )
-
-
-def full_name(name: str) -> str:
-    """The dataset's name, valid from every directory."""
-    return f"{FOLDER}{folder_path(name)}" if name.startswith(FOLDER) else name
-
-
-def stores_dir(data_dir: str) -> Path:
-    return root_dir(data_dir) / "alexnet_store"
-
-
-def root_dir(data_dir: str) -> Path:
-    """`data_dir`, or where TFDS keeps its data when that is ""."""
-    default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return local_path("data_dir", data_dir or default)
-
-
-def safe_name(name: str) -> str:
-    """A dataset's name as a file name: imagenette/160px-v2 -> imagenette-160px-v2."""
-    if name.startswith(FOLDER):
-        # Whichever way the path is written, one folder has one store.
-        folder = folder_path(name)
-        digest = hashlib.sha1(os.fsencode(folder)).hexdigest()[:8]
-        named = os.fsencode(printable(folder.name)[:80])[:200].decode(errors="ignore")
-        return f"folder-{named}-{digest}"
-    return re.sub(r"[^\w.-]", "-", name)
-
-
-def folder_path(name: str) -> Path:
-    """The resolved path of a dataset that is a folder of images."""
-    text = name.removeprefix(FOLDER)
-    if not text:
-        raise UserError("which folder? write folder:/path/to/photos", f"name={name}")
-    try:
-        return local_path("name", text).resolve()
-    except (OSError, RuntimeError) as error:  # links in a circle
-        raise UserError(f"no folder {text}: {error}", "name") from error

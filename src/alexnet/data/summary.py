@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alexnet.data.inventory import LEFT_OUT, SHOWN, Inventory
+from alexnet.data.recipe import FOLDER
 from alexnet.data.sources.folder import NO_IMAGE
 from alexnet.data.sources.tree import CAMERAS
-from alexnet.data.store import FOLDER, Store
+from alexnet.data.store import Store
 from alexnet.text import aligned, counted, printable, some
 
 FEW = 20  # up to this many classes are all listed, with their counts

@@ -10,8 +10,9 @@ from ml_collections import ConfigDict
 
 from alexnet import config as configs
 from alexnet.data.augment import Augmentation
+from alexnet.data.recipe import Recipe
 from alexnet.data.statistics import Statistics
-from alexnet.data.store import Store, command, load_store, store_path
+from alexnet.data.store import Store, load_store
 from alexnet.devices import runtime
 from alexnet.errors import UserError, local_path
 from alexnet.formats import layout, weights
@@ -87,14 +88,16 @@ def _from_workdir(
     config = record.saved_config(workdir)
     configs.apply_overrides(config, overrides, KINDS)
     step, params, progress = checkpoints.load_step(workdir, which)
-    known = dataset.remembered(workdir) or prepared(config)
+    trained_on = dataset.remembered(workdir)
+    known = trained_on or prepared(config)
     classes = progress.classes
     if not classes and known and progress.class_count in (0, len(known.classes)):
         classes = known.classes
     net = _net(config, params, len(classes) or progress.class_count)
     network.check(net, params, str(workdir))
     statistics = _statistics(config, known, workdir)
-    return _classifier(params, config, net, classes, statistics, workdir, step, progress.epoch)
+    about = config, net, classes, statistics, workdir, step, progress.epoch
+    return _classifier(params, *about, trained_on=trained_on)
 
 
 def _from_file(
@@ -171,7 +174,7 @@ def check_same_net(exported: dict[str, Any], config: ConfigDict, source: Path) -
 
 def prepared(config: ConfigDict) -> Store | None:
     """The store of the config's dataset, if it is prepared."""
-    return load_store(store_path(**config.data.to_dict()))
+    return load_store(configs.call(Recipe, "data", config.data).path)
 
 
 def _net(config: ConfigDict, params: layout.Params, classes: int) -> Net:
@@ -188,6 +191,7 @@ def _statistics(config: ConfigDict, known: Store | None, where: Path) -> Statist
     if known is None:
         raise UserError(
             f"{where} keeps no mean image, and dataset {config.data.name!r} is not prepared at "
-            f"{config.data.image_size} pixels: prepare it ({command(**config.data.to_dict())})"
+            f"{config.data.image_size} pixels: prepare it "
+            f"({configs.call(Recipe, 'data', config.data).command})"
         )
     return known.statistics

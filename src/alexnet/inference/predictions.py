@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from alexnet import files
-from alexnet.data.store import FOLDER, Store
+from alexnet.data.recipe import FOLDER
+from alexnet.data.store import Store
 from alexnet.text import printable, say
 
 MOST = 5  # classes of an image, as in the paper

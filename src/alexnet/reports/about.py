@@ -11,7 +11,6 @@ from markupsafe import Markup
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
-from alexnet.data.prepare import class_count
 from alexnet.errors import UserError
 from alexnet.figures import curves
 from alexnet.figures.curves import Curve
@@ -106,7 +105,7 @@ def net_part(subject: Subject) -> Part:
 def _net(subject: Subject) -> Net:
     """The net; the weights, which a run may lack, are read only if no dataset is remembered."""
     config = subject.config
-    classes = dataset.class_count(subject.workdir) or configs.call(class_count, "data", config.data)
+    classes = dataset.class_count(subject.workdir) or dataset.expected_classes(config)
     if not classes:
         return subject.net.net
     return configs.call(build, "net", config.net, classes=classes)

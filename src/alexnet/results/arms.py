@@ -7,9 +7,10 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
+from alexnet.data.recipe import without_place
 from alexnet.errors import UserError
 from alexnet.results.result import Result, matches, settings
-from alexnet.sweeps.essence import arm_of, dataset
+from alexnet.sweeps.essence import arm_of
 from alexnet.sweeps.experiment import Arm, Experiment
 from alexnet.text import counted, some
 
@@ -156,7 +157,7 @@ def _by_dataset(found: Sequence[Result]) -> list[list[Result]]:
 
 
 def _same_dataset(one: Result, other: Result) -> bool:
-    names = {dataset(result.config["data.name"]) for result in (one, other)}
+    names = {without_place(result.config["data.name"]) for result in (one, other)}
     contents = one.dataset["contents"], other.dataset["contents"]
     return len(names) == 1 or (any(contents) and contents[0] == contents[1])
 
@@ -169,7 +170,7 @@ def _grouped(found: Sequence[Result], named: bool) -> tuple[Experiment, dict[str
     Args:
         named: whether the title names the dataset.
     """
-    data = dataset(found[0].config["data.name"])
+    data = without_place(found[0].config["data.name"])
     groups: list[list[Result]] = []
     for result in found:
         for group in groups:

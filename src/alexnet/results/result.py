@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alexnet import config as configs
-from alexnet.sweeps.essence import arm_of, dataset, essence, folder, without_places
+from alexnet.data.recipe import without_place
+from alexnet.sweeps.essence import arm_of, essence, folder, without_places
 from alexnet.sweeps.experiment import Arm
 from alexnet.workdir import migrations
 
@@ -65,7 +66,7 @@ class Result:
         config = dict(self.config) | without_places(self.config) | {"data.data_dir": ""}
         found = dataclasses.asdict(dataclasses.replace(self, config=configs.nested(config)))
         found["config"] = {"version": migrations.VERSION} | found["config"]
-        found["dataset"]["name"] = dataset(self.dataset["name"])
+        found["dataset"]["name"] = without_place(self.dataset["name"])
         left_out = {"finished", "place"} | (set() if self.failure else {"failure"})
         return {"format": FORMAT} | {key: found[key] for key in found if key not in left_out}
 

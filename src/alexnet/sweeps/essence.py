@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from alexnet.data.recipe import without_place
 from alexnet.workdir.record import ELSEWHERE
 
 FROM_ARM = "arm:"  # init_from the run of another arm
@@ -33,13 +34,7 @@ def without_places(config: Mapping[str, Any]) -> dict[str, Any]:
         origin = FROM_ARM + folder(origin.removeprefix(FROM_ARM))
     elif origin:
         origin = FROM_ARM + arm_of(Path(origin).name)
-    return {"data.name": dataset(config["data.name"]), "init_from": origin}
-
-
-def dataset(name: str) -> str:
-    """A dataset's name; that of a folder, "folder:/any/place/photos", without its place."""
-    kind, colon, path = name.partition(":")
-    return kind + colon + Path(path).name
+    return {"data.name": without_place(config["data.name"]), "init_from": origin}
 
 
 def run_name(arm: str, seed: int) -> str:

@@ -14,9 +14,10 @@ from ml_collections import ConfigDict
 
 from alexnet import cli, files
 from alexnet import config as configs
+from alexnet.data.recipe import without_place
 from alexnet.errors import UserError, one_line
 from alexnet.logs import metrics
-from alexnet.sweeps.essence import dataset, run_name
+from alexnet.sweeps.essence import run_name
 from alexnet.sweeps.experiment import Arm, Experiment, check_distinct
 from alexnet.training.settings import KINDS
 from alexnet.workdir import checkpoint, provenance, record
@@ -257,7 +258,7 @@ def _moved(item: Item, key: str, old: str, new: str) -> bool:
         return bool(item.needs) and Path(old).name == Path(new).name
     return (
         key == "data.name"
-        and dataset(old) == dataset(new)
+        and without_place(old) == without_place(new)
         and not os.path.exists(old.partition(":")[2])
     )
 

@@ -23,16 +23,16 @@ from ml_collections import ConfigDict
 
 from alexnet import cli, files
 from alexnet import config as configs
-from alexnet.data import prepare
+from alexnet.data.recipe import without_place
 from alexnet.devices import runtime
 from alexnet.errors import Interrupted, UserError, circumstance, one_line
 from alexnet.inference.ensemble import Ensemble
 from alexnet.inference.loading import load
 from alexnet.logs import tracker
 from alexnet.sweeps import plan
-from alexnet.sweeps.essence import arm_of, dataset
+from alexnet.sweeps.essence import arm_of
 from alexnet.sweeps.workers import Answer, Request
-from alexnet.training import fine_tune
+from alexnet.training import dataset, fine_tune
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.programs import Programs
 from alexnet.training.settings import check_settings
@@ -91,8 +91,8 @@ def answer(request: Request, programs: Programs) -> Answer:
             tracker.check(config.wandb_project)
             if request.get("origin"):
                 fine_tune.check(config)
-            if request.get("dry") and not configs.call(prepare.is_current, "data", config.data):
-                assemble(config, configs.call(prepare.class_count, "data", config.data) or SOME)
+            if request.get("dry") and not dataset.is_ready(config):
+                assemble(config, dataset.expected_classes(config) or SOME)
                 return {"steps": 0, "prepares": config.data.name}
             run = setup(config)
             if not request.get("elsewhere"):
@@ -160,7 +160,7 @@ def evaluate(folder: Path, request: Request, programs: Programs) -> None:
 def _places(request: Request, name: str) -> dict[str, str]:
     """Overrides for a run on the dataset `name` that say where its images are now."""
     asked = {"data.data_dir": request["data_dir"]}
-    if name != request["name"] and dataset(name) == dataset(request["name"]):
+    if name != request["name"] and without_place(name) == without_place(request["name"]):
         asked["data.name"] = request["name"]
     return {key: place for key, place in asked.items() if place}
 

@@ -12,9 +12,12 @@ from typing import TypeGuard
 
 from ml_collections import ConfigDict
 
+from alexnet import config as configs
 from alexnet import files
+from alexnet.data import prepare
+from alexnet.data.recipe import Recipe, full_name, without_place
 from alexnet.data.statistics import Statistics
-from alexnet.data.store import Store, full_name, load_store, save_description
+from alexnet.data.store import Store, load_store, save_description
 from alexnet.errors import UserError
 from alexnet.text import some
 from alexnet.workdir import checkpoint
@@ -48,6 +51,24 @@ def remember_imported(
 def remembered(workdir: Path) -> Store | None:
     """A store without records, or None in the workdir of an earlier version."""
     return load_store(workdir / FOLDER)
+
+
+def expected_classes(config: ConfigDict) -> int | None:
+    """How many classes the config's dataset has; None if only preparing it would tell.
+
+    Raises:
+        UserError: for a dataset that there cannot be.
+    """
+    recipe = configs.call(Recipe, "data", config.data)
+    with configs.within("data"):
+        return prepare.class_count(recipe)
+
+
+def is_ready(config: ConfigDict) -> bool:
+    """Whether a run would find the config's dataset prepared, or fail; see `prepare.is_current`."""
+    recipe = configs.call(Recipe, "data", config.data)
+    with configs.within("data"):
+        return prepare.is_current(recipe)
 
 
 def class_count(workdir: Path) -> int:
@@ -94,7 +115,7 @@ def check_resume(workdir: Path, then: Store | None, now: Store) -> None:
     """Raises UserError if the run in `workdir` cannot continue with the images at hand."""
     if then is None:
         return
-    if not same_images(then, now) and _called(then) != _called(now):
+    if not same_images(then, now) and without_place(then.name) != without_place(now.name):
         what = f"holds a run on {then.name}, not on {now.name}"
         raise UserError(f"{workdir} {what}: choose another workdir, or {checkpoint.FRESH}")
     check_classes(workdir, then.classes, now.classes)
@@ -104,12 +125,6 @@ def check_resume(workdir: Path, then: Store | None, now: Store) -> None:
             f"{', '.join(splits)}; to train its weights on these images, use a new workdir with "
             f"{start_from(workdir)}"
         )
-
-
-def _called(store: Store) -> tuple[str, str]:
-    """A dataset's name; a folder's without its place, as it may have moved."""
-    kind, _, path = store.name.partition(":")
-    return kind, Path(path).name
 
 
 def unknown(source: Path, then: Store | None) -> str:

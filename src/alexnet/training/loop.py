@@ -13,7 +13,8 @@ import jax
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
-from alexnet.data.store import Store, check_outside, full_name
+from alexnet.data.recipe import Recipe, check_outside
+from alexnet.data.store import Store
 from alexnet.devices import mesh as meshes
 from alexnet.devices import processes
 from alexnet.devices.processes import Interruption
@@ -78,7 +79,7 @@ def train_and_evaluate(
     asked["the code's commit"] = commit()
     processes.check_same(asked, but=("config.data.data_dir",))
     check_settings(config)
-    configs.call(full_name, "data", {"name": config.data.name})  # a mistake names the setting
+    configs.call(Recipe, "data", config.data)  # a mistake names the setting
     check_outside(config.data.name, workdir, "workdir")
     begun = not fresh and processes.gathered(checkpoint.begun(workdir))[0]
     known = dataset.remembered(workdir) if begun else None

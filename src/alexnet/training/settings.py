@@ -7,8 +7,8 @@ from typing import Any, Literal
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
-from alexnet.data import prepare
 from alexnet.data.augment import Augmentation
+from alexnet.data.recipe import Recipe
 from alexnet.devices import mesh as meshes
 from alexnet.errors import UserError, require
 from alexnet.kernels.choose import Choice
@@ -148,7 +148,7 @@ def check_top_level(
 # the top level.
 SECTIONS: dict[str, Callable[..., Any]] = {
     "": check_top_level,
-    "data": prepare.ensure,
+    "data": Recipe,
     "augment": Augmentation,
     "mesh": meshes.make,
 }

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from alexnet import config as configs
 from alexnet.data import prepare
 from alexnet.data.augment import Augmentation
+from alexnet.data.recipe import Recipe
 from alexnet.data.statistics import Statistics
 from alexnet.data.store import Store
 from alexnet.devices import mesh as meshes
@@ -69,10 +70,11 @@ def setup(
     check_settings(config)
     config = configs.absolute(config)
     # Mistakes show before a dataset is prepared, which may take hours.
-    classes = configs.call(prepare.class_count, "data", config.data)
+    classes = dataset.expected_classes(config)
     parts = assemble(config, classes or SOME)
-    store = configs.call(prepare.kept, "data", config.data, known=known) if known else None
-    store = store or configs.call(prepare.ensure, "data", config.data)
+    recipe = configs.call(Recipe, "data", config.data)
+    with configs.within("data"):
+        store = (prepare.kept(recipe, known) if known else None) or prepare.ensure(recipe)
     statistics = trained_on or store.statistics
     if len(statistics.mean_HWC) != store.image_size:
         raise UserError(

@@ -52,7 +52,7 @@ def manual(tmp_path) -> Path:
 def test_it_is_the_dataset_of_tfds(manual, tmp_path, capsys):
     """Features, order and images; TFDS's own reader opens the files."""
     write(manual)
-    made = prepare("cifar10", str(tmp_path), progress=False)
+    made = prepare("cifar10", str(tmp_path))
     assert "is not the official archive: its SHA-256 is" in capsys.readouterr().err
     assert made.classes == tuple(name.decode() for name in NAMES)
     assert (made.counts, made.image_size) == ({"train": 60, "validation": 12}, 32)
@@ -87,7 +87,7 @@ def test_it_needs_no_tensorflow(manual, tmp_path):
     )
     check = (
         "from alexnet.data.prepare import prepare\n"
-        f"print(prepare('cifar10', {str(tmp_path)!r}, progress=False).counts)"
+        f"print(prepare('cifar10', {str(tmp_path)!r}).counts)"
     )
     done = subprocess.run(
         [sys.executable, "-c", check],
@@ -100,9 +100,9 @@ def test_it_needs_no_tensorflow(manual, tmp_path):
 
 def test_what_tfds_prepared_is_used(manual, tmp_path):
     write(manual)
-    prepare("cifar10", str(tmp_path), 16, progress=False)
+    prepare("cifar10", str(tmp_path), 16)
     manual.unlink()
-    assert prepare("cifar10/3.0.2", str(tmp_path), 17, progress=False).counts["train"] == 60
+    assert prepare("cifar10/3.0.2", str(tmp_path), 17).counts["train"] == 60
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4, 5])

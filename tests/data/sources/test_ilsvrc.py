@@ -97,7 +97,7 @@ def data(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def store(data) -> Store:
-    return prepare("imagenet2010", data, image_size=256, progress=False)
+    return prepare("imagenet2010", data, image_size=256)
 
 
 def examples(store: Store, split: str) -> list[tuple[int, ...]]:
@@ -194,5 +194,5 @@ def test_incomplete_archives_are_one_clear_line(tmp_path, file, content, message
     official(manual)
     (manual / file).write_bytes(content)
     with pytest.raises(UserError, match=message) as error:
-        prepare("imagenet2010", str(tmp_path), progress=False)
+        prepare("imagenet2010", str(tmp_path))
     assert "\n" not in str(error.value)

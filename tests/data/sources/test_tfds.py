@@ -24,9 +24,9 @@ def dataset(monkeypatch, path: Path, name: str = "some", **labels: list[int]) ->
 @pytest.mark.parametrize("label", [0, 1])
 def test_a_test_split_is_used_if_it_has_labels(monkeypatch, tmp_path, label):
     dataset(monkeypatch, tmp_path, train=[0, 1], validation=[1], test=[label])
-    assert list(tfds.open_dataset("some", "").splits) == ["train", "validation", "test"]
+    assert list(tfds.open_raw("some", "").splits) == ["train", "validation", "test"]
     dataset(monkeypatch, tmp_path, train=[0, 1], validation=[1], test=[-1])
-    assert list(tfds.open_dataset("some", "").splits) == ["train", "validation"]
+    assert list(tfds.open_raw("some", "").splits) == ["train", "validation"]
 
 
 def test_without_a_second_split_the_last_tenth_of_the_training_images_validates(
@@ -35,7 +35,7 @@ def test_without_a_second_split_the_last_tenth_of_the_training_images_validates(
     dataset(monkeypatch, tmp_path, train=[0, 1])
     asked = []
     monkeypatch.setattr(tfds, "_open_split", lambda _, split: asked.append(split) or [(b"", 0)])
-    assert list(tfds.open_dataset("some", "").splits) == ["train", "validation"]
+    assert list(tfds.open_raw("some", "").splits) == ["train", "validation"]
     assert asked == ["train[:90%]", "train[90%:]"]
 
 
@@ -48,7 +48,7 @@ def test_what_a_killed_preparation_left_is_removed_before_the_next(monkeypatch, 
     left = tmp_path / "some/incomplete.XYZ123_1.0.0"
     for folder in (left, *others):
         (folder / "inside").mkdir(parents=True)
-    tfds.open_dataset("some", "")
+    tfds.open_raw("some", "")
     assert not left.exists()
     assert all(folder.exists() for folder in others)
     assert f"removing {left}, which a preparation left that was killed" in capsys.readouterr().err
@@ -66,15 +66,15 @@ def test_large_archives_need_tensorflow_at_once(monkeypatch, tmp_path):
     monkeypatch.setattr(tfds.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(tfds, "IN_MEMORY", 5 * len(ilsvrc.ARCHIVES) - 1)
     with pytest.raises(UserError, match="preparing 'imagenet2010' needs TensorFlow, training"):
-        tfds.open_dataset("imagenet2010", "")
+        tfds.open_raw("imagenet2010", "")
     monkeypatch.setattr(tfds, "IN_MEMORY", 5 * len(ilsvrc.ARCHIVES))
-    assert len(tfds.open_dataset("imagenet2010", "").splits) == 2
+    assert len(tfds.open_raw("imagenet2010", "").splits) == 2
 
 
 def test_imagenet_that_was_prepared_without_an_archive(monkeypatch, tmp_path):
     """TFDS skips the split, and its test split would stand in for validation."""
     dataset(monkeypatch, tmp_path, "imagenet2012", train=[0, 1], test=[-1])
     with pytest.raises(UserError, match=r"was prepared without ILSVRC2012_img_val.tar: del"):
-        tfds.open_dataset("imagenet2012", "")
+        tfds.open_raw("imagenet2012", "")
     dataset(monkeypatch, tmp_path, "imagenet2012", train=[0, 1], validation=[1], test=[-1])
-    assert list(tfds.open_dataset("imagenet2012", "").splits) == ["train", "validation"]
+    assert list(tfds.open_raw("imagenet2012", "").splits) == ["train", "validation"]

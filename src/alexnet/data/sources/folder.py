@@ -17,6 +17,7 @@ from pathlib import Path
 
 from alexnet.data import images
 from alexnet.data.progress import shown
+from alexnet.data.recipe import folder_path
 from alexnet.data.sources.held_out import held_out
 from alexnet.data.sources.raw import TOO_LARGE, UNREADABLE, LeftOut, RawData
 from alexnet.data.sources.tree import (
@@ -29,7 +30,6 @@ from alexnet.data.sources.tree import (
     stamp_of,
     walk,
 )
-from alexnet.data.store import folder_path
 from alexnet.errors import UserError
 from alexnet.text import printable, some
 

@@ -8,9 +8,9 @@ folder:/path: one sub-folder per class. Any other name (cifar10, imagenette/160p
 import os
 
 from alexnet.data.images import MAX_PIXELS
+from alexnet.data.recipe import FOLDER, folder_path
 from alexnet.data.sources import folder, tfds
 from alexnet.data.sources.raw import RawData
-from alexnet.data.store import FOLDER, folder_path
 
 
 def open_raw(name: str, data_dir: str, max_pixels: int = MAX_PIXELS) -> RawData:
@@ -21,7 +21,7 @@ def open_raw(name: str, data_dir: str, max_pixels: int = MAX_PIXELS) -> RawData:
     """
     if name.startswith(FOLDER):
         return folder.list_images(name, max_pixels)
-    return tfds.open_dataset(name, data_dir)
+    return tfds.open_raw(name, data_dir)
 
 
 def check(name: str) -> None:

@@ -8,8 +8,8 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from alexnet.data.recipe import root_dir
 from alexnet.data.sources.raw import RawData
-from alexnet.data.store import root_dir
 from alexnet.errors import UserError, nearest, one_line
 from alexnet.files import allow_open
 from alexnet.text import say
@@ -60,7 +60,7 @@ def class_count(name: str, data_dir: str) -> int | None:
     return _builder(name, data_dir).info.features["label"].num_classes
 
 
-def open_dataset(name: str, data_dir: str) -> RawData:
+def open_raw(name: str, data_dir: str) -> RawData:
     """Splits "train" and "validation"; runs TFDS's download_and_prepare if its data is absent.
 
     TFDS's "test" stands in for a missing "validation"; without either, the last tenth of "train"
