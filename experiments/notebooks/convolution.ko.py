@@ -7,6 +7,8 @@
 #
 # - **준비**: 이 프로젝트와 matplotlib. 데이터, GPU, 네트워크 불필요
 # - **소요 시간**: 노트북 컴퓨터에서 약 20초
+# - **바꿔 보기**: 수를 바꾸어 보십시오. assert 문은 고치기 전의 셀을 기준으로 합니다. 실패하더라도
+#   답은 그 위의 그림이나 수에 있고, 다음 셀은 그대로 실행됩니다.
 #
 # 프로젝트가 설치되어 있지 않으면 다음 셀이 설치합니다. 온라인 노트북에서는 먼저 SOURCE에 프로젝트의
 # 주소를 넣으십시오. 버전을 범위로 지정하므로, 이미 있는 jax가 그 범위 안이면 그대로 둡니다.
@@ -112,9 +114,10 @@ image = np.array(
 )
 kernel = np.array([[0, 1, 2], [1, 0, 0], [0, -1, 0]])
 
-window = image[:3, :3]
+size = len(kernel)
+window = image[:size, :size]
 show(
-    ("image", image, (0, 0, 3, 3)),
+    ("image", image, (0, 0, size, size)),
     "→",
     ("window", window),
     "·",
@@ -150,11 +153,11 @@ def convolve(image, kernel, stride=1):
 
 
 result = convolve(image, kernel)
-_, axes = plt.subplots(3, 3, figsize=(7.2, 8))
+_, axes = plt.subplots(*result.shape, figsize=(7.2, 8), squeeze=False)
 for (i, j), one in np.ndenumerate(axes):
-    products = np.zeros((5, 5))
-    products[i : i + 3, j : j + 3] = image[i : i + 3, j : j + 3] * kernel
-    draw(one, image.astype(float), limit=5, windows=[(i, j, 3, 3)], colours=products)
+    products = np.zeros(image.shape)
+    products[i : i + size, j : j + size] = image[i : i + size, j : j + size] * kernel
+    draw(one, image.astype(float), limit=5, windows=[(i, j, size, size)], colours=products)
     one.set(aspect="equal", ylim=(5.1, -0.1), xlim=(-0.1, 5.1))
     one.set_title(f"row {i}, column {j}: {result[i, j]}".replace("-", "−"))
     one.axis("off")
@@ -172,8 +175,8 @@ assert result.tolist() == [[6, 6, -2], [3, 1, 4], [2, 7, 6]]
 # 하나가 전부입니다. 둘째는 그 호출을 직접 쓴 것이고, 셋째는 창 하나를 한 행으로 펼친 행렬의
 # 곱입니다. 실제로는 셋째 방법으로 합성곱을 계산하는 라이브러리가 많습니다.
 #
-# 계층이 읽는 이미지에는 축이 네 개 있습니다. `BHWC`, 곧 배치(batch) 안의 이미지, 높이, 너비,
-# 채널(channel)입니다. 커널의 축은 `HWIO`, 곧 높이, 너비, 입력 채널, 출력 채널입니다.
+# 계층이 읽는 이미지에는 축이 네 개 있습니다. `BHWC`, 곧 미니배치(mini-batch) 안의 이미지, 높이,
+# 너비, 채널(channel)입니다. 커널의 축은 `HWIO`, 곧 높이, 너비, 입력 채널, 출력 채널입니다.
 
 # %%
 x_BHWC = jnp.asarray(image, jnp.float32)[None, :, :, None]
@@ -184,19 +187,20 @@ by_project = alexnet.ops.conv(x_BHWC, kernel_HWIO, 1, NO_PADDING)
 by_lax = lax.conv_general_dilated(
     x_BHWC, kernel_HWIO, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
 )
-patches = np.stack([image[i : i + 3, j : j + 3].ravel() for i in range(3) for j in range(3)])
-by_product = (patches @ kernel.ravel()).reshape(3, 3)
+places = np.ndindex(result.shape)
+patches = np.stack([image[i : i + size, j : j + size].ravel() for i, j in places])
+by_product = (patches @ kernel.ravel()).reshape(result.shape)
 
 print("image", x_BHWC.shape, " kernel", kernel_HWIO.shape, " result", by_project.shape)
 assert np.array_equal(by_project[0, :, :, 0], result)
 assert np.array_equal(by_lax[0, :, :, 0], result)
 assert np.array_equal(by_product, result)
 show(
-    ("patches: 9 windows of 9 pixels", patches),
+    (f"patches: {len(patches)} windows of {size * size} pixels", patches),
     "·",
-    ("kernel", kernel.reshape(9, 1)),
+    ("kernel", kernel.reshape(-1, 1)),
     "=",
-    ("result", by_product.reshape(9, 1)),
+    ("result", by_product.reshape(-1, 1)),
 )
 
 # %% [markdown] id="turned"
@@ -334,11 +338,12 @@ shapes = jax.eval_shape(
 for name in ("conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5", "fc6"):
     print(f"{name:6}", *shapes[name].shape[1:])
 read_by_fc6 = math.prod(shapes["pool5"].shape[1:])
-print(f"fc6 reads {read_by_fc6:,} numbers; with one zero on each side, {5 * 5 * 256:,}")
+with_one_zero = stages(side(image_size, 11, 4, 1, 1))[-1] ** 2 * 256
+print(f"fc6 reads {read_by_fc6:,} numbers; with one zero on each side, {with_one_zero:,}")
 assert [shapes[name].shape[1] for name in ("conv1", "pool1", "pool2", "pool5")] == [55, 27, 13, 6]
 assert stages(side(224, 11, 4, 0, 3)) == [55, 27, 13, 6]
 assert stages(side(224, 11, 4, 1, 1)) == [54, 26, 12, 5]  # 흔한 실수
-assert (read_by_fc6, 5 * 5 * 256) == (9216, 6400)
+assert (read_by_fc6, with_one_zero) == (9216, 6400)
 
 # %% [markdown] id="channels"
 # ## 6. 채널은 더한다
@@ -392,8 +397,9 @@ show(
 # 그래서 1×1 커널도 쓸모가 있습니다. 한 번에 픽셀 하나만 보면서 채널을 섞습니다. 아래에서는 세
 # 커널을 사진에 적용합니다. 차례로 밝기, 빨강에서 나머지 두 색을 뺀 것, 파랑에서 노랑을 뺀 것입니다.
 #
-# *뒤의 두 맵에서 흰색, 곧 0이 되는 곳은 사진의 어느 부분일까요?* (밝든 어둡든 무채색인 곳입니다. 두
-# 커널 모두 가중치의 합이 0이기 때문입니다.)
+# *뒤의 두 맵에서 흰색, 곧 0이 되는 곳은 사진의 어느 부분일까요?* (검은색에서 흰색까지의
+# 무채색입니다. 두 커널 모두 가중치의 합이 0이기 때문이며, 이 사진에서는 거의 검은 배경이
+# 그렇습니다. 다른 색은 가중치를 곱한 채널들이 서로 상쇄되는 곳입니다.)
 
 # %%
 flower = jax.image.resize(
@@ -714,8 +720,7 @@ np.testing.assert_allclose(guesses[20], vertical, atol=1e-2)
 # %% [markdown] id="questions"
 # ## 세 가지 질문
 #
-# 모두 위의 셀을 고쳐 실행하면 답이 나옵니다. assert 문은 고치기 전의 셀을 기준으로 합니다. 고친
-# 뒤에 실패하는 assert 문이 있다면 그 수가 바뀌었다는 뜻이며, 답은 그 위의 출력에 있습니다.
+# 모두 위의 셀을 고쳐 실행하면 답이 나옵니다.
 #
 # 1. AlexNet은 256×256으로 저장한 사진에서 224×224를 잘라 읽습니다. 자르지 않고 통째로 읽는다면, 곧
 #    5절에서 `alexnet.build("alexnet", image_size=256)`이라면, fc6이 읽는 수는 몇 개입니까?

@@ -6,6 +6,8 @@
 #
 # - **Needs** this project and matplotlib. No data, no GPU, no network.
 # - **Takes** about 20 seconds on a laptop.
+# - **Try** other numbers. An `assert` checks the original cell: if one fails, the picture or the
+#   number above it is the answer, and the next cell still runs.
 #
 # The next cell installs the project if it is missing. In a hosted notebook, first set SOURCE to the
 # project's address. The cell accepts ranges of versions, so it keeps an installed jax that fits.
@@ -111,9 +113,10 @@ image = np.array(
 )
 kernel = np.array([[0, 1, 2], [1, 0, 0], [0, -1, 0]])
 
-window = image[:3, :3]
+size = len(kernel)
+window = image[:size, :size]
 show(
-    ("image", image, (0, 0, 3, 3)),
+    ("image", image, (0, 0, size, size)),
     "→",
     ("window", window),
     "·",
@@ -149,11 +152,11 @@ def convolve(image, kernel, stride=1):
 
 
 result = convolve(image, kernel)
-_, axes = plt.subplots(3, 3, figsize=(7.2, 8))
+_, axes = plt.subplots(*result.shape, figsize=(7.2, 8), squeeze=False)
 for (i, j), one in np.ndenumerate(axes):
-    products = np.zeros((5, 5))
-    products[i : i + 3, j : j + 3] = image[i : i + 3, j : j + 3] * kernel
-    draw(one, image.astype(float), limit=5, windows=[(i, j, 3, 3)], colours=products)
+    products = np.zeros(image.shape)
+    products[i : i + size, j : j + size] = image[i : i + size, j : j + size] * kernel
+    draw(one, image.astype(float), limit=5, windows=[(i, j, size, size)], colours=products)
     one.set(aspect="equal", ylim=(5.1, -0.1), xlim=(-0.1, 5.1))
     one.set_title(f"row {i}, column {j}: {result[i, j]}".replace("-", "−"))
     one.axis("off")
@@ -183,19 +186,20 @@ by_project = alexnet.ops.conv(x_BHWC, kernel_HWIO, 1, NO_PADDING)
 by_lax = lax.conv_general_dilated(
     x_BHWC, kernel_HWIO, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
 )
-patches = np.stack([image[i : i + 3, j : j + 3].ravel() for i in range(3) for j in range(3)])
-by_product = (patches @ kernel.ravel()).reshape(3, 3)
+places = np.ndindex(result.shape)
+patches = np.stack([image[i : i + size, j : j + size].ravel() for i, j in places])
+by_product = (patches @ kernel.ravel()).reshape(result.shape)
 
 print("image", x_BHWC.shape, " kernel", kernel_HWIO.shape, " result", by_project.shape)
 assert np.array_equal(by_project[0, :, :, 0], result)
 assert np.array_equal(by_lax[0, :, :, 0], result)
 assert np.array_equal(by_product, result)
 show(
-    ("patches: 9 windows of 9 pixels", patches),
+    (f"patches: {len(patches)} windows of {size * size} pixels", patches),
     "·",
-    ("kernel", kernel.reshape(9, 1)),
+    ("kernel", kernel.reshape(-1, 1)),
     "=",
-    ("result", by_product.reshape(9, 1)),
+    ("result", by_product.reshape(-1, 1)),
 )
 
 # %% [markdown] id="turned"
@@ -330,11 +334,12 @@ shapes = jax.eval_shape(
 for name in ("conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5", "fc6"):
     print(f"{name:6}", *shapes[name].shape[1:])
 read_by_fc6 = math.prod(shapes["pool5"].shape[1:])
-print(f"fc6 reads {read_by_fc6:,} numbers; with one zero on each side, {5 * 5 * 256:,}")
+with_one_zero = stages(side(image_size, 11, 4, 1, 1))[-1] ** 2 * 256
+print(f"fc6 reads {read_by_fc6:,} numbers; with one zero on each side, {with_one_zero:,}")
 assert [shapes[name].shape[1] for name in ("conv1", "pool1", "pool2", "pool5")] == [55, 27, 13, 6]
 assert stages(side(224, 11, 4, 0, 3)) == [55, 27, 13, 6]
 assert stages(side(224, 11, 4, 1, 1)) == [54, 26, 12, 5]  # a common error
-assert (read_by_fc6, 5 * 5 * 256) == (9216, 6400)
+assert (read_by_fc6, with_one_zero) == (9216, 6400)
 
 # %% [markdown] id="channels"
 # ## 6. Channels are summed
@@ -388,8 +393,9 @@ show(
 # So even a 1×1 kernel is useful: it looks at one pixel at a time and mixes its channels. Here are
 # three of them on a photo: brightness, red minus the other two, and blue minus yellow.
 #
-# *Which parts of the photo are zero (white) in the last two maps?* (All grey ones, bright or dark:
-# the weights of these two kernels add up to zero.)
+# *Which parts of the photo are zero (white) in the last two maps?* (Grey ones, from black to white,
+# as the weights of these two kernels add up to zero: here the dark background, nearly. Of other
+# colours, those whose weighted channels cancel out.)
 
 # %%
 flower = jax.image.resize(
@@ -705,8 +711,7 @@ np.testing.assert_allclose(guesses[20], vertical, atol=1e-2)
 # %% [markdown] id="questions"
 # ## Three questions
 #
-# To answer a question, change a cell above and run it. The assertions hold for the original cells.
-# If one fails, you have changed the number that it checks, and the answer is printed above it.
+# To answer a question, change a cell above and run it.
 #
 # 1. AlexNet's photos are stored at 256×256, and 224×224 is cut out of them. Suppose that it read
 #    whole photos, `alexnet.build("alexnet", image_size=256)` in section 5. How many numbers would

@@ -8,6 +8,8 @@
 #
 # - **Needs** a clone of this project, matplotlib and pandas. No download, no GPU.
 # - **Takes** about three minutes on two free cores, mostly for training eighteen small nets.
+# - **Try** other numbers. An `assert` checks the original cell: if one fails, what it checks has
+#   changed, and the next cell still runs.
 #
 # The next cell installs missing packages. In a hosted notebook, first clone the project and make
 # `experiments/notebooks` the working directory (`%cd`). The cell accepts ranges of versions, so it
@@ -437,8 +439,7 @@ assert len(measured) >= len(search)
 # %% [markdown] id="questions"
 # ## Three questions
 #
-# To answer a question, change a cell above and run from there. The assertions hold for the original
-# cells. If one fails, you have changed the number that it checks.
+# To answer a question, change a cell above and run from there.
 #
 # 1. In section 4, pair the wrong seeds: subtract the baseline's errors in another order,
 #    `np.roll(errors["baseline"], 1)`. What happens to the mean differences, and to their spread?

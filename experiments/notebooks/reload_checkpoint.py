@@ -7,6 +7,8 @@
 #
 # - **Needs** a clone of this project, and matplotlib. No download, no GPU.
 # - **Takes** about half a minute on two free cores, mostly for compiling and fine-tuning.
+# - **Try** other numbers. An `assert` checks the original cell: if one fails, what it checks has
+#   changed, and the next cell still runs.
 #
 # The next cell installs the project if it is missing. In a hosted notebook, first clone the project
 # and make `experiments/notebooks` the working directory (`%cd`). The cell accepts ranges of
@@ -300,8 +302,7 @@ print("seen as:", *np.asarray(logits.argmax(-1)), " labels:", *labels[:8])
 # %% [markdown] id="questions"
 # ## Three questions
 #
-# To answer a question, change a cell above and run it. The assertions hold for the original cells.
-# If one fails, you have changed the number that it checks.
+# To answer a question, change a cell above and run it.
 #
 # 1. In section 3, add the views `nine_crop`: a grid of nine crops, none of them mirrored. Do they
 #    make more errors than the centre alone, or fewer? So what does the harm, the crops or the

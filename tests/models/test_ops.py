@@ -155,6 +155,14 @@ def test_sides_after_pooling():
     assert [table.pooled_side(side, 3, 2) for side in cifar] == [16, 8, 4, 12, 6]
 
 
+def test_windows_that_leave_pixels_out_or_do_not_fit_are_no_pooling():
+    for pool in (plain.max_pool, plain.avg_pool):
+        with pytest.raises(ValueError, match="stride 2 skips pixels between 1x1 windows"):
+            pool(jnp.ones((1, 8, 8, 1)), 1, 2)
+        with pytest.raises(ValueError, match="a 9x9 window is larger than the map"):
+            pool(jnp.ones((1, 8, 8, 1)), 9, 2)
+
+
 def test_windows_cover_maps_of_every_side_and_none_begins_beyond():
     for size in range(1, 12):
         for stride in range(1, size + 1):

@@ -156,5 +156,5 @@ def test_it_says_what_it_needs_and_ends_with_three_questions(script):
     prose = [
         cell.source for cell in build.read(FOLDER / script).cells if cell.cell_type == "markdown"
     ]
-    assert len(re.findall(r"^- \*\*", prose[0], re.MULTILINE)) == 2  # needs, takes
+    assert len(re.findall(r"^- \*\*", prose[0], re.MULTILINE)) == 3  # needs, takes, try
     assert len(re.findall(r"^\d\. ", prose[-1], re.MULTILINE)) == 3

@@ -92,7 +92,7 @@ def max_pool(x_BHWC: jax.Array, size: int, stride: int) -> jax.Array:
     """Largest activation of each size x size window (section 3.4).
 
     Windows may hang over the lower and right edge. Among equal activations, the first in row-major
-    order gets the gradient.
+    order gets the gradient. Raises UserError if windows leave pixels out, or do not fit.
     """
     return _pool(x_BHWC, size, stride, -jnp.inf, lax.max)
 

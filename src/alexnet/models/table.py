@@ -265,15 +265,7 @@ class Pool(Row):
     needs_maps = True
 
     def output_shape(self, own: Shape, read: Shape, towers: int) -> Shape:
-        side, size = own[0], self.size
-        if self.stride > size:
-            raise UserError(f"its stride {self.stride} skips pixels between {size}x{size} windows")
-        if side < size:
-            raise UserError(
-                f"its {size}x{size} window is larger than the map; "
-                "keep fewer pooling layers, or feed a larger image"
-            )
-        return (*[pooled_side(side, size, self.stride)] * 2, own[-1])
+        return (*[pooled_side(own[0], self.size, self.stride)] * 2, own[-1])
 
     def sentence(self, towers: int) -> str:
         return f"{self.kind} pool {self.size}x{self.size} stride {self.stride}"
@@ -418,7 +410,18 @@ def _output(net: Net, row: Row, own: Shape, read: Shape) -> Shape:
 
 
 def pooled_side(side: int, size: int, stride: int) -> int:
-    """The number of windows along a side, rounded up: the last may hang over the edge."""
+    """The number of windows along a side, rounded up: the last may hang over the edge.
+
+    Raises:
+        UserError: if windows leave pixels out, or one is larger than the map.
+    """
+    if stride > size:
+        raise UserError(f"the stride {stride} skips pixels between {size}x{size} windows")
+    if side < size:
+        raise UserError(
+            f"a {size}x{size} window is larger than the map; keep fewer pooling layers, or feed a "
+            "larger image"
+        )
     return math.ceil((side - size) / stride) + 1
 
 
