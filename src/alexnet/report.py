@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(f"a report needs {' and '.join(missing)}: pip install {' '.join(NEEDS)}")
     from alexnet.reports.subject import Subject  # these import JAX: the checks above do not need it
     from alexnet.results import folders
-    from alexnet.sweeps import experiment, plan
+    from alexnet.sweeps import experiment
     from alexnet.training.programs import Programs
     from alexnet.workdir import checkpoint, record
 
@@ -73,7 +73,7 @@ def main(argv: Sequence[str]) -> None:
     beside = [
         one
         for one in dirs
-        if one.exists() and (one.parent / plan.RECORDS).is_dir() and not folders.workdirs(one)
+        if one.exists() and (one.parent / record.SWEEP).is_dir() and not folders.workdirs(one)
     ]
     of_runs = [one for one in dirs if one not in beside] or dirs
     workdirs = list(dict.fromkeys(run for folder in of_runs for run in runs_in(folder)))

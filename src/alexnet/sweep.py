@@ -31,6 +31,7 @@ from alexnet.sweeps.plan import Item
 from alexnet.sweeps.runner import Job, Runner
 from alexnet.sweeps.workers import Worker
 from alexnet.text import aligned, counted, said, some
+from alexnet.training.health import DIVERGED
 
 OPTIONS = {
     "config": ("", "instead of an experiment: a file such as configs/digits.py"),
@@ -80,6 +81,8 @@ def main(argv: Sequence[str]) -> None:
         if not partition:
             leave_submitted(jobs, workdir)
         print(described(planned, jobs, workdir, cores), flush=True)
+        if dry or partition:  # else they are listed at the end
+            list_failed(jobs, workdir)
         if fewer := len(every) - len(items):
             print(f"(arms with the same settings share {counted(fewer, 'run')})", flush=True)
         if places * cores > cpu_count() and not partition:
@@ -124,20 +127,39 @@ def list_failed(jobs: Sequence[Job], workdir: Path) -> list[Job]:
         output = workdir / job.item.name / plan.OUTPUT
         see = f"; see {output}" if output.exists() else ""
         print(f"{job.item.name} {board.outcome(job)}{see}")
-    if any(job.state == "failed" for job in failed):
+    notes = [job.note for job in failed if job.state == "failed"]
+    if any(DIVERGED not in note for note in notes):
         print("the same command with --retry runs the failed ones again", flush=True)
+    if any(DIVERGED in note for note in notes):
+        print(
+            "a run that diverged would diverge again: change its arm's settings, such as "
+            "schedule.rate, delete its folder, and repeat the command",
+            flush=True,
+        )
     return failed
 
 
 def leave_submitted(jobs: Sequence[Job], workdir: Path) -> None:
-    """Leaves runs to SLURM that were submitted once: this machine may be no place to train."""
+    """Leaves to SLURM what was submitted once, and what starts from that.
+
+    This machine may be no place to train.
+    """
     submitted = slurm.submitted(workdir)
+    known = workdir / slurm.FOLDER / slurm.JOBS
     for job in jobs:
-        if job.item.name in submitted and job.state in ("new", "begun"):
+        if job.state not in ("new", "begun"):
+            continue
+        if job.item.name in submitted:
             job.state = "left out"
             job.note = (
                 "submitted to SLURM: --slurm submits it again if it has stopped; to train it "
-                f"here, delete {workdir / slurm.FOLDER / slurm.JOBS}"
+                f"here, delete {known}"
+            )
+        elif job.item.trains and submitted.keys() & {*job.item.needs}:
+            job.state = "left out"
+            job.note = (
+                f"starts from {job.item.needs[0]}, which was submitted to SLURM: --slurm submits "
+                f"it once that is done; to train it here, delete {known}"
             )
 
 
@@ -196,7 +218,9 @@ def read(argv: Sequence[str]) -> tuple[list[str], dict[str, str], dict[str, list
             files.append(argument)
     options = cli.values(plain, OPTIONS)
     chosen = texts.get(plan.CONFIG, [])
-    if bool(files) == bool(chosen) or "" in chosen:
+    if files and chosen:
+        raise UserError(f"give {files[0]} or --config, not both: an experiment names its configs")
+    if not (files or chosen) or "" in chosen:
         raise UserError(
             "which runs? give an experiment such as experiments/lrn.py, or --config=configs/X.py"
         )
@@ -316,7 +340,6 @@ def described(
     if trained < len(jobs):
         what += f" and {counted(len(jobs) - trained, 'evaluation')}"
     lines.append(f"{what} in {workdir}: {', '.join(counts)}")
-    lines += [f"  {job.item.name} failed: {job.note}" for job in jobs if job.state == "failed"]
     lines.append(f"cores of a run: {cores}")
     return "\n".join(lines)
 

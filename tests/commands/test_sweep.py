@@ -51,7 +51,7 @@ def file(tmp_path, data_dir) -> str:
     ("argv", "message"),
     [
         ([], r"which runs\?"),
-        (["FILE", "--config=configs/digits.py"], r"which runs\?"),
+        (["FILE", "--config=configs/digits.py"], "or --config, not both"),
         (["--config="], r"which runs\?"),
         (["--config=CONFIG", "--config=CONFIG"], r"digits.py: a value is given twice"),
         (["FILE:big"], "no scale 'big'"),
@@ -210,6 +210,35 @@ def test_without_slurm_what_was_submitted_is_left_out(tmp_path, monkeypatch):
     sweep.leave_submitted(jobs, tmp_path)
     assert [job.state for job in jobs] == ["left out", "left out", "done", "new"]
     assert jobs[0].note.endswith(f"to train it here, delete {tmp_path}/slurm/jobs.json")
+
+
+def test_without_slurm_what_starts_from_a_submitted_run_is_left_out(tmp_path, monkeypatch):
+    config = load_config(f"{ROOT}/configs/digits.py")
+    items = [
+        plan.Item("a-0", "a", config),
+        plan.Item("tuned-0", "tuned", config, needs=("a-0",)),
+        plan.Item("mean-0", "mean", config, views="centre", needs=("a-0",)),
+    ]
+    jobs = [runner.Job(item, "done" if item.name == "a-0" else "new") for item in items]
+    monkeypatch.setattr(sweep.slurm, "submitted", lambda _: {"a-0": "1"})
+    sweep.leave_submitted(jobs, tmp_path)
+    assert [job.state for job in jobs] == ["done", "left out", "new"]
+    assert jobs[1].note.startswith("starts from a-0, which was submitted to SLURM: --slurm submits")
+
+
+def test_a_run_that_diverged_gets_advice_of_its_own(tmp_path, capsys):
+    config = load_config(f"{ROOT}/configs/digits.py")
+    notes = {"wild-0": "the loss is inf at step 3: training diverged", "dead-0": "no memory"}
+    jobs = [
+        runner.Job(plan.Item(name, "a", config), "failed", note=note)
+        for name, note in notes.items()
+    ]
+    sweep.list_failed(jobs[:1], tmp_path)
+    said = capsys.readouterr().out
+    assert "would diverge again: change its arm's settings" in said
+    assert "--retry" not in said
+    sweep.list_failed(jobs, tmp_path)
+    assert "--retry runs the failed ones again" in capsys.readouterr().out
 
 
 # --- Runners of workers that do not train ---------------------------------------------------------
@@ -392,7 +421,9 @@ def test_a_failure_stops_nothing_else_and_is_tried_again_when_asked(tmp_path, ca
     assert order(tmp_path / "out") == ["a-0", "bad-0", "dead-0"]
     said = capsys.readouterr().out
     assert "2 failed (--retry tries again)" in said
-    assert "\n  bad-0 failed: the loss is no number\n" in said
+    assert said.count("bad-0 failed: the loss is no number") == 1
+    sweep.main([*argv, "--dry_run"])
+    assert "\nbad-0 failed: the loss is no number; see " in capsys.readouterr().out
 
     (tmp_path / "out/mended").touch()
     with pytest.raises(SystemExit):

@@ -62,5 +62,8 @@ def test_a_variant_is_asked_for_and_an_unknown_one_is_named(tmp_path):
     assert configs.load(f"{file}:one", {}).seed == 3
     with pytest.raises(UserError, match=r"it needs a variant: write --config=.*mine.py:VARIANT$"):
         configs.load(file, {})
-    with pytest.raises(UserError, match=r"mine.py:two: two$"):  # not KeyError's 'two'
+    with pytest.raises(UserError, match=r"mine.py: it has no variant 'two'$"):
         configs.load(f"{file}:two", {})
+    (tmp_path / "mine.py").write_text("def get_config(variant):\n    return int('cab')\n")
+    with pytest.raises(UserError, match=r"mine.py, line 2: ValueError: invalid literal .* 'cab'$"):
+        configs.load(f"{file}:c", {})

@@ -14,7 +14,7 @@ from alexnet.results.run import from_evaluation
 from alexnet.sweeps import plan
 from alexnet.sweeps.experiment import Arm, Experiment
 from alexnet.training.settings import load_config
-from alexnet.workdir import provenance
+from alexnet.workdir import provenance, record
 
 
 def a_log(folder):
@@ -48,7 +48,7 @@ def a_result(folder):
 def a_plan(folder):
     arms = {"a": Arm("a", load_config(DIGITS, {"epochs": 4375.0}), {})}
     plan.save(Experiment("mine", "", "", arms, {}, 1, source="mine.py"), 1, folder)
-    return folder / plan.RECORDS / "mine.json", lambda: plan.saved(folder)
+    return folder / record.SWEEP / "mine.json", lambda: plan.saved(folder)
 
 
 @pytest.mark.parametrize("make", [a_log, a_provenance, an_evaluation, a_result, a_plan])

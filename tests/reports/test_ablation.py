@@ -110,7 +110,7 @@ def test_a_sweep_has_its_arms_claims_and_verdicts(tmp_path):
     assert made.text.splitlines()[-1].startswith("1 of the 1 claims that these trainings can")
     labels = ablation.arms(sorted(tmp_path.glob("lrn-*")))
     assert [*labels.values()] == ["baseline"] * 5 + ["net.norm=False"] * 5
-    shutil.rmtree(tmp_path / plan.RECORDS)  # as if each run had been trained alone
+    shutil.rmtree(tmp_path / record.SWEEP)  # as if each run had been trained alone
     assert ablation.part([tmp_path]).tables[0].header[-1] != "verdict"
     named = ablation.part([tmp_path], [planned])
     assert (named.tables, named.text) == (made.tables, made.text)

@@ -278,6 +278,9 @@ def test_two_arms_of_the_same_settings_are_refused(tmp_path):
     file = simple(tmp_path, '{"a": {}, "b": {"net.norm": False}, "c": {"net.norm": False}}')
     with pytest.raises(UserError, match="the arms 'b' and 'c' have the same settings: nothing to"):
         experiment.load(file)
+    file = simple(tmp_path, '{"a/b": {}, "a_b": {"net.norm": False}}')
+    with pytest.raises(UserError, match="'a/b' and 'a_b' would have the same folders: rename one"):
+        experiment.load(file)
     file = simple(tmp_path, '{"a": {}, "b": {"net.norm": False}}')
     assert list(experiment.load(file).arms) == ["a", "b"]
     with pytest.raises(UserError, match="the arms 'a' and 'b' have the same settings"):
@@ -317,6 +320,7 @@ RACE = "epochs to a training error of 0.25"
         ({"claim": "x", "effect": 2, "direction": -1}, "top1_error", "direction: expected none"),
         ({"claim": "x", "effect": 0.5, "direction": 1}, RACE, "direction: .* that of the effect"),
         ({"claim": "x", "target": 26, "direction": 1}, "top1_error", "direction: expected none"),
+        ({"claim": "x", "target": 26, "effect": 1}, "top1_error", "target: expected no effect"),
         ({"claim": "x", "target": "26%"}, "top1_error", "target: expected an error in per cent"),
         ({"claim": "x", "target": 26.0}, RACE, "target: expected an error in per cent"),
         ({"paper": "x"}, "top1_error", "it needs claim, and may have paper"),

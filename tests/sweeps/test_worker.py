@@ -61,6 +61,12 @@ def test_a_run_is_trained_in_its_folder_with_tuples_for_lists(tmp_path, trained)
             "error: data: no such file\n",
             False,
         ),
+        (
+            UserError("the loss is inf at step 3: training diverged; a smaller rate starts again"),
+            "the loss is inf at step 3: training diverged",
+            "error: the loss is inf at step 3: training diverged\n",
+            False,
+        ),
         (ValueError("a\nbug"), "ValueError: a bug", "Traceback", True),
         (
             RuntimeError("RESOURCE_EXHAUSTED: 9 GB"),

@@ -34,12 +34,11 @@ def blamed_on(path: Path, variant: str = "") -> Iterator[None]:
     except SyntaxError as error:
         where = f"{error.filename or path}, line {error.lineno}"
         raise UserError(f"{where}: {error.msg}") from None
-    except (KeyError, ValueError) as error:
-        reason = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
-        if not variant or variant not in reason:  # it is about something else
-            raise UserError(_blame(path, error)) from None
-        raise UserError(f"{path}:{variant}: {reason}") from None
     except (Exception, SystemExit) as error:
+        if variant and isinstance(error, KeyError) and error.args == (variant,):
+            raise UserError(f"{path}: it has no variant {variant!r}") from None
+        if variant and isinstance(error, ValueError) and repr(variant) in str(error):
+            raise UserError(f"{path}:{variant}: {error}") from None
         raise UserError(_blame(path, error)) from None
 
 

@@ -13,6 +13,7 @@ from alexnet.results.result import Result, matches
 from alexnet.results.run import from_evaluation, from_workdir
 from alexnet.sweeps import plan
 from alexnet.sweeps.experiment import Arm, Experiment
+from alexnet.workdir import record
 
 
 def read_results(directory: str | os.PathLike) -> list[dict[str, Any]]:
@@ -150,7 +151,7 @@ def _settled(arm: Arm) -> tuple[Any, ...]:
 def _walk(path: Path) -> Iterator[tuple[Path, list[str]]]:
     """Each folder with the names of its files, at any depth, but not inside a run.
 
-    Links are followed, each folder once. The files of `plan.RECORDS` are left out: one may be
+    Links are followed, each folder once. The files of `record.SWEEP` are left out: one may be
     called config.json, and is no run's.
     """
     seen = set()
@@ -160,7 +161,7 @@ def _walk(path: Path) -> Iterator[tuple[Path, list[str]]]:
             inner.clear()
             continue
         seen.add(real)
-        if folder.name == plan.RECORDS and folder != path:
+        if folder.name == record.SWEEP and folder != path:
             names = []
         if "config.json" in names:
             inner.clear()

@@ -30,7 +30,7 @@ from alexnet import cli
 from alexnet import config as configs
 from alexnet.data.augment import VIEWS
 from alexnet.errors import UserError, choice, is_number, local_path, nearest
-from alexnet.sweeps.essence import FROM_ARM, essence
+from alexnet.sweeps.essence import FROM_ARM, essence, folder
 from alexnet.training.settings import KINDS
 from alexnet.workdir import record
 from alexnet.workdir.record import ELSEWHERE
@@ -225,7 +225,7 @@ def load(file_and_scale: str, overrides: Mapping[str, str] | None = None) -> Exp
                 f"{file}: scale {scale!r} has {name!r}, not one of {', '.join(allowed)}{near}"
             )
     for name, kind, needs in SCALE:
-        if not isinstance(settings.get(name), kind):
+        if not isinstance(settings.get(name), kind) or isinstance(settings[name], bool):
             raise UserError(f"{file}:{scale}: {name} is {settings.get(name)!r}, not {needs}")
     arms: dict[str, Arm] = {}
     for name, changes in settings["arms"].items():
@@ -288,7 +288,13 @@ def _dict(value: Any, called: str) -> dict[str, Any]:
 def check_distinct(arms: Mapping[str, Arm], where: str) -> None:
     """Raises UserError if results would not tell two arms that train apart; see `essence`."""
     known: dict[str, dict[str, Any]] = {}
+    folders: dict[str, str] = {}
     for name, arm in arms.items():
+        if (first := folders.setdefault(folder(name), name)) != name:
+            raise UserError(
+                f"{where}: the runs of {first!r} and {name!r} would have the same folders: "
+                "rename one of these arms"
+            )
         if arm.of:
             continue
         known[name] = arm.essence
@@ -343,6 +349,7 @@ def _claim(value: Any, metric: str, called: str) -> Claim:
         ("tests", isinstance(found.tests, bool), "True or False"),
         ("caveat", found.tests or found.caveat, "why this scale cannot test the claim"),
         ("target", target is None or (is_number(target) and not epochs), "an error in per cent"),
+        ("target", target is None or effect is None, "no effect beside it: that is of a baseline"),
     ):
         if not good:
             raise UserError(f"{called}: {name}: expected {needs}")

@@ -24,7 +24,6 @@ from alexnet.workdir import checkpoint, provenance, record
 from alexnet.workdir.record import ELSEWHERE
 
 State = Literal["new", "begun", "running", "done", "failed", "left out"]
-RECORDS = "sweeps"  # the folder in a sweep's workdir that holds its plan
 FAILURE = "failure.txt"  # why a run failed, in a line
 OUTPUT = "output.txt"  # what a run printed
 EVALUATION = "evaluation.json"
@@ -318,7 +317,7 @@ def check_workdir(workdir: Path) -> None:
     """Raises UserError if the folder exists and holds anything but a sweep."""
     if workdir.exists() and not workdir.is_dir():
         raise UserError("a file: choose another name", f"workdir={workdir}")
-    if not workdir.is_dir() or (workdir / RECORDS).is_dir():
+    if not workdir.is_dir() or (workdir / record.SWEEP).is_dir():
         return
     if others := sorted({path.name for path in workdir.glob("[!.]*")} - {QUEUE}):
         what = "a single run" if "config.json" in others else f"other things ({others[0]!r})"
@@ -327,7 +326,7 @@ def check_workdir(workdir: Path) -> None:
 
 def save(experiment: Experiment, cores: int, workdir: Path) -> None:
     """Records a plan in `<workdir>/sweeps`."""
-    folder = workdir / RECORDS
+    folder = workdir / record.SWEEP
     folder.mkdir(parents=True, exist_ok=True)
     found = {"cores": cores, "experiment": experiment.to_json()}
     name = "-".join(filter(None, (experiment.name, experiment.scale)))
@@ -339,7 +338,7 @@ def save(experiment: Experiment, cores: int, workdir: Path) -> None:
 def saved(workdir: Path) -> list[dict[str, Any]]:
     """The plans that `save` recorded in a workdir, each with its `Experiment`."""
     found = []
-    for path in sorted((workdir / RECORDS).glob("*.json")):
+    for path in sorted((workdir / record.SWEEP).glob("*.json")):
         try:
             one = files.read_sealed(path, "delete it")
             files.check_types(one, {"cores": int, "experiment": dict}, str(path), "delete it")

@@ -33,6 +33,7 @@ from alexnet.sweeps import plan
 from alexnet.sweeps.essence import arm_of
 from alexnet.sweeps.workers import Answer, Request
 from alexnet.training import dataset, fine_tune
+from alexnet.training.health import DIVERGED
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.programs import Programs
 from alexnet.training.settings import check_settings
@@ -113,6 +114,8 @@ def answer(request: Request, programs: Programs) -> Answer:
             train_and_evaluate(thawed(request["config"]), folder, programs)
     except Exception as error:
         known = str(error) if isinstance(error, UserError) else circumstance(error)
+        if known and DIVERGED in known:  # what follows is advice for a run on its own
+            known = known.partition(DIVERGED)[0] + DIVERGED
         line = known or f"{type(error).__name__}: {one_line(error)}"
         with contextlib.suppress(OSError):  # a full disk
             said = f"error: {line}" if known else traceback.format_exc()

@@ -30,6 +30,7 @@ MEND_CONFIG = (
 )
 MEND_EVALUATION = "delete it, and evaluate again"
 SEAL = "sha256"  # the digest of the settings in config.json
+SWEEP = "sweeps"  # a folder in that of a sweep, which `sweeps.plan` writes
 KIND = ("split", "views", "checkpoint", "dataset", "images")  # what tells evaluations apart
 # In config.json, beside the settings: the run's id, and that of the run whose weights it began with
 RUN, ORIGIN = "run", "origin"
@@ -170,6 +171,9 @@ def saved_config(workdir: Path, resume: bool = False) -> ConfigDict:
             raise UserError(f"{workdir} is a file, not the folder of a run; {make}") from None
         if not workdir.exists():
             raise UserError(f"{workdir} holds no run: there is no such folder") from None
+        if (workdir / SWEEP).is_dir():
+            runs = f"name its runs, such as {workdir}/baseline-0, or alexnet compare {workdir}"
+            raise UserError(f"{workdir} is the folder of a sweep, not of a run: {runs}") from None
         raise UserError(f"{workdir} holds no run (no config.json): train one there first") from None
     seal, version = found.pop(SEAL, None), found.pop("version", 0)
     for key in (RUN, ORIGIN):
