@@ -12,7 +12,7 @@ BASE = {
     "seed": 0,  # of the initial weights, the order of the images, crops, noise and dropout
     "batch_size": 128,  # images per step, on all devices together
     "epochs": 90.0,  # passes over the training set
-    # The images: alexnet.data.prepare.ensure
+    # The images: alexnet.data.recipe.Recipe
     "data.name": "imagenet2012",  # digits, folder:/path, or any TFDS dataset of labelled images
     "data.data_dir": "",  # their place; "" is $TFDS_DATA_DIR, else ~/tensorflow_datasets
     "data.image_size": 256,  # side of the stored squares, in pixels

@@ -33,6 +33,7 @@ from ml_collections import ConfigDict
 
 from alexnet import config as configs
 from alexnet.cli import arguments, asks_help, parse, path, run, values
+from alexnet.data import prepare
 from alexnet.data.augment import Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.errors import UserError, require
@@ -41,7 +42,7 @@ from alexnet.inference.loading import check_same_net, load, prepared
 from alexnet.models import table
 from alexnet.models.build import build
 from alexnet.training import dataset, optimizer, schedule
-from alexnet.training.settings import check_fits, check_settings, remaining
+from alexnet.training.settings import check_fits, check_settings, recipe_of, remaining
 from alexnet.training.step import begin
 from alexnet.workdir import checkpoint, record
 from alexnet.workdir.record import Progress
@@ -116,8 +117,9 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         raise UserError(f"--workdir={workdir} already exists: choose another")
 
     def make_net(in_file: int) -> table.Net:
-        classes = dataset.expected_classes(config) or in_file
-        return configs.call(build, "net", config.net, classes=classes)
+        with recipe_of(config) as recipe:
+            classes = prepare.class_count(recipe)
+        return configs.call(build, "net", config.net, classes=classes or in_file)
 
     def check_config(exported: dict[str, Any]) -> None:
         check_same_net(exported, config, source)

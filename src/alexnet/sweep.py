@@ -31,7 +31,7 @@ from alexnet.sweeps.plan import Item
 from alexnet.sweeps.runner import Job, Runner
 from alexnet.sweeps.workers import Worker
 from alexnet.text import aligned, counted, said, some
-from alexnet.training.health import DIVERGED
+from alexnet.workdir.record import DIVERGED
 
 OPTIONS = {
     "config": ("", "instead of an experiment: a file such as configs/digits.py"),

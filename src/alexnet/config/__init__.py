@@ -6,14 +6,7 @@ are all such overrides. A file may also return a ConfigDict.
 """
 
 from alexnet.config.file import in_checkout, load
-from alexnet.config.overrides import (
-    Kind,
-    Kinds,
-    apply_overrides,
-    check_choices,
-    expected,
-    place,
-)
+from alexnet.config.overrides import Kind, Kinds, apply_overrides, check_choices, expected, place
 from alexnet.config.script import run_file, siblings_importable
 from alexnet.config.sections import call, check_options, check_types, within
 from alexnet.config.tree import absolute, differences, flat, nested, plain, tuples

@@ -105,5 +105,5 @@ def check_options(called: str, function: Callable[..., Any], options: Mapping[st
     known = inspect.signature(function).parameters
     for name in options:
         if name not in known:
-            raise UserError(f"{called} has no such option{errors.nearest(name, known)}", name)
+            raise UserError(f"{called} has no such option{nearest(name, known)}", name)
     check_types(function, options, "")

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
+from alexnet.data import prepare
 from alexnet.errors import UserError
 from alexnet.figures import curves
 from alexnet.figures.curves import Curve
@@ -21,7 +22,7 @@ from alexnet.models.table import Net
 from alexnet.reports.part import Part, Shown, Table
 from alexnet.reports.subject import Subject
 from alexnet.training import dataset
-from alexnet.training.settings import KINDS, load_config
+from alexnet.training.settings import KINDS, load_config, recipe_of
 from alexnet.workdir.provenance import ROOT
 
 BASE = ROOT / "configs/base.py"  # in a checkout; an installed package has none
@@ -105,7 +106,10 @@ def net_part(subject: Subject) -> Part:
 def _net(subject: Subject) -> Net:
     """The net; the weights, which a run may lack, are read only if no dataset is remembered."""
     config = subject.config
-    classes = dataset.class_count(subject.workdir) or dataset.expected_classes(config)
+    classes: int | None = dataset.class_count(subject.workdir)
+    if not classes:
+        with recipe_of(config) as recipe:
+            classes = prepare.class_count(recipe)
     if not classes:
         return subject.net.net
     return configs.call(build, "net", config.net, classes=classes)

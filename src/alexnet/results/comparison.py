@@ -15,7 +15,7 @@ from alexnet.results.statistics import CANNOT_TELL, Estimate
 from alexnet.sweeps.essence import arm_of, folder
 from alexnet.sweeps.experiment import EPOCHS_TO, Claim, Experiment
 from alexnet.text import some
-from alexnet.training.health import DIVERGED
+from alexnet.workdir.record import DIVERGED
 
 TARGET_POINTS = 1.0  # published errors, such as 26%, are rounded to this
 

@@ -20,9 +20,8 @@ from alexnet.results import curve
 from alexnet.results.result import THEN, Result
 from alexnet.sweeps import plan
 from alexnet.training import health
-from alexnet.training.health import DIVERGED
 from alexnet.workdir import provenance, record
-from alexnet.workdir.record import Validation
+from alexnet.workdir.record import DIVERGED, Validation
 
 COMMIT = "COMMIT"
 

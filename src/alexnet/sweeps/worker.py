@@ -23,6 +23,7 @@ from ml_collections import ConfigDict
 
 from alexnet import cli, files
 from alexnet import config as configs
+from alexnet.data import prepare
 from alexnet.data.recipe import without_place
 from alexnet.devices import runtime
 from alexnet.errors import Interrupted, UserError, circumstance, one_line
@@ -32,14 +33,14 @@ from alexnet.logs import tracker
 from alexnet.sweeps import plan
 from alexnet.sweeps.essence import arm_of
 from alexnet.sweeps.workers import Answer, Request
-from alexnet.training import dataset, fine_tune
-from alexnet.training.health import DIVERGED
+from alexnet.training import fine_tune
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.programs import Programs
-from alexnet.training.settings import check_settings
+from alexnet.training.settings import check_settings, recipe_of
 from alexnet.training.setup import SOME, assemble, setup
 from alexnet.workdir import provenance, record
 from alexnet.workdir.claim import InUse
+from alexnet.workdir.record import DIVERGED
 
 SPLIT = "validation"  # that evaluations are of
 CHOSEN = frozenset(os.environ)  # environment variables that the user has set
@@ -92,9 +93,12 @@ def answer(request: Request, programs: Programs) -> Answer:
             tracker.check(config.wandb_project)
             if request.get("origin"):
                 fine_tune.check(config)
-            if request.get("dry") and not dataset.is_ready(config):
-                assemble(config, dataset.expected_classes(config) or SOME)
-                return {"steps": 0, "prepares": config.data.name}
+            if request.get("dry"):
+                with recipe_of(config) as recipe:
+                    ready, classes = prepare.is_current(recipe), prepare.class_count(recipe)
+                if not ready:
+                    assemble(config, classes or SOME)
+                    return {"steps": 0, "prepares": recipe.name}
             run = setup(config)
             if not request.get("elsewhere"):
                 run.check_memory()

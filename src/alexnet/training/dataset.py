@@ -12,10 +12,8 @@ from typing import TypeGuard
 
 from ml_collections import ConfigDict
 
-from alexnet import config as configs
 from alexnet import files
-from alexnet.data import prepare
-from alexnet.data.recipe import Recipe, full_name, without_place
+from alexnet.data.recipe import full_name, without_place
 from alexnet.data.statistics import Statistics
 from alexnet.data.store import Store, load_store, save_description
 from alexnet.errors import UserError
@@ -51,24 +49,6 @@ def remember_imported(
 def remembered(workdir: Path) -> Store | None:
     """A store without records, or None in the workdir of an earlier version."""
     return load_store(workdir / FOLDER)
-
-
-def expected_classes(config: ConfigDict) -> int | None:
-    """How many classes the config's dataset has; None if only preparing it would tell.
-
-    Raises:
-        UserError: for a dataset that there cannot be.
-    """
-    recipe = configs.call(Recipe, "data", config.data)
-    with configs.within("data"):
-        return prepare.class_count(recipe)
-
-
-def is_ready(config: ConfigDict) -> bool:
-    """Whether a run would find the config's dataset prepared, or fail; see `prepare.is_current`."""
-    recipe = configs.call(Recipe, "data", config.data)
-    with configs.within("data"):
-        return prepare.is_current(recipe)
 
 
 def class_count(workdir: Path) -> int:

@@ -16,6 +16,7 @@ from alexnet.logs import metrics
 from alexnet.text import some
 from alexnet.training.run import Run
 from alexnet.training.step import TrainState, norms
+from alexnet.workdir.record import DIVERGED
 
 ALARM_STEPS = 200  # that a loss may stay at that of guessing
 ADAMS_RATE = 0.002  # twice adamw's usual rate
@@ -23,7 +24,6 @@ RISE = 1.1  # times the first loss: a run that guesses stays below
 TOLERANCE = 0.01  # of ln(classes)
 FAR_GONE = 1e6  # nats: such a loss counts as divergence, and the weights are not saved
 FILE = "diverged.json"  # in the workdir of a run that diverged
-DIVERGED = "training diverged"  # by these words, results know such a run
 
 
 def warnings(run: Run) -> list[str]:

@@ -1,7 +1,8 @@
 """The settings of a config: loaded, checked, and the function that each section is for."""
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from ml_collections import ConfigDict
@@ -49,6 +50,18 @@ def load_config(file: str | os.PathLike, overrides: Mapping[str, Any] | None = N
 def config_of(config: ConfigDict | str | os.PathLike) -> ConfigDict:
     """The config, or that of the file with this name, as for `load_config`."""
     return config if isinstance(config, ConfigDict) else load_config(config)
+
+
+@contextlib.contextmanager
+def recipe_of(config: ConfigDict) -> Iterator[Recipe]:
+    """What `config.data` describes; in the block, an error about it names the setting.
+
+    Raises:
+        UserError: as `Recipe`, and for a key that it lacks.
+    """
+    recipe = configs.call(Recipe, "data", config.data)
+    with configs.within("data"):
+        yield recipe
 
 
 def check_fits(net: Net, stored: int) -> None:

@@ -13,7 +13,6 @@ from ml_collections import ConfigDict
 from alexnet import config as configs
 from alexnet.data import prepare
 from alexnet.data.augment import Augmentation
-from alexnet.data.recipe import Recipe
 from alexnet.data.statistics import Statistics
 from alexnet.data.store import Store
 from alexnet.devices import mesh as meshes
@@ -28,7 +27,7 @@ from alexnet.training import dataset, optimizer, schedule
 from alexnet.training.programs import Programs
 from alexnet.training.run import Run
 from alexnet.training.schedule import Schedule
-from alexnet.training.settings import check_fits, check_settings, config_of, remaining
+from alexnet.training.settings import check_fits, check_settings, config_of, recipe_of, remaining
 from alexnet.training.step import key_of, state_shardings
 
 MOST_STEPS = 2**31  # the state counts steps in an int32
@@ -70,10 +69,10 @@ def setup(
     check_settings(config)
     config = configs.absolute(config)
     # Mistakes show before a dataset is prepared, which may take hours.
-    classes = dataset.expected_classes(config)
+    with recipe_of(config) as recipe:
+        classes = prepare.class_count(recipe)
     parts = assemble(config, classes or SOME)
-    recipe = configs.call(Recipe, "data", config.data)
-    with configs.within("data"):
+    with recipe_of(config) as recipe:
         store = (prepare.kept(recipe, known) if known else None) or prepare.ensure(recipe)
     statistics = trained_on or store.statistics
     if len(statistics.mean_HWC) != store.image_size:

@@ -30,6 +30,7 @@ MEND_CONFIG = (
 )
 MEND_EVALUATION = "delete it, and evaluate again"
 SEAL = "sha256"  # the digest of the settings in config.json
+DIVERGED = "training diverged"  # by these words in its files, results know such a run
 SWEEP = "sweeps"  # a folder in that of a sweep, which `sweeps.plan` writes
 KIND = ("split", "views", "checkpoint", "dataset", "images")  # what tells evaluations apart
 # In config.json, beside the settings: the run's id, and that of the run whose weights it began with
