@@ -241,23 +241,25 @@ def test_another_number_of_images_is_seen_without_reading_them_all_again(
     assert sum(again.counts.values()) == sum(made.counts.values()) + more
 
 
-def test_a_second_process_says_that_it_waits(pets, tmp_path, capsys):
+def test_a_second_process_says_that_it_waits(pets, tmp_path, monkeypatch):
     name, found = f"folder:{pets}", []
     made = ensure(Recipe(name, str(tmp_path), 16))
-    assert "waiting" not in capsys.readouterr().err
+    # A stream of its own: to read capsys's while the other thread writes can lose what it writes.
+    said = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", said)
     os.utime(pets / "cats" / "00.png", (1, 1))
     [path] = (tmp_path / "alexnet_store").glob("*.lock")
     other = threading.Thread(target=lambda: found.append(prepare(name, str(tmp_path), 16)))
     with open(path, "a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         other.start()
-        said, end = "", time.monotonic() + 60
-        while "waiting" not in said:
-            said += capsys.readouterr().err
+        end = time.monotonic() + 60
+        while "waiting" not in said.getvalue():
             assert time.monotonic() < end
+            time.sleep(0.01)
         assert not found
     other.join()
-    assert said == f"waiting for another process, which prepares {name}\n"
+    assert said.getvalue() == f"waiting for another process, which prepares {name}\n"
     assert found[0].contents == made.contents
 
 
