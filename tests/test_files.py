@@ -60,10 +60,10 @@ def test_a_name_that_cannot_be_opened_says_why(name, why):
 
 
 def test_true_is_not_a_number():
-    files.check_types({"n": 1, "x": 1, "b": True}, {"n": int, "x": float, "b": bool}, "here", "")
+    files.check_fields({"n": 1, "x": 1, "b": True}, {"n": int, "x": float, "b": bool}, "here", "")
     for kind in (int, float):
         with pytest.raises(UserError, match=r"here is damaged \(n is True, not a"):
-            files.check_types({"n": True}, {"n": kind}, "here", "")
+            files.check_fields({"n": True}, {"n": kind}, "here", "")
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])

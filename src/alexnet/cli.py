@@ -80,7 +80,9 @@ def parse(
     Raises:
         UserError: for any mistake in the arguments.
     """
-    given = arguments([one for one in argv if not asks_help([one])], usual=options)
+    given = arguments(
+        switched([one for one in argv if not asks_help([one])], options), usual=options
+    )
     file = given.pop("config", None)
     found, overrides = {}, {}
     for name, text in given.items():
@@ -121,21 +123,16 @@ def values(argv: Sequence[str], options: Options) -> dict[str, str]:
     Raises:
         UserError: for any mistake in the arguments.
     """
-    return complete(arguments(argv, options), options)
+    return complete(arguments(switched(argv, options), options), options)
 
 
-def split(
-    argv: Sequence[str], options: Options, switches: Sequence[str] = ()
-) -> tuple[list[str], dict[str, str]]:
+def split(argv: Sequence[str], options: Options) -> tuple[list[str], dict[str, str]]:
     """(the arguments that are not options, a command's options).
-
-    Args:
-        switches: options that need no value: `--json` is `--json=true`.
 
     Raises:
         UserError: for any mistake in the options.
     """
-    flags = switched([argument for argument in argv if argument.startswith("--")], switches)
+    flags = [argument for argument in argv if argument.startswith("--")]
     for flag in flags:  # as other commands have it
         if flag.startswith("--workdir=") and "workdir" not in options:
             folder = flag.partition("=")[2]
@@ -143,9 +140,14 @@ def split(
     return [argument for argument in argv if not argument.startswith("--")], values(flags, options)
 
 
-def switched(argv: Sequence[str], switches: Sequence[str]) -> list[str]:
-    """The arguments with the value "true" for options that need none, such as `--json`."""
-    bare = {f"--{name}" for name in switches}
+def switches(options: Options) -> set[str]:
+    """The options that are false by default, and need no value: `--json` is `--json=true`."""
+    return {f"--{name}" for name, (default, _) in options.items() if default == "false"}
+
+
+def switched(argv: Sequence[str], options: Options) -> list[str]:
+    """The arguments with the value "true" for `switches` without one."""
+    bare = switches(options)
     return [f"{argument}=true" if argument in bare else argument for argument in argv]
 
 

@@ -152,7 +152,7 @@ def unsealed(row: Mapping[str, Any], where: str, advice: str) -> dict[str, Any]:
         UserError: if the row has changed since it was sealed.
     """
     found = {name: value for name, value in row.items() if name != SEAL}
-    if row.get(SEAL, _digest(found)) != _digest(found):
+    if SEAL in row and row[SEAL] != _digest(found):
         raise UserError(f"{where} is damaged (its digest differs): {advice}")
     return found
 
@@ -162,7 +162,7 @@ def _digest(row: Mapping[str, Any]) -> str:
     return f"{zlib.crc32(json.dumps(row, sort_keys=True).encode()):08x}"
 
 
-def check_types(
+def check_fields(
     found: Mapping[str, Any], types: Mapping[str, type], where: str, advice: str
 ) -> None:
     """Raises UserError if a value is missing or of another type; an int passes for a float."""

@@ -37,7 +37,7 @@ OPTIONS = {
 
 def main(argv: Sequence[str]) -> None:
     """Prints the classes of each photo."""
-    photos, options = split(ten_crop(argv), OPTIONS, ("json",))
+    photos, options = split(ten_crop(argv), OPTIONS)
     workdir = path("workdir", options["workdir"])
     if not photos:
         raise UserError("which photos? name one or more files or folders")

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import get_args
 
-from alexnet.cli import count, positional, run, switched, typed, values
+from alexnet.cli import count, positional, run, typed, values
 from alexnet.data.prepare import prepare
 from alexnet.data.recipe import Encoding
 from alexnet.data.summary import as_json, summary, warnings
@@ -50,7 +50,6 @@ OPTIONS = {
 def main(argv: Sequence[str]) -> None:
     """Prepares the dataset and prints the summary; progress and warnings go to stderr."""
     name, flags = positional(argv)
-    flags = switched(flags, ("dry_run", "json"))
     options = values([f"--name={name}", *flags] if name else flags, OPTIONS)
     size, pixels, bad = (options[name] for name in ("image_size", "max_pixels", "max_bad"))
     dry_run = typed("dry_run", options["dry_run"], False)

@@ -52,8 +52,6 @@ OPTIONS = {
     "dry_run": ("false", "true, or just --dry_run: check and show the plan"),
     "retry": ("false", "true, or just --retry: run failed runs again"),
 }
-BARE = ("slurm", "dry_run", "retry")  # may be written without a value
-SWITCHES = ("--dry_run", "--retry")  # take no other value
 
 
 def main(argv: Sequence[str]) -> None:
@@ -211,8 +209,8 @@ def read(argv: Sequence[str]) -> tuple[list[str], dict[str, str], dict[str, list
         elif argument == "--slurm=":
             raise UserError("--slurm= is empty: write --slurm=PARTITION, or just --slurm")
         elif argument.startswith("-"):
-            plain.append(f"{argument}=true" if argument.removeprefix("--") in BARE else argument)
-        elif before.startswith("-") and "=" not in before and before not in SWITCHES:
+            plain.append("--slurm=true" if argument == "--slurm" else argument)
+        elif before.startswith("-") and "=" not in before and before not in cli.switches(OPTIONS):
             plain.append(argument)  # a value after a space, as `cli.values` will say
         else:
             files.append(argument)

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
-from alexnet.cli import parse, path, run, switched, typed
+from alexnet.cli import parse, path, run, typed
 from alexnet.devices import processes, runtime
 from alexnet.training.loop import train_and_evaluate
 from alexnet.workdir import record
@@ -41,7 +41,6 @@ OPTIONS = {
 
 def main(argv: Sequence[str]) -> None:
     """Reads the flags and trains."""
-    argv = switched(argv, ("fresh",))
     config, options = parse(argv, OPTIONS, own_config(argv))
     workdir = path("workdir", options.pop("workdir"))
     fresh = typed("fresh", options.pop("fresh"), False)

@@ -519,12 +519,6 @@ def test_what_goes_wrong_in_a_run_is_kept(tmp_path, monkeypatch, error, line):
     assert (tmp_path / "a-0" / plan.FAILURE).read_text() == line + "\n"
 
 
-def test_a_config_comes_through_json_as_it_was():
-    config = load_config(f"{ROOT}/configs/imagenet.py:fine_tune")
-    again = worker.thawed(json.loads(json.dumps(config.to_dict())))
-    assert again.to_dict() == config.to_dict()
-
-
 # --- Whole sweeps, slowly -------------------------------------------------------------------------
 
 

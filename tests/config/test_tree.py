@@ -1,9 +1,13 @@
 """Settings as a tree and by dotted name, and what JSON makes of them."""
 
+import json
+
 import pytest
 from ml_collections import ConfigDict
+from support.tiny import ROOT
 
 from alexnet import config as configs
+from alexnet import load_config
 from alexnet.errors import UserError
 from alexnet.workdir import record
 
@@ -26,3 +30,9 @@ def test_a_config_survives_json(config, tmp_path):
     assert configs.differences(record.saved_config(tmp_path), config) == []
     config.net.towers = 1
     assert configs.differences(record.saved_config(tmp_path), config) == [("net.towers", 2, 1)]
+
+
+def test_a_config_comes_through_json_as_it_was():
+    config = load_config(f"{ROOT}/configs/imagenet.py:fine_tune")
+    again = configs.from_json(json.loads(json.dumps(config.to_dict())))
+    assert again.to_dict() == config.to_dict()

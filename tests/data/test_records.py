@@ -10,7 +10,7 @@ import pytest
 from array_record.python.array_record_module import ArrayRecordReader
 
 from alexnet.data import records
-from alexnet.data.records import DamagedError, Records, Writer, pack
+from alexnet.data.records import DamagedRecordError, Records, Writer, pack
 from alexnet.errors import UserError
 
 
@@ -67,7 +67,7 @@ def test_shards_in_each_others_place_are_noticed(shards):
     first.rename(path / "other")
     second.rename(first)
     (path / "other").rename(second)
-    with pytest.raises(DamagedError, match=r"train-00000.* at record 2 .*checksum"):
+    with pytest.raises(DamagedRecordError, match=r"train-00000.* at record 2 .*checksum"):
         Records(path, "train", 10).read([2])
 
 
@@ -83,7 +83,7 @@ def test_every_flipped_bit_that_matters_is_noticed(shards):
         file.write_bytes(damaged)
         try:
             read = Records(path, "train", 10).read([0, 1, 2, 3])
-        except DamagedError:
+        except DamagedRecordError:
             noticed += 1
         else:
             assert [bytes(record) for record in read] == written[:4]
@@ -94,10 +94,10 @@ def test_a_missing_or_short_shard_is_named(shards):
     path, _ = shards
     file = path / "train-00002.array_record"
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(DamagedError, match=r"train-00002\.array_record is damaged at record 8 "):
+    with pytest.raises(DamagedRecordError, match=r"train-00002\.\S+ is damaged at record 8 "):
         Records(path, "train", 10).read([8])
     file.unlink()
-    with pytest.raises(DamagedError, match=r"train-00002\.array_record is damaged at record 9 "):
+    with pytest.raises(DamagedRecordError, match=r"train-00002\.\S+ is damaged at record 9 "):
         Records(path, "train", 10).read([0, 9])
 
 

@@ -683,18 +683,18 @@ def test_another_runs_checkpoints_are_not_resumed_from(tiny, tmp_path):
 
 @pytest.mark.usefixtures("made_up")
 def test_a_resumed_run_subtracts_the_mean_that_it_began_with(tiny, tmp_path, monkeypatch):
-    given, real = [], loop.setup
-
-    def noted(config, statistics, *more):
-        given.append(statistics)
-        return real(config, statistics, *more)
-
-    monkeypatch.setattr(loop, "setup", noted)
-    for tiny.epochs in (1.0, 2.0):
-        train_and_evaluate(tiny, tmp_path)
-    assert given[0] is None
-    known = dataset.remembered(tmp_path).statistics
-    np.testing.assert_array_equal(given[1].mean_HWC, known.mean_HWC)
+    runs, real = [], loop.setup
+    monkeypatch.setattr(loop, "setup", lambda *how: (runs.append(real(*how)), runs[-1])[1])
+    train_and_evaluate(tiny.copy_and_resolve_references(), tmp_path)
+    known = dataset.remembered(tmp_path)
+    brighter = known.statistics._replace(mean_HWC=known.statistics.mean_HWC + 1)
+    shutil.rmtree(tmp_path / dataset.FOLDER)
+    dataset.remember(dataclasses.replace(known, statistics=brighter), tmp_path, begun=False)
+    tiny.epochs += 1
+    train_and_evaluate(tiny, tmp_path)
+    subtracted = [run.statistics.mean_HWC for run in runs]
+    np.testing.assert_array_equal(subtracted[0], known.statistics.mean_HWC)
+    np.testing.assert_array_equal(subtracted[1], brighter.mean_HWC)
 
 
 @pytest.mark.usefixtures("made_up")

@@ -9,7 +9,7 @@ from alexnet.config.file import in_checkout, load
 from alexnet.config.overrides import Kind, Kinds, apply_overrides, check_choices, expected, place
 from alexnet.config.script import run_file, siblings_importable
 from alexnet.config.sections import call, check_options, check_types, within
-from alexnet.config.tree import absolute, differences, flat, nested, plain, tuples
+from alexnet.config.tree import absolute, differences, flat, from_json, nested, plain, tuples
 
 __all__ = [
     "Kind",
@@ -23,6 +23,7 @@ __all__ = [
     "differences",
     "expected",
     "flat",
+    "from_json",
     "in_checkout",
     "load",
     "nested",

@@ -49,6 +49,13 @@ def plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
     return flat(json.loads(json.dumps(config.to_dict())))
 
 
+def from_json(found: Mapping[str, Any]) -> ml_collections.ConfigDict:
+    """The config that JSON kept as nested dicts, locked; lists are tuples again."""
+    import ml_collections
+
+    return ml_collections.ConfigDict(tuples(found)).lock()
+
+
 def tuples(value: Any) -> Any:
     """A value with its lists as tuples, at any depth: JSON has lists only."""
     if isinstance(value, Mapping):

@@ -32,7 +32,7 @@ OF_A_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPER
 UNREADABLE = (RuntimeError, IndexError, ValueError)  # what array_record raises
 
 
-class DamagedError(Exception):
+class DamagedRecordError(Exception):
     """A record that cannot be read, or is not what was written: its file, its number, why."""
 
     def __init__(self, file: Path, index: int, why: object):
@@ -99,7 +99,7 @@ class Records:
         self._readers = [ArrayRecordReader(str(file), options) for file in self._files]
 
     def read(self, indices: Sequence[int]) -> list[memoryview]:
-        """The records at `indices`, as `pack` made them. Raises DamagedError."""
+        """The records at `indices`, as `pack` made them. Raises DamagedRecordError."""
         places = collections.defaultdict(list)
         for place, index in enumerate(indices):
             places[index // self._per_file].append(place)
@@ -124,7 +124,7 @@ class Records:
                 try:
                     reader.read([index - first])
                 except UNREADABLE as error:
-                    raise DamagedError(self.file(index), index, error) from error
+                    raise DamagedRecordError(self.file(index), index, error) from error
             raise
 
     def _verified(self, index: int, record: bytes) -> memoryview:
@@ -133,7 +133,7 @@ class Records:
             return view
         body, checksum = view[:-CHECKSUM], view[-CHECKSUM:]
         if _checksum(body, self._split, index) != checksum:
-            raise DamagedError(self.file(index), index, "its checksum differs")
+            raise DamagedRecordError(self.file(index), index, "its checksum differs")
         return body
 
 

@@ -27,7 +27,7 @@ from alexnet import files
 from alexnet.data import kept
 from alexnet.data.inventory import Inventory, read_used
 from alexnet.data.recipe import Recipe, root_dir
-from alexnet.data.records import LABEL, DamagedError, Records
+from alexnet.data.records import LABEL, DamagedRecordError, Records
 from alexnet.data.statistics import Statistics
 from alexnet.errors import UserError, choice, one_line
 
@@ -70,7 +70,7 @@ class Store:
         try:
             here = self._kept.get(split)
             return here.read(indices) if here else self._from_disk(split, indices)
-        except DamagedError as error:
+        except DamagedRecordError as error:
             advice = (
                 f"restore {self.path} from a copy, or, if {self.name!r} still has these images, "
                 "delete it and prepare them again"
@@ -121,7 +121,7 @@ class Store:
             try:
                 simplejpeg.decode_jpeg(record[LABEL.itemsize :], buffer=image)
             except ValueError as error:
-                raise DamagedError(records.file(index), index, error) from error
+                raise DamagedRecordError(records.file(index), index, error) from error
         return images, labels
 
 

@@ -176,7 +176,7 @@ def _described(source: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
         raise UserError(f"{source} is damaged ({one_line(error)}): {MEND}") from None
     if not isinstance(found, dict):
         raise UserError(f"{source} is damaged (it describes no net): {MEND}")
-    files.check_types({"class_names": [], **found}, TYPES, str(source), MEND)
+    files.check_fields({"class_names": [], **found}, TYPES, str(source), MEND)
     return found
 
 

@@ -53,7 +53,7 @@ class Splits:
         anywhere = {"mesh.data": 0, "mesh.tower": 0, "accumulate": 1, "batch_size": batch_size}
         configs.apply_overrides(config, anywhere | dict(overrides or {}), KINDS)
         self._then = net.about.trained_on
-        self.run = setup(config, net.about.statistics, programs)
+        self.run = setup(config, programs, statistics=net.about.statistics)
         dataset.check_classes(source, net.about.named, self.run.store.classes)
         network.check(self.run.net, net.params, str(source))
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,15 +72,20 @@ def read_log(workdir: str | Path) -> list[dict]:
         where = f"{path}, line {number},"
         row = files.unsealed(found if isinstance(found, dict) else {}, where, "remove it")
         numbers = {name: float for name, value in row.items() if value is not None}
-        files.check_types(row, {**numbers, **ROW}, where, "remove it")
+        files.check_fields(row, {**numbers, **ROW}, where, "remove it")
         rows.append(row)
     return rows
 
 
 def read_history(workdir: str | Path) -> list[dict]:
     """A row for each validation of a run: step, epoch, loss, top1_error, top5_error, count."""
+    return validations(read_log(workdir))
+
+
+def validations(log: Sequence[dict]) -> list[dict]:
+    """`read_history` of the rows that `read_log` gives."""
     rows = []
-    for row in read_log(workdir):
+    for row in log:
         found = {
             name.removeprefix("validation/"): value
             for name, value in row.items()

@@ -13,7 +13,7 @@ from alexnet.data.synsets import in_words
 from alexnet.inference.classifier import Classifier
 from alexnet.inference.loading import load
 from alexnet.inference.splits import Splits
-from alexnet.logs.metrics import read_history, read_log
+from alexnet.logs.metrics import read_log, validations
 from alexnet.training import evaluation
 from alexnet.training.programs import Programs
 from alexnet.workdir import provenance, record
@@ -58,7 +58,7 @@ class Subject:
     @functools.cached_property
     def history(self) -> list[dict[str, Any]]:
         """A row for each validation."""
-        return read_history(self.workdir)
+        return validations(self.rows)
 
     @functools.cached_property
     def classes(self) -> tuple[str, ...]:

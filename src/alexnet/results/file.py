@@ -38,7 +38,7 @@ def from_file(path: Path) -> Result | None:
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         return None
     found = files.unsealed(found, str(path), "restore or delete it")
-    files.check_types(found, TYPES, str(path), "restore or delete it")
+    files.check_fields(found, TYPES, str(path), "restore or delete it")
     found.pop("format")
     flat = configs.plain(record.current(found["config"] | {"seed": found["seed"]}, str(path)))
     flat.pop("seed")

@@ -36,11 +36,11 @@ def from_workdir(folder: Path, begun: bool = False) -> Result:
         UserError: for a log or config that is damaged, or of a later version.
     """
     config = record.saved_config(folder)
-    flat, finished = configs.plain(config), plan.finished(folder, config.epochs)
+    rows = metrics.read_log(folder) if (folder / metrics.FILE).is_file() else []
+    history = metrics.validations(rows)
+    flat, finished = configs.plain(config), plan.finished(history, config.epochs)
     seed, dataset = flat.pop("seed"), {"name": flat["data.name"], "contents": {}}
     failure = "" if finished else _failure(folder)
-    logged = (folder / metrics.FILE).is_file() and (finished or begun) and not failure
-    history = metrics.read_history(folder) if logged else []
     nothing: dict[str, Any] = {}
     empty = Result(
         *(folder.name, seed, flat, nothing, nothing, nothing, dataset, nothing),
@@ -48,9 +48,8 @@ def from_workdir(folder: Path, begun: bool = False) -> Result:
         finished=False,
         place=str(folder),
     )
-    if not history:
+    if failure or not history or not (finished or begun):
         return empty
-    rows = metrics.read_log(folder)
     rows_by_step = {row["step"]: row for row in history}
     step = record.best(
         {step: Validation(row["top1_error"], row["loss"]) for step, row in rows_by_step.items()}

@@ -235,7 +235,7 @@ def state(item: Item, workdir: Path, retry: bool = False) -> State:
             f"{folder} began with the weights of a run that is no longer in {item.needs[0]}: "
             "choose another workdir, or delete that folder"
         )
-    if _ended_well(folder) and finished(folder, item.config.epochs):
+    if _ended_well(folder) and finished(_history(folder), item.config.epochs):
         return "done"
     failed = (folder / FAILURE).exists() and not retry
     if moved and not checkpoint.begun(folder) and not failed:
@@ -262,15 +262,14 @@ def _moved(item: Item, key: str, old: str, new: str) -> bool:
     )
 
 
-def finished(folder: Path, epochs: float) -> bool:
-    """Whether a run's last validation came after `epochs` epochs or more."""
-    return _last_row(folder).get("epoch", 0) >= epochs - 1e-6
+def finished(history: Sequence[Mapping[str, Any]], epochs: float) -> bool:
+    """Whether the last of a run's validations came after `epochs` epochs or more."""
+    return bool(history) and history[-1]["epoch"] >= epochs - 1e-6
 
 
-def _last_row(folder: Path) -> dict[str, Any]:
-    """The row of a run's last validation; {} if there is none."""
-    history = metrics.read_history(folder) if (folder / metrics.FILE).is_file() else []
-    return history[-1] if history else {}
+def _history(folder: Path) -> list[dict[str, Any]]:
+    """A run's validations; [] if there are none."""
+    return metrics.read_history(folder) if (folder / metrics.FILE).is_file() else []
 
 
 def _ended_well(folder: Path) -> bool:
@@ -293,7 +292,7 @@ def _evaluated(item: Item, workdir: Path, retry: bool) -> State:
         return "new"
     mend = f"delete {folder}"
     found = files.read_sealed(path, mend)
-    files.check_types(found, {"views": str, "of": list}, str(path), mend)
+    files.check_fields(found, {"views": str, "of": list}, str(path), mend)
     if (found["views"], tuple(found["of"])) != (item.views, item.needs):
         raise UserError(
             f"{folder} holds another evaluation: choose another workdir, or delete that folder"
@@ -308,7 +307,7 @@ def is_of_these(evaluation: Mapping[str, Any], workdir: Path) -> bool:
     """
     folders = [workdir / name for name in evaluation["of"]]
     runs = [record.run_of(folder) for folder in folders]
-    steps = [_last_row(folder).get("step") for folder in folders]
+    steps = [history[-1]["step"] if history else None for history in map(_history, folders)]
     noted = evaluation.get("steps", [*steps[:-1], evaluation.get("checkpoint", steps[-1])])
     return evaluation.get("runs", runs) == runs and noted == steps
 
@@ -341,7 +340,7 @@ def saved(workdir: Path) -> list[dict[str, Any]]:
     for path in sorted((workdir / record.SWEEP).glob("*.json")):
         try:
             one = files.read_sealed(path, "delete it")
-            files.check_types(one, {"cores": int, "experiment": dict}, str(path), "delete it")
+            files.check_fields(one, {"cores": int, "experiment": dict}, str(path), "delete it")
             experiment = Experiment.from_json(one["experiment"], str(path))
             found.append(one | {"experiment": experiment})
         except UserError:

@@ -15,11 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from ml_collections import ConfigDict
 
 from alexnet import cli, files
 from alexnet import config as configs
@@ -88,7 +84,7 @@ def answer(request: Request, programs: Programs) -> Answer:
     began = time.monotonic()
     if "check" in request:
         try:
-            config = thawed(request["check"])
+            config = configs.from_json(request["check"])
             check_settings(config)
             tracker.check(config.wandb_project)
             if request.get("origin"):
@@ -115,7 +111,7 @@ def answer(request: Request, programs: Programs) -> Answer:
         if "of" in request:
             evaluate(folder, request, programs)
         else:
-            train_and_evaluate(thawed(request["config"]), folder, programs)
+            train_and_evaluate(configs.from_json(request["config"]), folder, programs)
     except Exception as error:
         known = str(error) if isinstance(error, UserError) else circumstance(error)
         if known and DIVERGED in known:  # what follows is advice for a run on its own
@@ -170,11 +166,6 @@ def _places(request: Request, name: str) -> dict[str, str]:
     if name != request["name"] and without_place(name) == without_place(request["name"]):
         asked["data.name"] = request["name"]
     return {key: place for key, place in asked.items() if place}
-
-
-def thawed(found: Mapping[str, Any]) -> ConfigDict:
-    """A config from JSON, with its lists turned back into tuples."""
-    return ConfigDict(configs.tuples(found)).lock()
 
 
 def _print_to(file: Path) -> None:

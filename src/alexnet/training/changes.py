@@ -60,4 +60,4 @@ def trained_with(workdir: Path, step: int) -> dict[str, Any]:
 def schedule_of(workdir: Path, step: int) -> ConfigDict:
     """`config.schedule` as it was up to a checkpoint."""
     nested = configs.nested(trained_with(workdir, step))
-    return ConfigDict(configs.tuples(nested["schedule"]))
+    return configs.from_json(nested["schedule"])

@@ -91,7 +91,7 @@ def train_and_evaluate(
     tracker.check(config.wandb_project)
     # What needs no images is checked first: preparing a dataset may take hours.
     processes.together(lambda: check_free(workdir, config) if first and not fresh else None)
-    run = setup(config, known.statistics if known else None, programs, known)
+    run = setup(config, programs, known)
     run.check_memory()
     config = run.config
     dataset.check_resume(workdir, known, run.store)

@@ -46,14 +46,30 @@ Layers = Mapping[str, Layer]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Run:
+class Parts:
+    """What a config describes, but for the images.
+
+    Attributes:
+        shapes: the parameters' shapes.
+        how: the net's dtype and kernels, as `forward.on_mesh` takes them.
+    """
+
+    net: Net
+    mesh: Mesh
+    augmentation: Augmentation
+    schedule: Schedule
+    optimizer: optax.GradientTransformationExtraArgs
+    shapes: network.Params
+    how: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run(Parts):
     """What a config describes, ready to train and to evaluate.
 
     Attributes:
         store: the prepared images.
-        shapes: the parameters' shapes.
         shardings: the state's shardings.
-        how: the net's dtype and kernels, as `forward.on_mesh` takes them.
         statistics: the training set's statistics, on the devices.
         key: the source of the steps' randomness (crops, noise, dropout), on the devices.
         programs: the jitted functions by name, perhaps made by another run; see `programs`.
@@ -61,14 +77,7 @@ class Run:
 
     config: ConfigDict
     store: Store
-    net: Net
-    mesh: Mesh
-    augmentation: Augmentation
-    schedule: Schedule
-    optimizer: optax.GradientTransformationExtraArgs
-    shapes: network.Params
     shardings: TrainState
-    how: Mapping[str, Any]
     statistics: Statistics
     key: jax.Array
     programs: dict[str, Any]

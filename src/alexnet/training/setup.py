@@ -2,12 +2,9 @@
 
 import functools
 import os
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
-from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
@@ -21,12 +18,10 @@ from alexnet.errors import UserError, require
 from alexnet.kernels.choose import choose
 from alexnet.models import network
 from alexnet.models.build import build
-from alexnet.models.table import Net
 from alexnet.text import counted
 from alexnet.training import dataset, optimizer, schedule
 from alexnet.training.programs import Programs
-from alexnet.training.run import Run
-from alexnet.training.schedule import Schedule
+from alexnet.training.run import Parts, Run
 from alexnet.training.settings import check_fits, check_settings, config_of, recipe_of, remaining
 from alexnet.training.step import key_of, state_shardings
 
@@ -34,33 +29,21 @@ MOST_STEPS = 2**31  # the state counts steps in an int32
 SOME = 1000  # classes of a net that is built before its dataset's are known
 
 
-class Parts(NamedTuple):
-    """What a config describes, but for the images; see `Run`."""
-
-    net: Net
-    mesh: Mesh
-    augmentation: Augmentation
-    schedule: Schedule
-    optimizer: optax.GradientTransformationExtraArgs
-    shapes: network.Params
-    how: dict[str, Any]
-
-
 def setup(
     config: ConfigDict | str | os.PathLike,
-    trained_on: Statistics | None = None,
     programs: Programs | None = None,
     known: Store | None = None,
+    statistics: Statistics | None = None,
 ) -> Run:
     """Opens the data, builds the net, the mesh, the optimiser and the schedule.
 
     Args:
         config: a config, or the name of its file, as for `load_config`.
-        trained_on: the mean image and colour PCA of the images when the run began; they are used
-            even if the images have changed. None takes those of the dataset at hand.
         programs: those of earlier runs, to which this one adds its own.
         known: what a run that goes on remembers of its dataset: while the store holds these images,
             a folder that has changed since is left alone.
+        statistics: the mean image and colour PCA to use, whatever the images are; None takes those
+            of `known`, or of the dataset at hand.
 
     Raises:
         UserError: for an impossible setting.
@@ -74,7 +57,7 @@ def setup(
     parts = assemble(config, classes or SOME)
     with recipe_of(config) as recipe:
         store = (prepare.kept(recipe, known) if known else None) or prepare.ensure(recipe)
-    statistics = trained_on or store.statistics
+    statistics = statistics or (known or store).statistics
     if len(statistics.mean_HWC) != store.image_size:
         raise UserError(
             f"the run was trained on images of {len(statistics.mean_HWC)} pixels: keep that size",
@@ -89,7 +72,7 @@ def setup(
     return Run(
         config=config,
         store=store,
-        **parts._asdict(),
+        **vars(parts),
         shardings=state_shardings(parts.optimizer, parts.shapes, by_tower, replicated),
         statistics=jax.device_put(statistics, replicated),
         key=meshes.put_key(parts.mesh, key_of(config.seed)),

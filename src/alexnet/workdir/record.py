@@ -152,7 +152,7 @@ def evaluations(workdir: Path) -> list[dict[str, Any]]:
     for number, row in enumerate(rows, 1):
         where = f"{path}, row {number},"
         found.append(files.unsealed(row if isinstance(row, dict) else {}, where, MEND_EVALUATION))
-        files.check_types(found[-1], {"split": str}, where, MEND_EVALUATION)
+        files.check_fields(found[-1], {"split": str}, where, MEND_EVALUATION)
     return found
 
 
@@ -204,16 +204,16 @@ def current(found: dict[str, Any], where: str, resume: bool = False) -> ConfigDi
         UserError: if a setting is lost and `resume` is set, or if the config is damaged or of a
             later version.
     """
-    files.check_types({"version": 0, **found}, {"version": int}, where, MEND_CONFIG)
+    files.check_fields({"version": 0, **found}, {"version": int}, where, MEND_CONFIG)
     try:
         config, lost = migrations.migrated(found, where)
     except UserError as error:
         if not error.argument:  # the config is from a later version
             raise
         raise UserError(f"{where} is damaged ({error}): {MEND_CONFIG}") from None
-    files.check_types(configs.flat(config), ALWAYS, where, MEND_CONFIG)
+    files.check_fields(configs.flat(config), ALWAYS, where, MEND_CONFIG)
     for line in lost:
         if resume:
             raise UserError(f"{line}: resume with the version that wrote it")
         print(line, file=sys.stderr)
-    return ConfigDict(configs.tuples(config)).lock()
+    return configs.from_json(config)
