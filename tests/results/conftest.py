@@ -6,7 +6,7 @@ import pytest
 from support.runs import leave
 
 from alexnet.sweeps import plan
-from alexnet.training import health
+from alexnet.training import divergence
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def failing(tmp_path):
         if failure:
             (folder / plan.FAILURE).write_text(failure + "\n")
         if diverged:
-            (folder / health.FILE).write_text("{}")
+            (folder / divergence.FILE).write_text("{}")
         return folder
 
     return left

@@ -19,9 +19,9 @@ from alexnet.errors import UserError
 from alexnet.results import comparison, folders, formats, statistics
 from alexnet.sweeps import plan
 from alexnet.sweeps.experiment import Arm, Claim, Experiment
-from alexnet.training.health import DIVERGED
 from alexnet.training.settings import load_config
 from alexnet.workdir import migrations
+from alexnet.workdir.record import DIVERGED
 
 LARGER = "no_lrn: larger than claimed"
 BASE = [0.30, 0.32, 0.31, 0.29, 0.33]

@@ -14,7 +14,7 @@ from alexnet.results.file import collect
 from alexnet.results.run import DIVERGED as READ
 from alexnet.sweeps import plan
 from alexnet.sweeps.experiment import Arm, Experiment
-from alexnet.training import health
+from alexnet.training import divergence
 from alexnet.training.settings import load_config
 
 
@@ -126,21 +126,21 @@ def test_training_that_diverges_says_so_in_the_words_that_are_looked_for(tmp_pat
             files=lambda split: ("cats/a.png", "dogs/b.png"), path=tmp_path, contents={"train": "x"}
         ),
     )
-    monkeypatch.setattr(health, "load_store", lambda path: run.store)
+    monkeypatch.setattr(divergence, "load_store", lambda path: run.store)
     with (
         pytest.raises(UserError, match=READ),
-        health.explained(run, tmp_path, 0, lambda: None, lambda _: 0.1),
+        divergence.explained(run, tmp_path, 0, lambda: None, lambda _: 0.1),
     ):
-        raise health.DivergedError(3, "the loss is nan")
-    assert json.loads((tmp_path / health.FILE).read_text())["files"] == ["dogs/b.png"]
+        raise divergence.DivergedError(3, "the loss is nan")
+    assert json.loads((tmp_path / divergence.FILE).read_text())["files"] == ["dogs/b.png"]
     other = SimpleNamespace(contents={"train": "y"})  # prepared while the run trained
-    monkeypatch.setattr(health, "load_store", lambda path: other)
+    monkeypatch.setattr(divergence, "load_store", lambda path: other)
     with (
         pytest.raises(UserError, match=READ),
-        health.explained(run, tmp_path, 0, lambda: None, lambda _: 0.1),
+        divergence.explained(run, tmp_path, 0, lambda: None, lambda _: 0.1),
     ):
-        raise health.DivergedError(3, "the loss is nan")
-    assert "files" not in json.loads((tmp_path / health.FILE).read_text())
+        raise divergence.DivergedError(3, "the loss is nan")
+    assert "files" not in json.loads((tmp_path / divergence.FILE).read_text())
 
 
 def test_failures_alone_are_no_results(tmp_path, failing):

@@ -19,6 +19,7 @@ from support.runs import DIGITS, leave
 from alexnet.errors import Interrupted, UserError
 from alexnet.sweeps import plan, worker
 from alexnet.training import memory
+from alexnet.training.divergence import DivergedRun
 from alexnet.training.programs import Programs
 from alexnet.training.settings import load_config
 from alexnet.workdir import record
@@ -62,7 +63,7 @@ def test_a_run_is_trained_in_its_folder_with_tuples_for_lists(tmp_path, trained)
             False,
         ),
         (
-            UserError("the loss is inf at step 3: training diverged; a smaller rate starts again"),
+            DivergedRun("the loss is inf at step 3: training diverged", "lower the rate"),
             "the loss is inf at step 3: training diverged",
             "error: the loss is inf at step 3: training diverged\n",
             False,

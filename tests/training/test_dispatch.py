@@ -13,7 +13,7 @@ from support.tiny import tiny_config
 
 from alexnet.errors import Interrupted, UserError
 from alexnet.logs import metrics
-from alexnet.training import dispatch, evaluation, health
+from alexnet.training import dispatch, divergence, evaluation
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.run import Run
 from alexnet.training.setup import setup
@@ -59,7 +59,7 @@ def test_late_metrics_are_added_up_to_the_same_bits_and_a_nan_has_its_step():
     assert soon.close() == late.close()
     late.add(6, sums(1.0), sums(float("nan")))
     late.add(7, sums(1.0))
-    with pytest.raises(health.DivergedError, match="nan") as raised:
+    with pytest.raises(divergence.DivergedError, match="nan") as raised:
         late.sums()
     assert raised.value.step == 6
 

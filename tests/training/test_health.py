@@ -1,21 +1,14 @@
 """The alarm, on losses made up and on real runs: one stuck, one learning."""
 
-import json
 import math
-import re
-from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from alexnet.errors import UserError
 from alexnet.training import health
-from alexnet.training.evaluation import Sums
-from alexnet.training.health import ALARM_STEPS, Alarm, DivergedError, guessing
+from alexnet.training.health import ALARM_STEPS, Alarm, guessing
 from alexnet.training.loop import train_and_evaluate
-from alexnet.training.window import EMPTY, Window, averages
 
 LN_1000 = math.log(1000)
 
@@ -34,30 +27,6 @@ LN_1000 = math.log(1000)
 )
 def test_guessing_is_a_median_that_is_not_one_percent_below_chance(losses, expected):
     assert guessing(losses, 1000) == expected
-
-
-def sums_of(*each: float) -> Sums:
-    return Sums(*(np.float32(value) for value in each))
-
-
-@pytest.mark.parametrize("waits", [False, True])
-def test_a_window_averages_all_its_steps_those_before_a_checkpoint_too(waits):
-    window = Window(opened=(2, 3.0, 0.5, 0.25), waits=waits)
-    window.add(3, sums_of(8.0, 3, 1, 4))
-    assert averages(window.sums()) == (5 / 3, 1.25 / 3, 0.5 / 3, 3)
-    assert window.close() == [2.0]
-    window.add(5, sums_of(4.0, 4, 2, 4), sums_of(12.0, 2, 0, 4))
-    assert averages(window.sums()) == (2.0, 0.75, 0.25, 2)
-    window.add(6, sums_of(20.0, 4, 4, 4))
-    assert window.close() == [1.0, 3.0, 5.0]
-    assert window.sums() == EMPTY
-
-
-def test_a_nan_loss_is_reported_a_step_later():
-    window = Window()
-    window.add(1, sums_of(float("nan"), 3, 1, 4))
-    with pytest.raises(DivergedError, match="the loss is nan"):
-        window.add(2, sums_of(8.0, 3, 1, 4))
 
 
 def heard(listener: Alarm, losses: list[float], every: int, start: int = 0) -> list[int]:
@@ -97,15 +66,9 @@ def run_of(
     return SimpleNamespace(
         config=config,
         steps=20,
-        store=SimpleNamespace(
-            classes=("a",) * classes,
-            counts={"train": images},
-            path=Path("nowhere"),
-            contents={},
-        ),
+        store=SimpleNamespace(classes=("a",) * classes, counts={"train": images}),
         schedule=SimpleNamespace(**schedule),
         epoch=lambda step: step / 10,
-        examples=lambda step: [3, 1, 4, 1, 5],
     )
 
 
@@ -142,72 +105,6 @@ def test_what_is_odd_about_a_run_is_said_before_it_begins(how, words):
     lines = health.warnings(run_of(**how))
     assert len(lines) == bool(words)
     assert words in "".join(lines)
-
-
-@pytest.mark.parametrize(
-    ("start", "step", "blamed"), [(0, 1, False), (8, 8, True), (8, 9, True), (8, 10, False)]
-)
-def test_a_run_that_diverges_where_it_resumed_may_have_a_bad_checkpoint(
-    tmp_path, start, step, blamed
-):
-    words = f"starts again from step 8, the last one saved{'; if it fails there again' * blamed}"
-    with (
-        pytest.raises(UserError, match=rf"^the loss is nan at step {step} .*{words}") as raised,
-        health.explained(run_of(), tmp_path, start, lambda: 8, lambda _: 0.01),
-    ):
-        raise DivergedError(step, "the loss is nan")
-    assert ("checkpoints/8 away first" in str(raised.value)) == blamed
-    found = json.loads((tmp_path / "diverged.json").read_text())
-    assert found["examples"] == [3, 1, 4, 1, 5]
-    assert found["last_checkpoint"] == 8
-
-
-@pytest.mark.parametrize(
-    ("rate", "advice"),
-    [
-        (0.01, "with a smaller config.schedule.rate (here 0.01) starts"),
-        (5.0, "with smaller rates in config.schedule (here 5) starts"),  # a milestone's
-    ],
-)
-def test_the_rate_that_diverged_is_told(tmp_path, rate, advice):
-    asked = []
-    with (
-        pytest.raises(UserError, match=re.escape(advice)),
-        health.explained(
-            run_of(), tmp_path, 0, lambda: None, lambda step: asked.append(step) or rate
-        ),
-    ):
-        raise DivergedError(7, "the loss is nan")
-    assert asked == [7]
-
-
-def test_a_rise_of_the_loss_before_the_last_checkpoint_is_told(tmp_path):
-    """Going on from weights that are ruined already would look like a result."""
-
-    def said(losses: list[float | None], saved: int | None) -> str:
-        rows = [{"step": 2 * n, "epoch": n, "train/loss": x} for n, x in enumerate(losses, 1)]
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-        (tmp_path / "metrics.jsonl").write_text(text)
-        with (
-            pytest.raises(UserError) as raised,
-            health.explained(run_of(), tmp_path, 0, lambda: saved, lambda step: 0.01),
-        ):
-            raise DivergedError(9, "the loss is nan")
-        return str(raised.value)
-
-    risen = "starts again from step 6, the last one saved; by then the loss had risen from 2.3 to "
-    assert said([2.3, 2.2, 61.4, 1e5], 6).endswith(f"{risen}61.4: --fresh starts over")
-    for losses, saved in (
-        ([2.3, 2.2, 2.1, 1e5], 6),  # it rose later
-        ([2.3, 2.2, 61.4], None),  # nothing was saved: it begins anew by itself
-        ([2.3], 6),
-        ([2.302, 2.303, 2.303], 6),  # it guesses
-        ([2.3, None, None, None], 6),
-        ([], 6),
-    ):
-        assert "--fresh" not in said(losses, saved)
-    (tmp_path / "metrics.jsonl").unlink()
-    assert health.rise(tmp_path, 6) == ""
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ from alexnet.logs import metrics
 from alexnet.models import filters
 from alexnet.results.run import from_workdir
 from alexnet.training import dataset, evaluation, health, loop
-from alexnet.training.health import DivergedError
+from alexnet.training.divergence import DivergedError
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.run import Run
 from alexnet.training.settings import KINDS

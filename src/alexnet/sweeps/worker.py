@@ -30,13 +30,13 @@ from alexnet.sweeps import plan
 from alexnet.sweeps.essence import arm_of
 from alexnet.sweeps.workers import Answer, Request
 from alexnet.training import fine_tune
+from alexnet.training.divergence import DivergedRun
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.programs import Programs
 from alexnet.training.settings import check_settings, recipe_of
 from alexnet.training.setup import SOME, assemble, setup
 from alexnet.workdir import provenance, record
 from alexnet.workdir.claim import InUse
-from alexnet.workdir.record import DIVERGED
 
 SPLIT = "validation"  # that evaluations are of
 CHOSEN = frozenset(os.environ)  # environment variables that the user has set
@@ -114,8 +114,8 @@ def answer(request: Request, programs: Programs) -> Answer:
             train_and_evaluate(configs.from_json(request["config"]), folder, programs)
     except Exception as error:
         known = str(error) if isinstance(error, UserError) else circumstance(error)
-        if known and DIVERGED in known:  # what follows is advice for a run on its own
-            known = known.partition(DIVERGED)[0] + DIVERGED
+        if isinstance(error, DivergedRun):  # `alexnet sweep` has advice of its own
+            known = error.found
         line = known or f"{type(error).__name__}: {one_line(error)}"
         with contextlib.suppress(OSError):  # a full disk
             said = f"error: {line}" if known else traceback.format_exc()

@@ -26,15 +26,9 @@ from alexnet.logs.tracker import Tracker
 from alexnet.models import filters
 from alexnet.models.network import Params
 from alexnet.text import counted
-from alexnet.training import changes, dataset, dispatch, evaluation, fine_tune, health, stall
-from alexnet.training.health import (
-    Alarm,
-    check_loss,
-    check_state,
-    explained,
-    tells_top5,
-    warnings,
-)
+from alexnet.training import changes, dataset, dispatch, divergence, evaluation, fine_tune, stall
+from alexnet.training.divergence import check_loss, check_state, explained
+from alexnet.training.health import Alarm, tells_top5, warnings
 from alexnet.training.programs import Programs
 from alexnet.training.run import Layers, Run
 from alexnet.training.settings import check_settings, config_of
@@ -198,7 +192,7 @@ def train_and_evaluate(
             check_saved(checkpoints, run.steps, again)
             claimed.note_saved(run.steps)
             if first:  # why an earlier command stopped
-                (workdir / health.FILE).unlink(missing_ok=True)
+                (workdir / divergence.FILE).unlink(missing_ok=True)
             log.message(conclusion(workdir, errors, checkpoints.best(), config.augment.flip))
     return read_history(workdir)
 
