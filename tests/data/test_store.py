@@ -210,18 +210,3 @@ def test_a_store_of_a_later_version(images, tmp_path, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(UserError, match="format 3, of a later version: update"):
         load_store(store.path)
-
-
-def test_small_images_are_raw_unless_asked(tmp_path):
-    def stored(*settings):
-        return Recipe("a", str(tmp_path), *settings).stored_quality
-
-    assert [stored(size, 90) for size in (32, 64, 65)] == [0, 0, 90]
-    assert stored(32, 90, "jpeg") == 90
-    assert stored(256, 90, "raw") == 0
-    with pytest.raises(UserError, match="quality=0: encoding=jpeg needs 1 to 100"):
-        stored(32, 0, "jpeg")
-    with pytest.raises(UserError, match="encoding='png': choose one of auto, jpeg, raw"):
-        stored(32, 90, "png")
-    names = [Recipe("a", str(tmp_path), 32, 90, how).path.name for how in ("auto", "jpeg", "raw")]
-    assert names == ["a-32px", "a-32px-q90", "a-32px"]
