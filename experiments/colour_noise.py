@@ -10,6 +10,7 @@ CLAIMS = {
         "claim": "without colour noise (4.1)",
         "paper": "worse by more than 1 (top-1)",
         "effect": 1.0,
+        "between": (1.0, None),
     },
 }
 SCALES = {

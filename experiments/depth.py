@@ -17,6 +17,7 @@ REMOVED = {
         "claim": f"without conv{number} (7)",
         "paper": "worse by about 2 (top-1)",
         "effect": 2.0,
+        "between": (1.5, 2.5),  # "about"
     }
     for number in (2, 3, 4)
 } | {"no_conv5": {"claim": "without conv5 (7)", "paper": "worse", "direction": 1}}

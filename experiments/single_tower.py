@@ -16,7 +16,7 @@ CLAIMS = {
 CC2 = {
     "claim": "cuda-convnet2's single tower",
     "paper": "-",
-    "log": "cuda-convnet2: 42.548 / 19.810, ten-crop 40.42 / 18.15, 145: 40.6640 / 18.2100",
+    "log": "cuda-convnet2: centre 42.548 / 19.810, ten-crop 40.42 / 18.15, 145: 40.6640 / 18.2100",
 }
 SCALES = {
     "digits": {"config": "../configs/digits.py", "seeds": 3, "overrides": {"epochs": 5}},

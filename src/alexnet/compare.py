@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> None:
     paths = [local_path("DIR", place) for place in places]
     found = folders.read(paths)
     named = options["experiment"]
-    planned = experiment.named(named.split(",")) if named else folders.experiments(paths)
+    planned = experiment.named(named.split(",")) if named else folders.recorded(paths)
     metric = options["metric"]
     tables = comparison.tables(found.every, planned, metric, options["baseline"], options["error"])
     print(FORMATS[options["format"]](tables, metric))

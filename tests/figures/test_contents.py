@@ -124,6 +124,13 @@ def test_a_claim_is_a_diamond_and_its_verdict_a_word_and_a_colour(epochs):
     assert intervals == colours
 
 
+def test_a_difference_has_the_number_of_its_pairs_and_the_values_that_of_the_runs():
+    arm = Arm("a", [1.0, 2.0, 3.0], 0.5, 0.1, 0.9, pairs=2)
+    for draw, n in ((ablation.draw_differences, 2), (ablation.draw_values, 3)):
+        [name] = drawn(draw, [arm]).texts
+        assert name.get_text() == f"a (n = {n})"
+
+
 def test_the_axis_names_the_diamond_only_if_there_is_one():
     arms = [Arm("no pairs yet", [1.0], claimed=2.0), Arm("a", [1.0], 0.5)]
     axes = drawn(ablation.draw_differences, arms)

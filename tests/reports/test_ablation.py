@@ -150,7 +150,9 @@ def test_an_arm_with_a_run_that_trains_on_has_no_verdict(tmp_path):
         begun = [train(name, seed, epochs) for seed, epochs in ((6, 1), (7, 0))]
         found, text = verdicts()
         assert found == expected
-        assert f"Note: {name} with seeds 6, 7 has not finished: no verdict." in text
+        so_far = "what it has reached so far is counted; no verdict"
+        assert f"Note: {name} with seed 6 has not finished: {so_far}." in text
+        assert f"Note: {name} with seed 7 has not finished: no verdict." in text
         for folder in begun:
             shutil.rmtree(folder)
 
@@ -228,7 +230,7 @@ def test_a_race_is_compared_in_epochs_by_factors(tmp_path, drawn, monkeypatch):
     arms = {run.name: experiment.Arm(run.name, record.saved_config(run), {}) for run in runs}
     race = experiment.Experiment("race", "", "A race", arms, {}, 1, f"{experiment.EPOCHS_TO}0.25")
     goals = [race, dataclasses.replace(race, metric=f"{experiment.EPOCHS_TO}0.4")]
-    monkeypatch.setattr(folders, "experiments", lambda paths: goals)
+    monkeypatch.setattr(folders, "recorded", lambda paths: goals)
     text = ablation.part(runs).text
     assert all(f"epochs: to a training error of {goal};" in text for goal in (0.25, 0.4))
     drawn.clear()

@@ -18,12 +18,18 @@ def test_facts_are_those_of_the_log_and_of_the_config(tmp_path):
     assert facts(Subject(run)) == [
         ("last top-1 error", "40.00%"),
         ("best top-1 error", "25.00%"),
+        ("last top-5 error", "20.00%"),
         ("validated on", "100"),
         ("epochs", "3 of 3"),
         ("time", "0:00:06"),
         ("dataset", "digits"),
         ("seed", "7"),
     ]
+
+
+def test_a_top5_error_that_is_always_0_is_no_fact(tmp_path):
+    run = leave(tmp_path / "run", [0.0, 0.0])
+    assert "last top-5 error" not in dict(facts(Subject(run)))
 
 
 @pytest.mark.parametrize(

@@ -364,6 +364,11 @@ def test_an_evaluation_of_the_last_checkpoint_is_not_compared_with_the_best(tmp_
         notes = [note for note in table.notes if note not in (LARGER, *equal)]
         return {row.arm for row in table.rows if row.against or row.verdict}, notes
 
+    for metric, own in (("last", "last"), ("best", "best")):
+        rows = formats.rows(comparison.tables([*found, *evaluations], [made], metric), metric)
+        checkpoints = {row["arm"]: row["checkpoint"] for row in rows}
+        assert checkpoints == {"baseline": own, "no_lrn": own, "ten": "last"}
+
     everything = {"baseline", "no_lrn", "ten"}
     assert shown("last") == (everything - {baseline or "baseline"}, [])
     note = "ten: evaluations are of the last checkpoint: not compared"
@@ -442,7 +447,7 @@ def test_an_arm_that_is_compared_with_a_claimed_error_needs_no_partner(tmp_path)
 def test_a_baseline_that_only_one_of_two_experiments_has(tmp_path, capsys):
     """The other keeps its own; a name that neither has is a mistake."""
     folder = fill(tmp_path / "a")
-    [made] = folders.experiments([folder])
+    [made] = folders.recorded([folder])
     other = dataclasses.replace(made, name="other", arms={**made.arms}, claims={})
     other.arms["deep"] = Arm("deep", load_config(DIGITS, {"epochs": 2.0, "net.dropout": 0.1}), {})
     del other.arms["no_lrn"]
@@ -923,6 +928,7 @@ def test_a_run_that_goes_on_has_neither_missed_an_error_nor_guessed(tmp_path):
         }
         found = folders.read([folder], begun=True).every
         [table] = comparison.tables(found, [dataclasses.replace(made, arms=arms)])
+        assert formats.rows([table], "last")[1]["claimed"] == math.log(2)
         assert any("never reached" in note for note in table.notes) is said
         assert any("guessing" in note for note in table.notes) is said
 
@@ -1025,3 +1031,5 @@ def test_arms_on_other_images_get_no_difference(tmp_path, capsys):
     [table] = comparison.tables(found, [Experiment("x", "small", "X.", arms, {}, 5)])
     assert table.rows[-1].against is None
     assert "pre and baseline saw different images: not compared" in table.notes
+    datasets = {row["arm"]: row["dataset"] for row in formats.rows([table], "last")}
+    assert datasets["pre"] != datasets["baseline"] == table.dataset

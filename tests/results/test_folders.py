@@ -1,5 +1,6 @@
 """Results, found in folders of runs, evaluations and result files."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -188,7 +189,7 @@ def test_runs_below_a_folder_that_is_named_like_that_of_plans(tmp_path):
     found = folders.read([tmp_path])
     assert [one.name for one in found.results] == ["a-0"]
     assert found.unfinished == []
-    assert len(folders.experiments([tmp_path])) == 2
+    assert len(folders.recorded([tmp_path])) == 2
 
 
 def test_plans_of_one_experiment_with_different_settings_are_both_kept(tmp_path):
@@ -200,7 +201,7 @@ def test_plans_of_one_experiment_with_different_settings_are_both_kept(tmp_path)
         plan.save(Experiment("lrn", "small", "LRN.", arms, {}, 3), 1, tmp_path / folder)
 
     def shown(names: str) -> list[tuple[float, int]]:
-        found = folders.experiments([tmp_path / name for name in names])
+        found = folders.recorded([tmp_path / name for name in names])
         return [(one.arms["1"].config.epochs, len(one.arms)) for one in found]
 
     assert shown("ab") == [(8.0, 2), (1.0, 1)]
@@ -249,6 +250,33 @@ def test_a_baseline_of_two_experiments_has_a_row_for_each(tmp_path):
     assert sorted((row["experiment"], row["arm"]) for row in rows) == [
         *(("depth", "baseline"), ("lrn", "baseline"), ("lrn", "no_lrn"))
     ]
+
+
+def test_an_average_is_told_apart_from_the_runs_it_averages(tmp_path, monkeypatch):
+    names = [f"baseline-{seed}" for seed in range(2)]
+    for seed, name in enumerate(names):
+        leave(tmp_path / name, [0.5], overrides={"seed": seed})
+    one = folders.read([tmp_path]).results[0]
+    average = dataclasses.replace(one, name="two-0", of=tuple(names), views="centre")
+    found = folders.read([tmp_path])
+    both = dataclasses.replace(found, results=[*found.results, average])
+    monkeypatch.setattr(folders, "read", lambda paths: both)
+    rows = alexnet.read_results(tmp_path)
+    assert {row["name"]: row["nets"] for row in rows} == dict.fromkeys(names, 1) | {"two-0": 2}
+
+
+def test_the_arms_of_runs_may_be_those_of_a_named_experiment(tmp_path):
+    leave(tmp_path / "mine", [0.5])
+    leave(tmp_path / "other", [0.6], overrides={"net.norm": False})
+    (tmp_path / "norm.py").write_text(
+        '"""Norms help."""\n\n'
+        f'SCALES = {{"tiny": {{"config": {DIGITS!r}, "seeds": 1,\n'
+        '    "overrides": {"epochs": 1}}}\n'
+        'ARMS = {"with": {}, "without": {"net.norm": False}}\n'
+    )
+    assert {row["arm"] for row in alexnet.read_results(tmp_path)} == {None}
+    rows = alexnet.read_results(tmp_path, str(tmp_path / "norm.py:tiny"))
+    assert {row["name"]: row["arm"] for row in rows} == {"mine": "with", "other": "without"}
 
 
 def test_pandas_takes_the_rows(tmp_path):

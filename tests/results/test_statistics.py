@@ -153,3 +153,29 @@ def test_false_claims_look_supported_as_often_as_expected_by_chance():
 def test_an_interval_may_exclude_the_claimed_size(low, high, effect, how):
     found = statistics.Estimate(5, 1.0, 0.2, low, high, 1.0)
     assert statistics.excluded(found, effect) == how
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "effect", "sizes", "how"),
+    [
+        (2.14, 3.58, 2.0, (1.5, 2.5), ""),  # "about 2"
+        (2.51, 3.58, 2.0, (1.5, 2.5), "larger"),
+        (0.3, 1.5, 2.0, (1.5, 2.5), ""),
+        (0.3, 1.4, 2.0, (1.5, 2.5), "smaller"),
+        (-2.12, -1.55, -1.5, (1.4, 1.6), ""),  # 37.5 - 39.0
+        (-1.39, -0.4, -1.5, (1.4, 1.6), "smaller"),
+        (7.0, 9.0, 1.0, (1.0, math.inf), ""),  # "over 1"
+        (0.2, 0.9, 1.0, (1.0, math.inf), "smaller"),
+    ],
+)
+def test_a_claim_that_is_not_exact_is_excluded_only_beyond_what_it_allows(
+    low, high, effect, sizes, how
+):
+    found = statistics.Estimate(5, 1.0, 0.2, low, high, 1.0)
+    assert statistics.excluded(found, effect, sizes) == how
+
+
+@pytest.mark.parametrize(("least", "expected"), [(None, CONTRADICTED), (1.5, CANNOT_TELL)])
+def test_a_claim_is_contradicted_only_below_the_least_that_it_allows(least, expected):
+    found = statistics.Estimate(5, 0.7, 0.2, -0.3, 1.7, 1.0)
+    assert verdict(found, 2.0, least=least) == expected

@@ -340,7 +340,7 @@ def test_other_values_of_the_same_settings_are_another_plan(tmp_path):
         ["remove=", "remove=conv3", "remove=conv4"],
         ["remove=", "remove=conv5"],
     ]
-    assert len(folders.experiments([tmp_path])) == 2
+    assert len(folders.recorded([tmp_path])) == 2
 
 
 def test_what_all_arms_share_is_in_the_title():

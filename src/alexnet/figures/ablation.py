@@ -21,6 +21,7 @@ class Arm(NamedTuple):
             logarithms of factors; None if unknown.
         claimed: the difference that is claimed, as `difference` measures it; None without any.
         verdict: on the claim; "" without any.
+        pairs: how many pairs of runs, or runs with a claimed error, the difference is the mean of.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Arm(NamedTuple):
     high: float | None = None
     claimed: float | None = None
     verdict: str = ""
+    pairs: int = 0
 
 
 def height(arms: Sequence[Arm]) -> float:
@@ -46,7 +48,7 @@ def draw_values(figure: Figure, arms: Sequence[Arm], epochs: bool = False) -> No
         apart = [place + step * (number - (n - 1) / 2) for number in range(n)]
         axes.plot(arm.values, apart, "o", markersize=5, color=f"C{place % 6}", alpha=0.6)
         axes.plot([sum(arm.values) / n] * 2, [place - 0.22, place + 0.22], "C6", linewidth=2)
-    _names(axes, arms, [""] * len(arms))
+    _names(axes, [f"{short(arm.name, 62)} (n = {len(arm.values)})" for arm in arms])
     axes.set_xlabel("epochs" if epochs else "top-1 error, %")
 
 
@@ -71,21 +73,25 @@ def differences(axes: Axes, arms: Sequence[Arm], epochs: bool = False) -> None:
         if arm.claimed is not None:
             ink = axes.xaxis.label.get_color()
             axes.plot(shown(arm.claimed), place, "D", color=ink, markersize=7, fillstyle="none")
-    _names(axes, arms, [f": {arm.verdict}" if arm.verdict else "" for arm in arms])
+    names = [
+        f"{short(arm.name, 62)} (n = {arm.pairs or len(arm.values)})"
+        f"{arm.verdict and f': {arm.verdict}'}"
+        for arm in arms
+    ]
+    _names(axes, names)
     drawn = (arm.claimed is not None and arm.difference is not None for arm in arms)
     claimed = "; ◇: claimed" if any(drawn) else ""
     axes.set_xlabel(("factor" if epochs else "difference, points") + claimed)
 
 
-def _names(axes: Axes, arms: Sequence[Arm], more: Sequence[str]) -> None:
-    """Names each arm above its line, where there is room for long names."""
-    for place, arm in enumerate(arms):
-        name = f"{short(arm.name, 62)} (n = {len(arm.values)}){more[place]}"
+def _names(axes: Axes, names: Sequence[str]) -> None:
+    """Writes the name of each arm above its line, where there is room for long names."""
+    for place, name in enumerate(names):
         hide = {"facecolor": axes.get_facecolor(), "edgecolor": "none", "pad": 1}  # lines behind it
         beside = axes.get_yaxis_transform()
         y = place - 0.36
         axes.text(0, y, name, fontsize=8, bbox=hide, transform=beside, in_layout=False)
     axes.set_yticks([])
-    axes.set_ylim(len(arms) - 0.55, -0.8)
+    axes.set_ylim(len(names) - 0.55, -0.8)
     axes.spines["left"].set_visible(False)
     axes.margins(x=0.08)

@@ -19,7 +19,7 @@ from alexnet.text import said
 
 def arms(workdirs: Sequence[Path], experiments: Sequence[Experiment] = ()) -> dict[Path, str]:
     """{workdir of a validated run: its arm's overrides or name}, a baseline before its arms."""
-    planned = experiments or folders.experiments(workdirs)
+    planned = experiments or folders.recorded(workdirs)
     found = {path: from_workdir(path, begun=True) for path in workdirs}
     paths = {id(result): path for path, result in found.items()}
     named: dict[Path, str] = {}
@@ -36,7 +36,7 @@ def arms(workdirs: Sequence[Path], experiments: Sequence[Experiment] = ()) -> di
 def part(paths: Sequence[Path], experiments: Sequence[Experiment] = ()) -> Part:
     """The tables and their figures; the experiments are by default those that sweeps recorded."""
     found = folders.read(paths, begun=True)
-    planned = experiments or folders.experiments(paths)
+    planned = experiments or folders.recorded(paths)
     tables = comparison.tables(found.every, planned)
     shown = []
     for number, table in enumerate(tables):
@@ -83,7 +83,8 @@ def drawn_arm(table: Table, row: Row, name: str) -> figures.Arm:
         arm = arm._replace(claimed=table.effect(row))
     if row.against is None:
         return arm
-    return arm._replace(difference=row.against.mean, low=row.against.low, high=row.against.high)
+    n, mean, _, low, high, _ = row.against
+    return arm._replace(difference=mean, low=low, high=high, pairs=n)
 
 
 def _shape(table: Table) -> Shape:

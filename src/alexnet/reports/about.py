@@ -74,9 +74,11 @@ def _reached(subject: Subject) -> list[tuple[str, str]]:
     found = []
     if history:
         last, best = history[-1], min(row["top1_error"] for row in history)
+        tells_top5 = any(row["top5_error"] for row in history)  # of five classes it is always 0
         found = [
             ("last top-1 error", f"{last['top1_error']:.2%}"),
             ("best top-1 error", f"{best:.2%}"),
+            *([("last top-5 error", f"{last['top5_error']:.2%}")] if tells_top5 else []),
             ("validated on", f"{last['count']:,}"),
             ("epochs", _done(last["epoch"], subject.config.epochs)),
         ]

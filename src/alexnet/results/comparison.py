@@ -95,6 +95,10 @@ class Table:
         """Whether arms differ by a factor rather than by points."""
         return self.experiment.counts_epochs
 
+    def dataset_of(self, row: Row) -> str:
+        """The dataset of an arm, which may differ from the baseline's."""
+        return _dataset(self.experiment, row.arm)
+
     def effect(self, row: Row) -> float | None:
         """The claimed difference, as `Row.against` measures it."""
         return _effect(self.experiment, row.claim)
@@ -220,8 +224,12 @@ def _table(
         *notes.of_last(of_last),
         *notes.views({name: _alike(name, first, runs, experiment) for name in order}, first),
     ]
-    dataset = datasets[first].partition(":")[0]
-    return Table(experiment, dataset, rows, about_arms, notes.machines(used))
+    return Table(experiment, _dataset(experiment, first), rows, about_arms, notes.machines(used))
+
+
+def _dataset(experiment: Experiment, arm: str) -> str:
+    """The name of an arm's dataset; that of a folder without its path."""
+    return experiment.arms[arm].config.data.name.partition(":")[0]
 
 
 def _compared(runs: Mapping[str, Runs], first: str, experiment: Experiment) -> list[Result]:
@@ -345,13 +353,24 @@ def _verdict(
         return CANNOT_TELL
     if claim.target is not None:
         return _reached(against)
-    return statistics.verdict(against, effect, claim.direction)
+    least, _ = _sizes(experiment, claim)
+    return statistics.verdict(against, effect, claim.direction, least)
 
 
 def _effect(experiment: Experiment, claim: Claim | None) -> float | None:
     """The claimed difference, as `Row.against` measures it: for epochs, a factor's logarithm."""
     effect = claim.effect if claim else None
     return math.log(effect) if effect and experiment.counts_epochs else effect
+
+
+def _sizes(experiment: Experiment, claim: Claim) -> tuple[float, float]:
+    """The least and the most that a claimed difference may be, both without their sign."""
+    if claim.between is None:
+        effect = abs(_effect(experiment, claim) or 0)
+        return effect, effect
+    measured = math.log if experiment.counts_epochs else float
+    low, high = sorted(math.inf if one is None else abs(measured(one)) for one in claim.between)
+    return low, high
 
 
 def _needed(rows: Sequence[Row], experiment: Experiment) -> dict[str, tuple[int, bool]]:
@@ -362,8 +381,12 @@ def _needed(rows: Sequence[Row], experiment: Experiment) -> dict[str, tuple[int,
         if row.verdict != CANNOT_TELL or row.lost or claim is None or not claim.tests:
             continue
         effect = TARGET_POINTS if row.has_target else _effect(experiment, claim)
-        if against and against.std and effect and not statistics.decides(against, effect):
+        if not against or statistics.decides(against, effect):
+            continue
+        if against.std and effect:
             found[row.arm] = statistics.needed(against.std, effect), not row.has_target
+        elif against.n < statistics.LEAST:
+            found[row.arm] = statistics.LEAST, not row.has_target
     return found
 
 
@@ -371,7 +394,9 @@ def _missed(row: Row, experiment: Experiment) -> str:
     """How a decided row's interval misses the claimed size: "larger", "smaller" or ""."""
     effect = _effect(experiment, row.claim)
     decided = row.verdict in (statistics.SUPPORTED, statistics.CONTRADICTED)
-    return statistics.excluded(row.against, effect) if decided and row.against and effect else ""
+    if not (decided and row.claim and row.against and effect):
+        return ""
+    return statistics.excluded(row.against, effect, _sizes(experiment, row.claim))
 
 
 def _reached(against: Estimate) -> str:

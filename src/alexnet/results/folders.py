@@ -12,25 +12,33 @@ from alexnet.results.file import from_file
 from alexnet.results.result import Result, matches
 from alexnet.results.run import from_evaluation, from_workdir
 from alexnet.sweeps import plan
-from alexnet.sweeps.experiment import Arm, Experiment
+from alexnet.sweeps.experiment import Arm, Experiment, named
 from alexnet.workdir import record
 
 
-def read_results(directory: str | os.PathLike) -> list[dict[str, Any]]:
+def read_results(
+    directory: str | os.PathLike, experiments: str | Sequence[str] = ()
+) -> list[dict[str, Any]]:
     """A row for each finished run in a folder of sweeps, runs or results: plain values.
 
     `pandas.DataFrame(read_results("runs/lrn"))` has the columns name, experiment, scale, arm, seed,
     dataset, epochs, top1_error, top5_error, loss (of the last checkpoint), best_top1_error,
-    seconds, commit, views, and config.X for each setting X. Errors are fractions, 0 to 1 (those of
-    `compare_results` are in per cent); settings can be grouped by, as lists are tuples. A run
-    that is an arm of several experiments, such as their common baseline, has a row for each.
+    seconds, commit, views, nets (how many are averaged; 1 for a run), and config.X for each setting
+    X. Errors are fractions, 0 to 1 (those of `compare_results` are in per cent); settings can be
+    grouped by, as lists are tuples, but an evaluation has those of the net that it evaluates, so
+    select views and nets first. A run that is an arm of several experiments, such as their common
+    baseline, has a row for each.
+
+    Args:
+        experiments: whose arms the runs may be, as `compare_results` takes them; by default those
+            recorded by the sweeps in the directory.
 
     Raises:
-        UserError: if there is no finished run.
+        UserError: if there is no finished run, or no such experiment.
     """
     path = local_path("directory", os.fspath(directory))
     found = read([path]).results
-    arms = [(one, arm) for one in experiments([path]) for arm in one.arms.values()]
+    arms = [(one, arm) for one in planned(experiments, [path]) for arm in one.arms.values()]
     rows = []
     for result in found:
         own: list[tuple[Experiment | None, Arm | None]] = [
@@ -50,6 +58,7 @@ def read_results(directory: str | os.PathLike) -> list[dict[str, Any]]:
                 "seconds": result.about.get("seconds"),
                 "commit": result.about.get("commit"),
                 "views": result.views or "centre",
+                "nets": max(len(result.of), 1),
             }
             | {f"config.{key}": configs.tuples(value) for key, value in result.config.items()}
             for experiment, arm in own or [(None, None)]
@@ -122,7 +131,12 @@ def read(paths: Sequence[Path], begun: bool = False) -> Found:
     return Found(results, failed, waiting, unfinished, lost)
 
 
-def experiments(paths: Sequence[Path]) -> list[Experiment]:
+def planned(experiments: str | Sequence[str], paths: Sequence[Path]) -> list[Experiment]:
+    """The experiments of that name, or of those names; without any, those `recorded`."""
+    return named([experiments] if isinstance(experiments, str) else experiments) or recorded(paths)
+
+
+def recorded(paths: Sequence[Path]) -> list[Experiment]:
     """The experiments that `plan.save` recorded for the sweeps in some folders, at any depth.
 
     One at the same scale as another, and with some of its arms, is left out.

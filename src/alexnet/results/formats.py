@@ -12,7 +12,7 @@ from typing import Any, Literal
 from alexnet.errors import choice, local_path
 from alexnet.results import comparison, folders, statistics
 from alexnet.results.comparison import Row, Table
-from alexnet.sweeps.experiment import ERROR, TOP5, Claim, named
+from alexnet.sweeps.experiment import ERROR, TOP5, Claim
 from alexnet.text import aligned, said
 
 WIDTH = 80
@@ -40,13 +40,14 @@ def compare_results(
     """A row for each arm that has runs, as `alexnet compare` prints them: plain values.
 
     `pandas.DataFrame(compare_results("runs/lrn"))` has the columns experiment, scale, dataset,
-    metric, checkpoint, arm, differs (the arm's overrides), n, known (how many of the n have a
-    value), failed (how many runs failed, which are not among the n), mean, std (errors in per cent
-    or epochs, of the known), pairs (runs if there is a target), difference (from the target, else
-    the baseline, in points; for epochs, the logarithm of the factor), low, high (its 95% interval),
-    smallest (the smallest effect that the pairs could show), claimed, direction (1 if a higher
-    error is claimed, -1 if a lower one, without a size), target (a claimed error), claim (in
-    words), caveat, paper, log, verdict and notes (on the whole table).
+    metric, checkpoint (an evaluation's is the last), arm, differs (the arm's overrides), n, known
+    (how many of the n have a value), failed (how many runs failed, which are not among the n),
+    mean, std (errors in per cent or epochs, of the known), pairs (runs if there is a target),
+    difference (from the target, else the baseline, in points; for epochs, the logarithm of the
+    factor), low, high (its 95% interval), smallest (the smallest effect that the pairs could show),
+    claimed (a difference, measured as that of the runs), direction (1 if a higher error is claimed,
+    -1 if a lower one, without a size), target (a claimed error), claim (in words), caveat, paper,
+    log, verdict and notes (on the whole table).
     Unknown values are None.
 
     Args:
@@ -66,8 +67,7 @@ def compare_results(
     choice("error", error, ("top1", "top5"))
     paths = [local_path("directory", os.fspath(directory))]
     found = folders.read(paths)
-    names = [experiments] if isinstance(experiments, str) else experiments
-    planned = named(names) or folders.experiments(paths)
+    planned = folders.planned(experiments, paths)
     return rows(comparison.tables(found.every, planned, metric, baseline, error), metric)
 
 
@@ -113,9 +113,9 @@ def rows(tables: Sequence[Table], metric: str) -> list[dict[str, Any]]:
                 {
                     "experiment": table.experiment.name,
                     "scale": table.experiment.scale,
-                    "dataset": table.dataset,
+                    "dataset": table.dataset_of(row),
                     "metric": table.experiment.metric,
-                    "checkpoint": metric,
+                    "checkpoint": "last" if table.experiment.arms[row.arm].of else metric,
                     "arm": row.arm,
                     "differs": said(row.overrides),
                     "n": len(row.values),
@@ -128,7 +128,7 @@ def rows(tables: Sequence[Table], metric: str) -> list[dict[str, Any]]:
                     "low": against.low,
                     "high": against.high,
                     "smallest": against.smallest,
-                    "claimed": claim.effect,
+                    "claimed": table.effect(row),
                     "direction": claim.direction,
                     "target": claim.target,
                     "claim": claim.claim,

@@ -73,12 +73,17 @@ def partners(
 
 
 def unfinished(runs: Mapping[str, Runs]) -> list[str]:
-    """Runs that have begun but not finished."""
-    return [
-        f"{name} with {_seeds(of.begun)} has not finished: no verdict"
-        for name, of in runs.items()
-        if of.begun
-    ]
+    """Runs that have begun but not finished; some may have been validated, and have errors."""
+    found = []
+    for name, of in runs.items():
+        so_far = [seed for seed in of.begun if seed in of.results]
+        others = [seed for seed in of.begun if seed not in of.results]
+        if so_far:
+            counts = "what it has reached so far is counted"
+            found.append(f"{name} with {_seeds(so_far)} has not finished: {counts}; no verdict")
+        if others:
+            found.append(f"{name} with {_seeds(others)} has not finished: no verdict")
+    return found
 
 
 def unplanned(runs: Mapping[str, Runs], experiment: Experiment) -> list[str]:

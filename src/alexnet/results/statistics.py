@@ -91,13 +91,18 @@ def needed(std: float, effect: float) -> int:
     return n
 
 
-def verdict(found: Estimate, effect: float | None, direction: int = 0) -> str:
+def verdict(
+    found: Estimate, effect: float | None, direction: int = 0, least: float | None = None
+) -> str:
     """What an estimate says about a claimed difference, `effect`.
 
     "supported": the interval lies on the claim's side of 0. "contradicted": it does not, and does
     not reach the claimed effect; if only a `direction` is claimed, it lies on the other side of 0.
     "cannot tell": neither, or nothing is claimed, or there are fewer than 5 pairs, or the smallest
     effect that these pairs could show exceeds the claimed one.
+
+    Args:
+        least: the smallest size that the claim's words allow; None is that of `effect`.
     """
     sign = math.copysign(1, effect) if effect else direction
     bounds = _towards(found, sign)
@@ -106,22 +111,25 @@ def verdict(found: Estimate, effect: float | None, direction: int = 0) -> str:
     low, high = bounds
     if low > 0:
         return SUPPORTED
-    return CONTRADICTED if high < abs(effect or 0) else CANNOT_TELL
+    return CONTRADICTED if high < abs((effect if least is None else least) or 0) else CANNOT_TELL
 
 
-def excluded(found: Estimate, effect: float) -> str:
+def excluded(found: Estimate, effect: float, sizes: tuple[float, float] | None = None) -> str:
     """How the interval misses a claimed difference on its side of 0.
 
-    "larger" if it lies beyond `effect`, "smaller" if before it; "" if it holds it, has no bounds,
-    or lies on the other side.
+    "larger" if it lies beyond the claim, "smaller" if before it; "" if it reaches it, has no
+    bounds, or lies on the other side.
+
+    Args:
+        sizes: the least and the most that the claim's words allow; None is `effect` alone.
     """
     bounds = _towards(found, effect)
     if bounds is None:
         return ""
-    low, high = bounds
-    if low > abs(effect):
+    (low, high), (least, most) = bounds, sizes or (abs(effect), abs(effect))
+    if low > most:
         return "larger"
-    return "smaller" if 0 <= high < abs(effect) else ""
+    return "smaller" if 0 <= high < least else ""
 
 
 def _towards(found: Estimate, sign: float) -> tuple[float, float] | None:

@@ -46,6 +46,7 @@ SCALE = (  # keys of a scale, all but "metric": (name, type, the type in words)
     ("overrides", Mapping, "a dict"),
 )
 NAMES = ("ARMS", "SCALES", "CLAIMS", "METRIC")
+BETWEEN = "(low, high) around the effect and on its side of 0, None for no bound"
 DEMONSTRATION = "digits"  # the scale that gets no verdicts
 
 
@@ -58,6 +59,8 @@ class Claim:
         paper, log: the numbers as the paper and the authors' code or its web pages give them.
         effect: the claimed difference from the baseline, in points of top-1 error; for epochs, the
             factor; None if no number is claimed.
+        between: the differences that the claim's words allow, where these are not exact: (1.5, 2.5)
+            for "about 2", (1.0, None) for "more than 1"; None if only the effect is claimed.
         effect_top5: the claimed difference in points of top-5 error; None if no number is claimed.
         direction: if no number is claimed, +1 for a higher metric and -1 for a lower one.
         target: the claimed top-1 error in per cent, for an arm that is compared with no other.
@@ -70,6 +73,7 @@ class Claim:
     paper: str = ""
     log: str = ""
     effect: float | None = None
+    between: tuple[float | None, float | None] | None = None
     effect_top5: float | None = None
     direction: int = 0
     target: float | None = None
@@ -144,7 +148,7 @@ class Experiment:
         if self.counts_epochs:
             return self
         claims = {
-            name: dataclasses.replace(claim, effect=claim.effect_top5, target=None)
+            name: dataclasses.replace(claim, effect=claim.effect_top5, between=None, target=None)
             for name, claim in self.claims.items()
         }
         return dataclasses.replace(self, metric=TOP5, claims=claims)
@@ -343,6 +347,7 @@ def _claim(value: Any, metric: str, called: str) -> Claim:
         ("claim, paper, log, caveat", words, "text"),
         ("effect", known, "a number, and for epochs above 0 and not 1"),
         ("effect", not none, "a number other than 0: runs cannot show that there is no effect"),
+        ("between", _holds(found.between, effect), BETWEEN),
         ("effect_top5", top5, "a number, and none for epochs"),
         ("direction", found.direction in (1, 0, -1), "1, 0 or -1"),
         ("direction", agree, "none beside a target, and that of the effect beside an effect"),
@@ -354,6 +359,18 @@ def _claim(value: Any, metric: str, called: str) -> Claim:
         if not good:
             raise UserError(f"{called}: {name}: expected {needs}")
     return found
+
+
+def _holds(between: Any, effect: Any) -> bool:
+    """Whether `Claim.between` is a range around the effect that does not reach 0."""
+    if between is None:
+        return True
+    if not (isinstance(between, tuple | list) and len(between) == 2 and is_number(effect)):
+        return False
+    low, high = between
+    if not all(one is None or (is_number(one) and one * effect > 0) for one in between):
+        return False
+    return (low is None or low <= effect) and (high is None or effect <= high)
 
 
 def _arm(
