@@ -54,8 +54,8 @@ The AlexNets of other frameworks, with the settings of their scripts and solvers
 reads the weights that they publish. The published errors are of the centre crop of the 2012
 validation set:
 
-    torchvision         single tower, no response normalisation (its random resized crops are
-                        random crops of 256 pixels here)                         43.5
+    torchvision         single tower, no response normalisation (for its random resized
+                        crops, random 224-pixel crops of the stored 256)         43.5
     caffe_alexnet       bvlc_alexnet                                             42.9 / 19.8
     caffenet            bvlc_reference_caffenet                                  42.6
 

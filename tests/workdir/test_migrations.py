@@ -10,6 +10,7 @@ from alexnet.errors import UserError
 from alexnet.models.alexnet import pocket
 from alexnet.models.build import build
 from alexnet.training.loop import train_and_evaluate
+from alexnet.training.settings import KINDS
 from alexnet.workdir import migrations
 from alexnet.workdir.migrations import Added, Dropped, Retired, migrated
 
@@ -81,13 +82,19 @@ def test_a_tuple_or_a_list_survives():
     assert migrate({"version": 4, "a": [[1, 2.0]], "b": ()}) == {"a": [[1, 2.0]], "b": ()}
 
 
-def test_a_setting_of_one_net_is_added_to_that_net_only():
-    changes = ((1, Added("net.communicate", True, net="pocket")),)
-    for name, expected in (
-        ("pocket", {"name": "pocket", "communicate": True}),
-        ("x", {"name": "x"}),
-    ):
-        assert migrated({"net": {"name": name}}, "file", 1, changes) == ({"net": expected}, [])
+@pytest.mark.parametrize(
+    ("section", "chooses"), [("net", "name"), ("optimizer", "name"), ("schedule", "kind")]
+)
+def test_a_setting_of_one_choice_is_added_to_that_choice_only(section, chooses):
+    changes = ((1, Added(f"{section}.new", True, choice="this")),)
+    for choice, expected in (("this", {"new": True}), ("other", {})):
+        config, lost = migrated({section: {chooses: choice}}, "file", 1, changes)
+        assert config == {section: {chooses: choice} | expected}
+        assert lost == []
+
+
+def test_every_choice_of_a_section_has_a_place_in_the_migrations():
+    assert set(migrations.CHOOSES.values()) == set(KINDS)
 
 
 def test_every_version_has_its_changes_in_order():

@@ -11,14 +11,21 @@ from typing import Any
 from alexnet import config as configs
 from alexnet.errors import UserError
 
+# The setting that chooses a section's function, whose arguments are the section's other settings.
+CHOOSES = {"net": "net.name", "optimizer": "optimizer.name", "schedule": "schedule.kind"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Added:
-    """A new setting; `value` gives what earlier runs did: all, or those with this `net`."""
+    """A new setting; `value` gives what earlier runs did.
+
+    Attributes:
+        choice: the net, update rule or schedule that has the setting; "" if all have it.
+    """
 
     key: str
     value: Any
-    net: str = ""
+    choice: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,13 +60,13 @@ CHANGES: tuple[tuple[int, Change], ...] = (
     (4, Added("data.encoding", "auto")),
     (5, Added("wandb_project", "")),
     # The pocket net now has the ablations of the paper's net.
-    (6, Added("net.preset", "", net="pocket")),
-    (6, Added("net.init", "", net="pocket")),
-    (6, Added("net.kernels", [32, 64, 96, 96, 64], net="pocket")),
-    (6, Added("net.hidden", [256, 256], net="pocket")),
-    (6, Added("net.communicate", True, net="pocket")),
-    (6, Added("net.overlapping_pool", True, net="pocket")),
-    (6, Added("net.sixth_conv", 0, net="pocket")),
+    (6, Added("net.preset", "", choice="pocket")),
+    (6, Added("net.init", "", choice="pocket")),
+    (6, Added("net.kernels", [32, 64, 96, 96, 64], choice="pocket")),
+    (6, Added("net.hidden", [256, 256], choice="pocket")),
+    (6, Added("net.communicate", True, choice="pocket")),
+    (6, Added("net.overlapping_pool", True, choice="pocket")),
+    (6, Added("net.sixth_conv", 0, choice="pocket")),
     (7, Added("steps_per_dispatch", 1)),
     (7, Added("fetch", "step")),
     (8, Added("cuda_graphs", False)),
@@ -94,8 +101,9 @@ def migrated(
         if number <= written:
             continue
         match change:
-            case Added(key, value, net):
-                if net in ("", config.get("net.name")):
+            case Added(key, value, choice):
+                section = key.partition(".")[0]
+                if not choice or config.get(CHOOSES[section]) == choice:
                     config.setdefault(key, value)
             case Dropped(key):
                 config.pop(key, None)
