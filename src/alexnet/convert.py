@@ -19,6 +19,7 @@ that contains the weights (see `alexnet.formats.stablehlo`). It takes RGB images
 scale the shorter side of a photo to `config.data.image_size`, and take the central square.
 """
 
+import hashlib
 import os
 import shlex
 import shutil
@@ -41,10 +42,12 @@ from alexnet.formats import weights
 from alexnet.inference.loading import check_same_net, load, prepared
 from alexnet.models import table
 from alexnet.models.build import build
+from alexnet.text import some
 from alexnet.training import dataset, optimizer, schedule
 from alexnet.training.settings import check_fits, check_settings, recipe_of, remaining
 from alexnet.training.step import begin
 from alexnet.workdir import checkpoint, record
+from alexnet.workdir.provenance import provenance
 from alexnet.workdir.record import Progress
 
 IN, OUT = ("config", "source", "workdir"), ("workdir", "target", "checkpoint", "names")
@@ -124,8 +127,8 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
     def check_config(exported: dict[str, Any]) -> None:
         check_same_net(exported, config, source)
 
-    if names := tuple(weights.about(source).get("class_names", ())):
-        known = prepared(config)
+    known = prepared(config)
+    if names := weights.class_names(source):
         dataset.check_classes(source, names, known.classes if known else names)
     net, params, statistics = weights.read_weights(source, config.net.name, make_net, check_config)
     check_fits(net, config.data.image_size)
@@ -136,6 +139,8 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         size == config.data.image_size,
         f"the mean image in {source} is {size} pixels wide: keep that size",
     )
+    if len(names) != net.classes:
+        names = known.classes if known and len(known.classes) == net.classes else ()
     configs.call(Augmentation, "augment", config.augment, crop=net.image_size)
     configs.call(schedule.build, "schedule", remaining(config, "schedule"), epochs=config.epochs)
     rule = configs.call(optimizer.build, "optimizer", remaining(config, "optimizer"), params=params)
@@ -148,6 +153,9 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
     try:
         partial.mkdir(parents=True)
         record.save_config(config, partial)
+        about = {"source": str(source.resolve()), "sha256": digest(source)}
+        with provenance(partial, device="", enabled=True, start=0, trains=False, **about):
+            pass  # nothing is computed
         if statistics:
             dataset.remember_imported(config, names, Statistics(**statistics), partial)
         with checkpoint.Checkpoints(partial / "checkpoints") as checkpoints:
@@ -163,11 +171,19 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)  # what a failure left
     count = sum(layer.parameters for layer in net.layers)
     print(f"{source}: {count:,} parameters of net {net.name}, {net.classes} classes, in {workdir}")
+    if names and not weights.class_names(source):
+        print(f"its classes are taken to be those of {config.data.name}: {some(names, 5)}")
     quoted = shlex.quote(str(workdir))
     where = f"--workdir={quoted} --checkpoint=last"
     print(f"next: python -m alexnet.predict {where} PHOTO")
     print(f"      python -m alexnet.evaluate {where}    (needs {config.data.name})")
     print(f"      python -m alexnet.train --workdir={quoted}    (likewise; trains it further)")
+
+
+def digest(file: Path) -> str:
+    """The SHA-256 of a file, as sha256sum prints it."""
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 if __name__ == "__main__":

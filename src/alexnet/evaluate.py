@@ -67,6 +67,8 @@ MAY_CHANGE = ("data", "mesh")
 
 def main(argv: Sequence[str]) -> None:
     """Evaluates and prints a line for each run, and one for their average."""
+    if sum(argument.startswith("--workdir=") for argument in argv) > 1:
+        raise UserError("--workdir is given twice: separate runs by commas, --workdir=A,B")
     argv, texts = changed_settings(ten_crop(argv), MAY_CHANGE)
     options = values(argv, OPTIONS)
     here = data_dir(options["data_dir"], texts)

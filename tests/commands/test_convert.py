@@ -1,6 +1,7 @@
 """alexnet.convert: weights come in from other frameworks' files and go out, the same to the bit."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import shlex
@@ -27,14 +28,14 @@ from alexnet.data.augment import evaluation_inputs
 from alexnet.data.prepare import prepare
 from alexnet.data.store import save_description
 from alexnet.errors import UserError
-from alexnet.formats import weights
+from alexnet.formats import torchvision, weights
 from alexnet.inference.export import export
 from alexnet.models.build import NETS
 from alexnet.training import dataset, forward
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.settings import load_config
 from alexnet.training.setup import setup
-from alexnet.workdir import checkpoint, record
+from alexnet.workdir import checkpoint, provenance, record
 
 VARIANTS = {"torchvision_alexnet": "torchvision", "caffe_alexnet": "caffe_alexnet"}
 VARIANTS |= {"caffenet": "caffenet"}
@@ -371,6 +372,53 @@ def test_under_torchvisions_names_it_is_torchvisions_file_to_the_bit(
     jax.tree.map(np.testing.assert_array_equal, found, original)
     with safe_open(file, framework="numpy") as opened:
         assert opened.metadata() == {"format": "pt", "classes": json.dumps(["a", "b", "c"])}
+    # Its classes come back where no dataset says them.
+    config, _ = cli.parse(flags("torchvision_alexnet", folder, str(tmp_path / "empty")), {})
+    assert alexnet.load(file, config=config).classes == ("a", "b", "c")
+    options = [f"--source={file}", f"--workdir={tmp_path / 'again'}"]
+    elsewhere = flags("torchvision_alexnet", tmp_path / "gone", str(tmp_path / "empty"))
+    convert.main([*elsewhere, *options])
+    assert alexnet.load(tmp_path / "again").classes == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("text", ["{", '"abc"', "[1, 2, 3]", '["a", "b"]'])
+def test_classes_that_are_no_names_are_left_out(folder, tmp_path, text):
+    file = tmp_path / "net.safetensors"
+    arrays = thin.weights("torchvision_alexnet", CLASSES)
+    safetensors.save_file(arrays, file, {"format": "pt", "classes": text})
+    config, _ = cli.parse(flags("torchvision_alexnet", folder, str(tmp_path / "empty")), {})
+    assert alexnet.load(file, config=config).classes == ("0", "1", "2")
+
+
+def test_an_import_keeps_the_names_of_its_dataset_and_the_files_digest(
+    folder, data_dir, tmp_path, capsys
+):
+    photos = tmp_path / "photos"
+    shutil.copytree(folder, photos)
+    prepare(f"folder:{photos}", data_dir, 100, 0)
+    source, workdir = written("torchvision_alexnet", tmp_path), tmp_path / "run"
+    options = [f"--source={source}", f"--workdir={workdir}"]
+    convert.main([*flags("torchvision_alexnet", photos, data_dir), *options])
+    assert f"its classes are taken to be those of folder:{photos}: a, b, c" in (
+        capsys.readouterr().out
+    )
+    for split in ("train", "validation"):
+        (photos / split / "a").rename(photos / split / "z")
+    prepare(f"folder:{photos}", data_dir, 100, 0)
+    assert alexnet.load(workdir).classes == ("a", "b", "c")
+    [command] = provenance.commands(workdir)
+    assert command["source"] == str(source)
+    assert command["sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
+    assert (command["trains"], command["outcome"]) == (False, "done")
+
+
+@pytest.mark.parametrize("pixel", [(0.0, 0.0, 0.0), torchvision.MEAN_PIXEL])
+def test_another_mean_than_torchvisions_is_said(imported, tmp_path, monkeypatch, capsys, pixel):
+    net = alexnet.load(imported["torchvision_alexnet"], "last")
+    net.config.augment.mean_pixel = pixel
+    net.export(tmp_path / "net.safetensors", "torchvision")
+    said = "this run subtracts (0.0, 0.0, 0.0), torchvision (123.675, 116.28, 103.53)"
+    assert (said in capsys.readouterr().err) is (pixel[0] == 0)
 
 
 def test_another_net_among_the_overrides_resets_its_section(folder, data_dir, tmp_path):

@@ -413,6 +413,9 @@ def test_with_one_more_split_it_is_another_dataset():
 
 def test_other_classes_are_told_by_what_came_and_went(tmp_path):
     dataset.check_classes(tmp_path, (), ("a",))  # those of an imported net are not known
+    dataset.check_classes(tmp_path, (), ("a",), count=1)
+    with pytest.raises(UserError, match=r"has 5 classes, its dataset 6; .* --config.init_from="):
+        dataset.check_classes(tmp_path, (), tuple("abcdef"), count=5)
     dataset.check_classes(tmp_path, ["a", "b"], ("a", "b"))
     for now, line in (("ba", "they are in another order"), ("ac", "'b' removed and 'c' added")):
         with pytest.raises(UserError, match=f"than those of its dataset now: {line}; bring "):

@@ -16,6 +16,7 @@ from alexnet.training.divergence import DivergedError
 RUN = SimpleNamespace(
     config=ConfigDict({"schedule": {"rate": 0.01}}),
     store=SimpleNamespace(path=Path("nowhere"), contents={}),
+    schedule=SimpleNamespace(),
     epoch=lambda step: step / 10,
     examples=lambda step: [3, 1, 4, 1, 5],
 )
@@ -56,6 +57,16 @@ def test_the_rate_that_diverged_is_told(tmp_path, rate, advice):
     ):
         raise DivergedError(7, "the loss is nan")
     assert asked == [7]
+
+
+def test_a_layers_own_rate_may_be_to_blame(tmp_path):
+    schedule = SimpleNamespace(events=((0, "fc8", 0.1),))
+    run = SimpleNamespace(**vars(RUN) | {"schedule": schedule})
+    with (
+        pytest.raises(UserError, match=r"smaller rates in config.schedule \(here 0.01\)"),
+        divergence.explained(run, tmp_path, 0, lambda: None, lambda _: 0.01),
+    ):
+        raise DivergedError(7, "the loss is nan")
 
 
 def test_a_rise_of_the_loss_before_the_last_checkpoint_is_told(tmp_path):

@@ -18,7 +18,7 @@ from alexnet.errors import UserError
 from alexnet.models import network
 from alexnet.training import changes, fine_tune, setup
 from alexnet.training.loop import train_and_evaluate
-from alexnet.workdir import checkpoint, record
+from alexnet.workdir import checkpoint, provenance, record
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.record import Progress
 
@@ -84,6 +84,17 @@ def test_a_loop_of_ones_own_starts_from_that_run_too(make, source):
         setup.setup(make("three", init_from=str(source / "typo"))).fresh()
 
 
+def test_two_towers_tell_five_classes_from_six_by_their_number(make, tmp_path):
+    """fc8 has the same shape in both nets; imported weights name no classes."""
+    config = make("five")
+    plant(tmp_path, config, drawn(config))
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        checkpoints.save(2, {"params": drawn(config)}, Progress(class_count=6), 0.9)
+    given, story = fine_tune.read_layers(setup.setup(make("five", init_from=str(tmp_path))))
+    assert "fc8" not in given
+    assert "fresh: 5 classes here, 6 there" in story
+
+
 def test_nets_of_one_shape_that_compute_other_things_are_told_apart(make, source):
     config = make("three", init_from=str(source), net__activation="tanh")
     given, story = fine_tune.read_layers(setup.setup(config))
@@ -106,6 +117,9 @@ def assert_moved(layer, other) -> None:
 def test_all_layers_but_the_last_for_other_classes(make, source, tmp_path, capsys):
     config = make("five", init_from=str(source), schedule__rate=0.0)
     train_and_evaluate(config, tmp_path)  # at a rate of 0: the end is the beginning
+    [command] = provenance.commands(tmp_path)
+    assert command["began_with"][0].startswith(f"from {source}, after 1.07 epochs of folder:")
+    assert any("fc8" in line and "fresh" in line for line in command["began_with"])
     before, found, fresh = params(source), params(tmp_path), drawn(config)
     for name in ("conv1", "conv2", "conv3", "fc6"):
         assert_same(found[name], before[name])

@@ -513,13 +513,24 @@ def test_a_schedule_that_changes_on_the_way_is_said_and_noted(tiny, tmp_path, ca
     capsys.readouterr()
     configs.apply_overrides(tiny, {"epochs": 2.0, "schedule.rate": 0.005}, KINDS)
     train_and_evaluate(tiny, tmp_path)
-    line = "config.schedule.rate=0.005 from here on, so far 0.01"
-    assert line in capsys.readouterr().out.splitlines()
+    said = capsys.readouterr().out.splitlines()
+    assert "config.schedule.rate=0.005 from here on, so far 0.01" in said
+    assert "the rate of step 7 is 0.005" in said
     first, second = provenance.commands(tmp_path)
     assert (first["start"], first["changes"]) == (0, {})
     assert (second["start"], second["changes"]) == (6, {"config.schedule.rate": [0.01, 0.005]})
     assert from_workdir(tmp_path).about["changed"] == ["config.schedule.rate"]
     assert record.saved_config(tmp_path).schedule.rate == 0.005
+
+
+@pytest.mark.usefixtures("made_up")
+def test_a_milestone_that_has_passed_wins_over_a_new_rate_and_that_is_said(tiny, tmp_path, capsys):
+    tiny.schedule.milestones = ((0.5, 0.001),)
+    tiny.epochs = 1.0
+    train_and_evaluate(tiny, tmp_path)
+    configs.apply_overrides(tiny, {"epochs": 2.0, "schedule.rate": 0.005}, KINDS)
+    train_and_evaluate(tiny, tmp_path)
+    assert "the rate of step 7 is 0.001" in capsys.readouterr().out.splitlines()
 
 
 @pytest.mark.usefixtures("made_up")

@@ -8,6 +8,7 @@ import numpy as np
 from alexnet.errors import UserError, one_line
 
 NETS = ("torchvision_alexnet",)
+MEAN_PIXEL = (123.675, 116.28, 103.53)  # 255 x (.485, .456, .406), which its transforms subtract
 NAMES = {
     "conv1": "features.0",
     "conv2": "features.3",

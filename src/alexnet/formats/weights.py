@@ -1,5 +1,6 @@
 """A net's weights in a file of one of the formats; its suffix names the format."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ STATISTICS = "statistics"  # prefix in our own files of what is not weights: mea
 DIGEST = "sha256"  # in the metadata: a digest of the metadata and the arrays
 MEND = "export it again"
 TYPES = {"config": dict, "classes": int, "class_names": list}
+CLASSES = "classes"  # in the metadata, under torchvision's names: the class names as JSON
 OURS = "alexnet"  # the metadata of our own .safetensors: {"config": ..., "classes": ...} as JSON
 
 
@@ -115,6 +117,23 @@ def about(source: Path) -> dict[str, Any]:
     return _described(source, metadata) if OURS in metadata else {}
 
 
+def class_names(source: Path) -> tuple[str, ...]:
+    """The classes that a .safetensors of this project names; () for any other file, or without.
+
+    Also under torchvision's names, which carry no digest: then they are checked by their number.
+    """
+    if source.suffix != ".safetensors":
+        return ()
+    _, metadata = safetensors.read_safetensors(source, whole=False)
+    if OURS in metadata:
+        return tuple(_described(source, metadata).get("class_names", ()))
+    with contextlib.suppress(ValueError):
+        found = json.loads(metadata.get(CLASSES, "[]"))
+        if isinstance(found, list) and all(isinstance(name, str) for name in found):
+            return tuple(found)
+    return ()
+
+
 def check_target(target: Path, names: str) -> None:
     """Raises UserError for an unknown suffix or unknown `names`."""
     if target.suffix not in (".safetensors", ".stablehlo"):
@@ -160,7 +179,7 @@ def content(
     if names == "torchvision":
         theirs = layout.theirs(net, torchvision.NAMES, params)
         return safetensors.content(
-            theirs, {"format": "pt", "classes": json.dumps(described["class_names"])}
+            theirs, {"format": "pt", CLASSES: json.dumps(described["class_names"])}
         )
     arrays = {f"{name}.{part}": x for name in params for part, x in params[name].items()}
     arrays |= {f"{STATISTICS}.{name}": x for name, x in kept.items()}

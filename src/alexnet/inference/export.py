@@ -11,7 +11,7 @@ import numpy as np
 from alexnet import files
 from alexnet.data import augment
 from alexnet.errors import UserError
-from alexnet.formats import stablehlo, weights
+from alexnet.formats import stablehlo, torchvision, weights
 from alexnet.text import say
 from alexnet.training import forward
 from alexnet.workdir import record
@@ -40,6 +40,9 @@ def export(classifier: "Classifier", target: Path, names: str) -> None:
     mean = classifier.config.augment.mean
     if names == "torchvision" and mean != "pixel":
         say(f"{target} does not keep the mean image that this run subtracts (mean={mean!r})")
+    pixel = classifier.config.augment.mean_pixel
+    if names == "torchvision" and mean == "pixel" and tuple(pixel) != torchvision.MEAN_PIXEL:
+        say(f"{target}: this run subtracts {tuple(pixel)}, torchvision {torchvision.MEAN_PIXEL}")
     try:
         with files.whole(target) as partial:
             partial.write_bytes(content)

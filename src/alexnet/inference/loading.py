@@ -113,7 +113,7 @@ def _from_file(
     chosen = record.current(found["config"], str(path)) if config is None else config_of(config)
     chosen = chosen.copy_and_resolve_references()  # the caller's stays as it is
     configs.apply_overrides(chosen, overrides, KINDS)
-    classes = tuple(found.get("class_names", ()))
+    classes = weights.class_names(path)
 
     def make_net(classes: int) -> Net:
         return configs.call(build, "net", chosen.net, classes=classes)
@@ -124,8 +124,8 @@ def _from_file(
     # A file that holds everything loads also where the dataset's folder cannot be read.
     whole = classes and (kept or chosen.augment.mean == "pixel")
     known = None if whole else prepared(chosen)
-    if not classes and known and len(known.classes) == net.classes:
-        classes = known.classes
+    if len(classes) != net.classes:
+        classes = known.classes if known and len(known.classes) == net.classes else ()
     statistics = Statistics(**kept) if kept else _statistics(chosen, known, path)
     return _classifier(params, chosen, net, classes, statistics, path)
 

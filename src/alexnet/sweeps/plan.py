@@ -126,7 +126,8 @@ def _others(workdir: Path, names: set[str]) -> dict[str, str]:
         if path.parent.name not in names:
             with contextlib.suppress(UserError):  # damaged: no run of this sweep
                 saved = configs.absolute(record.saved_config(path.parent, resume=True))
-                if provenance.commands(path.parent):
+                commands = provenance.commands(path.parent)
+                if any(command.get("trains", True) for command in commands):
                     found.setdefault(_identity(saved), path.parent.name)
     return found
 

@@ -65,12 +65,21 @@ def class_count(workdir: Path) -> int:
     return len(progress.classes) or progress.class_count
 
 
-def check_classes(workdir: Path, then: Sequence[str], now: Sequence[str]) -> None:
+def check_classes(workdir: Path, then: Sequence[str], now: Sequence[str], count: int = 0) -> None:
     """Raises UserError if a run was trained on other classes, `then`, than its dataset has `now`.
 
-    Runs that began with another framework's weights record no classes, and are not checked.
+    Runs that began with another framework's weights may know only how many there were.
+
+    Args:
+        count: of the classes then, if it is known; it tells 5 classes from 6, which two towers
+            give the same shapes.
     """
-    if not then or tuple(then) == tuple(now):
+    if tuple(then) == tuple(now):
+        return
+    if not then:
+        if count not in (0, len(now)):
+            what = f"has {count} classes, its dataset {len(now)}"
+            raise UserError(f"{workdir} {what}{advice_for(workdir)}")
         return
     gone, come = (sorted(set(a) - set(b)) for a, b in ((then, now), (now, then)))
     changes = [
@@ -79,11 +88,16 @@ def check_classes(workdir: Path, then: Sequence[str], now: Sequence[str]) -> Non
         if names
     ]
     what = " and ".join(changes) or "they are in another order"
-    advice = "; bring them back, or train its weights on these, in a new workdir with "
     raise UserError(
         f"{workdir} was trained on other classes than those of its dataset now: {what}"
-        + (advice + start_from(workdir)) * workdir.is_dir()
+        + advice_for(workdir)
     )
+
+
+def advice_for(workdir: Path) -> str:
+    """What to do about other classes; "" for weights that are no run's."""
+    advice = "; bring them back, or train its weights on these, in a new workdir with "
+    return (advice + start_from(workdir)) * workdir.is_dir()
 
 
 def start_from(workdir: Path) -> str:

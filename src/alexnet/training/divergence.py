@@ -103,7 +103,8 @@ def explained(
     except DivergedError as error:
         step, last = error.step, saved()
         first, now = run.config.schedule.rate, rate(step)
-        own = first == now  # else a milestone's, or another kind of schedule's
+        # Else it is a milestone's or another kind of schedule's, or an event sets a layer's own.
+        own = first == now and not getattr(run.schedule, "events", ())
         smaller = f"{'a smaller' if own else 'smaller rates in'} config.schedule{'.rate' * own}"
         examples, epoch = run.examples(step), run.epoch(step)
         if jax.process_index() == 0:

@@ -74,6 +74,9 @@ def read_layers(run: Run) -> tuple[Layers, str]:
         classes = progress.classes or synsets.implied(source, progress.class_count)
         if _size(here[last]) != _size(there[last]):
             other_classes = f"{_size(here[last])} here, {_size(there[last])} there"
+        elif not classes and progress.class_count not in (0, len(run.store.classes)):
+            # With two towers, fc8 has the same shape for 5 and for 6 classes.
+            other_classes = f"{len(run.store.classes)} classes here, {progress.class_count} there"
         elif classes not in ((), run.store.classes):  # imported nets name none
             other_classes = f"other classes there: {some(classes, 3)}"
     if choice == "all":

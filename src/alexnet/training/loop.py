@@ -92,6 +92,7 @@ def train_and_evaluate(
     given: Layers = {}
     if not begun:
         given, story = fine_tune.read_layers(run)
+    origin = story
     again = f"the same command{', without --fresh,' * fresh}"
     if fresh:  # only now that nothing can stop the new run
         start_over(workdir)
@@ -108,7 +109,8 @@ def train_and_evaluate(
     ):
         restored = run.restore(checkpoints)
         state, start, progress = restored or (run.fresh(given), 0, Progress())
-        dataset.check_classes(workdir, progress.classes, run.store.classes)
+        count = progress.class_count
+        dataset.check_classes(workdir, progress.classes, run.store.classes, count)
         errors = list(progress.validation_errors)
 
         def saved() -> int | None:
@@ -135,6 +137,8 @@ def train_and_evaluate(
             with_these = dataclasses.replace(run.store, statistics=trained_on)
             dataset.remember(with_these, workdir, begun and start > 0)
         about = {"start": start, "trains": start < run.steps, "changes": change}
+        if given:  # the source's epochs are not in the config, and it may train further
+            about["began_with"] = origin.strip().splitlines()
         with (
             provenance(workdir, run.device, enabled=first, **about),
             stall.watched(lambda: interruption.lived),
@@ -143,6 +147,10 @@ def train_and_evaluate(
         ):
             for key, (old, new) in change.items():
                 story += f"\n{key}={new!r} from here on, so far {old!r}"
+            if change:  # which milestones or a plateau may decide, not the setting that has changed
+                story += f"\nthe rate of step {start + 1:,} is {rate(start + 1):g}"
+            if restored and not start:
+                story += "\nfrom the imported weights"
             log.message(introduction(run, workdir, start, known) + story)
             if start:
                 check_state(start, state)

@@ -78,7 +78,9 @@ def provenance(workdir: Path, device: str, enabled: bool = True, **more: Any) ->
 
 
 def commands(workdir: Path) -> list[dict[str, Any]]:
-    """An entry for each command that trained a run, oldest first; imports have none.
+    """An entry for each command that began, trained or imported a run, oldest first.
+
+    `trains` is False for an import, and for a command that found the run finished.
 
     Raises:
         UserError: if provenance.json is damaged.
