@@ -84,6 +84,13 @@ def test_one_process_averages_runs_and_several_refuse_to(asked, tmp_path):
         evaluate.main([*one, "--coordinator=127.0.0.1:9"])
 
 
+def test_runs_are_separated_by_commas(asked, tmp_path):
+    """A shell's braces, as for a sweep, would repeat the option."""
+    with pytest.raises(UserError, match=r"--workdir is given twice: separate runs by commas"):
+        evaluate.main([f"--workdir={tmp_path}/a", f"--workdir={tmp_path}/b"])
+    assert not asked
+
+
 def test_a_mistake_in_the_second_run_is_found_before_the_first_is_evaluated(asked, tmp_path):
     runs = [leave(tmp_path / name, [0.5]) for name in "ab"]
     (runs[1] / "evaluation.json").write_text("{")

@@ -14,6 +14,7 @@ from PIL import Image
 from support.processes import free_port, start
 from support.tiny import ROOT, drawn, plant, tiny_config
 
+import alexnet
 from alexnet.errors import UserError
 from alexnet.models import network
 from alexnet.training import changes, fine_tune, setup
@@ -93,6 +94,23 @@ def test_two_towers_tell_five_classes_from_six_by_their_number(make, tmp_path):
     given, story = fine_tune.read_layers(setup.setup(make("five", init_from=str(tmp_path))))
     assert "fc8" not in given
     assert "fresh: 5 classes here, 6 there" in story
+
+
+def test_imported_weights_for_five_classes_are_neither_trained_nor_evaluated_on_six(
+    make, photos, tmp_path
+):
+    config, six = make("five"), tmp_path / "six"
+    shutil.copytree(photos / "five", six)
+    shutil.copytree(photos / "five/a", six / "f")
+    config.data.name = f"folder:{six}"
+    (tmp_path / "run").mkdir()
+    plant(tmp_path / "run", config, drawn(make("five")))
+    with Checkpoints(tmp_path / "run/checkpoints") as checkpoints:
+        checkpoints.save(2, setup.setup(make("five")).fresh(), Progress(class_count=5), 0.9)
+    with pytest.raises(UserError, match=r"run has 5 classes, its dataset 6"):
+        train_and_evaluate(config, tmp_path / "run")
+    with pytest.raises(UserError, match=r"run has 5 classes, its dataset 6"):
+        alexnet.load(tmp_path / "run", "last").evaluate("validation")
 
 
 def test_nets_of_one_shape_that_compute_other_things_are_told_apart(make, source):

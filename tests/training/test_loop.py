@@ -769,7 +769,9 @@ def test_a_run_that_is_stopped_says_how_it_goes_on(tiny, tmp_path, monkeypatch, 
 
 
 @pytest.mark.usefixtures("made_up")
-def test_a_run_that_begins_with_imported_weights_knows_its_images(tiny, tmp_path):
+def test_a_run_that_begins_with_imported_weights_says_so_and_knows_its_images(
+    tiny, tmp_path, capsys
+):
     """The import was of no images; the run is of those at hand."""
     record.save_config(tiny, tmp_path)
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
@@ -778,6 +780,7 @@ def test_a_run_that_begins_with_imported_weights_knows_its_images(tiny, tmp_path
     tiny.epochs = 1.0
     train_and_evaluate(tiny, tmp_path)
     assert dataset.remembered(tmp_path).contents == run.store.contents != {}
+    assert "from the imported weights" in capsys.readouterr().out.splitlines()
 
 
 @pytest.mark.usefixtures("made_up")

@@ -54,7 +54,9 @@ class Splits:
         configs.apply_overrides(config, anywhere | dict(overrides or {}), KINDS)
         self._then = net.about.trained_on
         self.run = setup(config, programs, statistics=net.about.statistics)
-        dataset.check_classes(source, net.about.named, self.run.store.classes)
+        # Of an old import, `net.net.classes` may count the last layer's unused outputs, too.
+        now, count = self.run.store.classes, net.net.classes
+        dataset.check_classes(source, net.about.named, now, count if count < len(now) else 0)
         network.check(self.run.net, net.params, str(source))
 
     def notes(self, split: str) -> list[str]:
