@@ -381,8 +381,15 @@ for panel, what in zip(axes, ("parameters", "multiply_adds"), strict=True):
 axes[0].invert_yaxis()
 plt.tight_layout()
 plt.show()
+conv2 = {
+    name: next(layer.parameters for layer in one.layers if layer.row.name == "conv2")
+    for name, one in arms.items()
+}
+for name, own in conv2.items():
+    print(f"{name}: conv2 has {own:,} parameters")
 sizes = [total(one, "parameters") for one in arms.values()]
 assert sizes == [60_965_224, 62_378_344, 59_798_312]
+assert (conv2["two towers"], conv2["the same kernels, unsplit"]) == (307_456, 614_656)
 assert round(total(arms["the same kernels, unsplit"], "multiply_adds") / 1e6) == 1135
 
 # %% [markdown] id="memory"
@@ -1005,6 +1012,9 @@ axes.yaxis.set_major_formatter("{x:.0%}")
 axes.legend(title="rate", ncol=5, fontsize="small")
 bare(axes)
 plt.show()
+four_layers = total(alexnet.build("cifar_19pct", classes=10), "parameters")
+print(f"cuda-convnet's four-layer net has {four_layers:,} parameters")
+assert four_layers == 89_578
 shown = {row["config.net.activation"] for row in runs.values()}
 assert {"relu", "tanh"} <= shown
 
