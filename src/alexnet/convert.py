@@ -128,7 +128,8 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         check_same_net(exported, config, source)
 
     known = prepared(config)
-    if names := weights.class_names(source):
+    names = in_file = weights.class_names(source)
+    if names:
         dataset.check_classes(source, names, known.classes if known else names)
     net, params, statistics = weights.read_weights(source, config.net.name, make_net, check_config)
     check_fits(net, config.data.image_size)
@@ -171,7 +172,7 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)  # what a failure left
     count = sum(layer.parameters for layer in net.layers)
     print(f"{source}: {count:,} parameters of net {net.name}, {net.classes} classes, in {workdir}")
-    if names and not weights.class_names(source):
+    if names and names != in_file:
         print(f"its classes are taken to be those of {config.data.name}: {some(names, 5)}")
     quoted = shlex.quote(str(workdir))
     where = f"--workdir={quoted} --checkpoint=last"

@@ -121,6 +121,7 @@ def test_a_run_that_failed_is_told_from_one_that_has_begun(tmp_path, failing):
 def test_training_that_diverges_says_so_in_the_words_that_are_looked_for(tmp_path, monkeypatch):
     run = SimpleNamespace(
         config=SimpleNamespace(schedule=SimpleNamespace(rate=0.1)),
+        schedule=SimpleNamespace(),
         examples=lambda _: [1],
         epoch=lambda _: 0.5,
         store=SimpleNamespace(
