@@ -18,6 +18,7 @@ from alexnet.cli import run
 from alexnet.figures import ablation
 from alexnet.figures.ablation import Arm
 from alexnet.reports.ablation import drawn_arm
+from alexnet.results import comparison
 from alexnet.results.comparison import Table
 
 CLAIM = 0.36  # inches
@@ -25,7 +26,8 @@ CLAIM = 0.36  # inches
 
 def main(argv: list[str]) -> None:
     """Writes the figure, or checks that it is up to date."""
-    _, tables = pages.compared()
+    planned, found = pages.everything()
+    tables = comparison.tables(found, planned)
     points, factors = (measured([one for one in tables if one.ratio == it]) for it in (False, True))
 
     def draw(figure: Figure) -> None:

@@ -19,6 +19,7 @@ from alexnet.errors import UserError
 from alexnet.models.filters import colour_selectivity
 from alexnet.results import comparison, folders, formats
 from alexnet.results.comparison import Row, Table
+from alexnet.results.result import Result
 from alexnet.sweeps import experiment
 from alexnet.sweeps.experiment import Experiment
 
@@ -251,8 +252,9 @@ def main(argv: list[str]) -> None:
 
 def pages() -> dict[Path, str]:
     """The text that each page should have."""
-    planned, tables = compared()
-    _, tops = compared("top5")
+    planned, found = everything()
+    tables = comparison.tables(found, planned)
+    tops = comparison.tables(found, planned, error="top5")
     cells = {"/".join(row): claimed(*row, planned, tables) for row in ROWS if len(row) == 2}
     cells[FIGURE_3] = (*next(row for row in ROWS if row[0] == FIGURE_3)[:3], specialised())
     lines = {row[0]: row for row in ROWS if len(row) == 4} | cells
@@ -270,10 +272,10 @@ def pages() -> dict[Path, str]:
     return made
 
 
-def compared(error: str = "top1") -> tuple[list[Experiment], list[Table]]:
-    """All experiments, and the tables of all results, failed runs among them."""
-    planned, found = experiment.named([str(HERE)]), folders.read([RESULTS])
-    return planned, comparison.tables(found.results + found.failed, planned, error=error)
+def everything() -> tuple[list[Experiment], list[Result]]:
+    """All experiments and all results, failed runs among them."""
+    found = folders.read([RESULTS])
+    return experiment.named([str(HERE)]), found.results + found.failed
 
 
 def _key(row: tuple[str, ...]) -> str:

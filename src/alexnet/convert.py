@@ -39,7 +39,7 @@ from alexnet.data.augment import Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.errors import UserError, require
 from alexnet.formats import weights
-from alexnet.inference.loading import check_same_net, load, prepared
+from alexnet.inference.loading import check_same_net, fitting, load, prepared
 from alexnet.models import table
 from alexnet.models.build import build
 from alexnet.text import some
@@ -128,9 +128,9 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         check_same_net(exported, config, source)
 
     known = prepared(config)
-    names = in_file = weights.class_names(source)
-    if names:
-        dataset.check_classes(source, names, known.classes if known else names)
+    in_file = weights.class_names(source)
+    if known:
+        dataset.check_classes(source, in_file, known.classes)
     net, params, statistics = weights.read_weights(source, config.net.name, make_net, check_config)
     check_fits(net, config.data.image_size)
     size = len(statistics["mean_HWC"]) if statistics else config.data.image_size
@@ -140,8 +140,7 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         size == config.data.image_size,
         f"the mean image in {source} is {size} pixels wide: keep that size",
     )
-    if len(names) != net.classes:
-        names = known.classes if known and len(known.classes) == net.classes else ()
+    names = fitting(in_file, known, net.classes)
     configs.call(Augmentation, "augment", config.augment, crop=net.image_size)
     configs.call(schedule.build, "schedule", remaining(config, "schedule"), epochs=config.epochs)
     rule = configs.call(optimizer.build, "optimizer", remaining(config, "optimizer"), params=params)

@@ -244,7 +244,7 @@ def test_another_number_of_images_is_seen_without_reading_them_all_again(
 def test_a_second_process_says_that_it_waits(pets, tmp_path, monkeypatch):
     name, found = f"folder:{pets}", []
     made = ensure(Recipe(name, str(tmp_path), 16))
-    # A stream of its own: to read capsys's while the other thread writes can lose what it writes.
+    # capsys loses what another thread writes while it is being read.
     said = io.StringIO()
     monkeypatch.setattr(sys, "stderr", said)
     os.utime(pets / "cats" / "00.png", (1, 1))

@@ -1,4 +1,4 @@
-"""What a run that diverges leaves behind, and what its user is told."""
+"""A diverged run leaves the facts in a file, and tells its user what to do."""
 
 import json
 import re

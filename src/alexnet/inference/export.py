@@ -37,12 +37,12 @@ def export(classifier: "Classifier", target: Path, names: str) -> None:
         statistics, params = classifier.about.statistics, jax.device_get(classifier.params)
         kept = {} if statistics is None else statistics._asdict()
         content = weights.content(names, classifier.net, params, described, kept)
-    mean = classifier.config.augment.mean
-    if names == "torchvision" and mean != "pixel":
-        say(f"{target} does not keep the mean image that this run subtracts (mean={mean!r})")
-    pixel = classifier.config.augment.mean_pixel
-    if names == "torchvision" and mean == "pixel" and tuple(pixel) != torchvision.MEAN_PIXEL:
-        say(f"{target}: this run subtracts {tuple(pixel)}, torchvision {torchvision.MEAN_PIXEL}")
+    if names == "torchvision":
+        mean, pixel = classifier.config.augment.mean, tuple(classifier.config.augment.mean_pixel)
+        if mean != "pixel":
+            say(f"{target} does not keep the mean image that this run subtracts (mean={mean!r})")
+        elif pixel != torchvision.MEAN_PIXEL:
+            say(f"{target}: this run subtracts {pixel}, torchvision {torchvision.MEAN_PIXEL}")
     try:
         with files.whole(target) as partial:
             partial.write_bytes(content)

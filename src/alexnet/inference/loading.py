@@ -124,8 +124,7 @@ def _from_file(
     # A file that holds everything loads also where the dataset's folder cannot be read.
     whole = classes and (kept or chosen.augment.mean == "pixel")
     known = None if whole else prepared(chosen)
-    if len(classes) != net.classes:
-        classes = known.classes if known and len(known.classes) == net.classes else ()
+    classes = fitting(classes, known, net.classes)
     statistics = Statistics(**kept) if kept else _statistics(chosen, known, path)
     return _classifier(params, chosen, net, classes, statistics, path)
 
@@ -175,6 +174,12 @@ def check_same_net(exported: dict[str, Any], config: ConfigDict, source: Path) -
 def prepared(config: ConfigDict) -> Store | None:
     """The store of the config's dataset, if it is prepared."""
     return load_store(configs.call(Recipe, "data", config.data).path)
+
+
+def fitting(names: tuple[str, ...], known: Store | None, count: int) -> tuple[str, ...]:
+    """The `names` of a file if they are as many as its classes, else the store's, else ()."""
+    found = (names, known.classes if known else ())
+    return next((one for one in found if len(one) == count), ())
 
 
 def _net(config: ConfigDict, params: layout.Params, classes: int) -> Net:

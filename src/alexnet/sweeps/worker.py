@@ -114,7 +114,7 @@ def answer(request: Request, programs: Programs) -> Answer:
             train_and_evaluate(configs.from_json(request["config"]), folder, programs)
     except Exception as error:
         known = str(error) if isinstance(error, UserError) else circumstance(error)
-        if isinstance(error, DivergedRun):  # `alexnet sweep` has advice of its own
+        if isinstance(error, DivergedRun):  # `alexnet sweep` gives the advice
             known = error.found
         line = known or f"{type(error).__name__}: {one_line(error)}"
         with contextlib.suppress(OSError):  # a full disk

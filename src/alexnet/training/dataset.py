@@ -79,7 +79,7 @@ def check_classes(workdir: Path, then: Sequence[str], now: Sequence[str], count:
     if not then:
         if count not in (0, len(now)):
             what = f"has {count} classes, its dataset {len(now)}"
-            raise UserError(f"{workdir} {what}{advice_for(workdir)}")
+            raise UserError(f"{workdir} {what}{_advice(workdir)}")
         return
     gone, come = (sorted(set(a) - set(b)) for a, b in ((then, now), (now, then)))
     changes = [
@@ -90,11 +90,11 @@ def check_classes(workdir: Path, then: Sequence[str], now: Sequence[str], count:
     what = " and ".join(changes) or "they are in another order"
     raise UserError(
         f"{workdir} was trained on other classes than those of its dataset now: {what}"
-        + advice_for(workdir)
+        + _advice(workdir)
     )
 
 
-def advice_for(workdir: Path) -> str:
+def _advice(workdir: Path) -> str:
     """What to do about other classes; "" for weights that are no run's."""
     advice = "; bring them back, or train its weights on these, in a new workdir with "
     return (advice + start_from(workdir)) * workdir.is_dir()

@@ -1,4 +1,4 @@
-"""A run that diverges: how it is found, and what its user is told."""
+"""Finds out that a run diverges, and tells its user what to do."""
 
 import contextlib
 import math

@@ -109,8 +109,7 @@ def train_and_evaluate(
     ):
         restored = run.restore(checkpoints)
         state, start, progress = restored or (run.fresh(given), 0, Progress())
-        count = progress.class_count
-        dataset.check_classes(workdir, progress.classes, run.store.classes, count)
+        dataset.check_classes(workdir, progress.classes, run.store.classes, progress.class_count)
         errors = list(progress.validation_errors)
 
         def saved() -> int | None:
