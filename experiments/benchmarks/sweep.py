@@ -21,7 +21,8 @@ import numpy as np
 
 from alexnet.cli import count, run, values
 from alexnet.devices import runtime
-from alexnet.sweeps import experiment
+from alexnet.sweeps import definition
+from alexnet.sweeps.experiment import Experiment
 from alexnet.sweeps.workers import PIN
 from alexnet.training.programs import Programs
 
@@ -41,7 +42,7 @@ def now(who: int) -> np.ndarray:
     return np.array([time.perf_counter(), used.ru_utime + used.ru_stime])
 
 
-def bare_steps(found: experiment.Experiment, programs: Programs, times: int = 30) -> np.ndarray:
+def bare_steps(found: Experiment, programs: Programs, times: int = 30) -> np.ndarray:
     """The time, as in `now`, that all steps of one run of each arm would take without a loop.
 
     Args:
@@ -79,7 +80,7 @@ def sweep(name: str, seeds: int, epochs: str) -> np.ndarray:
 def main(argv: list[str]) -> None:
     options = values(argv, OPTIONS)
     name, epochs = options["experiment"], str(count("epochs", options["epochs"]))
-    found = experiment.load(name, {"epochs": epochs})
+    found = definition.load(name, {"epochs": epochs})
     seeds = -(-count("runs", options["runs"]) // len(found.arms))
     runtime.cache_compilations()
     programs = Programs()

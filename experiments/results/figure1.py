@@ -14,7 +14,7 @@ from alexnet.cli import run
 from alexnet.figures import figure_1
 from alexnet.results import curve, folders
 from alexnet.results.result import Result, matches
-from alexnet.sweeps import experiment
+from alexnet.sweeps import definition
 
 RESULTS = Path(__file__).parent
 GOAL = 0.25  # training error
@@ -50,7 +50,7 @@ def racers(found: list[Result]) -> dict[str, list[figure_1.Points]]:
 
 def raced(found: list[Result], scale: str) -> dict[str, list[Result]]:
     """The runs of each arm; arms without runs are left out."""
-    arms = experiment.load(f"{RESULTS.parent}/relu_tanh.py:{scale}").arms
+    arms = definition.load(f"{RESULTS.parent}/relu_tanh.py:{scale}").arms
     runs = {name: [run for run in found if matches(run, arm)] for name, arm in arms.items()}
     return {name: several for name, several in runs.items() if several}
 

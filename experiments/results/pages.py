@@ -20,7 +20,7 @@ from alexnet.models.filters import colour_selectivity
 from alexnet.results import comparison, folders, formats
 from alexnet.results.comparison import Row, Table
 from alexnet.results.result import Result
-from alexnet.sweeps import experiment
+from alexnet.sweeps import definition
 from alexnet.sweeps.experiment import Experiment
 
 RESULTS = Path(__file__).parent
@@ -275,7 +275,7 @@ def pages() -> dict[Path, str]:
 def everything() -> tuple[list[Experiment], list[Result]]:
     """All experiments and all results, failed runs among them."""
     found = folders.read([RESULTS])
-    return experiment.named([str(HERE)]), found.results + found.failed
+    return definition.named([str(HERE)]), found.results + found.failed
 
 
 def _key(row: tuple[str, ...]) -> str:

@@ -34,7 +34,8 @@ from pathlib import Path
 from alexnet.cli import path, run, split
 from alexnet.errors import UserError, choice, local_path
 from alexnet.results import arms, comparison, file, folders, formats
-from alexnet.sweeps import experiment, plan
+from alexnet.sweeps import definition, plan
+from alexnet.sweeps.experiment import Experiment
 from alexnet.text import counted, some
 
 OPTIONS = {
@@ -67,12 +68,12 @@ def main(argv: Sequence[str]) -> None:
     paths = [local_path("DIR", place) for place in places]
     found = folders.read(paths)
     named = options["experiment"]
-    planned = experiment.named(named.split(",")) if named else folders.recorded(paths)
+    planned = definition.named(named.split(",")) if named else folders.recorded(paths)
     metric = options["metric"]
     tables = comparison.tables(found.every, planned, metric, options["baseline"], options["error"])
     print(FORMATS[options["format"]](tables, metric))
     files = [text for text in named.split(",") if text and not Path(text).is_dir()]
-    for one in experiment.named(files):  # in a folder, most have no runs here
+    for one in definition.named(files):  # in a folder, most have no runs here
         if why := arms.stranger(found.every, one):
             print(f"no run belongs to {one.source}: {why}", file=sys.stderr)
     failed = [one.name for one in found.failed] + found.lost
@@ -83,7 +84,7 @@ def main(argv: Sequence[str]) -> None:
         collect(found, planned, path("collect", options["collect"]))
 
 
-def collect(found: folders.Found, planned: Sequence[experiment.Experiment], target: Path) -> None:
+def collect(found: folders.Found, planned: Sequence[Experiment], target: Path) -> None:
     """Writes results and their experiments to a folder that can be committed."""
     written = file.collect(found.results + found.failed, target)
     for one in planned:

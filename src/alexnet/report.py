@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(f"a report needs {' and '.join(missing)}: pip install {' '.join(NEEDS)}")
     from alexnet.reports.subject import Subject  # these import JAX: the checks above do not need it
     from alexnet.results import folders
-    from alexnet.sweeps import experiment
+    from alexnet.sweeps import definition
     from alexnet.training.programs import Programs
     from alexnet.workdir import checkpoint, record
 
@@ -85,7 +85,7 @@ def main(argv: Sequence[str]) -> None:
         overrides = typed_overrides(record.saved_config(workdir), texts) if texts else {}
         subjects.append(Subject(workdir, which, overrides, programs))
     named = options["experiment"]
-    experiments = experiment.named(named.split(",")) if named else []
+    experiments = definition.named(named.split(",")) if named else []
     command = shlex.join(["python", "-m", "alexnet.report", *argv])
     report(dirs, subjects, output, wanted, experiments, command)
 

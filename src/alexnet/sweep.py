@@ -25,7 +25,7 @@ from alexnet import config as configs
 from alexnet.cli import path, run
 from alexnet.devices.cores import cpu_count
 from alexnet.errors import Interrupted, UserError
-from alexnet.sweeps import board, experiment, plan, runner, slurm
+from alexnet.sweeps import board, definition, plan, runner, slurm
 from alexnet.sweeps.experiment import Experiment
 from alexnet.sweeps.plan import Item
 from alexnet.sweeps.runner import Job, Runner
@@ -244,7 +244,7 @@ def experiments(
         product, seeds = plan.product(texts)
         return [(product, asked or seeds)]
     single = {key: values[0] for key, values in texts.items()}
-    loaded = [experiment.load(file, single) for file in files]
+    loaded = [definition.load(file, single) for file in files]
     return [(one, asked or list(range(one.seeds))) for one in loaded]
 
 

@@ -9,7 +9,7 @@ from support.runs import DIGITS, leave
 from support.tiny import ROOT
 
 from alexnet import compare
-from alexnet.sweeps import experiment, plan
+from alexnet.sweeps import definition, plan
 
 POCKET = f"{ROOT}/configs/cifar10.py:pocket"
 
@@ -40,7 +40,7 @@ def test_results_are_collected_with_the_plan_of_their_experiment(tmp_path, capsy
 
 
 def test_a_sweep_under_way_gets_no_verdict_and_a_short_one_is_named(tmp_path, capsys):
-    planned = experiment.load(f"{ROOT}/experiments/lrn.py:small")
+    planned = definition.load(f"{ROOT}/experiments/lrn.py:small")
     plan.save(planned, 0, tmp_path)
 
     def train(name: str, seed: int, errors: list[float]) -> Path:
@@ -69,7 +69,7 @@ def test_a_sweep_under_way_gets_no_verdict_and_a_short_one_is_named(tmp_path, ca
         shutil.rmtree(begun)
     train("baseline", 5, [])
     assert compared()[0] == ""
-    presets = experiment.load(f"{ROOT}/experiments/presets.py:small")
+    presets = definition.load(f"{ROOT}/experiments/presets.py:small")
     plan.save(presets, 0, tmp_path)
     overrides = {"epochs": 8.0, "log_every": 100, **presets.arms["paper"].overrides}
     leave(tmp_path / "paper-0", [], epochs=8.0, file=POCKET, overrides=overrides)

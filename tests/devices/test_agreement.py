@@ -11,6 +11,13 @@ import jax
 import pytest
 
 from alexnet.devices import processes
+from alexnet.devices.interruption import (
+    ASK_SECONDS,
+    EVENT_SECONDS,
+    HAND_SECONDS,
+    SIGNALS,
+    Interruption,
+)
 from alexnet.errors import UserError
 
 
@@ -78,7 +85,7 @@ def test_alone_a_value_comes_back_as_others_would_get_it_and_a_signal_counts_at_
         processes.multihost_utils, "process_allgather", lambda _: pytest.fail("nobody is there")
     )
     assert processes.gathered({"seeds": (1, 2)}) == [{"seeds": [1, 2]}]
-    interruption = processes.Interruption()
+    interruption = Interruption()
     assert [interruption.agreed() for _ in range(9)] == [0] * 9
     interruption.signal = signal.SIGTERM
     assert interruption.agreed() == signal.SIGTERM
@@ -90,11 +97,11 @@ def test_alone_a_value_comes_back_as_others_would_get_it_and_a_signal_counts_at_
     [
         # when a terminal is closed, and when systemd shuts a machine down: the run would lose its
         # checkpoint
-        (signal.SIGHUP, signal.SIGHUP, processes.EVENT_SECONDS),
-        (signal.SIGTERM, signal.SIGHUP, processes.EVENT_SECONDS),
-        (signal.SIGINT, signal.SIGTERM, processes.EVENT_SECONDS),
+        (signal.SIGHUP, signal.SIGHUP, EVENT_SECONDS),
+        (signal.SIGTERM, signal.SIGHUP, EVENT_SECONDS),
+        (signal.SIGINT, signal.SIGTERM, EVENT_SECONDS),
         # pressed twice by a person who does not want to wait
-        (signal.SIGINT, signal.SIGINT, processes.HAND_SECONDS),
+        (signal.SIGINT, signal.SIGINT, HAND_SECONDS),
     ],
 )
 def test_signals_of_one_event_count_once_and_a_later_one_ends_the_process(
@@ -104,7 +111,7 @@ def test_signals_of_one_event_count_once_and_a_later_one_ends_the_process(
     ended, now = [], [100.0]
     monkeypatch.setattr(os, "_exit", ended.append)
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    interruption = processes.Interruption(second_ends)
+    interruption = Interruption(second_ends)
     interruption._ask(first)
     interruption._interrupt(first, None)
     for later in (0.001, seconds - 0.01):
@@ -121,9 +128,9 @@ def test_signals_of_one_event_count_once_and_a_later_one_ends_the_process(
 
 
 def test_after_a_run_signals_do_what_they_did_before():
-    numbers = [getattr(signal, name) for name in processes.SIGNALS if hasattr(signal, name)]
+    numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
     before = [signal.getsignal(number) for number in numbers]
-    with processes.Interruption():
+    with Interruption():
         assert [signal.getsignal(number) for number in numbers] != before
     assert [signal.getsignal(number) for number in numbers] == before
 
@@ -182,12 +189,12 @@ def test_processes_ask_each_other_every_few_seconds_at_the_slowest_ones_pace(
     others[:] = [lambda own: own]
     monkeypatch.setattr(processes, "gathered", gathered)
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    interruption = processes.Interruption()
+    interruption = Interruption()
     for _ in range(1000):
         assert interruption.agreed() == 0
         now += own
     between = [later - earlier for earlier, later in itertools.pairwise(asked)]
-    expected = processes.ASK_SECONDS * own / max(own, other)
+    expected = ASK_SECONDS * own / max(own, other)
     assert between[-3:] == pytest.approx([expected] * 3, abs=2 * own)
     assert between[0] < expected / 2  # it begins with a question after each step
     count = len(asked)

@@ -120,8 +120,8 @@ def test_python_runs(page, elsewhere):
         elif "\nARMS = " in block:
             (elsewhere / f"experiments/page{number}.py").write_text(block)
             code = (
-                "from alexnet.sweeps import experiment\n"
-                f"experiment.load('experiments/page{number}.py:small')\n"
+                "from alexnet.sweeps import definition\n"
+                f"definition.load('experiments/page{number}.py:small')\n"
             )
         else:
             code = block

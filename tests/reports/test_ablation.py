@@ -14,7 +14,7 @@ from alexnet.errors import UserError
 from alexnet.figures import ablation as figures
 from alexnet.reports import ablation
 from alexnet.results import folders
-from alexnet.sweeps import experiment
+from alexnet.sweeps import definition, experiment
 from alexnet.workdir import record
 
 POCKET = f"{ROOT}/configs/cifar10.py:pocket"
@@ -89,9 +89,9 @@ def test_a_run_counts_once_it_has_been_validated(runs, tmp_path, drawn):
 
 
 def test_a_sweep_has_its_arms_claims_and_verdicts(tmp_path):
-    from alexnet.sweeps import experiment, plan
+    from alexnet.sweeps import plan
 
-    planned = experiment.load(f"{ROOT}/experiments/lrn.py:small")
+    planned = definition.load(f"{ROOT}/experiments/lrn.py:small")
     plan.save(planned, 0, tmp_path)
     for seed in range(5):
         for name, norm, error in (("baseline", True, 0.3), ("no_lrn", False, 0.32)):
@@ -122,7 +122,7 @@ def test_a_sweep_has_its_arms_claims_and_verdicts(tmp_path):
 def test_an_arm_with_a_run_that_trains_on_has_no_verdict(tmp_path):
     from alexnet.sweeps import experiment, plan
 
-    planned = experiment.load(f"{ROOT}/experiments/lrn.py:small")
+    planned = definition.load(f"{ROOT}/experiments/lrn.py:small")
     claims = planned.claims | {"baseline": experiment.Claim("published", target=35.0)}
     plan.save(dataclasses.replace(planned, claims=claims), 0, tmp_path)
 
@@ -168,7 +168,7 @@ def test_an_arm_with_a_run_that_trains_on_has_no_verdict(tmp_path):
 def test_a_title_says_what_the_differences_are_from(tmp_path, drawn, metric, target, title):
     from alexnet.sweeps import experiment, plan
 
-    planned = experiment.load(f"{ROOT}/experiments/lrn.py:small")
+    planned = definition.load(f"{ROOT}/experiments/lrn.py:small")
     claims = {"no_lrn": experiment.Claim("LRN", target=target)}
     plan.save(dataclasses.replace(planned, claims=claims, metric=metric), 0, tmp_path)
     for name, norm in (("baseline", True), ("no_lrn", False)):
@@ -192,7 +192,7 @@ def test_the_figure_has_what_is_claimed_unless_it_is_a_demonstration(
 ):
     from alexnet.sweeps import experiment, plan
 
-    planned = experiment.load(f"{ROOT}/experiments/lrn.py:small")
+    planned = definition.load(f"{ROOT}/experiments/lrn.py:small")
     claims = {"no_lrn": experiment.Claim("LRN", effect=effect)}
     planned = dataclasses.replace(planned, claims=claims, metric=metric, scale=scale)
     plan.save(planned, 0, tmp_path)

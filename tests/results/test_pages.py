@@ -9,7 +9,7 @@ import pytest
 from support.runs import leave
 from support.tiny import ROOT
 
-from alexnet.sweeps import experiment
+from alexnet.sweeps import definition
 
 HERE = ROOT / "experiments"
 SCRIPT = runpy.run_path(str(HERE / "results/pages.py"))
@@ -55,9 +55,9 @@ def test_every_claim_of_every_experiment_has_a_row():
     claims = {
         (path.stem, arm)
         for path in HERE.glob("*.py")
-        for scale in experiment.scales(path)
+        for scale in definition.scales(path)
         if scale != "digits"
-        for arm in experiment.load(f"{path}:{scale}").claims
+        for arm in definition.load(f"{path}:{scale}").claims
     }
     assert claims == set(CLAIMED)
     assert len(CLAIMED) == len(set(CLAIMED))
@@ -123,7 +123,7 @@ def test_results_get_into_their_row(tmp_path, monkeypatch):
 
 def test_the_baseline_is_over_the_pairs_that_reached_the_goal(tmp_path, monkeypatch):
     steps = {"optimizer.weight_decay": 0.0, "optimizer.layer_decay": (), "schedule.milestones": ()}
-    arms = experiment.load(f"{ROOT}/experiments/relu_tanh.py:small").arms
+    arms = definition.load(f"{ROOT}/experiments/relu_tanh.py:small").arms
     for name, seed, when in (("relu", 0, 2), ("tanh", 0, 8), ("relu", 1, 9), ("tanh", 1, 99)):
         epochs, rate = int(arms[name].config.epochs), arms[name].config.schedule.rate
         overrides = {"seed": seed, "net.activation": name, "schedule.rate": rate, **steps}

@@ -194,9 +194,9 @@ def test_signals_save_and_exit_with_their_code(data_dir, tmp_path, number):
 IMPATIENT = """
 import sys
 from alexnet import cli, train
-from alexnet.devices import processes
+from alexnet.devices import interruption
 
-processes.EVENT_SECONDS = 0  # a second signal is no longer of the same event
+interruption.EVENT_SECONDS = 0  # a second signal is no longer of the same event
 cli.run(lambda: train.main(sys.argv[1:]))
 """
 

@@ -12,7 +12,8 @@ from alexnet.results.file import from_file
 from alexnet.results.result import Result, matches
 from alexnet.results.run import from_evaluation, from_workdir
 from alexnet.sweeps import plan
-from alexnet.sweeps.experiment import Arm, Experiment, named
+from alexnet.sweeps.definition import named
+from alexnet.sweeps.experiment import Arm, Experiment
 from alexnet.workdir import record
 
 

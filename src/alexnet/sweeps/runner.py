@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet import config as configs
-from alexnet.devices.processes import Interruption
+from alexnet.devices.interruption import Interruption
 from alexnet.errors import Interrupted, UserError
 from alexnet.locks import lock
 from alexnet.logs import metrics
@@ -168,7 +168,7 @@ class Runner:
         """Works until no job can run; after each look, `show` gets each ended job, or None.
 
         Raises:
-            Interrupted: after one of `processes.SIGNALS`, once every run has saved a checkpoint.
+            Interrupted: after one of `interruption.SIGNALS`, once every run has saved a checkpoint.
         """
         with Interruption(second_ends=False) as interruption:
             self.interruption = interruption

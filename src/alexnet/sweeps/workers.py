@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypedDict
 
-from alexnet.devices import processes
+from alexnet.devices.interruption import signal_numbers
 
 COMMAND = [sys.executable, "-m", "alexnet.sweeps.worker"]
 GPUS = "CUDA_VISIBLE_DEVICES"
@@ -104,7 +104,7 @@ class Worker:
     def interrupted(self) -> bool:
         """Whether the process, which has died, got a signal that stops a run."""
         code = self.process.returncode
-        return any(code in (-number, 128 + number) for number in processes.signal_numbers())
+        return any(code in (-number, 128 + number) for number in signal_numbers())
 
     def kill(self) -> None:
         """Ends the process at once."""

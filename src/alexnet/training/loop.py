@@ -17,7 +17,7 @@ from alexnet.data.recipe import Recipe, check_outside
 from alexnet.data.store import Store
 from alexnet.devices import mesh as meshes
 from alexnet.devices import processes
-from alexnet.devices.processes import Interruption
+from alexnet.devices.interruption import Interruption
 from alexnet.errors import Interrupted, UserError, local_path, require
 from alexnet.logs import tracker
 from alexnet.logs.log import Log
@@ -63,7 +63,7 @@ def train_and_evaluate(
     Raises:
         UserError: for an impossible config, another run's workdir, images that have changed since
             the run began, a run that diverges, or checkpoints that cannot be read or written.
-        Interrupted: once a checkpoint is saved, if a signal (`processes.SIGNALS`) came.
+        Interrupted: once a checkpoint is saved, if a signal (`interruption.SIGNALS`) came.
     """
     require("workdir", workdir, os.fspath(workdir) != "", "name a folder")
     workdir = local_path("workdir", os.fspath(workdir))

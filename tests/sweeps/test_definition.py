@@ -10,11 +10,11 @@ from support.tiny import ROOT
 from alexnet import config as configs
 from alexnet.errors import UserError
 from alexnet.models.build import build
-from alexnet.sweeps import experiment
+from alexnet.sweeps import definition, experiment
 from alexnet.sweeps.experiment import Experiment
 
 FILES = sorted((ROOT / "experiments").glob("*.py"))
-SCALES = [(path, scale) for path in FILES for scale in experiment.scales(path)]
+SCALES = [(path, scale) for path in FILES for scale in definition.scales(path)]
 CONFIG = f'"config": "{ROOT}/configs/digits.py"'
 
 
@@ -30,7 +30,7 @@ def simple(folder, arms: str = '{"baseline": {}, "tanh": {"net.activation": "tan
 
 @pytest.mark.parametrize(("path", "scale"), SCALES, ids=lambda part: getattr(part, "stem", part))
 def test_every_arm_of_every_scale_has_a_valid_net(path, scale):
-    found = experiment.load(f"{path}:{scale}")
+    found = definition.load(f"{path}:{scale}")
     assert found.seeds >= 1
     assert found.title.endswith((".", "?"))
     for arm in found.arms.values():
@@ -43,8 +43,8 @@ def test_every_arm_of_every_scale_has_a_valid_net(path, scale):
 def test_every_claim_has_its_words_and_a_number_of_the_paper_or_a_log(path):
     said = runpy.run_path(str(path))
     assert len(said["__doc__"].split()) > 10
-    for scale in experiment.scales(path):
-        found = experiment.load(f"{path}:{scale}")
+    for scale in definition.scales(path):
+        found = definition.load(f"{path}:{scale}")
         for claim in found.claims.values():
             assert claim.claim
             assert claim.paper or claim.log
@@ -86,8 +86,8 @@ TOP5_EFFECTS = {
 def test_the_claimed_effects_are_the_papers(field, effects):
     found = {}
     for path in FILES:
-        for scale in experiment.scales(path):
-            for arm, claim in experiment.load(f"{path}:{scale}").claims.items():
+        for scale in definition.scales(path):
+            for arm, claim in definition.load(f"{path}:{scale}").claims.items():
                 if (effect := getattr(claim, field)) is not None:
                     said = found.setdefault((path.stem, arm), effect)
                     assert said == effect, (path.stem, scale, arm)
@@ -97,7 +97,7 @@ def test_the_claimed_effects_are_the_papers(field, effects):
 
 @pytest.mark.parametrize(("path", "scale"), SCALES, ids=lambda part: getattr(part, "stem", part))
 def test_a_claim_compares_the_same_views_unless_it_is_about_them(path, scale):
-    found = experiment.load(f"{path}:{scale}")
+    found = definition.load(f"{path}:{scale}")
     for name, claim in found.claims.items():
         if claim.target is None and path.stem != "ten_crop":
             assert found.arms[name].views == found.arms[found.baseline].views
@@ -105,9 +105,9 @@ def test_a_claim_compares_the_same_views_unless_it_is_about_them(path, scale):
 
 def test_arms_of_one_name_in_a_shared_workdir_are_the_same():
     shared = [
-        experiment.load(f"{path}:small")
+        definition.load(f"{path}:small")
         for path in FILES
-        if "small" in experiment.scales(path) and path.stem not in ("relu_tanh", "cuda_convnet")
+        if "small" in definition.scales(path) and path.stem not in ("relu_tanh", "cuda_convnet")
     ]
     names = {}
     for found in shared:
@@ -118,9 +118,9 @@ def test_arms_of_one_name_in_a_shared_workdir_are_the_same():
 
 def test_a_file_is_loaded_with_overrides_for_all_arms(tmp_path):
     texts = {"epochs": "3", "schedule.rate": "0.02", "data.data_dir": "/data"}
-    found = experiment.load(simple(tmp_path), texts)
+    found = definition.load(simple(tmp_path), texts)
     assert found.source == "mine.py:digits, epochs=3, schedule.rate=0.02"
-    assert experiment.load(simple(tmp_path)).source == "mine.py:digits"
+    assert definition.load(simple(tmp_path)).source == "mine.py:digits"
     assert (found.name, found.scale, found.title) == ("mine", "digits", "Mine.")
     assert list(found.arms) == ["baseline", "tanh"]
     assert found.baseline == "baseline"
@@ -131,7 +131,7 @@ def test_a_file_is_loaded_with_overrides_for_all_arms(tmp_path):
 
 
 def test_an_arms_own_overrides_win(tmp_path):
-    found = experiment.load(simple(tmp_path), {"net.activation": "sigmoid"})
+    found = definition.load(simple(tmp_path), {"net.activation": "sigmoid"})
     assert [arm.config.net.activation for arm in found.arms.values()] == ["sigmoid", "tanh"]
 
 
@@ -139,8 +139,8 @@ def test_a_setting_that_each_arm_overrides_has_no_effect(tmp_path):
     arms = '{"a": {"epochs": 2}, "b": {"epochs": 3}, "mean": {"evaluate": {"of": {"a": 2}}}}'
     file = simple(tmp_path, arms)
     with pytest.raises(UserError, match=r"config.epochs: has no effect: each arm of .*mine.py"):
-        experiment.load(file, {"epochs": "1"})
-    assert experiment.load(file, {"net.norm": "false"}).arms["b"].config.epochs == 3
+        definition.load(file, {"epochs": "1"})
+    assert definition.load(file, {"net.norm": "false"}).arms["b"].config.epochs == 3
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_a_setting_that_each_arm_overrides_has_no_effect(tmp_path):
 )
 def test_arms_that_results_cannot_tell_apart_are_refused(tmp_path, arms):
     with pytest.raises(UserError, match=r"'a' and 'b' differ only in config.*: alexnet compare"):
-        experiment.load(simple(tmp_path, arms))
+        definition.load(simple(tmp_path, arms))
 
 
 def test_an_experiment_may_import_what_is_beside_it(tmp_path):
@@ -161,7 +161,7 @@ def test_an_experiment_may_import_what_is_beside_it(tmp_path):
     file = simple(tmp_path)
     path = tmp_path / "mine.py"
     path.write_text("from arms_of_mine import ARMS\n" + path.read_text().replace("ARMS =", "OLD ="))
-    assert list(experiment.load(file).arms) == ["a", "b"]
+    assert list(definition.load(file).arms) == ["a", "b"]
 
 
 def test_an_experiment_survives_json(tmp_path):
@@ -171,7 +171,7 @@ def test_an_experiment_survives_json(tmp_path):
         '{"baseline": {}, "pre": {"net.norm": False}, "tuned": {"init_from": "arm:pre"},'
         ' "two": {"evaluate": {"of": {"baseline": 2, "tuned": 1}, "views": "ten_crop"}}}'
     )
-    found = experiment.load(simple(tmp_path, text))
+    found = definition.load(simple(tmp_path, text))
     again = Experiment.from_json(json.loads(json.dumps(found.to_json())))
     assert json.dumps(again.to_json()) == json.dumps(found.to_json())
     assert again.arms["two"].of == {"baseline": 2, "tuned": 1}
@@ -196,7 +196,7 @@ def test_an_experiment_survives_json(tmp_path):
 )
 def test_a_mistake_in_a_file_is_one_line(tmp_path, arms, message):
     with pytest.raises(UserError, match=message) as error:
-        experiment.load(simple(tmp_path, arms))
+        definition.load(simple(tmp_path, arms))
     assert "\n" not in str(error.value)
 
 
@@ -219,7 +219,7 @@ def test_what_all_arms_get_holds_for_functions_that_an_arm_chooses(tmp_path):
     }
     file = write(tmp_path, f"ARMS = {arms}\nSCALES = {{'mine': {scale}}}\n")
     texts = {"net.activation": "tanh", "optimizer.weight_decay": "0.01"}
-    found = {name: arm.config for name, arm in experiment.load(file, texts).arms.items()}
+    found = {name: arm.config for name, arm in definition.load(file, texts).arms.items()}
     assert [one.net.activation for one in found.values()] == ["tanh"] * 4
     assert [one.optimizer.weight_decay for one in found.values()] == [0.01, 0.01, 0.1, 0.01]
     assert [one.optimizer.bias_decay for one in found.values()] == [0.2] * 4
@@ -227,7 +227,7 @@ def test_what_all_arms_get_holds_for_functions_that_an_arm_chooses(tmp_path):
     assert (found["adamw"].schedule.rate, found["plateau"].schedule.bias_drops) == (0.001, False)
     assert "milestones" not in found["plateau"].schedule
     with pytest.raises(UserError, match=r"arm 'adamw': config.optimizer.momentum: the config has"):
-        experiment.load(file, {"optimizer.momentum": "0.8"})
+        definition.load(file, {"optimizer.momentum": "0.8"})
 
 
 def test_an_arm_that_keeps_the_function_keeps_its_settings(tmp_path):
@@ -235,7 +235,7 @@ def test_an_arm_that_keeps_the_function_keeps_its_settings(tmp_path):
     arms = {"base": {}, "mine": {"optimizer.name": "momentum", "optimizer.momentum": 0.5}}
     scale = {"config": f"{ROOT}/configs/cifar10.py:80sec", "seeds": 2}
     file = write(tmp_path, f"ARMS = {arms}\nSCALES = {{'mine': {scale}}}\n")
-    found = experiment.load(file, {"optimizer.name": "nesterov"}).arms
+    found = definition.load(file, {"optimizer.name": "nesterov"}).arms
     said = {
         name: (arm.config.optimizer.name, arm.config.optimizer.weight_decay)
         for name, arm in found.items()
@@ -247,44 +247,44 @@ def test_an_arm_that_keeps_the_function_keeps_its_settings(tmp_path):
 def test_a_misspelt_name_in_a_file_is_not_overlooked(tmp_path, name, near):
     file = Path(simple(tmp_path, '{"a": {}, "b": {"net.norm": False}}'))
     file.write_text(f"{file.read_text()}\nNAMES = NOTES = 1\n")
-    experiment.load(str(file))
+    definition.load(str(file))
     file.write_text(f"{file.read_text()}\n{name} = {{}}\n")
     with pytest.raises(UserError, match=f"{name} has no meaning there; did you mean {near}"):
-        experiment.load(str(file))
+        definition.load(str(file))
     file.write_text(f"{file.read_text()}\nCLAIMS, METRIC = {{}}, 'top1_error'\n")
-    experiment.load(str(file))  # a name of the file's own
+    definition.load(str(file))  # a name of the file's own
 
 
 def test_an_unknown_file_or_scale_names_the_nearest(tmp_path):
     file = simple(tmp_path)
     with pytest.raises(UserError, match=r"no scale 'digit': .*; did you mean 'digits'"):
-        experiment.load(f"{file}:digit")
+        definition.load(f"{file}:digit")
     with pytest.raises(UserError, match=r"no such file .*; did you mean 'mine'"):
-        experiment.load(f"{tmp_path}/mein.py")
+        definition.load(f"{tmp_path}/mein.py")
     with pytest.raises(UserError, match=r"config\.net\.nrom"):
-        experiment.load(file, {"net.nrom": "false"})
+        definition.load(file, {"net.nrom": "false"})
 
 
 def test_a_folder_names_all_of_its_experiments_but_demonstrations(tmp_path):
-    found = experiment.named([str(ROOT / "experiments"), simple(tmp_path)])
+    found = definition.named([str(ROOT / "experiments"), simple(tmp_path)])
     expected = [(path.stem, scale) for path, scale in SCALES if scale != "digits"]
     assert [(one.name, one.scale) for one in found] == [*expected, ("mine", "digits")]
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="empty holds no experiments"):
-        experiment.named([str(tmp_path / "empty")])
+        definition.named([str(tmp_path / "empty")])
 
 
 def test_two_arms_of_the_same_settings_are_refused(tmp_path):
     file = simple(tmp_path, '{"a": {}, "b": {"net.norm": False}, "c": {"net.norm": False}}')
     with pytest.raises(UserError, match="the arms 'b' and 'c' have the same settings: nothing to"):
-        experiment.load(file)
+        definition.load(file)
     file = simple(tmp_path, '{"a/b": {}, "a_b": {"net.norm": False}}')
     with pytest.raises(UserError, match="'a/b' and 'a_b' would have the same folders: rename one"):
-        experiment.load(file)
+        definition.load(file)
     file = simple(tmp_path, '{"a": {}, "b": {"net.norm": False}}')
-    assert list(experiment.load(file).arms) == ["a", "b"]
+    assert list(definition.load(file).arms) == ["a", "b"]
     with pytest.raises(UserError, match="the arms 'a' and 'b' have the same settings"):
-        experiment.load(file, {"net.norm": "false"})
+        definition.load(file, {"net.norm": "false"})
 
 
 def claiming(folder, claim: str, metric: str = "top1_error", seeds: object = 2) -> str:
@@ -338,7 +338,7 @@ def test_a_claim_that_cannot_be_judged_is_refused_before_the_first_run(
     tmp_path, claim, metric, message
 ):
     with pytest.raises(UserError, match=f"claim 'b'.*{message}"):
-        experiment.load(claiming(tmp_path, repr(claim), metric))
+        definition.load(claiming(tmp_path, repr(claim), metric))
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ def test_a_claim_that_cannot_be_judged_is_refused_before_the_first_run(
     ids=str,
 )
 def test_claims_that_can_be_judged(tmp_path, claim, metric):
-    found = experiment.load(claiming(tmp_path, repr(claim), metric))
+    found = definition.load(claiming(tmp_path, repr(claim), metric))
     assert found.claims["b"] == experiment.Claim(**claim)
 
 
@@ -366,7 +366,7 @@ def test_a_setting_that_a_scale_does_not_have_is_refused(tmp_path):
         '"seeds": 1, "override": {}}}\n'
     )
     with pytest.raises(UserError, match=r"scale 'x' has 'override', not one of .* 'overrides'"):
-        experiment.load(str(file))
+        definition.load(str(file))
 
 
 def test_a_scale_may_have_its_own_metric(tmp_path):
@@ -376,7 +376,7 @@ def test_a_scale_may_have_its_own_metric(tmp_path):
         f'SCALES = {{"x": {{"config": "{ROOT}/configs/digits.py", "seeds": 1}}}}\n'
         'SCALES["y"] = SCALES["x"] | {"metric": "top1_error"}\n'
     )
-    found = [experiment.load(f"{file}:{scale}") for scale in "xy"]
+    found = [definition.load(f"{file}:{scale}") for scale in "xy"]
     assert [one.metric for one in found] == [RACE, "top1_error"]
     assert [one.counts_epochs for one in found] == [True, False]
 
@@ -384,7 +384,7 @@ def test_a_scale_may_have_its_own_metric(tmp_path):
 @pytest.mark.parametrize("seeds", [0, -1])
 def test_a_scale_without_seeds_is_refused(tmp_path, seeds):
     with pytest.raises(UserError, match=f"seeds is {seeds}: expected at least 1"):
-        experiment.load(claiming(tmp_path, '{"claim": "x"}', seeds=seeds))
+        definition.load(claiming(tmp_path, '{"claim": "x"}', seeds=seeds))
 
 
 def test_a_claim_about_no_arm_is_refused(tmp_path):
@@ -394,4 +394,4 @@ def test_a_claim_about_no_arm_is_refused(tmp_path):
         f'SCALES = {{"small": {{{CONFIG}, "seeds": 2}}}}\n',
     )
     with pytest.raises(UserError, match="claim 'b': scale small has no such arm"):
-        experiment.load(file)
+        definition.load(file)
