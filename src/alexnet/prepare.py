@@ -22,7 +22,7 @@ from alexnet.errors import choice
 OPTIONS = {
     "name": (
         None,
-        "digits, folder:/path, or any TFDS dataset of labelled images; may come first, as above",
+        "digits, folder:/path, held_out:NAME (docs/data.md), or any TFDS dataset; may come first",
     ),
     "image_size": (
         "",

@@ -51,6 +51,17 @@ def test_digits_hold_every_image_once(digits):
     assert sorted(stored) == sorted(expected)
 
 
+def test_images_held_out_of_training_leave_the_test_images_alone(digits_dir, digits):
+    held_out = prepare("held_out:digits", digits_dir, image_size=8)
+    assert held_out.counts == {"train": 1294, "validation": 144, "test": 359}
+    train, validation, test = (held_out.read(one, range(n)) for one, n in held_out.counts.items())
+    before = digits.read("train", range(1438))
+    for part in (0, 1):  # images and labels
+        np.testing.assert_array_equal(np.concatenate([train[part], validation[part]]), before[part])
+        np.testing.assert_array_equal(test[part], digits.read("validation", range(359))[part])
+    np.testing.assert_allclose(held_out.statistics.mean_HWC, train[0].mean(0), rtol=1e-6)
+
+
 def test_statistics_are_of_the_training_split_alone(digits):
     train, _ = digits.read("train", range(digits.counts["train"]))
     np.testing.assert_allclose(digits.statistics.mean_HWC, train.mean(0), rtol=1e-6)
@@ -353,6 +364,11 @@ def test_small_images_as_jpeg(digits_dir, digits):
     assert 0 < np.abs(close - exact).mean() < 6
 
 
+def test_a_folder_needs_no_images_held_out_by_its_name(tmp_path):
+    with pytest.raises(UserError, match="holds out a tenth by itself: leave out held_out:"):
+        prepare("held_out:folder:photos", str(tmp_path))
+
+
 def test_impossible_sizes_and_qualities(tmp_path):
     with pytest.raises(UserError, match="image_size=0: must be at least 1"):
         prepare("digits", str(tmp_path), 0)
@@ -419,6 +435,13 @@ def test_a_dataset_without_a_validation_split_uses_its_test_split(tmp_path, digi
 
 
 @no_macos
+def test_an_earlier_name_of_the_command_still_works(tmp_path):
+    command = [sys.executable, "-m", "alexnet.data.prepare", f"folder:{tmp_path / 'none'}"]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"error: --name: folder {tmp_path / 'none'} does not exist")
+
+
 def test_command_says_what_it_found(pets, tmp_path):
     for path in (pets / "dogs").iterdir():
         path.rename(path.with_suffix(".PNG"))

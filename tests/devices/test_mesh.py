@@ -11,6 +11,15 @@ from alexnet.devices import mesh
 from alexnet.errors import UserError
 
 
+class Device:
+    """What a mesh looks at."""
+
+    platform = "cpu"
+
+    def __init__(self, number: int, process: int = 0):
+        self.id, self.process_index = number, process
+
+
 @pytest.mark.parametrize(
     ("towers", "batch", "data", "tower", "message"),
     [
@@ -35,17 +44,29 @@ def test_one_device_is_all_of_the_mesh():
 
 
 def test_unless_told_otherwise_it_takes_all_devices(monkeypatch):
-    class Device:
-        process_index, platform = 0, "cpu"
-
-        def __init__(self, number: int):
-            self.id = number
-
     four = [Device(number) for number in range(4)]
     monkeypatch.setattr(jax, "devices", lambda: four[::-1])
     found = mesh.make(towers=2, batch_size=8)
     assert found.devices.tolist() == [four[:2], four[2:]]  # the towers of an image are neighbours
     assert dict(found.shape) == {"data": 2, "tower": 2}
+
+
+@pytest.mark.parametrize(
+    ("owners", "asked", "expected"),
+    [
+        ([0, 0, 0, 1, 1, 1], {}, [[0, 0], [1, 1]]),  # the third of each stays idle
+        ([0, 0, 0, 1, 1, 1], {"tower": 1}, [[0], [0], [1], [1]]),
+        ([0] * 4 + [1] * 4, {"data": 2, "tower": 2}, [[0, 0], [1, 1]]),
+        ([0] * 4 + [1] * 4, {"data": 4, "tower": 1}, [[0], [0], [1], [1]]),
+        ([0, 1, 2], {"data": 2, "tower": 1}, [[0], [1]]),  # cannot be shared: see below
+    ],
+)
+def test_processes_give_the_mesh_as_many_devices_each(monkeypatch, owners, asked, expected):
+    devices = [Device(*both) for both in enumerate(owners)]
+    monkeypatch.setattr(jax, "devices", lambda: devices)
+    monkeypatch.setattr(jax, "process_count", lambda: len({*owners}))
+    found = mesh.make(towers=2, batch_size=128, **asked)
+    assert [[device.process_index for device in row] for row in found.devices] == expected
 
 
 @pytest.mark.parametrize(
@@ -101,19 +122,22 @@ def of_processes(processes: list[list[int]]) -> SimpleNamespace:
 )
 def test_a_process_reads_the_rows_of_its_devices(monkeypatch, processes, here, expected):
     monkeypatch.setattr(jax, "process_index", lambda: here)
+    monkeypatch.setattr(jax, "process_count", lambda: 1 + max(map(max, processes)))
     assert mesh.process_rows(of_processes(processes)) == expected
 
 
 @pytest.mark.parametrize(
-    ("processes", "here", "message"),
+    ("processes", "message"),
     [
-        ([[0], [0]], 1, r"config.mesh: 2 x 1 .data x tower. leaves process 1 without a device"),
-        ([[0], [1], [0], [1]], 0, r"process 0 has rows \[0, 2\] of the mesh, not"),
-        ([[0], [0], [1]], 0, r"process 0 has rows \[0, 1\] of the mesh, not"),
-        ([[0], [1], [1], [2]], 1, r"process 1 has rows \[1, 2\] of the mesh, not"),
+        ([[0], [0]], r"config.mesh: 2 x 1 .data x tower. leaves process 1 without a device"),
+        ([[0], [1], [0], [1]], r"process 0 has rows \[0, 2\] of the mesh, not"),
+        ([[0], [0], [1]], r"process 0 has rows \[0, 1\] of the mesh, not"),
+        ([[0, 0], [0, 1]], r"process 1 has rows \[1\] of the mesh, not"),
     ],
 )
+@pytest.mark.parametrize("here", [0, 1])  # all end alike, and none waits for another
 def test_processes_share_the_batch_evenly(monkeypatch, processes, here, message):
     monkeypatch.setattr(jax, "process_index", lambda: here)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
     with pytest.raises(UserError, match=message):
         mesh.process_rows(of_processes(processes))

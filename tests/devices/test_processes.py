@@ -92,25 +92,35 @@ def test_meshes_follow_the_same_losses(alone, data_dir, tmp_path, mesh):
 
 
 @pytest.mark.slow
-def test_two_processes_split_the_batch_of_training_and_of_evaluation(
-    alone, data_dir, tmp_path, capsys
+@pytest.mark.parametrize(
+    ("count", "devices", "tower"),
+    [
+        (2, 1, 1),
+        (2, 2, 2),  # two machines with two GPUs each
+        (4, 1, 2),  # the same under SLURM: two processes read the same part of the batch
+        (2, 3, 2),  # a third GPU of each stays idle
+    ],
+)
+def test_processes_split_the_batch_of_training_and_of_evaluation(
+    alone, data_dir, tmp_path, capsys, count, devices, tower
 ):
-    flags = ("--config.mesh.data=2", "--config.mesh.tower=1", "--processes=2")
-    where = f"--coordinator=127.0.0.1:{free_port()}"
-    runs = [start(command(tmp_path, data_dir, where, *flags, f"--process={n}")) for n in (0, 1)]
-    ends = [run.communicate(timeout=300) for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], ends
+    def together(*program: str) -> list[str]:
+        """What each process has printed."""
+        where = (f"--coordinator=127.0.0.1:{free_port()}", f"--processes={count}")
+        shape = ("--config.mesh.data=2", f"--config.mesh.tower={tower}", f"--cpu_devices={devices}")
+        runs = [start([*program, *where, *shape, f"--process={n}"]) for n in range(count)]
+        ends = [run.communicate(timeout=300) for run in runs]
+        assert {run.returncode for run in runs} == {0}, ends
+        return [said for said, _ in ends]
+
+    assert f"data 2 x tower {tower}" in together(*command(tmp_path, data_dir))[0]
     check_same_run(tmp_path, alone)
 
     evaluation = [f"--workdir={tmp_path}", "--checkpoint=last", "--ten_crop"]
     evaluate.main(evaluation)
     expected = capsys.readouterr().out
-    program = [sys.executable, "-m", "alexnet.evaluate", *evaluation, "--config.mesh.data=2"]
-    where = (f"--coordinator=127.0.0.1:{free_port()}", "--processes=2")
-    runs = [start([*program, *where, f"--process={n}"]) for n in (0, 1)]
-    (said, _), (other, _) = ends = [run.communicate(timeout=300) for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], ends
-    assert "top-1 error" not in other  # one of them speaks
+    said, *others = together(sys.executable, "-m", "alexnet.evaluate", *evaluation)
+    assert "top-1 error" not in "".join(others)  # one of them speaks
     pattern = r"top-1 error ([\d.]+)%, top-5 error ([\d.]+)%, loss ([\d.]+), (\d+) images"
     here, there = ([*map(float, re.search(pattern, text).groups())] for text in (said, expected))
     assert here[:2] == pytest.approx(there[:2], abs=2.01 / 359 * 100)

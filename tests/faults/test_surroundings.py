@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
 import pytest
 
 from alexnet import cli
@@ -55,28 +54,6 @@ def test_compiled_steps_are_not_kept_where_nothing_can_be_written(monkeypatch, c
     assert capsys.readouterr().err == (
         "compiled steps are not kept (No such file or directory): set XDG_CACHE_HOME\n"
     )
-
-
-@pytest.mark.parametrize(
-    ("error", "why"),
-    [
-        (AssertionError(), "it is not here"),  # what jax raises for cuda without a plugin
-        (RuntimeError("Unable to initialize backend 'x': no. (set JAX_PLATFORMS='' ...)"), "Un"),
-    ],
-)
-def test_a_platform_that_is_not_there_is_named(monkeypatch, error, why):
-    def devices():
-        raise error
-
-    monkeypatch.setenv("JAX_PLATFORMS", "x")
-    monkeypatch.setattr(jax, "devices", devices)
-    with pytest.raises(UserError, match=rf"^JAX_PLATFORMS=x: jax has no device \({why}.*\): unset"):
-        runtime.check_devices()
-    monkeypatch.delenv("JAX_PLATFORMS")  # as with a driver that is too old
-    with pytest.raises(
-        UserError, match=rf"^jax has no device \({why}.*\): see JAX's install guide"
-    ):
-        runtime.check_devices()
 
 
 def test_a_locale_that_cannot_name_a_file_is_named(capsys):

@@ -33,7 +33,10 @@ def test_weights_velocities_images_and_maps_are_counted(dtype, accumulate, maps)
             6,
             r"^config.batch_size=6: a .* a smaller batch, or raise config.accumulate$",
         ),
-        (1, r"^config.net: a step needs at least .* choose a smaller net, or use more devices$"),
+        (
+            1,
+            r"^config.net: a step needs at least .* choose a smaller net, or split its towers ov",
+        ),
     ],
 )
 def test_a_step_that_lacks_one_byte_is_refused(monkeypatch, batch, message):
@@ -44,9 +47,9 @@ def test_a_step_that_lacks_one_byte_is_refused(monkeypatch, batch, message):
     monkeypatch.setattr(memory, "memory_of", lambda device: whole - 1)
     for devices in (1, 4):  # those of a CPU share its memory
         with pytest.raises(UserError, match=message):
-            memory.check(NET, batch, 5, "float32", 1, data=devices, tower=1)
+            memory.check(NET, batch, 5, "float32", 1, data=1, tower=devices)
     monkeypatch.setattr(jax, "process_count", lambda: 2)  # each on another machine
-    memory.check(NET, batch, 5, "float32", 1, data=4, tower=1)
+    memory.check(NET, batch, 5, "float32", 1, data=1, tower=4)
 
 
 def gpu(**stats) -> SimpleNamespace:
@@ -78,11 +81,15 @@ def test_a_run_is_judged_by_its_own_batch_dtype_and_parts(tiny, monkeypatch):
 def test_each_gpu_has_its_own_memory(monkeypatch):
     assert memory.memory_of(gpu(bytes_limit=7)) == 7
     assert memory.memory_of(gpu()) == memory.memory_of(gpu(bytes_in_use=7)) == 0  # unknown
-    quarter = sum(memory.least(NET, 6, 5)) // 4 + 1
+    weights, images = memory.least(NET, 60, 5)
+    quarter = (2 * weights + images) // 4 + 1  # both parts of the batch have their own weights
     monkeypatch.setattr(jax, "local_devices", lambda: [gpu(bytes_limit=quarter)])
-    memory.check(NET, 6, 5, "float32", 1, data=2, tower=2)
+    memory.check(NET, 60, 5, "float32", 1, data=2, tower=2)
     with pytest.raises(UserError, match=r"or raise config\.accumulate"):
-        memory.check(NET, 6, 5, "float32", 1, data=3, tower=1)
+        memory.check(NET, 60, 5, "float32", 1, data=3, tower=1)
+    monkeypatch.setattr(jax, "local_devices", lambda: [gpu(bytes_limit=weights)])
+    with pytest.raises(UserError, match=r"split its towers"):  # more copies do not help
+        memory.check(NET, 1, 5, "float32", 1, data=99, tower=1)
 
 
 @pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="Linux")

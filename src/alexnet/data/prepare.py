@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import errno
 import os
+import runpy
 import statistics
 from collections.abc import Iterator, Mapping
 
@@ -20,6 +21,7 @@ from alexnet.data.recipe import (
     root_dir,
     safe_name,
     stores_dir,
+    without_held_out,
 )
 from alexnet.data.sources import named
 from alexnet.data.sources.raw import TOO_LARGE, UNREADABLE, RawData, Split
@@ -302,11 +304,11 @@ def _default_size(examples: Split) -> tuple[int, str]:
 @contextlib.contextmanager
 def _lock(name: str, data_dir: str) -> Iterator[None]:
     """One process prepares a dataset, others wait for it; a killed process frees the lock."""
-    stores = stores_dir(data_dir)
+    stores, dataset = stores_dir(data_dir), safe_name(without_held_out(name))
     with contextlib.ExitStack() as stack:
         try:
             stores.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(open(stores / f"{safe_name(name)}.lock", "a"))
+            file = stack.enter_context(open(stores / f"{dataset}.lock", "a"))
             if not lock(file, wait=False):
                 say(f"waiting for another process, which prepares {name}")
                 lock(file)
@@ -314,3 +316,7 @@ def _lock(name: str, data_dir: str) -> Iterator[None]:
             if error.errno not in READ_ONLY or not stores.is_dir():
                 raise  # else nobody can prepare there, and an existing store may be enough
         yield
+
+
+if __name__ == "__main__":  # an earlier name of the command
+    runpy.run_module("alexnet.prepare", run_name="__main__", alter_sys=True)

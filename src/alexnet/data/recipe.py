@@ -15,6 +15,7 @@ QUALITY = 95
 MAX_SIZE = 4096  # pixels a side: 48 MiB an image, and eight times that for the mean and PCA
 RAW_UP_TO = 64  # pixels a side; below, JPEG would save little and lose much
 FOLDER = "folder:"  # begins the name of a dataset that is a folder of images
+HELD_OUT = "held_out:"  # begins one that validates on the last tenth of its training images
 
 Encoding = Literal["auto", "jpeg", "raw"]
 
@@ -24,14 +25,16 @@ class Recipe:
     """A dataset, and how it is prepared. Making one writes nothing and looks for nothing.
 
     Attributes:
-        name: digits, folder:/path, or any TFDS name of labelled images.
+        name: digits, folder:/path, or any TFDS name of labelled images; held_out:NAME validates on
+            the last tenth of NAME's training images, and leaves its own split for testing.
         data_dir: where datasets are prepared; "" is $TFDS_DATA_DIR or ~/tensorflow_datasets.
         image_size: side of the stored squares, in pixels.
         quality: of the JPEGs that are stored, 1 to 100; 0 stores raw pixels.
         encoding: jpeg or raw; auto stores raw pixels up to 64 a side, JPEGs above.
 
     Raises:
-        UserError: for an impossible size, quality or encoding, or a `data_dir` among the images.
+        UserError: for an impossible size, quality or encoding, a `data_dir` among the images, or
+            images held out of a folder by its name.
     """
 
     name: str
@@ -42,6 +45,11 @@ class Recipe:
 
     def __post_init__(self) -> None:
         size, quality = self.image_size, self.quality
+        if self.name.startswith(HELD_OUT + FOLDER):
+            raise UserError(
+                "a folder without val/ holds out a tenth by itself: leave out held_out:",
+                f"name={self.name!r}",
+            )
         check_outside(self.name, root_dir(self.data_dir), "data_dir")
         require("image_size", size, size >= 1, "must be at least 1")
         require("image_size", size, size <= MAX_SIZE, f"at most {MAX_SIZE} pixels")
@@ -103,8 +111,7 @@ def full_name(name: str) -> str:
 
 def without_place(name: str) -> str:
     """A dataset's name; that of a folder, "folder:/any/place/photos", without its place."""
-    kind, colon, path = name.partition(":")
-    return kind + colon + Path(path).name
+    return FOLDER + Path(name.removeprefix(FOLDER)).name if name.startswith(FOLDER) else name
 
 
 def stores_dir(data_dir: str) -> Path:
@@ -126,6 +133,11 @@ def safe_name(name: str) -> str:
         named = os.fsencode(printable(folder.name)[:80])[:200].decode(errors="ignore")
         return f"folder-{named}-{digest}"
     return re.sub(r"[^\w.-]", "-", name)
+
+
+def without_held_out(name: str) -> str:
+    """The name of the dataset that "held_out:NAME" is made of; another name as it is."""
+    return name.removeprefix(HELD_OUT)
 
 
 def folder_path(name: str) -> Path:

@@ -1,5 +1,6 @@
 """Arranges devices as a mesh, and splits images over "data" and parameters over "tower"."""
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -41,6 +42,10 @@ def make(*, towers: int, batch_size: int, data: int = 0, tower: int = 0) -> Mesh
             f"{len(devices)}: {devices[0].platform}; 0 takes what fits",
             asked,
         )
+    each, rest = divmod(data * tower, jax.process_count())
+    if not rest:  # as many of each process, which then reads an equal part of every batch
+        groups = itertools.groupby(devices, key=lambda device: device.process_index)
+        devices = [one for _, own in groups for one in itertools.islice(own, each)]
     # Neighbouring devices hold the towers of one replica, which communicate most.
     grid = np.array(devices[: data * tower]).reshape(data, tower)
     return Mesh(grid, ("data", "tower"), axis_types=(AxisType.Auto, AxisType.Auto))
@@ -86,30 +91,32 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 def process_rows(mesh: Mesh) -> tuple[int, int]:
     """(part, parts): this process's devices take part number `part` of each batch's `parts`.
 
-    Processes that hold different towers for the same images take the same part. Raises UserError if
-    the processes cannot share the mesh.
+    Processes that hold different towers for the same images take the same part. Raises UserError,
+    the same in every process, if they cannot share the mesh.
     """
-    here = jax.process_index()
-    rows = [
-        number
-        for number, towers in enumerate(mesh.devices)
-        if any(device.process_index == here for device in towers)
-    ]
-    if not rows:
-        raise UserError(
-            f"{mesh.shape['data']} x {mesh.shape['tower']} (data x tower) leaves process {here} "
-            "without a device; start fewer processes or choose another mesh",
-            "config.mesh",
-        )
-    parts, rest = divmod(mesh.shape["data"], len(rows))
-    part, offset = divmod(rows[0], len(rows))
-    if rest or offset or rows[-1] - rows[0] + 1 != len(rows):
-        raise UserError(
-            f"process {here} has rows {rows} of the mesh, not one of its equal parts: choose "
-            "another mesh",
-            "config.mesh",
-        )
-    return part, parts
+    found = []
+    for process in range(jax.process_count()):
+        rows = [
+            number
+            for number, towers in enumerate(mesh.devices)
+            if any(device.process_index == process for device in towers)
+        ]
+        if not rows:
+            raise UserError(
+                f"{mesh.shape['data']} x {mesh.shape['tower']} (data x tower) leaves process "
+                f"{process} without a device; start fewer processes or choose another mesh",
+                "config.mesh",
+            )
+        parts, rest = divmod(mesh.shape["data"], len(rows))
+        part, offset = divmod(rows[0], len(rows))
+        found.append((part, parts))
+        if rest or offset or rows[-1] - rows[0] + 1 != len(rows) or parts != found[0][1]:
+            raise UserError(
+                f"process {process} has rows {rows} of the mesh, not one of its equal parts: "
+                "choose another mesh",
+                "config.mesh",
+            )
+    return found[jax.process_index()]
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

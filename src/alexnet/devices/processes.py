@@ -21,6 +21,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from alexnet.devices.runtime import UNREACHABLE
 from alexnet.errors import Interrupted, UserError, circumstance
 from alexnet.text import say
 
@@ -28,11 +29,11 @@ HEARTBEAT_SECONDS = 100  # a process counts as lost after this long without a si
 ANSWER_SECONDS = 35  # how long the others try to reach process 0
 JOIN_SECONDS = 300  # how long the processes wait for each other
 NOTICE_SECONDS = 10  # how long a process waits before it says that it waits
+UNREACHED = ("Gloo", "NCCL", *UNREACHABLE)
 MOST_CPU_DEVICES = 256  # each takes threads and memory of this machine
-UNREACHABLE = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "Unable to initialize backend")
 LOST = (
-    "another process of this run ended or cannot be reached; start all of them again with the same "
-    "command, and the run goes on from its last checkpoint"
+    "another process of this run ended, cannot be reached or has no such device; start all of them "
+    "again with the same command, and the run goes on from its last checkpoint"
 )
 
 T = TypeVar("T")
@@ -182,7 +183,7 @@ def ends_clearly() -> Iterator[None]:
             os._exit(130)
         if isinstance(error, UserError):
             print(error.line(), file=sys.stderr)
-        elif any(word in str(error) for word in UNREACHABLE):
+        elif any(word in str(error) for word in UNREACHED):
             reason = str(error).splitlines()[0]
             print(f"error: {LOST} ({reason})", file=sys.stderr)
         elif line := circumstance(error):

@@ -13,6 +13,7 @@ the script `alexnet` restart, not notebooks or other programs that import this p
 plugin they do not restart either, as feature maps are then in the GPU's memory.
 """
 
+import collections
 import errno
 import os
 import re
@@ -30,6 +31,7 @@ SETTINGS = {
     "MIMALLOC_ARENA_RESERVE": "16GiB",  # one arena: address space only, committed on use
     "MIMALLOC_PURGE_DELAY": "60000",  # ms; keeps unused memory for many steps
 }
+UNREACHABLE = ("UNAVAILABLE", "DEADLINE_EXCEEDED")  # in errors of a lost or late process
 LEAST_COMPILATION = 0.2  # s; 0.05 keeps more files and starts no faster
 
 
@@ -160,17 +162,30 @@ def write_compilations_whole() -> None:
 
 
 def check_devices() -> None:
-    """Raises UserError if jax finds no device, as when JAX_PLATFORMS names a missing one."""
+    """Raises UserError if jax finds no device, or not as many in each process.
+
+    There is none when JAX_PLATFORMS names a platform that is missing. Where another process of the
+    run is at fault, jax's own error is raised, for `processes.ends_clearly`.
+    """
     import jax
 
     try:
-        jax.devices()
+        devices = jax.devices()
     except Exception as error:  # plugins raise their own
+        if jax.distributed.is_initialized() and any(word in str(error) for word in UNREACHABLE):
+            raise
         asked = os.environ.get("JAX_PLATFORMS", "")
         why = one_line(error).partition(". (set JAX_PLATFORMS")[0] or "it is not here"
         mend = "unset it, or name one it has: cpu, cuda" if asked else "see JAX's install guide"
         at_fault = f"JAX_PLATFORMS={asked}" if asked else ""
         raise UserError(f"jax has no device ({why}): {mend}", at_fault) from None
+    each = collections.Counter(device.process_index for device in devices)
+    if len({*each.values()}) > 1:
+        seen = ", ".join(f"process {process} has {each[process]}" for process in sorted(each))
+        raise UserError(
+            f"devices: {seen}: give each process as many, with CUDA_VISIBLE_DEVICES, or find out "
+            "where the others are"
+        )
 
 
 def writable_cache() -> Path | None:

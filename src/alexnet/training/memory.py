@@ -27,12 +27,13 @@ def check(
     if device.platform == "cpu":  # CPU devices share one memory
         share = jax.process_count()
     weights, images = least(net, batch_size, image_size, dtype, accumulate)
+    weights *= data  # each part of the batch has its own copy
     there = memory_of(device)
     if there and weights + images > there * share:
         what = f"config.batch_size={batch_size}"
         advice = "smaller batch, or raise config.accumulate"
         if weights > images:
-            what, advice = "config.net", "smaller net, or use more devices"
+            what, advice = "config.net", "smaller net, or split its towers over more devices"
         raise UserError(
             f"a step needs at least {_gib(weights + images)}, and {_gib(there * share)} are "
             f"available: choose a {advice}",

@@ -103,7 +103,8 @@ class Checkpoints:
         found = Validation(*(None if value is None else float(value) for value in (error, loss)))
         leaves = snapshot.named(state)
         if jax.process_count() > 1:
-            leaves = {name: whole(leaf) for name, leaf in leaves.items()}
+            every = ((name, whole(leaf)) for name, leaf in leaves.items())
+            leaves = {name: leaf for name, leaf in every if _first()}  # one process writes them
         about = {"step": step, "run": self.run, "metadata": progress.to_json(), **found._asdict()}
         self._saving = step, found, self._begin(step, leaves, about) if _first() else ""
 

@@ -39,6 +39,24 @@ def test_without_a_second_split_the_last_tenth_of_the_training_images_validates(
     assert asked == ["train[:90%]", "train[90%:]"]
 
 
+@pytest.mark.parametrize(
+    ("own", "third"),
+    [
+        ({}, None),
+        ({"test": [2]}, 2),
+        ({"validation": [1]}, 1),
+        ({"validation": [1], "test": [2]}, 2),
+        ({"validation": [1], "test": [-1]}, 1),  # its labels are secret
+    ],
+)
+def test_images_held_out_leave_a_datasets_own_split_for_testing(monkeypatch, tmp_path, own, third):
+    dataset(monkeypatch, tmp_path, train=[0], **own)
+    labels = {"train": [0], "train[:90%]": [10], "train[90%:]": [11], **own}
+    monkeypatch.setattr(tfds, "_open_split", lambda _, split: [(b"", labels[split][0])])
+    found = {split: of[0][1] for split, of in tfds.open_raw("held_out:some", "").splits.items()}
+    assert found == {"train": 10, "validation": 11} | ({} if third is None else {"test": third})
+
+
 def test_what_a_killed_preparation_left_is_removed_before_the_next(monkeypatch, tmp_path, capsys):
     """Each killed preparation leaves many gigabytes in a new folder."""
     dataset(monkeypatch, tmp_path / "some/1.0.0", train=[0], validation=[1])

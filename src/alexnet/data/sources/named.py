@@ -2,13 +2,13 @@
 
 digits: from scikit-learn, no download. imagenet2010: from archives put in place by hand.
 folder:/path: one sub-folder per class. Any other name (cifar10, imagenette/160px-v2, imagenet2012,
-...) is TFDS's, of labelled images.
+...) is TFDS's, of labelled images. held_out:NAME: these, with other validation images.
 """
 
 import os
 
 from alexnet.data.images import MAX_PIXELS
-from alexnet.data.recipe import FOLDER, folder_path
+from alexnet.data.recipe import FOLDER, folder_path, without_held_out
 from alexnet.data.sources import folder, tfds
 from alexnet.data.sources.raw import RawData
 
@@ -46,7 +46,7 @@ def is_there(name: str) -> bool:
 
 def is_local(name: str, data_dir: str) -> bool:
     """Whether `open_raw` would need neither a download nor archives."""
-    return name == "digits" or is_prepared(name, data_dir)
+    return without_held_out(name) == "digits" or is_prepared(name, data_dir)
 
 
 def is_prepared(name: str, data_dir: str) -> bool:

@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from alexnet.data.recipe import root_dir
+from alexnet.data.recipe import HELD_OUT, root_dir, without_held_out
 from alexnet.data.sources.raw import RawData
 from alexnet.errors import UserError, nearest, one_line
 from alexnet.files import allow_open
@@ -66,21 +66,30 @@ def open_raw(name: str, data_dir: str) -> RawData:
     TFDS's "test" stands in for a missing "validation"; without either, the last tenth of "train"
     does. Where there are both, "test" is a third split if it has labels.
 
+    For "held_out:NAME", the last tenth of "train" is "validation", and the split of NAME that would
+    be it, or its "test" if that has labels, is the third, "test".
+
     Raises UserError for whatever the user can correct: names, archives, network, TensorFlow.
     """
     builder = _builder(name, data_dir)
     if not builder.data_path.exists():
         _download_and_prepare(builder, name)
     _check_imagenet_splits(builder)
+    own, held_out = builder.info.splits, name.startswith(HELD_OUT)
     splits = {"train": "train", "validation": "validation"}
-    if "validation" not in builder.info.splits:
-        splits = splits | {"validation": "test"} if "test" in builder.info.splits else UNSPLIT
-    if "train" not in builder.info.splits:
-        raise UserError(f"dataset {name!r} has no split 'train': {list(builder.info.splits)}")
-    shards = sum(split.num_shards for split in builder.info.splits.values())
+    if "validation" not in own:
+        splits = splits | {"validation": "test"} if "test" in own else UNSPLIT
+    if "train" not in own:
+        raise UserError(f"dataset {name!r} has no split 'train': {list(own)}")
+    shards = sum(split.num_shards for split in own.values())
     allow_open(shards, f"TFDS's {name}")  # array_record keeps every shard open
-    opened = {split: _open_split(builder, source) for split, source in splits.items()}
-    if {"validation", "test"} <= set(builder.info.splits):
+    opened = {
+        split: _open_split(builder, source)
+        for split, source in (UNSPLIT if held_out else splits).items()
+    }
+    if held_out and splits != UNSPLIT:
+        opened["test"] = _open_split(builder, splits["validation"])
+    if {"validation", "test"} <= set(own):
         test = _open_split(builder, "test")
         if test[0][1] >= 0:  # the labels of imagenet2012's test split are secret
             opened["test"] = test
@@ -89,6 +98,7 @@ def open_raw(name: str, data_dir: str) -> RawData:
 
 def _builder(name: str, data_dir: str):
     """The TFDS builder of a dataset of images with labels."""
+    name = without_held_out(name)
     if name.startswith(("/", ".", "~")):
         hint = f"a path is not a dataset's name; for a folder of images write folder:{name}"
         raise UserError(hint, f"name={name!r}")
