@@ -26,6 +26,7 @@ from alexnet.data.inventory import read_left_out
 from alexnet.data.prepare import ensure, prepare
 from alexnet.data.recipe import Recipe
 from alexnet.data.records import Writer
+from alexnet.data.sources import folder as folders
 from alexnet.data.sources import named, tree
 from alexnet.data.sources.raw import RawData
 from alexnet.data.store import open_store
@@ -498,6 +499,30 @@ def test_a_damaged_png_is_not_used(pets, tmp_path):
     assert [line.split(" (")[0] for line in made.inventory.unreadable] == ["dogs/damaged.png"]
 
 
+def test_another_share_decodes_nothing_again(pets, digits_dir, tmp_path, monkeypatch, capsys):
+    (pets / "dogs" / "empty.png").touch()
+    names = {f"folder:{pets}": str(tmp_path), "digits": digits_dir}
+    made = {name: prepare(name, folder, 16) for name, folder in names.items()}
+    monkeypatch.setattr(preparing, "take_in", None)
+    for name, before in made.items():
+        again = prepare(name, names[name], 16, max_bad=0.04)
+        assert again.inventory.limits == before.inventory.limits | {"max_bad": 0.04}
+        assert (again.contents, again.counts) == (before.contents, before.counts)
+    assert "prepared again" not in capsys.readouterr().err
+
+
+def test_a_changed_folder_is_walked_three_times_at_most(pets, tmp_path, monkeypatch):
+    """On a network disk, a walk over a million files takes minutes."""
+    walked, walk = [], tree.walk
+    monkeypatch.setattr(folders, "walk", lambda root: walked.append(root) or walk(root))
+    for touched, most in ((None, 1), (None, 1), (pets / "cats" / "00.png", 3)):
+        if touched:
+            os.utime(touched, (1, 1))
+        ensure(Recipe(f"folder:{pets}", str(tmp_path), 16))
+        assert 1 <= len(walked) <= most
+        walked.clear()
+
+
 def test_other_limits_prepare_again(pets, tmp_path):
     (pets / "dogs" / "empty.png").touch()
     name = f"folder:{pets}"
@@ -655,6 +680,13 @@ def test_an_error_of_the_machine_leaves_no_example_of_tfds_out(tmp_path, text, m
     made = intake.take_in(raw, tmp_path, plan)
     assert made.counts["train"] == 29
     assert made.inventory.left_out == {"cannot be read": {"no suffix": 1}}
+
+
+def test_a_store_is_found_without_the_raw_data_whoever_chose_its_size(tmp_path, monkeypatch):
+    made = prepare("digits", str(tmp_path), 32)
+    monkeypatch.setattr(named, "is_local", lambda *_: False)
+    monkeypatch.setattr(named, "open_raw", lambda *_: pytest.fail("a download"))
+    assert prepare("digits", str(tmp_path)).path == made.path
 
 
 def test_a_store_of_the_default_size_is_found_without_the_raw_data(tmp_path, monkeypatch, pets):

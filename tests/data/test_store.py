@@ -117,8 +117,8 @@ def test_not_prepared_says_what_to_run(tmp_path):
     with pytest.raises(UserError) as error:
         open_store(Recipe("cifar10", str(tmp_path), 32))
     assert str(error.value) == (
-        f"dataset 'cifar10' is not prepared at 32 pixels in {tmp_path}; run: python -m "
-        f"alexnet.prepare cifar10 --image_size=32 --data_dir={tmp_path}"
+        f"dataset 'cifar10' is not prepared at 32 pixels, as raw pixels, in {tmp_path}; run: "
+        f"python -m alexnet.prepare cifar10 --image_size=32 --data_dir={tmp_path}"
     )
     odd = tmp_path / "my data"
     with pytest.raises(UserError) as error:

@@ -1,14 +1,12 @@
 """Raw data -> the files of a store: every image decoded, resized and cropped once."""
 
-import collections
 import contextlib
 import functools
 import hashlib
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from concurrent import futures
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -19,13 +17,12 @@ from alexnet.data.recipe import FOLDER
 from alexnet.data.sources.raw import TOO_LARGE, UNREADABLE, LeftOut, RawData, Split
 from alexnet.data.statistics import Accumulator
 from alexnet.data.store import Store, save_description
-from alexnet.devices.cores import cpu_count
+from alexnet.devices.cores import in_chunks
 from alexnet.errors import UserError
 from alexnet.text import printable
 
 T = TypeVar("T")
 
-CHUNK = 32  # images per task, enough to hide the overhead
 TOGETHER = 2**16  # values per update of the statistics: small images are added in groups
 
 
@@ -113,7 +110,7 @@ def contents(raw: RawData, without: Iterable[str]) -> tuple[dict[str, str], str]
 
     for split, examples in raw.splits.items():
         used, count = _hasher(), len(examples)
-        chunks = _in_chunks(functools.partial(digests, examples), count)
+        chunks = in_chunks(functools.partial(digests, examples), count)
         for found in shown(chunks, f"comparing {split}", count, len):
             for is_bad, digest in found:
                 (unreadable if is_bad else used).update(digest)
@@ -239,7 +236,7 @@ def _chunks(examples: Split, upright: bool, plan: Plan, split: str) -> Iterator[
     work = functools.partial(_chunk, examples, upright, plan)
     name = f"{printable(plan.name)} {split}"
     with images.pillow_unlimited():
-        chunks = _in_chunks(work, len(examples))
+        chunks = in_chunks(work, len(examples))
         yield from shown(chunks, name, len(examples), size)
 
 
@@ -295,16 +292,3 @@ def _hasher(data: bytes = b"") -> "hashlib.blake2b":
 
 def _named(file: LeftOut) -> str:
     return f"{printable(file.file)} ({file.why})"
-
-
-def _in_chunks(work: Callable[[range], T], count: int) -> Iterator[T]:
-    """Runs `work` on ranges up to `count` in threads; yields results in order, few ahead of use."""
-    threads = cpu_count()
-    pending: collections.deque[futures.Future[T]] = collections.deque()
-    with futures.ThreadPoolExecutor(threads) as pool:
-        for start in range(0, count, CHUNK):
-            pending.append(pool.submit(work, range(start, min(start + CHUNK, count))))
-            if len(pending) > 2 * threads:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()

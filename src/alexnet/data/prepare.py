@@ -74,7 +74,12 @@ def prepare(
             return None
         for side in (size,) if size else (PAPER_SIZE, SMALL_SIZE):
             made = store.load_store(at(side).path)
-            chosen = made and made.inventory and made.inventory.size
+            # What is no longer at hand cannot choose another size.
+            chosen = (
+                made
+                and made.inventory
+                and (made.inventory.size or not named.is_local(name, data_dir))
+            )
             if made and (size or chosen) and _is_current(made, named.stamp(name), asked):
                 return made
         return None
@@ -109,7 +114,7 @@ def prepare(
             plan = Plan(full_name(name), size, stored, most, share, why, again)
             if dry_run:
                 return take_in(raw, recipe.path, plan, write=False)
-            if made := there(size):
+            if image_size is None and (made := there(size)):
                 return made
             before = store.load_store(recipe.path)
             if before is None or not _brought_up_to_date(before, raw, limits):
@@ -218,11 +223,13 @@ def kept(recipe: Recipe, known: Store) -> Store | None:
 
 def _put_aside(before: Store, made: Store) -> None:
     """Keeps a store that another replaces: runs that began with its images can then resume."""
+    if before.contents and (before.contents, before.classes) == (made.contents, made.classes):
+        return
     if not before.contents or not made.name.startswith(FOLDER):
         say(f"{made.name} is prepared again; runs on its earlier images cannot resume")
         return
     place = store.earlier(before.path, before)
-    if (before.contents, before.classes) == (made.contents, made.classes) or place.exists():
+    if place.exists():
         return
     os.rename(before.path.resolve(), place)
     say(
@@ -255,8 +262,11 @@ def _is_current(made: Store, stamp: str, limits: Mapping[str, float]) -> bool:
 
 
 def _brought_up_to_date(made: Store, raw: RawData, limits: Mapping[str, float]) -> bool:
-    """Whether only times or left-out files have changed; then updates `info.json` and the list."""
-    if made.inventory is None or made.inventory.limits != limits:
+    """Whether only times, left-out files or a limit on their share have changed.
+
+    Then it updates `info.json` and the list.
+    """
+    if made.inventory is None or made.inventory.limits["max_pixels"] != limits["max_pixels"]:
         return False
     try:
         left_out = read_left_out(made.path)
@@ -270,12 +280,16 @@ def _brought_up_to_date(made: Store, raw: RawData, limits: Mapping[str, float]) 
     counts = {name: sum(one not in bad for one in of) for name, of in names.items()}
     if (made.classes, made.counts) != (raw.classes, counts):
         return False  # without reading every image again
+    if len(bad) > limits["max_bad"] * (len(bad) + sum(counts.values())):
+        return False
     if contents(raw, bad) != (made.contents, made.inventory.unreadable_contents):
         return False
     examples = set().union(*names.values())
     left_out = [*raw.left_out, *(bad[name] for name in bad if name in examples)]
     found = sum(made.counts.values()) + len(left_out)
-    about = dataclasses.replace(made.inventory, found=found, left_out=by_reason(left_out))
+    about = dataclasses.replace(
+        made.inventory, limits=dict(limits), found=found, left_out=by_reason(left_out)
+    )
     try:
         write_left_out(made.path, left_out)
         for name, of in names.items():

@@ -136,8 +136,10 @@ def open_store(recipe: Recipe) -> Store:
     """The prepared store. Raises UserError if there is none."""
     if store := load_store(recipe.path):
         return store
+    quality = recipe.stored_quality
+    how = f"JPEGs of quality {quality}" if quality else "raw pixels"
     raise UserError(
-        f"dataset {recipe.name!r} is not prepared at {recipe.image_size} pixels in "
+        f"dataset {recipe.name!r} is not prepared at {recipe.image_size} pixels, as {how}, in "
         f"{root_dir(recipe.data_dir)}; run: {recipe.command}"
     )
 

@@ -46,7 +46,7 @@ def photos_in(folder: Path) -> list[str]:
     found = [
         file
         for file in walk(folder)
-        if file.status and stat.S_ISREG(file.status.st_mode) and not is_hidden(file.parts)
+        if file.status and stat.S_ISREG(file.status.mode) and not is_hidden(file.parts)
     ]
     known = images.suffixes()
     photos = [file.path for file in found if os.path.splitext(file.path)[1].lower() in known]

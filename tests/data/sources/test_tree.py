@@ -5,18 +5,19 @@ import hashlib
 import pytest
 
 from alexnet.data.sources import tree
+from alexnet.devices.cores import CHUNK
 
 
 @pytest.mark.filterwarnings("error")
 def test_digests_come_in_order_with_a_reason_where_there_is_none(tmp_path):
     paths = []
-    for number in range(tree.CHUNK + 3):
+    for number in range(CHUNK + 3):
         paths.append(tmp_path / f"{number}.png")
         paths[-1].write_bytes(b"%d" % number)
     expected = [hashlib.sha256(path.read_bytes()).digest()[:16] for path in paths]
     paths[5] = tmp_path / "gone.png"
-    paths[tree.CHUNK] = tmp_path
-    expected[5], expected[tree.CHUNK] = "No such file or directory", "Is a directory"
+    paths[CHUNK] = tmp_path
+    expected[5], expected[CHUNK] = "No such file or directory", "Is a directory"
     assert list(tree.digests_of([str(path) for path in paths])) == expected
     assert list(tree.digests_of([])) == []
 
@@ -40,3 +41,23 @@ def test_a_link_that_leads_nowhere_has_a_name_and_no_size(tmp_path):
 def test_a_stamp_tells_where_a_name_ends():
     one, two = [tree.File("ab", None)], [tree.File("a", None), tree.File("b", None)]
     assert tree.stamp_of(one) != tree.stamp_of(two)
+
+
+def test_what_systems_write_into_a_folder_does_not_change_its_stamp(tmp_path):
+    (tmp_path / "a").write_bytes(b"a")
+    before = tree.stamp_of(tree.walk(tmp_path))
+    (tmp_path / ".DS_Store").write_bytes(b"seen")
+    (tmp_path / "@eaDir").mkdir()
+    (tmp_path / "@eaDir/a.jpg").write_bytes(b"small")
+    assert len(tree.walk(tmp_path)) == 3
+    assert tree.stamp_of(tree.walk(tmp_path)) == before
+    (tmp_path / "a").write_bytes(b"bb")
+    assert tree.stamp_of(tree.walk(tmp_path)) != before
+
+
+def test_files_come_folder_by_folder(tmp_path):
+    for name in ("b/1", "b/c/1", "b-a/1", "a b", "B", "\u00e9"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = [file.path for file in tree.walk(tmp_path)]
+    assert found == ["B", "a b", "b/1", "b/c/1", "b-a/1", "\u00e9"]

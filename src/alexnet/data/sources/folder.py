@@ -268,7 +268,7 @@ def _no_example(file: File, inside: bool) -> str:
     """Why a file is not an example; "" if it is one."""
     if is_hidden(file.parts):
         return HIDDEN
-    if file.status is None or not stat.S_ISREG(file.status.st_mode):
+    if file.status is None or not stat.S_ISREG(file.status.mode):
         return NO_FILE
     if not inside:
         return OUTSIDE

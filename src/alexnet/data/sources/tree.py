@@ -5,13 +5,13 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent import futures
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 
 from alexnet.data.progress import EVERY
 from alexnet.data.records import OF_A_FILE, check_circumstances
+from alexnet.devices.cores import in_chunks
 from alexnet.errors import UserError, one_line
 from alexnet.text import printable, say
 
@@ -20,15 +20,23 @@ JUNK = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost
 JUNK_FILES = ("thumbs.db", "desktop.ini", "icon\r")
 CAMERAS = (".heic", ".heif", ".dng", ".cr2", ".cr3", ".nef", ".arw")  # photos, but not for Pillow
 AS_JPEG = "; export photos of cameras as JPEG"
-CHUNK = 64  # files a task: enough to hide its overhead
 SOON = 10.0  # seconds until the first line on a long walk
 PAUSES = (1.0, 5.0, 25.0)  # seconds before a file is read again
 RULES = 2  # version of the rules for images, classes and splits; part of the stamp
 
 
+class Status(NamedTuple):
+    """What `os.stat` says of a file; there may be millions, so no more of it is kept."""
+
+    mode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
 class File(NamedTuple):
     path: str  # below the root
-    status: os.stat_result | None  # None: a link that leads nowhere
+    status: Status | None  # None: a link that leads nowhere
 
     @property
     def parts(self) -> list[str]:
@@ -37,7 +45,7 @@ class File(NamedTuple):
     @property
     def size(self) -> int:
         """In bytes; 0 for a link that leads nowhere."""
-        return self.status.st_size if self.status else 0
+        return self.status.size if self.status else 0
 
 
 def walk(root: Path) -> list[File]:
@@ -59,10 +67,15 @@ def walk(root: Path) -> list[File]:
                 if entry.is_dir():
                     waiting.append((path, above | {here}))
                 else:
-                    found.append(File(path, entry.stat()))
+                    full = entry.stat()
+                    status = Status(full.st_mode, full.st_size, full.st_mtime_ns, full.st_ctime_ns)
+                    found.append(File(path, status))
             except OSError:  # a link that leads nowhere, or to itself
                 found.append(File(path, None))
-    return sorted(found, key=lambda file: [os.fsencode(part) for part in file.parts])
+    # By folders, as no name has a null byte.
+    return sorted(
+        found, key=lambda file: os.fsencode(file.path).replace(os.fsencode(os.sep), b"\0")
+    )
 
 
 def _entries(folder: Path, hidden: bool) -> list[os.DirEntry]:
@@ -76,12 +89,12 @@ def _entries(folder: Path, hidden: bool) -> list[os.DirEntry]:
 
 
 def stamp_of(files: Iterable[File]) -> str:
+    """A digest of the files' names, sizes and times; hidden ones come and go on their own."""
     digest = hashlib.sha256(f"{RULES}\n".encode())
-    for path, status in files:
+    for path, status in (file for file in files if not is_hidden(file.parts)):
         digest.update(os.fsencode(path))
         if status:
-            about = (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-            digest.update(repr(about).encode())
+            digest.update(repr(tuple(status)).encode())
         digest.update(b"\0\n")
     return digest.hexdigest()
 
@@ -102,10 +115,8 @@ def folders_in(root: Path) -> set[str]:
 
 def digests_of(paths: Sequence[str]) -> Iterator[bytes | str]:
     """A digest of each file's bytes, or why they cannot be read; in threads."""
-    chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
-    with futures.ThreadPoolExecutor() as pool:
-        for digests in pool.map(lambda chunk: [_digest(path) for path in chunk], chunks):
-            yield from digests
+    for digests in in_chunks(lambda chunk: [_digest(paths[one]) for one in chunk], len(paths)):
+        yield from digests
 
 
 def read(path: str | os.PathLike) -> bytes:
