@@ -129,8 +129,12 @@ KOREAN = {
     "substantial overfitting": "심한 오버피팅",
     "2010 test": "2010 시험",
     "test top-5": "시험 top-5",
-    " pairs with this spread could show the claimed effect": "쌍이면 주장한 차이를 검출 가능",
-    " runs with this spread could show a difference of one point": "회 실행이면 1%p를 검출 가능",
+    " pairs with this spread could show the claimed effect": (
+        "쌍이면 같은 산포에서 주장한 차이를 검출 가능"
+    ),
+    " runs with this spread could show a difference of one point": (
+        "회 실행이면 같은 산포에서 1%p를 검출 가능"
+    ),
     ": a verdict needs 5 pairs": ": 판정에는 다섯 쌍이 필요",
     ": a verdict needs 5 runs": ": 판정에는 실행 다섯 번이 필요",
     ": larger than claimed": ": 주장보다 큼",
