@@ -457,7 +457,7 @@ def test_a_second_ctrl_c_waits_for_no_checkpoint(tmp_path):
         wait_for(tmp_path / "out/order", "stuck-0", 60)
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(3)  # signals of one moment count once
+            time.sleep(1)  # signals of one moment count once
 
     argv = [write(tmp_path, '{"stuck": {}}', seeds=1), f"--workdir={tmp_path}/out"]
     threading.Thread(target=press).start()

@@ -17,6 +17,11 @@ from alexnet.text import documented
 from alexnet.training import optimizer, schedule
 from alexnet.training.settings import KINDS, SECTIONS, check_settings
 
+PAPERS = [  # of the full net
+    *("original", "paper", "one_gpu", "no_lrn", "nonoverlapping_pool", "no_communication"),
+    *("six_conv", "fine_tune", "cc2_single_tower", "torchvision", "caffe_alexnet", "caffenet"),
+]
+FALL = ["fall_2009", "fall_2011"]
 VARIANTS = {
     "base": [""],
     "digits": [""],
@@ -24,21 +29,10 @@ VARIANTS = {
         *("80sec", "19pct", "19pct-translations", "18pct"),
         *("conv-local-13pct", "conv-local-11pct", "pocket"),
     ],
-    "imagenet": [
-        *("original", "paper", "one_gpu", "no_lrn", "nonoverlapping_pool"),
-        *(
-            "no_communication",
-            "six_conv",
-            "fall_2009",
-            "fall_2011",
-            "fine_tune",
-            "cc2_single_tower",
-        ),
-        *("torchvision", "caffe_alexnet", "caffenet"),
-    ],
-    "ilsvrc2010": ["original", "paper", "one_gpu", "cc2_single_tower", "caffenet"],
-    "imagenette": ["original", "paper", "fine_tune", "torchvision"],
-    "folder": ["original", "paper", "fine_tune", "caffenet"],
+    "imagenet": [*PAPERS, *FALL],
+    "ilsvrc2010": PAPERS,
+    "imagenette": [*PAPERS, *FALL],
+    "folder": [*PAPERS, *FALL, "pocket"],
 }
 
 
@@ -52,7 +46,7 @@ def test_every_config_file_is_listed_here():
 def test_every_section_is_its_functions_arguments(file, variant):
     import jax
 
-    config = configs.load(f"{ROOT}/configs/{file}.py{':' if variant else ''}{variant}", KINDS)
+    config = load(file, variant)
     net = configs.call(build, "net", config.net, classes=10)
     configs.call(Augmentation, "augment", config.augment, crop=net.image_size)
     shapes = jax.eval_shape(lambda: network.init(net, jax.random.key(0)))
@@ -61,13 +55,17 @@ def test_every_section_is_its_functions_arguments(file, variant):
     rates = eps(0.0, [], shapes).rates
     assert set(rates) == set(shapes)
     assert set(config) == set(inspect.signature(SECTIONS[""]).parameters)
+    assert net.image_size <= config.data.image_size
+    assert config.batch_size >= 32
 
 
 @pytest.mark.parametrize("file", [file for file in VARIANTS if VARIANTS[file] != [""]])
 def test_an_unknown_variant_names_the_known_ones(file):
     with pytest.raises(UserError, match=r"no variant 'nothing': choose one of") as raised:
         configs.load(f"{ROOT}/configs/{file}.py:nothing", KINDS)
-    assert set(VARIANTS[file]) <= set(str(raised.value).partition("one of ")[2].split(", "))
+    known = str(raised.value).partition("one of ")[2].split(", ")
+    assert sorted(known) == sorted(VARIANTS[file])
+    assert load(file).to_dict() == load(file, known[0]).to_dict()  # the first is the default
 
 
 def test_a_misspelt_config_has_a_near_one():

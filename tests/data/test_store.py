@@ -137,6 +137,10 @@ def test_data_dir_defaults_to_that_of_tfds(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "here"))
     with pytest.raises(UserError, match=f"in {tmp_path / 'here'};"):
         open_store(Recipe("cifar10", "", 32))
+    monkeypatch.delenv("TFDS_DATA_DIR")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    stores = tmp_path / "tensorflow_datasets/alexnet_store"
+    assert Recipe("cifar10", "", 32).path == stores / "cifar10-32px"
 
 
 def test_without_info_there_is_no_store(images, tmp_path):

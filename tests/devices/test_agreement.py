@@ -13,8 +13,6 @@ import pytest
 from alexnet.devices import processes
 from alexnet.devices.interruption import (
     ASK_SECONDS,
-    EVENT_SECONDS,
-    HAND_SECONDS,
     SIGNALS,
     Interruption,
 )
@@ -97,11 +95,11 @@ def test_alone_a_value_comes_back_as_others_would_get_it_and_a_signal_counts_at_
     [
         # when a terminal is closed, and when systemd shuts a machine down: the run would lose its
         # checkpoint
-        (signal.SIGHUP, signal.SIGHUP, EVENT_SECONDS),
-        (signal.SIGTERM, signal.SIGHUP, EVENT_SECONDS),
-        (signal.SIGINT, signal.SIGTERM, EVENT_SECONDS),
+        (signal.SIGHUP, signal.SIGHUP, 2.0),
+        (signal.SIGTERM, signal.SIGHUP, 2.0),
+        (signal.SIGINT, signal.SIGTERM, 2.0),
         # pressed twice by a person who does not want to wait
-        (signal.SIGINT, signal.SIGINT, HAND_SECONDS),
+        (signal.SIGINT, signal.SIGINT, 0.5),
     ],
 )
 def test_signals_of_one_event_count_once_and_a_later_one_ends_the_process(

@@ -3,6 +3,7 @@
 import ast
 import functools
 import importlib
+import inspect
 import os
 import re
 import shlex
@@ -15,9 +16,11 @@ from support.pages import NOTEBOOKS, PAGES, Line, blocks, command_of, lines, spa
 from support.tiny import ROOT
 
 from alexnet import cli, load_config
+from alexnet import config as configs
 from alexnet.__main__ import commands
 from alexnet.data.augment import VIEWS
 from alexnet.models.build import build
+from alexnet.training.settings import KINDS
 
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
@@ -47,10 +50,29 @@ def check(name: str, arguments: list[str]) -> None:
         return
     own = [flag for flag in flags if not flag.startswith("config.")]
     assert set(own) <= {*options, "help", *VIEWS}, (name, own)
-    configs = [word for word in arguments if word.startswith("--config=")]
+    config = [word for word in arguments if word.startswith("--config=")]
     overrides = [word for word in arguments if word.startswith("--config.")]
-    for override in overrides if configs and "=N" not in "".join(overrides) else ():
-        cli.parse([*configs, override], {"config": ("", "")})
+    for override in overrides if config and "=N" not in "".join(overrides) else ():
+        cli.parse([*config, override], {"config": ("", "")})
+
+
+@functools.cache
+def settings() -> set[str]:
+    """The dotted names of every setting that some choice has, and of the sections."""
+    base = load_config(f"{ROOT}/configs/base.py").to_dict()
+    known = {*configs.flat(base), *base}
+    for key, kind in KINDS.items():
+        section = key.partition(".")[0]
+        for choice in kind.choices.values():
+            known |= {f"{section}.{name}" for name in inspect.signature(choice).parameters}
+    return known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_settings_in_sentences_are_there(page):
+    for span in re.findall(r"`([^`\n]+)`", page.read_text()):
+        for key in re.findall(r"(?<![\w./-])(?:--)?config\.([a-z_]+(?:\.[a-z_0-9]+)?)", span):
+            assert key in settings() | {"json", "call", "x"}, span
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)

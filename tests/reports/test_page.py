@@ -121,6 +121,19 @@ def test_figures_of_an_earlier_page_do_not_stay(tmp_path):
     assert {path.name for path in folder.iterdir()} == {"filters.png", "my own.png"}
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("curve_loss", "curve_top1_error", "filters", "predictions", "neighbours", "confusion"),
+        *("class_errors", "surest", "errors", "errors_2", "differences", "differences_3"),
+    ],
+)
+def test_every_figure_is_one_that_a_later_page_removes(name):
+    assert page.FIGURES.fullmatch(f"{name}.png")
+    assert page.FIGURES.fullmatch(f"2-a-{name}.png")
+    assert not page.FIGURES.fullmatch(f"my_{name}.png")
+
+
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"output=.*page.html: cannot write there: "):

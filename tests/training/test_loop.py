@@ -35,7 +35,7 @@ from alexnet.training.setup import setup
 from alexnet.training.step import TrainState
 from alexnet.workdir import checkpoint, provenance, record
 from alexnet.workdir.checkpoint import Checkpoints
-from alexnet.workdir.claim import OWN, claim
+from alexnet.workdir.claim import OWN
 from alexnet.workdir.record import Progress
 
 
@@ -931,17 +931,6 @@ def test_a_run_with_another_config_is_not_touched(finished):
     ):
         train_and_evaluate(config, workdir)
     assert (workdir / "config.json").read_text() == before
-
-
-def test_one_run_a_workdir(tiny, tmp_path):
-    with (
-        claim(tmp_path, tiny),
-        pytest.raises(UserError, match="another run is using"),
-        claim(tmp_path, tiny),
-    ):
-        pass
-    with claim(tmp_path, tiny):
-        pass
 
 
 def test_a_folder_of_something_else_is_not_touched(tiny, tmp_path):

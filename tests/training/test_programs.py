@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from alexnet import config as configs
 from alexnet.training import settings, setup
-from alexnet.training.programs import Programs
+from alexnet.training.programs import ARGUMENTS, Programs
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
 
@@ -68,6 +68,17 @@ def test_runs_whose_programs_differ_share_none(tiny, overrides):
     ]
     assert runs[0].programs is runs[2].programs
     assert runs[0].programs is not runs[1].programs
+
+
+def test_only_these_settings_are_in_no_program(tiny):
+    shared = {key for key in configs.flat(tiny.to_dict()) if key.startswith(ARGUMENTS)}
+    assert shared == {
+        *("seed", "epochs", "init_from", "init_layers", "fetch", "steps_per_dispatch"),
+        *("log_every", "checkpoint_every", "wandb_project"),
+        *("data.name", "data.data_dir", "data.image_size", "data.quality", "data.encoding"),
+        *("schedule.kind", "schedule.rate", "schedule.milestones", "schedule.events"),
+        *("schedule.bias_factor", "schedule.bias_drops"),
+    }
 
 
 def test_the_order_of_settings_makes_no_other_program():

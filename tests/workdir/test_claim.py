@@ -47,13 +47,13 @@ def test_a_new_workdir_is_made_with_its_parents_and_keeps_its_run(tiny, tmp_path
 def test_a_removed_workdir_is_noticed_within_seconds(tiny, tmp_path, clock, replaced):
     workdir = tmp_path / "run"
     with claim(workdir, tiny) as own:
-        clock[0] = claims.LOOK_SECONDS
+        clock[0] = 2
         own.check()  # it is there
         shutil.move(workdir, tmp_path / "elsewhere")
         if replaced:
             workdir.mkdir()
             (workdir / claims.LOCK).write_text("")
-        clock[0] += claims.LOOK_SECONDS - 0.1
+        clock[0] += 1.9
         own.check()  # it does not look as often as that
         clock[0] += 0.1
         with pytest.raises(UserError, match="run was removed or replaced"):
@@ -62,7 +62,7 @@ def test_a_removed_workdir_is_noticed_within_seconds(tiny, tmp_path, clock, repl
 
 def test_other_processes_neither_check_the_workdir_nor_note_saves(tmp_path, clock):
     other = Claim(tmp_path / "nowhere", "id", None)
-    clock[0] = 10 * claims.LOOK_SECONDS
+    clock[0] = 20
     other.check()
     other.note_saved(3)
 
@@ -306,6 +306,18 @@ def test_a_cut_move_of_the_old_run_goes_on_the_next_time(tmp_path, monkeypatch):
 
 
 def test_starting_over_is_refused_while_another_run_uses_the_workdir(tiny, tmp_path):
-    with claim(tmp_path, tiny), pytest.raises(UserError, match="another run is using"):
-        start_over(tmp_path)
+    with claim(tmp_path, tiny):
+        with pytest.raises(UserError, match="another run is using"):
+            start_over(tmp_path)
+        with pytest.raises(UserError, match="another run is using"), claim(tmp_path, tiny):
+            pass
     assert record.run_of(tmp_path)
+    with claim(tmp_path, tiny):  # it is free again
+        pass
+
+
+def test_starting_over_moves_all_that_a_page_lists_as_a_runs_own():
+    page = (ROOT / "docs/checkpoints.md").read_text().partition("\nA workdir is self-contained")[0]
+    cells = re.findall(r"^\| (`.*?) \|", page, re.M)
+    names = {name.rstrip("/") for cell in cells for name in re.findall("`([^`]+)`", cell)}
+    assert names - {"checkpoints/N.damaged", "earlier-N"} == {*claims.OWN}
