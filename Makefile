@@ -63,7 +63,7 @@ test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-all: $(TORCH)/ready
-	$(TORCH)/bin/python -m pytest -n 2 --dist loadfile
+	$(TORCH)/bin/python -m pytest -n 2 --dist loadfile -rs
 
 test-gpu: $(READY)
 	CUDA_VISIBLE_DEVICES=$${CUDA_VISIBLE_DEVICES:-0} JAX_PLATFORMS=cuda,cpu XLA_PYTHON_CLIENT_PREALLOCATE=false \
