@@ -18,7 +18,11 @@ LONG = {
     f"conv_local_{error}pct": {"config": f"../configs/cifar10.py:conv-local-{error}pct"}
     for error in (13, 11)
 }
-TEN = {f"ten_crop_{name}": {"evaluate": {"of": {name: 1}, "views": "ten_crop"}} for name in LONG}
+CROPS = {
+    f"{views}_{name}": {"evaluate": {"of": {name: 1}, "views": views}}
+    for views in ("ten_crop", "nine_crop")
+    for name in LONG
+}
 CLAIMS = {
     name: {"claim": f"cuda-convnet's {name}, CIFAR-10", "log": f"{error:g}", "target": error}
     for name, error in (("80sec", 26.0), ("19pct", 19.0), ("18pct", 18.0))
@@ -28,7 +32,7 @@ SCALES = {
     "long": {
         "config": "../configs/cifar10.py:conv-local-13pct",
         "seeds": 1,
-        "arms": LONG | TEN,
+        "arms": LONG | CROPS,
         "claims": {
             f"ten_crop_conv_local_{error}pct": {
                 "claim": f"cuda-convnet's conv-local-{error}pct, CIFAR-10",
