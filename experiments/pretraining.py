@@ -7,7 +7,9 @@ five others reaches 36.7 / 15.4. Pre-training takes 8 epochs (run 146-2011: 7.8)
 its new layers; that run began from convolutions trained on Fall 2009, here all weights are new.
 Before scale `full`, write the folder of Fall 2011 into this file: `--config.data.name` would change
 the other arms only. At the small scale, CIFAR-100 stands in for the larger dataset
-(`alexnet prepare cifar100`, which needs TensorFlow).
+(`alexnet prepare cifar100`, which needs TensorFlow). At scale `thumbnails`, CIFAR-10 does, with
+five times the images of Imagenette, stored at 32 pixels; the net has no sixth layer, and there are
+no more classes. Eight seeds are planned, and both nets see as many steps of Imagenette.
 The claims compare centre crops; the arm with ten crops is for comparison with the paper's errors.
 """
 
@@ -38,6 +40,27 @@ SEVEN = {
 }
 SCALES = {
     "small": {"config": "../configs/cifar10.py:pocket", "seeds": 8},
+    "thumbnails": {
+        "config": "../configs/cifar10.py:pocket",
+        "seeds": 8,
+        "overrides": {
+            "data.name": "imagenette/160px-v2",
+            "epochs": 20,
+            "schedule.milestones": ((15, 0.001),),
+        },
+        "arms": {
+            "baseline": {},
+            "pretrained": {
+                "data.name": "cifar10",
+                "epochs": 8,
+                "schedule.milestones": ((6, 0.001),),
+            },
+            "fine_tuned": {"init_from": "arm:pretrained"},
+        },
+        "claims": {
+            "fine_tuned": CLAIMS["fine_tuned"] | {"caveat": "pre-trained on CIFAR-10, ten classes"},
+        },
+    },
     "full": {
         "config": "../configs/imagenet.py",
         "seeds": 5,
