@@ -10,6 +10,8 @@ and keep these), and one more:
 
     pocket    a small net that sees 56x56 crops of images stored at 64x64, for small photos, few
               photos and small machines
+
+On two CPU cores an epoch of 1,000 photos takes about 20 seconds, of "pocket" less.
 """
 
 from base import BASE, one_of

@@ -30,6 +30,7 @@ BEGIN, END = "<!-- written by experiments/results/pages.py -->\n", "<!-- until h
 FIGURE_3 = "Figure 3, 96 filters of conv1"
 # Of scale `imagenette`: {arm: conv1's kernel [T, H, W, C, O]}
 FILTERS = RESULTS / "h100_2/filters.npz"
+COLOURLESS = 0.1  # a tower of lower colour selectivity counts as colourless
 # The rows of the paper and the source: (experiment, arm), or, for a row without an experiment,
 # (claim, paper, log, reason). The tables come first, then the changes of the net and of training.
 ROWS = (
@@ -97,6 +98,7 @@ ROWS = (
     ("cuda_convnet", "18pct"),
     ("cuda_convnet", "ten_crop_conv_local_13pct"),
     ("cuda_convnet", "ten_crop_conv_local_11pct"),
+    ("cuda_convnet", "ten_crop_19pct_translations"),
     (FIGURE_3, "one tower without colour, one with, in every run", "", ""),
     ("Figure 4", "top-5 of 8 images; 6 nearest by fc7", "", "of any run: `alexnet report DIR`"),
     ("training time", "5 to 6 days, about 90 epochs, two GTX 580", "", "not measured"),
@@ -162,7 +164,7 @@ HEAD = """\
 `python experiments/results/pages.py` writes this page from `experiments/results`; do not edit it.
 
 - **Errors** are in per cent: top-1 / top-5 for the paper and the log, over ten crops unless marked
-  *centre* (also the 13 and 11% of conv-local nets). Ours are top-1 of the last checkpoint, over the
+  *centre* (also cuda-convnet's 13, 11 and 14.2%). Ours are top-1 of the last checkpoint, over the
   centre crops of the validation images (on CIFAR-10, its test images) unless a row says otherwise
   (mean ± standard deviation over n runs, each with its own seed; for five or seven CNNs, over n
   averages). A row that counts epochs instead says so. The log is the comments in the authors' 2012
@@ -170,8 +172,10 @@ HEAD = """\
   19pct, its files) report.
 - **Net:** at scale `small`, a pocket AlexNet (28x28 crops, a quarter to a third of the kernels)
   that trains on CIFAR-10 for 8 epochs (`configs/cifar10.py:pocket`); in Figure 1, in the four-layer
-  net's row and in their own rows, cuda-convnet's nets. `imagenette` is the authors' full net, which
-  trains on ten of ImageNet's classes for 30 epochs. `full` is that net on ImageNet.
+  net's row and in their own rows, cuda-convnet's nets. `thumbnails` is the pocket net on Imagenette
+  (9,469 photos of ten of ImageNet's classes), stored at 32 pixels, for 20 epochs. `imagenette` is
+  the authors' full net on Imagenette for 30 epochs, with products in TF32; its photos, of 160
+  pixels, are enlarged to 256. `full` is that net on ImageNet.
 - **Difference:** the arm's error minus the baseline's, in points. It is the mean over pairs of runs
   with the same seed, with its 95% interval (Student's t). The baseline's error is over the
   same pairs; an arm's run without a partner counts only in the arm's error. An average of nets is
@@ -289,13 +293,13 @@ def _key(row: tuple[str, ...]) -> str:
 
 def specialised() -> str:
     """How much the towers of each run respond to colour."""
-    arms = []
-    for arm, kernel_THWCO in np.load(FILTERS).items():
-        towers = " / ".join(f"{score:.2f}" for score in colour_selectivity(kernel_THWCO))
-        arms.append(f"{arm} {towers}")
+    found = {arm: colour_selectivity(kernel) for arm, kernel in np.load(FILTERS).items()}
+    arms = [f"{arm} {' / '.join(f'{one:.2f}' for one in towers)}" for arm, towers in found.items()]
+    seen = sum(min(towers) < COLOURLESS for towers in found.values())
     return (
         "imagenette/160px-v2, `imagenette`: colour selectivity of towers 1 / 2 "
-        f"(colourless 0, random weights 0.67): {', '.join(arms)}"
+        f"(colourless 0, random weights 0.67): {', '.join(arms)}; a tower below {COLOURLESS} in "
+        f"{seen} of {len(found)} runs"
     )
 
 

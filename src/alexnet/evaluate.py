@@ -38,6 +38,7 @@ from alexnet.data.augment import VIEWS
 from alexnet.devices import processes, runtime
 from alexnet.errors import UserError, choice
 from alexnet.inference import predictions as predicted
+from alexnet.inference.classifier import Classifier
 from alexnet.inference.ensemble import Ensemble
 from alexnet.inference.loading import load
 from alexnet.text import counted, say
@@ -151,6 +152,8 @@ def evaluate(
             print(note, file=sys.stderr)
         age = f"after {net.about.epoch:.2f} epochs" if net.about.step else net.about.when
         report(f"{workdir} {age}", row)
+        if first and step == "best" and split == "validation" and (line := chosen(net)):
+            say(line)
         if first:
             try:
                 images = splits.run.store.contents.get(split, "")
@@ -164,6 +167,17 @@ def evaluate(
         found = (average.log_probs_NK, average.labels_N) if average else evaluation.joined(kept)
         predicted.write(predictions, store, split, *found)
         say(f"{counted(store.counts[split], 'prediction')} in {predictions}")
+
+
+def chosen(net: Classifier) -> str:
+    """A line on a checkpoint that was chosen by its error on the validation images, or ""."""
+    history = net.history
+    if len(history) < 2 or history[-1]["step"] == net.about.step:
+        return ""
+    return (
+        f"step {net.about.step:,} has the lowest error of {len(history)} validations on these very "
+        "images: --checkpoint=last was not chosen so"
+    )
 
 
 def folders(text: str) -> list[Path]:

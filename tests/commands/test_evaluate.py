@@ -126,6 +126,8 @@ ROW = {
 class Net:
     """A net whose errors are known."""
 
+    history = ({"step": 7}, {"step": 9})
+
     def __init__(self, source, classes: str = "abcdef"):
         self.about = SimpleNamespace(source=source, epoch=2.5, step=7)
         self.classes = tuple(classes)
@@ -153,8 +155,33 @@ def test_the_first_process_says_and_records_what_was_found(tmp_path, monkeypatch
         f"{run} after 2.50 epochs, digits validation, ten-crop (10 views): "
         "top-1 error 12.50%, top-5 error 1.00%, loss 0.2500, 80 images\n"
     )
-    assert error == "other images than then\n"
+    assert error == (
+        "other images than then\n"
+        "step 7 has the lowest error of 2 validations on these very images: --checkpoint=last was "
+        "not chosen so\n"
+    )
     assert record.evaluations(run) == [ROW | {"images": "a1"}]
+
+
+@pytest.mark.parametrize(
+    ("step", "split", "history"),
+    [
+        ("last", "validation", (7, 9)),  # it was asked for
+        (7, "validation", (7, 9)),
+        ("best", "test", (7, 9)),  # no other images chose it
+        ("best", "validation", (5, 7)),  # it is the last one
+        ("best", "validation", (7,)),
+        ("best", "validation", ()),  # imported weights
+    ],
+)
+def test_a_checkpoint_that_these_images_did_not_choose_gets_no_line(
+    tmp_path, monkeypatch, capsys, step, split, history
+):
+    run = leave(tmp_path / "run", [0.5])
+    monkeypatch.setattr(Net, "history", [{"step": number} for number in history])
+    monkeypatch.setattr(evaluate, "load", lambda path, step, overrides: Net(path))
+    evaluate.evaluate([run], [1.0], step, split, "centre", [{}])
+    assert capsys.readouterr().err == "other images than then\n"
 
 
 @pytest.mark.parametrize("other", "bc")

@@ -271,6 +271,10 @@ def test_views_of_another_arm_are_compared_with_the_same_views_of_the_baseline(t
     assert means["no_lrn_ten"] == pytest.approx(centre + 2.0 if same else centre - 1.0)
     note = "no_lrn_ten is compared with baseline_ten: the same views"
     assert (note in table.notes) == same
+    [table] = comparison.tables(
+        [*found, *(one for one in tens if "no_lrn" not in one.name)], [made]
+    )
+    assert note not in table.notes  # it has not been evaluated yet
 
 
 def test_a_scale_that_cannot_test_a_claim_gives_no_verdict_on_it(tmp_path):

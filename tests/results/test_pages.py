@@ -161,7 +161,7 @@ def test_a_row_about_a_published_error_has_no_notes_on_the_first_arm(tmp_path, m
             leave(tmp_path / f"{name}-{seed}", [0.2] * epochs, file=file, overrides={"seed": seed})
     monkeypatch.setitem(SCRIPT["pages"].__globals__, "RESULTS", tmp_path)
     lines = SCRIPT["pages"]()[HERE / "README.md"].splitlines()
-    [row] = [line for line in lines if "cuda-convnet's 19pct" in line]
+    [row] = [line for line in lines if "cuda-convnet's 19pct," in line]
     assert "(19pct has 1 of the 3 planned runs)" in row
     assert "80sec" not in row
 

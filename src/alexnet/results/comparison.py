@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from alexnet.data.recipe import FOLDER
 from alexnet.errors import UserError, nearest
 from alexnet.results import arms, curve, notes, statistics
 from alexnet.results.arms import Runs
@@ -222,14 +223,15 @@ def _table(
         *notes.shared(runs),
         *notes.intervals(used, experiment),
         *notes.of_last(of_last),
-        *notes.views({name: _alike(name, first, runs, experiment) for name in order}, first),
+        *notes.views({row.arm: _alike(row.arm, first, runs, experiment) for row in rows}, first),
     ]
     return Table(experiment, _dataset(experiment, first), rows, about_arms, notes.machines(used))
 
 
 def _dataset(experiment: Experiment, arm: str) -> str:
-    """The name of an arm's dataset; that of a folder without its path."""
-    return experiment.arms[arm].config.data.name.partition(":")[0]
+    """The name of an arm's dataset, or "folder"."""
+    name = experiment.arms[arm].config.data.name
+    return "folder" if name.startswith(FOLDER) else name
 
 
 def _compared(runs: Mapping[str, Runs], first: str, experiment: Experiment) -> list[Result]:
