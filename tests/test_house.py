@@ -20,6 +20,7 @@ WINGS = [
     {"reports"},
     {
         "train",
+        "doctor",
         "evaluate",
         "prepare",
         "sweep",

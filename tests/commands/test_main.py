@@ -10,8 +10,8 @@ import alexnet
 from alexnet import __main__ as program
 
 COMMANDS = [
-    *("compare", "convert", "evaluate", "nets", "predict", "prepare", "profile", "report"),
-    *("roofline", "sweep", "train"),
+    *("compare", "convert", "doctor", "evaluate", "nets", "predict", "prepare", "profile"),
+    *("report", "roofline", "sweep", "train"),
 ]
 
 

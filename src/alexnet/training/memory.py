@@ -35,7 +35,7 @@ def check(
         if weights > images:
             what, advice = "config.net", "smaller net, or split its towers over more devices"
         raise UserError(
-            f"a step needs at least {_gib(weights + images)}, and {_gib(there * share)} are "
+            f"a step needs at least {gib(weights + images)}, and {gib(there * share)} are "
             f"available: choose a {advice}",
             what,
         )
@@ -68,5 +68,6 @@ def memory_of(device: jax.Device) -> int:
     return min(limits, default=0)
 
 
-def _gib(size: float) -> str:
+def gib(size: float) -> str:
+    """A number of bytes in words."""
     return f"{size / 2**30:,.1f} GiB"

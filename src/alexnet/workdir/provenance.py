@@ -47,7 +47,7 @@ def provenance(workdir: Path, device: str, enabled: bool = True, **more: Any) ->
         "device": device,
         "cores": cores(),
         "host": platform.node(),
-        "versions": {"python": platform.python_version()} | _versions(),
+        "versions": {"python": platform.python_version()} | versions(),
         **more,
     }
     try:
@@ -132,7 +132,8 @@ def cores() -> int:
     return cpu_count()
 
 
-def _versions() -> dict[str, Any]:
+def versions() -> dict[str, str]:
+    """The versions of this package and of those that results depend on."""
     found = {}
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):

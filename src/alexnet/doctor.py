@@ -1,0 +1,120 @@
+"""Shows what this machine has: versions, devices, cores, datasets; and what is amiss.
+
+    python -m alexnet.doctor [--data_dir=DIR]
+
+For a new machine, or a report of a fault. It trains nothing.
+"""
+
+import collections
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+
+import jax
+
+from alexnet.cli import path, run, values
+from alexnet.data import store
+from alexnet.data.recipe import root_dir, stores_dir
+from alexnet.devices import runtime
+from alexnet.devices.cores import cpu_count
+from alexnet.errors import UserError
+from alexnet.text import aligned
+from alexnet.training.memory import gib, memory_of
+from alexnet.workdir import provenance
+
+OPTIONS = {
+    "data_dir": (
+        "",
+        "where datasets are prepared; by default $TFDS_DATA_DIR or ~/tensorflow_datasets",
+    ),
+}
+OPTIONAL = {  # packages that only some work needs, and what for
+    "tensorflow": "prepares most of TFDS's datasets",
+    "tensorboard": "shows curves",
+    "wandb": "config.wandb_project",
+    "submitit": "sweep --slurm",
+    "torch": "make bench",
+}
+DRIVER = Path("/proc/driver/nvidia/version")  # of NVIDIA's GPUs, where there is one
+
+
+def main(argv: Sequence[str]) -> None:
+    """Prints what was found; warnings go to stderr."""
+    text = values(argv, OPTIONS)["data_dir"]
+    data = root_dir(str(path("data_dir", text)) if text else "")
+    runtime.check_devices()
+    print("\n".join(aligned([*about(), *disks(data), *datasets(data)], names=2)))
+    for line in warnings(data):
+        print(f"warning: {line}", file=sys.stderr)
+
+
+def about() -> Iterator[tuple[str, str]]:
+    """(subject, text) on the program, its packages, the machine and the devices."""
+    yield "alexnet", f"{provenance.ROOT}, commit {provenance.commit() or 'unknown'}"
+    yield "system", f"Python {platform.python_version()}, {platform.platform()}"
+    here = provenance.versions() | {name: found for name in OPTIONAL if (found := _version(name))}
+    yield "packages", ", ".join(f"{name} {found}" for name, found in here.items())
+    lacking = [f"{name} ({why})" for name, why in OPTIONAL.items() if name not in here]
+    yield "without", ", ".join(lacking)
+    kinds = collections.Counter((device.device_kind, memory_of(device)) for device in jax.devices())
+    for (kind, memory), count in kinds.items():
+        yield "devices", f"{count} x {kind}, {gib(memory) if memory else 'memory unknown'}"
+    yield "cores", f"{provenance.cores()} of {os.cpu_count()}"
+    yield "allocator", "mimalloc" if uses_mimalloc() else "the system's"
+
+
+def disks(data: Path) -> Iterator[tuple[str, str]]:
+    """(subject, text) on where commands write."""
+    cache = jax.config.jax_compilation_cache_dir or runtime.writable_cache()  # type: ignore[attr-defined]
+    yield "programs", f"{cache}" if cache else "not kept"
+    place = next((one for one in (data, *data.parents) if one.is_dir()), None)
+    free = f", {gib(shutil.disk_usage(place).free)} free" if place else ""
+    yield "data_dir", f"{data}{free}" if place == data else f"{data}, not there yet{free}"
+
+
+def datasets(data: Path) -> Iterator[tuple[str, str]]:
+    """("dataset", what it holds) for each prepared dataset."""
+    for folder in sorted(stores_dir(str(data)).glob("*/")):
+        try:
+            made = store.load_store(folder)
+        except UserError as error:
+            yield "dataset", f"{error}"
+            continue
+        if made:
+            counts = ", ".join(f"{count:,} {split}" for split, count in made.counts.items())
+            yield "dataset", f"{folder.name}: {counts}, {len(made.classes):,} classes"
+
+
+def warnings(data: Path) -> Iterator[str]:
+    """What will disappoint the user."""
+    platforms = {device.platform for device in jax.devices()}
+    if DRIVER.exists() and platforms == {"cpu"}:
+        yield "an NVIDIA driver is here, but JAX uses the CPU: make setup JAX=cuda13 (docs/gpu.md)"
+    if cpu_count() < (os.cpu_count() or 1) and not os.environ.get("PJRT_NPROC"):
+        yield f"this process may use {cpu_count()} of {os.cpu_count()} cores here"
+    if sys.platform == "linux" and platforms == {"cpu"} and not uses_mimalloc():
+        yield f"without {runtime.MIMALLOC}, training on CPUs is slower: see docs/speed.md"
+    if data.is_dir() and not os.access(data, os.W_OK):
+        yield f"{data} cannot be written: datasets there can be read, none can be prepared"
+
+
+def uses_mimalloc() -> bool:
+    """Whether this process runs with the allocator that commands choose on Linux."""
+    return runtime.LIBRARY in os.environ.get("LD_PRELOAD", "")
+
+
+def _version(name: str) -> str:
+    for one in (name, f"{name}-cpu"):
+        try:
+            return metadata.version(one)
+        except metadata.PackageNotFoundError:
+            continue
+    return ""
+
+
+if __name__ == "__main__":
+    run(lambda: main(sys.argv[1:]))
