@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.tiny import ROOT
 
@@ -16,7 +17,7 @@ from alexnet.data import store
 from alexnet.data.recipe import Recipe
 from alexnet.logs import metrics
 from alexnet.training.settings import KINDS
-from alexnet.workdir import checkpoint, migrations
+from alexnet.workdir import checkpoint, migrations, snapshot
 from golden.runs import RUNS, SHORT, machine
 
 HERE = Path(__file__).parent
@@ -60,8 +61,19 @@ def test_a_store_gives_the_same_pixels(name, size, quality):
         assert hashlib.sha256(pixels.tobytes()).hexdigest() == EXPECTED["pixels"][f"{name} {split}"]
 
 
+def _all(saved: dict[str, dict]) -> dict[str, np.ndarray]:
+    """Arrays to read every leaf of a checkpoint into."""
+    return {name: np.empty(about["shape"], about["dtype"]) for name, about in saved.items()}
+
+
+def _then(leaf: str) -> str:
+    """A leaf's name when these runs were made."""
+    return leaf.replace("opt_state/momentum/trace", "velocity")
+
+
 @pytest.mark.parametrize("name", REPEATED)
-def test_a_run_is_resumed_to_the_same_bits(name, tmp_path):
+def test_a_run_is_resumed_to_the_same_numbers(name, tmp_path):
+    """To the same bits on the machine that made them."""
     workdir = shutil.copytree(HERE / name, tmp_path / name)
     before = len(metrics.read_log(workdir))
     file = next(option for option in RUNS[name] if option.startswith("--config="))
@@ -84,13 +96,12 @@ def test_a_run_is_resumed_to_the_same_bits(name, tmp_path):
                 assert row[key].hex() == old[key], f"{key} of step {row['step']}"
             else:
                 assert row[key] == pytest.approx(float.fromhex(old[key]), rel=1e-5)
-    record = json.loads(
-        (workdir / "checkpoints" / str(rows[-1]["step"]) / "_CHECKPOINT_METADATA").read_text()
-    )["custom_metadata"]
-    crcs = {  # what is called opt_state was called velocity
-        leaf.replace("opt_state/momentum/trace", "velocity"): about["crc32"]
-        for leaf, about in record["leaves"].items()
-    }
+    last = workdir / "checkpoints" / str(rows[-1]["step"])
+    leaves, _ = snapshot.read(last, _all)
+    norms = {_then(leaf): float(np.linalg.norm(value)) for leaf, value in leaves.items()}
+    assert norms == pytest.approx(expected["norms"], rel=1e-3)
+    record = json.loads((last / "_CHECKPOINT_METADATA").read_text())["custom_metadata"]
+    crcs = {_then(leaf): about["crc32"] for leaf, about in record["leaves"].items()}
     assert crcs.keys() == expected["crc32"].keys()
     if same_machine():
         assert crcs == expected["crc32"]
