@@ -34,7 +34,6 @@ from ml_collections import ConfigDict
 
 from alexnet import config as configs
 from alexnet.cli import arguments, asks_help, parse, path, run, values
-from alexnet.data import prepare
 from alexnet.data.augment import Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.errors import UserError, require
@@ -44,7 +43,7 @@ from alexnet.models import table
 from alexnet.models.build import build
 from alexnet.text import some
 from alexnet.training import dataset, optimizer, schedule
-from alexnet.training.settings import check_fits, check_settings, recipe_of, remaining
+from alexnet.training.settings import check_fits, check_settings, class_count, remaining
 from alexnet.training.step import begin
 from alexnet.workdir import checkpoint, record
 from alexnet.workdir.provenance import provenance
@@ -120,9 +119,7 @@ def import_weights(config: ConfigDict, source: Path, workdir: Path) -> None:
         raise UserError(f"--workdir={workdir} already exists: choose another")
 
     def make_net(in_file: int) -> table.Net:
-        with recipe_of(config) as recipe:
-            classes = prepare.class_count(recipe)
-        return configs.call(build, "net", config.net, classes=classes or in_file)
+        return configs.call(build, "net", config.net, classes=class_count(config) or in_file)
 
     def check_config(exported: dict[str, Any]) -> None:
         check_same_net(exported, config, source)

@@ -101,14 +101,12 @@ def of_run(workdir: Path) -> str:
 
 def of_config(config: ConfigDict) -> str:
     """The table of a config's net, and where its number of classes comes from."""
-    from alexnet.data import prepare
-    from alexnet.training.settings import recipe_of
+    from alexnet.training.settings import class_count
 
-    with recipe_of(config) as recipe:
-        classes = prepare.class_count(recipe)
+    classes, name = class_count(config), config.data.name
     net = configs.call(build, "net", config.net, classes=classes or CLASSES)
-    known = f"the classes are those of {recipe.name}"
-    assumed = f"{CLASSES} classes are assumed: those of {recipe.name} are known once it is prepared"
+    known = f"the classes are those of {name}"
+    assumed = f"{CLASSES} classes are assumed: those of {name} are known once it is prepared"
     return f"{describe(net)}\n{known if classes else assumed}"
 
 

@@ -11,7 +11,6 @@ from markupsafe import Markup
 from ml_collections import ConfigDict
 
 from alexnet import config as configs
-from alexnet.data import prepare
 from alexnet.errors import UserError
 from alexnet.figures import curves
 from alexnet.figures.curves import Curve
@@ -22,7 +21,7 @@ from alexnet.models.table import Net
 from alexnet.reports.part import Part, Shown, Table
 from alexnet.reports.subject import Subject
 from alexnet.training import dataset
-from alexnet.training.settings import KINDS, load_config, recipe_of
+from alexnet.training.settings import KINDS, class_count, load_config
 from alexnet.workdir.provenance import ROOT
 
 BASE = ROOT / "configs/base.py"  # in a checkout; an installed package has none
@@ -110,8 +109,7 @@ def _net(subject: Subject) -> Net:
     config = subject.config
     classes: int | None = dataset.class_count(subject.workdir)
     if not classes:
-        with recipe_of(config) as recipe:
-            classes = prepare.class_count(recipe)
+        classes = class_count(config)
     if not classes:
         return subject.net.net
     return configs.call(build, "net", config.net, classes=classes)

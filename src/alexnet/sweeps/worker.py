@@ -33,7 +33,7 @@ from alexnet.training import fine_tune
 from alexnet.training.divergence import DivergedRun
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.programs import Programs
-from alexnet.training.settings import check_settings, recipe_of
+from alexnet.training.settings import check_settings, class_count, recipe_of
 from alexnet.training.setup import SOME, assemble, setup
 from alexnet.workdir import provenance, record
 from alexnet.workdir.claim import InUse
@@ -91,9 +91,9 @@ def answer(request: Request, programs: Programs) -> Answer:
                 fine_tune.check(config)
             if request.get("dry"):
                 with recipe_of(config) as recipe:
-                    ready, classes = prepare.is_current(recipe), prepare.class_count(recipe)
+                    ready = prepare.is_current(recipe)
                 if not ready:
-                    assemble(config, classes or SOME)
+                    assemble(config, class_count(config) or SOME)
                     return {"steps": 0, "prepares": recipe.name}
             run = setup(config)
             if not request.get("elsewhere"):

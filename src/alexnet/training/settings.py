@@ -64,6 +64,18 @@ def recipe_of(config: ConfigDict) -> Iterator[Recipe]:
         yield recipe
 
 
+def class_count(config: ConfigDict) -> int | None:
+    """How many classes the dataset of `config.data` has; None if only preparing it would tell.
+
+    Raises:
+        UserError: as `recipe_of`, and for a dataset that is unknown.
+    """
+    from alexnet.data import prepare  # slow to import, and many commands only read settings
+
+    with recipe_of(config) as recipe:
+        return prepare.class_count(recipe)
+
+
 def check_fits(net: Net, stored: int) -> None:
     """Raises UserError if a net reads larger images than those stored, `stored` pixels wide."""
     if net.image_size > stored:

@@ -22,7 +22,14 @@ from alexnet.text import counted
 from alexnet.training import dataset, optimizer, schedule
 from alexnet.training.programs import Programs
 from alexnet.training.run import Parts, Run
-from alexnet.training.settings import check_fits, check_settings, config_of, recipe_of, remaining
+from alexnet.training.settings import (
+    check_fits,
+    check_settings,
+    class_count,
+    config_of,
+    recipe_of,
+    remaining,
+)
 from alexnet.training.step import key_of, state_shardings
 
 MOST_STEPS = 2**31  # the state counts steps in an int32
@@ -52,8 +59,7 @@ def setup(
     check_settings(config)
     config = configs.absolute(config)
     # Mistakes show before a dataset is prepared, which may take hours.
-    with recipe_of(config) as recipe:
-        classes = prepare.class_count(recipe)
+    classes = class_count(config)
     parts = assemble(config, classes or SOME)
     with recipe_of(config) as recipe:
         store = (prepare.kept(recipe, known) if known else None) or prepare.ensure(recipe)
