@@ -66,7 +66,7 @@ def main(argv: Sequence[str]) -> None:
     for line in warnings(made):
         print(f"warning: {line}", file=sys.stderr)
     if typed("json", options["json"], False):
-        print(json.dumps(as_json(made), indent=2))
+        print(json.dumps(as_json(made) | {"dry_run": dry_run}, indent=2))
     else:
         print(summary(made, dry_run))
 

@@ -70,6 +70,7 @@ def test_the_summary_is_json_for_programs_and_warnings_are_apart(monkeypatch, ca
     out, error = capsys.readouterr()
     found = json.loads(out)
     assert (found["used"], found["found"], found["classes"]) == (57, 60, {"a": 6, "b": 51})
+    assert found["dry_run"] is True
     [warning] = found["warnings"]
     assert error == f"warning: {warning}\n"
 
