@@ -13,7 +13,8 @@ BASE = {
     "batch_size": 128,  # images per step, on all devices together
     "epochs": 90.0,  # passes over the training set
     # The images: alexnet.data.recipe.Recipe
-    "data.name": "imagenet2012",  # digits, folder:/path, or any TFDS dataset of labelled images
+    # digits, folder:/path, any TFDS dataset of labelled images, or held_out:NAME (docs/data.md)
+    "data.name": "imagenet2012",
     "data.data_dir": "",  # their place; "" is $TFDS_DATA_DIR, else ~/tensorflow_datasets
     "data.image_size": 256,  # side of the stored squares, in pixels
     "data.quality": 95,  # of their JPEG; 0 stores raw pixels

@@ -2,11 +2,11 @@
 
 cuda-convnet's web pages report 80sec 26%, 18pct 18%, conv-local-13pct 13% and conv-local-11pct 11%;
 19pct's own files report its 19%, and 14.2% with translations. 13, 11 and 14.2% are of predictions
-averaged over ten crops (over nine in some versions of its code), after hundreds of epochs; scale
-`long` trains these nets. 19pct's schedule is that of 18pct, as its own is not known; that the
-biases' rates stay when the others drop is this project's reading of both (docs/fidelity.md). A run
-of these two takes hours on CPUs, so three seeds are planned, which get no verdict; the errors are
-compared with the published ones all the same.
+averaged over ten crops (over nine in some versions of its code). Scale `long` trains these nets and
+tests them over ten crops, which the claims are about, and over nine. 19pct's schedule is that of
+18pct, as its own is not known; that the biases' rates stay when the others drop is this project's
+reading of both (docs/fidelity.md). A run of these two takes hours on CPUs, so three seeds are
+planned, which get no verdict; the errors are compared with the published ones all the same.
 """
 
 ARMS = {

@@ -8,8 +8,9 @@ its new layers; that run began from convolutions trained on Fall 2009, here all 
 Before scale `full`, write the folder of Fall 2011 into this file: `--config.data.name` would change
 the other arms only. At the small scale, CIFAR-100 stands in for the larger dataset
 (`alexnet prepare cifar100`, which needs TensorFlow). At scale `thumbnails`, CIFAR-10 does, with
-five times the images of Imagenette, stored at 32 pixels; the net has no sixth layer, and there are
-no more classes. Eight seeds are planned, and both nets see as many steps of Imagenette.
+five times the images of Imagenette, whose photos are stored at 32 pixels (`alexnet prepare
+imagenette/160px-v2 --image_size=32`); the net has no sixth layer, and there are no more classes.
+Eight seeds are planned; both nets train for the same number of steps on Imagenette.
 The claims compare centre crops; the arm with ten crops is for comparison with the paper's errors.
 """
 

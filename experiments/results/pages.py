@@ -188,8 +188,8 @@ HEAD = """\
   worded ("about 2" is 1.5 to 2.5). *Contradicted* if it does not lie there and excludes the claimed
   size or, if only a direction is claimed, lies on the other side. Otherwise *cannot tell*. So a
   small true effect is *supported* with many pairs, and with few *contradicted*, as smaller than
-  claimed. A published error is rounded to a point: *supported* if no part of the interval, and
-  *contradicted* if all of it, lies more than half a point above it.
+  claimed. A published error counts as rounded to a point (14.2% is given to a tenth): *supported*
+  if no part of the interval, and *contradicted* if all of it, lies more than half a point above it.
 - **Always *cannot tell*:** with fewer than 5 pairs, or if they cannot show an effect as small as
   the claim (for a published error: 5 runs, a difference of 1 point); if a run that the row needs
   diverged or never reached the training error; if averages share nets; or if the training cannot

@@ -10,7 +10,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -22,7 +22,6 @@ from alexnet.data.recipe import root_dir, stores_dir
 from alexnet.devices import runtime
 from alexnet.devices.cores import cpu_count
 from alexnet.errors import UserError
-from alexnet.text import aligned
 from alexnet.training.memory import gib, memory_of
 from alexnet.workdir import provenance
 
@@ -34,10 +33,12 @@ OPTIONS = {
 }
 OPTIONAL = {  # packages that only some work needs, and what for
     "tensorflow": "prepares most of TFDS's datasets",
+    "torch": "reads .pth files",
+    "matplotlib": "alexnet report",
+    "jinja2": "alexnet report",
     "tensorboard": "shows curves",
     "wandb": "config.wandb_project",
     "submitit": "sweep --slurm",
-    "torch": "make bench",
 }
 DRIVER = Path("/proc/driver/nvidia/version")  # of NVIDIA's GPUs, where there is one
 
@@ -46,31 +47,45 @@ def main(argv: Sequence[str]) -> None:
     """Prints what was found; warnings go to stderr."""
     text = values(argv, OPTIONS)["data_dir"]
     data = root_dir(str(path("data_dir", text)) if text else "")
-    runtime.check_devices()
-    print("\n".join(aligned([*about(), *disks(data), *datasets(data)], names=2)))
+    show([*about(), *disks(data), *datasets(data)])
+    runtime.check_devices()  # now, as its absence may be the fault to report
+    show(devices())
     for line in warnings(data):
         print(f"warning: {line}", file=sys.stderr)
 
 
+def show(lines: Iterable[tuple[str, str]]) -> None:
+    """Prints (subject, text) lines."""
+    for subject, text in lines:
+        print(f"{subject:<9}  {text}")
+
+
 def about() -> Iterator[tuple[str, str]]:
-    """(subject, text) on the program, its packages, the machine and the devices."""
+    """(subject, text) on the program, its packages and the machine."""
     yield "alexnet", f"{provenance.ROOT}, commit {provenance.commit() or 'unknown'}"
     yield "system", f"Python {platform.python_version()}, {platform.platform()}"
     here = provenance.versions() | {name: found for name in OPTIONAL if (found := _version(name))}
     yield "packages", ", ".join(f"{name} {found}" for name, found in here.items())
     lacking = [f"{name} ({why})" for name, why in OPTIONAL.items() if name not in here]
-    yield "without", ", ".join(lacking)
-    kinds = collections.Counter((device.device_kind, memory_of(device)) for device in jax.devices())
-    for (kind, memory), count in kinds.items():
-        yield "devices", f"{count} x {kind}, {gib(memory) if memory else 'memory unknown'}"
+    if lacking:
+        yield "without", ", ".join(lacking)
     yield "cores", f"{provenance.cores()} of {os.cpu_count()}"
     yield "allocator", "mimalloc" if uses_mimalloc() else "the system's"
 
 
+def devices() -> Iterator[tuple[str, str]]:
+    """("devices", how many of a kind)."""
+    kinds = collections.Counter((device.device_kind, memory_of(device)) for device in jax.devices())
+    for (kind, memory), count in kinds.items():
+        yield "devices", f"{count} x {kind}, {gib(memory) if memory else 'memory unknown'}"
+
+
 def disks(data: Path) -> Iterator[tuple[str, str]]:
     """(subject, text) on where commands write."""
-    cache = jax.config.jax_compilation_cache_dir or runtime.writable_cache()  # type: ignore[attr-defined]
-    yield "programs", f"{cache}" if cache else "not kept"
+    try:
+        yield "compiled", f"{runtime.chosen_cache() or runtime.cache_dir()}"
+    except RuntimeError:
+        yield "compiled", "steps are not kept, as there is no home folder"
     place = next((one for one in (data, *data.parents) if one.is_dir()), None)
     free = f", {gib(shutil.disk_usage(place).free)} free" if place else ""
     yield "data_dir", f"{data}{free}" if place == data else f"{data}, not there yet{free}"

@@ -152,8 +152,8 @@ def evaluate(
             print(note, file=sys.stderr)
         age = f"after {net.about.epoch:.2f} epochs" if net.about.step else net.about.when
         report(f"{workdir} {age}", row)
-        if first and step == "best" and split == "validation" and (line := chosen(net)):
-            say(line)
+        if first and step == "best" and split == "validation" and not splits.changed(split):
+            say_chosen(net)
         if first:
             try:
                 images = splits.run.store.contents.get(split, "")
@@ -169,15 +169,14 @@ def evaluate(
         say(f"{counted(store.counts[split], 'prediction')} in {predictions}")
 
 
-def chosen(net: Classifier) -> str:
-    """A line on a checkpoint that was chosen by its error on the validation images, or ""."""
+def say_chosen(net: Classifier) -> None:
+    """Says if a checkpoint was chosen by its error on the validation images."""
     history = net.history
-    if len(history) < 2 or history[-1]["step"] == net.about.step:
-        return ""
-    return (
-        f"step {net.about.step:,} has the lowest error of {len(history)} validations on these very "
-        "images: --checkpoint=last was not chosen so"
-    )
+    if len(history) > 1 and history[-1]["step"] != net.about.step:
+        say(
+            f"step {net.about.step:,} was chosen by its error on these very images, the lowest of "
+            f"{len(history)} validations: quote the error of --checkpoint=last"
+        )
 
 
 def folders(text: str) -> list[Path]:

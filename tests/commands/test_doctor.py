@@ -36,8 +36,11 @@ def test_it_shows_versions_devices_and_datasets(tmp_path, capsys):
     assert re.search(rf"^dataset +{damaged}/info.json .* is damaged", out, re.M)
 
 
-def test_it_writes_nothing(tmp_path, capsys):
+def test_it_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(doctor.runtime, "chosen_cache", lambda: None)
     found, _ = said(capsys, f"--data_dir={tmp_path / 'new'}")
+    assert found["compiled"] == f"{tmp_path}/cache/alexnet"
     assert found["data_dir"].startswith(f"{tmp_path / 'new'}, not there yet, ")
     assert list(tmp_path.iterdir()) == []
 
@@ -46,10 +49,11 @@ def test_it_names_what_is_amiss(tmp_path, monkeypatch, capsys):
     (tmp_path / "version").touch()
     monkeypatch.setattr(doctor, "DRIVER", tmp_path / "version")
     monkeypatch.setattr(os, "cpu_count", lambda: 10**6)
+    monkeypatch.setattr(doctor, "cpu_count", lambda: 2)
+    monkeypatch.delenv("PJRT_NPROC", raising=False)
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     monkeypatch.delenv("LD_PRELOAD", raising=False)
     monkeypatch.setattr(doctor.sys, "platform", "linux")
-    monkeypatch.setattr(doctor.runtime, "writable_cache", lambda: None)
     _, warned = said(capsys, f"--data_dir={tmp_path}")
     for line, part in zip(
         warned,
@@ -70,10 +74,11 @@ def test_a_sound_machine_has_no_warnings(tmp_path, monkeypatch, capsys):
     assert warned == []
 
 
-def test_a_missing_platform_is_one_line(monkeypatch):
+def test_a_missing_platform_is_one_line_after_the_rest(monkeypatch, capsys):
     def devices():
         raise RuntimeError("no GPU")
 
     monkeypatch.setattr(jax, "devices", devices)
     with pytest.raises(UserError, match="jax has no device"):
         doctor.main([])
+    assert f"numpy {numpy.__version__}" in capsys.readouterr().out

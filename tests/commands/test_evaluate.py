@@ -133,12 +133,17 @@ class Net:
         self.classes = tuple(classes)
         self.run = SimpleNamespace(store=SimpleNamespace(contents={"validation": "a1"}))
 
+    other: tuple[str, ...] = ()  # splits whose images are others than then
+
     def splits(self, overrides, programs):
         return self
 
+    def changed(self, split):
+        return [one for one in self.other if one == split]
+
     def evaluate(self, split, views, keep):
         assert keep is None
-        return ROW | {"notes": ["other images than then"]}
+        return ROW | {"notes": ["a note"]}
 
 
 @pytest.mark.parametrize("process", [0, 1])
@@ -156,32 +161,34 @@ def test_the_first_process_says_and_records_what_was_found(tmp_path, monkeypatch
         "top-1 error 12.50%, top-5 error 1.00%, loss 0.2500, 80 images\n"
     )
     assert error == (
-        "other images than then\n"
-        "step 7 has the lowest error of 2 validations on these very images: --checkpoint=last was "
-        "not chosen so\n"
+        "a note\n"
+        "step 7 was chosen by its error on these very images, the lowest of 2 validations: quote "
+        "the error of --checkpoint=last\n"
     )
     assert record.evaluations(run) == [ROW | {"images": "a1"}]
 
 
 @pytest.mark.parametrize(
-    ("step", "split", "history"),
+    ("step", "split", "history", "other"),
     [
-        ("last", "validation", (7, 9)),  # it was asked for
-        (7, "validation", (7, 9)),
-        ("best", "test", (7, 9)),  # no other images chose it
-        ("best", "validation", (5, 7)),  # it is the last one
-        ("best", "validation", (7,)),
-        ("best", "validation", ()),  # imported weights
+        ("last", "validation", (7, 9), ()),  # it was asked for
+        (7, "validation", (7, 9), ()),
+        ("best", "test", (7, 9), ()),  # other images chose it
+        ("best", "validation", (7, 9), ("validation",)),
+        ("best", "validation", (5, 7), ()),  # it is the last one
+        ("best", "validation", (7,), ()),
+        ("best", "validation", (), ()),  # imported weights
     ],
 )
 def test_a_checkpoint_that_these_images_did_not_choose_gets_no_line(
-    tmp_path, monkeypatch, capsys, step, split, history
+    tmp_path, monkeypatch, capsys, step, split, history, other
 ):
     run = leave(tmp_path / "run", [0.5])
     monkeypatch.setattr(Net, "history", [{"step": number} for number in history])
+    monkeypatch.setattr(Net, "other", other)
     monkeypatch.setattr(evaluate, "load", lambda path, step, overrides: Net(path))
     evaluate.evaluate([run], [1.0], step, split, "centre", [{}])
-    assert capsys.readouterr().err == "other images than then\n"
+    assert capsys.readouterr().err == "a note\n"
 
 
 @pytest.mark.parametrize("other", "bc")

@@ -435,7 +435,6 @@ def test_a_dataset_without_a_validation_split_uses_its_test_split(tmp_path, digi
     assert "digits/1.0.0/test, example" in raw.splits["validation"].where(7)
 
 
-@no_macos
 def test_an_earlier_name_of_the_command_still_works(tmp_path):
     command = [sys.executable, "-m", "alexnet.data.prepare", f"folder:{tmp_path / 'none'}"]
     ended = subprocess.run(command, capture_output=True, text=True)
@@ -443,6 +442,7 @@ def test_an_earlier_name_of_the_command_still_works(tmp_path):
     assert ended.stderr.startswith(f"error: --name: folder {tmp_path / 'none'} does not exist")
 
 
+@no_macos
 def test_command_says_what_it_found(pets, tmp_path):
     for path in (pets / "dogs").iterdir():
         path.rename(path.with_suffix(".PNG"))

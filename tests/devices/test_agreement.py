@@ -11,11 +11,7 @@ import jax
 import pytest
 
 from alexnet.devices import processes
-from alexnet.devices.interruption import (
-    ASK_SECONDS,
-    SIGNALS,
-    Interruption,
-)
+from alexnet.devices.interruption import ASK_SECONDS, SIGNALS, Interruption
 from alexnet.errors import UserError
 
 

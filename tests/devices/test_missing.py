@@ -50,5 +50,5 @@ def test_processes_have_as_many_devices_each(monkeypatch):
     )
     runtime.check_devices()
     owners.pop()
-    with pytest.raises(UserError, match="process 0 has 2, process 1 has 1: give each process as"):
+    with pytest.raises(UserError, match="0 has 2, process 1 has 1: give each process the same"):
         runtime.check_devices()

@@ -61,7 +61,7 @@ def test_a_store_gives_the_same_pixels(name, size, quality):
         assert hashlib.sha256(pixels.tobytes()).hexdigest() == EXPECTED["pixels"][f"{name} {split}"]
 
 
-def _all(saved: dict[str, dict]) -> dict[str, np.ndarray]:
+def _room(saved: dict[str, dict]) -> dict[str, np.ndarray]:
     """Arrays to read every leaf of a checkpoint into."""
     return {name: np.empty(about["shape"], about["dtype"]) for name, about in saved.items()}
 
@@ -97,7 +97,7 @@ def test_a_run_is_resumed_to_the_same_numbers(name, tmp_path):
             else:
                 assert row[key] == pytest.approx(float.fromhex(old[key]), rel=1e-5)
     last = workdir / "checkpoints" / str(rows[-1]["step"])
-    leaves, _ = snapshot.read(last, _all)
+    leaves, _ = snapshot.read(last, _room)
     norms = {_then(leaf): float(np.linalg.norm(value)) for leaf, value in leaves.items()}
     assert norms == pytest.approx(expected["norms"], rel=1e-3)
     record = json.loads((last / "_CHECKPOINT_METADATA").read_text())["custom_metadata"]

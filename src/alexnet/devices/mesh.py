@@ -43,7 +43,7 @@ def make(*, towers: int, batch_size: int, data: int = 0, tower: int = 0) -> Mesh
             asked,
         )
     each, rest = divmod(data * tower, jax.process_count())
-    if not rest:  # as many of each process, which then reads an equal part of every batch
+    if not rest:  # the same number of each process, which then reads an equal part of each batch
         groups = itertools.groupby(devices, key=lambda device: device.process_index)
         devices = [one for _, own in groups for one in itertools.islice(own, each)]
     # Neighbouring devices hold the towers of one replica, which communicate most.

@@ -29,7 +29,7 @@ HEARTBEAT_SECONDS = 100  # a process counts as lost after this long without a si
 ANSWER_SECONDS = 35  # how long the others try to reach process 0
 JOIN_SECONDS = 300  # how long the processes wait for each other
 NOTICE_SECONDS = 10  # how long a process waits before it says that it waits
-UNREACHED = ("Gloo", "NCCL", *UNREACHABLE)
+LOST_WORDS = ("Gloo", "NCCL", *UNREACHABLE)  # in errors that mean LOST
 MOST_CPU_DEVICES = 256  # each takes threads and memory of this machine
 LOST = (
     "another process of this run ended, cannot be reached or has no such device; start all of them "
@@ -183,7 +183,7 @@ def ends_clearly() -> Iterator[None]:
             os._exit(130)
         if isinstance(error, UserError):
             print(error.line(), file=sys.stderr)
-        elif any(word in str(error) for word in UNREACHED):
+        elif any(word in str(error) for word in LOST_WORDS):
             reason = str(error).splitlines()[0]
             print(f"error: {LOST} ({reason})", file=sys.stderr)
         elif line := circumstance(error):

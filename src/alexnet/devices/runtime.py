@@ -127,8 +127,7 @@ def cache_compilations() -> None:
 
     check_devices()
     write_compilations_whole()
-    chosen = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]  # made at run time
-    if not chosen and (cache := writable_cache()):
+    if not chosen_cache() and (cache := writable_cache()):
         jax.config.update("jax_compilation_cache_dir", str(cache))
     least = "jax_persistent_cache_min_compile_time_secs"
     if getattr(jax.config, least) == 1.0:  # nobody has chosen another
@@ -162,7 +161,7 @@ def write_compilations_whole() -> None:
 
 
 def check_devices() -> None:
-    """Raises UserError if jax finds no device, or not as many in each process.
+    """Raises UserError if jax finds no device, or processes have different numbers of them.
 
     There is none when JAX_PLATFORMS names a platform that is missing. Where another process of the
     run is at fault, jax's own error is raised, for `processes.ends_clearly`.
@@ -183,16 +182,27 @@ def check_devices() -> None:
     if len({*each.values()}) > 1:
         seen = ", ".join(f"process {process} has {each[process]}" for process in sorted(each))
         raise UserError(
-            f"devices: {seen}: give each process as many, with CUDA_VISIBLE_DEVICES, or find out "
-            "where the others are"
+            f"devices: {seen}: give each process the same number (CUDA_VISIBLE_DEVICES), or find "
+            "out why some are missing"
         )
+
+
+def chosen_cache() -> str | None:
+    """The folder for compiled steps that the user has chosen, by JAX's own setting."""
+    import jax
+
+    return jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]  # made at run time
+
+
+def cache_dir() -> Path:
+    """The folder for compiled steps, unless the user chooses another. Raises RuntimeError."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "alexnet"
 
 
 def writable_cache() -> Path | None:
     """The folder for compiled steps; None, with a line on stderr, if it is not writable."""
     try:
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        cache = Path(home) / "alexnet"
+        cache = cache_dir()
         cache.mkdir(parents=True, exist_ok=True)
         if not os.access(cache, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(cache))
