@@ -77,7 +77,7 @@ def main(argv: Sequence[str]) -> None:
         keep = [] if dry else [held.enter_context(runner.alone(workdir))]
         jobs = runner.jobs(items, workdir, retry)
         if not partition:
-            leave_submitted(jobs, workdir)
+            slurm.leave_submitted(jobs, workdir)
         print(described(planned, jobs, workdir, cores), flush=True)
         if dry or partition:  # else they are listed at the end
             list_failed(jobs, workdir)
@@ -96,7 +96,7 @@ def main(argv: Sequence[str]) -> None:
             if dry:
                 return
             if partition:  # a plan that SLURM does not take can still be changed
-                submit(jobs, workdir, cores, partition, at_once)
+                slurm.hand_over(jobs, workdir, cores, partition, at_once)
             for found, _ in planned:
                 plan.save(found, cores, workdir)
             if not partition:
@@ -135,56 +135,6 @@ def list_failed(jobs: Sequence[Job], workdir: Path) -> list[Job]:
             flush=True,
         )
     return failed
-
-
-def leave_submitted(jobs: Sequence[Job], workdir: Path) -> None:
-    """Leaves to SLURM what was submitted once, and what starts from that.
-
-    This machine may be no place to train.
-    """
-    submitted = slurm.submitted(workdir)
-    known = workdir / slurm.FOLDER / slurm.JOBS
-    for job in jobs:
-        if job.state not in ("new", "begun"):
-            continue
-        if job.item.name in submitted:
-            job.state = "left out"
-            job.note = (
-                "submitted to SLURM: --slurm submits it again if it has stopped; to train it "
-                f"here, delete {known}"
-            )
-        elif job.item.trains and submitted.keys() & {*job.item.needs}:
-            job.state = "left out"
-            job.note = (
-                f"starts from {job.item.needs[0]}, which was submitted to SLURM: --slurm submits "
-                f"it once that is done; to train it here, delete {known}"
-            )
-
-
-def submit(
-    jobs: Sequence[Job], workdir: Path, cores: int, partition: str, at_once: int = 0
-) -> None:
-    """Submits the runs to SLURM, and says what is left for later."""
-    todo = [job for job in jobs if job.state in ("new", "begun")]
-    done = {job.item.name for job in jobs if job.state == "done"}
-    items = [job.item for job in todo if done.issuperset(job.item.needs)]
-    later = len(todo) - len(items) or any(not item.trains for item in items)
-    queued = slurm.queued(workdir) & {item.name for item in items}
-    free = [item for item in items if item.trains and item.name not in queued]
-    if free:
-        slurm.submit(free, workdir, cores, "" if partition == "true" else partition, at_once)
-    where = shlex.quote(str(workdir))
-    print(f"{counted(len(free), 'run')} submitted; see squeue, and alexnet compare {where}")
-    if queued:
-        print(
-            f"{counted(len(queued), 'run')} submitted earlier: as far as is known, SLURM still "
-            f"has them; if not, delete {workdir / slurm.FOLDER / slurm.JOBS}"
-        )
-    if later:
-        print(
-            "once they are done, the same command submits runs that start from them, and without "
-            "--slurm evaluates them here"
-        )
 
 
 def read(argv: Sequence[str]) -> tuple[list[str], dict[str, str], dict[str, list[str]]]:

@@ -15,7 +15,7 @@ from support.tiny import ROOT
 from alexnet import sweep
 from alexnet.errors import Interrupted, UserError
 from alexnet.logs import metrics
-from alexnet.sweeps import plan, runner, worker, workers
+from alexnet.sweeps import plan, runner, slurm, worker, workers
 from alexnet.training.programs import Programs
 from alexnet.training.settings import load_config
 
@@ -142,19 +142,19 @@ def test_slurm_gets_the_runs_that_are_not_done(tmp_path, monkeypatch, capsys):
         jobs.append(runner.Job(plan.Item(f"a-{seed}", "a", config, needs=needs), state))
     asked, queued = [], set()
 
-    monkeypatch.setattr(sweep.slurm, "queued", lambda _: queued)
-    monkeypatch.setattr(sweep.slurm, "submit", lambda *given: asked.append(given))
+    monkeypatch.setattr(slurm, "queued", lambda _: queued)
+    monkeypatch.setattr(slurm, "submit", lambda *given: asked.append(given))
     for written, partition in (("true", ""), ("gpu", "gpu")):
-        sweep.submit(jobs, tmp_path, 3, written)
+        slurm.hand_over(jobs, tmp_path, 3, written)
         assert asked.pop() == ([jobs[n].item for n in (0, 1)], tmp_path, 3, partition, 0)
     jobs[0].state = "done"
-    sweep.submit(jobs, tmp_path, 3, "true", 4)
+    slurm.hand_over(jobs, tmp_path, 3, "true", 4)
     assert asked.pop() == ([jobs[n].item for n in (1, 4)], tmp_path, 3, "", 4)  # a-4 needs a-0
     first, then = capsys.readouterr().out.splitlines()[:2]
     assert first.startswith("2 runs submitted; see squeue")
     assert then.startswith("once they are done, the same command submits runs that start from them")
     queued |= {"a-1", "a-4", "b-0"}  # b-0 is another experiment's
-    sweep.submit(jobs, tmp_path, 3, "true")
+    slurm.hand_over(jobs, tmp_path, 3, "true")
     assert asked == []  # submitit warns of an array without jobs
     first, then = capsys.readouterr().out.splitlines()[:2]
     assert first.startswith("0 runs submitted")
@@ -170,14 +170,14 @@ def test_a_plan_that_slurm_refuses_can_be_changed(file, tmp_path, monkeypatch):
     monkeypatch.setattr(
         runner.Runner, "check", lambda _, elsewhere, dry: checked.append(elsewhere) or []
     )
-    monkeypatch.setattr(sweep.slurm, "check", lambda: None)
-    monkeypatch.setattr(sweep.slurm, "queued", lambda _: set())
-    monkeypatch.setattr(sweep.slurm, "submit", refuse)
+    monkeypatch.setattr(slurm, "check", lambda: None)
+    monkeypatch.setattr(slurm, "queued", lambda _: set())
+    monkeypatch.setattr(slurm, "submit", refuse)
     argv = [file, f"--workdir={tmp_path}/out", "--slurm=gpu"]
     with pytest.raises(UserError, match="too many CPUs"):
         sweep.main([*argv, "--cores=128"])
     asked = []
-    monkeypatch.setattr(sweep.slurm, "submit", lambda *given: asked.append(given))
+    monkeypatch.setattr(slurm, "submit", lambda *given: asked.append(given))
     sweep.main([*argv, "--cores=8", "--jobs=3"])
     assert [given[2:] for given in asked] == [(8, "gpu", 3)]
     assert checked == [True, True]  # this machine may have less memory than those that train
@@ -206,8 +206,8 @@ def test_without_slurm_what_was_submitted_is_left_out(tmp_path, monkeypatch):
     config = load_config(f"{ROOT}/configs/digits.py")
     states = {"a-0": "new", "a-1": "begun", "a-2": "done", "a-3": "new"}
     jobs = [runner.Job(plan.Item(name, "a", config), state) for name, state in states.items()]
-    monkeypatch.setattr(sweep.slurm, "submitted", lambda _: {"a-0": "1", "a-1": "2", "a-2": "3"})
-    sweep.leave_submitted(jobs, tmp_path)
+    monkeypatch.setattr(slurm, "submitted", lambda _: {"a-0": "1", "a-1": "2", "a-2": "3"})
+    slurm.leave_submitted(jobs, tmp_path)
     assert [job.state for job in jobs] == ["left out", "left out", "done", "new"]
     assert jobs[0].note.endswith(f"to train it here, delete {tmp_path}/slurm/jobs.json")
 
@@ -220,8 +220,8 @@ def test_without_slurm_what_starts_from_a_submitted_run_is_left_out(tmp_path, mo
         plan.Item("mean-0", "mean", config, views="centre", needs=("a-0",)),
     ]
     jobs = [runner.Job(item, "done" if item.name == "a-0" else "new") for item in items]
-    monkeypatch.setattr(sweep.slurm, "submitted", lambda _: {"a-0": "1"})
-    sweep.leave_submitted(jobs, tmp_path)
+    monkeypatch.setattr(slurm, "submitted", lambda _: {"a-0": "1"})
+    slurm.leave_submitted(jobs, tmp_path)
     assert [job.state for job in jobs] == ["done", "left out", "new"]
     assert jobs[1].note.startswith("starts from a-0, which was submitted to SLURM: --slurm submits")
 

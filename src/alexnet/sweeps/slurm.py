@@ -6,6 +6,7 @@ SBATCH_TIMELIMIT, ...
 """
 
 import json
+import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +16,9 @@ from alexnet.errors import UserError, one_line
 from alexnet.files import write_json
 from alexnet.sweeps import plan, workers
 from alexnet.sweeps.plan import Item
-from alexnet.sweeps.runner import training
+from alexnet.sweeps.runner import Job, training
 from alexnet.sweeps.workers import Answer, Request, Worker
+from alexnet.text import counted
 
 FOLDER, JOBS = plan.QUEUE, "jobs.json"
 MINUTES = 24 * 60  # the time limit of a job
@@ -127,3 +129,52 @@ def submitted(workdir: Path) -> dict[str, str]:
     """The last job of each run of a sweep that was ever submitted."""
     path = workdir / FOLDER / JOBS
     return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def leave_submitted(jobs: Sequence[Job], workdir: Path) -> None:
+    """Leaves to SLURM what was submitted once, and what starts from that.
+
+    This machine may be no place to train.
+    """
+    known, file = submitted(workdir), workdir / FOLDER / JOBS
+    for job in jobs:
+        if job.state not in ("new", "begun"):
+            continue
+        if job.item.name in known:
+            job.state = "left out"
+            job.note = (
+                "submitted to SLURM: --slurm submits it again if it has stopped; to train it "
+                f"here, delete {file}"
+            )
+        elif job.item.trains and known.keys() & {*job.item.needs}:
+            job.state = "left out"
+            job.note = (
+                f"starts from {job.item.needs[0]}, which was submitted to SLURM: --slurm submits "
+                f"it once that is done; to train it here, delete {file}"
+            )
+
+
+def hand_over(
+    jobs: Sequence[Job], workdir: Path, cores: int, partition: str, at_once: int = 0
+) -> None:
+    """Submits the runs to SLURM, and says what is left for later."""
+    todo = [job for job in jobs if job.state in ("new", "begun")]
+    done = {job.item.name for job in jobs if job.state == "done"}
+    items = [job.item for job in todo if done.issuperset(job.item.needs)]
+    later = len(todo) - len(items) or any(not item.trains for item in items)
+    waiting = queued(workdir) & {item.name for item in items}
+    free = [item for item in items if item.trains and item.name not in waiting]
+    if free:
+        submit(free, workdir, cores, "" if partition == "true" else partition, at_once)
+    where = shlex.quote(str(workdir))
+    print(f"{counted(len(free), 'run')} submitted; see squeue, and alexnet compare {where}")
+    if waiting:
+        print(
+            f"{counted(len(waiting), 'run')} submitted earlier: as far as is known, SLURM still "
+            f"has them; if not, delete {workdir / FOLDER / JOBS}"
+        )
+    if later:
+        print(
+            "once they are done, the same command submits runs that start from them, and without "
+            "--slurm evaluates them here"
+        )
