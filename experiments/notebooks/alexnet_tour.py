@@ -50,6 +50,7 @@ import alexnet
 QUICK = "ALEXNET_QUICK" in os.environ  # the project's tests train for less long
 plt.rcParams.update({"figure.dpi": 80, "font.size": 10, "axes.titlesize": 10})
 BLUE, RED, GREY = "#2166ac", "#b2182b", "0.55"
+home = Path(tempfile.mkdtemp())  # for the datasets and runs of this notebook
 
 
 def bare(*panels):
@@ -223,7 +224,8 @@ assert sum(figure_2) + (290_400 - 253_440) == neurons == 659_272  # its one slip
 #
 # A GTX 580 had only 3 GB of memory, so the net was split over two of them. Each held one *tower*
 # with half of the kernels of every layer. The next cell draws the paper's Figure 2 from the table.
-# A box shows the output of one tower: its height is the size of the maps, its width their number.
+# A box shows the output of one tower: its height grows with the size of the maps (as the square
+# root), its width with their number.
 # Grey lines stay in a tower; red lines cross.
 #
 # *Which layers read both towers?*
@@ -312,7 +314,7 @@ params = jax.jit(lambda key: alexnet.init(net, key))(jax.random.key(0))
 
 def square(photo, side=256):
     """Its central square, after its shorter side became `side` pixels: uint8 [side, side, 3]."""
-    scale = side / min(photo.size)
+    photo, scale = photo.convert("RGB"), side / min(photo.size)
     whole = photo.resize([round(scale * edge) for edge in photo.size], Image.Resampling.BICUBIC)
     left, top = ((edge - side) // 2 for edge in whole.size)
     return np.asarray(whole.crop((left, top, left + side, top + side)))
@@ -501,7 +503,6 @@ plt.show()
 # *By what factor is tanh slower here?*
 
 # %%
-home = Path(tempfile.mkdtemp())
 RATES = {"relu": 0.008, "tanh": 0.008}
 EPOCHS = 1 if QUICK else 12
 
@@ -562,7 +563,7 @@ assert QUICK or to_25["relu"] < to_25["tanh"]
 for name, pixels in originals.items():
     for split, photo in (("train", pixels), ("val", pixels[:, ::-1])):
         folder = home / "photos" / split / name
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(photo).save(folder / "photo.png")
 
 
@@ -903,7 +904,7 @@ assert [f"{p:.3f}" for p in of_logits] == ["0.505", "0.362", "0.133"]
 # ## 14. Depth (section 7)
 #
 # "Removing any of the middle layers results in a loss of about 2% for the top-1 performance." In a
-# table, that means one row less.
+# table, that means two rows less: the convolution and its ReLU.
 #
 # *Which removal changes only the depth, and which removals change something else as well?*
 
@@ -931,21 +932,23 @@ assert "conv3" not in [row.name for row in removed["conv3"].rows if row.reads_al
 # ## 15. What was measured
 #
 # Each claim has the paper's number and that of the authors' log (by run; 145 is the main one). For
-# 80sec and the four-layer net, "the log" is the error that cuda-convnet reports. Where the paper
-# has "-", the claim is the log's, or the comparison is ours and has no verdict. The runs are this
-# project's; the cell reads them from `experiments/results`. Errors are top-1, and n counts runs (of
-# five CNNs, averages of five; each is compared with the mean error of its nets). A difference is
-# from the baseline with the same seeds, in points, with its 95% interval in brackets. On cifar10
-# the net is a pocket AlexNet after 8 epochs; in Figure 1, the four-layer row and 80sec it is one of
-# cuda-convnet's nets. On imagenette, ten of ImageNet's classes, it is the full net after 30 epochs.
-# A verdict holds for the dataset and the training in its row, not for ImageNet. An interval that
-# contains 0 (for a factor, 1) does not show a difference. *Supported* means that the whole interval
-# lies on the claim's side of 0 (a factor's, of 1), whatever the claimed size. *Contradicted* means
-# that it does not, and that it excludes the claimed size or, if the paper gives no size, lies on
-# the other side. With fewer than five pairs of runs, or if these could not show an effect as small
-# as the claim, or if the training cannot test it, the verdict is *cannot tell* (notebook
-# `read_ablations` explains why pairs matter). `experiments/README.md` also lists the claims without
-# runs.
+# the rows named *cuda-convnet's ...* and the four-layer net, "the log" is the error that
+# cuda-convnet reports. Where the paper has "-", the claim is the log's, or the comparison is ours
+# and has no verdict. The runs are this project's; the cell reads them from `experiments/results`.
+# Errors are top-1, and n counts runs (of five CNNs, averages of five; each is compared with the
+# mean error of its nets). A difference is from the baseline with the same seeds, in points, with
+# its 95% interval in brackets. On cifar10 the net is a pocket AlexNet after 8 epochs; in Figure 1,
+# the four-layer row and the rows named *cuda-convnet's ...* it is one of cuda-convnet's nets. Those
+# last rows have no baseline: they are compared with the published error, which needs five runs for
+# a verdict. On imagenette, ten of ImageNet's classes, it is the full net after 30 epochs, and for
+# pre-training the pocket net on photos of 32×32 pixels. A verdict holds for the dataset and the
+# training in its row, not for ImageNet. An interval that contains 0 (for a factor, 1) does not show
+# a difference. *Supported* means that the whole interval lies on the claim's side of 0 (a factor's,
+# of 1), whatever the claimed size. *Contradicted* means that it does not, and that it excludes the
+# claimed size or, if the paper gives no size, lies on the other side. With fewer than five pairs of
+# runs, or if these could not show an effect as small as the claim, or if the training cannot test
+# it, the verdict is *cannot tell* (notebook `read_ablations` explains why pairs matter).
+# `experiments/README.md` also lists the claims without runs.
 
 # %%
 measured = [row for row in alexnet.compare_results("../results", "..") if row["claim"]]

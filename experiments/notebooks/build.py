@@ -48,6 +48,7 @@ COMMENTS = {  # the comments in code, in Korean; numbers stay
     "the velocity": "속도",
     "the error rates of its batches": "배치마다의 오류율",
     # alexnet_tour
+    "for the datasets and runs of this notebook": "이 노트북의 데이터셋과 실행",
     "for training; ImageNet's of ILSVRC-2012": "훈련용. ImageNet은 ILSVRC-2012",
     "its one slip is conv1": "틀린 것은 conv1뿐",
     "a convolution or a pooling": "합성곱이나 풀링",

@@ -142,13 +142,12 @@ assert (window * kernel).sum() == 1 * 1 + 2 * 2 + 1 * 1 == 6
 # %%
 def convolve(image, kernel, stride=1):
     """Every window's products, summed."""
-    size = len(kernel)
-    side = (len(image) - size) // stride + 1
-    result = np.zeros((side, side), image.dtype)
-    for i in range(side):
-        for j in range(side):
-            top, left = i * stride, j * stride
-            result[i, j] = (image[top : top + size, left : left + size] * kernel).sum()
+    (height, width), (rows, columns) = image.shape, kernel.shape
+    sides = (height - rows) // stride + 1, (width - columns) // stride + 1
+    result = np.zeros(sides, np.result_type(image, kernel))
+    for i, j in np.ndindex(sides):
+        top, left = i * stride, j * stride
+        result[i, j] = (image[top : top + rows, left : left + columns] * kernel).sum()
     return result
 
 
@@ -158,8 +157,8 @@ for (i, j), one in np.ndenumerate(axes):
     products = np.zeros(image.shape)
     products[i : i + size, j : j + size] = image[i : i + size, j : j + size] * kernel
     draw(one, image.astype(float), limit=5, windows=[(i, j, size, size)], colours=products)
-    one.set(aspect="equal", ylim=(5.1, -0.1), xlim=(-0.1, 5.1))
-    one.set_title(f"row {i}, column {j}: {result[i, j]}".replace("-", "−"))
+    one.set(aspect="equal", ylim=(len(image) + 0.1, -0.1), xlim=(-0.1, image.shape[1] + 0.1))
+    one.set_title(f"row {i}, column {j}: {result[i, j]:.3g}".replace("-", "−"))
     one.axis("off")
 plt.tight_layout()
 plt.show()
@@ -192,9 +191,6 @@ patches = np.stack([image[i : i + size, j : j + size].ravel() for i, j in places
 by_product = (patches @ kernel.ravel()).reshape(result.shape)
 
 print("image", x_BHWC.shape, " kernel", kernel_HWIO.shape, " result", by_project.shape)
-assert np.array_equal(by_project[0, :, :, 0], result)
-assert np.array_equal(by_lax[0, :, :, 0], result)
-assert np.array_equal(by_product, result)
 show(
     (f"patches: {len(patches)} windows of {size * size} pixels", patches),
     "·",
@@ -202,6 +198,8 @@ show(
     "=",
     ("result", by_product.reshape(-1, 1)),
 )
+for other in (by_project[0, :, :, 0], by_lax[0, :, :, 0], by_product):
+    np.testing.assert_allclose(other, result, rtol=1e-5, atol=1e-5)
 
 # %% [markdown] id="turned"
 # ## 3. 이것이 정말 합성곱인가
@@ -214,9 +212,9 @@ show(
 # %%
 turned = kernel[::-1, ::-1]
 convolution = convolve(image, turned)
-assert convolution.tolist() == [[3, 1, 5], [0, 10, 5], [5, 2, 2]]
-assert np.array_equal(convolution, jax.scipy.signal.convolve2d(image, kernel, mode="valid"))
 show(("image", image), "⋆", ("turned kernel", turned), "=", ("convolution", convolution))
+assert np.array_equal(convolution, jax.scipy.signal.convolve2d(image, kernel, mode="valid"))
+assert convolution.tolist() == [[3, 1, 5], [0, 10, 5], [5, 2, 2]]
 
 # %% [markdown] id="turned-answer"
 # 문제가 되지 않습니다. ('이미지 ⋆ 돌린 커널'을 수학에서는 '이미지 ∗ 커널'로 씁니다.) 커널을 돌려서
@@ -238,11 +236,6 @@ padded = np.pad(image, 1)
 same = convolve(padded, kernel)
 every_other = convolve(image, kernel, stride=2)
 both = convolve(padded, kernel, stride=2)
-assert same.shape == (5, 5)
-assert [same[0, 0], same[0, 4], same[4, 0], same[4, 4]] == [-1, 0, 4, 1]
-assert every_other.tolist() == [[6, -2], [2, 6]]
-assert both.tolist() == [[-1, 1, 0], [7, 1, 3], [4, 5, 1]]
-assert np.array_equal(both, same[::2, ::2])
 
 taken = [(i, j, 1, 1) for i in (0, 2, 4) for j in (0, 2, 4)]
 show(
@@ -252,6 +245,11 @@ show(
     "→",
     ("stride 2", both),
 )
+assert same.shape == (5, 5)
+assert [same[0, 0], same[0, 4], same[4, 0], same[4, 4]] == [-1, 0, 4, 1]
+assert every_other.tolist() == [[6, -2], [2, 6]]
+assert both.tolist() == [[-1, 1, 0], [7, 1, 3], [4, 5, 1]]
+assert np.array_equal(both, same[::2, ::2])
 
 # %% [markdown] id="side"
 # ## 5. 224에서 55가 나오는 까닭
@@ -298,9 +296,9 @@ for row, (name, (n, before, after)) in enumerate(paddings.items()):
         one.plot([place + 0.1, place + 10.9], [row + 0.56] * 2, color="tab:blue", linewidth=3)
     left_over = f", {len(unread)} unread" if unread else ""
     ends[1].text(233, row + 0.35, f"{sides[name]} windows{left_over}", va="center")
-ends[0].set(xlim=(-4.5, 18.5), ylim=(5, -0.3), xlabel="first window (blue)")
+ends[0].set(xlim=(-4.5, 18.5), ylim=(len(paddings), -0.3), xlabel="first window (blue)")
 ends[1].set(xlim=(207.5, 232), xlabel="last window (blue)")
-ends[0].set_yticks(np.arange(5) + 0.35, paddings)
+ends[0].set_yticks(np.arange(len(paddings)) + 0.35, paddings)
 for one in ends:
     one.tick_params(left=False)
     one.spines[["left", "right", "top"]].set_visible(False)
@@ -365,9 +363,6 @@ slices = np.array([[[1, 0], [0, -1]], [[0, 1], [1, 0]], [[-1, 0], [0, 2]]])
 bias = 1
 
 parts = [convolve(channel, weights) for channel, weights in zip(rgb, slices, strict=True)]
-assert [part.tolist() for part in parts] == [[[0, -1], [-1, 1]], [[3, 1], [1, 1]], [[1, 0], [3, 1]]]
-assert sum(parts).tolist() == [[4, 0], [3, 3]]
-assert (sum(parts) + bias).tolist() == [[5, 1], [4, 4]]
 
 by_project = alexnet.ops.conv(
     jnp.moveaxis(jnp.float32(rgb), 0, -1)[None],
@@ -375,7 +370,6 @@ by_project = alexnet.ops.conv(
     1,
     NO_PADDING,
 )
-assert np.array_equal(by_project[0, :, :, 0] + bias, sum(parts) + bias)
 
 for name, channel, weights, part in zip("RGB", rgb, slices, parts, strict=True):
     show((name, channel), "⋆", (f"slice for {name}", weights), "=", ("part", part))
@@ -390,6 +384,9 @@ show(
     "=",
     ("one map", sum(parts) + bias),
 )
+assert np.array_equal(by_project[0, :, :, 0] + bias, sum(parts) + bias)
+assert [part.tolist() for part in parts] == [[[0, -1], [-1, 1]], [[3, 1], [1, 1]], [[1, 0], [3, 1]]]
+assert (sum(parts) + bias).tolist() == [[5, 1], [4, 4]]
 
 # %% [markdown] id="one-by-one"
 # 커널이 96개이면 맵도 96장입니다. 커널 하나가 입력의 모든 채널에 걸쳐 있기 때문입니다.
@@ -398,8 +395,8 @@ show(
 # 커널을 사진에 적용합니다. 차례로 밝기, 빨강에서 나머지 두 색을 뺀 것, 파랑에서 노랑을 뺀 것입니다.
 #
 # *뒤의 두 맵에서 흰색, 곧 0이 되는 곳은 사진의 어느 부분일까요?* (검은색에서 흰색까지의
-# 무채색입니다. 두 커널 모두 가중치의 합이 0이기 때문이며, 이 사진에서는 거의 검은 배경이
-# 그렇습니다. 다른 색은 가중치를 곱한 채널들이 서로 상쇄되는 곳입니다.)
+# 무채색입니다. 두 커널 모두 가중치의 합이 0이기 때문이며, 이 사진에서는 배경의 검은 부분이
+# 그렇고 짙은 청록색은 옅게 나옵니다. 다른 색은 가중치를 곱한 채널들이 서로 상쇄되는 곳입니다.)
 
 # %%
 flower = jax.image.resize(
@@ -478,14 +475,7 @@ counts = {
     "windows, not shared": outputs * (window_size + 1),
     "convolution": 96 * (window_size + 1),
 }
-assert inputs == 150_528
-assert outputs == 290_400
 print(f"{counts['fully connected'] / counts['convolution']:,.0f} times as many")
-assert f"{counts['fully connected'] / 1e9:.1f}" == "43.7"
-assert counts["windows, not shared"] == 105_705_600
-assert counts["convolution"] == 34_944
-of_conv1 = jax.eval_shape(lambda: alexnet.init(net, jax.random.key(0)))["conv1"]
-assert sum(leaf.size for leaf in jax.tree.leaves(of_conv1)) == counts["convolution"]
 
 _, axes = plt.subplots(figsize=(8, 1.8))
 bars = axes.barh(list(counts), list(counts.values()), color="tab:blue", height=0.6)
@@ -494,6 +484,12 @@ axes.set(xscale="log", xlim=(1e3, 1e13), xlabel="weights and biases of conv1")
 axes.invert_yaxis()
 axes.spines[["right", "top"]].set_visible(False)
 plt.show()
+assert (inputs, outputs) == (150_528, 290_400)
+assert f"{counts['fully connected'] / 1e9:.1f}" == "43.7"
+assert counts["windows, not shared"] == 105_705_600
+assert counts["convolution"] == 34_944
+of_conv1 = jax.eval_shape(lambda: alexnet.init(net, jax.random.key(0)))["conv1"]
+assert sum(leaf.size for leaf in jax.tree.leaves(of_conv1)) == counts["convolution"]
 
 # %% [markdown] id="pooling"
 # ## 9. 겹치는 풀링, 겹치지 않는 풀링
@@ -516,12 +512,6 @@ def pool(line, z, s):
     return np.array([line[start : start + z].max() for start in starts])
 
 
-assert pool(line, 3, 2).tolist() == [5, 3, 9]
-assert pool(line, 2, 2).tolist() == [5, 2, 4, 9]
-for z in (3, 2):
-    square = jnp.broadcast_to(jnp.float32(line), (1, 7, 7))[..., None]
-    assert np.array_equal(alexnet.ops.max_pool(square, z, 2)[0, 0, :, 0], pool(line, z, 2))
-
 _, axes = plt.subplots(1, 2, figsize=(9, 2.6))
 for one, z in zip(axes, (3, 2), strict=True):
     pooled = pool(line, z, 2).astype(float)
@@ -531,10 +521,15 @@ for one, z in zip(axes, (3, 2), strict=True):
         one.plot([2 * place + 0.1, 2 * place + z - 0.1], [height] * 2, color="black", linewidth=2)
         draw(one, np.array([[value]]), 2 * place + z / 2 - 0.5, 2, limit=9)
     one.set_title(f"z = {z}, s = 2: " + " ".join(f"{value:g}" for value in pooled))
-    one.set(xlim=(-0.1, 8.1), ylim=(3.1, -0.1), aspect="equal")
+    one.set(xlim=(-0.1, len(line) + 1.1), ylim=(3.1, -0.1), aspect="equal")
     one.axis("off")
 plt.tight_layout()
 plt.show()
+square = jnp.broadcast_to(jnp.float32(line), (1, len(line), len(line)))[..., None]
+for z in (3, 2):
+    assert np.array_equal(alexnet.ops.max_pool(square, z, 2)[0, 0, :, 0], pool(line, z, 2))
+assert pool(line, 3, 2).tolist() == [5, 3, 9]
+assert pool(line, 2, 2).tolist() == [5, 2, 4, 9]
 
 # %% [markdown] id="pooling-answer"
 # 겹치면 2와 3이 두 번 읽힙니다. 겹치지 않으면 마지막 창이 끝을 넘어갑니다. 여기서는 저자들의
@@ -569,9 +564,6 @@ assert (up, down) == ([16, 8, 4], [15, 7, 3])
 # %%
 slope = jax.vmap(jax.grad(jnp.tanh))
 print("slopes of tanh:", *(f"{value:.2g}" for value in slope(jnp.array([3.0, 5.0]))))
-assert [f"{value:.2g}" for value in slope(jnp.array([3.0, 5.0]))] == ["0.0099", "0.00018"]
-of_relu = jax.vmap(jax.grad(alexnet.ops.relu))(jnp.array([-1.0, 0.0, 3.0, 5.0]))
-assert of_relu.tolist() == [0, 0, 1, 1]
 
 at = jnp.linspace(-5, 5, 201)
 _, axes = plt.subplots(1, 2, figsize=(8, 2.4))
@@ -585,6 +577,9 @@ for one in axes:
     one.spines[["right", "top"]].set_visible(False)
 plt.show()
 photos(("before", edges[..., 0]), ("after ReLU", alexnet.ops.relu(edges[..., 0])), limit=2)
+of_relu = jax.vmap(jax.grad(alexnet.ops.relu))(jnp.array([-1.0, 0.0, 3.0, 5.0]))
+assert of_relu.tolist() == [0, 0, 1, 1]
+assert [f"{value:.2g}" for value in slope(jnp.array([3.0, 5.0]))] == ["0.0099", "0.00018"]
 
 # %% [markdown] id="norm"
 # ## 11. 지역 응답 정규화

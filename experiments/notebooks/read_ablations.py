@@ -39,6 +39,7 @@ from scipy import stats
 import alexnet
 
 QUICK = "ALEXNET_QUICK" in os.environ  # the project's tests train for less long
+home = Path(tempfile.mkdtemp())  # for the experiment and its runs
 plt.rcParams.update({"figure.dpi": 80, "font.size": 10, "axes.titlesize": 10})
 BLUE, RED = "#2166ac", "#b2182b"
 
@@ -76,7 +77,6 @@ def intervals(panel, rows, unit="points"):
 # *Six seeds, three epochs: which of the two claims will show?*
 
 # %%
-home = Path(tempfile.mkdtemp())
 SEEDS = 2 if QUICK else 6
 ARMS = {"baseline": {}, "tanh": {"net.activation": "tanh"}, "no_lrn": {"net.norm": False}}
 CLAIMS = {
