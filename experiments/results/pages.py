@@ -220,7 +220,7 @@ its 95% interval and, as a diamond, the claimed one.
 """
 TOP5 = """
 The rows above judge the top-1 half of each claim. The same rules for the top-5 half, with the same
-runs (`--error=top5`): with ten classes the top-5 error is about 2%, so its differences are small.
+runs (`--error=top5`): with ten classes the top-5 error is low, so its differences are small.
 
 | claim | claimed, top-5 | ours | difference | detectable | verdict |
 | --- | --- | --- | --- | --- | --- |
@@ -421,7 +421,7 @@ def told(table: Table, row: Row) -> str:
     others = tuple(
         f"{other.arm}{next_word}"
         for other in table.rows
-        for next_word in (": ", " with ", " has ", " is ")
+        for next_word in (": ", " with ", " has ", " is ", " and ")
         if other.arm not in needed
     )
     notes = "".join(f" ({note})" for note in table.arm_notes if not note.startswith(others))

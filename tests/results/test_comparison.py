@@ -1030,10 +1030,12 @@ def test_arms_on_other_images_get_no_difference(tmp_path, capsys):
     made = experiment()
     config = load_config(DIGITS, {"epochs": 2.0, "data.name": "cifar100"})
     arms = {**made.arms, "pre": Arm("pre", config, {"data.name": "cifar100"})}
-    leave(tmp_path / "a/pre-0", [0.5, 0.5], overrides={"data.name": "cifar100"})
+    other = {"data.name": "cifar100"}
+    leave(tmp_path / "a/pre-0", [0.5, 0.5], overrides=other, commit="e" * 40)
     found = folders.read([tmp_path / "a"]).results
     [table] = comparison.tables(found, [Experiment("x", "small", "X.", arms, {}, 5)])
     assert table.rows[-1].against is None
     assert "pre and baseline saw different images: not compared" in table.notes
+    assert table.run_notes == []  # nothing is compared with its commit
     datasets = {row["arm"]: row["dataset"] for row in formats.rows([table], "last")}
     assert datasets["pre"] != datasets["baseline"] == table.dataset

@@ -206,7 +206,8 @@ def _table(
     elsewhere = [
         row.arm for row in rows if datasets[row.arm] != datasets[first] and not row.has_target
     ]
-    used = _compared(runs, first, experiment)
+    here = {name: of for name, of in runs.items() if name not in elsewhere}
+    used = _compared(here, first, experiment)
     about_arms = [
         *notes.caveats({row.arm: row.claim for row in rows}),
         *notes.images(elsewhere, first),
