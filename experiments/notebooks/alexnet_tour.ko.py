@@ -50,6 +50,7 @@ import alexnet
 QUICK = "ALEXNET_QUICK" in os.environ  # 프로젝트의 테스트에서는 더 짧게 훈련
 plt.rcParams.update({"figure.dpi": 80, "font.size": 10, "axes.titlesize": 10})
 BLUE, RED, GREY = "#2166ac", "#b2182b", "0.55"
+home = Path(tempfile.mkdtemp())  # 이 노트북의 데이터셋과 실행
 
 
 def bare(*panels):
@@ -316,7 +317,7 @@ params = jax.jit(lambda key: alexnet.init(net, key))(jax.random.key(0))
 
 def square(photo, side=256):
     """Its central square, after its shorter side became `side` pixels: uint8 [side, side, 3]."""
-    scale = side / min(photo.size)
+    photo, scale = photo.convert("RGB"), side / min(photo.size)
     whole = photo.resize([round(scale * edge) for edge in photo.size], Image.Resampling.BICUBIC)
     left, top = ((edge - side) // 2 for edge in whole.size)
     return np.asarray(whole.crop((left, top, left + side, top + side)))
@@ -508,7 +509,6 @@ plt.show()
 # *여기서는 tanh가 몇 배 느릴까요?*
 
 # %%
-home = Path(tempfile.mkdtemp())
 RATES = {"relu": 0.008, "tanh": 0.008}
 EPOCHS = 1 if QUICK else 12
 
@@ -570,7 +570,7 @@ assert QUICK or to_25["relu"] < to_25["tanh"]
 for name, pixels in originals.items():
     for split, photo in (("train", pixels), ("val", pixels[:, ::-1])):
         folder = home / "photos" / split / name
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(photo).save(folder / "photo.png")
 
 

@@ -71,8 +71,9 @@ def mosaic(pictures, columns, fill=255):
 # *이미지 한 장에는 수가 몇 개 들어 있을까요? 아무렇게나 답하면 얼마나 맞을까요?*
 
 # %%
+config = alexnet.load_config("../../configs/cifar10.py:80sec")
 try:
-    store = alexnet.setup(alexnet.load_config("../../configs/cifar10.py:80sec")).store
+    store = alexnet.setup(config).store
 except alexnet.UserError as error:
     print(f"{error}\nSo these are the digits.")
     store = alexnet.open_dataset("digits", image_size=32)
@@ -486,12 +487,13 @@ assert size(remove="conv2") == count - 25_632
 
 # %%
 index = 0
+logits, maps_of = run(in_one_tower, centred(test_images[index : index + 1]))
 stages = ["conv1", "relu1", "relu2", "relu3", "pool3"]
 _, axes = plt.subplots(1, 7, figsize=(13, 4.2), width_ratios=[1.3, *[2] * 5, 1.2])
 axes[0].imshow(test_images[index])
 axes[0].set_title("image")
 for panel, name in zip(axes[1:], stages, strict=False):
-    maps_NHW = np.moveaxis(np.asarray(activations[name][index]), -1, 0)
+    maps_NHW = np.moveaxis(np.asarray(maps_of[name][0]), -1, 0)
     largest = abs(maps_NHW).max()
     whole = mosaic(maps_NHW, columns=4 if len(maps_NHW) == 32 else 6, fill=np.nan)
     panel.imshow(whole, cmap=SIGNED, vmin=-largest, vmax=largest)
@@ -506,7 +508,7 @@ axes[-1].spines[:].set_visible(False)
 axes[-1].tick_params(length=0)
 plt.tight_layout()
 plt.show()
-assert np.allclose(jax.nn.softmax(table_logits)[index], probabilities[index], atol=1e-4)
+assert np.allclose(jax.nn.softmax(logits)[0], probabilities[index], atol=1e-4)
 
 # %% [markdown] id="onwards"
 # ## 12. 더 나아가기
