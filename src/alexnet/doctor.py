@@ -16,7 +16,7 @@ from pathlib import Path
 
 import jax
 
-from alexnet.cli import path, run, values
+from alexnet.cli import run, values
 from alexnet.data import store
 from alexnet.data.recipe import root_dir, stores_dir
 from alexnet.devices import runtime
@@ -45,8 +45,7 @@ DRIVER = Path("/proc/driver/nvidia/version")  # of NVIDIA's GPUs, where there is
 
 def main(argv: Sequence[str]) -> None:
     """Prints what was found; warnings go to stderr."""
-    text = values(argv, OPTIONS)["data_dir"]
-    data = root_dir(str(path("data_dir", text)) if text else "")
+    data = root_dir(values(argv, OPTIONS)["data_dir"])
     show([*about(), *disks(data), *datasets(data)])
     runtime.check_devices()  # now, as its absence may be the fault to report
     show(devices())

@@ -687,6 +687,8 @@ def test_a_store_is_found_without_the_raw_data_whoever_chose_its_size(tmp_path, 
     monkeypatch.setattr(named, "is_local", lambda *_: False)
     monkeypatch.setattr(named, "open_raw", lambda *_: pytest.fail("a download"))
     assert prepare("digits", str(tmp_path)).path == made.path
+    monkeypatch.setattr(named, "is_local", lambda *_: pytest.fail("TFDS takes seconds to load"))
+    assert prepare("digits", str(tmp_path), 32).path == made.path
 
 
 def test_a_store_of_the_default_size_is_found_without_the_raw_data(tmp_path, monkeypatch, pets):

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import errno
 import os
-import runpy
 import statistics
 from collections.abc import Iterator, Mapping
 
@@ -74,15 +73,14 @@ def prepare(
             return None
         for side in (size,) if size else (PAPER_SIZE, SMALL_SIZE):
             made = store.load_store(at(side).path)
-            # What is no longer at hand cannot choose another size.
-            chosen = (
-                made
-                and made.inventory
-                and (made.inventory.size or not named.is_local(name, data_dir))
-            )
-            if made and (size or chosen) and _is_current(made, named.stamp(name), asked):
+            if made and (size or settled(made)) and _is_current(made, named.stamp(name), asked):
                 return made
         return None
+
+    def settled(made: Store) -> bool:
+        """Whether no other size can be chosen: this one was, or the images are not at hand."""
+        about = made.inventory
+        return about is not None and bool(about.size or not named.is_local(name, data_dir))
 
     def limits_at(size: int | None) -> dict[str, float]:
         """The limits asked for, or those of the store of this size, or the defaults."""
@@ -333,4 +331,6 @@ def _lock(name: str, data_dir: str) -> Iterator[None]:
 
 
 if __name__ == "__main__":  # an earlier name of the command
+    import runpy
+
     runpy.run_module("alexnet.prepare", run_name="__main__", alter_sys=True)

@@ -76,19 +76,16 @@ def open_raw(name: str, data_dir: str) -> RawData:
         _download_and_prepare(builder, name)
     _check_imagenet_splits(builder)
     own, held_out = builder.info.splits, name.startswith(HELD_OUT)
-    splits = {"train": "train", "validation": "validation"}
-    if "validation" not in own:
-        splits = splits | {"validation": "test"} if "test" in own else UNSPLIT
+    validates = next((split for split in ("validation", "test") if split in own), None)
     if "train" not in own:
         raise UserError(f"dataset {name!r} has no split 'train': {list(own)}")
     shards = sum(split.num_shards for split in own.values())
     allow_open(shards, f"TFDS's {name}")  # array_record keeps every shard open
-    opened = {
-        split: _open_split(builder, source)
-        for split, source in (UNSPLIT if held_out else splits).items()
-    }
-    if held_out and splits != UNSPLIT:
-        opened["test"] = _open_split(builder, splits["validation"])
+    if held_out or validates is None:
+        splits = UNSPLIT | ({"test": validates} if validates else {})
+    else:
+        splits = {"train": "train", "validation": validates}
+    opened = {split: _open_split(builder, source) for split, source in splits.items()}
     if {"validation", "test"} <= set(own):
         test = _open_split(builder, "test")
         if test[0][1] >= 0:  # the labels of imagenet2012's test split are secret
