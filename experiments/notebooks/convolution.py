@@ -715,3 +715,16 @@ np.testing.assert_allclose(guesses[20], vertical, atol=1e-2)
 #    `padding=(0, 0)`. Which kernel does the descent find, and with what loss? Why?
 # 3. In section 11, mistake $n$ for a radius, and so sum over 11 maps. Which of the eight numbers
 #    change, and which one stays the same although it is not zero?
+
+# %% [markdown] id="answers"
+# <details><summary>Answers</summary>
+#
+# 1. 12,544 = 7 · 7 · 256. The maps of conv1 and of the three pools have 63, 31, 15 and 7 pixels a
+#    side.
+# 2. Nine zeros, with loss 0 from the start. The weights of the hidden kernel add up to zero, so an
+#    image of ones gives zeros everywhere, whether the kernel is the hidden one or nine zeros. An
+#    image without edges teaches nothing about edges.
+# 3. The 10s become 4.28 instead of 4.33, and the 20s 8.56 instead of 8.58. The 100 stays 42.8: it
+#    stands in the middle, and five maps already hold all numbers that are not zero.
+#
+# </details>

@@ -3,12 +3,14 @@
 import ast
 import importlib.util
 import io
+import math
 import os
 import re
 import tokenize
 
 import jupytext
 import nbformat
+import numpy as np
 import pytest
 from support.tiny import ROOT
 
@@ -91,7 +93,7 @@ def test_prose_has_an_id_of_its_own(script):
     ids = [build.prose_id(cell) for cell in prose]
     assert all(ids)
     assert len({*ids}) == len(ids)
-    assert (ids[0], ids[-1]) == ("title", "questions")
+    assert (ids[0], *ids[-2:]) == ("title", "questions", "answers")
 
 
 def comments(code: str) -> list[str]:
@@ -152,9 +154,55 @@ def test_only_public_names_are_used(name):
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_it_says_what_it_needs_and_ends_with_three_questions(script):
+def test_it_says_what_it_needs_and_ends_with_three_questions_and_hidden_answers(script):
     prose = [
         cell.source for cell in build.read(FOLDER / script).cells if cell.cell_type == "markdown"
     ]
     assert len(re.findall(r"^- \*\*", prose[0], re.MULTILINE)) == 3  # needs, takes, try
-    assert len(re.findall(r"^\d\. ", prose[-1], re.MULTILINE)) == 3
+    for cell in prose[-2:]:
+        assert len(re.findall(r"^\d\. ", cell, re.MULTILINE)) == 3
+    # With empty lines about it, Markdown inside of HTML is still Markdown.
+    assert re.fullmatch(
+        r"<details><summary>(Answers|답)</summary>\n\n.+\n\n</details>", prose[-1], re.DOTALL
+    )
+
+
+def figures(script: str) -> list[str]:
+    """The numbers of two and more digits in a script's answers, without their commas."""
+    answers = build.cells((FOLDER / script).read_text())[-1]
+    return [number.replace(",", "") for number in re.findall(r"\d[\d,.]*\d", answers)]
+
+
+@pytest.mark.parametrize("language", ["", ".ko"])
+def test_the_answers_about_sizes_are_the_nets(language):
+    def counts(name: str, **changes) -> dict[str, int]:
+        rows = alexnet.build(name, **changes).layers
+        return {layer.row.name: layer.parameters for layer in rows if layer.parameters}
+
+    whole = alexnet.build("alexnet", image_size=256)
+    pool5 = next(layer for layer in whole.layers if layer.row.name == "pool5")
+    assert str(math.prod(pool5.output_shape) * whole.towers) in figures(f"convolution{language}.py")
+
+    without = counts("alexnet", preset="paper", remove="pool5")
+    tour = figures(f"alexnet_tour{language}.py")
+    assert {str(sum(without.values())), str(without["fc6"])} <= {*tour}
+    net = alexnet.build("alexnet", preset="paper", remove="pool5")
+    states = 3 * 4 * sum(without.values())
+    outputs = 128 * 4 * sum(layer.neurons for layer in net.layers if not layer.row.in_place)
+    assert {f"{states / 1e9:.2f}", f"{(states + outputs) / 1e9:.2f}"} <= {*tour}
+
+    cnn, small = counts("cifar_80sec", classes=10), figures(f"cifar10_cnn{language}.py")
+    removed = counts("cifar_80sec", classes=10, remove="conv3,pool3")
+    sizes = sum(cnn.values()), sum(removed.values()), removed["fc64"], cnn["fc64"], cnn["conv3"]
+    assert {*map(str, sizes)} <= {*small}
+
+
+@pytest.mark.parametrize("language", ["", ".ko"])
+def test_the_answer_about_a_radius(language):
+    """Section 3.3 over eleven maps, in NumPy."""
+    maps = np.array([10, 20, 100, 20, 10, 0, 0, 0.0])
+    for half in (2, 5):
+        reach = [maps[max(0, i - half) : i + half + 1] for i in range(3)]
+        scaled = [a / (2 + 1e-4 * (r**2).sum()) ** 0.75 for a, r in zip(maps, reach, strict=False)]
+        shown = {f"{value:.3g}" for value in scaled}
+        assert shown <= {*figures(f"convolution{language}.py")}
