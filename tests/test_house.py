@@ -17,6 +17,7 @@ WINGS = [
     {"cli", "analysis", "inference", "figures"},
     {"sweeps"},
     {"results"},
+    {"comparison"},
     {"reports"},
     {
         "train",

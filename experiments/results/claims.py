@@ -15,11 +15,11 @@ import pages
 from matplotlib.figure import Figure
 
 from alexnet.cli import run
+from alexnet.comparison import comparison
+from alexnet.comparison.table import Table
 from alexnet.figures import ablation
 from alexnet.figures.ablation import Arm
 from alexnet.reports.ablation import drawn_arm
-from alexnet.results import comparison
-from alexnet.results.comparison import Table
 
 CLAIM = 0.36  # inches
 

@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from alexnet.cli import run
+from alexnet.comparison import comparison, formats
+from alexnet.comparison.table import Row, Table
 from alexnet.errors import UserError
 from alexnet.models.filters import colour_selectivity
-from alexnet.results import comparison, folders, formats
-from alexnet.results.comparison import Row, Table
+from alexnet.results import folders
 from alexnet.results.result import Result
 from alexnet.sweeps import definition
 from alexnet.sweeps.experiment import Experiment

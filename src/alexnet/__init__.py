@@ -28,7 +28,7 @@ _NAMES = {
     "open_dataset": "alexnet.data.prepare",
     "read_log": "alexnet.logs.metrics",
     "read_results": "alexnet.results.folders",
-    "compare_results": "alexnet.results.formats",
+    "compare_results": "alexnet.comparison.formats",
     "ops": "alexnet.models",
     "UserError": "alexnet.errors",
 }

@@ -32,8 +32,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alexnet.cli import path, run, split
+from alexnet.comparison import arms, comparison, formats
 from alexnet.errors import UserError, choice, local_path
-from alexnet.results import arms, comparison, file, folders, formats
+from alexnet.results import file, folders
 from alexnet.sweeps import definition, plan
 from alexnet.sweeps.experiment import Experiment
 from alexnet.text import counted, some

@@ -9,8 +9,9 @@ from support.runs import DIGITS, leave, results_by_name
 
 import alexnet
 from alexnet import compare
+from alexnet.comparison import comparison
 from alexnet.errors import UserError
-from alexnet.results import comparison, folders
+from alexnet.results import folders
 from alexnet.results.file import collect
 from alexnet.results.run import DIVERGED as READ
 from alexnet.sweeps import plan

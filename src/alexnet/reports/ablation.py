@@ -5,13 +5,14 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from alexnet.comparison import comparison, formats
+from alexnet.comparison.arms import placed
+from alexnet.comparison.table import Row, Table
 from alexnet.figures import ablation as figures
 from alexnet.figures.style import Drawing, drawn
 from alexnet.reports.part import Part, Shown
 from alexnet.reports.part import Table as Shape
-from alexnet.results import comparison, folders, formats
-from alexnet.results.arms import placed
-from alexnet.results.comparison import Row, Table
+from alexnet.results import folders
 from alexnet.results.run import from_workdir
 from alexnet.sweeps.experiment import Experiment
 from alexnet.text import said

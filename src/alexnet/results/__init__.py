@@ -1,1 +1,1 @@
-"""Results: what runs came to, by arm, and verdicts on the paper's claims."""
+"""Results: what runs came to, read from their folders or from JSON files."""

@@ -15,10 +15,13 @@ from support.tiny import ROOT
 
 import alexnet
 from alexnet import compare
+from alexnet.comparison import comparison, formats, statistics
+from alexnet.comparison.table import Row
+from alexnet.comparison.verdicts import reached
 from alexnet.errors import UserError
-from alexnet.results import comparison, folders, formats, statistics
+from alexnet.results import folders
 from alexnet.sweeps import plan
-from alexnet.sweeps.experiment import Arm, Claim, Experiment
+from alexnet.sweeps.experiment import EPOCHS_TO, Arm, Claim, Experiment
 from alexnet.training.settings import load_config
 from alexnet.workdir import migrations
 from alexnet.workdir.record import DIVERGED
@@ -743,7 +746,7 @@ def test_the_plan_of_an_earlier_version_still_has_its_runs(tmp_path, capsys):
 )
 def test_a_nets_error_is_judged_to_a_point(low, smallest, n, verdict):
     found = statistics.Estimate(n, low + 0.3, 0.2, low, low + 0.6, smallest)
-    assert comparison._reached(found) == verdict
+    assert reached(found) == verdict
 
 
 def test_runs_of_different_datasets_are_in_tables_of_their_own(tmp_path, capsys):
@@ -860,7 +863,7 @@ def test_averages_that_share_nets_have_no_verdict(tmp_path):
         made, arms={**made.arms, "two": two}, claims={"two": Claim("two", direction=-1)}
     )
 
-    def judged(*pairs: tuple[int, int]) -> comparison.Row:
+    def judged(*pairs: tuple[int, int]) -> Row:
         averages = [
             dataclasses.replace(
                 runs[f"baseline-{pair[0]}"],
@@ -966,7 +969,7 @@ def test_factors_of_epochs(tmp_path, capsys):
             train = [0.9] * (when - 1) + [0.2] * (9 - when)
             overrides = {"seed": seed, "net.norm": norm, "epochs": 8.0}
             leave(tmp_path / f"{name}-{seed}", [0.5] * 8, train=train, overrides=overrides)
-    metric = f"{comparison.EPOCHS_TO}0.25"
+    metric = f"{EPOCHS_TO}0.25"
     plan.save(experiment(effect=6.0, metric=metric), 2, tmp_path)
     record = tmp_path / "sweeps/lrn-small.json"
     planned = json.loads(record.read_text().replace('"epochs": 2.0', '"epochs": 8.0'))

@@ -4,10 +4,10 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from alexnet.comparison.arms import Runs
+from alexnet.comparison.statistics import LEAST, Estimate
 from alexnet.results import curve
-from alexnet.results.arms import Runs
 from alexnet.results.result import THEN, Result
-from alexnet.results.statistics import LEAST, Estimate
 from alexnet.sweeps.experiment import Claim, Experiment
 
 
@@ -109,12 +109,14 @@ def too_few(needed: Mapping[str, tuple[int, bool]]) -> list[str]:
     """How many runs each claim with too few would need.
 
     Args:
-        needed: {arm: (how many, whether in pairs)}.
+        needed: {arm: (how many, or 0 if it has enough, whether in pairs)}.
     """
     found = []
     for name, (count, pairs) in needed.items():
         what = "pairs" if pairs else "runs"
         shows = "the claimed effect" if pairs else "a difference of one point"
+        if not count:
+            continue
         if count == LEAST:
             found.append(f"{name}: a verdict needs {LEAST} {what}")
         else:

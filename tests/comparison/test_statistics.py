@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from alexnet.results import statistics
-from alexnet.results.statistics import (
+from alexnet.comparison import statistics
+from alexnet.comparison.statistics import (
     CANNOT_TELL,
     CONTRADICTED,
     SUPPORTED,

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from alexnet.results import formats
-from alexnet.results.comparison import Table
+from alexnet.comparison import formats
+from alexnet.comparison.table import Table
 from alexnet.sweeps.experiment import EPOCHS_TO, ERROR, Claim, Experiment
 
 

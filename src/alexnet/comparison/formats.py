@@ -9,9 +9,10 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from alexnet.comparison import comparison, statistics
+from alexnet.comparison.table import Row, Table
 from alexnet.errors import choice, local_path
-from alexnet.results import comparison, folders, statistics
-from alexnet.results.comparison import Row, Table
+from alexnet.results import folders
 from alexnet.sweeps.experiment import ERROR, TOP5, Claim
 from alexnet.text import aligned, said
 
