@@ -44,14 +44,14 @@ $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements.txt 'jax[$(JAX)]'
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps --editable .
-	@echo '$(CURDIR)' > $@
+	@pwd -P > $@
 
 $(TORCH)/ready: requirements.txt requirements-torch.txt pyproject.toml
 	$(PYTHON) -m venv $(TORCH)
 	$(TORCH)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check \
 		-r requirements.txt -r requirements-torch.txt
 	$(TORCH)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps --editable .
-	@echo '$(CURDIR)' > $@
+	@pwd -P > $@
 
 setup: $(READY)
 
@@ -74,7 +74,7 @@ $(VENV)/ready-notebooks: $(READY)
 	touch $@
 
 notebooks: $(VENV)/ready-notebooks
-	$(BIN)/python -m jupyterlab --ServerApp.root_dir='$(CURDIR)' \
+	$(BIN)/python -m jupyterlab --ServerApp.root_dir="$$(pwd -P)" \
 		--LabApp.default_url=/lab/tree/experiments/notebooks $(ARGS)
 
 bench: $(READY) $(TORCH)/ready

@@ -19,7 +19,7 @@ import jax
 from alexnet.cli import run, values
 from alexnet.data import store
 from alexnet.data.recipe import root_dir, stores_dir
-from alexnet.devices import runtime
+from alexnet.devices import limits, runtime
 from alexnet.devices.cores import cpu_count
 from alexnet.errors import UserError
 from alexnet.training.memory import gib, memory_of
@@ -61,7 +61,8 @@ def show(lines: Iterable[tuple[str, str]]) -> None:
 
 def about() -> Iterator[tuple[str, str]]:
     """(subject, text) on the program, its packages and the machine."""
-    yield "alexnet", f"{provenance.ROOT}, commit {provenance.commit() or 'unknown'}"
+    commit = provenance.commit() or f"unknown ({provenance.git_error()})"
+    yield "alexnet", f"{provenance.ROOT}, commit {commit}"
     yield "system", f"Python {platform.python_version()}, {platform.platform()}"
     here = provenance.versions() | {name: found for name in OPTIONAL if (found := _version(name))}
     yield "packages", ", ".join(f"{name} {found}" for name, found in here.items())
@@ -110,6 +111,11 @@ def warnings(data: Path) -> Iterator[str]:
         yield "an NVIDIA driver is here, but JAX uses the CPU: make setup JAX=cuda13 (docs/gpu.md)"
     if cpu_count() < (os.cpu_count() or 1) and not os.environ.get("PJRT_NPROC"):
         yield f"this process may use {cpu_count()} of {os.cpu_count()} cores here"
+    if 0 < (quota := limits.cores()) < provenance.cores():
+        yield (
+            f"its group (a container's, a job's) may use the time of {quota:.3g} cores, but works "
+            f"with {provenance.cores()}: set PJRT_NPROC={max(1, int(quota))}"
+        )
     if sys.platform == "linux" and platforms == {"cpu"} and not uses_mimalloc():
         yield f"without {runtime.MIMALLOC}, training on CPUs is slower: see docs/speed.md"
     if data.is_dir() and not os.access(data, os.W_OK):

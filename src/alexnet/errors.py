@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import os
 import re
 import signal
 from collections.abc import Collection, Iterable
@@ -101,6 +102,18 @@ def local_path(name: str, text: str) -> Path:
         advice = f"write ./{user} if that is a file's name" if user[1:] else "set HOME"
         what = f"there is no home folder {user}: {advice}, or write the whole path"
         raise UserError(what, f"{name}={text}") from None
+
+
+def check_utf8(path: Path) -> None:
+    """Raises UserError for a path that is not UTF-8 on disk.
+
+    TensorStore and ArrayRecord write names as UTF-8, whatever the locale: into another folder.
+    """
+    if os.fsencode(path) != str(path).encode("utf-8", "surrogatepass"):
+        raise UserError(
+            f"{str(path)!a}: checkpoints and datasets need a path in UTF-8: choose one with ASCII "
+            "letters only, or a locale with UTF-8 (or set PYTHONUTF8=1)"
+        )
 
 
 def circumstance(error: BaseException) -> str:

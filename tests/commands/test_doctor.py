@@ -50,6 +50,8 @@ def test_it_names_what_is_amiss(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(doctor, "DRIVER", tmp_path / "version")
     monkeypatch.setattr(os, "cpu_count", lambda: 10**6)
     monkeypatch.setattr(doctor, "cpu_count", lambda: 2)
+    monkeypatch.setattr(doctor.provenance, "cores", lambda: 2)
+    monkeypatch.setattr(doctor.limits, "cores", lambda: 1.5)
     monkeypatch.delenv("PJRT_NPROC", raising=False)
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     monkeypatch.delenv("LD_PRELOAD", raising=False)
@@ -57,7 +59,13 @@ def test_it_names_what_is_amiss(tmp_path, monkeypatch, capsys):
     _, warned = said(capsys, f"--data_dir={tmp_path}")
     for line, part in zip(
         warned,
-        ("NVIDIA driver is here, but JAX uses the CPU", "of 1000000 cores", "mimalloc", "written"),
+        (
+            "NVIDIA driver is here, but JAX uses the CPU",
+            "of 1000000 cores",
+            "the time of 1.5 cores, but works with 2: set PJRT_NPROC=1",
+            "mimalloc",
+            "written",
+        ),
         strict=True,
     ):
         assert line.startswith("warning: ")
@@ -69,9 +77,17 @@ def test_a_sound_machine_has_no_warnings(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(jax, "devices", lambda: [gpu, gpu])
     monkeypatch.setattr(doctor, "DRIVER", tmp_path)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(doctor.limits, "cores", lambda: float(doctor.provenance.cores()))
     found, warned = said(capsys, f"--data_dir={tmp_path}")
     assert found["devices"] == "2 x H100, memory unknown"
     assert warned == []
+
+
+def test_a_checkout_whose_commit_git_does_not_tell(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(doctor.provenance, "commit", lambda: None)
+    monkeypatch.setattr(doctor.provenance, "git_error", lambda: "fatal: dubious ownership")
+    found, _ = said(capsys, f"--data_dir={tmp_path}")
+    assert found["alexnet"].endswith(", commit unknown (fatal: dubious ownership)")
 
 
 def test_a_missing_platform_is_one_line_after_the_rest(monkeypatch, capsys):

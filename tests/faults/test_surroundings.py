@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from alexnet import cli
+from alexnet.data.recipe import Recipe
 from alexnet.devices import runtime
 from alexnet.errors import UserError, local_path
+from alexnet.workdir import checkpoint, snapshot
 
 # Modules of Python that Windows has not
 UNIX = ("fcntl", "grp", "pwd", "resource", "termios")
@@ -37,6 +39,22 @@ def test_a_user_without_a_home_is_told_what_to_set(nobody):
         "data_dir=~/tensorflow_datasets: there is no home folder ~: set HOME, or write the whole "
         "path"
     )
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", "한글".encode("euc-kr")])
+def test_a_path_that_is_not_utf8_is_refused_where_it_would_lose_files(tmp_path, name):
+    """TensorStore writes such names as UTF-8, into another folder; ArrayRecord refuses them."""
+    there = tmp_path / os.fsdecode(name)
+    there.mkdir()
+    for attempt in (
+        lambda: checkpoint.check_path(there / "run"),
+        lambda: snapshot.read(there / "7", snapshot.only_params),
+        lambda: Recipe("digits", str(there), 8),
+    ):
+        with pytest.raises(UserError, match="need a path in UTF-8: choose") as error:
+            attempt()
+        assert str(error.value).isascii()
+    checkpoint.check_path(tmp_path / "한글")
 
 
 def test_without_a_home_compiled_steps_are_not_kept(nobody, capsys):

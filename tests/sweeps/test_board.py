@@ -55,11 +55,21 @@ def test_where_there_is_room_jobs_stay_in_order():
         assert [line.split()[0] for line in shown.table(room)[1:]] == expected
 
 
-def test_a_terminal_shows_the_jobs_as_they_change(monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_lines(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setenv("TERM", "dumb")
+    jobs = [job("a-0", "done", error=0.5)]
+    with board.Board(jobs) as shown:
+        shown.show(jobs[0])
+        assert sys.stdout.getvalue().startswith("a-0: error 50.00%; 1 of 1 done")
+
+
+def test_a_terminal_shows_the_jobs_as_they_change(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
     monkeypatch.setenv("TERM", "xterm")

@@ -289,7 +289,7 @@ def test_a_run_that_was_killed_before_it_had_a_config_is_new(tmp_path, item):
 
 
 def test_a_failure_is_noted_whole_or_not_at_all(tmp_path, monkeypatch):
-    def full(*_):
+    def full(*_, **how):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as disk:
@@ -298,6 +298,9 @@ def test_a_failure_is_noted_whole_or_not_at_all(tmp_path, monkeypatch):
     assert list((tmp_path / "a-0").iterdir()) == []
     plan.note_failure(tmp_path / "a-0", "diverged")
     assert (tmp_path / "a-0" / plan.FAILURE).read_text() == "diverged\n"
+    assert plan.failure(tmp_path / "a-0") == "diverged"
+    plan.note_failure(tmp_path / "a-0", "한글/caf\udce9.png is damaged")  # a name that is not UTF-8
+    assert plan.failure(tmp_path / "a-0") == "한글/caf\\udce9.png is damaged"
 
 
 def test_folders_that_hold_other_things_are_refused(tmp_path, item):

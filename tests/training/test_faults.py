@@ -223,6 +223,8 @@ def test_a_second_signal_ends_at_once_and_nohup_is_respected(data_dir, tmp_path)
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["head -n 1", "closed", "/dev/full"])
 def test_where_nobody_reads_what_it_prints_it_trains_on(data_dir, tmp_path, how):
+    if how.startswith("/dev") and not Path(how).exists():
+        pytest.skip("Linux")
     line = " ".join(command(tmp_path, data_dir, "--config.epochs=1"))
     ends = {"head -n 1": "| head -n 1", "closed": ">&-", "/dev/full": "> /dev/full"}
     shell = ["bash", "-c", f"set -o pipefail; {line} {ends[how]}"]

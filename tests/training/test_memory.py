@@ -93,15 +93,12 @@ def test_each_gpu_has_its_own_memory(monkeypatch):
 
 
 @pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="Linux")
-def test_the_memory_of_a_cpu_is_the_machines_or_the_containers(monkeypatch, tmp_path):
+def test_the_memory_of_a_cpu_is_the_machines_or_the_containers(monkeypatch):
     [cpu] = jax.local_devices()
     there = Path("/proc/meminfo").read_text().split()
     whole = 1024 * int(there[there.index("MemTotal:") + 1])
-    limit = tmp_path / "memory.max"
-    monkeypatch.setattr(memory, "GROUP_LIMIT", limit)
-    assert memory.memory_of(cpu) == whole
-    for text, expected in (("max\n", whole), ("4096\n", 4096), (f"{2 * whole}\n", whole)):
-        limit.write_text(text)
+    for limit, expected in ((0, whole), (4096, 4096), (2 * whole, whole)):
+        monkeypatch.setattr(memory.limits, "memory", lambda limit=limit: limit)
         assert memory.memory_of(cpu) == expected
 
 

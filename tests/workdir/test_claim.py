@@ -1,5 +1,6 @@
 """alexnet.workdir.claim: whose a workdir is, for how long, and what becomes of what it held."""
 
+import errno
 import json
 import os
 import re
@@ -58,6 +59,25 @@ def test_a_removed_workdir_is_noticed_within_seconds(tiny, tmp_path, clock, repl
         clock[0] += 0.1
         with pytest.raises(UserError, match="run was removed or replaced"):
             own.check()
+
+
+def test_a_file_server_that_fails_for_a_minute_ends_no_run(tiny, tmp_path, clock, monkeypatch):
+    def stale(*_):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with claim(tmp_path, tiny) as own:
+        for began in (0, 500):  # it was found in between
+            clock[0] = began + 10
+            own.check()
+            with monkeypatch.context() as server:
+                server.setattr(os.path, "samestat", stale)
+                clock[0] += claims.SHARED_SECONDS - 1
+                own.check()
+        with monkeypatch.context() as server:
+            server.setattr(os.path, "samestat", stale)
+            clock[0] += 3
+            with pytest.raises(OSError, match="Stale"):
+                own.check()
 
 
 def test_other_processes_neither_check_the_workdir_nor_note_saves(tmp_path, clock):

@@ -89,9 +89,9 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     monkeypatch.setattr(module, "ROOT", tmp_path)
-    module.commit.cache_clear()
+    module._git.cache_clear()
     yield tmp_path
-    module.commit.cache_clear()
+    module._git.cache_clear()
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -109,41 +109,43 @@ def test_the_commit_is_that_of_the_code_that_was_loaded(root, monkeypatch):
     (root / "notes").write_text("mine")  # not in the repository: no change of the code
     (root / "tour.ipynb").write_text("executed")  # nor is this
     first = module.commit()
+    assert module.git_error() == ""
     assert first == git(root, "rev-parse", "HEAD")
     (root / "a.py").write_text("2")
     assert module.commit() == first  # what was loaded is what it was
-    module.commit.cache_clear()
+    module._git.cache_clear()
     changed = module.commit()
     assert re.fullmatch(first + r"\+[0-9a-f]{8}", changed)
     new = root / "src/net.py"
     new.parent.mkdir()
     for content in ("1", "2"):  # a new file of the code is a change, and so is what it holds
         new.write_text(content)
-        module.commit.cache_clear()
+        module._git.cache_clear()
         assert module.commit() not in (changed, first)
         changed = module.commit()
     (new.parent / ".net.py.swp").write_text("an editor's")
     (new.parent / ".#net.py").symlink_to("somebody@somewhere")
-    module.commit.cache_clear()
+    module._git.cache_clear()
     assert module.commit() == changed
     new.unlink()
-    module.commit.cache_clear()
+    module._git.cache_clear()
     changed = module.commit()
     for content, same in (("3", False), ("2", True)):
         (root / "a.py").write_text(content)
-        module.commit.cache_clear()
+        module._git.cache_clear()
         assert (module.commit() == changed) is same
     monkeypatch.setattr(module, "ROOT", root / "package")  # installed in that checkout
     module.ROOT.mkdir()
-    module.commit.cache_clear()
-    assert module.commit() is None
+    module._git.cache_clear()
+    assert (module.commit(), module.git_error()) == (None, "not a checkout")
 
 
 def test_code_outside_a_checkout_has_no_commit(root, monkeypatch):
     monkeypatch.chdir(root)
     assert module.commit() is None
+    assert "not a git repository" in module.git_error()
     git(root, "init", "-q")
-    module.commit.cache_clear()
+    module._git.cache_clear()
     assert module.commit() is None  # nothing is committed yet
 
 

@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 from typing import Literal, get_args
 
-from alexnet.errors import UserError, choice, local_path, require
+from alexnet.errors import UserError, check_utf8, choice, local_path, require
 from alexnet.text import printable
 
 QUALITY = 95
@@ -51,6 +51,7 @@ class Recipe:
                 f"name={self.name!r}",
             )
         check_outside(self.name, root_dir(self.data_dir), "data_dir")
+        check_utf8(root_dir(self.data_dir).absolute())
         require("image_size", size, size >= 1, "must be at least 1")
         require("image_size", size, size <= MAX_SIZE, f"at most {MAX_SIZE} pixels")
         require("quality", quality, 0 <= quality <= 100, "from 1 to 100, or 0 for raw pixels")

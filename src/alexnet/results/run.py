@@ -85,10 +85,9 @@ def _failure(folder: Path) -> str:
         outcome = commands[-1].get("outcome", DIVERGED)  # None if it trains again
         if DIVERGED in str(outcome):
             return DIVERGED
-    path = folder / plan.FAILURE
-    if not path.is_file():
+    if not (folder / plan.FAILURE).is_file():
         return ""
-    line = re.sub(r"\S*/\S*", "...", path.read_text(errors="replace"))
+    line = re.sub(r"\S*/\S*", "...", plan.failure(folder))
     return DIVERGED if DIVERGED in line else textwrap.shorten(line, 80) or "no reason is known"
 
 

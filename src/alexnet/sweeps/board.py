@@ -32,8 +32,10 @@ class Board:
             from rich.console import Console
             from rich.live import Live
 
-            self._live = Live(console=Console(), auto_refresh=False, transient=False)
-            self._live.start()
+            console = Console()
+            if not console.is_dumb_terminal:  # one without cursor: it gets lines, as a file does
+                self._live = Live(console=console, auto_refresh=False, transient=False)
+                self._live.start()
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -249,7 +249,12 @@ def note_failure(folder: Path, why: str) -> None:
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         with files.whole(folder / FAILURE) as partial:
-            partial.write_text(why + "\n")
+            partial.write_text(why + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def failure(folder: Path) -> str:
+    """What `note_failure` wrote."""
+    return (folder / FAILURE).read_text("utf-8", errors="replace").strip()
 
 
 def _moved(item: Item, key: str, old: str, new: str) -> bool:

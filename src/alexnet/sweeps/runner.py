@@ -63,7 +63,7 @@ def jobs(items: Sequence[Item], workdir: Path, retry: bool = False) -> list[Job]
     for item in items:
         job = Job(item, plan.state(item, workdir, retry))
         if job.state == "failed":
-            job.note = (workdir / item.name / plan.FAILURE).read_text().strip()
+            job.note = plan.failure(workdir / item.name)
         look(job, workdir)
         found.append(job)
     return found

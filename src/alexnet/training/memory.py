@@ -3,15 +3,13 @@
 import math
 import os
 from contextlib import suppress
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 
+from alexnet.devices import limits
 from alexnet.errors import UserError
 from alexnet.models.table import Net, Weighted
-
-GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container, where it has one
 
 
 def check(
@@ -60,12 +58,10 @@ def memory_of(device: jax.Device) -> int:
     """The memory of a device, or of the machine for a CPU, in bytes; 0 if unknown."""
     if device.platform != "cpu":
         return (device.memory_stats() or {}).get("bytes_limit", 0)
-    limits = []
+    machine = 0
     with suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
-        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    with suppress(OSError, ValueError):  # "max" where there is no limit
-        limits.append(int(GROUP_LIMIT.read_text()))
-    return min(limits, default=0)
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(filter(None, (machine, limits.memory())), default=0)
 
 
 def gib(size: float) -> str:

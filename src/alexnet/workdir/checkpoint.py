@@ -15,7 +15,7 @@ from flax.traverse_util import unflatten_dict
 
 from alexnet.devices import processes
 from alexnet.devices.mesh import whole
-from alexnet.errors import UserError
+from alexnet.errors import UserError, check_utf8
 from alexnet.text import say
 from alexnet.workdir import damage, snapshot
 from alexnet.workdir.damage import DamagedError
@@ -253,8 +253,10 @@ class Checkpoints:
 def check_path(directory: str | Path) -> None:
     """Raises UserError if Orbax could not read checkpoints below this path.
 
-    Orbax globs for the files of a save, and does not complain if nothing matches.
+    It takes names as UTF-8. It globs for the files of a save, and does not complain if nothing
+    matches.
     """
+    check_utf8(Path(directory).absolute())
     path = str(Path(directory).absolute())
     if found := [character for character in snapshot.PATTERN if character in path]:
         raise UserError(

@@ -48,15 +48,26 @@ class Claim:
     def __init__(self, workdir: Path, run: str, file: IO | None):
         self.run = run
         self._workdir, self._file, self._looked = workdir, file, monotonic()
+        self._found = self._looked  # when it was last found there
 
     def check(self) -> None:
-        """Raises UserError if the workdir was removed or replaced; looks every few seconds."""
+        """Raises UserError if the workdir was removed or replaced; looks every few seconds.
+
+        A file server that does not answer for a while, or with other errors, ends no run.
+        """
         if self._file is None or monotonic() - self._looked < LOOK_SECONDS:
             return
         self._looked = monotonic()
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        try:
             if os.path.samestat(os.fstat(self._file.fileno()), (self._workdir / LOCK).stat()):
+                self._found = self._looked
                 return
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError:
+            if self._looked - self._found < SHARED_SECONDS:
+                return
+            raise
         raise UserError(f"{self._workdir} was removed or replaced while the run was training there")
 
     def note_saved(self, step: int | None) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from alexnet import files
 from alexnet.devices.cores import cpu_count
-from alexnet.errors import UserError
+from alexnet.errors import UserError, one_line
 from alexnet.text import say
 
 FILE = "provenance.json"
@@ -95,14 +95,23 @@ def commands(workdir: Path) -> list[dict[str, Any]]:
     return [files.unsealed(entry, str(path), MEND) for entry in found]
 
 
-@functools.cache
 def commit() -> str | None:
-    """The git commit of this code's checkout; None without a checkout.
+    """The git commit of this code's checkout; None without a checkout, or if git fails.
 
     If files other than notebooks have changed since, or `src` has new modules, "+" and a digest of
     the changes follow: "<commit>+1b2c3d4e".
-    Looked up once: a process that runs for hours goes on with the code that it has loaded.
     """
+    return _git()[0]
+
+
+def git_error() -> str:
+    """Why git does not tell the commit, such as another owner of the checkout; "" if it does."""
+    return _git()[1]
+
+
+@functools.cache
+def _git() -> tuple[str | None, str]:
+    """(commit, error), looked up once: a process goes on with the code that it has loaded."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(ROOT), *arguments]
@@ -111,7 +120,7 @@ def commit() -> str | None:
 
     try:
         if Path(git("rev-parse", "--show-toplevel")).resolve() != ROOT.resolve():
-            return None  # installed inside another project's checkout
+            return None, "not a checkout"  # but installed inside another project's
         plain = ("--binary", "--no-color", "--no-ext-diff", "--no-textconv")
         changes = git("diff", "HEAD", *plain, "--", ".", ":(exclude)*.ipynb")
         new = git("ls-files", "-z", "--others", "--exclude-standard", "--", "src/*.py")
@@ -119,9 +128,11 @@ def commit() -> str | None:
             if path.is_file():  # no lock of an editor, which is a link to nowhere
                 changes += path.name + path.read_bytes().decode(errors="surrogateescape")
         digest = f"+{zlib.crc32(changes.encode(errors='surrogateescape')):08x}" if changes else ""
-        return git("rev-parse", "HEAD") + digest
-    except (OSError, subprocess.SubprocessError):
-        return None
+        return git("rev-parse", "HEAD") + digest, ""
+    except subprocess.CalledProcessError as error:
+        return None, one_line(error.stderr.decode(errors="replace"))
+    except (OSError, subprocess.SubprocessError) as error:
+        return None, one_line(error)
 
 
 def cores() -> int:

@@ -28,7 +28,7 @@ from orbax.checkpoint import v1 as ocp
 from alexnet import files
 from alexnet.devices import processes
 from alexnet.devices.mesh import whole
-from alexnet.errors import UserError
+from alexnet.errors import UserError, check_utf8
 from alexnet.text import difference
 from alexnet.workdir import damage
 from alexnet.workdir.damage import DamagedError
@@ -209,6 +209,7 @@ def _judging(path: Path, attempt: Callable[[], Any]) -> Any:
 
 def _read_alone(path: Path, choose: Callable[[dict], dict], run: str) -> tuple[dict, dict]:
     """(leaves by name, the record); the leaves are not verified yet."""
+    check_utf8(path.absolute())
     _check_merged(path)
     damage.check_readable(path)
     record = read_record(path, run)

@@ -244,6 +244,8 @@ def test_accents_composed_either_way_are_one_class(pets):
     shutil.move(pets / "train" / "cats", pets / "train" / "caf\u00e9")
     shutil.move(pets / "val" / "cats", pets / "val" / "cafe\u0301")
     assert folder.list_images(str(pets)).classes == ("caf\u00e9", "dogs")
+    if sys.platform == "darwin":
+        return  # there both are one name
     shutil.copytree(pets / "train" / "dogs", pets / "train" / "cafe\u0301")
     with pytest.raises(UserError, match="two folders with the name 'caf\u00e9'"):
         folder.list_images(str(pets))
