@@ -60,7 +60,7 @@ BASE = {
     # The devices: alexnet.devices.mesh.make
     "mesh.data": 0,  # how many devices the batch is split over; 0: the most that divide it
     "mesh.tower": 0,  # how many devices the towers are split over; 0: one per tower, if possible
-    # Weights to start from: alexnet.training.fine_tune
+    # Weights to start from: alexnet.training.start.fine_tune
     "init_from": "",  # the workdir of a run whose weights this one starts from
     "init_layers": "all",  # or conv, or names: conv1,conv2
     # How a step is computed, logged and saved: alexnet.training.settings.check_top_level

@@ -32,13 +32,13 @@ conv1's rate until epoch 79.
 
 In the chain original, fall_2009, fall_2011, fine_tune, each run starts from the last checkpoint of
 the one before (in 2012, run 146-2009 started from run 145 after 43 hours); see
-`alexnet.training.fine_tune`. TFDS lacks both releases, so they are read from folders of images; a
-tenth is held out for validation. The paper's 67.4 / 40.9 on Fall 2009 (10,184 classes, 8.9 million
-images) is of a net trained on half of them: put half of each class in train/ and half in test/, and
-evaluate with --split=test. The log has no such run of this net (its run on half, 141-2009-half, has
-another first stage), so the schedule is still that of 146-2009, which trained on all. And run 145's
-training images may be in the test half, so start from random weights instead: see the last command,
-with longer milestones of your own.
+`alexnet.training.start.fine_tune`. TFDS lacks both releases, so they are read from folders of
+images; a tenth is held out for validation. The paper's 67.4 / 40.9 on Fall 2009 (10,184 classes,
+8.9 million images) is of a net trained on half of them: put half of each class in train/ and half
+in test/, and evaluate with --split=test. The log has no such run of this net (its run on half,
+141-2009-half, has another first stage), so the schedule is still that of 146-2009, which trained on
+all. And run 145's training images may be in the test half, so start from random weights instead:
+see the last command, with longer milestones of your own.
 
     python -m alexnet.train --config=configs/imagenet.py:fall_2009 --workdir=runs/fall_2009 \
         --config.init_from=runs/original --config.data.name=folder:/path/to/fall_2009

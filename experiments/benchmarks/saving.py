@@ -21,9 +21,9 @@ import checkout  # noqa: F401  before the package
 import jax
 
 from alexnet.cli import count, parse, run
-from alexnet.training.health import check_loss, check_state
 from alexnet.training.run import Run
 from alexnet.training.setup import setup
+from alexnet.training.watch.health import check_loss, check_state
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.record import Progress
 

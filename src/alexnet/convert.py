@@ -42,8 +42,9 @@ from alexnet.inference.loading import check_same_net, fitting, load, prepared
 from alexnet.models import table
 from alexnet.models.build import build
 from alexnet.text import some
-from alexnet.training import dataset, optimizer, schedule
+from alexnet.training import optimizer, schedule
 from alexnet.training.settings import check_fits, check_settings, class_count, remaining
+from alexnet.training.start import dataset
 from alexnet.training.step import begin
 from alexnet.workdir import checkpoint, record
 from alexnet.workdir.provenance import provenance

@@ -22,7 +22,7 @@ from alexnet.data.recipe import root_dir, stores_dir
 from alexnet.devices import limits, runtime
 from alexnet.devices.cores import cpu_count
 from alexnet.errors import UserError
-from alexnet.training.memory import gib, memory_of
+from alexnet.training.watch.memory import gib, memory_of
 from alexnet.workdir import provenance
 
 OPTIONS = {

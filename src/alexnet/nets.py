@@ -90,7 +90,7 @@ def named(name: str, texts: dict[str, str]) -> Net:
 
 def of_run(workdir: Path) -> str:
     """The table of a run's net, with the classes that it was trained on."""
-    from alexnet.training.dataset import class_count
+    from alexnet.training.start.dataset import class_count
 
     config = record.saved_config(workdir)
     if not (classes := class_count(workdir)):

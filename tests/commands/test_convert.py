@@ -31,10 +31,11 @@ from alexnet.errors import UserError
 from alexnet.formats import torchvision, weights
 from alexnet.inference.export import export
 from alexnet.models.build import NETS
-from alexnet.training import dataset, forward
+from alexnet.training import forward
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.settings import load_config
 from alexnet.training.setup import setup
+from alexnet.training.start import dataset
 from alexnet.workdir import checkpoint, provenance, record
 
 VARIANTS = {"torchvision_alexnet": "torchvision", "caffe_alexnet": "caffe_alexnet"}

@@ -6,7 +6,7 @@ import pytest
 from support.runs import leave
 
 from alexnet.sweeps import plan
-from alexnet.training import divergence
+from alexnet.training.watch import divergence
 
 
 @pytest.fixture

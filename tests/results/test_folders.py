@@ -16,8 +16,8 @@ from alexnet.results.file import collect
 from alexnet.results.run import DIVERGED as READ
 from alexnet.sweeps import plan
 from alexnet.sweeps.experiment import Arm, Experiment
-from alexnet.training import divergence
 from alexnet.training.settings import load_config
+from alexnet.training.watch import divergence
 
 
 def test_a_run_is_read_from_its_workdir(tmp_path):

@@ -18,10 +18,10 @@ from support.runs import DIGITS, leave
 
 from alexnet.errors import Interrupted, UserError
 from alexnet.sweeps import plan, worker
-from alexnet.training import memory
-from alexnet.training.divergence import DivergedRun
 from alexnet.training.programs import Programs
 from alexnet.training.settings import load_config
+from alexnet.training.watch import memory
+from alexnet.training.watch.divergence import DivergedRun
 from alexnet.workdir import record
 from alexnet.workdir.claim import claim
 

@@ -13,11 +13,12 @@ from support.tiny import tiny_config
 
 from alexnet.errors import Interrupted, UserError
 from alexnet.logs import metrics
-from alexnet.training import dispatch, divergence, evaluation
+from alexnet.training import dispatch, evaluation
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.run import Run
 from alexnet.training.setup import setup
-from alexnet.training.window import Window
+from alexnet.training.watch import divergence
+from alexnet.training.watch.window import Window
 
 
 def grouped(steps, size, at):

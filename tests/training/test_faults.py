@@ -19,9 +19,9 @@ from alexnet.data.pipeline import train_batches
 from alexnet.errors import Interrupted, UserError
 from alexnet.logs import metrics
 from alexnet.training import loop
-from alexnet.training.divergence import DivergedError, check_loss, check_state
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.setup import setup
+from alexnet.training.watch.divergence import DivergedError, check_loss, check_state
 from alexnet.workdir import checkpoint
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")

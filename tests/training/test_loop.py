@@ -26,13 +26,15 @@ from alexnet.errors import Interrupted, UserError
 from alexnet.logs import metrics
 from alexnet.models import filters
 from alexnet.results.run import from_workdir
-from alexnet.training import dataset, evaluation, health, loop
-from alexnet.training.divergence import DivergedError
+from alexnet.training import evaluation, loop
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.run import Run
 from alexnet.training.settings import KINDS
 from alexnet.training.setup import setup
+from alexnet.training.start import dataset
 from alexnet.training.step import TrainState
+from alexnet.training.watch import health
+from alexnet.training.watch.divergence import DivergedError
 from alexnet.workdir import checkpoint, provenance, record
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.claim import OWN

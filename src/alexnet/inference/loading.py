@@ -20,8 +20,8 @@ from alexnet.inference.classifier import About, Classifier
 from alexnet.models import network
 from alexnet.models.build import build
 from alexnet.models.table import Net
-from alexnet.training import dataset
 from alexnet.training.settings import KINDS, check_fits, config_of
+from alexnet.training.start import dataset
 from alexnet.workdir import checkpoint as checkpoints
 from alexnet.workdir import record
 

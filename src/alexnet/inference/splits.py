@@ -11,10 +11,10 @@ from alexnet.data import pipeline
 from alexnet.data.augment import VIEWS
 from alexnet.errors import choice
 from alexnet.models import network
-from alexnet.training import dataset
 from alexnet.training.programs import Programs
 from alexnet.training.settings import KINDS
 from alexnet.training.setup import setup
+from alexnet.training.start import dataset
 
 if TYPE_CHECKING:
     from alexnet.inference.classifier import Classifier

@@ -20,8 +20,8 @@ from alexnet.models.describe import describe_html
 from alexnet.models.table import Net
 from alexnet.reports.part import Part, Shown, Table
 from alexnet.reports.subject import Subject
-from alexnet.training import dataset
 from alexnet.training.settings import KINDS, class_count, load_config
+from alexnet.training.start import dataset
 from alexnet.workdir.provenance import ROOT
 
 BASE = ROOT / "configs/base.py"  # in a checkout; an installed package has none

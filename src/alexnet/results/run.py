@@ -19,7 +19,7 @@ from alexnet.logs import metrics
 from alexnet.results import curve
 from alexnet.results.result import THEN, Result
 from alexnet.sweeps import plan
-from alexnet.training import divergence
+from alexnet.training.watch import divergence
 from alexnet.workdir import provenance, record
 from alexnet.workdir.record import DIVERGED, Validation
 

@@ -29,12 +29,12 @@ from alexnet.logs import tracker
 from alexnet.sweeps import plan
 from alexnet.sweeps.essence import arm_of
 from alexnet.sweeps.workers import Answer, Request
-from alexnet.training import fine_tune
-from alexnet.training.divergence import DivergedRun
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.programs import Programs
 from alexnet.training.settings import check_settings, class_count, recipe_of
 from alexnet.training.setup import SOME, assemble, setup
+from alexnet.training.start import fine_tune
+from alexnet.training.watch.divergence import DivergedRun
 from alexnet.workdir import provenance, record
 from alexnet.workdir.claim import InUse
 

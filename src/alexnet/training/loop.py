@@ -26,15 +26,17 @@ from alexnet.logs.tracker import Tracker
 from alexnet.models import filters
 from alexnet.models.network import Params
 from alexnet.text import counted
-from alexnet.training import changes, dataset, dispatch, divergence, evaluation, fine_tune, stall
-from alexnet.training.divergence import check_loss, check_state, explained
-from alexnet.training.health import Alarm, tells_top5, warnings
+from alexnet.training import dispatch, evaluation
 from alexnet.training.programs import Programs
 from alexnet.training.run import Layers, Run
 from alexnet.training.settings import check_settings, config_of
 from alexnet.training.setup import setup
+from alexnet.training.start import changes, dataset, fine_tune
 from alexnet.training.step import TrainState
-from alexnet.training.window import Window, averages
+from alexnet.training.watch import divergence, stall
+from alexnet.training.watch.divergence import check_loss, check_state, explained
+from alexnet.training.watch.health import Alarm, tells_top5, warnings
+from alexnet.training.watch.window import Window, averages
 from alexnet.workdir import checkpoint, record
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.claim import check_free, claim, start_over

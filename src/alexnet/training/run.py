@@ -24,7 +24,7 @@ from alexnet.errors import choice
 from alexnet.kernels.choose import compiler_options
 from alexnet.models import network
 from alexnet.models.table import Net
-from alexnet.training import dispatch, evaluation, forward, memory
+from alexnet.training import dispatch, evaluation, forward
 from alexnet.training.schedule import Hyperparameters, Schedule
 from alexnet.training.settings import PRECISIONS
 from alexnet.training.step import (
@@ -37,6 +37,7 @@ from alexnet.training.step import (
     make_init,
     make_train_step,
 )
+from alexnet.training.watch import memory
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.record import Progress
 
@@ -127,7 +128,7 @@ class Run(Parts):
         Raises:
             UserError: if training cannot fit into memory; as `fine_tune.read_layers`.
         """
-        from alexnet.training import fine_tune  # which imports this file
+        from alexnet.training.start import fine_tune  # which imports this file
 
         if layers is None:
             layers, _ = fine_tune.read_layers(self)

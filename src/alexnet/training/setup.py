@@ -19,7 +19,7 @@ from alexnet.kernels.choose import choose
 from alexnet.models import network
 from alexnet.models.build import build
 from alexnet.text import counted
-from alexnet.training import dataset, optimizer, schedule
+from alexnet.training import optimizer, schedule
 from alexnet.training.programs import Programs
 from alexnet.training.run import Parts, Run
 from alexnet.training.settings import (
@@ -30,6 +30,7 @@ from alexnet.training.settings import (
     recipe_of,
     remaining,
 )
+from alexnet.training.start import dataset
 from alexnet.training.step import key_of, state_shardings
 
 MOST_STEPS = 2**31  # the state counts steps in an int32

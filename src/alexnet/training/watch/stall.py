@@ -10,7 +10,7 @@ from time import monotonic
 from alexnet.text import say
 
 QUIET = 600.0  # seconds without a step or a batch before the first line
-HERE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).parents[2]
 
 
 @contextlib.contextmanager
@@ -52,7 +52,7 @@ def place(thread: int) -> str:
     frame = sys._current_frames().get(thread)
     while frame is not None:
         file = Path(frame.f_code.co_filename)
-        if file.is_relative_to(HERE):
-            return f" (in {file.relative_to(HERE)}, line {frame.f_lineno})"
+        if file.is_relative_to(PACKAGE):
+            return f" (in {file.relative_to(PACKAGE)}, line {frame.f_lineno})"
         frame = frame.f_back
     return ""

@@ -19,9 +19,9 @@ from alexnet.data.statistics import Statistics
 from alexnet.data.store import Store
 from alexnet.errors import UserError
 from alexnet.logs import metrics
-from alexnet.training import dataset
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.settings import KINDS
+from alexnet.training.start import dataset
 from alexnet.workdir import record
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")

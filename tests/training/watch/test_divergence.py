@@ -9,8 +9,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from alexnet.errors import UserError
-from alexnet.training import divergence
-from alexnet.training.divergence import DivergedError
+from alexnet.training.watch import divergence
+from alexnet.training.watch.divergence import DivergedError
 
 # What the module reads of a run.
 RUN = SimpleNamespace(

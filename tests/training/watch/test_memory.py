@@ -8,9 +8,9 @@ import pytest
 
 from alexnet.errors import UserError
 from alexnet.models import table
-from alexnet.training import memory
 from alexnet.training.loop import train_and_evaluate
 from alexnet.training.setup import setup
+from alexnet.training.watch import memory
 
 # 3 x 3 x 3 -> 2 x 2 x 4 -> 3: 4 * (2 * 2 * 3 + 1) and 3 * (16 + 1) parameters
 NET = table.Net("small", 3, 3, 1, (table.Conv("conv1", 4, 2, std=0.1), table.Dense("fc2", 3)))

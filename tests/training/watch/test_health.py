@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 from ml_collections import ConfigDict
 
-from alexnet.training import health
-from alexnet.training.health import ALARM_STEPS, Alarm, guessing
 from alexnet.training.loop import train_and_evaluate
+from alexnet.training.watch import health
+from alexnet.training.watch.health import ALARM_STEPS, Alarm, guessing
 
 LN_1000 = math.log(1000)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax
 
 from alexnet.training import evaluation
-from alexnet.training.divergence import check_loss
+from alexnet.training.watch.divergence import check_loss
 
 EMPTY = (0, 0.0, 0.0, 0.0)  # the sums over no steps
 

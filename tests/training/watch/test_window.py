@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from alexnet.training.divergence import DivergedError
 from alexnet.training.evaluation import Sums
-from alexnet.training.window import EMPTY, Window, averages
+from alexnet.training.watch.divergence import DivergedError
+from alexnet.training.watch.window import EMPTY, Window, averages
 
 
 def sums_of(*each: float) -> Sums:

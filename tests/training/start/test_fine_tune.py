@@ -1,4 +1,4 @@
-"""alexnet.training.fine_tune: what is taken from another run, bit for bit, and what is not."""
+"""Fine-tuning: what is taken from another run, bit for bit, and what is not."""
 
 import re
 import shutil
@@ -17,8 +17,9 @@ from support.tiny import ROOT, drawn, plant, tiny_config
 import alexnet
 from alexnet.errors import UserError
 from alexnet.models import network
-from alexnet.training import changes, fine_tune, setup
+from alexnet.training import setup
 from alexnet.training.loop import train_and_evaluate
+from alexnet.training.start import changes, fine_tune
 from alexnet.workdir import checkpoint, provenance, record
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.record import Progress

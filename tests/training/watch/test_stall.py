@@ -5,8 +5,9 @@ from time import monotonic, sleep
 
 import pytest
 
-from alexnet.training import loop, stall
+from alexnet.training import loop
 from alexnet.training.run import Run
+from alexnet.training.watch import stall
 
 
 def lines(capsys) -> list[str]:
@@ -54,7 +55,7 @@ def test_it_ends_with_the_run_whatever_ends_it():
 
 def test_a_thread_that_is_nowhere_in_this_program_has_no_place():
     assert stall.place(0) == ""
-    assert stall.place(threading.get_ident()).startswith(" (in training/stall.py, line ")
+    assert stall.place(threading.get_ident()).startswith(" (in training/watch/stall.py, line ")
 
 
 @pytest.mark.usefixtures("compile_quickly")
