@@ -538,3 +538,19 @@ assert np.allclose(jax.nn.softmax(logits)[0], probabilities[index], atol=1e-4)
 #    about convolutions?
 # 3. Leave out conv3 together with its pooling, `remove="conv3,pool3"` in section 10. Does the net
 #    then have more parameters, or fewer? Which layer changes?
+
+# %% [markdown] id="answers"
+# <details><summary>Answers</summary>
+#
+# On CIFAR-10, after three epochs with one seed; the net above ends with 35.8% errors.
+#
+# 1. It rises by 17 points, to 52.9%. Part of this is the rate, which was chosen for ReLU: a
+#    comparison would search one for each (notebook `alexnet_tour`, section 7).
+# 2. It makes 61.6% errors: far more, but far fewer than a guess. Colours and places still tell
+#    something. But small kernels, the same everywhere, count on neighbouring pixels belonging
+#    together, and pooling on small shifts not mattering. A net of fully connected layers alone
+#    would not notice the new order.
+# 3. More: 159,850 instead of 145,578. The 51,264 of conv3 are gone, but fc64 reads 8 · 8 · 32 =
+#    2,048 numbers instead of 1,024, and has 131,136 parameters instead of 65,600.
+#
+# </details>
