@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 
+import pytest
 from support.tiny import ROOT
 
 # A wing may import from those below its own; from its neighbours, only in the lowest row.
@@ -35,6 +36,11 @@ WINGS = [
     },  # the commands
 ]
 SOURCE = ROOT / "src/alexnet"
+SCRIPTS = [
+    path
+    for folder in ("benchmarks", "results", "notebooks")
+    for path in sorted((ROOT / "experiments" / folder).glob("*.py"))
+]
 
 
 def imports(path) -> set[str]:
@@ -84,6 +90,14 @@ def test_configs_import_each_other_only():
     names = {path.stem for path in (ROOT / "configs").glob("*.py")}
     for path in (ROOT / "configs").glob("*.py"):
         assert imports(path) <= names, path
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_scripts_import_what_there_is(script):
+    """Benchmarks are run now and then: a module that moves must not break them."""
+    for node in ast.walk(ast.parse(script.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "alexnet":
+            exec(ast.unparse(node), {})
 
 
 def test_a_net_needs_no_jax():

@@ -23,7 +23,7 @@ import jax
 from alexnet.cli import count, parse, run
 from alexnet.training.run import Run
 from alexnet.training.setup import setup
-from alexnet.training.watch.health import check_loss, check_state
+from alexnet.training.watch.divergence import check_loss, check_state
 from alexnet.workdir.checkpoint import Checkpoints
 from alexnet.workdir.record import Progress
 

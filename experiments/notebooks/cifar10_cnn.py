@@ -544,8 +544,8 @@ assert np.allclose(jax.nn.softmax(logits)[0], probabilities[index], atol=1e-4)
 #
 # On CIFAR-10, after three epochs with one seed; the net above ends with 35.8% errors.
 #
-# 1. It rises by 17 points, to 52.9%. Part of this is the rate, which was chosen for ReLU: a
-#    comparison would search one for each (notebook `alexnet_tour`, section 7).
+# 1. It rises by 17 points, to 52.9%. Part of this may be the rate, which suits ReLU: a comparison
+#    would search one for each (notebook `alexnet_tour`, section 7).
 # 2. It makes 61.6% errors: far more, but far fewer than a guess. Colours and places still tell
 #    something. But small kernels, the same everywhere, count on neighbouring pixels belonging
 #    together, and pooling on small shifts not mattering. A net of fully connected layers alone

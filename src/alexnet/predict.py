@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alexnet.cli import count, csv_file, path, run, split, ten_crop, typed
+from alexnet.devices.cores import in_order
 from alexnet.errors import UserError
 from alexnet.text import counted, say
 
@@ -90,11 +91,17 @@ def squares(photos: Sequence[str], size: int, bad: dict[str, UserError]) -> "Ite
     """What the net reads of each photo; the errors of those that cannot be read go to `bad`."""
     from alexnet.inference.photos import square
 
-    for photo in photos:
+    def attempt(photo: str) -> "np.ndarray | UserError":
         try:
-            yield square(photo, size)
+            return square(photo, size)
         except UserError as error:
-            bad[photo] = error
+            return error
+
+    for photo, found in zip(photos, in_order(attempt, photos), strict=True):
+        if isinstance(found, UserError):
+            bad[photo] = found
+        else:
+            yield found
 
 
 if __name__ == "__main__":

@@ -52,8 +52,9 @@ def train_examples(count: int, seed: int) -> Callable[[int, int], list[int]]:
         return np.random.default_rng([seed, epoch]).permutation(count)
 
     def examples(first: int, n: int) -> list[int]:
-        places = (divmod(place, count) for place in range(first, first + n))
-        return [int(epoch_order(epoch)[row]) for epoch, row in places]
+        epochs, rows = np.divmod(np.arange(first, first + n), count)
+        orders = [epoch_order(int(epoch))[rows[epochs == epoch]] for epoch in np.unique(epochs)]
+        return np.concatenate(orders).tolist()
 
     return examples
 

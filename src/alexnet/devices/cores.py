@@ -2,13 +2,14 @@
 
 import collections
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from typing import TypeVar
 
 CHUNK = 32  # images or files a task, enough to hide its overhead
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 def cpu_count() -> int:
@@ -17,12 +18,18 @@ def cpu_count() -> int:
 
 
 def in_chunks(work: Callable[[range], T], count: int) -> Iterator[T]:
-    """Runs `work` on ranges up to `count` in threads; yields results in order, few ahead of use."""
+    """`in_order` on ranges up to `count`."""
+    starts = range(0, count, CHUNK)
+    return in_order(work, (range(start, min(start + CHUNK, count)) for start in starts))
+
+
+def in_order(work: Callable[[Item], T], items: Iterable[Item]) -> Iterator[T]:
+    """Runs `work` on items in threads; yields the results in their order, few ahead of use."""
     threads = cpu_count()
     pending: collections.deque[futures.Future[T]] = collections.deque()
     with futures.ThreadPoolExecutor(threads) as pool:
-        for start in range(0, count, CHUNK):
-            pending.append(pool.submit(work, range(start, min(start + CHUNK, count))))
+        for item in items:
+            pending.append(pool.submit(work, item))
             if len(pending) > 2 * threads:
                 yield pending.popleft().result()
         while pending:

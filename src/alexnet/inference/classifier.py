@@ -22,6 +22,7 @@ from alexnet.data import augment, synsets
 from alexnet.data.augment import VIEWS, Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.data.store import Store
+from alexnet.devices.cores import in_order
 from alexnet.errors import UserError, choice, nearest, require
 from alexnet.inference.photos import Photo, several, square
 from alexnet.kernels.choose import choose, compiler_options
@@ -32,12 +33,12 @@ from alexnet.models.filters import as_rgb
 from alexnet.models.network import PLAIN, Kernels
 from alexnet.models.table import Net
 from alexnet.training import forward
+from alexnet.training.programs import Programs
 from alexnet.training.settings import PRECISIONS
 
 if TYPE_CHECKING:
     from alexnet.inference.features import Neighbour
     from alexnet.inference.splits import Splits
-    from alexnet.training.programs import Programs
 
 BATCH = 32  # images that go through the net at once
 
@@ -84,6 +85,11 @@ class About:
     def programs(self) -> dict[Any, Any]:
         """The compiled programs by key."""
         return {}
+
+    @functools.cached_property
+    def evaluations(self) -> Programs:
+        """The programs that evaluate splits."""
+        return Programs()
 
     def __eq__(self, other: object) -> bool:
         """Whether both are the same function of the weights: then JAX can combine the pytrees."""
@@ -209,6 +215,7 @@ class Classifier:
 
         program, found = self._program(views, probabilities), []
         for batch, count in self._batches(photos):
+            batch = jax.device_put(batch)  # once for all views
             total = sum(program(self.params, batch, np.int32(view)) for view in range(VIEWS[views]))
             found.append(np.asarray(total)[:count] / np.float32(VIEWS[views]))
         return np.concatenate(found)
@@ -337,7 +344,7 @@ class Classifier:
         return nearest(self.splits(overrides), photos, count, split, row)
 
     def splits(
-        self, overrides: Mapping[str, Any] | None = None, programs: "Programs | None" = None
+        self, overrides: Mapping[str, Any] | None = None, programs: Programs | None = None
     ) -> "Splits":
         """The run's dataset, opened; overrides and errors are those of `evaluate`.
 
@@ -346,7 +353,7 @@ class Classifier:
         # Imported late: opening datasets needs slow imports, which photos do not.
         from alexnet.inference.splits import Splits
 
-        return Splits(self, overrides, programs)
+        return Splits(self, overrides, programs or self.about.evaluations)
 
     def export(self, target: str | os.PathLike, names: str = "own") -> None:
         """Writes the net as .safetensors or .stablehlo; see `alexnet.convert`.
@@ -409,7 +416,14 @@ class Classifier:
         Batches are made one at a time; without photos there is a single, empty one.
         """
         size = self.about.image_size
-        squares = (square(photo, size) for photo in several(photos))
+        squares = in_order(
+            lambda photo: square(photo, size) if isinstance(photo, str | os.PathLike) else photo,
+            # Threads open files; an image of Pillow's might be there twice, and is not theirs.
+            (
+                photo if isinstance(photo, str | os.PathLike) else square(photo, size)
+                for photo in several(photos)
+            ),
+        )
         batch = list(itertools.islice(squares, BATCH))
         while True:
             padded = np.zeros((1 << max(0, len(batch) - 1).bit_length(), size, size, 3), np.uint8)

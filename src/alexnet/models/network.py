@@ -353,13 +353,18 @@ class Network(nn.Module):
 
 
 def _normal(std: float, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Draws N(0, std) a piece at a time: on CPUs, fc6 in one draw needs 3x its own memory."""
-    keys = jax.random.split(key, math.prod(shape[:-1]))
+    """Draws N(0, std) a piece at a time: on CPUs, fc6 in one draw needs 3x its own memory.
+
+    Pieces of one size compile in less time, as another size would be another program.
+    """
+    count = math.prod(shape[:-1])
+    keys = jax.random.split(key, count)
+    size = max(size for size in range(1, 257) if count % size == 0)
 
     def piece(key: jax.Array) -> jax.Array:
         return std * jax.random.normal(key, shape[-1:], jnp.float32)
 
-    return jax.lax.map(piece, keys, batch_size=256).reshape(shape)
+    return jax.lax.map(piece, keys, batch_size=size if size >= 32 else 256).reshape(shape)
 
 
 def _pixels(pixels: table.Pixels, x: jax.Array) -> jax.Array:
