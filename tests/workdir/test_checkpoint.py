@@ -542,7 +542,7 @@ def test_strays_are_named_and_left_alone(tmp_path, capfd):
     )
     assert all(line.endswith("is not a checkpoint: it is ignored") for line in lines)
     assert (tmp_path / "50").read_text() == "mine"
-    assert not checkpoint.begun(tmp_path / "none")
+    assert not record.begun(tmp_path / "none")
 
 
 def test_the_best_whose_record_is_damaged_is_kept(tmp_path):

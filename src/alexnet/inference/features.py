@@ -173,11 +173,19 @@ def _read(folder: Path, about: dict[str, Any]) -> np.ndarray | None:
         features = np.load(folder / "features.npy", mmap_mode="r")
     except (OSError, ValueError, EOFError):
         return None
+    now = (folder / "features.npy").stat()
+    sums = _digest(folder / "features.npy", now.st_ino, now.st_size, now.st_mtime_ns)
+    return features if found == about | {"crc32": sums} else None
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(path: Path, *_: int) -> int:
+    """The CRC-32 of the features in a file, as it is now; a process reads it once for that."""
+    features, sums = np.load(path, mmap_mode="r"), 0
     rows = max(1, PART // max(1, features[:1].nbytes))
-    sums = 0
     for start in range(0, len(features), rows):
         sums = zlib.crc32(np.ascontiguousarray(features[start : start + rows]).data, sums)
-    return features if found == about | {"crc32": sums} else None
+    return sums
 
 
 def _write(folder: Path, about: dict[str, Any], parts: Iterable[np.ndarray]) -> None:

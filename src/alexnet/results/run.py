@@ -19,7 +19,6 @@ from alexnet.logs import metrics
 from alexnet.results import curve
 from alexnet.results.result import THEN, Result
 from alexnet.sweeps import plan
-from alexnet.training.watch import divergence
 from alexnet.workdir import provenance, record
 from alexnet.workdir.record import DIVERGED, Validation
 
@@ -80,7 +79,7 @@ def from_workdir(folder: Path, begun: bool = False) -> Result:
 
 def _failure(folder: Path) -> str:
     """Why an unfinished run failed, in a few words without paths; "" if it did not."""
-    if (folder / divergence.FILE).is_file():
+    if (folder / record.DIVERGENCE).is_file():
         commands = provenance.commands(folder) or [{}]
         outcome = commands[-1].get("outcome", DIVERGED)  # None if it trains again
         if DIVERGED in str(outcome):

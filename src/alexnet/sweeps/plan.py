@@ -20,7 +20,7 @@ from alexnet.logs import metrics
 from alexnet.sweeps.essence import run_name
 from alexnet.sweeps.experiment import Arm, Experiment, check_distinct
 from alexnet.training.settings import KINDS
-from alexnet.workdir import checkpoint, provenance, record
+from alexnet.workdir import provenance, record
 from alexnet.workdir.record import ELSEWHERE
 
 State = Literal["new", "begun", "running", "done", "failed", "left out"]
@@ -239,7 +239,7 @@ def state(item: Item, workdir: Path, retry: bool = False) -> State:
     if _ended_well(folder) and finished(_history(folder), item.config.epochs):
         return "done"
     failed = (folder / FAILURE).exists() and not retry
-    if moved and not checkpoint.begun(folder) and not failed:
+    if moved and not record.begun(folder) and not failed:
         raise moved  # there is nothing to go on from
     return "failed" if failed else "begun"
 

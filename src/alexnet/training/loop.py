@@ -77,7 +77,7 @@ def train_and_evaluate(
     check_settings(config)
     configs.call(Recipe, "data", config.data)  # a mistake names the setting
     check_outside(config.data.name, workdir, "workdir")
-    begun = not fresh and processes.gathered(checkpoint.begun(workdir))[0]
+    begun = not fresh and processes.gathered(record.begun(workdir))[0]
     known = dataset.remembered(workdir) if begun else None
     config, first, story = configs.absolute(config), jax.process_index() == 0, ""
     if begun:

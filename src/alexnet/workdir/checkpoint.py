@@ -19,10 +19,9 @@ from alexnet.errors import UserError, check_utf8
 from alexnet.text import say
 from alexnet.workdir import damage, snapshot
 from alexnet.workdir.damage import DamagedError
-from alexnet.workdir.record import Progress, Validation, best
+from alexnet.workdir.record import STEP, Progress, Validation, best
 from alexnet.workdir.snapshot import Writer
 
-_STEP = re.compile("0|[1-9][0-9]*")  # the name of a checkpoint
 # The remains of a killed save or a killed deletion.
 _LEFTOVER = re.compile(r"[0-9]+\.(orbax-checkpoint-tmp.*|deleted)")
 
@@ -190,7 +189,7 @@ class Checkpoints:
         if not os.access(self.directory, os.W_OK | os.X_OK):
             raise UserError(f"cannot write in {self.directory}: checkpoints are saved there")
         for path in paths:
-            if not (path.is_dir() and (_STEP.fullmatch(path.name) or path.suffix == ".damaged")):
+            if not (path.is_dir() and (STEP.fullmatch(path.name) or path.suffix == ".damaged")):
                 _report(f"{path} is not a checkpoint: it is ignored")
         return list(_validations(self.directory, self.run).items())
 
@@ -332,11 +331,6 @@ def _directory(directory: str | Path) -> Path:
     return inside if inside.is_dir() else directory
 
 
-def begun(workdir: str | Path) -> bool:
-    """Whether a run in `workdir` has begun: a checkpoint is there, good or not."""
-    return any(_STEP.fullmatch(path.name) for path in Path(workdir).glob("checkpoints/*"))
-
-
 def _validations(directory: Path, run: str = "") -> dict[int, Validation | None]:
     """Each complete step's validation; its error is None if the step was not validated.
 
@@ -344,7 +338,7 @@ def _validations(directory: Path, run: str = "") -> dict[int, Validation | None]
     and if a record that may be sound cannot be read.
     """
     found: dict[int, Validation | None] = {}
-    for step in sorted(int(p.name) for p in directory.iterdir() if _STEP.fullmatch(p.name)):
+    for step in sorted(int(p.name) for p in directory.iterdir() if STEP.fullmatch(p.name)):
         path = directory / str(step)
         try:
             about = snapshot.read_record(path, run)

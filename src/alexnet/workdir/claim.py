@@ -15,7 +15,7 @@ from alexnet.devices import processes
 from alexnet.errors import UserError
 from alexnet.locks import lock
 from alexnet.text import say, some
-from alexnet.workdir import checkpoint, record
+from alexnet.workdir import record
 from alexnet.workdir.checkpoint import FRESH
 
 # What may change when a run is resumed; anything else would make it another run.
@@ -231,7 +231,7 @@ def check_same_run(workdir: Path, config: ConfigDict, may_change: Sequence[str])
             weights = "; to train its weights, name it in a new run's config.init_from"
             raise UserError(
                 f"{workdir} holds a run with config.{key}={old!r}, not {new!r}: choose another "
-                f"workdir, or {FRESH}{weights * checkpoint.begun(workdir)}"
+                f"workdir, or {FRESH}{weights * record.begun(workdir)}"
             )
 
 
@@ -241,7 +241,7 @@ def is_untrained(workdir: Path, saved: bool) -> bool:
     Args:
         saved: whether the run noted a saved checkpoint.
     """
-    if not record.run_of(workdir) or saved or _are_taken(workdir) or checkpoint.begun(workdir):
+    if not record.run_of(workdir) or saved or _are_taken(workdir) or record.begun(workdir):
         return False
     log = workdir / "metrics.jsonl"
     return not (log.exists() and log.stat().st_size)
@@ -258,7 +258,7 @@ def check_kept(workdir: Path, saved: bool) -> None:
     Args:
         saved: whether the run noted a saved checkpoint; earlier versions noted nothing.
     """
-    if checkpoint.begun(workdir):
+    if record.begun(workdir):
         return
     if saved or _are_taken(workdir):
         raise UserError(

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import re
 import secrets
 import sys
 from collections.abc import Mapping
@@ -30,7 +31,9 @@ MEND_CONFIG = (
 )
 MEND_EVALUATION = "delete it, and evaluate again"
 SEAL = "sha256"  # the digest of the settings in config.json
+STEP = re.compile("0|[1-9][0-9]*")  # the name of a checkpoint, which is a folder in `checkpoints`
 DIVERGED = "training diverged"  # by these words in its files, results know such a run
+DIVERGENCE = "diverged.json"  # in the workdir of a run that diverged: where, and on which images
 SWEEP = "sweeps"  # a folder in that of a sweep, which `sweeps.plan` writes
 KIND = ("split", "views", "checkpoint", "dataset", "images")  # what tells evaluations apart
 # In config.json, beside the settings: the run's id, and that of the run whose weights it began with
@@ -124,6 +127,11 @@ def _noted(workdir: Path, key: str) -> str:
         return json.loads((workdir / "config.json").read_text()).get(key, "")
     except (OSError, ValueError, AttributeError):
         return ""
+
+
+def begun(workdir: str | Path) -> bool:
+    """Whether a run in `workdir` has begun: a checkpoint is there, good or not."""
+    return any(STEP.fullmatch(path.name) for path in Path(workdir).glob("checkpoints/*"))
 
 
 def save_evaluation(row: dict[str, Any], workdir: Path) -> None:

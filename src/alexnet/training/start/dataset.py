@@ -18,7 +18,7 @@ from alexnet.data.statistics import Statistics
 from alexnet.data.store import Store, load_store, save_description
 from alexnet.errors import UserError
 from alexnet.text import some
-from alexnet.workdir import checkpoint
+from alexnet.workdir import checkpoint, record
 
 FOLDER = "dataset"
 
@@ -59,7 +59,7 @@ def class_count(workdir: Path) -> int:
     """
     if known := remembered(workdir):
         return len(known.classes)
-    if not checkpoint.begun(workdir):
+    if not record.begun(workdir):
         return 0
     _, _, progress = checkpoint.load_step(workdir, "last")
     return len(progress.classes) or progress.class_count

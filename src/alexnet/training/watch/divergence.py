@@ -14,11 +14,12 @@ from alexnet.logs import metrics
 from alexnet.text import some
 from alexnet.training.run import Run
 from alexnet.training.step import TrainState, norms
+from alexnet.workdir import record
 from alexnet.workdir.record import DIVERGED
 
 RISE = 1.1  # times the first loss: a run that guesses stays below
 FAR_GONE = 1e6  # nats: such a loss counts as divergence, and the weights are not saved
-FILE = "diverged.json"  # in the workdir of a run that diverged
+FILE = record.DIVERGENCE
 
 
 class DivergedRun(UserError):
