@@ -290,6 +290,23 @@ def test_lines_fit_80_columns(tmp_path, capsys, clock, total, seconds):
     assert "error 99.90% (top-5 99.50%)" in lines[2]
 
 
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (76, "  loss 2.50  error 50.0% (top-5 25.0%)  128 images/s"),
+        (75, "  loss 2.50  error 50.0%  128 images/s"),
+        (61, "  loss 2.50  error 50.0%"),
+    ],
+)
+def test_a_narrow_line_keeps_the_time_left(tmp_path, capsys, clock, monkeypatch, width, shown):
+    monkeypatch.setattr(terminal, "WIDTH", width)
+    with Log(tmp_path, 100, 128, interval=0) as run:
+        for step in (10, 11):
+            clock.now += 1
+            train(run, step)
+    assert capsys.readouterr().out.splitlines()[-1] == f"step 11/100{shown}  ETA 0:01:29"
+
+
 def test_the_time_left_has_as_much_for_pauses_as_they_have_taken(tmp_path, capsys, clock):
     """100 steps of a second; a validation of five after each tenth step."""
     with Log(tmp_path, 100, 128, interval=0) as run:

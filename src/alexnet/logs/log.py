@@ -120,8 +120,9 @@ class Log:
         more = {"steps": steps, "rate": rate, "images_per_second": speed}
         self._write("train", step, epoch, errors | more)
         numbers, optional = self._numbers(epoch, loss, top1_error, top5_error, digits=1)
-        line = f"step {step}/{self.total_steps}{numbers}{self._pace(step, speed)}"
-        self._terminal.progress(step, line, optional)
+        pace = self._pace(step, speed)
+        line = f"step {step}/{self.total_steps}{numbers}{pace}"
+        self._terminal.progress(step, line, [*optional, pace.partition("  ETA")[0]])
 
     def validation(
         self, step: int, epoch: float, loss: float, top1_error: float, top5_error: float, count: int
