@@ -274,6 +274,9 @@ def test_views_of_another_arm_are_compared_with_the_same_views_of_the_baseline(t
     assert means["no_lrn_ten"] == pytest.approx(centre + 2.0 if same else centre - 1.0)
     note = "no_lrn_ten is compared with baseline_ten: the same views"
     assert (note in table.notes) == same
+    claims = {"no_lrn_ten": Claim("an error", target=26.0)}
+    [table] = comparison.tables([*found, *tens], [dataclasses.replace(made, claims=claims)])
+    assert note not in table.notes  # it is compared with a number
     [table] = comparison.tables(
         [*found, *(one for one in tens if "no_lrn" not in one.name)], [made]
     )
