@@ -120,7 +120,13 @@ def execute(notebook: NotebookNode, timeout: float = 3600) -> NotebookNode:
         timeout: seconds per cell.
     """
     resources = {"metadata": {"path": str(HERE)}}
-    client = NotebookClient(notebook, timeout=timeout, resources=resources, record_timing=False)
+    client = NotebookClient(
+        notebook,
+        timeout=timeout,
+        resources=resources,
+        record_timing=False,
+        coalesce_streams=True,  # else pieces of text end wherever the kernel was interrupted
+    )
     return client.execute()
 
 
