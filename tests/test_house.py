@@ -105,6 +105,12 @@ def test_a_net_needs_no_jax():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_compare_starts_without_what_reads_data_and_checkpoints():
+    heavy = {"grain", "orbax.checkpoint", "tensorstore"}
+    code = f"import sys, alexnet.compare; assert not {heavy} & {{*sys.modules}}"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_dataclasses_are_frozen_but_for_what_fills_up():
     thawed = {
         f"{path.relative_to(SOURCE).with_suffix('')}.{node.name}"

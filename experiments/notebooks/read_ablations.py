@@ -454,12 +454,12 @@ assert len(measured) >= len(search)
 # <details><summary>Answers</summary>
 #
 # 1. The means stay: each run of the baseline is still subtracted once. The standard deviation falls
-#    from 7.5 to 2.5 points for tanh and rises from 5.0 to 6.2 without LRN. So runs of one seed have
-#    little in common after three epochs, and a spread that was estimated from six numbers may well
-#    be half or twice the true one.
+#    from 7.5 to 2.5 points for tanh and rises from 5.0 to 6.2 without LRN. So six pairs do not show
+#    whether runs of one seed have anything in common after three epochs: a spread that was
+#    estimated from six numbers may well be 40% too small or 60% too large.
 # 2. Only tanh, from 43.3 to 70.7. Without LRN it goes from −21.9 to 9.3: three pairs need 4.3
 #    standard errors on each side, six need 2.6.
-# 3. 8 instead of 15. The price: half of the experiments would miss the effect, although it is
-#    there.
+# 3. 9 instead of 15; the simulation may also say 8, where the power is just below one half. The
+#    price: half of the experiments would miss the effect, although it is there.
 #
 # </details>

@@ -328,8 +328,8 @@ print("seen as:", *np.asarray(logits.argmax(-1)), " labels:", *labels[:8])
 #
 # Single images decide here, 0.28 points each, and other machines round differently.
 #
-# 1. A few more: 0.84% instead of 0.56%, which is one image. Ten-crop makes 1.67%, so the
-#    reflections do most of the harm.
+# 1. One image more: 0.84% instead of 0.56%. Ten-crop makes 1.67%, so the reflections do most of the
+#    harm.
 # 2. Less often: 0.56% by pool5, against 1.11% by fc7. By fc8 it is 1.11%, too. Two images are too
 #    few to rank the layers, but all of them do better than pixels (1.95%).
 # 3. fc6, fc7 and fc8; the last starts fresh in any case. The net ends with 7.0%, between the two

@@ -111,10 +111,11 @@ def warnings(data: Path) -> Iterator[str]:
         yield "an NVIDIA driver is here, but JAX uses the CPU: make setup JAX=cuda13 (docs/gpu.md)"
     if cpu_count() < (os.cpu_count() or 1) and not os.environ.get("PJRT_NPROC"):
         yield f"this process may use {cpu_count()} of {os.cpu_count()} cores here"
-    if 0 < (quota := limits.cores()) < provenance.cores():
+    quota, used = limits.cores(), provenance.cores()
+    if quota > 0 and (fit := max(1, int(quota))) < used:
         yield (
-            f"its group (a container's, a job's) may use the time of {quota:.3g} cores, but works "
-            f"with {provenance.cores()}: set PJRT_NPROC={max(1, int(quota))}"
+            f"this process's group (a container's, a job's) may use the time of {quota:.3g} cores, "
+            f"but XLA works with {used}: set PJRT_NPROC={fit}"
         )
     if sys.platform == "linux" and platforms == {"cpu"} and not uses_mimalloc():
         yield f"without {runtime.MIMALLOC}, training on CPUs is slower: see docs/speed.md"

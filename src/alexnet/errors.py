@@ -143,6 +143,6 @@ def cannot_capture(error: BaseException) -> bool:
     return bool(re.search("cudnn[ _]status", str(error), re.IGNORECASE))
 
 
-def one_line(error: BaseException) -> str:
+def one_line(error: BaseException | str) -> str:
     """Another library's message on one line, to go into ours."""
     return " ".join(str(error).split())

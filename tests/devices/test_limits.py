@@ -1,5 +1,7 @@
 """Limits of control groups, in trees of files like those of Docker, systemd and SLURM."""
 
+import os
+
 import pytest
 
 from alexnet.devices import limits
@@ -47,6 +49,16 @@ def test_the_least_limit_of_the_groups_and_their_parents_holds(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     assert (limits.memory(), limits.cores()) == (memory, cores)
+
+
+def test_a_group_may_have_any_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "ROOT", tmp_path / "cgroup")
+    monkeypatch.setattr(limits, "OWN", tmp_path / "own")
+    (tmp_path / "own").write_bytes(b"0::/caf\xe9: a/b\n")
+    group = tmp_path / "cgroup" / os.fsdecode(b"caf\xe9: a")
+    group.mkdir(parents=True)
+    (group / "memory.max").write_text("4096")
+    assert limits.memory() == 4096
 
 
 def test_without_groups_there_is_no_limit(tmp_path, monkeypatch):

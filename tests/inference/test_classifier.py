@@ -28,6 +28,7 @@ from alexnet.inference import classifier
 from alexnet.inference.classifier import Classifier
 from alexnet.models import network, table
 from alexnet.models.build import build
+from alexnet.training import run as runs
 from alexnet.workdir import checkpoint
 
 pytestmark = pytest.mark.usefixtures("compile_quickly")
@@ -140,6 +141,13 @@ def test_an_evaluation_has_the_errors_of_its_views(net, data_dir, views):
     loss = -np.log(p_NK[np.arange(359), labels]).mean()
     assert found["loss"] == pytest.approx(loss, rel=1e-3)
     assert found["top1_error"] == pytest.approx((p_NK.argmax(1) != labels).mean(), abs=1.5 / 359)
+
+
+def test_a_second_evaluation_compiles_nothing(net, data_dir, monkeypatch):
+    here = {"data.data_dir": data_dir}
+    first = net.evaluate(overrides=here)
+    monkeypatch.setattr(runs, "make_eval_step", lambda *_: pytest.fail("compiled anew"))
+    assert net.evaluate(overrides=here) == first
 
 
 @pytest.mark.parametrize(("name", "jaxs"), [("float32", "float32"), ("tf32", "tensorfloat32")])

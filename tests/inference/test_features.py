@@ -205,6 +205,20 @@ def test_damaged_or_stale_features_are_computed_again(net, run, place, computed,
         assert computed == ["relu6"]
 
 
+def test_features_are_read_once_for_their_digest(net, run, place, computed):
+    moved(net, run).dataset_features("validation", overrides=place)
+    first = features._digest.cache_info()
+    for _ in range(2):
+        moved(net, run).dataset_features("validation", overrides=place)
+    again = features._digest.cache_info()
+    assert (again.misses, again.hits) == (first.misses, first.hits + 2)
+    [folder] = (run / "features").glob("*-relu6-validation")
+    os.utime(folder / "features.npy", ns=(0, 0))  # it may have changed
+    moved(net, run).dataset_features("validation", overrides=place)
+    assert features._digest.cache_info().misses == first.misses + 1
+    assert computed == []
+
+
 def test_other_weights_another_net_or_mean_image_need_other_features(net, run, place, computed):
     moved(net, run).dataset_features("validation", overrides=place)
     assert computed == []

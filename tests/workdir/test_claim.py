@@ -66,16 +66,20 @@ def test_a_file_server_that_fails_for_a_minute_ends_no_run(tiny, tmp_path, clock
         raise OSError(errno.ESTALE, "Stale file handle")
 
     with claim(tmp_path, tiny) as own:
-        for began in (0, 500):  # it was found in between
-            clock[0] = began + 10
-            own.check()
+        for began in (0, 500):  # long after the last look, as after a validation
+            clock[0] = began + 200
             with monkeypatch.context() as server:
                 server.setattr(os.path, "samestat", stale)
+                own.check()
                 clock[0] += claims.SHARED_SECONDS - 1
                 own.check()
+            clock[0] += 2
+            own.check()  # it is found again
         with monkeypatch.context() as server:
             server.setattr(os.path, "samestat", stale)
-            clock[0] += 3
+            clock[0] += 2
+            own.check()
+            clock[0] += claims.SHARED_SECONDS
             with pytest.raises(OSError, match="Stale"):
                 own.check()
 

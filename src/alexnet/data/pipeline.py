@@ -54,7 +54,7 @@ def train_examples(count: int, seed: int) -> Callable[[int, int], list[int]]:
     def examples(first: int, n: int) -> list[int]:
         epochs, rows = np.divmod(np.arange(first, first + n), count)
         orders = [epoch_order(int(epoch))[rows[epochs == epoch]] for epoch in np.unique(epochs)]
-        return np.concatenate(orders).tolist()
+        return np.concatenate([*orders, np.empty(0, np.int64)]).tolist()
 
     return examples
 

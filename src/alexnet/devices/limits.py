@@ -4,6 +4,7 @@ Docker, systemd and SLURM put a process into a group, whose limits and whose par
 The kernel's older interface has a tree of folders for each resource, the newer one tree for all.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -38,7 +39,7 @@ def _groups(resource: str) -> Iterator[Path]:
     A container may see its own group as the root, whatever its path is outside.
     """
     try:
-        lines = OWN.read_text().splitlines()
+        lines = os.fsdecode(OWN.read_bytes()).splitlines()
     except OSError:
         return
     for line in lines:

@@ -171,10 +171,10 @@ def _read(folder: Path, about: dict[str, Any]) -> np.ndarray | None:
     try:
         found = json.loads((folder / "about.json").read_text())
         features = np.load(folder / "features.npy", mmap_mode="r")
+        now = (folder / "features.npy").stat()
+        sums = _digest(folder / "features.npy", now.st_ino, now.st_size, now.st_mtime_ns)
     except (OSError, ValueError, EOFError):
         return None
-    now = (folder / "features.npy").stat()
-    sums = _digest(folder / "features.npy", now.st_ino, now.st_size, now.st_mtime_ns)
     return features if found == about | {"crc32": sums} else None
 
 

@@ -48,7 +48,7 @@ class Claim:
     def __init__(self, workdir: Path, run: str, file: IO | None):
         self.run = run
         self._workdir, self._file, self._looked = workdir, file, monotonic()
-        self._found = self._looked  # when it was last found there
+        self._failing: float | None = None  # since when looking fails
 
     def check(self) -> None:
         """Raises UserError if the workdir was removed or replaced; looks every few seconds.
@@ -60,12 +60,13 @@ class Claim:
         self._looked = monotonic()
         try:
             if os.path.samestat(os.fstat(self._file.fileno()), (self._workdir / LOCK).stat()):
-                self._found = self._looked
+                self._failing = None
                 return
         except (FileNotFoundError, NotADirectoryError):
             pass
         except OSError:
-            if self._looked - self._found < SHARED_SECONDS:
+            self._failing = self._looked if self._failing is None else self._failing
+            if self._looked - self._failing < SHARED_SECONDS:
                 return
             raise
         raise UserError(f"{self._workdir} was removed or replaced while the run was training there")

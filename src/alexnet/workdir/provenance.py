@@ -130,7 +130,7 @@ def _git() -> tuple[str | None, str]:
         digest = f"+{zlib.crc32(changes.encode(errors='surrogateescape')):08x}" if changes else ""
         return git("rev-parse", "HEAD") + digest, ""
     except subprocess.CalledProcessError as error:
-        return None, one_line(error.stderr.decode(errors="replace"))
+        return None, one_line(error.stderr.decode(errors="replace")) or one_line(error)
     except (OSError, subprocess.SubprocessError) as error:
         return None, one_line(error)
 
