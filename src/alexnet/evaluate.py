@@ -38,9 +38,9 @@ from alexnet.data.augment import VIEWS
 from alexnet.devices import processes, runtime
 from alexnet.errors import UserError, choice
 from alexnet.inference import predictions as predicted
-from alexnet.inference.classifier import Classifier
 from alexnet.inference.ensemble import Ensemble
 from alexnet.inference.loading import load
+from alexnet.inference.splits import chosen
 from alexnet.text import counted, say
 from alexnet.training import evaluation
 from alexnet.training.programs import Programs
@@ -153,7 +153,8 @@ def evaluate(
         age = f"after {net.about.epoch:.2f} epochs" if net.about.step else net.about.when
         report(f"{workdir} {age}", row)
         if first and step == "best" and split == "validation" and not splits.changed(split):
-            say_chosen(net)
+            for line in chosen(net):
+                say(f"{line} (--checkpoint=last)")
         if first:
             try:
                 images = splits.run.store.contents.get(split, "")
@@ -167,16 +168,6 @@ def evaluate(
         found = (average.log_probs_NK, average.labels_N) if average else evaluation.joined(kept)
         predicted.write(predictions, store, split, *found)
         say(f"{counted(store.counts[split], 'prediction')} in {predictions}")
-
-
-def say_chosen(net: Classifier) -> None:
-    """Says if a checkpoint was chosen by its error on the validation images."""
-    history = net.history
-    if len(history) > 1 and history[-1]["step"] != net.about.step:
-        say(
-            f"step {net.about.step:,} was chosen by its error on these very images, the lowest of "
-            f"{len(history)} validations: quote the error of --checkpoint=last"
-        )
 
 
 def folders(text: str) -> list[Path]:

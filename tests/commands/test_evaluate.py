@@ -126,7 +126,7 @@ ROW = {
 class Net:
     """A net whose errors are known."""
 
-    history = ({"step": 7}, {"step": 9})
+    history = ({"step": 7, "top1_error": 0.125}, {"step": 9, "top1_error": 0.25})
 
     def __init__(self, source, classes: str = "abcdef"):
         self.about = SimpleNamespace(source=source, epoch=2.5, step=7)
@@ -163,7 +163,7 @@ def test_the_first_process_says_and_records_what_was_found(tmp_path, monkeypatch
     assert error == (
         "a note\n"
         "step 7 was chosen by its error on these very images, the lowest of 2 validations: quote "
-        "the error of --checkpoint=last\n"
+        "the error of the last checkpoint (--checkpoint=last)\n"
     )
     assert record.evaluations(run) == [ROW | {"images": "a1"}]
 
@@ -184,7 +184,8 @@ def test_a_checkpoint_that_these_images_did_not_choose_gets_no_line(
     tmp_path, monkeypatch, capsys, step, split, history, other
 ):
     run = leave(tmp_path / "run", [0.5])
-    monkeypatch.setattr(Net, "history", [{"step": number} for number in history])
+    rows = [{"step": number, "top1_error": abs(number - 7) / 8} for number in history]
+    monkeypatch.setattr(Net, "history", rows)
     monkeypatch.setattr(Net, "other", other)
     monkeypatch.setattr(evaluate, "load", lambda path, step, overrides: Net(path))
     evaluate.evaluate([run], [1.0], step, split, "centre", [{}])

@@ -143,6 +143,15 @@ def test_an_evaluation_has_the_errors_of_its_views(net, data_dir, views):
     assert found["top1_error"] == pytest.approx((p_NK.argmax(1) != labels).mean(), abs=1.5 / 359)
 
 
+def test_an_evaluation_notes_that_its_images_chose_the_checkpoint(net, data_dir):
+    here = {"data.data_dir": data_dir}
+    [note] = net.evaluate(overrides=here)["notes"]
+    lowest = min(net.history, key=lambda row: row["top1_error"])
+    assert lowest["step"] != net.history[-1]["step"]
+    assert note.startswith(f"step {lowest['step']} was chosen by its error on these very images")
+    assert net.evaluate("train", overrides=here)["notes"] == []
+
+
 def test_a_second_evaluation_compiles_nothing(net, data_dir, monkeypatch):
     here = {"data.data_dir": data_dir}
     first = net.evaluate(overrides=here)
@@ -256,7 +265,6 @@ def test_it_evaluates_as_training_did(net, data_dir):
     found = net.evaluate(overrides={"data.data_dir": data_dir})
     best = min(row["top1_error"] for row in net.history)
     assert (found["top1_error"], found["count"]) == (best, 359)
-    assert found["notes"] == []
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "stablehlo"])

@@ -293,12 +293,19 @@ class Classifier:
 
         Returns:
             split, views, checkpoint, top1_error, top5_error, loss, count, dataset, and notes: lines
-            on views that tell little, and on how the images differ from those of the training run.
+            on views that tell little, on how the images differ from those of the training run, and
+            on a checkpoint that these very images have chosen.
 
         Raises:
             UserError: if the dataset is not there, has other classes or lacks the split.
         """
-        return self.splits(overrides).evaluate(split, views, keep)
+        from alexnet.inference.splits import chosen
+
+        splits = self.splits(overrides)
+        row = splits.evaluate(split, views, keep)
+        if split == "validation" and not splits.changed(split):
+            row["notes"] += chosen(self)
+        return row
 
     def dataset_features(
         self, split: str = "train", row: str = "", overrides: Mapping[str, Any] | None = None

@@ -93,6 +93,17 @@ class Splits:
             yield batch["image"], int((batch["label"] >= 0).sum())
 
 
+def chosen(net: "Classifier") -> list[str]:
+    """A line if the checkpoint is the best on the validation images, but not the last."""
+    history = net.history
+    least = min((row["top1_error"] for row in history), default=0.0)
+    best = [row["step"] for row in history[:-1] if row["top1_error"] == least]
+    if net.about.step not in best or net.about.step == history[-1]["step"]:
+        return []
+    line = f"step {net.about.step:,} was chosen by its error on these very images, the lowest of "
+    return [line + f"{len(history)} validations: quote the error of the last checkpoint"]
+
+
 def about_views(net: "Classifier", views: str) -> list[str]:
     """Lines on views that a net was not trained for, or that are all the same."""
     if views == "centre":
