@@ -152,7 +152,7 @@ def evaluate(
             print(note, file=sys.stderr)
         age = f"after {net.about.epoch:.2f} epochs" if net.about.step else net.about.when
         report(f"{workdir} {age}", row)
-        if first and step == "best" and split == "validation" and not splits.changed(split):
+        if first and step == "best" and split == "validation" and not splits.notes(split):
             for line in chosen(net):
                 say(f"{line} (--checkpoint=last)")
         if first:

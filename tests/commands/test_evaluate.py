@@ -138,7 +138,7 @@ class Net:
     def splits(self, overrides, programs):
         return self
 
-    def changed(self, split):
+    def notes(self, split):
         return [one for one in self.other if one == split]
 
     def evaluate(self, split, views, keep):

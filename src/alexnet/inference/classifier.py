@@ -303,7 +303,7 @@ class Classifier:
 
         splits = self.splits(overrides)
         row = splits.evaluate(split, views, keep)
-        if split == "validation" and not splits.changed(split):
+        if split == "validation" and not splits.notes(split):  # else they may be others
             row["notes"] += chosen(self)
         return row
 
