@@ -40,7 +40,6 @@ from alexnet.errors import UserError, choice
 from alexnet.inference import predictions as predicted
 from alexnet.inference.ensemble import Ensemble
 from alexnet.inference.loading import load
-from alexnet.inference.splits import chosen
 from alexnet.text import counted, say
 from alexnet.training import evaluation
 from alexnet.training.programs import Programs
@@ -152,9 +151,8 @@ def evaluate(
             print(note, file=sys.stderr)
         age = f"after {net.about.epoch:.2f} epochs" if net.about.step else net.about.when
         report(f"{workdir} {age}", row)
-        if first and step == "best" and split == "validation" and not splits.notes(split):
-            for line in chosen(net):
-                say(f"{line} (--checkpoint=last)")
+        for line in splits.chosen(split) if first and step == "best" else ():
+            say(f"{line} (--checkpoint=last)")
         if first:
             try:
                 images = splits.run.store.contents.get(split, "")

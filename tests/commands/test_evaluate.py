@@ -134,6 +134,8 @@ class Net:
         self.run = SimpleNamespace(store=SimpleNamespace(contents={"validation": "a1"}))
 
     other: tuple[str, ...] = ()  # splits whose images are others than then
+    net = property(lambda self: self)
+    chosen = splits.Splits.chosen
 
     def splits(self, overrides, programs):
         return self

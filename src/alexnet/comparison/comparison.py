@@ -96,7 +96,9 @@ def _table(
     ]
     here = {name: of for name, of in runs.items() if name not in elsewhere}
     used = pairs.compared(here, first, experiment)
-    too_few = {row.arm: (needed(row, ratio), not row.has_target) for row in rows}
+    too_few = {
+        row.arm: (count, not row.has_target) for row in rows if (count := needed(row, ratio))
+    }
     views_of = {
         row.arm: pairs.alike(row.arm, first, runs, experiment) for row in rows if not row.has_target
     }

@@ -109,14 +109,12 @@ def too_few(needed: Mapping[str, tuple[int, bool]]) -> list[str]:
     """How many runs each claim with too few would need.
 
     Args:
-        needed: {arm: (how many, or 0 if it has enough, whether in pairs)}.
+        needed: {arm: (how many, whether in pairs)}.
     """
     found = []
     for name, (count, pairs) in needed.items():
         what = "pairs" if pairs else "runs"
         shows = "the claimed effect" if pairs else "a difference of one point"
-        if not count:
-            continue
         if count == LEAST:
             found.append(f"{name}: a verdict needs {LEAST} {what}")
         else:

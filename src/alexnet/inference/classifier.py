@@ -22,9 +22,8 @@ from alexnet.data import augment, synsets
 from alexnet.data.augment import VIEWS, Augmentation
 from alexnet.data.statistics import Statistics
 from alexnet.data.store import Store
-from alexnet.devices.cores import in_order
 from alexnet.errors import UserError, choice, nearest, require
-from alexnet.inference.photos import Photo, several, square
+from alexnet.inference.photos import Photo, squares
 from alexnet.kernels.choose import choose, compiler_options
 from alexnet.logs import metrics
 from alexnet.models import network
@@ -299,12 +298,9 @@ class Classifier:
         Raises:
             UserError: if the dataset is not there, has other classes or lacks the split.
         """
-        from alexnet.inference.splits import chosen
-
         splits = self.splits(overrides)
         row = splits.evaluate(split, views, keep)
-        if split == "validation" and not splits.notes(split):  # else they may be others
-            row["notes"] += chosen(self)
+        row["notes"] += splits.chosen(split)
         return row
 
     def dataset_features(
@@ -423,19 +419,12 @@ class Classifier:
         Batches are made one at a time; without photos there is a single, empty one.
         """
         size = self.about.image_size
-        squares = in_order(
-            lambda photo: square(photo, size) if isinstance(photo, str | os.PathLike) else photo,
-            # Threads open files; an image of Pillow's might be there twice, and is not theirs.
-            (
-                photo if isinstance(photo, str | os.PathLike) else square(photo, size)
-                for photo in several(photos)
-            ),
-        )
-        batch = list(itertools.islice(squares, BATCH))
+        found = squares(photos, size)
+        batch = list(itertools.islice(found, BATCH))
         while True:
             padded = np.zeros((1 << max(0, len(batch) - 1).bit_length(), size, size, 3), np.uint8)
             for place, pixels in zip(padded, batch, strict=False):
                 place[:] = pixels
             yield padded, len(batch)
-            if not (batch := list(itertools.islice(squares, BATCH))):
+            if not (batch := list(itertools.islice(found, BATCH))):
                 return

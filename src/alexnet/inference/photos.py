@@ -14,11 +14,13 @@ from PIL import Image
 from alexnet import files
 from alexnet.data import images
 from alexnet.data.sources.tree import AS_JPEG, CAMERAS, is_hidden, kinds, walk
+from alexnet.devices.cores import in_order
 from alexnet.errors import UserError, local_path
 from alexnet.text import counted, say
 
+File = str | os.PathLike
 # A file, an image of Pillow's, or uint8 pixels: RGB [H, W, 3], grey [H, W]
-Photo = str | os.PathLike | Image.Image | np.ndarray
+Photo = File | Image.Image | np.ndarray
 
 
 def several(photos: Photo | Iterable[Photo]) -> Iterable[Photo]:
@@ -26,7 +28,7 @@ def several(photos: Photo | Iterable[Photo]) -> Iterable[Photo]:
 
     Raises UserError for bytes and open files, which are none of these.
     """
-    if isinstance(photos, str | os.PathLike | Image.Image):
+    if isinstance(photos, File | Image.Image):
         return [photos]
     if isinstance(photos, bytes | io.IOBase):
         raise UserError(
@@ -67,7 +69,7 @@ def square(photo: Photo, size: int) -> np.ndarray:
     Raises:
         UserError: for a file or an image that cannot be read, or an array that is not a photo.
     """
-    if isinstance(photo, str | os.PathLike):
+    if isinstance(photo, File):
         path = local_path("photo", os.fspath(photo))
         with _readable(str(path)):
             if path.is_file() and path.stat().st_size > images.BIG:  # a film, perhaps
@@ -90,6 +92,15 @@ def square(photo: Photo, size: int) -> np.ndarray:
             f"[height, width]; this one is {pixels.dtype} {list(pixels.shape)}"
         )
     return images.square(Image.fromarray(pixels), size)
+
+
+def squares(photos: Photo | Iterable[Photo], size: int) -> Iterator[np.ndarray]:
+    """`square` of each photo, in order. Threads read the files.
+
+    An image of Pillow's is not theirs, as it may be there twice and have its pixels still to load.
+    """
+    opened = (one if isinstance(one, File) else square(one, size) for one in several(photos))
+    return in_order(lambda one: square(one, size) if isinstance(one, File) else one, opened)
 
 
 @contextlib.contextmanager

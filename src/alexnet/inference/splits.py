@@ -74,6 +74,21 @@ class Splits:
             return []
         return dataset.changed(self._then, self.run.store, [split])
 
+    def chosen(self, split: str) -> list[str]:
+        """A line if these very images chose the checkpoint: it is the best on them, not the last.
+
+        Nothing if they may be others than the training run's.
+        """
+        if split != "validation" or self.notes(split):
+            return []
+        history, step = self.net.history, self.net.about.step
+        least = min((row["top1_error"] for row in history), default=0.0)
+        best = [row["step"] for row in history[:-1] if row["top1_error"] == least]
+        if step not in best or step == history[-1]["step"]:
+            return []
+        line = f"step {step:,} was chosen by its error on these very images, the lowest of "
+        return [line + f"{len(history)} validations: quote the error of the last checkpoint"]
+
     def evaluate(
         self, split: str = "validation", views: str = "centre", keep: list | None = None
     ) -> dict[str, Any]:
@@ -91,17 +106,6 @@ class Splits:
         """(uint8 squares [BATCH, S, S, 3], how many of them are images), in order."""
         for batch in pipeline.eval_batches(self.run.store, split, batch_size=BATCH):
             yield batch["image"], int((batch["label"] >= 0).sum())
-
-
-def chosen(net: "Classifier") -> list[str]:
-    """A line if the checkpoint is the best on the validation images, but not the last."""
-    history = net.history
-    least = min((row["top1_error"] for row in history), default=0.0)
-    best = [row["step"] for row in history[:-1] if row["top1_error"] == least]
-    if net.about.step not in best or net.about.step == history[-1]["step"]:
-        return []
-    line = f"step {net.about.step:,} was chosen by its error on these very images, the lowest of "
-    return [line + f"{len(history)} validations: quote the error of the last checkpoint"]
 
 
 def about_views(net: "Classifier", views: str) -> list[str]:

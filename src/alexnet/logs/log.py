@@ -120,9 +120,9 @@ class Log:
         more = {"steps": steps, "rate": rate, "images_per_second": speed}
         self._write("train", step, epoch, errors | more)
         numbers, optional = self._numbers(epoch, loss, top1_error, top5_error, digits=1)
-        pace = self._pace(step, speed)
-        line = f"step {step}/{self.total_steps}{numbers}{pace}"
-        self._terminal.progress(step, line, [*optional, pace.partition("  ETA")[0]])
+        pace, left = self._pace(step, speed)
+        line = f"step {step}/{self.total_steps}{numbers}{pace}{left}"
+        self._terminal.progress(step, line, [*optional, pace])
 
     def validation(
         self, step: int, epoch: float, loss: float, top1_error: float, top5_error: float, count: int
@@ -224,14 +224,14 @@ class Log:
             return None
         return (last_step - first_step) * self.images_per_step / (end - start)
 
-    def _pace(self, step: int, speed: float | None) -> str:
-        """The end of a line: the speed and the time left, if they are known yet."""
+    def _pace(self, step: int, speed: float | None) -> tuple[str, str]:
+        """The end of a line: the speed and the time left, "" if they are not known yet."""
         if not speed:
-            return ""
+            return "", ""
         training = (self.total_steps - step) * self.images_per_step / speed
         ran = monotonic() - self._began
         # As much again for validations and checkpoints as they have taken so far
         seconds = int(training * ran / max(ran - self._paused, 1e-9))
         days, rest = divmod(seconds, 24 * 3600)
         left = f"{days}d {rest // 3600}h" if days else timedelta(seconds=rest)
-        return f"  {speed:.{0 if speed >= 10 else 2}f} images/s  ETA {left}"
+        return f"  {speed:.{0 if speed >= 10 else 2}f} images/s", f"  ETA {left}"
